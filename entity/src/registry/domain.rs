@@ -1,0 +1,24 @@
+//! `registry.domains`: host names that lead to a tenant.
+
+use sea_orm::entity::prelude::*;
+
+use super::{Hostname, TenantId};
+
+/// One host name and the tenant it belongs to.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(schema_name = "registry", table_name = "domains")]
+pub struct Model {
+    /// The host name, unique among all tenants.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub hostname: Hostname,
+    /// The tenant it leads to.
+    pub tenant_id: TenantId,
+    /// When it was added.
+    pub inserted_at: DateTimeUtc,
+    /// The tenant it leads to, when loaded.
+    #[sea_orm(belongs_to, from = "tenant_id", to = "id")]
+    pub tenant: BelongsTo<super::tenant::Entity>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

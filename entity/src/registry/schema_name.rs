@@ -1,0 +1,219 @@
+use std::{fmt, str::FromStr};
+
+use sea_orm::{DeriveValueType, sea_query::ValueTypeErr};
+
+use super::{NameError, Slug};
+
+/// Reserved key words of PostgreSQL 14 to 18 (manual, appendix C: "reserved" and "reserved (can
+/// be function or type)"): as a schema name they would work only in quotes. A test compares this
+/// list with the server's own `pg_get_keywords()`.
+pub const RESERVED_WORDS: [&str; 101] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "binary",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "group",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "intersect",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "not",
+    "notnull",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "outer",
+    "overlaps",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "right",
+    "select",
+    "session_user",
+    "similar",
+    "some",
+    "symmetric",
+    "system_user",
+    "table",
+    "tablesample",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "verbose",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+/// The name of a PostgreSQL schema that holds one tenant.
+///
+/// `[a-z_][a-z0-9_]*`, at most 63 bytes (PostgreSQL manual, 4.1.1), no reserved key word, no name
+/// that belongs to PostgreSQL, to the registry or to an extension: so it means the same with and
+/// without quotes. It is the only way an identifier from outside reaches the text of a statement.
+///
+/// ```
+/// use entity::registry::{SchemaName, Slug};
+/// let slug: Slug = "tenant-1".parse()?;
+/// assert_eq!(SchemaName::for_slug("", &slug)?.quoted(), r#""tenant_1""#);
+/// assert_eq!(SchemaName::for_slug("t_", &slug)?.as_str(), "t_tenant_1");
+/// assert!("public".parse::<SchemaName>().is_err());
+/// # Ok::<(), entity::registry::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
+#[sea_orm(
+    value_type = "String",
+    from_str = "SchemaName::from_stored",
+    to_str = "SchemaName::to_stored"
+)]
+pub struct SchemaName(String);
+
+impl SchemaName {
+    /// The longest name PostgreSQL keeps, in bytes (`NAMEDATALEN` − 1).
+    pub const MAX_LEN: usize = 63;
+
+    const TAKEN: [&str; 6] = [
+        "citus",
+        "citus_internal",
+        "columnar",
+        "information_schema",
+        "public",
+        super::SCHEMA,
+    ];
+
+    /// The schema of a new tenant: `prefix`, then the slug with `_` for `-`.
+    ///
+    /// A slug has no `_`, so two slugs never give one schema.
+    ///
+    /// # Errors
+    /// When the whole is no schema name: the prefix has a character that is not allowed, the
+    /// whole is too long, or it is a reserved word.
+    pub fn for_slug(prefix: &str, slug: &Slug) -> Result<Self, NameError> {
+        format!("{prefix}{}", slug.as_str().replace('-', "_")).parse()
+    }
+
+    /// The name as text, without quotes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name as a quoted identifier, ready for the text of a statement.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+
+    fn from_stored(text: &str) -> Result<Self, ValueTypeErr> {
+        text.parse().map_err(|_| ValueTypeErr)
+    }
+
+    fn to_stored(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SchemaName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refuse = |rule: &str| Err(NameError::new("schema name", text, rule));
+        if text.is_empty() {
+            return refuse("it is empty");
+        }
+        if !text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        {
+            return refuse(
+                "only the lower-case letters a to z, digits and underscores are allowed",
+            );
+        }
+        if text.starts_with(|c: char| c.is_ascii_digit()) {
+            return refuse("it must begin with a letter or an underscore");
+        }
+        if text.len() > Self::MAX_LEN {
+            return refuse("it is longer than the 63 bytes that PostgreSQL keeps of a name");
+        }
+        if text.starts_with("pg_") || Self::TAKEN.contains(&text) {
+            return refuse("this name belongs to PostgreSQL, to an extension or to the registry");
+        }
+        if RESERVED_WORDS.contains(&text) {
+            return refuse(
+                "it is a reserved word of SQL; choose another slug or configure a schema prefix",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for SchemaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,113 @@
+use std::{fmt, str::FromStr};
+
+use sea_orm::{DeriveValueType, sea_query::ValueTypeErr};
+
+use super::NameError;
+
+/// The name of a tenant in URLs and on the command line: a DNS label such as `tenant-1`.
+///
+/// 1 to 48 characters, `a`–`z`, `0`–`9` and `-`, a letter first, no `-` at the end: a host name
+/// label of RFC 1123 that also makes a PostgreSQL schema with room for a prefix. Words that mean
+/// something else in a host name or in the database are refused.
+///
+/// ```
+/// use entity::registry::Slug;
+/// assert_eq!("tenant-1".parse::<Slug>()?.as_str(), "tenant-1");
+/// assert!("Tenant 1".parse::<Slug>().is_err());
+/// # Ok::<(), entity::registry::NameError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
+#[sea_orm(
+    value_type = "String",
+    from_str = "Slug::from_stored",
+    to_str = "Slug::to_stored"
+)]
+pub struct Slug(String);
+
+impl Slug {
+    /// The longest slug, in characters.
+    pub const MAX_LEN: usize = 48;
+
+    /// Words that are no tenant: names of hosts that a company keeps for itself, and of schemas
+    /// that are PostgreSQL's or the registry's.
+    pub const RESERVED: [&str; 22] = [
+        "admin",
+        "api",
+        "app",
+        "assets",
+        "auth",
+        "blog",
+        "cdn",
+        "citus",
+        "console",
+        "docs",
+        "ftp",
+        "help",
+        "information-schema",
+        "localhost",
+        "mail",
+        "public",
+        "registry",
+        "smtp",
+        "static",
+        "status",
+        "support",
+        "www",
+    ];
+
+    /// Whether `label` is kept back from tenants, see [`RESERVED`](Self::RESERVED).
+    #[must_use]
+    pub fn is_reserved(label: &str) -> bool {
+        Self::RESERVED.contains(&label) || label == "pg" || label.starts_with("pg-")
+    }
+
+    /// The slug as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn from_stored(text: &str) -> Result<Self, ValueTypeErr> {
+        text.parse().map_err(|_| ValueTypeErr)
+    }
+
+    fn to_stored(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Slug {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refuse = |rule: &str| Err(NameError::new("slug", text, rule));
+        if text.is_empty() {
+            return refuse("it is empty; write 1 to 48 characters such as tenant-1");
+        }
+        if !text
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        {
+            return refuse("only the lower-case letters a to z, digits and hyphens are allowed");
+        }
+        if text.len() > Self::MAX_LEN {
+            return refuse("it is longer than 48 characters");
+        }
+        if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+            return refuse("it must begin with a letter");
+        }
+        if text.ends_with('-') {
+            return refuse("it must end with a letter or a digit");
+        }
+        if Self::is_reserved(text) {
+            return refuse("this word is reserved; choose another");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

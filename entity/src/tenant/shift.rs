@@ -1,0 +1,54 @@
+//! `shifts`: when a guard is on duty.
+
+use sea_orm::{ActiveValue::Unchanged, Set, entity::prelude::*};
+use serde::Serialize;
+
+use crate::now;
+
+/// One shift of one guard.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveEntityModel)]
+#[sea_orm(schema_name = "@tenant", table_name = "shifts")]
+pub struct Model {
+    /// UUID of version 7: shifts sorted by it come in the order of their creation.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// The guard on duty.
+    pub guard_id: Uuid,
+    /// First moment of the shift.
+    pub starts_at: DateTimeUtc,
+    /// First moment after the shift.
+    pub ends_at: DateTimeUtc,
+    /// When the shift was stored; set once.
+    pub inserted_at: DateTimeUtc,
+    /// When the shift was last changed.
+    pub updated_at: DateTimeUtc,
+    /// The guard on duty, when loaded.
+    #[sea_orm(belongs_to, from = "guard_id", to = "id")]
+    pub guard: BelongsTo<super::guard::Entity>,
+}
+
+#[async_trait::async_trait]
+impl ActiveModelBehavior for ActiveModel {
+    /// As for guards: filled in here for `insert_many`, and so that no update moves `inserted_at`.
+    fn new() -> Self {
+        let now = now();
+        Self {
+            inserted_at: Unchanged(now),
+            updated_at: Set(now),
+            ..<Self as ActiveModelTrait>::default()
+        }
+    }
+
+    async fn before_save<C: ConnectionTrait>(mut self, _: &C, insert: bool) -> Result<Self, DbErr> {
+        let now = now();
+        if insert {
+            if self.id.is_not_set() {
+                self.id = Set(Uuid::now_v7());
+            }
+            self.inserted_at = Set(now);
+        }
+        self.updated_at = Set(now);
+        Ok(self)
+    }
+}

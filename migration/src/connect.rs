@@ -1,0 +1,158 @@
+//! Which database a command works on: the one named by `DATABASE_URL`, or else the machine's own
+//! PostgreSQL with its data below the data folder.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use sea_orm::{
+    ConnectOptions, DatabaseConnection, DbErr,
+    sqlx::{self, postgres::PgConnectOptions},
+};
+use thiserror::Error;
+
+use crate::postgres::{self, Role, Server, ServerError};
+
+/// The options that every command shares.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// Database to use, as postgres://user:password@host:port/name. Without it the machine's own
+    /// PostgreSQL server is started and keeps its data below the data folder.
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub database_url: Option<String>,
+
+    /// Folder for the data of the machine's own PostgreSQL server. Not used with a database URL.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_DATA_DIR",
+        value_name = "FOLDER",
+        default_value = ".data"
+    )]
+    pub data_dir: PathBuf,
+}
+
+/// Where a command's database is.
+#[derive(Debug)]
+pub struct Located {
+    /// URL for SeaORM. May hold a password: never to be shown.
+    pub url: String,
+    /// The machine's own server, when that is what is used. It ends when this is dropped, unless
+    /// another program owns it.
+    pub server: Option<Server>,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Connected {
+    /// A small pool.
+    pub connection: DatabaseConnection,
+    /// The machine's own server, when that is what is used.
+    pub server: Option<Server>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is not one. Its text is not repeated: it may hold a password.
+    #[error(
+        "DATABASE_URL is not a PostgreSQL URL: write it as postgres://user:password@host:port/name"
+    )]
+    BadUrl,
+    /// The server does not answer, or does not let us in.
+    #[error("cannot connect to database {database:?} at {host}:{port}: {source}")]
+    Unreachable {
+        /// Host, or folder of the Unix socket.
+        host: String,
+        /// TCP port.
+        port: u16,
+        /// Name of the database.
+        database: String,
+        /// What the driver says.
+        #[source]
+        source: DbErr,
+    },
+    /// The machine's own server could not be started.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+impl DatabaseArgs {
+    /// Finds the database; starts the machine's own server when no URL is given.
+    ///
+    /// # Errors
+    /// [`ConnectError::BadUrl`], or [`ConnectError::Server`] when the server cannot be started.
+    pub async fn locate(&self, role: Role) -> Result<Located, ConnectError> {
+        if let Some(url) = &self.database_url {
+            parse(url)?;
+            return Ok(Located {
+                url: url.clone(),
+                server: None,
+            });
+        }
+        let wanted = self.data_dir.join("postgres");
+        let server = tokio::task::spawn_blocking(move || {
+            Server::lasting(&postgres::lasting_dir(&wanted)?.path, role)
+        })
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        Ok(Located {
+            url: server.url(postgres::DATABASE),
+            server: Some(server),
+        })
+    }
+
+    /// Finds the database as [`locate`](Self::locate) does, sharing a server that already runs,
+    /// and connects to it.
+    ///
+    /// # Errors
+    /// As for [`locate`](Self::locate), and [`ConnectError::Unreachable`].
+    pub async fn connect(&self) -> Result<Connected, ConnectError> {
+        let located = self.locate(Role::Share).await?;
+        let mut options = ConnectOptions::new(&located.url);
+        options.max_connections(4).sqlx_logging(false);
+        let connection = open(options).await?;
+        Ok(Connected {
+            connection,
+            server: located.server,
+        })
+    }
+}
+
+/// Connects, with errors that say where to but never the password.
+///
+/// # Errors
+/// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
+pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, ConnectError> {
+    let parsed = parse(options.get_url())?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where connections are made"
+    )]
+    sea_orm::Database::connect(options)
+        .await
+        .map_err(|source| ConnectError::Unreachable {
+            host: match parsed.get_socket() {
+                Some(folder) => folder.display().to_string(),
+                None => parsed.get_host().to_owned(),
+            },
+            port: parsed.get_port(),
+            database: parsed.get_database().unwrap_or_default().to_owned(),
+            source,
+        })
+}
+
+fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    if !matches!(scheme, Some("postgres" | "postgresql")) {
+        return Err(ConnectError::BadUrl);
+    }
+    url.parse::<PgConnectOptions>()
+        .map_err(|_: sqlx::Error| ConnectError::BadUrl)
+}

@@ -1,0 +1,99 @@
+use entity::registry::SchemaName;
+use sea_orm::DbErr;
+use thiserror::Error;
+
+/// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The schema to migrate is not there.
+    #[error(
+        "schema \"{schema}\" does not exist in this database; nothing was changed (create it with \
+         CREATE SCHEMA \"{schema}\", or create the tenant)"
+    )]
+    MissingSchema {
+        /// Name of the schema.
+        schema: String,
+    },
+
+    /// The schema to provision is there already.
+    #[error(
+        "schema \"{schema}\" exists already; choose another slug, or drop the schema if it is left over"
+    )]
+    SchemaExists {
+        /// Name of the schema.
+        schema: SchemaName,
+    },
+
+    /// A migration left `search_path` pointing elsewhere.
+    #[error(
+        "a migration of schema \"{schema}\" changed search_path to {found:?}; nothing was changed: \
+         remove the SET search_path from the migration"
+    )]
+    ScopeLost {
+        /// Name of the schema that was being migrated.
+        schema: String,
+        /// `current_schema()` after the migrations.
+        found: Option<String>,
+    },
+
+    /// The registry cannot be dropped while tenants depend on it.
+    #[error(
+        "the registry holds {tenants} tenants whose schemas would be left without an owner; drop \
+         the tenants first (nothing was changed)"
+    )]
+    RegistryInUse {
+        /// Number of tenants.
+        tenants: u64,
+    },
+
+    /// A migration failed, or the migrations on record are not those of this build.
+    #[error(
+        "migrating schema \"{schema}\" failed; it is as it was before: {}",
+        detail(source)
+    )]
+    Migration {
+        /// Name of the schema.
+        schema: String,
+        /// What the migration ran into.
+        #[source]
+        source: DbErr,
+    },
+
+    /// The statements of a migration depend on data, so they cannot be shown without running it.
+    #[error(
+        "migration {migration} of schema \"{schema}\" cannot be shown without running it: {}",
+        detail(source)
+    )]
+    NotPrintable {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the migration.
+        migration: String,
+        /// What the recording ran into.
+        #[source]
+        source: DbErr,
+    },
+
+    /// Any other error of the database.
+    #[error("{}", detail(.0))]
+    Database(#[from] DbErr),
+}
+
+/// The message of the database without SeaORM's and sqlx's prefixes, with the SQLSTATE where the
+/// server sent one.
+fn detail(error: &DbErr) -> String {
+    match error {
+        DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error))
+        | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error))
+        | DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error)) => match error.as_database_error() {
+            Some(error) => match error.code() {
+                Some(code) => format!("{} (SQLSTATE {code})", error.message()),
+                None => error.message().to_owned(),
+            },
+            None => error.to_string(),
+        },
+        DbErr::Custom(text) | DbErr::Migration(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,41 @@
+//! Migrations of the registry and of tenants' schemas, and what runs them.
+//!
+//! There are two migrators: [`registry::Migrator`] for the tables that exist once and
+//! [`tenant::Migrator`] for the tables of every tenant. [`provision`](fn@provision) makes one
+//! schema with all its tables inside the caller's transaction; [`run`](fn@run) moves one existing
+//! schema up or down. Both take any migrator, so an application brings its own.
+//!
+//! The one invariant: a migration runs with `search_path` set to exactly the schema it is meant
+//! for, in a transaction, after PostgreSQL has confirmed that this schema exists. A missing schema
+//! is an error, never a migration of `public`.
+//!
+//! ```no_run
+//! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+//! use migration::{Action, AnyMigrator, Target, run, tenant};
+//!
+//! let migrator = AnyMigrator::new(tenant::Migrator);
+//! let target = Target::Schema("tenant_1".parse()?);
+//! let done = run(&db, &target, &migrator, Action::Up(None)).await?;
+//! println!("applied: {:?}", done.applied);
+//! # Ok(()) }
+//! ```
+
+pub mod cli;
+pub mod connect;
+pub mod postgres;
+pub mod registry;
+pub mod tenant;
+
+mod any_migrator;
+mod dry_run;
+mod error;
+mod provision;
+mod run;
+mod scope;
+
+pub use any_migrator::AnyMigrator;
+pub use dry_run::dry_run;
+pub use error::Error;
+pub use provision::provision;
+pub use run::{Action, Outcome, State, run, state};
+pub use scope::{Target, enter, leave};

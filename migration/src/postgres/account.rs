@@ -1,0 +1,173 @@
+//! Which operating system user the server runs as, and where that user may go.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::unistd::{Gid, Uid, User, getegid, geteuid};
+use tempfile::TempDir;
+
+use super::error::ServerError;
+
+/// The user that the server runs as.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    pub(super) name: String,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Account {
+    /// Whether this program may run the server as another user, and has to: PostgreSQL refuses
+    /// to run as root.
+    fn am_root() -> bool {
+        geteuid().is_root()
+    }
+
+    /// The user for a new data folder: as root `postgres`, else `nobody`; otherwise this user.
+    pub(super) fn for_new() -> Result<Self, ServerError> {
+        if !Self::am_root() {
+            return Ok(Self {
+                name: name_of(geteuid()),
+                uid: geteuid(),
+                gid: getegid(),
+            });
+        }
+        ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten())
+            .map(|user| Self {
+                name: user.name,
+                uid: user.uid,
+                gid: user.gid,
+            })
+            .ok_or(ServerError::NoAccount)
+    }
+
+    /// The user for the data folder at `dir`: root runs the server of an existing cluster as the
+    /// user it belongs to, for PostgreSQL starts only as that one.
+    pub(super) fn for_folder(dir: &Path) -> Result<Self, ServerError> {
+        let Ok(meta) = fs::metadata(dir) else {
+            return Self::for_new();
+        };
+        let owner = Uid::from_raw(meta.uid());
+        if !Self::am_root() && owner != geteuid() {
+            return Err(ServerError::OtherUser {
+                path: dir.to_owned(),
+                user: name_of(owner),
+            });
+        }
+        if owner.is_root() || !dir.join("PG_VERSION").exists() {
+            return Self::for_new();
+        }
+        Ok(Self {
+            name: name_of(owner),
+            uid: owner,
+            gid: Gid::from_raw(meta.gid()),
+        })
+    }
+
+    /// The number of the user.
+    pub(super) fn uid(&self) -> u32 {
+        self.uid.as_raw()
+    }
+
+    /// A command that runs as this user, from a folder that everybody may enter, and that takes
+    /// nothing from the caller's environment that would steer PostgreSQL elsewhere.
+    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"PG") {
+                command.env_remove(name);
+            }
+        }
+        if Self::am_root() {
+            // With a uid set and the caller root, std itself calls setgroups(0, NULL) before
+            // setuid: the server keeps none of root's supplementary groups.
+            command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
+        }
+        command
+    }
+
+    /// Makes a private folder of the user, with a fresh name, that is removed when dropped.
+    pub(super) fn new_folder(&self, parent: &Path, prefix: &str) -> Result<TempDir, ServerError> {
+        let dir = tempfile::Builder::new()
+            .prefix(prefix)
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+            .map_err(ServerError::io("create a folder in", parent))?;
+        self.own(dir.path())?;
+        Ok(dir)
+    }
+
+    /// Gives a folder that this module made to the user.
+    pub(super) fn own(&self, path: &Path) -> Result<(), ServerError> {
+        if Self::am_root() {
+            chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+                .map_err(ServerError::io("change the owner of", path))?;
+        }
+        Ok(())
+    }
+
+    /// The first folder on the way to `path`, or `path` itself, that the user may not enter.
+    ///
+    /// Parts that do not exist yet are left out. Counts mode bits for the user and its main
+    /// group, as the server has no other groups ([`Account::command`]); access control lists
+    /// are not read, so one that allows more than the bits is not seen.
+    pub(super) fn barred_from(&self, path: &Path) -> Option<PathBuf> {
+        if !Self::am_root() {
+            return None;
+        }
+        let real = path
+            .ancestors()
+            .find_map(|part| fs::canonicalize(part).ok())?;
+        let mut way: Vec<&Path> = real.ancestors().collect();
+        way.reverse();
+        way.into_iter()
+            .find(|folder| !self.may_enter(folder))
+            .map(Path::to_owned)
+    }
+
+    fn may_enter(&self, folder: &Path) -> bool {
+        fs::metadata(folder).is_ok_and(|meta| {
+            let bit = if meta.uid() == self.uid.as_raw() {
+                0o100
+            } else if meta.gid() == self.gid.as_raw() {
+                0o010
+            } else {
+                0o001
+            };
+            !meta.is_dir() || meta.permissions().mode() & bit != 0
+        })
+    }
+}
+
+/// Makes the folder and its missing parents so that the server's user may enter them, whatever
+/// root's umask says. Folders that exist are left as they are.
+pub(super) fn create_enterable(path: &Path) -> Result<(), ServerError> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|part| !part.exists()).collect();
+    fs::create_dir_all(path).map_err(ServerError::io("create", path))?;
+    if Account::am_root() {
+        for part in missing {
+            fs::set_permissions(part, fs::Permissions::from_mode(0o755))
+                .map_err(ServerError::io("change the mode of", part))?;
+        }
+    }
+    Ok(())
+}
+
+fn name_of(uid: Uid) -> String {
+    User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map_or_else(|| uid.to_string(), |user| user.name)
+}

@@ -1,0 +1,188 @@
+//! A server whose data lasts: who starts it, who joins it.
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::{Signal, kill};
+
+use super::{
+    DATABASE, Hold, Role, Server,
+    account::{Account, create_enterable},
+    binaries::Binaries,
+    cluster::{self, Content},
+    error::ServerError,
+    folder,
+    lock::{self, Claim, Owner, Ownership},
+    pidfile::{PidFile, process, serves},
+    process::{Launch, log_file},
+    watcher::{Ending, Watcher},
+};
+
+/// How long a joiner waits for a server that is still starting, and an owner for the server of
+/// the last one to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A log that has grown beyond this is set aside at the next start, one generation.
+const LOG_SIZE: u64 = 1 << 20;
+
+/// Starts the server of the folder, or joins the one that runs.
+pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
+    let dir = folder::absolute(dir)?;
+    let account = Account::for_folder(&dir)?;
+    // Before the first file is written beside it: a wrong folder is left alone.
+    cluster::inspect(&dir)?;
+    if let Some(path) = account.barred_from(&dir) {
+        return Err(ServerError::NotEnterable {
+            path,
+            user: account.name,
+        });
+    }
+    if let Some(parent) = dir.parent() {
+        create_enterable(parent)?;
+    }
+    let begun = Instant::now();
+    loop {
+        let owner = match lock::claim(&dir)? {
+            Claim::Mine { ownership, last } => return own(&dir, &account, ownership, &last),
+            Claim::Taken(owner) => owner,
+        };
+        if role == Role::Own {
+            let Owner { pid, program, .. } = owner;
+            return Err(ServerError::Owned {
+                path: dir,
+                pid,
+                program,
+            });
+        }
+        if let Some(server) = join(&dir, &owner)? {
+            return Ok(server);
+        }
+        if begun.elapsed() > PATIENCE {
+            let Owner { pid, program, .. } = owner;
+            let log = log_file(&dir);
+            return Err(ServerError::OwnerSilent {
+                path: dir,
+                pid,
+                program,
+                log,
+            });
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Joins the owner's server; `None` while it is starting or stopping.
+fn join(dir: &Path, owner: &Owner) -> Result<Option<Server>, ServerError> {
+    // First the lock, then the look: from then on the owner waits for this program.
+    let Some(users) = lock::join(dir)? else {
+        return Ok(None);
+    };
+    let Some(file) = PidFile::read(dir) else {
+        return Ok(None);
+    };
+    if Some(file.pid) != owner.server || !file.accepts_connections() {
+        return Ok(None);
+    }
+    let Content::Cluster(version) = cluster::inspect(dir)? else {
+        return Ok(None);
+    };
+    tracing::debug!(data = %dir.display(), owner = owner.pid, "joined a running PostgreSQL");
+    Ok(Some(Server {
+        data_dir: dir.to_owned(),
+        socket_dir: file.socket_dir,
+        version,
+        hold: Hold::Joined { _users: users },
+    }))
+}
+
+/// Starts the server as its owner.
+fn own(
+    dir: &Path,
+    account: &Account,
+    mut ownership: Ownership,
+    last: &Owner,
+) -> Result<Server, ServerError> {
+    let binaries = match cluster::inspect(dir)? {
+        Content::Nothing => {
+            let binaries = Binaries::newest(account)?;
+            cluster::create_lasting(dir, &binaries, account, DATABASE)?;
+            binaries
+        }
+        Content::Cluster(major) => {
+            clear_last_run(dir, last)?;
+            Binaries::of_folder(account, dir, major)?
+        }
+    };
+    set_log_aside(dir);
+    let fits = folder::holds_socket(dir);
+    let socket_dir = if fits {
+        dir.to_owned()
+    } else {
+        folder::new_socket_dir(account)?
+    };
+    let remove: &[&Path] = if fits { &[] } else { &[&socket_dir] };
+    let watcher = Watcher::start(Ending::Fast, remove)?;
+    let launch = Launch {
+        binaries: &binaries,
+        account,
+        data: dir,
+        socket_dir: &socket_dir,
+        settings: vec![("fsync", "on")],
+    };
+    let postmaster = launch.start(watcher, |pid| ownership.record_server(pid))?;
+    Ok(Server {
+        data_dir: dir.to_owned(),
+        version: binaries.version.major,
+        hold: Hold::Owner {
+            _postmaster: postmaster,
+            ownership,
+        },
+        socket_dir,
+    })
+}
+
+/// Deals with what the last run left: a server that is still ending, or a stale number.
+fn clear_last_run(dir: &Path, last: &Owner) -> Result<(), ServerError> {
+    let begun = Instant::now();
+    while let Some(file) = PidFile::read(dir) {
+        if !serves(file.pid, dir) {
+            // PostgreSQL removes a stale file itself, unless the number has come back for any
+            // other process of the same user – the rule in a restarted container.
+            let path = PidFile::path(dir);
+            fs::remove_file(&path).map_err(ServerError::io("remove", path))?;
+            folder::remove_socket_dir(&file.socket_dir);
+            return Ok(());
+        }
+        if last.server != Some(file.pid) {
+            return Err(ServerError::Foreign {
+                path: dir.to_owned(),
+                pid: file.pid,
+            });
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(ServerError::StillStopping {
+                path: dir.to_owned(),
+                pid: file.pid,
+            });
+        }
+        // The watcher has asked already, unless it was killed as well. Asking twice does no harm.
+        if let Some(pid) = process(file.pid) {
+            let _ = kill(pid, Signal::SIGINT);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn set_log_aside(dir: &Path) {
+    let log = log_file(dir);
+    if fs::metadata(&log).is_ok_and(|meta| meta.len() > LOG_SIZE)
+        && let Err(error) = fs::rename(&log, log.with_extension("log.1"))
+    {
+        tracing::debug!(log = %log.display(), %error, "the log keeps growing");
+    }
+}

@@ -1,0 +1,101 @@
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+/// What kind of failure a database error is: the one place where errors are sorted.
+///
+/// By SQLSTATE (PostgreSQL manual, appendix A), never by message text – but for the constraint's
+/// name, which a Citus worker sends only as part of the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// 23505: a unique constraint of this name.
+    Unique(String),
+    /// 23503: a foreign key of this name.
+    ForeignKey(String),
+    /// 40001 or 40P01: the transaction lost against another and can be repeated.
+    Conflict,
+    /// 55P03: a lock was not to be had in time.
+    LockTimeout,
+    /// 0A000: a statement prepared before a migration no longer fits; repeating it helps.
+    StaleStatement,
+    /// 3F000 or 42P01: the schema or the table does not exist.
+    Missing,
+    /// 57014, or no connection became free in time.
+    Timeout,
+    /// 08xxx, 53300, 57P0x, or no connection at all: the server cannot be reached now.
+    Unavailable,
+    /// Anything else.
+    Other,
+}
+
+impl Fault {
+    /// Sorts `error`.
+    #[must_use]
+    pub fn of(error: &DbErr) -> Self {
+        let (DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error))
+        | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
+        else {
+            return match error {
+                DbErr::ConnectionAcquire(_) => Self::Timeout,
+                _ => Self::Other,
+            };
+        };
+        match error.as_ref() {
+            sqlx::Error::Database(error) => Self::of_server(error.as_ref()),
+            sqlx::Error::PoolTimedOut => Self::Timeout,
+            sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Self::Unavailable
+            }
+            _ => Self::Other,
+        }
+    }
+
+    fn of_server(error: &dyn sqlx::error::DatabaseError) -> Self {
+        let code = error.code().unwrap_or_default();
+        let constraint = || match error.constraint() {
+            Some(name) => name.to_owned(),
+            None => constraint_in(error.message()).to_owned(),
+        };
+        match code.as_ref() {
+            "23505" => Self::Unique(constraint()),
+            "23503" => Self::ForeignKey(constraint()),
+            "40001" | "40P01" => Self::Conflict,
+            "55P03" => Self::LockTimeout,
+            "0A000" => Self::StaleStatement,
+            "3F000" | "42P01" => Self::Missing,
+            "57014" => Self::Timeout,
+            "53300" | "57P01" | "57P02" | "57P03" => Self::Unavailable,
+            code if code.starts_with("08") => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The constraint named in a message such as `… violates unique constraint "guards_pkey_102008"`,
+/// without the number of the shard that a Citus worker appends.
+fn constraint_in(message: &str) -> &str {
+    let name = message.split('"').nth(1).unwrap_or_default();
+    match name.rsplit_once('_') {
+        Some((rest, shard)) if !shard.is_empty() && shard.bytes().all(|b| b.is_ascii_digit()) => {
+            rest
+        }
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::constraint_in;
+
+    #[test]
+    fn a_constraint_is_found_in_a_message_of_a_citus_worker() {
+        for (name, wanted) in [
+            ("guards_pkey_102008", "guards_pkey"),
+            ("guards_pkey", "guards_pkey"),
+        ] {
+            let message = format!("duplicate key value violates unique constraint \"{name}\"");
+            assert_eq!(constraint_in(&message), wanted);
+        }
+        assert_eq!(constraint_in("no name here"), "");
+    }
+}

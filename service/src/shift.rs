@@ -1,0 +1,256 @@
+//! Shifts: when a guard is on duty.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use entity::tenant::shift::{ActiveModel, Column, Entity};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    QuerySelect, Select, Set,
+};
+use serde::Deserialize;
+use uuid::Uuid;
+use validator::{Validate, ValidationErrors};
+
+pub use entity::tenant::shift::Model as Shift;
+
+use crate::{
+    Error, Fault, Slug,
+    input::failure,
+    page::{self, Page, PageRequest},
+    tenancy::{Tenancy, TenantScope},
+};
+
+/// A shift to be stored. Both fields are required.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct NewShift {
+    /// First moment of the shift.
+    #[validate(required(message = "is required"))]
+    pub starts_at: Option<DateTime<Utc>>,
+    /// First moment after the shift: later than `starts_at`, by 24 hours at most.
+    #[validate(required(message = "is required"))]
+    pub ends_at: Option<DateTime<Utc>>,
+}
+
+/// A change of a shift: fields that are absent stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShiftChange {
+    /// First moment of the shift.
+    #[serde(deserialize_with = "not_null")]
+    pub starts_at: Option<DateTime<Utc>>,
+    /// First moment after the shift.
+    #[serde(deserialize_with = "not_null")]
+    pub ends_at: Option<DateTime<Utc>>,
+}
+
+/// Which shifts are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Filter {
+    /// Only those of this guard.
+    pub guard_id: Option<Uuid>,
+    /// Only those that end after this moment.
+    pub from: Option<DateTime<Utc>>,
+    /// Only those that start before this moment.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Stores a shift of a guard.
+///
+/// # Errors
+/// [`Error::Invalid`] with all failing fields; [`Error::NotFound`] when there is no such guard;
+/// [`Error::Tenancy`].
+pub async fn create(
+    tenancy: &Tenancy,
+    slug: &Slug,
+    guard_id: Uuid,
+    input: NewShift,
+) -> Result<Shift, Error> {
+    create_in(&tenancy.tenant(slug).await?, guard_id, input).await
+}
+
+/// [`create`] in the caller's scope.
+///
+/// # Errors
+/// As for [`create`].
+pub async fn create_in(
+    scope: &impl TenantScope,
+    guard_id: Uuid,
+    input: NewShift,
+) -> Result<Shift, Error> {
+    input.validate()?;
+    let starts_at = input.starts_at.unwrap_or_default().trunc_subsecs(6);
+    let ends_at = input.ends_at.unwrap_or_default().trunc_subsecs(6);
+    check_span(starts_at, ends_at)?;
+    let shift = ActiveModel {
+        guard_id: Set(guard_id),
+        starts_at: Set(starts_at),
+        ends_at: Set(ends_at),
+        ..Default::default()
+    };
+    shift
+        .insert(scope)
+        .await
+        .map_err(|error| match Fault::of(&error) {
+            Fault::ForeignKey(name) if name == "shifts_guard_id_fkey" => Error::NotFound {
+                noun: "guard",
+                id: guard_id,
+            },
+            _ => error.into(),
+        })
+}
+
+/// The shift with this id, if there is one.
+///
+/// # Errors
+/// [`Error::Tenancy`].
+pub async fn get(tenancy: &Tenancy, slug: &Slug, id: Uuid) -> Result<Option<Shift>, Error> {
+    get_in(&tenancy.tenant(slug).await?, id).await
+}
+
+/// [`get`] in the caller's scope.
+///
+/// # Errors
+/// As for [`get`].
+pub async fn get_in(scope: &impl TenantScope, id: Uuid) -> Result<Option<Shift>, Error> {
+    Ok(Entity::find_by_id(id).one(scope).await?)
+}
+
+/// One page of shifts, in the order of their creation.
+///
+/// # Errors
+/// [`Error::Tenancy`].
+pub async fn list(
+    tenancy: &Tenancy,
+    slug: &Slug,
+    filter: &Filter,
+    page: PageRequest,
+) -> Result<Page<Shift>, Error> {
+    list_in(&tenancy.tenant(slug).await?, filter, page).await
+}
+
+/// [`list`] in the caller's scope.
+///
+/// # Errors
+/// As for [`list`].
+pub async fn list_in(
+    scope: &impl TenantScope,
+    filter: &Filter,
+    page: PageRequest,
+) -> Result<Page<Shift>, Error> {
+    Ok(page::fetch(scope, filter.select(), Column::Id, page, |shift| shift.id).await?)
+}
+
+/// How many shifts there are.
+///
+/// # Errors
+/// [`Error::Tenancy`].
+pub async fn count(tenancy: &Tenancy, slug: &Slug, filter: &Filter) -> Result<u64, Error> {
+    count_in(&tenancy.tenant(slug).await?, filter).await
+}
+
+/// [`count`] in the caller's scope.
+///
+/// # Errors
+/// As for [`count`].
+pub async fn count_in(scope: &impl TenantScope, filter: &Filter) -> Result<u64, Error> {
+    Ok(filter.select().count(scope).await?)
+}
+
+/// Changes a shift and returns it as it is now.
+///
+/// # Errors
+/// [`Error::Invalid`] with all failing fields, [`Error::NotFound`], [`Error::Tenancy`].
+pub async fn update(
+    tenancy: &Tenancy,
+    slug: &Slug,
+    id: Uuid,
+    change: ShiftChange,
+) -> Result<Shift, Error> {
+    update_in(&tenancy.tenant(slug).await?, id, change).await
+}
+
+/// [`update`] in the caller's scope.
+///
+/// # Errors
+/// As for [`update`].
+pub async fn update_in(
+    scope: &impl TenantScope,
+    id: Uuid,
+    change: ShiftChange,
+) -> Result<Shift, Error> {
+    // The rule is about both moments, so the row is locked while the one that stays is read.
+    let txn = scope.begin().await?;
+    let shift = Entity::find_by_id(id).lock_exclusive().one(&txn).await?;
+    let shift = shift.ok_or(Error::NotFound { noun: "shift", id })?;
+    if change == ShiftChange::default() {
+        return Ok(shift);
+    }
+    let starts_at = change
+        .starts_at
+        .map_or(shift.starts_at, |at| at.trunc_subsecs(6));
+    let ends_at = change
+        .ends_at
+        .map_or(shift.ends_at, |at| at.trunc_subsecs(6));
+    check_span(starts_at, ends_at)?;
+    let mut shift = shift.into_active_model();
+    shift.starts_at = Set(starts_at);
+    shift.ends_at = Set(ends_at);
+    let shift = shift.update(&txn).await?;
+    txn.commit().await?;
+    Ok(shift)
+}
+
+/// Deletes a shift.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Tenancy`].
+pub async fn delete(tenancy: &Tenancy, slug: &Slug, id: Uuid) -> Result<(), Error> {
+    delete_in(&tenancy.tenant(slug).await?, id).await
+}
+
+/// [`delete`] in the caller's scope.
+///
+/// # Errors
+/// As for [`delete`].
+pub async fn delete_in(scope: &impl TenantScope, id: Uuid) -> Result<(), Error> {
+    match Entity::delete_by_id(id).exec(scope).await?.rows_affected {
+        0 => Err(Error::NotFound { noun: "shift", id }),
+        _ => Ok(()),
+    }
+}
+
+/// A shift ends after it starts, by 24 hours at most.
+fn check_span(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> Result<(), ValidationErrors> {
+    let rule = if ends_at <= starts_at {
+        failure("after_start", "must be later than starts_at")
+    } else if ends_at - starts_at > TimeDelta::hours(24) {
+        failure("too_long", "must be at most 24 hours after starts_at")
+    } else {
+        return Ok(());
+    };
+    let mut errors = ValidationErrors::new();
+    errors.add("ends_at", rule);
+    Err(errors)
+}
+
+/// A moment has no empty value, so `null` is refused where it is read.
+fn not_null<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    DateTime::deserialize(input).map(Some)
+}
+
+impl Filter {
+    fn select(&self) -> Select<Entity> {
+        let mut select = Entity::find();
+        if let Some(guard_id) = self.guard_id {
+            select = select.filter(Column::GuardId.eq(guard_id));
+        }
+        if let Some(from) = self.from {
+            select = select.filter(Column::EndsAt.gt(from));
+        }
+        if let Some(until) = self.until {
+            select = select.filter(Column::StartsAt.lt(until));
+        }
+        select
+    }
+}

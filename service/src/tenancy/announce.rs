@@ -1,0 +1,95 @@
+//! Changes of tenants, announced between processes with LISTEN and NOTIFY.
+
+use std::{sync::Arc, time::Duration};
+
+use entity::registry::{TenantId, tenant};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, Statement,
+    sqlx::postgres::PgListener,
+};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{cache::TenantCache, shared::Access};
+
+const CHANNEL: &str = "tenantry_tenants";
+
+/// Announces that `id` has changed, and that what is known under `keys` (slugs and host names) is
+/// to be forgotten. Inside a transaction it is sent when that commits, and not at all otherwise.
+pub(super) async fn announce(
+    db: &impl ConnectionTrait,
+    id: TenantId,
+    keys: impl IntoIterator<Item = String>,
+) -> Result<(), DbErr> {
+    let mut payload = id.to_string();
+    for key in keys {
+        payload.push(' ');
+        payload.push_str(&key);
+    }
+    let notify = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_notify($1, $2)",
+        [CHANNEL.into(), payload.into()],
+    );
+    db.execute_raw(notify).await?;
+    Ok(())
+}
+
+/// Listens until it is aborted. While the connection is lost announcements are missed, so when it
+/// is back everything known is forgotten and every open handle is checked.
+pub(super) async fn listen(
+    mut listener: PgListener,
+    db: DatabaseConnection,
+    cache: Arc<TenantCache>,
+) {
+    loop {
+        match listener.try_recv().await {
+            Ok(Some(notification)) => {
+                let mut words = notification.payload().split(' ');
+                let id = words.next().and_then(|id| id.parse::<Uuid>().ok());
+                for key in words {
+                    cache.forget(key).await;
+                }
+                if let Some(id) = id {
+                    check(&db, &cache, id.into()).await;
+                }
+            }
+            Ok(None) => {
+                info!("connection for announcements was lost; checking all open tenants");
+                cache.forget_all();
+                for id in cache.live() {
+                    check(&db, &cache, id).await;
+                }
+            }
+            Err(error) => {
+                warn!(%error, "no connection for announcements; trying again");
+                cache.forget_all();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Starts to listen.
+pub(super) async fn subscribe(db: &DatabaseConnection) -> Result<PgListener, sea_orm::sqlx::Error> {
+    // A pool of its own with one connection, to the same server with the same options.
+    let options = db.get_postgres_connection_pool().connect_options();
+    let pool = sea_orm::sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_with((*options).clone())
+        .await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(listener)
+}
+
+/// Tells the open handles of a tenant what the registry says of it now.
+async fn check(db: &DatabaseConnection, cache: &TenantCache, id: TenantId) {
+    match tenant::Entity::find_by_id(id).one(db).await {
+        Ok(Some(row)) => cache.set(id, row.status.into()),
+        Ok(None) => cache.set(id, Access::Dropped),
+        Err(error) => warn!(%error, tenant = %id, "the state of a tenant could not be read"),
+    }
+}

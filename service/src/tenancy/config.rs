@@ -1,0 +1,51 @@
+use std::time::Duration;
+
+use migration::AnyMigrator;
+use sea_orm_migration::MigratorTraitSelf;
+
+/// What [`Tenancy::connect`](super::Tenancy::connect) needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// URL of the database. May hold a password: `Debug` does not show it.
+    pub url: String,
+    /// The migrations of a tenant's schema.
+    pub migrator: AnyMigrator,
+    /// Put before the name of every new tenant's schema; empty for none. Lower-case letters,
+    /// digits and `_`, at most 15 characters so that every slug fits.
+    pub schema_prefix: String,
+    /// Domain whose subdomains are tenants, such as `example.com`.
+    pub base_domain: String,
+    /// Most connections in the pool. One more is kept for notifications.
+    pub max_connections: u32,
+    /// How long a call waits for a free connection.
+    pub acquire_timeout: Duration,
+    /// How long a resolved tenant is believed without asking the registry again. Changes are
+    /// announced between processes at once; this bounds what a lost announcement can do.
+    pub cache_ttl: Duration,
+}
+
+impl Config {
+    /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections,
+    /// 5 seconds to get one, tenants believed for 30 seconds.
+    pub fn new<M: MigratorTraitSelf + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
+        Self {
+            url: url.into(),
+            migrator: AnyMigrator::new(tenant_migrator),
+            schema_prefix: String::new(),
+            base_domain: "localhost".to_owned(),
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(5),
+            cache_ttl: Duration::from_secs(30),
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("schema_prefix", &self.schema_prefix)
+            .field("base_domain", &self.base_domain)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,78 @@
+use entity::registry::{Hostname, Slug, TenantId, domain};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, TransactionTrait,
+};
+
+use super::{Error, Host, Tenancy, announce::announce};
+use crate::Fault;
+
+impl Tenancy {
+    /// Makes a host name lead to a tenant.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTenant`], [`Error::HostTaken`], [`Error::HostBelowBase`].
+    pub async fn domain_add(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
+        let id = self.id_of(slug).await?;
+        let txn = self.inner.db.begin().await?;
+        self.insert_domain(&txn, id, hostname).await?;
+        announce(&txn, id, [hostname.to_string()]).await?;
+        txn.commit().await?;
+        self.forget(&[hostname.to_string()]).await;
+        Ok(())
+    }
+
+    /// Takes a host name away from a tenant.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTenant`]; [`Error::UnknownDomain`] when the host name is not this tenant's.
+    pub async fn domain_remove(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
+        let id = self.id_of(slug).await?;
+        let txn = self.inner.db.begin().await?;
+        let deleted = domain::Entity::delete_by_id(hostname.clone())
+            .filter(domain::Column::TenantId.eq(id))
+            .exec(&txn)
+            .await?;
+        if deleted.rows_affected == 0 {
+            return Err(Error::UnknownDomain {
+                slug: slug.clone(),
+                hostname: hostname.clone(),
+            });
+        }
+        announce(&txn, id, [hostname.to_string()]).await?;
+        txn.commit().await?;
+        self.forget(&[hostname.to_string()]).await;
+        Ok(())
+    }
+
+    /// A host name below the base domain would take the place of a tenant's slug.
+    pub(super) async fn insert_domain(
+        &self,
+        db: &impl ConnectionTrait,
+        tenant_id: TenantId,
+        hostname: &Hostname,
+    ) -> Result<(), Error> {
+        if !matches!(self.host(hostname.as_str()), Host::Custom(_)) {
+            return Err(Error::HostBelowBase(hostname.clone()));
+        }
+        let row = domain::ActiveModel {
+            hostname: Set(hostname.clone()),
+            tenant_id: Set(tenant_id),
+            inserted_at: Set(entity::now()),
+        };
+        match row.insert(db).await {
+            Ok(_) => Ok(()),
+            Err(error) if Fault::of(&error) == Fault::Unique("domains_pkey".to_owned()) => {
+                Err(Error::HostTaken(hostname.clone()))
+            }
+            // The tenant was dropped a moment ago.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn id_of(&self, slug: &Slug) -> Result<TenantId, Error> {
+        let record = self.get(slug).await?;
+        record
+            .map(|record| record.id)
+            .ok_or_else(|| Error::UnknownTenant(slug.clone()))
+    }
+}

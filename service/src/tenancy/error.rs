@@ -1,0 +1,112 @@
+use entity::registry::{Hostname, NameError, SchemaName, Slug};
+use sea_orm::DbErr;
+use thiserror::Error;
+
+use super::Refused;
+use crate::Fault;
+
+/// Why a tenant could not be resolved, made, changed or used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such tenant.
+    #[error("there is no tenant {0}")]
+    UnknownTenant(Slug),
+
+    /// The host name leads to no tenant.
+    #[error("no tenant is served at {0:?}")]
+    UnknownHost(String),
+
+    /// The host name is kept back from tenants.
+    #[error("{0:?} is a reserved host name, not a tenant's")]
+    ReservedHost(String),
+
+    /// The tenant may not be used: it is suspended, archived or dropped.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+
+    /// A tenant of this name is there already.
+    #[error("the slug {0} is taken; choose another")]
+    SlugTaken(Slug),
+
+    /// The schema that the tenant would have is there already.
+    #[error(
+        "the schema \"{0}\" exists already; choose another slug, or drop the schema if it is left over"
+    )]
+    SchemaTaken(SchemaName),
+
+    /// The host name leads to a tenant already.
+    #[error("the host name {0} is taken; remove it from its tenant first")]
+    HostTaken(Hostname),
+
+    /// The host name is below the base domain, where every name is a slug.
+    #[error("the host name {0} is below the base domain, where tenants are found by their slug")]
+    HostBelowBase(Hostname),
+
+    /// The tenant has no such host name.
+    #[error("tenant {slug} has no host name {hostname}")]
+    UnknownDomain {
+        /// The tenant.
+        slug: Slug,
+        /// The host name.
+        hostname: Hostname,
+    },
+
+    /// A name is not acceptable.
+    #[error(transparent)]
+    Name(#[from] NameError),
+
+    /// The registry has not been migrated to what this build needs.
+    #[error("the registry is behind by {pending} migrations; run `migration up --registry`")]
+    RegistryBehind {
+        /// Number of migrations that are missing.
+        pending: usize,
+    },
+
+    /// A migration failed while the tenant was made.
+    #[error(transparent)]
+    Migration(migration::Error),
+
+    /// There is no connection to the database.
+    #[error(transparent)]
+    Connect(#[from] migration::connect::ConnectError),
+
+    /// Any other error of the database; [`Fault::of`] sorts it.
+    #[error("the database reports an error: {0}")]
+    Database(#[source] DbErr),
+}
+
+impl Error {
+    /// The kind of database failure behind the error, if there is one.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Database(error)
+            | Self::Migration(
+                migration::Error::Database(error)
+                | migration::Error::Migration { source: error, .. },
+            ) => Some(Fault::of(error)),
+            Self::Connect(_) => Some(Fault::Unavailable),
+            _ => None,
+        }
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match Refused::find(&error) {
+            Some(refused) => Self::Refused(refused.clone()),
+            None => Self::Database(error),
+        }
+    }
+}
+
+impl From<migration::Error> for Error {
+    fn from(error: migration::Error) -> Self {
+        match error {
+            migration::Error::Database(error) => error.into(),
+            migration::Error::SchemaExists { schema } => Self::SchemaTaken(schema),
+            other => Self::Migration(other),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use entity::registry::{Hostname, Slug};
+
+/// What a `Host` header asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// The base domain itself: the operator's.
+    Base,
+    /// A subdomain of the base domain that can be a tenant's slug.
+    Slug(Slug),
+    /// A subdomain that is kept back from tenants.
+    Reserved,
+    /// A host name outside the base domain.
+    Custom(Hostname),
+    /// Nothing that could lead to a tenant.
+    Unknown,
+}
+
+impl Host {
+    /// Reads a `Host` header (RFC 9110, 7.2): a port and a dot at the end are ignored, upper and
+    /// lower case are the same. Only one label may stand before the base domain.
+    ///
+    /// ```
+    /// use service::tenancy::Host;
+    /// assert_eq!(Host::parse("tenant-1.localhost:3000", "localhost"), Host::Slug("tenant-1".parse()?));
+    /// assert_eq!(Host::parse("www.localhost", "localhost"), Host::Reserved);
+    /// assert_eq!(Host::parse("a.b.localhost", "localhost"), Host::Unknown);
+    /// # Ok::<(), service::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn parse(header: &str, base_domain: &str) -> Self {
+        let name = match header.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => header,
+        };
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        if name == base_domain {
+            return Self::Base;
+        }
+        match name
+            .strip_suffix(base_domain)
+            .and_then(|rest| rest.strip_suffix('.'))
+        {
+            Some(label) if Slug::is_reserved(label) => Self::Reserved,
+            Some(label) => label.parse().map_or(Self::Unknown, Self::Slug),
+            None => name.parse().map_or(Self::Unknown, Self::Custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Host;
+
+    #[test]
+    fn a_host_that_is_no_tenant_never_falls_through_to_one() {
+        let base = "example.com";
+        for (header, host) in [
+            ("example.com", Host::Base),
+            ("EXAMPLE.com.:80", Host::Base),
+            (
+                "Tenant-1.example.com.",
+                Host::Slug("tenant-1".parse().unwrap()),
+            ),
+            ("admin.example.com", Host::Reserved),
+            ("tenant_1.example.com", Host::Unknown),
+            ("a.tenant-1.example.com", Host::Unknown),
+            (".example.com", Host::Unknown),
+            ("", Host::Unknown),
+            ("localhost", Host::Unknown),
+            ("127.0.0.1:3000", Host::Unknown),
+            ("[::1]:3000", Host::Unknown),
+            ("tenant-1.example.com:80@x", Host::Unknown),
+            (
+                "notexample.com",
+                Host::Custom("notexample.com".parse().unwrap()),
+            ),
+            (
+                "guards.example.org:8443",
+                Host::Custom("guards.example.org".parse().unwrap()),
+            ),
+        ] {
+            assert_eq!(Host::parse(header, base), host, "{header}");
+        }
+    }
+}

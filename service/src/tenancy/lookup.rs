@@ -1,0 +1,121 @@
+use std::{collections::HashMap, future::Future};
+
+use entity::registry::{Slug, TenantId, domain, tenant};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+
+use super::{Error, Host, Tenancy, Tenant, TenantRecord};
+use crate::page::{self, Page, PageRequest};
+
+impl Tenancy {
+    /// The handle of a tenant.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTenant`]; [`Error::Refused`] when the tenant is not active.
+    pub async fn tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
+        let load = tenant::Entity::find()
+            .filter(tenant::Column::Slug.eq(slug.clone()))
+            .one(&self.inner.db);
+        let found = self.resolve(slug.as_str(), load).await?;
+        found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
+    }
+
+    /// The handle of the tenant that a `Host` header leads to: by the subdomain of the base
+    /// domain, else by a host name of the tenant's own.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHost`] when the host is no tenant's (the base domain is not either),
+    /// [`Error::ReservedHost`]; [`Error::Refused`] when the tenant is not active.
+    pub async fn tenant_by_host(&self, header: &str) -> Result<Tenant, Error> {
+        let unknown = || Error::UnknownHost(header.to_owned());
+        let found = match self.host(header) {
+            Host::Slug(slug) => match self.tenant(&slug).await {
+                Err(Error::UnknownTenant(_)) => None,
+                other => Some(other?),
+            },
+            Host::Custom(hostname) => {
+                let load = async {
+                    let found = domain::Entity::find_by_id(hostname.clone())
+                        .find_also_related(tenant::Entity)
+                        .one(&self.inner.db)
+                        .await?;
+                    Ok(found.and_then(|(_, tenant)| tenant))
+                };
+                self.resolve(hostname.as_str(), load).await?
+            }
+            Host::Reserved => return Err(Error::ReservedHost(header.to_owned())),
+            Host::Base | Host::Unknown => None,
+        };
+        found.ok_or_else(unknown)
+    }
+
+    /// What a `Host` header asks for.
+    #[must_use]
+    pub fn host(&self, header: &str) -> Host {
+        Host::parse(header, &self.inner.base_domain)
+    }
+
+    /// What the registry keeps about a tenant, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn get(&self, slug: &Slug) -> Result<Option<TenantRecord>, Error> {
+        let row = tenant::Entity::find()
+            .filter(tenant::Column::Slug.eq(slug.clone()))
+            .one(&self.inner.db)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut domains = self.domains_of(&[row.id]).await?;
+        let own = domains.remove(&row.id).unwrap_or_default();
+        Ok(TenantRecord::new(row, own))
+    }
+
+    /// One page of tenants, in the order of their creation.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn list(&self, request: PageRequest) -> Result<Page<TenantRecord>, Error> {
+        let select = tenant::Entity::find().filter(tenant::Column::Slug.is_not_null());
+        let id = |row: &tenant::Model| row.id.as_uuid();
+        let page = page::fetch(&self.inner.db, select, tenant::Column::Id, request, id).await?;
+        let ids: Vec<TenantId> = page.items.iter().map(|row| row.id).collect();
+        let mut domains = self.domains_of(&ids).await?;
+        let items = page.items.into_iter().filter_map(|row| {
+            let own = domains.remove(&row.id).unwrap_or_default();
+            TenantRecord::new(row, own)
+        });
+        Ok(Page {
+            items: items.collect(),
+            next: page.next,
+        })
+    }
+
+    async fn resolve(
+        &self,
+        key: &str,
+        load: impl Future<Output = Result<Option<tenant::Model>, DbErr>>,
+    ) -> Result<Option<Tenant>, Error> {
+        let found = self.inner.cache.get(key, load).await;
+        let found = found.map_err(|error| Error::Database(error.as_ref().clone()))?;
+        let Some(shared) = found else { return Ok(None) };
+        shared.check()?;
+        Ok(Some(Tenant {
+            db: self.inner.db.clone(),
+            shared,
+        }))
+    }
+
+    async fn domains_of(
+        &self,
+        ids: &[TenantId],
+    ) -> Result<HashMap<TenantId, Vec<entity::registry::Hostname>>, Error> {
+        let mut domains: HashMap<_, Vec<_>> = HashMap::new();
+        let rows = domain::Entity::find()
+            .filter(domain::Column::TenantId.is_in(ids.iter().copied()))
+            .all(&self.inner.db)
+            .await?;
+        for row in rows {
+            domains.entry(row.tenant_id).or_default().push(row.hostname);
+        }
+        Ok(domains)
+    }
+}

@@ -1,0 +1,134 @@
+//! Tenants: resolving one on each call, working in its schema, making and dropping it.
+//!
+//! Knows nothing of an application's tables: what a tenant's schema holds is up to the migrator in
+//! [`Config`].
+
+mod announce;
+mod cache;
+mod config;
+mod domains;
+mod error;
+mod handle;
+mod host;
+mod lifecycle;
+mod lookup;
+mod placeholder;
+mod record;
+mod scope;
+mod shared;
+mod transaction;
+
+use std::sync::Arc;
+
+use entity::registry::SchemaName;
+use migration::{AnyMigrator, Target, connect, registry};
+use sea_orm::{ConnectOptions, DatabaseConnection};
+use tokio::task::JoinHandle;
+
+pub use config::Config;
+pub use error::Error;
+pub use handle::Tenant;
+pub use host::Host;
+pub use record::{NewTenant, TenantRecord};
+pub use scope::TenantScope;
+pub use shared::{Access, Refused};
+pub use transaction::TenantTransaction;
+
+use cache::TenantCache;
+
+/// All tenants of one database. Cheap to clone.
+#[derive(Clone)]
+pub struct Tenancy {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: DatabaseConnection,
+    migrator: AnyMigrator,
+    schema_prefix: String,
+    base_domain: String,
+    cache: Arc<TenantCache>,
+    listener: JoinHandle<()>,
+}
+
+impl Tenancy {
+    /// Connects to the database and starts to listen for changes that other processes make.
+    ///
+    /// # Errors
+    /// [`Error::Name`] when the prefix cannot begin a schema name, [`Error::Connect`] when the
+    /// server cannot be reached, [`Error::RegistryBehind`] when the registry has not been migrated.
+    pub async fn connect(config: &Config) -> Result<Self, Error> {
+        check_prefix(&config.schema_prefix)?;
+        let mut options = ConnectOptions::new(&config.url);
+        options
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.acquire_timeout)
+            .sqlx_logging_level(tracing::log::LevelFilter::Debug);
+        let db = connect::open(options).await?;
+        check_registry(&db).await?;
+        let cache = Arc::new(TenantCache::new(config.cache_ttl));
+        let listener = announce::subscribe(&db).await.map_err(|error| {
+            Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(
+                error.into(),
+            )))
+        })?;
+        let listener = tokio::spawn(announce::listen(listener, db.clone(), Arc::clone(&cache)));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db,
+                migrator: config.migrator.clone(),
+                schema_prefix: config.schema_prefix.clone(),
+                base_domain: config.base_domain.to_ascii_lowercase(),
+                cache,
+                listener,
+            }),
+        })
+    }
+
+    /// Asks the server for a sign of life.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when it gives none.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.inner.db.ping().await?)
+    }
+
+    /// Closes every connection, after the statements that are under way.
+    pub async fn close(&self) {
+        self.inner.listener.abort();
+        self.inner.db.get_postgres_connection_pool().close().await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl std::fmt::Debug for Tenancy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tenancy").finish_non_exhaustive()
+    }
+}
+
+/// The longest slug must fit behind the prefix, and the whole must be a schema name.
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    let longest = "a".repeat(entity::registry::Slug::MAX_LEN);
+    format!("{prefix}{longest}").parse::<SchemaName>()?;
+    Ok(())
+}
+
+async fn check_registry(db: &DatabaseConnection) -> Result<(), Error> {
+    let migrator = AnyMigrator::new(registry::Migrator);
+    let pending = match migration::state(db, &Target::Registry, &migrator).await {
+        Ok(state) => state.pending.len(),
+        Err(migration::Error::MissingSchema { .. }) => migrator.names().len(),
+        Err(error) => return Err(error.into()),
+    };
+    if pending > 0 {
+        Err(Error::RegistryBehind { pending })
+    } else {
+        Ok(())
+    }
+}

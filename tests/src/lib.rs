@@ -1,0 +1,1 @@
+//! Integration tests of Tenantry are in `tests/it`, benchmarks in `benches`.

@@ -1,0 +1,131 @@
+//! A database for each test, made from a migrated template in milliseconds.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use entity::registry::Slug;
+use migration::{Action, AnyMigrator, Target, postgres::Server, registry, run, tenant};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
+use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tokio::sync::OnceCell;
+
+use super::statement_log::{self, Mark};
+
+const TEMPLATE: &str = "template_tenantry";
+
+/// The server of this process. Its folder goes when the process ends, however it ends.
+pub fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        Server::temporary(&[
+            ("log_statement", "all"),
+            ("log_line_prefix", statement_log::PREFIX),
+        ])
+        .unwrap()
+    })
+}
+
+/// A database of one test: the registry is migrated, there are no tenants. When it is dropped the
+/// statements that were sent to it are checked, and it is removed.
+pub struct TestDb {
+    name: String,
+    log: Mark,
+}
+
+impl TestDb {
+    pub async fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        prepare_template().await;
+        let log = Mark::now(server());
+        // From version 15 on the default strategy writes the whole template to the log.
+        let strategy = if server().version() >= 15 {
+            "STRATEGY file_copy"
+        } else {
+            ""
+        };
+        admin(&format!(
+            "CREATE DATABASE {name} TEMPLATE {TEMPLATE} {strategy}"
+        ))
+        .await;
+        Self { name, log }
+    }
+
+    pub fn url(&self) -> String {
+        server().url(&self.name)
+    }
+
+    pub fn config(&self) -> Config {
+        Config::new(self.url(), tenant::Migrator)
+    }
+
+    pub async fn tenancy(&self) -> Tenancy {
+        Tenancy::connect(&self.config()).await.unwrap()
+    }
+
+    /// A tenancy with these tenants in it.
+    pub async fn with_tenants<const N: usize>(&self, slugs: [&str; N]) -> (Tenancy, [Tenant; N]) {
+        let tenancy = self.tenancy().await;
+        let mut tenants = Vec::new();
+        for slug in slugs {
+            let slug: Slug = slug.parse().unwrap();
+            tenancy.create(NewTenant::new(slug.clone())).await.unwrap();
+            tenants.push(tenancy.tenant(&slug).await.unwrap());
+        }
+        (tenancy, tenants.try_into().unwrap())
+    }
+
+    /// A connection that knows nothing of tenants.
+    pub async fn plain(&self) -> DatabaseConnection {
+        connect(&self.url()).await
+    }
+}
+
+impl Drop for TestDb {
+    fn drop(&mut self) {
+        let name = self.name.clone();
+        // The test's own runtime cannot be waited for from here.
+        let dropped = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(admin(&format!("DROP DATABASE {name} WITH (FORCE)")));
+        });
+        dropped.join().unwrap();
+        if !std::thread::panicking() {
+            self.log.check(&self.name);
+        }
+    }
+}
+
+pub async fn connect(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(4).sqlx_logging(false);
+    migration::connect::open(options).await.unwrap()
+}
+
+/// Runs one statement on the server itself.
+pub async fn admin(sql: &str) {
+    let db = connect(&server().url("postgres")).await;
+    db.execute_unprepared(sql).await.unwrap();
+    db.close().await.unwrap();
+}
+
+async fn prepare_template() {
+    static READY: OnceCell<()> = OnceCell::const_new();
+    READY
+        .get_or_init(async || {
+            tokio::task::spawn_blocking(server).await.unwrap();
+            admin(&format!("CREATE DATABASE {TEMPLATE}")).await;
+            let db = connect(&server().url(TEMPLATE)).await;
+            let migrator = AnyMigrator::new(registry::Migrator);
+            run(&db, &Target::Registry, &migrator, Action::Up(None))
+                .await
+                .unwrap();
+            db.close().await.unwrap();
+        })
+        .await;
+}

@@ -1,0 +1,11 @@
+//! What the tests share: one server per test process, one database per test.
+
+pub mod database;
+pub mod statement_log;
+
+pub use database::TestDb;
+
+/// Shorthand for a slug in a test.
+pub fn slug(text: &str) -> service::Slug {
+    text.parse().unwrap()
+}
