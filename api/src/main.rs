@@ -1,1 +1,8 @@
-fn main() {}
+//! The `tenantry` command.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    api::cli::main().await
+}

@@ -45,6 +45,9 @@ pub struct Located {
     /// The machine's own server, when that is what is used. It ends when this is dropped, unless
     /// another program owns it.
     pub server: Option<Server>,
+    /// The folder that the data was wanted below but that the server's user may not enter, when
+    /// it therefore lies elsewhere.
+    pub moved_because: Option<PathBuf>,
 }
 
 /// An open database.
@@ -94,18 +97,22 @@ impl DatabaseArgs {
             return Ok(Located {
                 url: url.clone(),
                 server: None,
+                moved_because: None,
             });
         }
         let wanted = self.data_dir.join("postgres");
-        let server = tokio::task::spawn_blocking(move || {
-            Server::lasting(&postgres::lasting_dir(&wanted)?.path, role)
+        // Starting a server waits for processes and files.
+        tokio::task::spawn_blocking(move || {
+            let place = postgres::lasting_dir(&wanted)?;
+            let server = Server::lasting(&place.path, role)?;
+            Ok(Located {
+                url: server.url(postgres::DATABASE),
+                server: Some(server),
+                moved_because: place.moved_because,
+            })
         })
         .await
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        Ok(Located {
-            url: server.url(postgres::DATABASE),
-            server: Some(server),
-        })
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Finds the database as [`locate`](Self::locate) does, sharing a server that already runs,
@@ -115,14 +122,22 @@ impl DatabaseArgs {
     /// As for [`locate`](Self::locate), and [`ConnectError::Unreachable`].
     pub async fn connect(&self) -> Result<Connected, ConnectError> {
         let located = self.locate(Role::Share).await?;
-        let mut options = ConnectOptions::new(&located.url);
-        options.max_connections(4).sqlx_logging(false);
-        let connection = open(options).await?;
+        let connection = small_pool(&located.url).await?;
         Ok(Connected {
             connection,
             server: located.server,
         })
     }
+}
+
+/// A few connections, for a command.
+///
+/// # Errors
+/// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
+pub async fn small_pool(url: &str) -> Result<DatabaseConnection, ConnectError> {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(4).sqlx_logging(false);
+    open(options).await
 }
 
 /// Connects, with errors that say where to but never the password.

@@ -12,15 +12,17 @@
 
 mod args;
 mod output;
+mod table;
 mod targets;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use sea_orm_migration::MigratorTraitSelf;
 
 pub use args::Cli;
 use args::Command;
+pub use table::table;
 
 use crate::{Action, AnyMigrator, Target, dry_run, registry, run, state};
 
@@ -31,6 +33,7 @@ pub async fn main<M: MigratorTraitSelf + 'static>(tenant_migrator: M) -> ExitCod
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
         )
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let cli = Cli::parse();

@@ -4,9 +4,7 @@ use std::{
     process::ExitCode,
 };
 
-use comfy_table::{Table, presets};
-
-use super::targets::Named;
+use super::{table, targets::Named};
 use crate::{AnyMigrator, Error, Outcome, State};
 
 /// Writes an error that ended the command.
@@ -106,12 +104,11 @@ impl Report {
     /// The last lines, and the exit status.
     pub(super) fn finish(self) -> io::Result<ExitCode> {
         if !self.states.is_empty() {
-            let mut table = Table::new();
-            table
-                .load_style(presets::NOTHING)
-                .set_header(["SCHEMA", "VERSION", "APPLIED", "PENDING"]);
-            table.add_rows(&self.states);
-            writeln!(io::stdout(), "{}", table.trim_fmt())?;
+            let text = table(
+                Some(["TENANT", "VERSION", "APPLIED", "PENDING"]),
+                self.states,
+            );
+            writeln!(io::stdout(), "{text}")?;
         }
         if !self.failed.is_empty() {
             let (done, failed) = (self.done, self.failed.len());

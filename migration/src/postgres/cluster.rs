@@ -3,14 +3,16 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind, Write},
-    path::Path,
-    process::{Output, Stdio},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use super::{
     account::Account,
     binaries::Binaries,
     error::{ServerError, tail},
+    watcher::{Ending, Watcher},
 };
 
 /// The first major version whose own C.UTF-8 does not depend on the machine.
@@ -86,8 +88,9 @@ pub(super) fn create_lasting(
     let prefix = format!(".{}.initdb-", name.to_string_lossy());
     remove_leftovers(parent, &prefix);
     let made = account.new_folder(parent, &prefix)?;
-    initdb(made.path(), binaries, account, &[])?;
-    create_database(made.path(), binaries, account, database)?;
+    let mut watcher = Watcher::start(&[made.path()])?;
+    initdb(made.path(), binaries, account, &[], &mut watcher)?;
+    create_database(made.path(), binaries, account, database, &mut watcher)?;
     fs::rename(made.path(), dir).map_err(ServerError::io("rename the new data folder to", dir))?;
     // Nothing is left to remove under the old name.
     let _ = made.keep();
@@ -102,6 +105,7 @@ pub(super) fn initdb(
     binaries: &Binaries,
     account: &Account,
     more: &[&str],
+    watcher: &mut Watcher,
 ) -> Result<(), ServerError> {
     let mut command = account.command(binaries.program("initdb"));
     // No password: the socket's folder lets only the server's own user (and root) in.
@@ -112,14 +116,8 @@ pub(super) fn initdb(
     } else {
         command.arg(format!("--lc-ctype={CTYPE}"));
     }
-    let output = command
-        .args(more)
-        .arg("-D")
-        .arg(data)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(ServerError::io("run", binaries.program("initdb")))?;
-    succeeded(data, &output)
+    command.args(more).arg("-D").arg(data);
+    run(command, "", data, watcher)
 }
 
 /// Runs `CREATE DATABASE` before the first start, in a server without clients.
@@ -128,26 +126,45 @@ fn create_database(
     binaries: &Binaries,
     account: &Account,
     name: &str,
+    watcher: &mut Watcher,
 ) -> Result<(), ServerError> {
-    let program = binaries.program("postgres");
-    let mut single = account
-        .command(&program)
-        // Otherwise a failed statement is a message, and the exit status says success.
+    let mut command = account.command(binaries.program("postgres"));
+    // Otherwise a failed statement is a message, and the exit status says success.
+    command
         .args(["--single", "-c", "exit_on_error=on", "-D"])
         .arg(data)
-        .arg("postgres")
+        .arg("postgres");
+    run(
+        command,
+        &format!("CREATE DATABASE \"{name}\"\n"),
+        data,
+        watcher,
+    )
+}
+
+/// Runs a program to its end, or to this program's.
+fn run(
+    mut command: Command,
+    input: &str,
+    data: &Path,
+    watcher: &mut Watcher,
+) -> Result<(), ServerError> {
+    let program = PathBuf::from(command.get_program());
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(ServerError::io("run", &program))?;
-    if let Some(mut stdin) = single.stdin.take() {
-        // A server that ended early closes the pipe; its own words below say more than that.
-        let _ = writeln!(stdin, "CREATE DATABASE \"{name}\"");
+    watcher.watch(child.id(), Ending::Itself)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ended early closes the pipe; its own words below say more than that.
+        let _ = stdin.write_all(input.as_bytes());
     }
-    let output = single
+    let output = child
         .wait_with_output()
         .map_err(ServerError::io("wait for", &program))?;
+    watcher.forget()?;
     succeeded(data, &output)
 }
 
@@ -166,14 +183,18 @@ fn succeeded(data: &Path, output: &Output) -> Result<(), ServerError> {
     })
 }
 
-/// Removes what killed runs of [`create_lasting`] left.
+/// Removes what runs of [`create_lasting`] left that were killed together with their watcher.
 fn remove_leftovers(parent: &Path, prefix: &str) {
+    // In a younger one an initdb may still be at work, and its watcher waiting for it.
+    const OLD: Duration = Duration::from_secs(60);
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            // An initdb that outlived its caller may still write there: next time, then.
-            if let Err(error) = fs::remove_dir_all(entry.path()) {
-                tracing::debug!(path = %entry.path().display(), %error, "leftover stays");
-            }
+        let modified = entry.metadata().and_then(|meta| meta.modified()).ok();
+        let old = modified.and_then(|time| time.elapsed().ok()) > Some(OLD);
+        if old
+            && entry.file_name().to_string_lossy().starts_with(prefix)
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(path = %entry.path().display(), %error, "leftover stays");
         }
     }
 }

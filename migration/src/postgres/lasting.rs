@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ use super::{
     error::ServerError,
     folder,
     lock::{self, Claim, Owner, Ownership},
-    pidfile::{PidFile, process, serves},
+    pidfile::{PidFile, SOCKET, process, serves},
     process::{Launch, log_file},
     watcher::{Ending, Watcher},
 };
@@ -125,12 +126,13 @@ fn own(
         folder::new_socket_dir(account)?
     };
     let remove: &[&Path] = if fits { &[] } else { &[&socket_dir] };
-    let watcher = Watcher::start(Ending::Fast, remove)?;
+    let watcher = Watcher::start(remove)?;
     let launch = Launch {
         binaries: &binaries,
         account,
         data: dir,
         socket_dir: &socket_dir,
+        ending: Ending::Fast,
         settings: vec![("fsync", "on")],
     };
     let postmaster = launch.start(watcher, |pid| ownership.record_server(pid))?;
@@ -145,17 +147,13 @@ fn own(
     })
 }
 
-/// Deals with what the last run left: a server that is still ending, or a stale number.
+/// Deals with what the last run left: a server that is still ending, or its stale files.
 fn clear_last_run(dir: &Path, last: &Owner) -> Result<(), ServerError> {
     let begun = Instant::now();
     while let Some(file) = PidFile::read(dir) {
         if !serves(file.pid, dir) {
-            // PostgreSQL removes a stale file itself, unless the number has come back for any
-            // other process of the same user – the rule in a restarted container.
-            let path = PidFile::path(dir);
-            fs::remove_file(&path).map_err(ServerError::io("remove", path))?;
             folder::remove_socket_dir(&file.socket_dir);
-            return Ok(());
+            break;
         }
         if last.server != Some(file.pid) {
             return Err(ServerError::Foreign {
@@ -174,6 +172,19 @@ fn clear_last_run(dir: &Path, last: &Owner) -> Result<(), ServerError> {
             let _ = kill(pid, Signal::SIGINT);
         }
         thread::sleep(Duration::from_millis(20));
+    }
+    // PostgreSQL removes stale files itself, unless the number in them is taken: by any process
+    // of the same user, which is the rule in a restarted container, or by the dead server itself
+    // until init has collected it. Their other duty, to keep a new server from the memory of the
+    // old one's last processes, has a second guard since version 12: the key of that memory is
+    // made from the data folder (`PGSharedMemoryCreate`).
+    for path in [PidFile::path(dir), dir.join(format!("{SOCKET}.lock"))] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(ServerError::io("remove", path)(error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

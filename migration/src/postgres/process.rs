@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, Write},
+    io::Write,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Stdio},
@@ -15,7 +15,7 @@ use super::{
     binaries::Binaries,
     error::{ServerError, tail},
     pidfile::PidFile,
-    watcher::Watcher,
+    watcher::{Ending, Watcher},
 };
 
 /// How long a server may take to accept connections: recovery after a crash is part of it.
@@ -37,6 +37,7 @@ pub(super) struct Launch<'a> {
     pub(super) account: &'a Account,
     pub(super) data: &'a Path,
     pub(super) socket_dir: &'a Path,
+    pub(super) ending: Ending,
     pub(super) settings: Vec<(&'a str, &'a str)>,
 }
 
@@ -69,9 +70,7 @@ impl Launch<'_> {
         let mut postmaster = Postmaster { child, watcher };
         let pid = postmaster.child.id();
         record(pid)?;
-        postmaster
-            .let_go()
-            .map_err(ServerError::io("start", self.binaries.program("postgres")))?;
+        postmaster.let_go(self.ending)?;
 
         let failed = |why: &str| {
             let text = fs::read(&log).unwrap_or_default();
@@ -137,13 +136,14 @@ impl Launch<'_> {
 }
 
 impl Postmaster {
-    fn let_go(&mut self) -> io::Result<()> {
-        self.watcher.watch(self.child.id())?;
+    fn let_go(&mut self, ending: Ending) -> Result<(), ServerError> {
+        self.watcher.watch(self.child.id(), ending)?;
         // Taken, so that it is closed: the server has no use for it.
         self.child
             .stdin
             .take()
             .map_or(Ok(()), |mut stdin| stdin.write_all(b"go\n"))
+            .map_err(ServerError::io("write to", "/bin/sh"))
     }
 }
 

@@ -30,12 +30,14 @@ const YOUNG: Duration = Duration::from_secs(10);
 /// Nothing outlives the run, so nothing is written for after a crash. The connections are for
 /// test binaries that run a pool per test in parallel; the log of changes is kept small, for it
 /// lies in memory.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
     ("max_connections", "300"),
     ("max_wal_size", "256MB"),
+    // In the data folder, with which it goes; POSIX memory would outlive a killed server.
+    ("dynamic_shared_memory_type", "mmap"),
 ];
 
 /// Starts a server on a fresh folder.
@@ -60,15 +62,16 @@ pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
         folder::new_socket_dir(&account)?
     };
     // Before initdb, so that the folder is removed also when this program is killed meanwhile.
-    let watcher = Watcher::start(Ending::Quit, &[made.path(), &socket_dir])?;
+    let mut watcher = Watcher::start(&[made.path(), &socket_dir])?;
     let _ = made.keep();
 
-    cluster::initdb(&data, &binaries, &account, &["--no-sync"])?;
+    cluster::initdb(&data, &binaries, &account, &["--no-sync"], &mut watcher)?;
     let launch = Launch {
         binaries: &binaries,
         account: &account,
         data: &data,
         socket_dir: &socket_dir,
+        ending: Ending::Immediate,
         settings: SETTINGS.iter().chain(settings).copied().collect(),
     };
     let postmaster = launch.start(watcher, |_| Ok(()))?;

@@ -13,26 +13,30 @@ use std::{
 
 use super::error::ServerError;
 
-/// How the server is ended.
+/// What becomes of a process when its owner ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Immediate shutdown, for data that nobody needs any more.
-    Quit,
+    /// Immediate shutdown, for a server whose data nobody needs any more.
+    Immediate,
     /// Fast shutdown: transactions are rolled back, and the data folder is left clean.
     Fast,
+    /// It ends by itself and is waited for: an interrupted `initdb` leaves shared memory behind.
+    Itself,
 }
 
-/// Reads the server's process number, then waits for the end of the pipe. The loops are bounded:
-/// in a container without an init process a dead server stays as a zombie that `kill -0` finds.
-/// A fast shutdown that takes 15 s is made an immediate one, which loses nothing either.
+/// Reads how to end which process, of which the last line counts, until the end of the pipe.
+///
+/// A zombie, which `kill -0` finds, counts as gone: in a container nobody may collect it. What
+/// takes 15 s is ended by an immediate shutdown, which loses nothing either.
 const SCRIPT: &str = r#"
-ending=$1; shift
 pause() { sleep 0.05 2>/dev/null || sleep 1; }
-pid=
-read -r pid && read -r end
-if [ -n "$pid" ] && kill -s "$ending" "$pid" 2>/dev/null; then
+alive() { kill -0 "$pid" 2>/dev/null && ! grep -qs "^State:.Z" "/proc/$pid/status"; }
+ending= pid=
+while read -r a b; do ending=$a pid=$b; done
+if [ -n "$pid" ]; then
+  [ "$ending" = itself ] || kill -s "$ending" "$pid" 2>/dev/null
   n=0
-  while kill -0 "$pid" 2>/dev/null && [ $n -lt 400 ]; do
+  while alive && [ $n -lt 400 ]; do
     pause; n=$((n + 1))
     [ $n -ne 300 ] || kill -s QUIT "$pid" 2>/dev/null
   done
@@ -55,13 +59,9 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Starts the watcher; it removes these folders at the end.
-    pub(super) fn start(ending: Ending, remove: &[&Path]) -> Result<Self, ServerError> {
+    pub(super) fn start(remove: &[&Path]) -> Result<Self, ServerError> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "tenantry-postgres-watcher"])
-            .arg(match ending {
-                Ending::Quit => "QUIT",
-                Ending::Fast => "INT",
-            })
             .args(remove)
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -76,11 +76,27 @@ impl Watcher {
         Ok(Self { child, pipe })
     }
 
-    /// Tells which process the server is.
-    pub(super) fn watch(&mut self, pid: u32) -> std::io::Result<()> {
+    /// Tells which process to look after, in place of the one before.
+    pub(super) fn watch(&mut self, pid: u32, ending: Ending) -> Result<(), ServerError> {
+        let ending = match ending {
+            Ending::Immediate => "QUIT",
+            Ending::Fast => "INT",
+            Ending::Itself => "itself",
+        };
+        self.tell(&format!("{ending} {pid}\n"))
+    }
+
+    /// Takes back the last [`watch`](Self::watch), as the process has ended: its number may soon
+    /// be another's.
+    pub(super) fn forget(&mut self) -> Result<(), ServerError> {
+        self.tell("\n")
+    }
+
+    fn tell(&mut self, line: &str) -> Result<(), ServerError> {
         self.pipe
             .as_mut()
-            .map_or(Ok(()), |pipe| writeln!(pipe, "{pid}"))
+            .map_or(Ok(()), |pipe| pipe.write_all(line.as_bytes()))
+            .map_err(ServerError::io("write to", "/bin/sh"))
     }
 
     /// Closes the pipe: what happens by itself when the owner dies.

@@ -19,7 +19,10 @@ use std::{
 };
 
 use migration::postgres::{DATABASE, Role, Server, ServerError, lasting_dir};
-use nix::{sys::signal::kill, unistd::Pid};
+use nix::{
+    sys::signal::{SIGKILL, SIGQUIT, kill},
+    unistd::Pid,
+};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -78,7 +81,7 @@ async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
 
     // The whole server: its watcher has nobody to stop, `postmaster.pid` and the socket stay.
     for pid in owner.processes_of_server() {
-        let _ = kill(pid, nix::sys::signal::SIGKILL);
+        let _ = kill(pid, SIGKILL);
     }
     owner.kill()?;
     owner.assert_server_gone();
@@ -289,14 +292,14 @@ fn a_server_that_was_started_by_hand_is_left_alone() -> TestResult {
     let lock = scratch.path().join("postgres.lock");
     fs::write(&lock, "1\nsomebody\n\n")?;
     let watcher = owner.watcher()?;
-    kill(watcher, nix::sys::signal::SIGKILL)?;
+    kill(watcher, SIGKILL)?;
     owner.kill()?;
     let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
     assert!(
         matches!(error, ServerError::Foreign { pid, .. } if pid == owner.server),
         "{error}"
     );
-    kill(pid(owner.server)?, nix::sys::signal::SIGQUIT)?;
+    kill(pid(owner.server)?, SIGQUIT)?;
     owner.assert_server_gone();
     Ok(())
 }
@@ -305,11 +308,16 @@ fn a_server_that_was_started_by_hand_is_left_alone() -> TestResult {
 fn a_server_without_a_watcher_is_ended_by_the_next_owner() -> TestResult {
     let scratch = Scratch::new()?;
     let mut owner = Owner::of(&scratch.data())?;
-    kill(owner.watcher()?, nix::sys::signal::SIGKILL)?;
+    kill(owner.watcher()?, SIGKILL)?;
     owner.kill()?;
     let next = Server::lasting(&scratch.data(), Role::Own)?;
     assert!(next.owner());
-    owner.assert_server_gone();
+    assert_ne!(server_of(next.data_dir())?, owner.server);
+    let log = fs::read_to_string(next.log_file())?;
+    assert!(
+        log.contains("database system is shut down"),
+        "not ended in order: {log}"
+    );
     Ok(())
 }
 
@@ -318,7 +326,7 @@ fn a_number_that_came_back_for_another_program_does_not_stop_the_start() -> Test
     let scratch = Scratch::new()?;
     let mut owner = Owner::of(&scratch.data())?;
     for pid in owner.processes_of_server() {
-        let _ = kill(pid, nix::sys::signal::SIGKILL);
+        let _ = kill(pid, SIGKILL);
     }
     owner.kill()?;
     owner.assert_server_gone();
@@ -460,8 +468,7 @@ impl Owner {
                 .and_then(|l| l.rsplit_once(' '))
             {
                 let data = PathBuf::from(data);
-                let pid_file = fs::read_to_string(data.join("postmaster.pid"))?;
-                let server = pid_file.lines().next().ok_or("empty file")?.parse()?;
+                let server = server_of(&data)?;
                 return Ok(Self {
                     child,
                     server,
@@ -555,6 +562,10 @@ impl Drop for RemoveAtEnd {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the server is tested here, nothing above it"
+)]
 async fn connect(url: &str) -> Result<DatabaseConnection, DbErr> {
     Database::connect(url).await
 }
@@ -578,6 +589,12 @@ fn names(dir: &Path) -> std::io::Result<Vec<String>> {
         .collect::<Result<_, _>>()?;
     names.sort();
     Ok(names)
+}
+
+/// The process number of the server that runs on the folder.
+fn server_of(data: &Path) -> Result<u32, Box<dyn Error>> {
+    let file = fs::read_to_string(data.join("postmaster.pid"))?;
+    Ok(file.lines().next().ok_or("empty file")?.parse()?)
 }
 
 fn children_of(pid: u32) -> Vec<Pid> {

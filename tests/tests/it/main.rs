@@ -2,6 +2,12 @@
 
 mod support;
 
+mod commands;
 mod conformance;
+mod http;
+mod killed;
 mod lifecycle;
 mod local_server;
+mod names;
+mod races;
+mod second_application;

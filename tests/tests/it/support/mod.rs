@@ -1,6 +1,7 @@
 //! What the tests share: one server per test process, one database per test.
 
 pub mod database;
+pub mod process;
 pub mod statement_log;
 
 pub use database::TestDb;

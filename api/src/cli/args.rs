@@ -1,0 +1,180 @@
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use migration::connect::DatabaseArgs;
+use service::{Hostname, Slug};
+
+/// Schema-per-tenant for Rust applications on SeaORM and PostgreSQL.
+///
+/// Exit status: 0 when all went well, 1 when something failed, 2 when the command line is wrong.
+#[derive(Debug, Parser)]
+#[command(name = "tenantry", version)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(super) tenancy: TenancyArgs,
+
+    /// How to write the log, which goes to standard error; RUST_LOG says how much.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(super) log_format: LogFormat,
+
+    /// Without one: serve.
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What every subcommand needs to know of the tenants.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TenancyArgs {
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+
+    /// Domain whose subdomains are tenants: tenant-1.BASE-DOMAIN. The operator's routes are on
+    /// the domain itself.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_BASE_DOMAIN",
+        value_name = "DOMAIN",
+        default_value = "localhost"
+    )]
+    pub(super) base_domain: String,
+
+    /// Put before the name of every new tenant's schema; at most 15 characters.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_SCHEMA_PREFIX",
+        value_name = "PREFIX",
+        default_value = ""
+    )]
+    pub(super) schema_prefix: String,
+
+    /// Most database connections; one more is kept for announcements.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(super) max_connections: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the API.
+    Serve(ServeArgs),
+    /// Create, list, show and drop tenants.
+    Tenant {
+        #[command(subcommand)]
+        command: TenantCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to listen on.
+    #[arg(
+        long,
+        env = "TENANTRY_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:3000"
+    )]
+    pub(super) listen: SocketAddr,
+
+    /// Secret of the operator, at least 16 characters. Without it the routes under /admin refuse,
+    /// but for the machine's own PostgreSQL one is made and kept in the data folder.
+    #[arg(
+        long,
+        env = "TENANTRY_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub(super) admin_token: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TenantCommand {
+    /// Create a tenant with its schema and tables.
+    Create {
+        /// Name of the tenant in URLs, such as tenant-1.
+        slug: Slug,
+        /// Host name of its own besides the subdomain (repeatable).
+        #[arg(long = "domain", value_name = "HOST")]
+        domains: Vec<Hostname>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List all tenants.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show one tenant.
+    Show {
+        /// Name of the tenant.
+        slug: Slug,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// DELETE ALL DATA of a tenant: its schema, its tables, its entry. Asks first.
+    Drop {
+        /// Name of the tenant.
+        slug: Slug,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Change the host names of a tenant.
+    Domain {
+        #[command(subcommand)]
+        command: DomainCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DomainCommand {
+    /// Make a host name lead to a tenant.
+    Add {
+        /// Name of the tenant.
+        slug: Slug,
+        /// The host name.
+        host: Hostname,
+    },
+    /// Take a host name away from a tenant.
+    Remove {
+        /// Name of the tenant.
+        slug: Slug,
+        /// The host name.
+        host: Hostname,
+    },
+    /// List the host names of a tenant.
+    List {
+        /// Name of the tenant.
+        slug: Slug,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Output {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(super) json: bool,
+}

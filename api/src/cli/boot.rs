@@ -1,0 +1,37 @@
+use migration::{
+    Action, AnyMigrator, Target,
+    connect::{self, Located},
+    postgres::Role,
+    registry, run, tenant,
+};
+use service::tenancy::{Config, Tenancy};
+
+use super::{args::TenancyArgs, error::Error};
+
+/// The tenants that a command works on, and the server that holds them.
+pub(super) struct Booted {
+    pub(super) tenancy: Tenancy,
+    /// Kept until the command ends: the machine's own server ends with it.
+    pub(super) located: Located,
+}
+
+/// Finds the database and connects. In the machine's own server the registry is migrated first;
+/// elsewhere that is the deployment's task.
+pub(super) async fn boot(args: &TenancyArgs, role: Role) -> Result<Booted, Error> {
+    let located = args.database.locate(role).await?;
+    if located.server.is_some() {
+        let db = connect::small_pool(&located.url).await?;
+        let migrator = AnyMigrator::new(registry::Migrator);
+        run(&db, &Target::Registry, &migrator, Action::Up(None)).await?;
+    }
+    let config = Config {
+        schema_prefix: args.schema_prefix.clone(),
+        base_domain: args.base_domain.clone(),
+        max_connections: args.max_connections,
+        ..Config::new(&located.url, tenant::Migrator)
+    };
+    Ok(Booted {
+        tenancy: Tenancy::connect(&config).await?,
+        located,
+    })
+}

@@ -1,0 +1,37 @@
+use std::{io, path::PathBuf};
+
+use migration::connect::ConnectError;
+use service::{Slug, tenancy};
+use thiserror::Error;
+
+use crate::operator::TokenError;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Tenancy(#[from] tenancy::Error),
+    #[error(transparent)]
+    Migration(#[from] migration::Error),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("not confirmed: {typed:?} is not {slug}; nothing was changed")]
+    NotConfirmed { slug: Slug, typed: String },
+    #[error(
+        "drop deletes all data and asks first; there is no terminal to ask, so pass --yes to confirm"
+    )]
+    NoTerminal,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}

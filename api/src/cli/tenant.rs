@@ -1,0 +1,171 @@
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use migration::{cli::table, postgres::Role};
+use serde::Serialize;
+use service::{
+    Slug,
+    page::PageRequest,
+    tenancy::{self, NewTenant, Tenancy, TenantRecord},
+};
+
+use super::{
+    args::{DomainCommand, Output, TenancyArgs, TenantCommand},
+    boot::boot,
+    error::Error,
+};
+
+/// Carries out one of the operator's subcommands.
+pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<(), Error> {
+    let booted = boot(args, Role::Share).await?;
+    let tenancy = &booted.tenancy;
+    match command {
+        TenantCommand::Create {
+            slug,
+            domains,
+            output,
+        } => {
+            show(&tenancy.create(NewTenant { slug, domains }).await?, output)?;
+        }
+        TenantCommand::List { output } => list(tenancy, output).await?,
+        TenantCommand::Show { slug, output } => show(&existing(tenancy, &slug).await?, output)?,
+        TenantCommand::Drop { slug, yes } => {
+            // Looked up first, so that nobody confirms the name of a tenant that is not there.
+            let record = existing(tenancy, &slug).await?;
+            if !yes {
+                confirm_drop(&record)?;
+            }
+            tenancy.drop(&slug).await?;
+            writeln!(
+                io::stdout(),
+                "dropped {slug} and its schema {}",
+                record.schema
+            )?;
+        }
+        TenantCommand::Domain { command } => domain(tenancy, command).await?,
+    }
+    tenancy.close().await;
+    Ok(())
+}
+
+async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> {
+    match command {
+        DomainCommand::Add { slug, host } => {
+            tenancy.domain_add(&slug, &host).await?;
+            writeln!(io::stdout(), "{host} leads to {slug}")?;
+        }
+        DomainCommand::Remove { slug, host } => {
+            tenancy.domain_remove(&slug, &host).await?;
+            writeln!(io::stdout(), "{host} no longer leads to {slug}")?;
+        }
+        DomainCommand::List { slug, output } => {
+            let record = existing(tenancy, &slug).await?;
+            let hosts: Vec<&str> = record.domains.iter().map(|host| host.as_str()).collect();
+            if output.json {
+                return print_json(&hosts);
+            }
+            let mut out = io::stdout().lock();
+            for host in hosts {
+                writeln!(out, "{host}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn existing(tenancy: &Tenancy, slug: &Slug) -> Result<TenantRecord, Error> {
+    let record = tenancy.get(slug).await?;
+    Ok(record.ok_or_else(|| tenancy::Error::UnknownTenant(slug.clone()))?)
+}
+
+/// Prints page after page: as JSON one array, as a table one table.
+async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
+    let mut request = PageRequest {
+        after: None,
+        limit: PageRequest::MAX_LIMIT,
+    };
+    let mut records = Vec::new();
+    loop {
+        let page = tenancy.list(request).await?;
+        records.extend(page.items);
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => break,
+        }
+    }
+    if output.json {
+        return print_json(&records);
+    }
+    let header = ["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "CREATED"];
+    let rows = records.iter().map(|record| {
+        [
+            record.slug.to_string(),
+            record.schema.to_string(),
+            record.status.to_owned(),
+            record.schema_version.clone().unwrap_or_default(),
+            domains(record),
+            time(record.inserted_at),
+        ]
+    });
+    writeln!(io::stdout(), "{}", table(Some(header), rows))?;
+    Ok(())
+}
+
+fn show(record: &TenantRecord, output: Output) -> Result<(), Error> {
+    if output.json {
+        return print_json(record);
+    }
+    let rows = [
+        ("slug", record.slug.to_string()),
+        ("id", record.id.to_string()),
+        ("schema", record.schema.to_string()),
+        ("status", record.status.to_owned()),
+        ("version", record.schema_version.clone().unwrap_or_default()),
+        ("domains", domains(record)),
+        ("created", time(record.inserted_at)),
+        ("changed", time(record.updated_at)),
+    ];
+    let rows = rows.map(|(name, value)| [name.to_owned(), value]);
+    writeln!(io::stdout(), "{}", table(None, rows))?;
+    Ok(())
+}
+
+fn domains(record: &TenantRecord) -> String {
+    let hosts: Vec<&str> = record.domains.iter().map(|host| host.as_str()).collect();
+    hosts.join(" ")
+}
+
+/// RFC 3339, whole seconds, UTC.
+fn time(at: chrono::DateTime<chrono::Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// The name has to be typed, so that a wrong line from the history drops nothing.
+fn confirm_drop(record: &TenantRecord) -> Result<(), Error> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::NoTerminal);
+    }
+    let mut out = io::stderr().lock();
+    write!(
+        out,
+        "This deletes ALL DATA of {}, schema {}. Type its slug to go on: ",
+        record.slug, record.schema
+    )?;
+    out.flush()?;
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed)?;
+    let typed = typed.trim();
+    if typed == record.slug.as_str() {
+        return Ok(());
+    }
+    Err(Error::NotConfirmed {
+        slug: record.slug.clone(),
+        typed: typed.to_owned(),
+    })
+}

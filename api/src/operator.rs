@@ -1,0 +1,86 @@
+//! The operator: who may use `/admin`.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use service::tenancy::Host;
+use subtle::ConstantTimeEq;
+
+use crate::{State, host::host, problem::Problem};
+
+/// The operator's secret. Never shown by `Debug`.
+#[derive(Clone)]
+pub struct AdminToken(String);
+
+impl AdminToken {
+    /// Fewest characters of a token.
+    pub const MIN_LEN: usize = 16;
+
+    /// Takes `token` as the secret.
+    ///
+    /// # Errors
+    /// When it has fewer than 16 characters, or one that cannot stand in a header.
+    pub fn new(token: impl Into<String>) -> Result<Self, TokenError> {
+        let token = token.into();
+        if token.len() < Self::MIN_LEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(TokenError);
+        }
+        Ok(Self(token))
+    }
+
+    /// Compares in a time that does not tell how much of the text was right.
+    fn matches(&self, text: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(text).into()
+    }
+}
+
+impl std::fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AdminToken(…)")
+    }
+}
+
+/// A text is no token. The text is not repeated.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the operator's token (TENANTRY_ADMIN_TOKEN) must have at least 16 characters, all of them \
+     printable ASCII without blanks; `openssl rand -hex 32` makes a good one"
+)]
+pub struct TokenError;
+
+/// Proof that the request came to the base domain with the operator's token.
+pub struct Operator(());
+
+impl FromRequestParts<State> for Operator {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Response> {
+        authorize(parts, state).map_err(IntoResponse::into_response)
+    }
+}
+
+fn authorize(parts: &Parts, state: &State) -> Result<Operator, Problem> {
+    let host = host(&parts.uri, &parts.headers)?;
+    if state.tenancy.host(host) != Host::Base {
+        return Err(Problem::no_such_path());
+    }
+    let token = state
+        .admin_token
+        .as_ref()
+        .ok_or_else(Problem::admin_disabled)?;
+    let given = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.as_bytes());
+    // The scheme is case-insensitive (RFC 9110, 11.1).
+    let given = given.and_then(|value| {
+        let (scheme, rest) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(rest)
+    });
+    match given {
+        Some(given) if token.matches(given) => Ok(Operator(())),
+        _ => Err(Problem::unauthorized()),
+    }
+}

@@ -1,0 +1,341 @@
+//! Problem documents (RFC 9457): every answer that is not a success is made here.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use service::{
+    Error, Fault,
+    tenancy::{self, Access},
+};
+use validator::ValidationErrors;
+
+/// An answer that is not a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Names the kind of problem, for programs: `urn:tenantry:problem:…`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// What the kind is, for people.
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    /// What is wrong with this request and what to do. Never the cause of a 5xx.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Cow<'static, str>>,
+    /// The fields that are not valid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    /// Seconds after which to try again.
+    #[serde(skip)]
+    retry_after: Option<u8>,
+}
+
+/// One field that is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct FieldError {
+    /// Name of the field.
+    pub field: String,
+    /// Which rule it breaks, for programs.
+    pub code: Cow<'static, str>,
+    /// Which rule it breaks, for people.
+    pub message: String,
+}
+
+/// What went wrong behind an answer of 5xx; travels beside the answer to be logged, once.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause(pub(crate) Arc<dyn std::error::Error + Send + Sync>);
+
+impl Problem {
+    fn new(status: StatusCode, kind: &str, title: &'static str) -> Self {
+        Self {
+            kind: format!("urn:tenantry:problem:{kind}"),
+            title,
+            status,
+            detail: None,
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The path leads nowhere on this host.
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-such-path", "No such path")
+    }
+
+    /// The path does not know the method.
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+        )
+        .detail("the Allow header lists the methods of this path")
+    }
+
+    /// The request cannot be read.
+    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request").detail(detail)
+    }
+
+    /// The body is not JSON, by its own account.
+    pub(crate) fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Not JSON",
+        )
+        .detail("send the body with `content-type: application/json`")
+    }
+
+    /// The body is too long.
+    pub(crate) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large").detail(format!(
+            "the body may have at most {} bytes",
+            crate::MAX_BODY
+        ))
+    }
+
+    /// The input breaks its rules.
+    pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
+        errors.sort_unstable();
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input");
+        Self {
+            errors,
+            ..problem.detail("see `errors` for each field that is not valid")
+        }
+    }
+
+    /// There is no such row.
+    pub(crate) fn not_found(noun: &str, id: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
+            .detail(format!("there is no {noun} {id}"))
+    }
+
+    /// The operator did not say who they are.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorized")
+            .detail("send the operator's token as `authorization: Bearer …`")
+    }
+
+    /// The operator's routes are closed.
+    pub(crate) fn admin_disabled() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "admin-disabled",
+            "Operator routes are closed",
+        )
+        .detail("the server was started without TENANTRY_ADMIN_TOKEN; set it to open them")
+    }
+
+    /// The handler panicked.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Internal error",
+        )
+        .detail("the error is logged under the x-request-id of this answer")
+    }
+
+    /// It will work later.
+    pub(crate) fn busy(kind: &str, title: &'static str) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title);
+        Self {
+            retry_after: Some(1),
+            ..problem.detail("try again in a moment")
+        }
+    }
+
+    fn of_tenancy(error: &tenancy::Error) -> Self {
+        use tenancy::Error as E;
+        let (status, kind, title) = match error {
+            E::UnknownTenant(_) => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
+            E::UnknownHost(_) => (StatusCode::NOT_FOUND, "unknown-host", "Unknown host"),
+            // RFC 9110, 15.5.20: this server does not answer for that host.
+            E::ReservedHost(_) => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "reserved-host",
+                "Reserved host",
+            ),
+            E::Refused(refused) => match refused.access {
+                Access::Suspended => (StatusCode::FORBIDDEN, "suspended", "Tenant is suspended"),
+                Access::Archived => (StatusCode::GONE, "archived", "Tenant is archived"),
+                _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
+            },
+            E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
+            E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
+            E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
+            E::HostBelowBase(_) | E::Name(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid-name",
+                "Name not acceptable",
+            ),
+            E::UnknownDomain { .. } => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            other => {
+                return match other.fault() {
+                    Some(Fault::Conflict | Fault::LockTimeout | Fault::StaleStatement) => {
+                        Self::busy("conflict", "Lost against another change")
+                    }
+                    Some(Fault::Timeout | Fault::Unavailable) => {
+                        Self::busy("unavailable", "Database not available")
+                    }
+                    _ => Self::internal(),
+                };
+            }
+        };
+        Self::new(status, kind, title).detail(error.to_string())
+    }
+
+    fn of(error: &Error) -> Self {
+        match error {
+            Error::Invalid(errors) => Self::invalid(field_errors(errors)),
+            Error::NotFound { noun, id } => Self::not_found(noun, id),
+            Error::Tenancy(error) => Self::of_tenancy(error),
+            _ => Self::internal(),
+        }
+    }
+}
+
+fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
+    let errors = errors.field_errors().into_iter();
+    errors
+        .flat_map(|(field, errors)| {
+            errors.iter().map(move |error| FieldError {
+                field: field.to_string(),
+                code: error.code.clone(),
+                message: error
+                    .message
+                    .as_deref()
+                    .unwrap_or("is not valid")
+                    .to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// The error type of every handler.
+#[derive(Debug)]
+pub(crate) struct Failure(Response);
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(problem.into_response())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let problem = Problem::of(&error);
+        let server_error = problem.status.is_server_error();
+        let mut response = problem.into_response();
+        if server_error {
+            response.extensions_mut().insert(Cause(Arc::new(error)));
+        }
+        Self(response)
+    }
+}
+
+impl From<tenancy::Error> for Failure {
+    fn from(error: tenancy::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+        // Text, numbers and lists of both: this cannot fail.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+#[cfg(test)]
+mod tests {
+    use service::tenancy::{Error as E, Refused};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_its_status_and_tells_no_cause() {
+        let slug = || "tenant-1".parse::<service::Slug>().unwrap();
+        let refused = |access| {
+            E::Refused(Refused {
+                slug: slug(),
+                access,
+            })
+        };
+        let host = || "guards.example.org".parse::<service::Hostname>().unwrap();
+        let secret = || sea_orm_error("password=hunter2");
+        for (error, status, kind) in [
+            (E::UnknownTenant(slug()), 404, "unknown-tenant"),
+            (E::UnknownHost("x".into()), 404, "unknown-host"),
+            (E::ReservedHost("www".into()), 421, "reserved-host"),
+            (refused(Access::Suspended), 403, "suspended"),
+            (refused(Access::Archived), 410, "archived"),
+            (refused(Access::Dropped), 404, "unknown-tenant"),
+            (E::SlugTaken(slug()), 409, "slug-taken"),
+            (E::HostTaken(host()), 409, "host-taken"),
+            (E::HostBelowBase(host()), 422, "invalid-name"),
+            (
+                E::UnknownDomain {
+                    slug: slug(),
+                    hostname: host(),
+                },
+                404,
+                "not-found",
+            ),
+            (E::RegistryBehind { pending: 1 }, 500, "internal"),
+            (secret(), 500, "internal"),
+        ] {
+            let text = error.to_string();
+            let problem = Problem::of(&Error::from(error));
+            assert_eq!(problem.status.as_u16(), status, "{text}");
+            assert_eq!(
+                problem.kind,
+                format!("urn:tenantry:problem:{kind}"),
+                "{text}"
+            );
+            if status == 500 {
+                let body = serde_json::to_string(&problem).unwrap();
+                assert!(!body.contains(&text) && !body.contains("hunter2"), "{body}");
+            }
+        }
+    }
+
+    /// An error with something in it that no client may see.
+    fn sea_orm_error(text: &str) -> E {
+        E::Migration(migration::Error::ScopeLost {
+            schema: text.to_owned(),
+            found: None,
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! `/guards`: the guards of the host's tenant.
+
+use axum::{
+    http::{StatusCode, header::LOCATION},
+    response::IntoResponse,
+};
+use serde::{Deserialize, Serialize};
+use service::{
+    guard::{self, Filter, Guard, GuardChange, NewGuard},
+    page::{Page, PageRequest},
+};
+use uuid::Uuid;
+
+use crate::{
+    extract::{Json, Path, Query},
+    host::TenantOfHost,
+    problem::{Failure, Problem},
+};
+
+/// Whether the answer to a list is to say how many rows there are in all, which costs a count.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Counted {
+    pub(super) count: bool,
+}
+
+/// A page, and how many rows there are on all pages if that was asked for.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed<T> {
+    #[serde(flatten)]
+    pub(super) page: Page<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Option<u64>,
+}
+
+pub(super) async fn list(
+    TenantOfHost(tenant): TenantOfHost,
+    Query(filter): Query<Filter>,
+    Query(page): Query<PageRequest>,
+    Query(counted): Query<Counted>,
+) -> Result<Json<Listed<Guard>>, Failure> {
+    let page = guard::list_in(&tenant, &filter, page).await?;
+    let count = if counted.count {
+        Some(guard::count_in(&tenant, &filter).await?)
+    } else {
+        None
+    };
+    Ok(Json(Listed { page, count }))
+}
+
+pub(super) async fn create(
+    TenantOfHost(tenant): TenantOfHost,
+    Json(input): Json<NewGuard>,
+) -> Result<impl IntoResponse, Failure> {
+    let guard = guard::create_in(&tenant, input).await?;
+    let location = format!("/guards/{}", guard.id);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(guard)))
+}
+
+pub(super) async fn show(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Guard>, Failure> {
+    let guard = guard::get_in(&tenant, id).await?;
+    Ok(Json(guard.ok_or_else(|| Problem::not_found("guard", id))?))
+}
+
+pub(super) async fn update(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(id): Path<Uuid>,
+    Json(change): Json<GuardChange>,
+) -> Result<Json<Guard>, Failure> {
+    Ok(Json(guard::update_in(&tenant, id, change).await?))
+}
+
+pub(super) async fn delete(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Failure> {
+    guard::delete_in(&tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

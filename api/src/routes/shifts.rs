@@ -1,0 +1,95 @@
+//! `/shifts` and `/guards/{id}/shifts`: the shifts of the host's tenant.
+
+use axum::{
+    http::{StatusCode, header::LOCATION},
+    response::IntoResponse,
+};
+use service::{
+    guard,
+    page::PageRequest,
+    shift::{self, Filter, NewShift, Shift, ShiftChange},
+    tenancy::Tenant,
+};
+use uuid::Uuid;
+
+use super::guards::{Counted, Listed};
+use crate::{
+    extract::{Json, Path, Query},
+    host::TenantOfHost,
+    problem::{Failure, Problem},
+};
+
+pub(super) async fn list(
+    TenantOfHost(tenant): TenantOfHost,
+    Query(filter): Query<Filter>,
+    Query(page): Query<PageRequest>,
+    Query(counted): Query<Counted>,
+) -> Result<Json<Listed<Shift>>, Failure> {
+    listed(&tenant, &filter, page, &counted).await
+}
+
+pub(super) async fn list_of_guard(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(guard_id): Path<Uuid>,
+    Query(filter): Query<Filter>,
+    Query(page): Query<PageRequest>,
+    Query(counted): Query<Counted>,
+) -> Result<Json<Listed<Shift>>, Failure> {
+    if guard::get_in(&tenant, guard_id).await?.is_none() {
+        return Err(Problem::not_found("guard", guard_id).into());
+    }
+    let filter = Filter {
+        guard_id: Some(guard_id),
+        ..filter
+    };
+    listed(&tenant, &filter, page, &counted).await
+}
+
+async fn listed(
+    tenant: &Tenant,
+    filter: &Filter,
+    page: PageRequest,
+    counted: &Counted,
+) -> Result<Json<Listed<Shift>>, Failure> {
+    let page = shift::list_in(tenant, filter, page).await?;
+    let count = if counted.count {
+        Some(shift::count_in(tenant, filter).await?)
+    } else {
+        None
+    };
+    Ok(Json(Listed { page, count }))
+}
+
+pub(super) async fn create(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(guard_id): Path<Uuid>,
+    Json(input): Json<NewShift>,
+) -> Result<impl IntoResponse, Failure> {
+    let shift = shift::create_in(&tenant, guard_id, input).await?;
+    let location = format!("/shifts/{}", shift.id);
+    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(shift)))
+}
+
+pub(super) async fn show(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Shift>, Failure> {
+    let shift = shift::get_in(&tenant, id).await?;
+    Ok(Json(shift.ok_or_else(|| Problem::not_found("shift", id))?))
+}
+
+pub(super) async fn update(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(id): Path<Uuid>,
+    Json(change): Json<ShiftChange>,
+) -> Result<Json<Shift>, Failure> {
+    Ok(Json(shift::update_in(&tenant, id, change).await?))
+}
+
+pub(super) async fn delete(
+    TenantOfHost(tenant): TenantOfHost,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Failure> {
+    shift::delete_in(&tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
