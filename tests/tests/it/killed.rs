@@ -1,1 +1,101 @@
+//! A tenant is whole or it is not there, whenever the connection breaks.
 
+use entity::{
+    registry::{Slug, tenant},
+    tenant::{guard, shift},
+};
+use migration::{AnyMigrator, Target, state};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
+    QueryFilter, Statement,
+};
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+use crate::support::{TestDb, slug, wire::Wire};
+
+/// Whether there is a registry row, and whether there is a schema.
+async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {
+    let row = tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.clone()));
+    let schema = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = replace($1, '-', '_')",
+        [slug.to_string().into()],
+    );
+    let row = row.count(db).await.unwrap() > 0;
+    (row, db.query_one_raw(schema).await.unwrap().is_some())
+}
+
+/// Everything a tenant consists of is there, at the newest version.
+async fn assert_whole(db: &DatabaseConnection, tenancy: &Tenancy, slug: &Slug) {
+    let record = tenancy.get(slug).await.unwrap().unwrap();
+    let migrator = AnyMigrator::new(migration::tenant::Migrator);
+    assert_eq!(record.schema_version, migrator.latest());
+    let state = state(db, &Target::Schema(record.schema), &migrator)
+        .await
+        .unwrap();
+    assert_eq!(state.applied, migrator.names());
+    let tenant = tenancy.tenant(slug).await.unwrap();
+    assert_eq!(guard::Entity::find().count(&tenant).await.unwrap(), 0);
+    assert_eq!(shift::Entity::find().count(&tenant).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provisioning_that_is_killed_at_any_step_leaves_nothing() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let wire = Wire::new().await;
+    let config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let mut killed = 0;
+    loop {
+        let slug = slug(&format!("tenant-{killed}"));
+        wire.terminate_after(killed);
+        let result = tenancy.create(NewTenant::new(slug.clone())).await;
+        if !wire.disarm() {
+            // There was no further step: it went through.
+            result.unwrap();
+            assert_whole(&plain, &tenancy, &slug).await;
+            break;
+        }
+        killed += 1;
+        match result {
+            // The pool noticed in time and took another connection.
+            Ok(_) => assert_whole(&plain, &tenancy, &slug).await,
+            Err(_) => {
+                assert_eq!(traces(&plain, &slug).await, (false, false), "step {killed}");
+                tenancy.create(NewTenant::new(slug.clone())).await.unwrap();
+                assert_whole(&plain, &tenancy, &slug).await;
+            }
+        }
+    }
+    assert!(killed > 10, "only {killed} steps were seen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_that_is_killed_at_any_step_leaves_the_tenant_whole() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let wire = Wire::new().await;
+    let config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let slug = slug("tenant-1");
+    let mut killed = 0;
+    loop {
+        if tenancy.get(&slug).await.unwrap().is_none() {
+            tenancy.create(NewTenant::new(slug.clone())).await.unwrap();
+        }
+        wire.terminate_after(killed);
+        let result = tenancy.drop(&slug).await;
+        if !wire.disarm() {
+            result.unwrap();
+            assert_eq!(traces(&plain, &slug).await, (false, false));
+            break;
+        }
+        killed += 1;
+        match result {
+            Ok(()) => assert_eq!(traces(&plain, &slug).await, (false, false)),
+            Err(_) => assert_whole(&plain, &tenancy, &slug).await,
+        }
+    }
+    assert!(killed > 4, "only {killed} steps were seen");
+}

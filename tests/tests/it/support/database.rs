@@ -57,6 +57,10 @@ impl TestDb {
         server().url(&self.name)
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn config(&self) -> Config {
         Config::new(self.url(), tenant::Migrator)
     }

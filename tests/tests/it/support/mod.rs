@@ -3,6 +3,7 @@
 pub mod database;
 pub mod process;
 pub mod statement_log;
+pub mod wire;
 
 pub use database::TestDb;
 

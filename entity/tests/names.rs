@@ -1,0 +1,136 @@
+//! Properties of slugs, schema names and host names that need no server.
+
+use entity::registry::{Hostname, SchemaName, Slug};
+use proptest::prelude::*;
+
+/// Text that an attacker, a spreadsheet or a cat on the keyboard might send.
+fn hostile() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[a-z0-9_\\-\"'; .]{0,70}",
+        "[a-z]{1,8}[\"';\\\\$\u{0}\n]{1,3}[a-z]{0,8}",
+        "-{0,3}[A-Z0-9_é]{1,60}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_accepted_keeps_every_rule(text in hostile()) {
+        if let Ok(slug) = text.parse::<Slug>() {
+            prop_assert_eq!(slug.as_str(), &text);
+            prop_assert!((1..=48).contains(&text.len()));
+            prop_assert!(text.starts_with(|c: char| c.is_ascii_lowercase()));
+            prop_assert!(!text.ends_with('-'));
+            prop_assert!(text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')));
+        }
+        if let Ok(schema) = text.parse::<SchemaName>() {
+            prop_assert!(schema.as_str().len() <= 63);
+            prop_assert_eq!(schema.quoted(), format!("\"{text}\""));
+            prop_assert!(!text.contains('"') && !text.starts_with("pg_"));
+        }
+        if let Ok(host) = text.parse::<Hostname>() {
+            prop_assert!(host.as_str().len() <= 253 && host.as_str().contains('.'));
+            prop_assert_eq!(host.as_str().to_lowercase(), host.as_str());
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_text_and_the_rule_on_one_line(text in hostile()) {
+        let messages = [
+            text.parse::<Slug>().err(),
+            text.parse::<SchemaName>().err(),
+            text.parse::<Hostname>().err(),
+        ];
+        for error in messages.into_iter().flatten() {
+            let message = error.to_string();
+            prop_assert!(message.contains(" is refused: ") && message.contains(error.rule()));
+            prop_assert!(!message.contains(char::is_control), "{message:?}");
+            let shown: String = text.chars().take(80).collect();
+            let shown = format!("{shown:?}");
+            prop_assert!(message.contains(&shown[..shown.len() - 1]), "{message}");
+        }
+    }
+
+    #[test]
+    fn two_slugs_never_give_one_schema(
+        one in "[a-z][a-z0-9-]{0,6}[a-z0-9]",
+        two in "[a-z][a-z0-9-]{0,6}[a-z0-9]",
+    ) {
+        if let (Ok(one), Ok(two)) = (one.parse::<Slug>(), two.parse::<Slug>())
+            && let (Ok(a), Ok(b)) = (SchemaName::for_slug("", &one), SchemaName::for_slug("", &two))
+        {
+            prop_assert_eq!(a == b, one == two);
+        }
+    }
+
+    #[test]
+    fn every_slug_fits_behind_a_prefix_of_fifteen(slug in "[a-z][a-z0-9]{47}") {
+        let slug: Slug = slug.parse().unwrap();
+        prop_assert_eq!(SchemaName::for_slug("customer_of_us_", &slug).unwrap().as_str().len(), 63);
+        prop_assert!(SchemaName::for_slug("customers_of_us_", &slug).is_err());
+    }
+}
+
+#[test]
+fn names_that_mean_something_else_are_refused() {
+    for slug in [
+        "admin",
+        "www",
+        "public",
+        "registry",
+        "information-schema",
+        "pg",
+        "pg-toast",
+    ] {
+        let error = slug.parse::<Slug>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("slug {slug:?} is refused: this word is reserved; choose another")
+        );
+    }
+    for schema in [
+        "public",
+        "registry",
+        "information_schema",
+        "pg_toast",
+        "pg_temp_1",
+        "citus",
+    ] {
+        assert!(schema.parse::<SchemaName>().is_err(), "{schema}");
+    }
+    // Fine as a slug, but no schema name without a prefix.
+    let order: Slug = "order".parse().unwrap();
+    assert!(
+        SchemaName::for_slug("", &order)
+            .unwrap_err()
+            .to_string()
+            .contains("reserved word")
+    );
+    assert_eq!(
+        SchemaName::for_slug("t_", &order).unwrap().as_str(),
+        "t_order"
+    );
+}
+
+#[test]
+fn a_host_name_is_a_full_one() {
+    for host in [
+        "localhost",
+        "127.0.0.1",
+        "a..b",
+        "-a.com",
+        "a-.com",
+        "a_b.com",
+        "a.com:80",
+        "",
+    ] {
+        assert!(host.parse::<Hostname>().is_err(), "{host}");
+    }
+    assert_eq!(
+        "XN--Bcher-KVA.Example."
+            .parse::<Hostname>()
+            .unwrap()
+            .as_str(),
+        "xn--bcher-kva.example"
+    );
+}

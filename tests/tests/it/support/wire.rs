@@ -1,0 +1,111 @@
+//! A proxy between a client and the test server that can end a session at a chosen message.
+//!
+//! It understands as much of the frontend/backend protocol (PostgreSQL manual, chapter 55) as it
+//! takes to see where a message begins and which backend answers.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream, UnixStream},
+};
+
+use super::database::{admin, server};
+
+/// Between a client and the server. Ends with the test's runtime.
+pub struct Wire {
+    port: u16,
+    /// Requests left until the session that sends one is ended; negative when none is to be.
+    countdown: Arc<AtomicI64>,
+}
+
+impl Wire {
+    pub async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let countdown = Arc::new(AtomicI64::new(-1));
+        let shared = Arc::clone(&countdown);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let countdown = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    // A session that was ended ends with an error here; that is the point.
+                    let _ = serve(
+                        client,
+                        server().socket_dir().join(".s.PGSQL.5432"),
+                        countdown,
+                    )
+                    .await;
+                });
+            }
+        });
+        Self { port, countdown }
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
+    }
+
+    /// From now on let through `requests` requests of whatever session, and have the server
+    /// terminate the backend of the one that sends the next, before it gets it.
+    pub fn terminate_after(&self, requests: i64) {
+        self.countdown.store(requests, Ordering::SeqCst);
+    }
+
+    /// Stops counting; tells whether a backend was terminated.
+    pub fn disarm(&self) -> bool {
+        self.countdown.swap(-1, Ordering::SeqCst) < 0
+    }
+}
+
+async fn serve(
+    client: TcpStream,
+    server: PathBuf,
+    countdown: Arc<AtomicI64>,
+) -> std::io::Result<()> {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = UnixStream::connect(server).await?.into_split();
+    // The first message has no type.
+    let startup = message(&mut from_client, false).await?;
+    to_server.write_all(&startup).await?;
+    // BackendKeyData comes before the server is ready for anything that could be counted.
+    let pid = loop {
+        let answer = message(&mut from_server, true).await?;
+        to_client.write_all(&answer).await?;
+        if answer[0] == b'K' {
+            break i32::from_be_bytes(answer[5..9].try_into().unwrap());
+        }
+    };
+    let answers = tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+    loop {
+        let request = message(&mut from_client, true).await?;
+        // Query and Sync: with these the client waits for an answer.
+        let counts = matches!(request[0], b'Q' | b'S') && countdown.load(Ordering::SeqCst) >= 0;
+        if counts && countdown.fetch_sub(1, Ordering::SeqCst) == 0 {
+            admin(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await;
+            answers.await??;
+            return Ok(());
+        }
+        to_server.write_all(&request).await?;
+    }
+}
+
+/// One whole message.
+async fn message(from: &mut (impl AsyncReadExt + Unpin), typed: bool) -> std::io::Result<Vec<u8>> {
+    let head = if typed { 5 } else { 4 };
+    let mut bytes = vec![0; head];
+    from.read_exact(&mut bytes).await?;
+    let length = u32::from_be_bytes(bytes[head - 4..].try_into().unwrap()) as usize;
+    bytes.resize(head + length - 4, 0);
+    from.read_exact(&mut bytes[head..]).await?;
+    Ok(bytes)
+}
