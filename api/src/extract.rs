@@ -20,32 +20,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(Problem::unsupported_media_type().into());
         }
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    Problem::too_large()
-                } else {
-                    Problem::malformed("the body could not be read to its end")
-                }
-            })?;
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::too_large()
+            } else {
+                Problem::malformed("the body could not be read to its end")
+            }
+        })?;
         let mut json = serde_json::Deserializer::from_slice(&body);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let field = error.path().to_string();
             let error = error.into_inner();
             if error.is_data() {
                 let message = error.to_string();
-                Problem::invalid(vec![FieldError {
-                    field,
-                    code: "type".into(),
-                    message,
-                }])
+                Problem::invalid(vec![FieldError { field, code: "type".into(), message }])
             } else {
                 Problem::malformed(format!("the body is not JSON: {error}"))
             }
         })?;
-        json.end()
-            .map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))?;
+        json.end().map_err(|error| Problem::malformed(format!("the body is not JSON: {error}")))?;
         Ok(Self(value))
     }
 }
@@ -61,14 +54,7 @@ fn is_json(headers: &axum::http::HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .map(|value| {
-            value
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase()
-        })
+        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
         .is_some_and(|kind| {
             kind == "application/json"
                 || (kind.starts_with("application/") && kind.ends_with("+json"))

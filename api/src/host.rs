@@ -43,8 +43,6 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, 
     match (hosts.next().map(|host| host.to_str()), hosts.next()) {
         (Some(Ok(host)), None) => Ok(host),
         (None, _) => Err(Problem::malformed("the request has no Host header")),
-        _ => Err(Problem::malformed(
-            "the request must have one Host header, in ASCII",
-        )),
+        _ => Err(Problem::malformed("the request must have one Host header, in ASCII")),
     }
 }

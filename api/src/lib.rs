@@ -49,9 +49,6 @@ impl State {
     /// Serves the tenants of `tenancy`. Without a token the operator's routes refuse.
     #[must_use]
     pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
-        Self {
-            tenancy,
-            admin_token: admin_token.map(Arc::new),
-        }
+        Self { tenancy, admin_token: admin_token.map(Arc::new) }
     }
 }

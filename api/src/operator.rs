@@ -66,14 +66,8 @@ fn authorize(parts: &Parts, state: &State) -> Result<Operator, Problem> {
     if state.tenancy.host(host) != Host::Base {
         return Err(Problem::no_such_path());
     }
-    let token = state
-        .admin_token
-        .as_ref()
-        .ok_or_else(Problem::admin_disabled)?;
-    let given = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .map(|value| value.as_bytes());
+    let token = state.admin_token.as_ref().ok_or_else(Problem::admin_disabled)?;
+    let given = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     // The scheme is case-insensitive (RFC 9110, 11.1).
     let given = given.and_then(|value| {
         let (scheme, rest) = value.split_at_checked(7)?;

@@ -73,12 +73,8 @@ impl Problem {
 
     /// The path does not know the method.
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "Method not allowed",
-        )
-        .detail("the Allow header lists the methods of this path")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+            .detail("the Allow header lists the methods of this path")
     }
 
     /// The request cannot be read.
@@ -88,30 +84,21 @@ impl Problem {
 
     /// The body is not JSON, by its own account.
     pub(crate) fn unsupported_media_type() -> Self {
-        Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-media-type",
-            "Not JSON",
-        )
-        .detail("send the body with `content-type: application/json`")
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not JSON")
+            .detail("send the body with `content-type: application/json`")
     }
 
     /// The body is too long.
     pub(crate) fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large").detail(format!(
-            "the body may have at most {} bytes",
-            crate::MAX_BODY
-        ))
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large")
+            .detail(format!("the body may have at most {} bytes", crate::MAX_BODY))
     }
 
     /// The input breaks its rules.
     pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
         errors.sort_unstable();
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input");
-        Self {
-            errors,
-            ..problem.detail("see `errors` for each field that is not valid")
-        }
+        Self { errors, ..problem.detail("see `errors` for each field that is not valid") }
     }
 
     /// There is no such row.
@@ -128,31 +115,20 @@ impl Problem {
 
     /// The operator's routes are closed.
     pub(crate) fn admin_disabled() -> Self {
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "admin-disabled",
-            "Operator routes are closed",
-        )
-        .detail("the server was started without TENANTRY_ADMIN_TOKEN; set it to open them")
+        Self::new(StatusCode::FORBIDDEN, "admin-disabled", "Operator routes are closed")
+            .detail("the server was started without TENANTRY_ADMIN_TOKEN; set it to open them")
     }
 
     /// The handler panicked.
     pub(crate) fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Internal error",
-        )
-        .detail("the error is logged under the x-request-id of this answer")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error")
+            .detail("the error is logged under the x-request-id of this answer")
     }
 
     /// It will work later.
     pub(crate) fn busy(kind: &str, title: &'static str) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title);
-        Self {
-            retry_after: Some(1),
-            ..problem.detail("try again in a moment")
-        }
+        Self { retry_after: Some(1), ..problem.detail("try again in a moment") }
     }
 
     fn of_tenancy(error: &tenancy::Error) -> Self {
@@ -161,11 +137,9 @@ impl Problem {
             E::UnknownTenant(_) => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             E::UnknownHost(_) => (StatusCode::NOT_FOUND, "unknown-host", "Unknown host"),
             // RFC 9110, 15.5.20: this server does not answer for that host.
-            E::ReservedHost(_) => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "reserved-host",
-                "Reserved host",
-            ),
+            E::ReservedHost(_) => {
+                (StatusCode::MISDIRECTED_REQUEST, "reserved-host", "Reserved host")
+            }
             E::Refused(refused) => match refused.access {
                 Access::Suspended => (StatusCode::FORBIDDEN, "suspended", "Tenant is suspended"),
                 Access::Archived => (StatusCode::GONE, "archived", "Tenant is archived"),
@@ -174,11 +148,9 @@ impl Problem {
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
-            E::HostBelowBase(_) | E::Name(_) => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid-name",
-                "Name not acceptable",
-            ),
+            E::HostBelowBase(_) | E::Name(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-name", "Name not acceptable")
+            }
             E::UnknownDomain { .. } => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             other => {
                 return match other.fault() {
@@ -212,11 +184,7 @@ fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
             errors.iter().map(move |error| FieldError {
                 field: field.to_string(),
                 code: error.code.clone(),
-                message: error
-                    .message
-                    .as_deref()
-                    .unwrap_or("is not valid")
-                    .to_owned(),
+                message: error.message.as_deref().unwrap_or("is not valid").to_owned(),
             })
         })
         .collect()
@@ -287,12 +255,7 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_its_status_and_tells_no_cause() {
         let slug = || "tenant-1".parse::<service::Slug>().unwrap();
-        let refused = |access| {
-            E::Refused(Refused {
-                slug: slug(),
-                access,
-            })
-        };
+        let refused = |access| E::Refused(Refused { slug: slug(), access });
         let host = || "guards.example.org".parse::<service::Hostname>().unwrap();
         let secret = || sea_orm_error("password=hunter2");
         for (error, status, kind) in [
@@ -305,25 +268,14 @@ mod tests {
             (E::SlugTaken(slug()), 409, "slug-taken"),
             (E::HostTaken(host()), 409, "host-taken"),
             (E::HostBelowBase(host()), 422, "invalid-name"),
-            (
-                E::UnknownDomain {
-                    slug: slug(),
-                    hostname: host(),
-                },
-                404,
-                "not-found",
-            ),
+            (E::UnknownDomain { slug: slug(), hostname: host() }, 404, "not-found"),
             (E::RegistryBehind { pending: 1 }, 500, "internal"),
             (secret(), 500, "internal"),
         ] {
             let text = error.to_string();
             let problem = Problem::of(&Error::from(error));
             assert_eq!(problem.status.as_u16(), status, "{text}");
-            assert_eq!(
-                problem.kind,
-                format!("urn:tenantry:problem:{kind}"),
-                "{text}"
-            );
+            assert_eq!(problem.kind, format!("urn:tenantry:problem:{kind}"), "{text}");
             if status == 500 {
                 let body = serde_json::to_string(&problem).unwrap();
                 assert!(!body.contains(&text) && !body.contains("hunter2"), "{body}");
@@ -333,9 +285,6 @@ mod tests {
 
     /// An error with something in it that no client may see.
     fn sea_orm_error(text: &str) -> E {
-        E::Migration(migration::Error::ScopeLost {
-            schema: text.to_owned(),
-            found: None,
-        })
+        E::Migration(migration::Error::ScopeLost { schema: text.to_owned(), found: None })
     }
 }

@@ -20,15 +20,8 @@ pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// Runs a request in its span and under its deadline, and logs how it went.
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
-    let id = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str);
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let span = info_span!(
         "request",
         id,
@@ -72,19 +65,13 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Answers for a handler that panicked; the panic itself is logged by the panic hook.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that CatchPanicLayer asks for"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer asks for")]
 pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    error!(
-        panic = text.unwrap_or("of unknown kind"),
-        "a handler panicked"
-    );
+    error!(panic = text.unwrap_or("of unknown kind"), "a handler panicked");
     Problem::internal().into_response()
 }
 

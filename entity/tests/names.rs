@@ -73,64 +73,29 @@ proptest! {
 
 #[test]
 fn names_that_mean_something_else_are_refused() {
-    for slug in [
-        "admin",
-        "www",
-        "public",
-        "registry",
-        "information-schema",
-        "pg",
-        "pg-toast",
-    ] {
+    for slug in ["admin", "www", "public", "registry", "information-schema", "pg", "pg-toast"] {
         let error = slug.parse::<Slug>().unwrap_err().to_string();
         assert_eq!(
             error,
             format!("slug {slug:?} is refused: this word is reserved; choose another")
         );
     }
-    for schema in [
-        "public",
-        "registry",
-        "information_schema",
-        "pg_toast",
-        "pg_temp_1",
-        "citus",
-    ] {
+    for schema in ["public", "registry", "information_schema", "pg_toast", "pg_temp_1", "citus"] {
         assert!(schema.parse::<SchemaName>().is_err(), "{schema}");
     }
     // Fine as a slug, but no schema name without a prefix.
     let order: Slug = "order".parse().unwrap();
-    assert!(
-        SchemaName::for_slug("", &order)
-            .unwrap_err()
-            .to_string()
-            .contains("reserved word")
-    );
-    assert_eq!(
-        SchemaName::for_slug("t_", &order).unwrap().as_str(),
-        "t_order"
-    );
+    assert!(SchemaName::for_slug("", &order).unwrap_err().to_string().contains("reserved word"));
+    assert_eq!(SchemaName::for_slug("t_", &order).unwrap().as_str(), "t_order");
 }
 
 #[test]
 fn a_host_name_is_a_full_one() {
-    for host in [
-        "localhost",
-        "127.0.0.1",
-        "a..b",
-        "-a.com",
-        "a-.com",
-        "a_b.com",
-        "a.com:80",
-        "",
-    ] {
+    for host in ["localhost", "127.0.0.1", "a..b", "-a.com", "a-.com", "a_b.com", "a.com:80", ""] {
         assert!(host.parse::<Hostname>().is_err(), "{host}");
     }
     assert_eq!(
-        "XN--Bcher-KVA.Example."
-            .parse::<Hostname>()
-            .unwrap()
-            .as_str(),
+        "XN--Bcher-KVA.Example.".parse::<Hostname>().unwrap().as_str(),
         "xn--bcher-kva.example"
     );
 }

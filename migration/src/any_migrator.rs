@@ -19,19 +19,13 @@ impl AnyMigrator {
     /// Wraps `migrator`.
     pub fn new<M: MigratorTraitSelf + 'static>(migrator: M) -> Self {
         let table = migrator.migration_table_name();
-        Self {
-            migrations: Arc::new(move || migrator.migrations()),
-            table,
-        }
+        Self { migrations: Arc::new(move || migrator.migrations()), table }
     }
 
     /// The names of all migrations, oldest first.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.migrations()
-            .iter()
-            .map(|migration| migration.name().to_owned())
-            .collect()
+        self.migrations().iter().map(|migration| migration.name().to_owned()).collect()
     }
 
     /// The name of the newest migration: the version a schema has when it is up to date.

@@ -17,13 +17,7 @@ use crate::postgres::{self, Role, Server, ServerError};
 pub struct DatabaseArgs {
     /// Database to use, as postgres://user:password@host:port/name. Without it the machine's own
     /// PostgreSQL server is started and keeps its data below the data folder.
-    #[arg(
-        long,
-        global = true,
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
 
     /// Folder for the data of the machine's own PostgreSQL server. Not used with a database URL.
@@ -94,11 +88,7 @@ impl DatabaseArgs {
     pub async fn locate(&self, role: Role) -> Result<Located, ConnectError> {
         if let Some(url) = &self.database_url {
             parse(url)?;
-            return Ok(Located {
-                url: url.clone(),
-                server: None,
-                moved_because: None,
-            });
+            return Ok(Located { url: url.clone(), server: None, moved_because: None });
         }
         let wanted = self.data_dir.join("postgres");
         // Starting a server waits for processes and files.
@@ -123,10 +113,7 @@ impl DatabaseArgs {
     pub async fn connect(&self) -> Result<Connected, ConnectError> {
         let located = self.locate(Role::Share).await?;
         let connection = small_pool(&located.url).await?;
-        Ok(Connected {
-            connection,
-            server: located.server,
-        })
+        Ok(Connected { connection, server: located.server })
     }
 }
 
@@ -146,21 +133,16 @@ pub async fn small_pool(url: &str) -> Result<DatabaseConnection, ConnectError> {
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
 pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, ConnectError> {
     let parsed = parse(options.get_url())?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where connections are made"
-    )]
-    sea_orm::Database::connect(options)
-        .await
-        .map_err(|source| ConnectError::Unreachable {
-            host: match parsed.get_socket() {
-                Some(folder) => folder.display().to_string(),
-                None => parsed.get_host().to_owned(),
-            },
-            port: parsed.get_port(),
-            database: parsed.get_database().unwrap_or_default().to_owned(),
-            source,
-        })
+    #[expect(clippy::disallowed_methods, reason = "the one place where connections are made")]
+    sea_orm::Database::connect(options).await.map_err(|source| ConnectError::Unreachable {
+        host: match parsed.get_socket() {
+            Some(folder) => folder.display().to_string(),
+            None => parsed.get_host().to_owned(),
+        },
+        port: parsed.get_port(),
+        database: parsed.get_database().unwrap_or_default().to_owned(),
+        source,
+    })
 }
 
 fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
@@ -168,6 +150,5 @@ fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
     if !matches!(scheme, Some("postgres" | "postgresql")) {
         return Err(ConnectError::BadUrl);
     }
-    url.parse::<PgConnectOptions>()
-        .map_err(|_: sqlx::Error| ConnectError::BadUrl)
+    url.parse::<PgConnectOptions>().map_err(|_: sqlx::Error| ConnectError::BadUrl)
 }

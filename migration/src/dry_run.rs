@@ -26,45 +26,30 @@ pub async fn dry_run(
     migrator: &AnyMigrator,
     action: Action,
 ) -> Result<Vec<String>, Error> {
-    let txn = db
-        .begin_with_config(None, Some(sea_orm::AccessMode::ReadOnly))
-        .await?;
+    let txn = db.begin_with_config(None, Some(sea_orm::AccessMode::ReadOnly)).await?;
     let (state, mut sql) = match enter(&txn, target).await {
         Ok(_) => {
             let state = state_in(&txn, migrator)
                 .await
-                .map_err(|source| Error::Migration {
-                    schema: target.name().to_owned(),
-                    source,
-                })?;
+                .map_err(|source| Error::Migration { schema: target.name().to_owned(), source })?;
             (state, Vec::new())
         }
         // The registry's schema is made by the run itself.
-        Err(Error::MissingSchema { .. }) if *target == Target::Registry => (
-            State {
-                applied: Vec::new(),
-                pending: migrator.names(),
-            },
-            vec![create_registry_sql()],
-        ),
+        Err(Error::MissingSchema { .. }) if *target == Target::Registry => {
+            (State { applied: Vec::new(), pending: migrator.names() }, vec![create_registry_sql()])
+        }
         Err(error) => return Err(error),
     };
     let (names, up): (Vec<String>, bool) = match action {
         Action::Up(None) => (state.pending, true),
         Action::Up(Some(n)) => (state.pending.into_iter().take(n as usize).collect(), true),
-        Action::Down(n) => (
-            state.applied.into_iter().rev().take(n as usize).collect(),
-            false,
-        ),
+        Action::Down(n) => (state.applied.into_iter().rev().take(n as usize).collect(), false),
         Action::Fresh => {
             sql.extend(fresh_sql(target));
             (migrator.names(), true)
         }
     };
-    let recorder = Recorder {
-        sql: Arc::default(),
-        reader: txn,
-    };
+    let recorder = Recorder { sql: Arc::default(), reader: txn };
     let written = Arc::clone(&recorder.sql);
     let recorder =
         Database::connect_proxy(DbBackend::Postgres, Arc::new(Box::new(recorder))).await?;
@@ -72,13 +57,11 @@ pub async fn dry_run(
         migrator.install(&recorder).await?;
     }
     for name in names {
-        record(&recorder, migrator, &name, up)
-            .await
-            .map_err(|source| Error::NotPrintable {
-                schema: target.name().to_owned(),
-                migration: name,
-                source,
-            })?;
+        record(&recorder, migrator, &name, up).await.map_err(|source| Error::NotPrintable {
+            schema: target.name().to_owned(),
+            migration: name,
+            source,
+        })?;
     }
     sql.append(&mut written.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(sql)
@@ -92,11 +75,7 @@ async fn record(
     up: bool,
 ) -> Result<(), DbErr> {
     let manager = SchemaManager::new(recorder);
-    for migration in migrator
-        .migrations()
-        .iter()
-        .filter(|migration| migration.name() == name)
-    {
+    for migration in migrator.migrations().iter().filter(|migration| migration.name() == name) {
         if up {
             migration.up(&manager).await?;
         } else {
@@ -117,10 +96,7 @@ async fn note(
     if up {
         let insert = Query::insert()
             .into_table(table)
-            .columns([
-                seaql_migrations::Column::Version,
-                seaql_migrations::Column::AppliedAt,
-            ])
+            .columns([seaql_migrations::Column::Version, seaql_migrations::Column::AppliedAt])
             .values_panic([name.into(), Expr::cust("extract(epoch FROM now())::bigint")])
             .to_owned();
         db.execute(&insert).await?;
@@ -150,10 +126,7 @@ impl ProxyDatabaseTrait for Recorder {
 
     async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
         let sql = statement.to_string();
-        self.sql
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(sql);
+        self.sql.lock().unwrap_or_else(PoisonError::into_inner).push(sql);
         Ok(ProxyExecResult::default())
     }
 }

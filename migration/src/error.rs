@@ -48,10 +48,7 @@ pub enum Error {
     },
 
     /// A migration failed, or the migrations on record are not those of this build.
-    #[error(
-        "migrating schema \"{schema}\" failed; it is as it was before: {}",
-        detail(source)
-    )]
+    #[error("migrating schema \"{schema}\" failed; it is as it was before: {}", detail(source))]
     Migration {
         /// Name of the schema.
         schema: String,

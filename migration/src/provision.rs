@@ -23,10 +23,7 @@ pub async fn provision(
     migrator
         .up(txn, None)
         .await
-        .map_err(|source| Error::Migration {
-            schema: schema.to_string(),
-            source,
-        })?;
+        .map_err(|source| Error::Migration { schema: schema.to_string(), source })?;
     leave(txn, &target, &before).await?;
     record_version(txn, &target, migrator.latest()).await
 }
@@ -36,9 +33,9 @@ async fn create_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Result
     let sql = format!("CREATE SCHEMA {}", schema.quoted());
     match txn.execute_unprepared(&sql).await {
         Ok(_) => Ok(()),
-        Err(error) if is_duplicate_schema(&error) => Err(Error::SchemaExists {
-            schema: schema.clone(),
-        }),
+        Err(error) if is_duplicate_schema(&error) => {
+            Err(Error::SchemaExists { schema: schema.clone() })
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -61,10 +61,7 @@ pub async fn run(
         prepare_registry(&txn, action).await?;
     }
     let before = enter(&txn, target).await?;
-    let failed = |source| Error::Migration {
-        schema: target.name().to_owned(),
-        source,
-    };
+    let failed = |source| Error::Migration { schema: target.name().to_owned(), source };
     let old = state_in(&txn, migrator).await.map_err(failed)?;
     match action {
         Action::Up(steps) => migrator.up(&txn, steps).await.map_err(failed)?,
@@ -97,10 +94,7 @@ pub async fn state(
     enter(&txn, target).await?;
     let state = state_in(&txn, migrator)
         .await
-        .map_err(|source| Error::Migration {
-            schema: target.name().to_owned(),
-            source,
-        })?;
+        .map_err(|source| Error::Migration { schema: target.name().to_owned(), source })?;
     txn.rollback().await?;
     Ok(state)
 }
@@ -110,10 +104,7 @@ pub(crate) async fn state_in(
     txn: &DatabaseTransaction,
     migrator: &AnyMigrator,
 ) -> Result<State, DbErr> {
-    let mut state = State {
-        applied: Vec::new(),
-        pending: Vec::new(),
-    };
+    let mut state = State { applied: Vec::new(), pending: Vec::new() };
     for migration in migrator.get_migration_with_status_read_only(txn).await? {
         match migration.status() {
             sea_orm_migration::MigrationStatus::Applied => &mut state.applied,
@@ -130,16 +121,10 @@ impl Outcome {
             a.iter().filter(|name| !b.contains(name)).cloned().collect()
         };
         match action {
-            Action::Fresh => Self {
-                applied: new.applied.clone(),
-                rolled_back: Vec::new(),
-            },
+            Action::Fresh => Self { applied: new.applied.clone(), rolled_back: Vec::new() },
             _ => Self {
                 applied: without(&new.applied, &old.applied),
-                rolled_back: without(&old.applied, &new.applied)
-                    .into_iter()
-                    .rev()
-                    .collect(),
+                rolled_back: without(&old.applied, &new.applied).into_iter().rev().collect(),
             },
         }
     }
@@ -230,10 +215,7 @@ async fn recreate(txn: &DatabaseTransaction, target: &Target) -> Result<(), Erro
 /// The statements that empty a schema. `CREATE SCHEMA` is one of its own, as in provisioning.
 pub(crate) fn fresh_sql(target: &Target) -> [String; 2] {
     let schema = target.quoted();
-    [
-        format!("DROP SCHEMA {schema} CASCADE"),
-        format!("CREATE SCHEMA {schema}"),
-    ]
+    [format!("DROP SCHEMA {schema} CASCADE"), format!("CREATE SCHEMA {schema}")]
 }
 
 pub(crate) fn create_registry_sql() -> String {

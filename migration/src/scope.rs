@@ -48,9 +48,7 @@ pub async fn enter(txn: &DatabaseTransaction, target: &Target) -> Result<String,
     match current_schema(txn).await? {
         Some(found) if found == target.name() => Ok(before.unwrap_or_default()),
         // `current_schema()` is null when no schema of the path exists.
-        _ => Err(Error::MissingSchema {
-            schema: target.name().to_owned(),
-        }),
+        _ => Err(Error::MissingSchema { schema: target.name().to_owned() }),
     }
 }
 
@@ -61,22 +59,14 @@ pub async fn enter(txn: &DatabaseTransaction, target: &Target) -> Result<String,
 pub async fn leave(txn: &DatabaseTransaction, target: &Target, before: &str) -> Result<(), Error> {
     let found = current_schema(txn).await?;
     if found.as_deref() != Some(target.name()) {
-        return Err(Error::ScopeLost {
-            schema: target.name().to_owned(),
-            found,
-        });
+        return Err(Error::ScopeLost { schema: target.name().to_owned(), found });
     }
     set_search_path(txn, before).await?;
     Ok(())
 }
 
 async fn set_search_path(txn: &DatabaseTransaction, path: &str) -> Result<(), DbErr> {
-    text(
-        txn,
-        "SELECT set_config('search_path', $1, true)",
-        [path.into()],
-    )
-    .await?;
+    text(txn, "SELECT set_config('search_path', $1, true)", [path.into()]).await?;
     Ok(())
 }
 

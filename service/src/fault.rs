@@ -89,10 +89,9 @@ mod tests {
 
     #[test]
     fn a_constraint_is_found_in_a_message_of_a_citus_worker() {
-        for (name, wanted) in [
-            ("guards_pkey_102008", "guards_pkey"),
-            ("guards_pkey", "guards_pkey"),
-        ] {
+        for (name, wanted) in
+            [("guards_pkey_102008", "guards_pkey"), ("guards_pkey", "guards_pkey")]
+        {
             let message = format!("duplicate key value violates unique constraint \"{name}\"");
             assert_eq!(constraint_in(&message), wanted);
         }

@@ -164,10 +164,7 @@ pub async fn update_in(
     if change == GuardChange::default() {
         return get_in(scope, id).await?.ok_or(not_found);
     }
-    let mut guard = ActiveModel {
-        id: Set(id),
-        ..Default::default()
-    };
+    let mut guard = ActiveModel { id: Set(id), ..Default::default() };
     if let Some(name) = change.name {
         guard.name = Set(name);
     }
@@ -207,10 +204,7 @@ impl Filter {
         }
         if let Some(text) = &self.search {
             // In a pattern these three would not stand for themselves.
-            let text = text
-                .replace('\\', r"\\")
-                .replace('%', r"\%")
-                .replace('_', r"\_");
+            let text = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
             let pattern = LikeExpr::new(format!("%{text}%"));
             select = select.filter(Column::Name.into_expr().ilike(pattern));
         }

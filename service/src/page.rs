@@ -25,10 +25,7 @@ impl PageRequest {
 
 impl Default for PageRequest {
     fn default() -> Self {
-        Self {
-            after: None,
-            limit: 50,
-        }
+        Self { after: None, limit: 50 }
     }
 }
 
@@ -44,10 +41,7 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// The same page with each row turned into something else.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
-        Page {
-            items: self.items.into_iter().map(f).collect(),
-            next: self.next,
-        }
+        Page { items: self.items.into_iter().map(f).collect(), next: self.next }
     }
 }
 

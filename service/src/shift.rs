@@ -88,16 +88,12 @@ pub async fn create_in(
         ends_at: Set(ends_at),
         ..Default::default()
     };
-    shift
-        .insert(scope)
-        .await
-        .map_err(|error| match Fault::of(&error) {
-            Fault::ForeignKey(name) if name == "shifts_guard_id_fkey" => Error::NotFound {
-                noun: "guard",
-                id: guard_id,
-            },
-            _ => error.into(),
-        })
+    shift.insert(scope).await.map_err(|error| match Fault::of(&error) {
+        Fault::ForeignKey(name) if name == "shifts_guard_id_fkey" => {
+            Error::NotFound { noun: "guard", id: guard_id }
+        }
+        _ => error.into(),
+    })
 }
 
 /// The shift with this id, if there is one.
@@ -186,12 +182,8 @@ pub async fn update_in(
     if change == ShiftChange::default() {
         return Ok(shift);
     }
-    let starts_at = change
-        .starts_at
-        .map_or(shift.starts_at, |at| at.trunc_subsecs(6));
-    let ends_at = change
-        .ends_at
-        .map_or(shift.ends_at, |at| at.trunc_subsecs(6));
+    let starts_at = change.starts_at.map_or(shift.starts_at, |at| at.trunc_subsecs(6));
+    let ends_at = change.ends_at.map_or(shift.ends_at, |at| at.trunc_subsecs(6));
     check_span(starts_at, ends_at)?;
     let mut shift = shift.into_active_model();
     shift.starts_at = Set(starts_at);

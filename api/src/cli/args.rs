@@ -89,22 +89,12 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Address and port to listen on.
-    #[arg(
-        long,
-        env = "TENANTRY_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:3000"
-    )]
+    #[arg(long, env = "TENANTRY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(super) listen: SocketAddr,
 
     /// Secret of the operator, at least 16 characters. Without it the routes under /admin refuse,
     /// but for the machine's own PostgreSQL one is made and kept in the data folder.
-    #[arg(
-        long,
-        env = "TENANTRY_ADMIN_TOKEN",
-        hide_env_values = true,
-        value_name = "TOKEN"
-    )]
+    #[arg(long, env = "TENANTRY_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) admin_token: Option<String>,
 }
 

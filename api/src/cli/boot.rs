@@ -30,8 +30,5 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role) -> Result<Booted, Error
         max_connections: args.max_connections,
         ..Config::new(&located.url, tenant::Migrator)
     };
-    Ok(Booted {
-        tenancy: Tenancy::connect(&config).await?,
-        located,
-    })
+    Ok(Booted { tenancy: Tenancy::connect(&config).await?, located })
 }

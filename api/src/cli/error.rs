@@ -18,10 +18,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
-    Listen {
-        address: std::net::SocketAddr,
-        source: io::Error,
-    },
+    Listen { address: std::net::SocketAddr, source: io::Error },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("not confirmed: {typed:?} is not {slug}; nothing was changed")]

@@ -51,11 +51,7 @@ fn read_command_line() -> (Cli, Command) {
 
 /// A server tells each request, a command only what is wrong; `RUST_LOG` says otherwise.
 fn log_to_stderr(format: LogFormat, serves: bool) {
-    let usual = if serves {
-        "info,sqlx=warn,sea_orm_migration=warn"
-    } else {
-        "warn"
-    };
+    let usual = if serves { "info,sqlx=warn,sea_orm_migration=warn" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

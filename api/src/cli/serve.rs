@@ -35,10 +35,7 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
     // Before anything is started: a taken port is the most common mistake.
     let listener = TcpListener::bind(args.listen)
         .await
-        .map_err(|source| Error::Listen {
-            address: args.listen,
-            source,
-        })?;
+        .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
     let booted = boot(tenancy, Role::Own).await?;
     let own = booted.located.server.is_some();
@@ -63,9 +60,7 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
     let app = router(State::new(booted.tenancy.clone(), token));
     let (stopping, stopped) = oneshot::channel();
     let stop = stop_signal(stopping)?;
-    let server = axum::serve(listener, app)
-        .with_graceful_shutdown(stop)
-        .into_future();
+    let server = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
     tokio::pin!(server);
     tokio::select! {
         result = &mut server => result?,
@@ -98,12 +93,7 @@ fn stop_signal(stopping: oneshot::Sender<()>) -> io::Result<impl Future<Output =
 
 /// Something to look at where nothing is yet.
 async fn first_tenant(tenancy: &Tenancy) -> Result<(), Error> {
-    let page = tenancy
-        .list(PageRequest {
-            limit: 1,
-            ..PageRequest::default()
-        })
-        .await?;
+    let page = tenancy.list(PageRequest { limit: 1, ..PageRequest::default() }).await?;
     if page.items.is_empty() {
         let slug = "tenant-1".parse().map_err(service::tenancy::Error::from)?;
         tenancy.create(NewTenant::new(slug)).await?;
@@ -114,10 +104,7 @@ async fn first_tenant(tenancy: &Tenancy) -> Result<(), Error> {
 /// The operator's token of a data folder: made once, readable by its owner alone.
 fn kept_token(data_dir: &Path) -> Result<String, Error> {
     let path = data_dir.join("admin-token");
-    let failed = |source| Error::File {
-        path: path.clone(),
-        source,
-    };
+    let failed = |source| Error::File { path: path.clone(), source };
     match fs::read_to_string(&path) {
         Ok(token) => return Ok(token.trim().to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -125,17 +112,9 @@ fn kept_token(data_dir: &Path) -> Result<String, Error> {
     }
     fs::create_dir_all(data_dir).map_err(failed)?;
     // 244 random bits: two UUIDs of version 4, from the system's source of randomness.
-    let token = format!(
-        "{}{}",
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple()
-    );
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
+    let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     writeln!(file, "{token}").map_err(failed)?;
     Ok(token)
 }

@@ -19,11 +19,7 @@ pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<()
     let booted = boot(args, Role::Share).await?;
     let tenancy = &booted.tenancy;
     match command {
-        TenantCommand::Create {
-            slug,
-            domains,
-            output,
-        } => {
+        TenantCommand::Create { slug, domains, output } => {
             show(&tenancy.create(NewTenant { slug, domains }).await?, output)?;
         }
         TenantCommand::List { output } => list(tenancy, output).await?,
@@ -35,11 +31,7 @@ pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<()
                 confirm_drop(&record)?;
             }
             tenancy.drop(&slug).await?;
-            writeln!(
-                io::stdout(),
-                "dropped {slug} and its schema {}",
-                record.schema
-            )?;
+            writeln!(io::stdout(), "dropped {slug} and its schema {}", record.schema)?;
         }
         TenantCommand::Domain { command } => domain(tenancy, command).await?,
     }
@@ -79,10 +71,7 @@ async fn existing(tenancy: &Tenancy, slug: &Slug) -> Result<TenantRecord, Error>
 
 /// Prints page after page: as JSON one array, as a table one table.
 async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
-    let mut request = PageRequest {
-        after: None,
-        limit: PageRequest::MAX_LIMIT,
-    };
+    let mut request = PageRequest { after: None, limit: PageRequest::MAX_LIMIT };
     let mut records = Vec::new();
     loop {
         let page = tenancy.list(request).await?;
@@ -164,8 +153,5 @@ fn confirm_drop(record: &TenantRecord) -> Result<(), Error> {
     if typed == record.slug.as_str() {
         return Ok(());
     }
-    Err(Error::NotConfirmed {
-        slug: record.slug.clone(),
-        typed: typed.to_owned(),
-    })
+    Err(Error::NotConfirmed { slug: record.slug.clone(), typed: typed.to_owned() })
 }

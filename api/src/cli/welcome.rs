@@ -19,12 +19,7 @@ impl Welcome<'_> {
         let mut out = io::stdout().lock();
         let base = format!("http://{}:{}", self.base_domain, self.address.port());
         writeln!(out, "Tenantry listens on {}\n", self.address)?;
-        writeln!(
-            out,
-            "  tenants    http://TENANT.{}:{}",
-            self.base_domain,
-            self.address.port()
-        )?;
+        writeln!(out, "  tenants    http://TENANT.{}:{}", self.base_domain, self.address.port())?;
         writeln!(out, "  operator   {base}/admin/tenants")?;
         let Some(server) = &self.located.server else {
             return out.flush();
@@ -46,21 +41,14 @@ impl Welcome<'_> {
             return out.flush();
         };
         writeln!(out, "  token      {token}\n")?;
-        let tenant = format!(
-            "http://tenant-1.{}:{}",
-            self.base_domain,
-            self.address.port()
-        );
+        let tenant = format!("http://tenant-1.{}:{}", self.base_domain, self.address.port());
         writeln!(out, "Try:\n")?;
         writeln!(
             out,
             r#"  curl {tenant}/guards -H 'content-type: application/json' -d '{{"name":"Abu","position":"Guard"}}'"#
         )?;
         writeln!(out, "  curl {tenant}/guards")?;
-        writeln!(
-            out,
-            "  curl {base}/admin/tenants -H 'authorization: Bearer {token}'\n"
-        )?;
+        writeln!(out, "  curl {base}/admin/tenants -H 'authorization: Bearer {token}'\n")?;
         out.flush()
     }
 }

@@ -40,11 +40,7 @@ pub(super) async fn list(
     Query(counted): Query<Counted>,
 ) -> Result<Json<Listed<Guard>>, Failure> {
     let page = guard::list_in(&tenant, &filter, page).await?;
-    let count = if counted.count {
-        Some(guard::count_in(&tenant, &filter).await?)
-    } else {
-        None
-    };
+    let count = if counted.count { Some(guard::count_in(&tenant, &filter).await?) } else { None };
     Ok(Json(Listed { page, count }))
 }
 

@@ -24,28 +24,12 @@ pub fn router(state: State) -> Router {
     let request_id = HeaderName::from_static(REQUEST_ID);
     Router::new()
         .route("/guards", get(guards::list).post(guards::create))
-        .route(
-            "/guards/{id}",
-            get(guards::show)
-                .patch(guards::update)
-                .delete(guards::delete),
-        )
-        .route(
-            "/guards/{id}/shifts",
-            get(shifts::list_of_guard).post(shifts::create),
-        )
+        .route("/guards/{id}", get(guards::show).patch(guards::update).delete(guards::delete))
+        .route("/guards/{id}/shifts", get(shifts::list_of_guard).post(shifts::create))
         .route("/shifts", get(shifts::list))
-        .route(
-            "/shifts/{id}",
-            get(shifts::show)
-                .patch(shifts::update)
-                .delete(shifts::delete),
-        )
+        .route("/shifts/{id}", get(shifts::show).patch(shifts::update).delete(shifts::delete))
         .route("/admin/tenants", get(tenants::list).post(tenants::create))
-        .route(
-            "/admin/tenants/{slug}",
-            get(tenants::show).delete(tenants::drop),
-        )
+        .route("/admin/tenants/{slug}", get(tenants::show).delete(tenants::drop))
         .route("/health", get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -38,10 +38,7 @@ pub(super) async fn list_of_guard(
     if guard::get_in(&tenant, guard_id).await?.is_none() {
         return Err(Problem::not_found("guard", guard_id).into());
     }
-    let filter = Filter {
-        guard_id: Some(guard_id),
-        ..filter
-    };
+    let filter = Filter { guard_id: Some(guard_id), ..filter };
     listed(&tenant, &filter, page, &counted).await
 }
 
@@ -52,11 +49,7 @@ async fn listed(
     counted: &Counted,
 ) -> Result<Json<Listed<Shift>>, Failure> {
     let page = shift::list_in(tenant, filter, page).await?;
-    let count = if counted.count {
-        Some(shift::count_in(tenant, filter).await?)
-    } else {
-        None
-    };
+    let count = if counted.count { Some(shift::count_in(tenant, filter).await?) } else { None };
     Ok(Json(Listed { page, count }))
 }
 

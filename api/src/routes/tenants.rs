@@ -51,9 +51,7 @@ pub(super) async fn show(
     Path(slug): Path<String>,
 ) -> Result<Json<TenantRecord>, Failure> {
     let tenant = state.tenancy.get(&existing(&slug)?).await?;
-    Ok(Json(
-        tenant.ok_or_else(|| Problem::not_found("tenant", slug))?,
-    ))
+    Ok(Json(tenant.ok_or_else(|| Problem::not_found("tenant", slug))?))
 }
 
 pub(super) async fn drop(
@@ -67,8 +65,7 @@ pub(super) async fn drop(
 
 /// A text in a path that is no slug names no tenant.
 fn existing(slug: &str) -> Result<Slug, Problem> {
-    slug.parse()
-        .map_err(|_| Problem::not_found("tenant", format!("{slug:?}")))
+    slug.parse().map_err(|_| Problem::not_found("tenant", format!("{slug:?}")))
 }
 
 impl Input {
@@ -76,11 +73,7 @@ impl Input {
     fn parse(self) -> Result<NewTenant, Problem> {
         let mut errors = Vec::new();
         let mut refuse = |field: String, code: &'static str, message: String| {
-            errors.push(FieldError {
-                field,
-                code: code.into(),
-                message,
-            });
+            errors.push(FieldError { field, code: code.into(), message });
         };
         let slug = match self.slug.as_deref().map(str::parse::<Slug>) {
             Some(Ok(slug)) => Some(slug),

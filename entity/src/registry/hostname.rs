@@ -55,10 +55,7 @@ impl FromStr for Hostname {
             if label.is_empty() || label.len() > 63 {
                 return refuse("each part between the dots must have 1 to 63 characters");
             }
-            if !label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            {
+            if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
                 return refuse("only letters, digits, hyphens and dots are allowed (no port)");
             }
             if label.starts_with('-') || label.ends_with('-') {

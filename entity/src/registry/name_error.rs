@@ -20,11 +20,7 @@ impl NameError {
         if shown.len() < text.len() {
             shown.push('…');
         }
-        Self {
-            kind,
-            text: shown,
-            rule: rule.into(),
-        }
+        Self { kind, text: shown, rule: rule.into() }
     }
 
     /// The rule that was broken, as a sentence without the text that broke it.

@@ -137,14 +137,8 @@ impl SchemaName {
     /// The longest name PostgreSQL keeps, in bytes (`NAMEDATALEN` − 1).
     pub const MAX_LEN: usize = 63;
 
-    const TAKEN: [&str; 6] = [
-        "citus",
-        "citus_internal",
-        "columnar",
-        "information_schema",
-        "public",
-        super::SCHEMA,
-    ];
+    const TAKEN: [&str; 6] =
+        ["citus", "citus_internal", "columnar", "information_schema", "public", super::SCHEMA];
 
     /// The schema of a new tenant: `prefix`, then the slug with `_` for `-`.
     ///
@@ -186,10 +180,7 @@ impl FromStr for SchemaName {
         if text.is_empty() {
             return refuse("it is empty");
         }
-        if !text
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
-        {
+        if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
             return refuse(
                 "only the lower-case letters a to z, digits and underscores are allowed",
             );

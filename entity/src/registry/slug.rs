@@ -17,11 +17,7 @@ use super::NameError;
 /// # Ok::<(), entity::registry::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
-#[sea_orm(
-    value_type = "String",
-    from_str = "Slug::from_stored",
-    to_str = "Slug::to_stored"
-)]
+#[sea_orm(value_type = "String", from_str = "Slug::from_stored", to_str = "Slug::to_stored")]
 pub struct Slug(String);
 
 impl Slug {
@@ -84,10 +80,7 @@ impl FromStr for Slug {
         if text.is_empty() {
             return refuse("it is empty; write 1 to 48 characters such as tenant-1");
         }
-        if !text
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        {
+        if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
             return refuse("only the lower-case letters a to z, digits and hyphens are allowed");
         }
         if text.len() > Self::MAX_LEN {

@@ -87,19 +87,13 @@ impl Command {
     /// What to work on, what to do there (`None`: look only), and whether only to print it.
     pub(super) fn work(&self) -> Option<(&Targets, Option<Action>, bool)> {
         match self {
-            Self::Up {
-                targets,
-                number,
-                dry_run,
-            } => Some((targets, Some(Action::Up(*number)), *dry_run)),
-            Self::Down {
-                targets,
-                number,
-                dry_run,
-            } => Some((targets, Some(Action::Down(*number)), *dry_run)),
-            Self::Fresh {
-                targets, dry_run, ..
-            } => Some((targets, Some(Action::Fresh), *dry_run)),
+            Self::Up { targets, number, dry_run } => {
+                Some((targets, Some(Action::Up(*number)), *dry_run))
+            }
+            Self::Down { targets, number, dry_run } => {
+                Some((targets, Some(Action::Down(*number)), *dry_run))
+            }
+            Self::Fresh { targets, dry_run, .. } => Some((targets, Some(Action::Fresh), *dry_run)),
             Self::Status { targets } => Some((targets, None, false)),
             Self::List { .. } => None,
         }

@@ -59,11 +59,7 @@ struct Runner {
 impl Runner {
     async fn execute(&self, cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         if let Command::List { registry } = cli.command {
-            output::list(if registry {
-                &self.registry
-            } else {
-                &self.tenant
-            })?;
+            output::list(if registry { &self.registry } else { &self.tenant })?;
             return Ok(ExitCode::SUCCESS);
         }
         let database = cli.database.connect().await?;

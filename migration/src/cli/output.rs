@@ -76,11 +76,7 @@ impl Report {
         self.behind += usize::from(!state.pending.is_empty());
         self.states.push([
             named.to_string(),
-            state
-                .applied
-                .last()
-                .cloned()
-                .unwrap_or_else(|| "none".to_owned()),
+            state.applied.last().cloned().unwrap_or_else(|| "none".to_owned()),
             state.applied.len().to_string(),
             state.pending.join(" "),
         ]);
@@ -104,25 +100,15 @@ impl Report {
     /// The last lines, and the exit status.
     pub(super) fn finish(self) -> io::Result<ExitCode> {
         if !self.states.is_empty() {
-            let text = table(
-                Some(["TENANT", "VERSION", "APPLIED", "PENDING"]),
-                self.states,
-            );
+            let text = table(Some(["TENANT", "VERSION", "APPLIED", "PENDING"]), self.states);
             writeln!(io::stdout(), "{text}")?;
         }
         if !self.failed.is_empty() {
             let (done, failed) = (self.done, self.failed.len());
-            failure(&format_args!(
-                "{failed} failed ({}), {done} done",
-                self.failed.join(", ")
-            ));
+            failure(&format_args!("{failed} failed ({}), {done} done", self.failed.join(", ")));
         }
         let all_well = self.failed.is_empty() && self.behind == 0;
-        Ok(if all_well {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 

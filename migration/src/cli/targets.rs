@@ -43,16 +43,10 @@ pub(super) async fn resolve(
     targets: &Targets,
 ) -> Result<Vec<Named>, Refusal> {
     if targets.registry {
-        return Ok(vec![Named {
-            slug: None,
-            target: Target::Registry,
-        }]);
+        return Ok(vec![Named { slug: None, target: Target::Registry }]);
     }
     if let Some(schema) = &targets.schema {
-        return Ok(vec![Named {
-            slug: None,
-            target: Target::Schema(schema.clone()),
-        }]);
+        return Ok(vec![Named { slug: None, target: Target::Schema(schema.clone()) }]);
     }
     let mut query = tenant::Entity::find().order_by_asc(tenant::Column::Id);
     if !targets.all {
@@ -72,10 +66,7 @@ pub(super) async fn resolve(
     }
     Ok(rows
         .into_iter()
-        .map(|row| Named {
-            slug: row.slug,
-            target: Target::Schema(row.schema),
-        })
+        .map(|row| Named { slug: row.slug, target: Target::Schema(row.schema) })
         .collect())
 }
 
@@ -86,17 +77,9 @@ pub(super) fn confirm_fresh(targets: &[Named]) -> Result<(), Refusal> {
     }
     let names: Vec<&str> = targets.iter().map(|named| named.target.name()).collect();
     let mut out = std::io::stderr().lock();
-    write!(
-        out,
-        "This deletes ALL DATA in {}. Type yes to go on: ",
-        names.join(", ")
-    )?;
+    write!(out, "This deletes ALL DATA in {}. Type yes to go on: ", names.join(", "))?;
     out.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() == "yes" {
-        Ok(())
-    } else {
-        Err(Refusal::NotConfirmed)
-    }
+    if answer.trim() == "yes" { Ok(()) } else { Err(Refusal::NotConfirmed) }
 }

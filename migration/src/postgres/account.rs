@@ -35,20 +35,12 @@ impl Account {
     /// The user for a new data folder: as root `postgres`, else `nobody`; otherwise this user.
     pub(super) fn for_new() -> Result<Self, ServerError> {
         if !Self::am_root() {
-            return Ok(Self {
-                name: name_of(geteuid()),
-                uid: geteuid(),
-                gid: getegid(),
-            });
+            return Ok(Self { name: name_of(geteuid()), uid: geteuid(), gid: getegid() });
         }
         ["postgres", "nobody"]
             .into_iter()
             .find_map(|name| User::from_name(name).ok().flatten())
-            .map(|user| Self {
-                name: user.name,
-                uid: user.uid,
-                gid: user.gid,
-            })
+            .map(|user| Self { name: user.name, uid: user.uid, gid: user.gid })
             .ok_or(ServerError::NoAccount)
     }
 
@@ -60,19 +52,12 @@ impl Account {
         };
         let owner = Uid::from_raw(meta.uid());
         if !Self::am_root() && owner != geteuid() {
-            return Err(ServerError::OtherUser {
-                path: dir.to_owned(),
-                user: name_of(owner),
-            });
+            return Err(ServerError::OtherUser { path: dir.to_owned(), user: name_of(owner) });
         }
         if owner.is_root() || !dir.join("PG_VERSION").exists() {
             return Self::for_new();
         }
-        Ok(Self {
-            name: name_of(owner),
-            uid: owner,
-            gid: Gid::from_raw(meta.gid()),
-        })
+        Ok(Self { name: name_of(owner), uid: owner, gid: Gid::from_raw(meta.gid()) })
     }
 
     /// The number of the user.
@@ -127,14 +112,10 @@ impl Account {
         if !Self::am_root() {
             return None;
         }
-        let real = path
-            .ancestors()
-            .find_map(|part| fs::canonicalize(part).ok())?;
+        let real = path.ancestors().find_map(|part| fs::canonicalize(part).ok())?;
         let mut way: Vec<&Path> = real.ancestors().collect();
         way.reverse();
-        way.into_iter()
-            .find(|folder| !self.may_enter(folder))
-            .map(Path::to_owned)
+        way.into_iter().find(|folder| !self.may_enter(folder)).map(Path::to_owned)
     }
 
     fn may_enter(&self, folder: &Path) -> bool {
@@ -166,8 +147,5 @@ pub(super) fn create_enterable(path: &Path) -> Result<(), ServerError> {
 }
 
 fn name_of(uid: Uid) -> String {
-    User::from_uid(uid)
-        .ok()
-        .flatten()
-        .map_or_else(|| uid.to_string(), |user| user.name)
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }

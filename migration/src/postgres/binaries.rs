@@ -77,10 +77,7 @@ impl Binaries {
 
     /// Every usable server, the newest last.
     fn all(account: &Account) -> Result<Vec<Self>, ServerError> {
-        if let Some(path) = env::var_os("PG_BIN")
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-        {
+        if let Some(path) = env::var_os("PG_BIN").filter(|v| !v.is_empty()).map(PathBuf::from) {
             let reason = if !path.is_dir() {
                 "there is no such folder"
             } else if account.barred_from(&path).is_some() {
@@ -116,24 +113,17 @@ impl Binaries {
         if !executable(&dir.join("initdb")) || !executable(&dir.join("postgres")) {
             return None;
         }
-        let output = Command::new(dir.join("postgres"))
-            .arg("--version")
-            .output()
-            .ok()?;
+        let output = Command::new(dir.join("postgres")).arg("--version").output().ok()?;
         let version = parse_version(&String::from_utf8_lossy(&output.stdout))?;
-        Some(Self {
-            dir: dir.to_owned(),
-            version,
-        })
+        Some(Self { dir: dir.to_owned(), version })
     }
 }
 
 /// Every folder worth a look, each once. `pg_config` comes last in cost, not in rank: the newest
 /// version wins wherever it was found.
 fn candidates() -> BTreeSet<PathBuf> {
-    let mut dirs: Vec<PathBuf> = env::var_os("PATH")
-        .map(|path| env::split_paths(&path).collect())
-        .unwrap_or_default();
+    let mut dirs: Vec<PathBuf> =
+        env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
     for (parent, beginning, rest) in USUAL {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         dirs.extend(
@@ -143,14 +133,9 @@ fn candidates() -> BTreeSet<PathBuf> {
         );
     }
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        dirs.push(PathBuf::from(
-            String::from_utf8_lossy(&output.stdout).trim(),
-        ));
+        dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
-    dirs.iter()
-        .filter(|dir| dir.is_absolute())
-        .map(|dir| home_of(dir))
-        .collect()
+    dirs.iter().filter(|dir| dir.is_absolute()).map(|dir| home_of(dir)).collect()
 }
 
 /// Where the programs really are when `dir` holds links to them, so that one installation is not
@@ -171,20 +156,11 @@ fn executable(path: &Path) -> bool {
 fn parse_version(line: &str) -> Option<Version> {
     let (_, rest) = line.split_once("(PostgreSQL) ")?;
     let number = |text: &str| {
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         text[..digits].parse().ok()
     };
-    let minor = rest
-        .split_whitespace()
-        .next()?
-        .split_once('.')
-        .and_then(|(_, m)| number(m));
-    Some(Version {
-        major: number(rest)?,
-        minor: minor.unwrap_or(0),
-    })
+    let minor = rest.split_whitespace().next()?.split_once('.').and_then(|(_, m)| number(m));
+    Some(Version { major: number(rest)?, minor: minor.unwrap_or(0) })
 }
 
 #[cfg(test)]
@@ -198,14 +174,8 @@ mod tests {
             parse_version("postgres (PostgreSQL) 15.13 (Debian 15.13-0+deb12u1)"),
             version(15, 13)
         );
-        assert_eq!(
-            parse_version("postgres (PostgreSQL) 17.5\n"),
-            version(17, 5)
-        );
-        assert_eq!(
-            parse_version("postgres (PostgreSQL) 18beta1"),
-            version(18, 0)
-        );
+        assert_eq!(parse_version("postgres (PostgreSQL) 17.5\n"), version(17, 5));
+        assert_eq!(parse_version("postgres (PostgreSQL) 18beta1"), version(18, 0));
         assert_eq!(parse_version("postgres (PostgreSQL) 9.6.24"), version(9, 6));
         assert_eq!(parse_version("usage: postgres"), None);
     }

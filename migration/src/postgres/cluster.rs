@@ -20,11 +20,7 @@ const BUILTIN_LOCALE: u32 = 17;
 
 /// The character classes that make `lower('Ä')` and `ILIKE` work. Text is sorted by bytes
 /// (`--locale=C`), so that no upgrade of the C library can spoil an index.
-const CTYPE: &str = if cfg!(target_os = "macos") {
-    "en_US.UTF-8"
-} else {
-    "C.UTF-8"
-};
+const CTYPE: &str = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF-8" };
 
 /// What a folder holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,16 +34,10 @@ pub(super) enum Content {
 /// Looks without changing anything.
 pub(super) fn inspect(dir: &Path) -> Result<Content, ServerError> {
     let path = dir.join("PG_VERSION");
-    let other = || ServerError::NotACluster {
-        path: dir.to_owned(),
-    };
+    let other = || ServerError::NotACluster { path: dir.to_owned() };
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let major = text
-                .trim()
-                .split('.')
-                .next()
-                .and_then(|number| number.parse().ok());
+            let major = text.trim().split('.').next().and_then(|number| number.parse().ok());
             major.map(Content::Cluster).ok_or_else(other)
         }
         Err(error) if error.kind() == ErrorKind::NotADirectory => Err(other()),
@@ -81,9 +71,7 @@ pub(super) fn create_lasting(
     database: &str,
 ) -> Result<(), ServerError> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
-        return Err(ServerError::NotACluster {
-            path: dir.to_owned(),
-        });
+        return Err(ServerError::NotACluster { path: dir.to_owned() });
     };
     let prefix = format!(".{}.initdb-", name.to_string_lossy());
     remove_leftovers(parent, &prefix);
@@ -94,9 +82,7 @@ pub(super) fn create_lasting(
     fs::rename(made.path(), dir).map_err(ServerError::io("rename the new data folder to", dir))?;
     // Nothing is left to remove under the old name.
     let _ = made.keep();
-    File::open(parent)
-        .and_then(|folder| folder.sync_all())
-        .map_err(ServerError::io("sync", parent))
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(ServerError::io("sync", parent))
 }
 
 /// Makes a cluster in an empty folder of the account, by `initdb`.
@@ -130,16 +116,8 @@ fn create_database(
 ) -> Result<(), ServerError> {
     let mut command = account.command(binaries.program("postgres"));
     // Otherwise a failed statement is a message, and the exit status says success.
-    command
-        .args(["--single", "-c", "exit_on_error=on", "-D"])
-        .arg(data)
-        .arg("postgres");
-    run(
-        command,
-        &format!("CREATE DATABASE \"{name}\"\n"),
-        data,
-        watcher,
-    )
+    command.args(["--single", "-c", "exit_on_error=on", "-D"]).arg(data).arg("postgres");
+    run(command, &format!("CREATE DATABASE \"{name}\"\n"), data, watcher)
 }
 
 /// Runs a program to its end, or to this program's.
@@ -161,9 +139,7 @@ fn run(
         // A program that ended early closes the pipe; its own words below say more than that.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let output = child
-        .wait_with_output()
-        .map_err(ServerError::io("wait for", &program))?;
+    let output = child.wait_with_output().map_err(ServerError::io("wait for", &program))?;
     watcher.forget()?;
     succeeded(data, &output)
 }
@@ -172,15 +148,8 @@ fn succeeded(data: &Path, output: &Output) -> Result<(), ServerError> {
     if output.status.success() {
         return Ok(());
     }
-    let said = if output.stderr.is_empty() {
-        &output.stdout
-    } else {
-        &output.stderr
-    };
-    Err(ServerError::Init {
-        path: data.to_owned(),
-        output: tail(&String::from_utf8_lossy(said)),
-    })
+    let said = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
+    Err(ServerError::Init { path: data.to_owned(), output: tail(&String::from_utf8_lossy(said)) })
 }
 
 /// Removes what runs of [`create_lasting`] left that were killed together with their watcher.

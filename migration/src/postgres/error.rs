@@ -202,26 +202,14 @@ impl ServerError {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 }
 
 /// The last lines of a program's output, on one line: enough to see why it failed.
 pub(super) fn tail(text: &str) -> String {
     const LINES: usize = 8;
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
-    if last.is_empty() {
-        "it printed nothing".to_owned()
-    } else {
-        last.join(" | ")
-    }
+    if last.is_empty() { "it printed nothing".to_owned() } else { last.join(" | ") }
 }

@@ -49,15 +49,8 @@ pub struct LastingDir {
 pub fn lasting_dir(wanted: &Path) -> Result<LastingDir, ServerError> {
     let path = absolute(wanted)?;
     let barred = Account::for_folder(&path)?.barred_from(&path);
-    let path = if barred.is_some() {
-        system_dir(&path)
-    } else {
-        path
-    };
-    Ok(LastingDir {
-        path,
-        moved_because: barred,
-    })
+    let path = if barred.is_some() { system_dir(&path) } else { path };
+    Ok(LastingDir { path, moved_because: barred })
 }
 
 /// `/root/src/shop/.data/postgres` → `/var/lib/tenantry/root-src-shop-1b0c54b2/postgres`.
@@ -77,17 +70,12 @@ fn system_dir(wanted: &Path) -> PathBuf {
     let mut name = words.join("-").trim_start_matches('.').to_owned();
     name.truncate(READABLE);
     // FNV-1a, since std's hasher may differ from one Rust to the next: `a/b` and `a-b` differ.
-    let hash = wanted
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| {
+    let hash =
+        wanted.as_os_str().as_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
             (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
         });
     let last = wanted.file_name().unwrap_or(OsStr::new("postgres"));
-    Path::new(SYSTEM)
-        .join(format!("{name}-{hash:08x}"))
-        .join(last)
+    Path::new(SYSTEM).join(format!("{name}-{hash:08x}")).join(last)
 }
 
 /// The path from the root, with the links of its existing part resolved, so that two programs
@@ -97,11 +85,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, ServerError> {
     for part in full.ancestors() {
         if let (Ok(real), Ok(rest)) = (fs::canonicalize(part), full.strip_prefix(part)) {
             // `join("")` would add a slash.
-            return Ok(if rest.as_os_str().is_empty() {
-                real
-            } else {
-                real.join(rest)
-            });
+            return Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) });
         }
     }
     Ok(full)
@@ -125,15 +109,11 @@ pub(super) fn temporary_base(account: &Account) -> PathBuf {
 }
 
 fn temporary_files(account: &Account) -> PathBuf {
-    [
-        env::temp_dir(),
-        PathBuf::from("/tmp"),
-        PathBuf::from("/var/tmp"),
-    ]
-    .into_iter()
-    .filter_map(|dir| fs::canonicalize(dir).ok())
-    .find(|dir| account.barred_from(dir).is_none())
-    .unwrap_or(PathBuf::from("/tmp"))
+    [env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]
+        .into_iter()
+        .filter_map(|dir| fs::canonicalize(dir).ok())
+        .find(|dir| account.barred_from(dir).is_none())
+        .unwrap_or(PathBuf::from("/tmp"))
 }
 
 /// Whether a socket in this folder has a path that clients can use.
@@ -145,14 +125,8 @@ pub(super) fn holds_socket(dir: &Path) -> bool {
 pub(super) fn new_socket_dir(account: &Account) -> Result<PathBuf, ServerError> {
     let name = format!("{SOCKET_DIR}XXXXXX");
     let usual = temporary_files(account);
-    let base = if holds_socket(&usual.join(name)) {
-        usual
-    } else {
-        PathBuf::from("/tmp")
-    };
-    account
-        .new_folder(&base, SOCKET_DIR)
-        .map(tempfile::TempDir::keep)
+    let base = if holds_socket(&usual.join(name)) { usual } else { PathBuf::from("/tmp") };
+    account.new_folder(&base, SOCKET_DIR).map(tempfile::TempDir::keep)
 }
 
 /// Removes the socket folder of a server that was killed together with its watcher.
@@ -172,19 +146,10 @@ mod tests {
     fn the_name_below_var_lib_is_readable_unique_and_short() {
         let of = |path: &str| system_dir(Path::new(path)).display().to_string();
         let name = of("/root/src/tenantry/.data/postgres");
-        assert!(
-            name.starts_with("/var/lib/tenantry/root-src-tenantry-"),
-            "{name}"
-        );
+        assert!(name.starts_with("/var/lib/tenantry/root-src-tenantry-"), "{name}");
         assert!(name.ends_with("/postgres"), "{name}");
-        assert_ne!(
-            of("/root/a/b/.data/postgres"),
-            of("/root/a-b/.data/postgres")
-        );
+        assert_ne!(of("/root/a/b/.data/postgres"), of("/root/a-b/.data/postgres"));
         assert_eq!(name, of("/root/src/tenantry/.data/postgres"));
-        assert!(super::holds_socket(&system_dir(Path::new(&format!(
-            "/{}/x",
-            "ä".repeat(200)
-        )))));
+        assert!(super::holds_socket(&system_dir(Path::new(&format!("/{}/x", "ä".repeat(200))))));
     }
 }

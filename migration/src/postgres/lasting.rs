@@ -37,10 +37,7 @@ pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
     // Before the first file is written beside it: a wrong folder is left alone.
     cluster::inspect(&dir)?;
     if let Some(path) = account.barred_from(&dir) {
-        return Err(ServerError::NotEnterable {
-            path,
-            user: account.name,
-        });
+        return Err(ServerError::NotEnterable { path, user: account.name });
     }
     if let Some(parent) = dir.parent() {
         create_enterable(parent)?;
@@ -53,11 +50,7 @@ pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
         };
         if role == Role::Own {
             let Owner { pid, program, .. } = owner;
-            return Err(ServerError::Owned {
-                path: dir,
-                pid,
-                program,
-            });
+            return Err(ServerError::Owned { path: dir, pid, program });
         }
         if let Some(server) = join(&dir, &owner)? {
             return Ok(server);
@@ -65,12 +58,7 @@ pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
         if begun.elapsed() > PATIENCE {
             let Owner { pid, program, .. } = owner;
             let log = log_file(&dir);
-            return Err(ServerError::OwnerSilent {
-                path: dir,
-                pid,
-                program,
-                log,
-            });
+            return Err(ServerError::OwnerSilent { path: dir, pid, program, log });
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -120,11 +108,7 @@ fn own(
     };
     set_log_aside(dir);
     let fits = folder::holds_socket(dir);
-    let socket_dir = if fits {
-        dir.to_owned()
-    } else {
-        folder::new_socket_dir(account)?
-    };
+    let socket_dir = if fits { dir.to_owned() } else { folder::new_socket_dir(account)? };
     let remove: &[&Path] = if fits { &[] } else { &[&socket_dir] };
     let watcher = Watcher::start(remove)?;
     let launch = Launch {
@@ -139,10 +123,7 @@ fn own(
     Ok(Server {
         data_dir: dir.to_owned(),
         version: binaries.version.major,
-        hold: Hold::Owner {
-            _postmaster: postmaster,
-            ownership,
-        },
+        hold: Hold::Owner { _postmaster: postmaster, ownership },
         socket_dir,
     })
 }
@@ -156,16 +137,10 @@ fn clear_last_run(dir: &Path, last: &Owner) -> Result<(), ServerError> {
             break;
         }
         if last.server != Some(file.pid) {
-            return Err(ServerError::Foreign {
-                path: dir.to_owned(),
-                pid: file.pid,
-            });
+            return Err(ServerError::Foreign { path: dir.to_owned(), pid: file.pid });
         }
         if begun.elapsed() > PATIENCE {
-            return Err(ServerError::StillStopping {
-                path: dir.to_owned(),
-                pid: file.pid,
-            });
+            return Err(ServerError::StillStopping { path: dir.to_owned(), pid: file.pid });
         }
         // The watcher has asked already, unless it was killed as well. Asking twice does no harm.
         if let Some(pid) = process(file.pid) {

@@ -46,8 +46,7 @@ pub(super) fn claim(dir: &Path) -> Result<Claim, ServerError> {
     let mut file = open(&path)?;
     let taken = !lock(file.try_lock(), &path)?;
     let mut text = String::new();
-    file.read_to_string(&mut text)
-        .map_err(ServerError::io("read", &path))?;
+    file.read_to_string(&mut text).map_err(ServerError::io("read", &path))?;
     let owner = parse(&text);
     if taken {
         return Ok(Claim::Taken(owner));
@@ -55,10 +54,7 @@ pub(super) fn claim(dir: &Path) -> Result<Claim, ServerError> {
     let users = open(&beside(dir, ".users"))?;
     let mut ownership = Ownership { file, path, users };
     ownership.write(None)?;
-    Ok(Claim::Mine {
-        ownership,
-        last: owner,
-    })
+    Ok(Claim::Mine { ownership, last: owner })
 }
 
 /// Counts this program among the users of the owner's server until the file is dropped; `None`
@@ -96,16 +92,9 @@ impl Ownership {
 
     fn write(&mut self, server: Option<u32>) -> Result<(), ServerError> {
         let program = std::env::current_exe().ok();
-        let program = program
-            .as_deref()
-            .and_then(Path::file_name)
-            .unwrap_or_default();
+        let program = program.as_deref().and_then(Path::file_name).unwrap_or_default();
         let server = server.map(|pid| pid.to_string()).unwrap_or_default();
-        let text = format!(
-            "{}\n{}\n{server}\n",
-            std::process::id(),
-            program.to_string_lossy()
-        );
+        let text = format!("{}\n{}\n{server}\n", std::process::id(), program.to_string_lossy());
         // One write, then the cut: a reader never finds the file empty.
         self.file
             .seek(SeekFrom::Start(0))
@@ -121,9 +110,7 @@ fn parse(text: &str) -> Owner {
     let (pid, program, server) = (number(), number(), number());
     Owner {
         pid: pid.and_then(|line| line.parse().ok()).unwrap_or_default(),
-        program: program
-            .filter(|line| !line.is_empty())
-            .unwrap_or("another program".to_owned()),
+        program: program.filter(|line| !line.is_empty()).unwrap_or("another program".to_owned()),
         server: server.and_then(|line| line.parse().ok()),
     }
 }
@@ -161,19 +148,9 @@ mod tests {
 
     #[test]
     fn the_owner_is_read_also_from_a_half_written_file() {
-        let owner = Owner {
-            pid: 12,
-            program: "tenantry".to_owned(),
-            server: Some(34),
-        };
+        let owner = Owner { pid: 12, program: "tenantry".to_owned(), server: Some(34) };
         assert_eq!(parse("12\ntenantry\n34\n"), owner);
-        assert_eq!(
-            parse("12\ntenantry\n\n"),
-            Owner {
-                server: None,
-                ..owner
-            }
-        );
+        assert_eq!(parse("12\ntenantry\n\n"), Owner { server: None, ..owner });
         assert_eq!(parse("").program, "another program");
     }
 }

@@ -85,17 +85,9 @@ pub struct Server {
 /// the lock is given back.
 #[derive(Debug)]
 enum Hold {
-    Temporary {
-        _postmaster: process::Postmaster,
-        _lock: File,
-    },
-    Owner {
-        _postmaster: process::Postmaster,
-        ownership: lock::Ownership,
-    },
-    Joined {
-        _users: File,
-    },
+    Temporary { _postmaster: process::Postmaster, _lock: File },
+    Owner { _postmaster: process::Postmaster, ownership: lock::Ownership },
+    Joined { _users: File },
 }
 
 impl Server {

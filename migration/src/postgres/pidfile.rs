@@ -39,17 +39,11 @@ impl PidFile {
     fn parse(text: &[u8]) -> Option<Self> {
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
         // The postmaster's number is positive; a stand-alone backend writes a negative one.
-        let pid = std::str::from_utf8(lines.first()?)
-            .ok()?
-            .trim()
-            .parse::<i32>()
-            .ok()?;
+        let pid = std::str::from_utf8(lines.first()?).ok()?.trim().parse::<i32>().ok()?;
         Some(Self {
             pid: pid.unsigned_abs(),
             socket_dir: PathBuf::from(OsStr::from_bytes(lines.get(4).copied().unwrap_or(b""))),
-            ready: lines
-                .get(7)
-                .is_some_and(|status| status.trim_ascii() == b"ready"),
+            ready: lines.get(7).is_some_and(|status| status.trim_ascii() == b"ready"),
         })
     }
 
@@ -62,10 +56,7 @@ impl PidFile {
 
 /// A process number as the system calls want it.
 pub(super) fn process(pid: u32) -> Option<Pid> {
-    i32::try_from(pid)
-        .ok()
-        .filter(|pid| *pid > 1)
-        .map(Pid::from_raw)
+    i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
 
 /// Whether the process is a PostgreSQL server on this data folder.
@@ -80,9 +71,7 @@ pub(super) fn serves(pid: u32, data: &Path) -> bool {
         return false;
     }
     if !Path::new("/proc/self").exists() {
-        let output = Command::new("ps")
-            .args(["-o", "comm=", "-p", &pid.to_string()])
-            .output();
+        let output = Command::new("ps").args(["-o", "comm=", "-p", &pid.to_string()]).output();
         return output.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("postgres"));
     }
     match fs::read_link(format!("/proc/{pid}/cwd")) {
@@ -106,11 +95,7 @@ mod tests {
     fn the_socket_folder_and_the_status_are_read() {
         let text = b"4711\n/d\n1700000000\n5432\n/tmp/a b\n\n  123  4\nready   \n";
         let parsed = PidFile::parse(text);
-        let ready = PidFile {
-            pid: 4711,
-            socket_dir: PathBuf::from("/tmp/a b"),
-            ready: true,
-        };
+        let ready = PidFile { pid: 4711, socket_dir: PathBuf::from("/tmp/a b"), ready: true };
         assert_eq!(parsed, Some(ready));
         assert!(
             PidFile::parse(b"4711\n/d\n1\n5432\n/s\n\n1 2\nstarting\n").is_some_and(|p| !p.ready)

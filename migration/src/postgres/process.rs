@@ -74,9 +74,7 @@ impl Launch<'_> {
 
         let failed = |why: &str| {
             let text = fs::read(&log).unwrap_or_default();
-            let new = text
-                .get(usize::try_from(old_log).unwrap_or(0)..)
-                .unwrap_or_default();
+            let new = text.get(usize::try_from(old_log).unwrap_or(0)..).unwrap_or_default();
             let said = tail(&String::from_utf8_lossy(new));
             ServerError::Start {
                 path: self.data.to_owned(),
@@ -107,10 +105,7 @@ impl Launch<'_> {
     fn spawn(&self, log: &Path) -> Result<Child, ServerError> {
         let postgres = self.binaries.program("postgres");
         let mut command = self.account.command("/bin/sh");
-        command
-            .args(["-c", LAUNCH, "tenantry-postgres"])
-            .arg(log)
-            .arg(&postgres);
+        command.args(["-c", LAUNCH, "tenantry-postgres"]).arg(log).arg(&postgres);
         command.arg("-D").arg(self.data);
         // The value is a list, whose items may be quoted.
         let socket_dir = self.socket_dir.to_string_lossy().replace('"', "\"\"");

@@ -56,11 +56,7 @@ pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
     account.own(&data)?;
 
     let fits = folder::holds_socket(&data);
-    let socket_dir = if fits {
-        data.clone()
-    } else {
-        folder::new_socket_dir(&account)?
-    };
+    let socket_dir = if fits { data.clone() } else { folder::new_socket_dir(&account)? };
     // Before initdb, so that the folder is removed also when this program is killed meanwhile.
     let mut watcher = Watcher::start(&[made.path(), &socket_dir])?;
     let _ = made.keep();
@@ -79,10 +75,7 @@ pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
         data_dir: data,
         socket_dir,
         version: binaries.version.major,
-        hold: Hold::Temporary {
-            _postmaster: postmaster,
-            _lock: lock,
-        },
+        hold: Hold::Temporary { _postmaster: postmaster, _lock: lock },
     })
 }
 

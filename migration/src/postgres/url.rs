@@ -7,10 +7,8 @@ use std::{fmt::Write, os::unix::ffi::OsStrExt, path::Path};
 /// path is not used, but URL parsers want one. `sslmode` keeps a `PGSSLMODE` in the environment
 /// from asking for TLS, which sockets do not have.
 pub(super) fn socket_url(socket_dir: &Path, database: &str) -> String {
-    let (database, host) = (
-        encoded(database.as_bytes()),
-        encoded(socket_dir.as_os_str().as_bytes()),
-    );
+    let (database, host) =
+        (encoded(database.as_bytes()), encoded(socket_dir.as_os_str().as_bytes()));
     format!("postgres://postgres@localhost:5432/{database}?host={host}&sslmode=disable")
 }
 

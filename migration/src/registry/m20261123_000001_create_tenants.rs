@@ -16,23 +16,10 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("status").text().not_null())
                     .col(ColumnDef::new("schema_version").text())
                     .col(ColumnDef::new("metadata").json_binary().not_null())
-                    .col(
-                        ColumnDef::new("inserted_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
-                    .col(
-                        ColumnDef::new("updated_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
+                    .col(ColumnDef::new("inserted_at").timestamp_with_time_zone().not_null())
+                    .col(ColumnDef::new("updated_at").timestamp_with_time_zone().not_null())
                     .col(ColumnDef::new("migration_error").text())
-                    .col(
-                        ColumnDef::new("migration_attempts")
-                            .integer()
-                            .not_null()
-                            .default(0),
-                    )
+                    .col(ColumnDef::new("migration_attempts").integer().not_null().default(0))
                     .primary_key(Index::create().name("tenants_pkey").col("id"))
                     .check((
                         "tenants_status_check",
@@ -52,11 +39,7 @@ impl MigrationTrait for Migration {
             // Answers "who is behind?" for any number of tenants.
             ("tenants_schema_version_idx", "schema_version", false),
         ] {
-            let mut index = Index::create()
-                .name(name)
-                .table("tenants")
-                .col(column)
-                .to_owned();
+            let mut index = Index::create().name(name).table("tenants").col(column).to_owned();
             if unique {
                 index.unique();
             }
@@ -66,8 +49,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("tenants").to_owned())
-            .await
+        manager.drop_table(Table::drop().table("tenants").to_owned()).await
     }
 }

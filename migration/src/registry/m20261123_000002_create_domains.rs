@@ -12,11 +12,7 @@ impl MigrationTrait for Migration {
                     .table("domains")
                     .col(ColumnDef::new("hostname").text().not_null())
                     .col(ColumnDef::new("tenant_id").uuid().not_null())
-                    .col(
-                        ColumnDef::new("inserted_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
+                    .col(ColumnDef::new("inserted_at").timestamp_with_time_zone().not_null())
                     .primary_key(Index::create().name("domains_pkey").col("hostname"))
                     .foreign_key(
                         ForeignKey::create()
@@ -40,8 +36,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("domains").to_owned())
-            .await
+        manager.drop_table(Table::drop().table("domains").to_owned()).await
     }
 }

@@ -13,16 +13,8 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("id").uuid().not_null())
                     .col(ColumnDef::new("name").text().not_null())
                     .col(ColumnDef::new("position").text().not_null())
-                    .col(
-                        ColumnDef::new("inserted_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
-                    .col(
-                        ColumnDef::new("updated_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
+                    .col(ColumnDef::new("inserted_at").timestamp_with_time_zone().not_null())
+                    .col(ColumnDef::new("updated_at").timestamp_with_time_zone().not_null())
                     .primary_key(Index::create().name("guards_pkey").col("id"))
                     .to_owned(),
             )
@@ -40,8 +32,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("guards").to_owned())
-            .await
+        manager.drop_table(Table::drop().table("guards").to_owned()).await
     }
 }

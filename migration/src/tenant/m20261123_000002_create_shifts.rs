@@ -12,26 +12,10 @@ impl MigrationTrait for Migration {
                     .table("shifts")
                     .col(ColumnDef::new("id").uuid().not_null())
                     .col(ColumnDef::new("guard_id").uuid().not_null())
-                    .col(
-                        ColumnDef::new("starts_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
-                    .col(
-                        ColumnDef::new("ends_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
-                    .col(
-                        ColumnDef::new("inserted_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
-                    .col(
-                        ColumnDef::new("updated_at")
-                            .timestamp_with_time_zone()
-                            .not_null(),
-                    )
+                    .col(ColumnDef::new("starts_at").timestamp_with_time_zone().not_null())
+                    .col(ColumnDef::new("ends_at").timestamp_with_time_zone().not_null())
+                    .col(ColumnDef::new("inserted_at").timestamp_with_time_zone().not_null())
+                    .col(ColumnDef::new("updated_at").timestamp_with_time_zone().not_null())
                     .primary_key(Index::create().name("shifts_pkey").col("id"))
                     .foreign_key(
                         ForeignKey::create()
@@ -60,8 +44,6 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("shifts").to_owned())
-            .await
+        manager.drop_table(Table::drop().table("shifts").to_owned()).await
     }
 }

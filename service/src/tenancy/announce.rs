@@ -7,7 +7,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, Statement,
     sqlx::postgres::PgListener,
 };
-use tracing::{info, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::{cache::TenantCache, shared::Access};
@@ -43,30 +43,34 @@ pub(super) async fn listen(
     cache: Arc<TenantCache>,
 ) {
     loop {
-        match listener.try_recv().await {
-            Ok(Some(notification)) => {
-                let mut words = notification.payload().split(' ');
-                let id = words.next().and_then(|id| id.parse::<Uuid>().ok());
-                for key in words {
-                    cache.forget(key).await;
-                }
-                if let Some(id) = id {
-                    check(&db, &cache, id.into()).await;
-                }
-            }
-            Ok(None) => {
-                info!("connection for announcements was lost; checking all open tenants");
-                cache.forget_all();
-                for id in cache.live() {
-                    check(&db, &cache, id).await;
-                }
-            }
-            Err(error) => {
-                warn!(%error, "no connection for announcements; trying again");
-                cache.forget_all();
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+        if let Ok(Some(notification)) = listener.try_recv().await {
+            heed(notification.payload(), &db, &cache).await;
+            continue;
         }
+        warn!("the connection for announcements is lost; connecting again");
+        cache.forget_all();
+        listener = loop {
+            match subscribe(&db).await {
+                Ok(listener) => break listener,
+                Err(error) => warn!(%error, "no connection for announcements; trying again"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        cache.forget_all();
+        for id in cache.live() {
+            check(&db, &cache, id).await;
+        }
+    }
+}
+
+async fn heed(payload: &str, db: &DatabaseConnection, cache: &TenantCache) {
+    let mut words = payload.split(' ');
+    let id = words.next().and_then(|id| id.parse::<Uuid>().ok());
+    for key in words {
+        cache.forget(key).await;
+    }
+    if let Some(id) = id {
+        check(db, cache, id.into()).await;
     }
 }
 

@@ -35,24 +35,15 @@ impl Expiry<String, Option<Arc<Shared>>> for Lifetime {
         value: &Option<Arc<Shared>>,
         _: Instant,
     ) -> Option<Duration> {
-        Some(if value.is_some() {
-            self.found
-        } else {
-            NEGATIVE_TTL.min(self.found)
-        })
+        Some(if value.is_some() { self.found } else { NEGATIVE_TTL.min(self.found) })
     }
 }
 
 impl TenantCache {
     pub(super) fn new(ttl: Duration) -> Self {
-        let entries = Cache::builder()
-            .max_capacity(100_000)
-            .expire_after(Lifetime { found: ttl })
-            .build();
-        Self {
-            entries,
-            live: Mutex::default(),
-        }
+        let entries =
+            Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
+        Self { entries, live: Mutex::default() }
     }
 
     /// The tenant behind `key`, asked of `load` when it is not known.
@@ -107,9 +98,6 @@ impl TenantCache {
     /// The tenants that some handle is open for.
     pub(super) fn live(&self) -> Vec<TenantId> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.iter()
-            .filter(|(_, shared)| shared.strong_count() > 0)
-            .map(|(id, _)| *id)
-            .collect()
+        live.iter().filter(|(_, shared)| shared.strong_count() > 0).map(|(id, _)| *id).collect()
     }
 }

@@ -33,10 +33,7 @@ impl Tenancy {
             .exec(&txn)
             .await?;
         if deleted.rows_affected == 0 {
-            return Err(Error::UnknownDomain {
-                slug: slug.clone(),
-                hostname: hostname.clone(),
-            });
+            return Err(Error::UnknownDomain { slug: slug.clone(), hostname: hostname.clone() });
         }
         announce(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
@@ -71,8 +68,6 @@ impl Tenancy {
 
     async fn id_of(&self, slug: &Slug) -> Result<TenantId, Error> {
         let record = self.get(slug).await?;
-        record
-            .map(|record| record.id)
-            .ok_or_else(|| Error::UnknownTenant(slug.clone()))
+        record.map(|record| record.id).ok_or_else(|| Error::UnknownTenant(slug.clone()))
     }
 }

@@ -68,10 +68,7 @@ impl Tenant {
     }
 
     fn scoped(&self, txn: sea_orm::DatabaseTransaction) -> TenantTransaction {
-        TenantTransaction {
-            txn,
-            shared: Arc::clone(&self.shared),
-        }
+        TenantTransaction { txn, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -92,9 +89,7 @@ impl ConnectionTrait for Tenant {
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.db
-            .execute_unprepared(&self.shared.qualify_text(sql)?)
-            .await
+        self.db.execute_unprepared(&self.shared.qualify_text(sql)?).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -134,11 +129,8 @@ impl TransactionTrait for Tenant {
         isolation_level: Option<IsolationLevel>,
         access_mode: Option<AccessMode>,
     ) -> Result<TenantTransaction, DbErr> {
-        let options = TransactionOptions {
-            isolation_level,
-            access_mode,
-            sqlite_transaction_mode: None,
-        };
+        let options =
+            TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None };
         self.begin_with_options(options).await
     }
 
@@ -176,9 +168,6 @@ impl TransactionTrait for Tenant {
         T: Send,
         E: fmt::Display + fmt::Debug + Send,
     {
-        self.begin_with_config(isolation_level, access_mode)
-            .await?
-            .run(callback)
-            .await
+        self.begin_with_config(isolation_level, access_mode).await?.run(callback).await
     }
 }

@@ -36,10 +36,7 @@ impl Host {
         if name == base_domain {
             return Self::Base;
         }
-        match name
-            .strip_suffix(base_domain)
-            .and_then(|rest| rest.strip_suffix('.'))
-        {
+        match name.strip_suffix(base_domain).and_then(|rest| rest.strip_suffix('.')) {
             Some(label) if Slug::is_reserved(label) => Self::Reserved,
             Some(label) => label.parse().map_or(Self::Unknown, Self::Slug),
             None => name.parse().map_or(Self::Unknown, Self::Custom),
@@ -57,10 +54,7 @@ mod tests {
         for (header, host) in [
             ("example.com", Host::Base),
             ("EXAMPLE.com.:80", Host::Base),
-            (
-                "Tenant-1.example.com.",
-                Host::Slug("tenant-1".parse().unwrap()),
-            ),
+            ("Tenant-1.example.com.", Host::Slug("tenant-1".parse().unwrap())),
             ("admin.example.com", Host::Reserved),
             ("tenant_1.example.com", Host::Unknown),
             ("a.tenant-1.example.com", Host::Unknown),
@@ -70,14 +64,8 @@ mod tests {
             ("127.0.0.1:3000", Host::Unknown),
             ("[::1]:3000", Host::Unknown),
             ("tenant-1.example.com:80@x", Host::Unknown),
-            (
-                "notexample.com",
-                Host::Custom("notexample.com".parse().unwrap()),
-            ),
-            (
-                "guards.example.org:8443",
-                Host::Custom("guards.example.org".parse().unwrap()),
-            ),
+            ("notexample.com", Host::Custom("notexample.com".parse().unwrap())),
+            ("guards.example.org:8443", Host::Custom("guards.example.org".parse().unwrap())),
         ] {
             assert_eq!(Host::parse(header, base), host, "{header}");
         }

@@ -32,18 +32,13 @@ impl Tenancy {
             ..Default::default()
         };
         // The unique index on the slug makes everybody else who wants it wait for this transaction.
-        let row = row
-            .insert(&txn)
-            .await
-            .map_err(|error| match Fault::of(&error) {
-                Fault::Unique(name) if name == "tenants_slug_key" => {
-                    Error::SlugTaken(new.slug.clone())
-                }
-                Fault::Unique(name) if name == "tenants_schema_key" => {
-                    Error::SchemaTaken(schema.clone())
-                }
-                _ => error.into(),
-            })?;
+        let row = row.insert(&txn).await.map_err(|error| match Fault::of(&error) {
+            Fault::Unique(name) if name == "tenants_slug_key" => Error::SlugTaken(new.slug.clone()),
+            Fault::Unique(name) if name == "tenants_schema_key" => {
+                Error::SchemaTaken(schema.clone())
+            }
+            _ => error.into(),
+        })?;
         for hostname in &new.domains {
             self.insert_domain(&txn, row.id, hostname).await?;
         }
@@ -67,8 +62,7 @@ impl Tenancy {
     /// busy. Nothing is changed then.
     pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
         let txn = self.inner.db.begin().await?;
-        txn.execute_unprepared("SET LOCAL lock_timeout = '10s'")
-            .await?;
+        txn.execute_unprepared("SET LOCAL lock_timeout = '10s'").await?;
         // The lock on the row makes a migration of this tenant and the drop wait for each other.
         let row = tenant::Entity::find()
             .filter(tenant::Column::Slug.eq(slug.clone()))
@@ -81,12 +75,7 @@ impl Tenancy {
         txn.execute_unprepared(&sql).await?;
         let (id, schema) = (row.id, row.schema.clone());
         row.delete(&txn).await?;
-        let keys = keys(
-            slug,
-            domains
-                .into_iter()
-                .map(|domain| domain.hostname.to_string()),
-        );
+        let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
         announce(&txn, id, keys.clone()).await?;
         txn.commit().await?;
         self.inner.cache.set(id, Access::Dropped);

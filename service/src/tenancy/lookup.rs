@@ -83,10 +83,7 @@ impl Tenancy {
             let own = domains.remove(&row.id).unwrap_or_default();
             TenantRecord::new(row, own)
         });
-        Ok(Page {
-            items: items.collect(),
-            next: page.next,
-        })
+        Ok(Page { items: items.collect(), next: page.next })
     }
 
     async fn resolve(
@@ -98,10 +95,7 @@ impl Tenancy {
         let found = found.map_err(|error| Error::Database(error.as_ref().clone()))?;
         let Some(shared) = found else { return Ok(None) };
         shared.check()?;
-        Ok(Some(Tenant {
-            db: self.inner.db.clone(),
-            shared,
-        }))
+        Ok(Some(Tenant { db: self.inner.db.clone(), shared }))
     }
 
     async fn domains_of(

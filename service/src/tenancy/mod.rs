@@ -68,9 +68,7 @@ impl Tenancy {
         check_registry(&db).await?;
         let cache = Arc::new(TenantCache::new(config.cache_ttl));
         let listener = announce::subscribe(&db).await.map_err(|error| {
-            Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(
-                error.into(),
-            )))
+            Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
         let listener = tokio::spawn(announce::listen(listener, db.clone(), Arc::clone(&cache)));
         Ok(Self {
@@ -126,9 +124,5 @@ async fn check_registry(db: &DatabaseConnection) -> Result<(), Error> {
         Err(migration::Error::MissingSchema { .. }) => migrator.names().len(),
         Err(error) => return Err(error.into()),
     };
-    if pending > 0 {
-        Err(Error::RegistryBehind { pending })
-    } else {
-        Ok(())
-    }
+    if pending > 0 { Err(Error::RegistryBehind { pending }) } else { Ok(()) }
 }

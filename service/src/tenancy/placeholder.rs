@@ -162,10 +162,7 @@ fn comment_end(sql: &[u8], open: usize) -> usize {
 }
 
 fn position(sql: &[u8], from: usize, stop: impl Fn(u8) -> bool) -> usize {
-    sql[from..]
-        .iter()
-        .position(|byte| stop(*byte))
-        .map_or(sql.len(), |offset| from + offset)
+    sql[from..].iter().position(|byte| stop(*byte)).map_or(sql.len(), |offset| from + offset)
 }
 
 #[cfg(test)]

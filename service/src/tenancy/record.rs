@@ -40,10 +40,7 @@ impl NewTenant {
     /// A tenant with no host names of its own.
     #[must_use]
     pub fn new(slug: Slug) -> Self {
-        Self {
-            slug,
-            domains: Vec::new(),
-        }
+        Self { slug, domains: Vec::new() }
     }
 }
 

@@ -93,22 +93,14 @@ impl Refused {
 /// SeaORM's error has no place for an error of ours but the one sqlx keeps for its own callers.
 impl From<Refused> for DbErr {
     fn from(refused: Refused) -> Self {
-        Self::Conn(RuntimeErr::SqlxError(
-            sqlx::Error::Configuration(Box::new(refused)).into(),
-        ))
+        Self::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(refused)).into()))
     }
 }
 
 impl Shared {
     pub(super) fn new(id: TenantId, slug: Slug, schema: SchemaName, access: Access) -> Self {
         let quoted = schema.quoted();
-        Self {
-            id,
-            slug,
-            schema,
-            quoted,
-            access: AtomicU8::new(access as u8),
-        }
+        Self { id, slug, schema, quoted, access: AtomicU8::new(access as u8) }
     }
 
     pub(super) fn access(&self) -> Access {
@@ -124,10 +116,7 @@ impl Shared {
     pub(super) fn check(&self) -> Result<(), Refused> {
         match self.access() {
             Access::Active => Ok(()),
-            access => Err(Refused {
-                slug: self.slug.clone(),
-                access,
-            }),
+            access => Err(Refused { slug: self.slug.clone(), access }),
         }
     }
 

@@ -55,9 +55,7 @@ impl TenantTransaction {
 
 impl fmt::Debug for TenantTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TenantTransaction")
-            .field(&self.shared.slug)
-            .finish()
+        f.debug_tuple("TenantTransaction").field(&self.shared.slug).finish()
     }
 }
 
@@ -72,21 +70,15 @@ impl ConnectionTrait for TenantTransaction {
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.txn
-            .execute_unprepared(&self.shared.qualify_text(sql)?)
-            .await
+        self.txn.execute_unprepared(&self.shared.qualify_text(sql)?).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.txn
-            .query_one_raw(self.shared.qualify(statement)?)
-            .await
+        self.txn.query_one_raw(self.shared.qualify(statement)?).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.txn
-            .query_all_raw(self.shared.qualify(statement)?)
-            .await
+        self.txn.query_all_raw(self.shared.qualify(statement)?).await
     }
 }
 
@@ -129,21 +121,15 @@ impl TransactionTrait for TenantTransaction {
         isolation_level: Option<IsolationLevel>,
         access_mode: Option<AccessMode>,
     ) -> Result<Self, DbErr> {
-        let options = TransactionOptions {
-            isolation_level,
-            access_mode,
-            sqlite_transaction_mode: None,
-        };
+        let options =
+            TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None };
         self.begin_with_options(options).await
     }
 
     async fn begin_with_options(&self, options: TransactionOptions) -> Result<Self, DbErr> {
         self.shared.check()?;
         let txn = self.txn.begin_with_options(options).await?;
-        Ok(Self {
-            txn,
-            shared: Arc::clone(&self.shared),
-        })
+        Ok(Self { txn, shared: Arc::clone(&self.shared) })
     }
 
     async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
@@ -168,9 +154,6 @@ impl TransactionTrait for TenantTransaction {
         T: Send,
         E: fmt::Display + fmt::Debug + Send,
     {
-        self.begin_with_config(isolation_level, access_mode)
-            .await?
-            .run(callback)
-            .await
+        self.begin_with_config(isolation_level, access_mode).await?.run(callback).await
     }
 }

@@ -5,6 +5,7 @@
 
 mod fail_closed;
 mod find;
+mod interleaved;
 mod neighbours;
 mod nested;
 mod relations;

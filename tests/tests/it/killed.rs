@@ -30,9 +30,7 @@ async fn assert_whole(db: &DatabaseConnection, tenancy: &Tenancy, slug: &Slug) {
     let record = tenancy.get(slug).await.unwrap().unwrap();
     let migrator = AnyMigrator::new(migration::tenant::Migrator);
     assert_eq!(record.schema_version, migrator.latest());
-    let state = state(db, &Target::Schema(record.schema), &migrator)
-        .await
-        .unwrap();
+    let state = state(db, &Target::Schema(record.schema), &migrator).await.unwrap();
     assert_eq!(state.applied, migrator.names());
     let tenant = tenancy.tenant(slug).await.unwrap();
     assert_eq!(guard::Entity::find().count(&tenant).await.unwrap(), 0);

@@ -1,8 +1,16 @@
 //! Tenants come and go: whole, or not at all.
 
+use std::time::Duration;
+
 use entity::tenant::guard;
-use sea_orm::{ActiveModelTrait, EntityTrait, Set};
-use service::tenancy::{Access, Error, NewTenant, Refused};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
+};
+use service::{
+    Fault, Hostname,
+    page::PageRequest,
+    tenancy::{Access, Error, NewTenant, Refused, Tenancy, Tenant},
+};
 
 use crate::support::{TestDb, slug};
 
@@ -24,8 +32,209 @@ async fn a_tenant_lives_in_a_schema_of_its_own_and_is_gone_with_it() {
     assert_eq!(Refused::find(&error).unwrap().access, Access::Dropped);
     let error = tenancy.tenant(&slug("tenant-1")).await.unwrap_err();
     assert!(matches!(error, Error::UnknownTenant(_)), "{error}");
-    tenancy
-        .create(NewTenant::new(slug("tenant-1")))
-        .await
-        .unwrap();
+    tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+}
+
+/// Waits until another process's change has been heard.
+async fn eventually<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
+    for _ in 0..500 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("not within 10 seconds");
+}
+
+async fn refusal(tenant: &Tenant) -> Option<Access> {
+    match guard::Entity::find().count(tenant).await {
+        Ok(_) => None,
+        // Dropped a moment ago, and not heard of yet: refused by PostgreSQL itself.
+        Err(error) if Fault::of(&error) == Fault::Missing => None,
+        Err(error) => Some(Refused::find(&error).unwrap_or_else(|| panic!("{error}")).access),
+    }
+}
+
+#[tokio::test]
+async fn a_taken_slug_is_a_typed_error_and_changes_nothing() {
+    let db = TestDb::new().await;
+    let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
+    let before = tenancy.get(one.slug()).await.unwrap();
+    let again =
+        NewTenant { slug: slug("tenant-1"), domains: vec!["guards.example.org".parse().unwrap()] };
+    let error = tenancy.create(again).await.unwrap_err();
+    assert_eq!(error.to_string(), "the slug tenant-1 is taken; choose another");
+    assert_eq!(tenancy.get(one.slug()).await.unwrap(), before);
+    let error = tenancy.tenant_by_host("guards.example.org").await.unwrap_err();
+    assert!(matches!(error, Error::UnknownHost(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_left_over_is_not_taken_for_a_tenant() {
+    let db = TestDb::new().await;
+    let tenancy = db.tenancy().await;
+    let plain = db.plain().await;
+    plain.execute_unprepared("CREATE SCHEMA tenant_1").await.unwrap();
+    let error = tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap_err();
+    assert!(matches!(error, Error::SchemaTaken(_)), "{error}");
+    assert_eq!(tenancy.get(&slug("tenant-1")).await.unwrap(), None);
+    plain.execute_unprepared("DROP SCHEMA tenant_1").await.unwrap();
+    tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slug_that_is_a_word_of_sql_needs_a_prefix() {
+    let db = TestDb::new().await;
+    let error = db.tenancy().await.create(NewTenant::new(slug("order"))).await.unwrap_err();
+    assert!(error.to_string().contains("configure a schema prefix"), "{error}");
+    let mut config = db.config();
+    config.schema_prefix = "t_".to_owned();
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let record = tenancy.create(NewTenant::new(slug("order"))).await.unwrap();
+    assert_eq!(record.schema.as_str(), "t_order");
+    config.schema_prefix = "Robert'); DROP SCHEMA registry; --".to_owned();
+    let error = Tenancy::connect(&config).await.unwrap_err();
+    assert!(matches!(error, Error::Name(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_handle_is_refused_once_another_process_drops_its_tenant() {
+    let db = TestDb::new().await;
+    let (_here, [tenant]) = db.with_tenants(["tenant-1"]).await;
+    let txn = tenant.begin().await.unwrap();
+    assert_eq!(guard::Entity::find().count(&txn).await.unwrap(), 0);
+    txn.commit().await.unwrap();
+    let there = db.tenancy().await;
+    there.drop(tenant.slug()).await.unwrap();
+    assert_eq!(eventually(|| refusal(&tenant)).await, Access::Dropped);
+    assert!(tenant.begin().await.is_err());
+    // A new tenant of the same name is not the one the old handle was for.
+    there.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+    assert_eq!(refusal(&tenant).await, Some(Access::Dropped));
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_is_refused_and_comes_back() {
+    let db = TestDb::new().await;
+    let (tenancy, [one, two]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    for (status, access) in [
+        ("suspended", Some(Access::Suspended)),
+        ("archived", Some(Access::Archived)),
+        ("active", None),
+    ] {
+        let change = format!(
+            "UPDATE registry.tenants SET status = '{status}' WHERE slug = 'tenant-1';
+             SELECT pg_notify('tenantry_tenants', '{} tenant-1')",
+            one.id()
+        );
+        plain.execute_unprepared(&change).await.unwrap();
+        eventually(async || (refusal(&one).await == access).then_some(())).await;
+        assert_eq!(tenancy.tenant(one.slug()).await.is_ok(), access.is_none());
+        assert_eq!(refusal(&two).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_heard_also_after_the_connection_for_announcements_broke() {
+    let db = TestDb::new().await;
+    let (_tenancy, [tenant]) = db.with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    // Not announced, as if that had been missed: only the look after reconnecting can find it.
+    let suspend = "UPDATE registry.tenants SET status = 'suspended'";
+    plain.execute_unprepared(suspend).await.unwrap();
+    assert_eq!(refusal(&tenant).await, None);
+    let broken = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+                  WHERE datname = current_database() AND query ILIKE 'LISTEN%'";
+    let broken = plain.execute_unprepared(broken).await.unwrap();
+    assert_eq!(broken.rows_affected(), 1);
+    assert_eq!(eventually(|| refusal(&tenant)).await, Access::Suspended);
+}
+
+#[tokio::test]
+async fn a_tenant_that_was_not_there_a_moment_ago_is_found() {
+    let db = TestDb::new().await;
+    let here = db.tenancy().await;
+    let there = db.tenancy().await;
+    here.tenant(&slug("tenant-1")).await.unwrap_err();
+    there.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+    eventually(async || here.tenant(&slug("tenant-1")).await.ok()).await;
+}
+
+#[tokio::test]
+async fn host_names_lead_to_their_tenant_and_to_no_other() {
+    let db = TestDb::new().await;
+    let (tenancy, [one, two]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
+    let host = "guards.example.org".parse().unwrap();
+    tenancy.domain_add(one.slug(), &host).await.unwrap();
+    let error = tenancy.domain_add(two.slug(), &host).await.unwrap_err();
+    assert!(matches!(error, Error::HostTaken(_)), "{error}");
+    for header in ["guards.example.org", "Guards.Example.Org:8443", "tenant-1.localhost"] {
+        assert_eq!(tenancy.tenant_by_host(header).await.unwrap().id(), one.id());
+    }
+    for header in ["example.org", "localhost", "tenant-3.localhost", "x.tenant-1.localhost", ""] {
+        let error = tenancy.tenant_by_host(header).await.unwrap_err();
+        assert!(matches!(error, Error::UnknownHost(_)), "{header}: {error}");
+    }
+    let error = tenancy.tenant_by_host("www.localhost").await.unwrap_err();
+    assert!(matches!(error, Error::ReservedHost(_)), "{error}");
+    let below = "tenant-2.localhost.".parse::<Hostname>().unwrap();
+    let error = tenancy.domain_add(one.slug(), &below).await.unwrap_err();
+    assert!(matches!(error, Error::HostBelowBase(_)), "{error}");
+
+    let error = tenancy.domain_remove(two.slug(), &host).await.unwrap_err();
+    assert!(matches!(error, Error::UnknownDomain { .. }), "{error}");
+    tenancy.domain_remove(one.slug(), &host).await.unwrap();
+    tenancy.tenant_by_host("guards.example.org").await.unwrap_err();
+    // A dropped tenant leaves its host names free.
+    tenancy.domain_add(one.slug(), &host).await.unwrap();
+    tenancy.drop(one.slug()).await.unwrap();
+    tenancy.tenant_by_host("guards.example.org").await.unwrap_err();
+    tenancy.domain_add(two.slug(), &host).await.unwrap();
+}
+
+#[tokio::test]
+async fn tenants_are_listed_page_by_page_in_the_order_of_their_creation() {
+    let db = TestDb::new().await;
+    let names = ["zulu", "alpha", "mike", "bravo", "yankee"];
+    let (tenancy, _) = db.with_tenants(names).await;
+    let mut seen = Vec::new();
+    let mut request = PageRequest { after: None, limit: 2 };
+    loop {
+        let page = tenancy.list(request).await.unwrap();
+        assert!(page.items.len() <= 2);
+        seen.extend(page.items.into_iter().map(|record| record.slug.to_string()));
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, names);
+}
+
+#[tokio::test]
+async fn a_drop_waits_for_nobody_for_ever() {
+    let db = TestDb::new().await;
+    let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
+    let busy = db.plain().await.begin().await.unwrap();
+    busy.execute_unprepared(r#"LOCK TABLE "tenant_1"."guards""#).await.unwrap();
+    let error = tenancy.drop(one.slug()).await.unwrap_err();
+    assert_eq!(error.fault(), Some(Fault::LockTimeout), "{error}");
+    busy.rollback().await.unwrap();
+    assert_eq!(refusal(&one).await, None);
+    tenancy.drop(one.slug()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_old_registry_is_refused_with_the_remedy() {
+    let db = TestDb::new().await;
+    let migrator = migration::AnyMigrator::new(migration::registry::Migrator);
+    let down = migration::Action::Down(1);
+    let plain = db.plain().await;
+    migration::run(&plain, &migration::Target::Registry, &migrator, down).await.unwrap();
+    let error = Tenancy::connect(&db.config()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the registry is behind by 1 migrations; run `migration up --registry`"
+    );
 }

@@ -36,8 +36,7 @@ async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
     let mut owner = Owner::of(&scratch.data())?;
     let before = Server::lasting(&scratch.data(), Role::Share)?;
     let db = connect(&before.url(DATABASE)).await?;
-    db.execute_unprepared("CREATE TABLE kept (n bigint)")
-        .await?;
+    db.execute_unprepared("CREATE TABLE kept (n bigint)").await?;
     drop(before);
 
     // Rows are written one by one until the kill breaks the connection: each one acknowledged.
@@ -63,10 +62,7 @@ async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
     let db = connect(&after.url(DATABASE)).await?;
     let rows = number(&db, "SELECT count(*) FROM kept").await?;
     // The last one may have been committed without its answer getting through.
-    assert!(
-        (acknowledged..=acknowledged + 1).contains(&rows),
-        "{rows} of {acknowledged} rows"
-    );
+    assert!((acknowledged..=acknowledged + 1).contains(&rows), "{rows} of {acknowledged} rows");
     db.close().await?;
     Ok(())
 }
@@ -76,8 +72,7 @@ async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
     let scratch = Scratch::new()?;
     let mut owner = Owner::of(&scratch.data())?;
     let db = connect(&owner.url).await?;
-    db.execute_unprepared("CREATE TABLE kept AS SELECT generate_series(1, 100) AS n")
-        .await?;
+    db.execute_unprepared("CREATE TABLE kept AS SELECT generate_series(1, 100) AS n").await?;
 
     // The whole server: its watcher has nobody to stop, `postmaster.pid` and the socket stay.
     for pid in owner.processes_of_server() {
@@ -85,10 +80,7 @@ async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
     }
     owner.kill()?;
     owner.assert_server_gone();
-    assert!(
-        scratch.data().join("postmaster.pid").exists(),
-        "this was no crash"
-    );
+    assert!(scratch.data().join("postmaster.pid").exists(), "this was no crash");
 
     let after = Server::lasting(&scratch.data(), Role::Own)?;
     let db = connect(&after.url(DATABASE)).await?;
@@ -104,11 +96,7 @@ fn a_temporary_folder_is_gone_after_its_owner_is_killed() -> TestResult {
     assert!(folder.exists());
     owner.kill()?;
     owner.assert_server_gone();
-    assert!(
-        soon(|| !folder.exists()),
-        "{} is still there",
-        folder.display()
-    );
+    assert!(soon(|| !folder.exists()), "{} is still there", folder.display());
     Ok(())
 }
 
@@ -126,12 +114,7 @@ fn a_temporary_server_is_gone_when_it_is_dropped() -> TestResult {
 fn the_folders_of_crashed_runs_are_swept() -> TestResult {
     let first = Server::temporary(&[])?;
     let ours = fs::metadata(first.data_dir())?;
-    let base = first
-        .data_dir()
-        .ancestors()
-        .nth(2)
-        .ok_or("no base")?
-        .to_owned();
+    let base = first.data_dir().ancestors().nth(2).ok_or("no base")?.to_owned();
     let leftover = base.join(format!("tenantry-pg-leftover{}", std::process::id()));
     fs::create_dir_all(leftover.join("data"))?;
     std::os::unix::fs::chown(&leftover, Some(ours.uid()), Some(ours.gid()))?;
@@ -142,10 +125,7 @@ fn the_folders_of_crashed_runs_are_swept() -> TestResult {
 
     let second = Server::temporary(&[])?;
     assert!(!leftover.exists(), "{} is still there", leftover.display());
-    assert!(
-        first.data_dir().exists(),
-        "the folder of a living run was swept"
-    );
+    assert!(first.data_dir().exists(), "the folder of a living run was swept");
     drop(second);
     Ok(())
 }
@@ -156,17 +136,10 @@ async fn settings_of_a_temporary_server_win() -> TestResult {
     let db = connect(&server.url("postgres")).await?;
     let sql = "SELECT current_setting('max_connections')::bigint";
     assert_eq!(number(&db, sql).await?, 17);
-    assert!(
-        fs::read_to_string(server.log_file())?.contains(sql),
-        "the log lacks the statement"
-    );
+    assert!(fs::read_to_string(server.log_file())?.contains(sql), "the log lacks the statement");
     let encoding = "SELECT count(*) FROM pg_database WHERE encoding = 6 AND lower('Ä') = 'ä'
         AND current_setting('TimeZone') = 'UTC' AND 'Z' < 'a'";
-    assert_eq!(
-        number(&db, encoding).await?,
-        3,
-        "not UTF-8, or not sorted by bytes"
-    );
+    assert_eq!(number(&db, encoding).await?, 3, "not UTF-8, or not sorted by bytes");
     db.close().await?;
     Ok(())
 }
@@ -229,16 +202,10 @@ fn a_second_owner_is_refused_by_the_pid_of_the_first() -> TestResult {
     let owner = Owner::of(&scratch.data())?;
     let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
     let pid = owner.child.id();
-    assert!(
-        matches!(error, ServerError::Owned { pid: by, .. } if by == pid),
-        "{error}"
-    );
+    assert!(matches!(error, ServerError::Owned { pid: by, .. } if by == pid), "{error}");
     let text = error.to_string();
     assert!(text.contains(&pid.to_string()), "{text}");
-    assert!(
-        text.contains(&scratch.data().display().to_string()),
-        "{text}"
-    );
+    assert!(text.contains(&scratch.data().display().to_string()), "{text}");
     Ok(())
 }
 
@@ -250,16 +217,9 @@ fn a_folder_that_holds_something_else_is_refused_and_untouched() -> TestResult {
     fs::write(dir.join("thesis.txt"), "the only copy")?;
     let error = refused(Server::lasting(&dir, Role::Own))?;
     assert!(matches!(error, ServerError::NotACluster { .. }), "{error}");
-    assert!(
-        error.to_string().contains(&dir.display().to_string()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&dir.display().to_string()), "{error}");
     assert_eq!(names(&dir)?, ["thesis.txt"]);
-    assert_eq!(
-        names(scratch.path())?,
-        ["postgres"],
-        "files appeared beside the folder"
-    );
+    assert_eq!(names(scratch.path())?, ["postgres"], "files appeared beside the folder");
 
     let file = scratch.path().join("file");
     fs::write(&file, "")?;
@@ -275,10 +235,7 @@ fn a_folder_of_another_major_version_is_refused() -> TestResult {
     fs::create_dir(&dir)?;
     fs::write(dir.join("PG_VERSION"), "12\n")?;
     let error = refused(Server::lasting(&dir, Role::Own))?;
-    assert!(
-        matches!(error, ServerError::OtherVersion { folder: 12, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ServerError::OtherVersion { folder: 12, .. }), "{error}");
     assert!(error.to_string().contains("12"), "{error}");
     assert_eq!(names(&dir)?, ["PG_VERSION"]);
     Ok(())
@@ -295,10 +252,7 @@ fn a_server_that_was_started_by_hand_is_left_alone() -> TestResult {
     kill(watcher, SIGKILL)?;
     owner.kill()?;
     let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
-    assert!(
-        matches!(error, ServerError::Foreign { pid, .. } if pid == owner.server),
-        "{error}"
-    );
+    assert!(matches!(error, ServerError::Foreign { pid, .. } if pid == owner.server), "{error}");
     kill(pid(owner.server)?, SIGQUIT)?;
     owner.assert_server_gone();
     Ok(())
@@ -314,10 +268,7 @@ fn a_server_without_a_watcher_is_ended_by_the_next_owner() -> TestResult {
     assert!(next.owner());
     assert_ne!(server_of(next.data_dir())?, owner.server);
     let log = fs::read_to_string(next.log_file())?;
-    assert!(
-        log.contains("database system is shut down"),
-        "not ended in order: {log}"
-    );
+    assert!(log.contains("database system is shut down"), "not ended in order: {log}");
     Ok(())
 }
 
@@ -341,10 +292,7 @@ fn a_number_that_came_back_for_another_program_does_not_stop_the_start() -> Test
 #[tokio::test]
 async fn a_data_folder_too_deep_for_a_socket_works() -> TestResult {
     let scratch = Scratch::new()?;
-    let deep = scratch
-        .path()
-        .join("a folder, \"deep\"".repeat(6))
-        .join("postgres");
+    let deep = scratch.path().join("a folder, \"deep\"".repeat(6)).join("postgres");
     let server = Server::lasting(&deep, Role::Own)?;
     assert_ne!(server.socket_dir(), server.data_dir());
     let mode = fs::metadata(server.socket_dir())?.permissions().mode();
@@ -356,11 +304,7 @@ async fn a_data_folder_too_deep_for_a_socket_works() -> TestResult {
     drop(joined);
     let socket_dir = server.socket_dir().to_owned();
     drop(server);
-    assert!(
-        soon(|| !socket_dir.exists()),
-        "{} is still there",
-        socket_dir.display()
-    );
+    assert!(soon(|| !socket_dir.exists()), "{} is still there", socket_dir.display());
     Ok(())
 }
 
@@ -368,18 +312,13 @@ async fn a_data_folder_too_deep_for_a_socket_works() -> TestResult {
 fn a_server_that_does_not_start_says_why() -> TestResult {
     let error = refused(Server::temporary(&[("shared_buffers", "none at all")]))?;
     assert!(matches!(error, ServerError::Start { .. }), "{error}");
-    assert!(
-        error.to_string().contains("invalid value for parameter"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("invalid value for parameter"), "{error}");
     Ok(())
 }
 
 #[test]
 fn a_pg_bin_that_points_nowhere_is_refused_by_its_name() -> TestResult {
-    let output = owner_command("temporary")?
-        .env("PG_BIN", "/nowhere/at/all")
-        .output()?;
+    let output = owner_command("temporary")?.env("PG_BIN", "/nowhere/at/all").output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success(), "{text}");
     assert!(text.contains("PG_BIN is /nowhere/at/all"), "{text}");
@@ -427,12 +366,7 @@ fn owner_process() -> TestResult {
     let mut out = std::io::stdout();
     match server {
         Ok(server) => {
-            writeln!(
-                out,
-                "\nserver {} {}",
-                server.data_dir().display(),
-                server.url(database)
-            )?;
+            writeln!(out, "\nserver {} {}", server.data_dir().display(), server.url(database))?;
             // Until the other end is closed, or SIGKILL comes.
             std::io::stdin().read_line(&mut String::new())?;
             Ok(())
@@ -463,18 +397,11 @@ impl Owner {
         let mut said = String::new();
         for line in output.lines() {
             let line = line?;
-            if let Some((data, url)) = line
-                .strip_prefix("server ")
-                .and_then(|l| l.rsplit_once(' '))
+            if let Some((data, url)) = line.strip_prefix("server ").and_then(|l| l.rsplit_once(' '))
             {
                 let data = PathBuf::from(data);
                 let server = server_of(&data)?;
-                return Ok(Self {
-                    child,
-                    server,
-                    data,
-                    url: url.to_owned(),
-                });
+                return Ok(Self { child, server, data, url: url.to_owned() });
             }
             said.push_str(&line);
         }
@@ -517,10 +444,7 @@ impl Drop for Owner {
 }
 
 fn owner_command(task: &str) -> Result<Command, Box<dyn Error>> {
-    let name = format!(
-        "{}::owner_process",
-        module_path!().split_once("::").ok_or("no module")?.1
-    );
+    let name = format!("{}::owner_process", module_path!().split_once("::").ok_or("no module")?.1);
     let mut command = Command::new(env::current_exe()?);
     command
         .args([&name, "--exact", "--ignored", "--nocapture"])
@@ -536,9 +460,7 @@ struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     fn new() -> Result<Self, Box<dyn Error>> {
-        let dir = tempfile::Builder::new()
-            .prefix("tenantry-test-")
-            .tempdir()?;
+        let dir = tempfile::Builder::new().prefix("tenantry-test-").tempdir()?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         Ok(Self(dir))
     }
@@ -562,10 +484,7 @@ impl Drop for RemoveAtEnd {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the server is tested here, nothing above it"
-)]
+#[expect(clippy::disallowed_methods, reason = "the server is tested here, nothing above it")]
 async fn connect(url: &str) -> Result<DatabaseConnection, DbErr> {
     Database::connect(url).await
 }
@@ -599,9 +518,7 @@ fn server_of(data: &Path) -> Result<u32, Box<dyn Error>> {
 
 fn children_of(pid: u32) -> Vec<Pid> {
     let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-    let text = output
-        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
-        .unwrap_or_default();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     text.lines()
         .filter_map(|line| line.trim().split_once(' '))
         .filter(|(_, parent)| parent.trim() == pid.to_string())

@@ -10,4 +10,5 @@ mod lifecycle;
 mod local_server;
 mod names;
 mod races;
+mod scale_out_rules;
 mod second_application;

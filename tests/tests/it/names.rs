@@ -14,11 +14,7 @@ use crate::support::TestDb;
 /// Creates the schema without quotes, looks it up with quotes, and undoes it.
 async fn means_the_same_with_and_without_quotes(db: &DatabaseConnection, name: &str) -> bool {
     let txn = db.begin().await.unwrap();
-    if txn
-        .execute_unprepared(&format!("CREATE SCHEMA {name}"))
-        .await
-        .is_err()
-    {
+    if txn.execute_unprepared(&format!("CREATE SCHEMA {name}")).await.is_err() {
         return false;
     }
     let found = Statement::from_sql_and_values(
@@ -33,10 +29,7 @@ async fn means_the_same_with_and_without_quotes(db: &DatabaseConnection, name: &
 
 #[test]
 fn every_accepted_slug_gives_a_schema_that_needs_no_quotes() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (db, plain) = runtime.block_on(async {
         let db = TestDb::new().await;
         let plain = db.plain().await;
@@ -47,10 +40,7 @@ fn every_accepted_slug_gives_a_schema_that_needs_no_quotes() {
         "[a-z]{1,8}(-[a-z]{1,8}){0,2}",
         proptest::sample::select(&RESERVED_WORDS[..]).prop_map(str::to_owned),
     ];
-    let mut runner = TestRunner::new(Config {
-        cases: 300,
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(Config { cases: 300, ..Config::default() });
     runner
         .run(&slugs, |text| {
             let Ok(slug) = text.parse::<Slug>() else {
@@ -79,15 +69,9 @@ async fn the_reserved_words_are_those_of_the_server() {
     for row in plain.query_all_raw(words).await.unwrap() {
         let word: String = row.try_get_by_index(0).unwrap();
         let reserved: bool = row.try_get_by_index(1).unwrap();
-        assert!(
-            !reserved || known.contains(word.as_str()),
-            "{word} is reserved by this server"
-        );
+        assert!(!reserved || known.contains(word.as_str()), "{word} is reserved by this server");
         if word.parse::<SchemaName>().is_ok() {
-            assert!(
-                means_the_same_with_and_without_quotes(&plain, &word).await,
-                "{word}"
-            );
+            assert!(means_the_same_with_and_without_quotes(&plain, &word).await, "{word}");
         }
     }
 }

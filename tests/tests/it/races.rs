@@ -20,24 +20,14 @@ async fn of_32_that_create_one_slug_exactly_one_wins() {
         let tenancy = tenancies[number % 2].clone();
         tokio::spawn(async move { tenancy.create(NewTenant::new(slug("tenant-1"))).await })
     });
-    let results: Vec<_> = join_all(tasks)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     for error in results.into_iter().filter_map(Result::err) {
-        assert!(
-            matches!(&error, Error::SlugTaken(taken) if *taken == slug("tenant-1")),
-            "{error}"
-        );
+        assert!(matches!(&error, Error::SlugTaken(taken) if *taken == slug("tenant-1")), "{error}");
     }
     let record = tenancies[0].get(&slug("tenant-1")).await.unwrap().unwrap();
     assert_eq!(record.schema.as_str(), "tenant_1");
-    assert_eq!(
-        record.schema_version.as_deref(),
-        Some("m20261123_000002_create_shifts")
-    );
+    assert_eq!(record.schema_version.as_deref(), Some("m20261123_000002_create_shifts"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,11 +40,7 @@ async fn a_host_name_leads_to_one_tenant_and_the_loser_is_not_created() {
         let domains = vec!["guards.example.org".parse().unwrap()];
         tokio::spawn(async move { tenancy.create(NewTenant { slug, domains }).await })
     });
-    let results: Vec<_> = join_all(tasks)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert!(
         results
@@ -62,10 +48,7 @@ async fn a_host_name_leads_to_one_tenant_and_the_loser_is_not_created() {
             .filter_map(|result| result.as_ref().err())
             .all(|error| matches!(error, Error::HostTaken(_)))
     );
-    let all = tenancy
-        .list(service::page::PageRequest::default())
-        .await
-        .unwrap();
+    let all = tenancy.list(service::page::PageRequest::default()).await.unwrap();
     assert_eq!(all.items.len(), 1);
     let winner = tenancy.tenant_by_host("guards.example.org").await.unwrap();
     assert_eq!(winner.slug(), &all.items[0].slug);
@@ -99,13 +82,7 @@ async fn creating_and_dropping_one_slug_at_once_never_leaves_half_a_tenant() {
         DbBackend::Postgres,
         "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = 'tenant_1'",
     );
-    let schemas = db
-        .plain()
-        .await
-        .query_one_raw(schemas)
-        .await
-        .unwrap()
-        .unwrap();
+    let schemas = db.plain().await.query_one_raw(schemas).await.unwrap().unwrap();
     let schemas: i64 = schemas.try_get_by_index(0).unwrap();
     let row = tenancy.get(&slug("tenant-1")).await.unwrap();
     assert_eq!(schemas == 1, row.is_some());
@@ -146,10 +123,7 @@ async fn under_load_on_a_small_pool_no_row_lands_in_a_wrong_schema() {
     config.acquire_timeout = Duration::from_secs(300);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     for number in 0..TENANTS {
-        tenancy
-            .create(NewTenant::new(slug(&format!("tenant-{number}"))))
-            .await
-            .unwrap();
+        tenancy.create(NewTenant::new(slug(&format!("tenant-{number}")))).await.unwrap();
     }
     let tasks = (0..TASKS * TENANTS).map(|number| {
         let tenancy = tenancy.clone();
@@ -162,10 +136,7 @@ async fn under_load_on_a_small_pool_no_row_lands_in_a_wrong_schema() {
         result.unwrap();
     }
     for number in 0..TENANTS {
-        let tenant = tenancy
-            .tenant(&slug(&format!("tenant-{number}")))
-            .await
-            .unwrap();
+        let tenant = tenancy.tenant(&slug(&format!("tenant-{number}"))).await.unwrap();
         let mut owners: HashMap<String, usize> = HashMap::new();
         for guard in guard::Entity::find().all(&tenant).await.unwrap() {
             *owners.entry(guard.name).or_default() += 1;

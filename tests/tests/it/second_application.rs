@@ -61,9 +61,7 @@ impl MigrationTrait for Sql {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let table = self.0.rsplit('_').next().unwrap();
-        manager
-            .drop_table(Table::drop().table(table.to_owned()).to_owned())
-            .await
+        manager.drop_table(Table::drop().table(table.to_owned()).to_owned()).await
     }
 }
 
@@ -103,30 +101,19 @@ fn library() -> AnyMigrator {
 #[tokio::test]
 async fn another_application_has_tenants_with_its_own_tables() {
     let db = TestDb::new().await;
-    let tenancy = Tenancy::connect(&Config::new(db.url(), Library { broken: false }))
-        .await
-        .unwrap();
+    let tenancy =
+        Tenancy::connect(&Config::new(db.url(), Library { broken: false })).await.unwrap();
     for name in ["city", "village"] {
         let record = tenancy.create(NewTenant::new(slug(name))).await.unwrap();
         assert_eq!(record.schema_version.as_deref(), Some("m2_loans"));
     }
     let city = tenancy.tenant(&slug("city")).await.unwrap();
     let village = tenancy.tenant(&slug("village")).await.unwrap();
-    let emma = book::ActiveModel {
-        isbn: Set("1".into()),
-        title: Set("Emma".into()),
-    };
+    let emma = book::ActiveModel { isbn: Set("1".into()), title: Set("Emma".into()) };
     emma.insert(&city).await.unwrap();
-    let loan = loan::ActiveModel {
-        id: Set(uuid::Uuid::now_v7()),
-        isbn: Set("1".into()),
-    };
+    let loan = loan::ActiveModel { id: Set(uuid::Uuid::now_v7()), isbn: Set("1".into()) };
     loan.clone().insert(&city).await.unwrap();
-    let with_loans = book::Entity::load()
-        .with(loan::Entity)
-        .all(&city)
-        .await
-        .unwrap();
+    let with_loans = book::Entity::load().with(loan::Entity).all(&city).await.unwrap();
     assert_eq!(with_loans[0].loans.len(), 1);
     assert_eq!(book::Entity::find().count(&village).await.unwrap(), 0);
     // The village has no such book: its foreign key looks into its own schema.
@@ -143,50 +130,23 @@ async fn its_migrations_go_up_and_down_and_are_kept_in_its_own_table() {
     txn.commit().await.unwrap();
 
     let target = Target::Schema(schema);
-    let down = run(&plain, &target, &library(), Action::Down(1))
-        .await
-        .unwrap();
+    let down = run(&plain, &target, &library(), Action::Down(1)).await.unwrap();
     assert_eq!(down.rolled_back, ["m2_loans"]);
-    assert_eq!(
-        state(&plain, &target, &library()).await.unwrap().pending,
-        ["m2_loans"]
-    );
-    let up = run(&plain, &target, &library(), Action::Up(None))
-        .await
-        .unwrap();
-    assert_eq!(
-        (up.applied, up.rolled_back),
-        (vec!["m2_loans".to_owned()], vec![])
-    );
-    plain
-        .execute_unprepared("SELECT version FROM branch.library_migrations")
-        .await
-        .unwrap();
-    plain
-        .execute_unprepared("SELECT version FROM branch.seaql_migrations")
-        .await
-        .unwrap_err();
+    assert_eq!(state(&plain, &target, &library()).await.unwrap().pending, ["m2_loans"]);
+    let up = run(&plain, &target, &library(), Action::Up(None)).await.unwrap();
+    assert_eq!((up.applied, up.rolled_back), (vec!["m2_loans".to_owned()], vec![]));
+    plain.execute_unprepared("SELECT version FROM branch.library_migrations").await.unwrap();
+    plain.execute_unprepared("SELECT version FROM branch.seaql_migrations").await.unwrap_err();
 }
 
 #[tokio::test]
 async fn a_migration_that_leaves_its_schema_is_undone() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    plain
-        .execute_unprepared("CREATE SCHEMA branch")
-        .await
-        .unwrap();
+    plain.execute_unprepared("CREATE SCHEMA branch").await.unwrap();
     let target = Target::Schema("branch".parse().unwrap());
     let broken = AnyMigrator::new(Library { broken: true });
-    let error = run(&plain, &target, &broken, Action::Up(None))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::ScopeLost { .. } | Error::Migration { .. }),
-        "{error}"
-    );
-    assert_eq!(
-        state(&plain, &target, &library()).await.unwrap().applied,
-        [""; 0]
-    );
+    let error = run(&plain, &target, &broken, Action::Up(None)).await.unwrap_err();
+    assert!(matches!(error, Error::ScopeLost { .. } | Error::Migration { .. }), "{error}");
+    assert_eq!(state(&plain, &target, &library()).await.unwrap().applied, [""; 0]);
 }

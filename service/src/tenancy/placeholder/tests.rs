@@ -15,10 +15,7 @@ fn quoted_placeholders_are_replaced() {
         r#"SELECT "a"."id" FROM "tenant_1"."guards" AS "a", "tenant_1"."shifts""#
     );
     assert_eq!(replaced(QUOTED), SCHEMA);
-    assert_eq!(
-        replaced("x\"@tenant\"é\"@tenant\""),
-        "x\"tenant_1\"é\"tenant_1\""
-    );
+    assert_eq!(replaced("x\"@tenant\"é\"@tenant\""), "x\"tenant_1\"é\"tenant_1\"");
 }
 
 #[test]

@@ -32,9 +32,8 @@ async fn finding_sees_the_guards_of_one_tenant() {
 #[tokio::test]
 async fn filters_orders_limits_and_groups_stay_in_one_tenant() {
     let both = Neighbours::new().await;
-    let at_gate = guard::Entity::find()
-        .filter(Column::Position.eq("Gate"))
-        .order_by_desc(Column::Name);
+    let at_gate =
+        guard::Entity::find().filter(Column::Position.eq("Gate")).order_by_desc(Column::Name);
     let found = at_gate.clone().all(&both.one).await.unwrap();
     assert_eq!(names(&found), ["Bea", "Abu"]);
     let found = at_gate.limit(1).offset(1).all(&both.one).await.unwrap();
@@ -84,9 +83,7 @@ async fn count_and_exists_are_about_one_tenant() {
 #[tokio::test]
 async fn pages_run_through_one_tenant() {
     let both = Neighbours::new().await;
-    let mut pages = guard::Entity::find()
-        .order_by_asc(Column::Id)
-        .paginate(&both.one, 2);
+    let mut pages = guard::Entity::find().order_by_asc(Column::Id).paginate(&both.one, 2);
     let total = pages.num_items_and_pages().await.unwrap();
     assert_eq!((total.number_of_items, total.number_of_pages), (3, 2));
     assert_eq!(names(&pages.fetch_page(1).await.unwrap()), ["Cem"]);

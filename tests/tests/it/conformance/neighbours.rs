@@ -13,12 +13,8 @@ use crate::support::{TestDb, slug};
 /// Guards: key, name, position.
 const GUARDS_OF_ONE: [(u128, &str, &str); 3] =
     [(1, "Abu", "Gate"), (2, "Bea", "Gate"), (3, "Cem", "Tower")];
-const GUARDS_OF_TWO: [(u128, &str, &str); 4] = [
-    (1, "Xia", "Tower"),
-    (2, "Yan", "Gate"),
-    (3, "Zoe", "Tower"),
-    (4, "Wim", "Moat"),
-];
+const GUARDS_OF_TWO: [(u128, &str, &str); 4] =
+    [(1, "Xia", "Tower"), (2, "Yan", "Gate"), (3, "Zoe", "Tower"), (4, "Wim", "Moat")];
 
 /// Shifts: key, guard, day of January 2024.
 const SHIFTS_OF_ONE: [(u128, u128, u32); 3] = [(11, 1, 1), (12, 1, 2), (13, 2, 3)];
@@ -75,10 +71,7 @@ impl Neighbours {
         let found = self.plain.query_all_raw(postgres(sql)).await.unwrap();
         found
             .iter()
-            .map(|row| {
-                row.try_get_many("", &["name", "position"].map(str::to_owned))
-                    .unwrap()
-            })
+            .map(|row| row.try_get_many("", &["name", "position"].map(str::to_owned)).unwrap())
             .collect()
     }
 
@@ -89,10 +82,7 @@ impl Neighbours {
         let found = self.plain.query_all_raw(postgres(sql)).await.unwrap();
         found
             .iter()
-            .map(|row| {
-                row.try_get_many("", &["id", "guard_id", "day"].map(str::to_owned))
-                    .unwrap()
-            })
+            .map(|row| row.try_get_many("", &["id", "guard_id", "day"].map(str::to_owned)).unwrap())
             .collect()
     }
 }
@@ -104,10 +94,7 @@ async fn rows(plain: &DatabaseConnection, schema: &str) -> Vec<String> {
             UNION ALL SELECT s::text, 2, s."id" FROM "{schema}"."shifts" s) t ORDER BY n, i"#
     );
     let found = plain.query_all_raw(postgres(&sql)).await.unwrap();
-    found
-        .iter()
-        .map(|row| row.try_get("", "r").unwrap())
-        .collect()
+    found.iter().map(|row| row.try_get("", "r").unwrap()).collect()
 }
 
 /// Rows are written from outside, long ago, so that no test relies on the handle that it tests.

@@ -12,9 +12,7 @@ use super::{
 };
 
 fn shift_on(day: u32) -> shift::ActiveModelEx {
-    shift::ActiveModel::builder()
-        .set_starts_at(on_day(day))
-        .set_ends_at(ends_on_day(day))
+    shift::ActiveModel::builder().set_starts_at(on_day(day)).set_ends_at(ends_on_day(day))
 }
 
 /// A guard of tenant one with its shifts, to be changed.
@@ -51,27 +49,15 @@ async fn a_guard_is_inserted_with_its_shifts_into_one_tenant() {
     let eve = eve.id.unwrap();
     // From the other end: a shift brings its guard.
     let shift = shift_on(24)
-        .set_guard(
-            guard::ActiveModel::builder()
-                .set_name("Fay")
-                .set_position("Moat"),
-        )
+        .set_guard(guard::ActiveModel::builder().set_name("Fay").set_position("Moat"))
         .insert(&both.one)
         .await
         .unwrap();
 
     let stored = both.shifts_of_one().await;
-    let new: Vec<_> = stored[3..]
-        .iter()
-        .map(|(_, guard, day)| (*guard, *day))
-        .collect();
-    assert_eq!(
-        new,
-        [(dan.id, 21), (dan.id, 22), (eve, 23), (shift.guard_id, 24)]
-    );
-    let fay = guard::Entity::find_by_id(shift.guard_id)
-        .one(&both.one)
-        .await;
+    let new: Vec<_> = stored[3..].iter().map(|(_, guard, day)| (*guard, *day)).collect();
+    assert_eq!(new, [(dan.id, 21), (dan.id, 22), (eve, 23), (shift.guard_id, 24)]);
+    let fay = guard::Entity::find_by_id(shift.guard_id).one(&both.one).await;
     let fay = fay.unwrap().unwrap();
     assert_eq!(fay.name, "Fay");
     assert!(fay.inserted_at >= earlier && fay.updated_at >= earlier);
@@ -133,10 +119,7 @@ async fn a_guard_is_deleted_with_its_shifts_from_one_tenant() {
 async fn a_nested_save_in_a_transaction_ends_with_it() {
     let both = Neighbours::new().await;
     let dan = || {
-        guard::ActiveModel::builder()
-            .set_name("Dan")
-            .set_position("Moat")
-            .add_shift(shift_on(21))
+        guard::ActiveModel::builder().set_name("Dan").set_position("Moat").add_shift(shift_on(21))
     };
     let txn = both.one.begin().await.unwrap();
     dan().save(&txn).await.unwrap();
@@ -154,9 +137,8 @@ async fn a_nested_save_in_a_transaction_ends_with_it() {
 #[tokio::test]
 async fn a_nested_save_that_fails_leaves_nothing() {
     let both = Neighbours::new().await;
-    let ends_before_it_starts = shift::ActiveModel::builder()
-        .set_starts_at(on_day(9))
-        .set_ends_at(on_day(8));
+    let ends_before_it_starts =
+        shift::ActiveModel::builder().set_starts_at(on_day(9)).set_ends_at(on_day(8));
     let error = guard::ActiveModel::builder()
         .set_name("Dan")
         .set_position("Moat")

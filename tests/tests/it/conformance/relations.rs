@@ -61,18 +61,13 @@ async fn all_shifts(tenant: &Tenant) -> Vec<shift::Model> {
 #[tokio::test]
 async fn joins_stay_in_one_tenant() {
     let both = Neighbours::new().await;
-    let select = || {
-        guard::Entity::find()
-            .order_by_asc(guard::Column::Id)
-            .order_by_asc(shift::Column::Id)
-    };
+    let select =
+        || guard::Entity::find().order_by_asc(guard::Column::Id).order_by_asc(shift::Column::Id);
     let inner = select().inner_join(shift::Entity).all(&both.one).await;
     assert_eq!(names(&inner.unwrap()), ["Abu", "Abu", "Bea"]);
     let left = select().left_join(shift::Entity).all(&both.one).await;
     assert_eq!(names(&left.unwrap()), ["Abu", "Abu", "Bea", "Cem"]);
-    let off_duty = select()
-        .left_join(shift::Entity)
-        .filter(shift::Column::Id.is_null());
+    let off_duty = select().left_join(shift::Entity).filter(shift::Column::Id.is_null());
     assert_eq!(names(&off_duty.all(&both.one).await.unwrap()), ["Cem"]);
     let reverse = select().reverse_join(shift::Entity).all(&both.two).await;
     assert_eq!(names(&reverse.unwrap()), ["Yan", "Zoe", "Zoe", "Wim"]);
@@ -84,18 +79,12 @@ async fn joins_stay_in_one_tenant() {
             Expr::col(("early", shift::Column::StartsAt))
                 .lt(Expr::col(("late", shift::Column::StartsAt))),
         );
-    assert_eq!(
-        names(&aliased.clone().all(&both.one).await.unwrap()),
-        ["Abu"]
-    );
+    assert_eq!(names(&aliased.clone().all(&both.one).await.unwrap()), ["Abu"]);
     assert_eq!(names(&aliased.all(&both.two).await.unwrap()), ["Zoe"]);
 
     let on_duty =
         guard::Entity::find().has_related(shift::Entity, shift::Column::StartsAt.eq(on_day(3)));
-    assert_eq!(
-        names(&on_duty.clone().all(&both.one).await.unwrap()),
-        ["Bea"]
-    );
+    assert_eq!(names(&on_duty.clone().all(&both.one).await.unwrap()), ["Bea"]);
     assert!(on_duty.all(&both.two).await.unwrap().is_empty());
 }
 
@@ -118,28 +107,17 @@ async fn related_entities_come_from_the_same_tenant() {
         .collect();
     assert_eq!(
         found,
-        [
-            ("Abu", vec![shift_id(11), shift_id(12)]),
-            ("Bea", vec![shift_id(13)]),
-            ("Cem", vec![])
-        ]
+        [("Abu", vec![shift_id(11), shift_id(12)]), ("Bea", vec![shift_id(13)]), ("Cem", vec![])]
     );
 
-    let also = shift::Entity::find()
-        .find_also_related(guard::Entity)
-        .order_by_asc(shift::Column::Id);
+    let also =
+        shift::Entity::find().find_also_related(guard::Entity).order_by_asc(shift::Column::Id);
     let on_duty = |found: Vec<(shift::Model, Option<guard::Model>)>| -> Vec<String> {
         let guards = found.into_iter().map(|(_, guard)| guard.unwrap().name);
         guards.collect()
     };
-    assert_eq!(
-        on_duty(also.clone().all(&both.one).await.unwrap()),
-        ["Abu", "Abu", "Bea"]
-    );
-    assert_eq!(
-        on_duty(also.all(&both.two).await.unwrap()),
-        ["Zoe", "Yan", "Zoe", "Wim"]
-    );
+    assert_eq!(on_duty(also.clone().all(&both.one).await.unwrap()), ["Abu", "Abu", "Bea"]);
+    assert_eq!(on_duty(also.all(&both.two).await.unwrap()), ["Zoe", "Yan", "Zoe", "Wim"]);
     let paired = shift::Entity::find_by_id(shift_id(11)).find_both_related(guard::Entity);
     let (shift, guard) = paired.require_one(&both.one).await.unwrap();
     assert_eq!((shift.starts_at, &*guard.name), (on_day(1), "Abu"));
@@ -163,10 +141,7 @@ async fn linked_entities_and_self_joins_stay_in_one_tenant() {
         .iter()
         .map(|(guard, other)| (&*guard.name, other.as_ref().map(|other| &*other.name)))
         .collect();
-    assert_eq!(
-        pairs,
-        [("Abu", Some("Bea")), ("Bea", Some("Abu")), ("Cem", None)]
-    );
+    assert_eq!(pairs, [("Abu", Some("Bea")), ("Bea", Some("Abu")), ("Cem", None)]);
 
     let substitutes = shift::Entity::find()
         .find_with_linked(Substitutes)
@@ -174,10 +149,7 @@ async fn linked_entities_and_self_joins_stay_in_one_tenant() {
         .all(&both.one)
         .await
         .unwrap();
-    let found: Vec<_> = substitutes
-        .iter()
-        .map(|(_, guards)| names(guards))
-        .collect();
+    let found: Vec<_> = substitutes.iter().map(|(_, guards)| names(guards)).collect();
     assert_eq!(found, [["Bea"], ["Bea"], ["Abu"]]);
 
     let shift = shift::Entity::find_by_id(shift_id(13));
@@ -203,10 +175,9 @@ async fn loaders_load_from_the_same_tenant() {
     let late = guards.load_many(late, &both.one).await.unwrap();
     assert_eq!(late[0].len(), 1);
 
-    for (tenant, expected) in [
-        (&both.one, vec!["Abu", "Abu", "Bea"]),
-        (&both.two, vec!["Zoe", "Yan", "Zoe", "Wim"]),
-    ] {
+    for (tenant, expected) in
+        [(&both.one, vec!["Abu", "Abu", "Bea"]), (&both.two, vec!["Zoe", "Yan", "Zoe", "Wim"])]
+    {
         let shifts = all_shifts(tenant).await;
         let guards = shifts.load_one(guard::Entity, tenant).await.unwrap();
         let guards: Vec<_> = guards.into_iter().map(Option::unwrap).collect();
@@ -223,10 +194,7 @@ async fn the_entity_loader_loads_from_the_same_tenant() {
         .all(&both.one)
         .await
         .unwrap();
-    let found: Vec<_> = guards
-        .iter()
-        .map(|guard| (&*guard.name, guard.shifts.len()))
-        .collect();
+    let found: Vec<_> = guards.iter().map(|guard| (&*guard.name, guard.shifts.len())).collect();
     assert_eq!(found, [("Abu", 2), ("Bea", 1), ("Cem", 0)]);
 
     for (tenant, name, day) in [(&both.one, "Abu", 1), (&both.two, "Zoe", 11)] {

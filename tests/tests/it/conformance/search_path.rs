@@ -31,25 +31,15 @@ async fn bare_names_are_found_in_the_schema_of_one_tenant() {
     assert_eq!(names(&both.two).await, "Wim Xia Yan Zoe");
 
     let txn = both.one.begin_with_search_path().await.unwrap();
-    txn.execute_unprepared("UPDATE guards SET position = 'Moat'")
-        .await
-        .unwrap();
+    txn.execute_unprepared("UPDATE guards SET position = 'Moat'").await.unwrap();
     // Entities work in it as well, and so do savepoints.
     let inner = txn.begin().await.unwrap();
     assert_eq!(guard::Entity::find().count(&inner).await.unwrap(), 3);
-    inner
-        .execute_unprepared("DELETE FROM guards")
-        .await
-        .unwrap();
+    inner.execute_unprepared("DELETE FROM guards").await.unwrap();
     inner.rollback().await.unwrap();
     assert_eq!(text(&txn, "SHOW search_path").await, r#""tenant_1""#);
     txn.commit().await.unwrap();
-    let positions: Vec<_> = both
-        .guards_of_one()
-        .await
-        .into_iter()
-        .map(|it| it.1)
-        .collect();
+    let positions: Vec<_> = both.guards_of_one().await.into_iter().map(|it| it.1).collect();
     assert_eq!(positions, ["Moat", "Moat", "Moat"]);
     both.assert_two_is_untouched().await;
 }
@@ -74,16 +64,9 @@ async fn a_function_of_a_tenant_works_on_its_own_tables() {
 
 #[tokio::test]
 async fn the_search_path_ends_with_the_transaction() {
-    let both = Neighbours::with_config(|config| Config {
-        max_connections: 1,
-        ..config
-    })
-    .await;
+    let both = Neighbours::with_config(|config| Config { max_connections: 1, ..config }).await;
     let session = "SELECT pg_backend_pid()::text";
-    let before = (
-        text(&both.one, session).await,
-        text(&both.one, "SHOW search_path").await,
-    );
+    let before = (text(&both.one, session).await, text(&both.one, "SHOW search_path").await);
     let failing = "SELECT 1 / 0";
     for end in ["commit", "rollback", "drop", "failure"] {
         let txn = both.one.begin_with_search_path().await.unwrap();
@@ -98,10 +81,7 @@ async fn the_search_path_ends_with_the_transaction() {
                 txn.commit().await.unwrap();
             }
         }
-        let after = (
-            text(&both.two, session).await,
-            text(&both.two, "SHOW search_path").await,
-        );
+        let after = (text(&both.two, session).await, text(&both.two, "SHOW search_path").await);
         assert_eq!(after, before, "the same session, after {end}");
         let bare = both.two.query_one_raw(postgres("SELECT 1 FROM guards"));
         assert_eq!(sqlstate(&bare.await.unwrap_err()), "42P01");

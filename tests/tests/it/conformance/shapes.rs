@@ -36,36 +36,24 @@ struct Place {
 }
 
 fn badge(number: u128, holder: &str, place: &str) -> Badge {
-    Badge {
-        id: guard_id(number),
-        holder: holder.to_owned(),
-        place: place.to_owned(),
-    }
+    Badge { id: guard_id(number), holder: holder.to_owned(), place: place.to_owned() }
 }
 
 #[tokio::test]
 async fn partial_models_are_of_one_tenant() {
     let both = Neighbours::new().await;
-    let badges = || {
-        guard::Entity::find()
-            .order_by_asc(guard::Column::Id)
-            .into_partial_model::<Badge>()
-    };
+    let badges =
+        || guard::Entity::find().order_by_asc(guard::Column::Id).into_partial_model::<Badge>();
     assert_eq!(
         badges().all(&both.one).await.unwrap(),
-        [
-            badge(1, "Abu", "Gate"),
-            badge(2, "Bea", "Gate"),
-            badge(3, "Cem", "Tower")
-        ]
+        [badge(1, "Abu", "Gate"), badge(2, "Bea", "Gate"), badge(3, "Cem", "Tower")]
     );
     let page = badges().paginate(&both.one, 2).fetch_page(1).await.unwrap();
     assert_eq!(page, [badge(3, "Cem", "Tower")]);
 
-    for (tenant, day, badge) in [
-        (&both.one, 1, badge(1, "Abu", "Gate")),
-        (&both.two, 11, badge(3, "Zoe", "Tower")),
-    ] {
+    for (tenant, day, badge) in
+        [(&both.one, 1, badge(1, "Abu", "Gate")), (&both.two, 11, badge(3, "Zoe", "Tower"))]
+    {
         let found = shift::Entity::find_by_id(shift_id(11))
             .left_join(guard::Entity)
             .into_partial_model::<Duty>()
@@ -86,10 +74,8 @@ async fn json_tuples_and_structs_are_of_one_tenant() {
         .filter(Expr::col((guard::Entity, guard::Column::Id)).lte(guard_id(2)))
         .order_by_asc(guard::Column::Id);
     let as_json = short.clone().into_json().all(&both.one).await.unwrap();
-    let expected = [
-        json!({"name": "Abu", "position": "Gate"}),
-        json!({"name": "Bea", "position": "Gate"}),
-    ];
+    let expected =
+        [json!({"name": "Abu", "position": "Gate"}), json!({"name": "Bea", "position": "Gate"})];
     assert_eq!(as_json, expected);
     let tuples: Vec<(String, String)> = short.into_tuple().all(&both.two).await.unwrap();
     let expected = [("Xia", "Tower"), ("Yan", "Gate")].map(|(a, b)| (a.into(), b.into()));
@@ -115,9 +101,7 @@ async fn json_tuples_and_structs_are_of_one_tenant() {
         .all(&both.one)
         .await
         .unwrap();
-    let expected = [("Gate", 2), ("Tower", 1)].map(|(position, guards)| Place {
-        position: position.to_owned(),
-        guards,
-    });
+    let expected = [("Gate", 2), ("Tower", 1)]
+        .map(|(position, guards)| Place { position: position.to_owned(), guards });
     assert_eq!(places, expected);
 }

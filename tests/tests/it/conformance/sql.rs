@@ -63,24 +63,17 @@ async fn common_table_expressions_stay_in_one_tenant() {
 #[tokio::test]
 async fn sub_queries_and_unions_stay_in_one_tenant() {
     let both = Neighbours::new().await;
-    let busy = shift::Entity::find()
-        .select_only()
-        .column(shift::Column::GuardId)
-        .into_query();
+    let busy = shift::Entity::find().select_only().column(shift::Column::GuardId).into_query();
     let idle = guard::Entity::find()
         .filter(guard::Column::Id.not_in_subquery(busy))
         .order_by_asc(guard::Column::Id);
     assert_eq!(names(&idle.clone().all(&both.one).await.unwrap()), ["Cem"]);
     assert_eq!(names(&idle.all(&both.two).await.unwrap()), ["Xia"]);
 
-    let union = names_at("Gate")
-        .union(UnionType::All, names_at("Tower"))
-        .to_owned();
+    let union = names_at("Gate").union(UnionType::All, names_at("Tower")).to_owned();
     assert_eq!(texts(&both.one, &union).await, ["Abu", "Bea", "Cem"]);
-    let from_sub_query = Query::select()
-        .column(Asterisk)
-        .from_subquery(names_at("Gate"), "at_gate")
-        .to_owned();
+    let from_sub_query =
+        Query::select().column(Asterisk).from_subquery(names_at("Gate"), "at_gate").to_owned();
     assert_eq!(texts(&both.one, &from_sub_query).await, ["Abu", "Bea"]);
     assert_eq!(texts(&both.two, &from_sub_query).await, ["Yan"]);
 }
@@ -91,11 +84,7 @@ async fn statements_made_by_hand_write_to_one_tenant() {
     let copied = Query::select()
         .expr(Expr::cust("gen_random_uuid()"))
         .expr(Expr::cust(r#""name" || '''s deputy'"#))
-        .columns([
-            guard::Column::Position,
-            guard::Column::InsertedAt,
-            guard::Column::UpdatedAt,
-        ])
+        .columns([guard::Column::Position, guard::Column::InsertedAt, guard::Column::UpdatedAt])
         .from(guard::Entity.table_ref())
         .and_where(Expr::col(guard::Column::Position).eq("Gate"))
         .to_owned();
@@ -118,10 +107,7 @@ async fn statements_made_by_hand_write_to_one_tenant() {
         .and_where(Expr::col(guard::Column::Name).like("%deputy"))
         .to_owned();
     both.one.execute(&promote).await.unwrap();
-    assert_eq!(
-        texts(&both.one, &names_at("Tower")).await,
-        ["Abu's deputy", "Bea's deputy", "Cem"]
-    );
+    assert_eq!(texts(&both.one, &names_at("Tower")).await, ["Abu's deputy", "Bea's deputy", "Cem"]);
     let dismiss = Query::delete()
         .from_table(guard::Entity.table_ref())
         .and_where(Expr::col(guard::Column::Position).eq("Tower"))
@@ -141,17 +127,10 @@ async fn raw_sql_with_the_placeholder_reads_one_tenant() {
         ["Gate".into()],
     );
     let at_gate = || guard::Entity::find().from_raw_sql(by_position.clone());
-    assert_eq!(
-        names(&at_gate().all(&both.one).await.unwrap()),
-        ["Bea", "Abu"]
-    );
+    assert_eq!(names(&at_gate().all(&both.one).await.unwrap()), ["Bea", "Abu"]);
     assert_eq!(at_gate().count(&both.one).await.unwrap(), 2);
     assert!(at_gate().exists(&both.one).await.unwrap());
-    let second = at_gate()
-        .paginate(&both.one, 1)
-        .fetch_page(1)
-        .await
-        .unwrap();
+    let second = at_gate().paginate(&both.one, 1).fetch_page(1).await.unwrap();
     assert_eq!(names(&second), ["Abu"]);
     let as_json = JsonValue::find_by_statement(by_position.clone());
     let as_json = as_json.one(&both.two).await.unwrap().unwrap();
@@ -209,35 +188,16 @@ async fn a_placeholder_in_a_literal_or_a_comment_is_left_as_it_is() {
     let sql = r#"SELECT '"@tenant"."guards"' AS "a", E'\'"@tenant"' AS "b", $x$"@tenant"$x$ AS "c",
         "name" AS "d@tenant", "g"."id" AS """@tenant""" /* "@tenant" */
         FROM "@tenant"."guards" AS "g" WHERE "name" = 'Abu' -- "@tenant""#;
-    let row = both
-        .one
-        .query_one_raw(postgres(sql))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        row.column_names(),
-        ["a", "b", "c", "d@tenant", "\"@tenant\""]
-    );
+    let row = both.one.query_one_raw(postgres(sql)).await.unwrap().unwrap();
+    assert_eq!(row.column_names(), ["a", "b", "c", "d@tenant", "\"@tenant\""]);
     let texts: [String; 4] = [0, 1, 2, 3].map(|at| row.try_get_by_index(at).unwrap());
-    assert_eq!(
-        texts,
-        [
-            r#""@tenant"."guards""#,
-            r#"'"@tenant""#,
-            r#""@tenant""#,
-            "Abu"
-        ]
-    );
+    assert_eq!(texts, [r#""@tenant"."guards""#, r#"'"@tenant""#, r#""@tenant""#, "Abu"]);
 }
 
 #[tokio::test]
 async fn a_statement_that_forgets_the_schema_is_refused() {
     let both = Neighbours::new().await;
-    let select = Query::select()
-        .column(Asterisk)
-        .from(guard::Entity)
-        .to_owned();
+    let select = Query::select().column(Asterisk).from(guard::Entity).to_owned();
     let error = both.one.query_all(&select).await.unwrap_err();
     assert_eq!(sqlstate(&error), "42P01");
 }

@@ -33,15 +33,11 @@ async fn a_stream_outside_of_a_transaction_is_of_one_tenant() {
 #[tokio::test]
 async fn streams_of_joins_pages_and_raw_sql_are_of_one_tenant() {
     let both = Neighbours::new().await;
-    let joined = shift::Entity::find()
-        .find_also_related(guard::Entity)
-        .order_by_asc(shift::Column::Id);
+    let joined =
+        shift::Entity::find().find_also_related(guard::Entity).order_by_asc(shift::Column::Id);
     let joined = joined.stream(&both.one).await.unwrap();
-    let on_duty: Vec<_> = joined
-        .map_ok(|(_, guard)| guard.unwrap().name)
-        .try_collect()
-        .await
-        .unwrap();
+    let on_duty: Vec<_> =
+        joined.map_ok(|(_, guard)| guard.unwrap().name).try_collect().await.unwrap();
     assert_eq!(on_duty, ["Abu", "Abu", "Bea"]);
 
     let pages = guard::Entity::find().order_by_asc(guard::Column::Id);
@@ -51,11 +47,8 @@ async fn streams_of_joins_pages_and_raw_sql_are_of_one_tenant() {
 
     let raw = postgres(r#"SELECT "name" FROM "@tenant"."guards" ORDER BY "name" LIMIT 2"#);
     let raw = both.two.stream_raw(raw).await.unwrap();
-    let found: Vec<String> = raw
-        .map_ok(|row| row.try_get("", "name").unwrap())
-        .try_collect()
-        .await
-        .unwrap();
+    let found: Vec<String> =
+        raw.map_ok(|row| row.try_get("", "name").unwrap()).try_collect().await.unwrap();
     assert_eq!(found, ["Wim", "Xia"]);
 }
 
@@ -74,10 +67,7 @@ async fn a_stream_inside_a_transaction_sees_its_writes() {
     assert_eq!(stream.next().await.unwrap().unwrap().name, "Abu");
     drop(stream);
     let savepoint = txn.begin().await.unwrap();
-    new_guard(5, "Eve", "Moat")
-        .insert(&savepoint)
-        .await
-        .unwrap();
+    new_guard(5, "Eve", "Moat").insert(&savepoint).await.unwrap();
     let stream = sorted.clone().stream(&savepoint).await.unwrap();
     assert_eq!(stream.count().await, 5);
     savepoint.rollback().await.unwrap();

@@ -68,9 +68,7 @@ async fn timestamps_are_stored_in_utc_to_the_microsecond() {
 
     // The time zone of a session changes how a moment is shown, and nothing else.
     let txn = both.one.begin().await.unwrap();
-    txn.execute_unprepared("SET LOCAL TIME ZONE 'Asia/Kathmandu'")
-        .await
-        .unwrap();
+    txn.execute_unprepared("SET LOCAL TIME ZONE 'Asia/Kathmandu'").await.unwrap();
     let found = guard::Entity::find_by_id(guard_id(4)).one(&txn).await;
     assert_eq!(found.unwrap().as_ref(), Some(&stored));
     let there = new_guard(5, "Eve", "Moat").insert(&txn).await.unwrap();
@@ -79,10 +77,7 @@ async fn timestamps_are_stored_in_utc_to_the_microsecond() {
     let sql = r#"SELECT to_char("inserted_at" AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')
         AS "text" FROM "tenant_1"."guards" WHERE "position" = 'Moat' ORDER BY "id""#;
     let rows = both.plain.query_all_raw(postgres(sql)).await.unwrap();
-    let texts: Vec<String> = rows
-        .iter()
-        .map(|row| row.try_get("", "text").unwrap())
-        .collect();
+    let texts: Vec<String> = rows.iter().map(|row| row.try_get("", "text").unwrap()).collect();
     let expected = [stored, there].map(|row| row.inserted_at.format("%F %T%.6f").to_string());
     assert_eq!(texts, expected);
 }
@@ -103,10 +98,7 @@ async fn no_update_moves_inserted_at() {
     };
     without_reading.update(one).await.unwrap();
     guard::Entity::update_many()
-        .set(guard::ActiveModel {
-            position: Set("Moat".to_owned()),
-            ..Default::default()
-        })
+        .set(guard::ActiveModel { position: Set("Moat".to_owned()), ..Default::default() })
         .filter(guard::Column::Id.eq(guard_id(3)))
         .exec(one)
         .await
@@ -125,17 +117,11 @@ async fn no_update_moves_inserted_at() {
 
     // Column by column as well as from a model.
     shift::Entity::update_many()
-        .col_expr(
-            shift::Column::EndsAt,
-            Expr::cust(r#""starts_at" + interval '1 hour'"#),
-        )
+        .col_expr(shift::Column::EndsAt, Expr::cust(r#""starts_at" + interval '1 hour'"#))
         .exec(one)
         .await
         .unwrap();
-    let of_cem = shift::ActiveModel {
-        guard_id: Set(guard_id(3)),
-        ..Default::default()
-    };
+    let of_cem = shift::ActiveModel { guard_id: Set(guard_id(3)), ..Default::default() };
     let of_abu = shift::Column::GuardId.eq(guard_id(1));
     let given = shift::Entity::update_many().set(of_cem).filter(of_abu);
     given.exec(one).await.unwrap();

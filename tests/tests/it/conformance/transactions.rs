@@ -139,10 +139,7 @@ async fn a_closure_commits_when_it_succeeds_and_rolls_back_when_it_fails() {
 async fn a_read_only_transaction_refuses_to_write() {
     let both = Neighbours::new().await;
     let read_only = Some(AccessMode::ReadOnly);
-    let options = TransactionOptions {
-        access_mode: read_only,
-        ..Default::default()
-    };
+    let options = TransactionOptions { access_mode: read_only, ..Default::default() };
     for txn in [
         both.one.begin_with_config(None, read_only).await.unwrap(),
         both.one.begin_with_options(options).await.unwrap(),
@@ -168,10 +165,7 @@ async fn a_read_only_transaction_refuses_to_write() {
     // A savepoint may be read-only in a transaction that is not.
     let outer = both.one.begin().await.unwrap();
     let inner = outer.begin_with_config(None, read_only).await.unwrap();
-    let error = new_guard(4, "Dan", "Moat")
-        .insert(&inner)
-        .await
-        .unwrap_err();
+    let error = new_guard(4, "Dan", "Moat").insert(&inner).await.unwrap_err();
     assert_eq!(sqlstate(&error), "25006");
     inner.rollback().await.unwrap();
     let failed = outer

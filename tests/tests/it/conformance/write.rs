@@ -37,19 +37,13 @@ async fn inserting_adds_to_one_tenant() {
     let refused = new_guard(4, "Dan", "Moat").insert(&both.one).await;
     assert_eq!(sqlstate(&refused.unwrap_err()), "23505");
     // Guard 4 of the other tenant is no guard for a shift of this one.
-    guard::Entity::delete_by_id(guard_id(4))
-        .exec(&both.one)
-        .await
-        .unwrap();
+    guard::Entity::delete_by_id(guard_id(4)).exec(&both.one).await.unwrap();
     let orphan = new_shift(15, 4, 5).insert(&both.one).await;
     assert_eq!(sqlstate(&orphan.unwrap_err()), "23503");
     let shift = new_shift(15, 5, 5).insert(&both.one).await.unwrap();
     assert_eq!((shift.guard_id, shift.starts_at), (guard_id(5), on_day(5)));
 
-    assert_eq!(
-        both.guards_of_one().await,
-        pairs([ABU, BEA, CEM, ("Eve", "Wall")])
-    );
+    assert_eq!(both.guards_of_one().await, pairs([ABU, BEA, CEM, ("Eve", "Wall")]));
     both.assert_two_is_untouched().await;
 }
 
@@ -57,10 +51,7 @@ async fn inserting_adds_to_one_tenant() {
 async fn inserting_many_adds_to_one_tenant() {
     let both = Neighbours::new().await;
     let four_and_five = || [new_guard(4, "Dan", "Moat"), new_guard(5, "Eve", "Wall")];
-    let inserted = guard::Entity::insert_many(four_and_five())
-        .exec(&both.one)
-        .await
-        .unwrap();
+    let inserted = guard::Entity::insert_many(four_and_five()).exec(&both.one).await.unwrap();
     assert_eq!(inserted.last_insert_id, Some(guard_id(5)));
     let six = guard::Entity::insert_many([new_guard(6, "Fay", "Wall")]);
     let six = six.exec_with_returning(&both.one).await.unwrap();
@@ -88,9 +79,7 @@ async fn inserting_many_adds_to_one_tenant() {
 #[tokio::test]
 async fn a_conflict_is_one_with_a_row_of_the_same_tenant() {
     let both = Neighbours::new().await;
-    let unless_there = OnConflict::column(guard::Column::Id)
-        .do_nothing()
-        .to_owned();
+    let unless_there = OnConflict::column(guard::Column::Id).do_nothing().to_owned();
     let abu = guard::Entity::insert(new_guard(1, "Ada", "Moat"));
     let abu = abu.on_conflict(unless_there.clone()).try_insert();
     let result = abu.exec(&both.one).await.unwrap();
@@ -106,9 +95,7 @@ async fn a_conflict_is_one_with_a_row_of_the_same_tenant() {
 
     let moved = guard::Entity::insert(new_guard(3, "Cer", "Wall"))
         .on_conflict(
-            OnConflict::column(guard::Column::Id)
-                .update_column(guard::Column::Position)
-                .to_owned(),
+            OnConflict::column(guard::Column::Id).update_column(guard::Column::Position).to_owned(),
         )
         .exec_with_returning(&both.one)
         .await
@@ -116,10 +103,7 @@ async fn a_conflict_is_one_with_a_row_of_the_same_tenant() {
     assert_eq!((&*moved.name, &*moved.position), ("Cem", "Wall"));
     assert_eq!(moved.inserted_at, written());
 
-    assert_eq!(
-        both.guards_of_one().await,
-        pairs([ABU, BEA, ("Cem", "Wall"), ("Dan", "Moat")])
-    );
+    assert_eq!(both.guards_of_one().await, pairs([ABU, BEA, ("Cem", "Wall"), ("Dan", "Moat")]));
     both.assert_two_is_untouched().await;
 }
 
@@ -146,10 +130,7 @@ async fn updating_changes_one_tenant() {
         "key 4 is in the other tenant only: {of_two:?}"
     );
 
-    assert_eq!(
-        both.guards_of_one().await,
-        pairs([("Abu", "Moat"), ("Ben", "Gate"), CEM])
-    );
+    assert_eq!(both.guards_of_one().await, pairs([("Abu", "Moat"), ("Ben", "Gate"), CEM]));
     both.assert_two_is_untouched().await;
 }
 
@@ -164,10 +145,7 @@ async fn updating_many_changes_one_tenant() {
         .unwrap();
     assert_eq!(result.rows_affected, 2);
     let renamed = guard::Entity::update_many()
-        .set(guard::ActiveModel {
-            name: Set("Cid".to_owned()),
-            ..Default::default()
-        })
+        .set(guard::ActiveModel { name: Set("Cid".to_owned()), ..Default::default() })
         .filter(guard::Column::Position.eq("Tower"))
         .exec_with_returning(&both.one)
         .await

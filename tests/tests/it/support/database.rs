@@ -19,11 +19,8 @@ const TEMPLATE: &str = "template_tenantry";
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
-        Server::temporary(&[
-            ("log_statement", "all"),
-            ("log_line_prefix", statement_log::PREFIX),
-        ])
-        .unwrap()
+        Server::temporary(&[("log_statement", "all"), ("log_line_prefix", statement_log::PREFIX)])
+            .unwrap()
     })
 }
 
@@ -41,15 +38,8 @@ impl TestDb {
         prepare_template().await;
         let log = Mark::now(server());
         // From version 15 on the default strategy writes the whole template to the log.
-        let strategy = if server().version() >= 15 {
-            "STRATEGY file_copy"
-        } else {
-            ""
-        };
-        admin(&format!(
-            "CREATE DATABASE {name} TEMPLATE {TEMPLATE} {strategy}"
-        ))
-        .await;
+        let strategy = if server().version() >= 15 { "STRATEGY file_copy" } else { "" };
+        admin(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} {strategy}")).await;
         Self { name, log }
     }
 
@@ -126,9 +116,7 @@ async fn prepare_template() {
             admin(&format!("CREATE DATABASE {TEMPLATE}")).await;
             let db = connect(&server().url(TEMPLATE)).await;
             let migrator = AnyMigrator::new(registry::Migrator);
-            run(&db, &Target::Registry, &migrator, Action::Up(None))
-                .await
-                .unwrap();
+            run(&db, &Target::Registry, &migrator, Action::Up(None)).await.unwrap();
             db.close().await.unwrap();
         })
         .await;

@@ -1,6 +1,7 @@
 //! The product's own programs, started the way a user starts them.
 
 use std::{
+    ffi::OsStr,
     path::PathBuf,
     process::{Command, Stdio},
     sync::OnceLock,
@@ -29,4 +30,61 @@ pub fn program(name: &str) -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// `program` on a database, with these arguments.
+pub fn program_on(name: &str, url: &str, arguments: &[&str]) -> Command {
+    let mut command = program(name);
+    command.env("DATABASE_URL", url).args(arguments);
+    command
+}
+
+/// What a program said, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Runs `command` to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a program on a database to its end.
+    pub fn on(name: &str, url: &str, arguments: &[impl AsRef<OsStr>]) -> Self {
+        Self::of(program_on(name, url, &[]).args(arguments))
+    }
+
+    /// Expects an exit status.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// Expects all of these texts in what went to standard error.
+    #[track_caller]
+    pub fn complains<const N: usize>(self, texts: [&str; N]) -> Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "no {text:?} in {self:#?}");
+        }
+        self
+    }
+
+    /// Expects all of these texts in what went to standard output.
+    #[track_caller]
+    pub fn says<const N: usize>(self, texts: [&str; N]) -> Self {
+        for text in texts {
+            assert!(self.stdout.contains(text), "no {text:?} in {self:#?}");
+        }
+        self
+    }
 }

@@ -16,15 +16,8 @@ pub const PREFIX: &str = "@@%d@@%c@@";
 const BEFORE_TABLE: [&str; 5] = ["from", "join", "into", "update", "using"];
 
 /// Tables of the registry, of tenants, and of the tests' second set of entities.
-const TABLES: [&str; 7] = [
-    "tenants",
-    "domains",
-    "guards",
-    "shifts",
-    "books",
-    "loans",
-    "seaql_migrations",
-];
+const TABLES: [&str; 7] =
+    ["tenants", "domains", "guards", "shifts", "books", "loans", "seaql_migrations"];
 
 /// A place in the log.
 pub struct Mark {
@@ -35,9 +28,7 @@ pub struct Mark {
 impl Mark {
     pub fn now(server: &Server) -> Self {
         let file = server.log_file();
-        let offset = fs::metadata(&file)
-            .map(|meta| meta.len())
-            .unwrap_or_default();
+        let offset = fs::metadata(&file).map(|meta| meta.len()).unwrap_or_default();
         Self { file, offset }
     }
 
@@ -54,11 +45,9 @@ impl Mark {
             .filter_map(|entry| {
                 let (session, rest) = entry.strip_prefix(&begin)?.split_once("@@")?;
                 let rest = rest.strip_prefix("LOG:  ")?;
-                let sql = rest.strip_prefix("statement: ").or_else(|| {
-                    rest.strip_prefix("execute ")?
-                        .split_once(": ")
-                        .map(|it| it.1)
-                })?;
+                let sql = rest
+                    .strip_prefix("statement: ")
+                    .or_else(|| rest.strip_prefix("execute ")?.split_once(": ").map(|it| it.1))?;
                 Some((session.to_owned(), sql.to_owned()))
             })
             .collect()
@@ -103,19 +92,10 @@ fn bare_table(sql: &str) -> Option<&'static str> {
 
 #[test]
 fn a_table_without_a_schema_is_noticed() {
-    assert_eq!(
-        bare_table(r#"SELECT "guards"."id" FROM "guards""#),
-        Some("guards")
-    );
+    assert_eq!(bare_table(r#"SELECT "guards"."id" FROM "guards""#), Some("guards"));
     assert_eq!(bare_table("select 1 from guards g"), Some("guards"));
     assert_eq!(bare_table(r#"UPDATE "shifts" SET "a" = 1"#), Some("shifts"));
     assert_eq!(bare_table(r#"INSERT INTO "guards" ("id")"#), Some("guards"));
-    assert_eq!(
-        bare_table(r#"DELETE FROM (SELECT 1 FROM "tenants")"#),
-        Some("tenants")
-    );
-    assert_eq!(
-        bare_table(r#"SELECT "guards"."id" FROM "t"."guards" JOIN "t"."shifts""#),
-        None
-    );
+    assert_eq!(bare_table(r#"DELETE FROM (SELECT 1 FROM "tenants")"#), Some("tenants"));
+    assert_eq!(bare_table(r#"SELECT "guards"."id" FROM "t"."guards" JOIN "t"."shifts""#), None);
 }

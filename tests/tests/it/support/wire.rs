@@ -36,12 +36,8 @@ impl Wire {
                 let countdown = Arc::clone(&shared);
                 tokio::spawn(async move {
                     // A session that was ended ends with an error here; that is the point.
-                    let _ = serve(
-                        client,
-                        server().socket_dir().join(".s.PGSQL.5432"),
-                        countdown,
-                    )
-                    .await;
+                    let _ =
+                        serve(client, server().socket_dir().join(".s.PGSQL.5432"), countdown).await;
                 });
             }
         });
@@ -49,10 +45,7 @@ impl Wire {
     }
 
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
-            self.port
-        )
+        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
     /// From now on let through `requests` requests of whatever session, and have the server
