@@ -2,7 +2,7 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{header, request::Parts},
+    http::{HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use service::tenancy::Host;
@@ -67,7 +67,7 @@ fn authorize(parts: &Parts, state: &State) -> Result<Operator, Problem> {
         return Err(Problem::no_such_path());
     }
     let token = state.admin_token.as_ref().ok_or_else(Problem::admin_disabled)?;
-    let given = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let given = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     // The scheme is case-insensitive (RFC 9110, 11.1).
     let given = given.and_then(|value| {
         let (scheme, rest) = value.split_at_checked(7)?;

@@ -12,6 +12,26 @@ use thiserror::Error;
 
 use crate::postgres::{self, Role, Server, ServerError};
 
+/// Variables of the environment that have no option of their own: name and meaning.
+pub const VARIABLES: [(&str, &str); 2] = [
+    (
+        "PG_BIN",
+        "Folder of the PostgreSQL programs to use for the machine's own server, when they are not \
+         found by themselves",
+    ),
+    ("RUST_LOG", "How much to log, such as `debug` or `info,sqlx=debug`"),
+];
+
+/// What every command's help ends with.
+#[must_use]
+pub fn variables_help() -> String {
+    let mut help = "Other variables:\n".to_owned();
+    for (name, meaning) in VARIABLES {
+        help.push_str(&format!("  {name:<10}{meaning}\n"));
+    }
+    help
+}
+
 /// The options that every command shares.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {

@@ -1,5 +1,5 @@
 use entity::registry::SchemaName;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, sqlx::error::DatabaseError};
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{AnyMigrator, Error, Target, enter, leave, run::record_version};
@@ -50,6 +50,6 @@ fn is_duplicate_schema(error: &DbErr) -> bool {
     };
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(DatabaseError::code)
         .is_some_and(|code| code == "42P06" || code == "23505")
 }

@@ -1,14 +1,14 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use migration::connect::DatabaseArgs;
+use migration::connect::{DatabaseArgs, variables_help};
 use service::{Hostname, Slug};
 
 /// Schema-per-tenant for Rust applications on SeaORM and PostgreSQL.
 ///
 /// Exit status: 0 when all went well, 1 when something failed, 2 when the command line is wrong.
 #[derive(Debug, Parser)]
-#[command(name = "tenantry", version)]
+#[command(name = "tenantry", version, after_help = variables_help())]
 pub struct Cli {
     #[command(flatten)]
     pub(super) tenancy: TenancyArgs,

@@ -3,7 +3,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use migration::{cli::table, postgres::Role};
 use serde::Serialize;
 use service::{
-    Slug,
+    Hostname, Slug,
     page::PageRequest,
     tenancy::{self, NewTenant, Tenancy, TenantRecord},
 };
@@ -51,7 +51,7 @@ async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> 
         }
         DomainCommand::List { slug, output } => {
             let record = existing(tenancy, &slug).await?;
-            let hosts: Vec<&str> = record.domains.iter().map(|host| host.as_str()).collect();
+            let hosts: Vec<&str> = record.domains.iter().map(Hostname::as_str).collect();
             if output.json {
                 return print_json(&hosts);
             }
@@ -119,7 +119,7 @@ fn show(record: &TenantRecord, output: Output) -> Result<(), Error> {
 }
 
 fn domains(record: &TenantRecord) -> String {
-    let hosts: Vec<&str> = record.domains.iter().map(|host| host.as_str()).collect();
+    let hosts: Vec<&str> = record.domains.iter().map(Hostname::as_str).collect();
     hosts.join(" ")
 }
 

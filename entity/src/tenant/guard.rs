@@ -1,6 +1,10 @@
 //! `guards`: the people a tenant employs.
 
-use sea_orm::{ActiveValue::Unchanged, Set, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::{NotSet, Unchanged},
+    Set,
+    entity::prelude::*,
+};
 use serde::Serialize;
 
 use crate::now;
@@ -30,7 +34,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {
     /// The timestamps are filled in here for the sake of `insert_many`, which does not call
     /// [`before_save`](Self::before_save). `inserted_at` is `Unchanged`, not `Set`: SeaORM writes
-    /// both on insert, but only `Set` on update, so no update can move it.
+    /// both on insert, but only `Set` on update, so it stays when a whole model is written.
     fn new() -> Self {
         let now = now();
         Self {
@@ -47,6 +51,8 @@ impl ActiveModelBehavior for ActiveModel {
                 self.id = Set(Uuid::now_v7());
             }
             self.inserted_at = Set(now);
+        } else {
+            self.inserted_at = NotSet;
         }
         self.updated_at = Set(now);
         Ok(self)

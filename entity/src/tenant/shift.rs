@@ -1,6 +1,10 @@
 //! `shifts`: when a guard is on duty.
 
-use sea_orm::{ActiveValue::Unchanged, Set, entity::prelude::*};
+use sea_orm::{
+    ActiveValue::{NotSet, Unchanged},
+    Set,
+    entity::prelude::*,
+};
 use serde::Serialize;
 
 use crate::now;
@@ -30,7 +34,7 @@ pub struct Model {
 
 #[async_trait::async_trait]
 impl ActiveModelBehavior for ActiveModel {
-    /// As for guards: filled in here for `insert_many`, and so that no update moves `inserted_at`.
+    /// As for guards: filled in here for `insert_many`, and so that an update leaves `inserted_at`.
     fn new() -> Self {
         let now = now();
         Self {
@@ -47,6 +51,8 @@ impl ActiveModelBehavior for ActiveModel {
                 self.id = Set(Uuid::now_v7());
             }
             self.inserted_at = Set(now);
+        } else {
+            self.inserted_at = NotSet;
         }
         self.updated_at = Set(now);
         Ok(self)

@@ -1,14 +1,14 @@
 use clap::{Args, Parser, Subcommand};
 use entity::registry::{SchemaName, Slug};
 
-use crate::{Action, connect::DatabaseArgs};
+use crate::{Action, connect::{DatabaseArgs, variables_help}};
 
 /// Runs migrations of the registry and of tenants' schemas.
 ///
 /// Exit status: 0 when all went well (for `status`: when everything is up to date), 1 when
 /// something failed, 2 when the command line is wrong.
 #[derive(Debug, Parser)]
-#[command(name = "migration", version)]
+#[command(name = "migration", version, after_help = variables_help())]
 pub struct Cli {
     #[command(flatten)]
     pub(super) database: DatabaseArgs,

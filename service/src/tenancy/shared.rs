@@ -123,7 +123,7 @@ impl Shared {
     pub(super) fn qualify(&self, mut statement: Statement) -> Result<Statement, Refused> {
         self.check()?;
         if let Cow::Owned(sql) = placeholder::replace(&statement.sql, &self.quoted) {
-            statement.sql = sql.into();
+            statement.sql = sql;
         }
         Ok(statement)
     }

@@ -1,4 +1,5 @@
 //! All integration tests: one binary, against a real PostgreSQL server of its own.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -10,5 +11,6 @@ mod lifecycle;
 mod local_server;
 mod names;
 mod races;
+mod readme;
 mod scale_out_rules;
 mod second_application;

@@ -94,6 +94,7 @@ async fn no_update_moves_inserted_at() {
     let without_reading = guard::ActiveModel {
         id: Set(guard_id(2)),
         position: Set("Moat".to_owned()),
+        inserted_at: Set(entity::now()),
         ..Default::default()
     };
     without_reading.update(one).await.unwrap();

@@ -1,7 +1,9 @@
 //! What the tests share: one server per test process, one database per test.
 
+pub mod catalog;
 pub mod database;
 pub mod process;
+pub mod serving;
 pub mod statement_log;
 pub mod wire;
 

@@ -101,16 +101,16 @@ impl Serving {
             let log = self.stderr();
             let about = log.lines().filter(|line| line.contains(request_id));
             lines = about.map(str::to_owned).collect();
-            !lines.is_empty() && log.ends_with('\n')
+            !lines.is_empty()
         })
         .await;
         lines
     }
 
-    /// Tells the server to stop.
-    pub fn terminate(&self) {
+    /// Tells the server to stop, by SIGTERM or SIGINT.
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
-        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
     }
 
     /// Waits until the server has ended.

@@ -1,0 +1,220 @@
+//! `/admin/tenants`, and who may use it.
+
+use serde_json::{Value, json};
+
+use super::{Answer, Site, fields, heard};
+use crate::support::{
+    TestDb,
+    catalog::{schemas, texts},
+    process::Ran,
+    serving::{Serving, TOKEN},
+};
+
+#[tokio::test]
+async fn nobody_gets_in_without_the_token() {
+    let site = Site::new().await;
+    site.create("tenant-1").await;
+    let base = site.caller("localhost");
+    let wrong = [
+        String::new(),
+        TOKEN.to_owned(),
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        "Bearer wrong-but-long-enough".to_owned(),
+        format!("Bearer {}", &TOKEN[1..]),
+        format!("Bearer {TOKEN}x"),
+        format!("Bearer {}", TOKEN.to_uppercase()),
+        format!("Basic {TOKEN}"),
+        format!("Bearer {TOKEN}, Bearer {TOKEN}"),
+    ];
+    for (method, path) in [
+        ("GET", "/admin/tenants"),
+        // Refused before the body is looked at.
+        ("POST", "/admin/tenants"),
+        ("GET", "/admin/tenants/tenant-1"),
+        ("DELETE", "/admin/tenants/tenant-1"),
+        // Nor is it told which tenants there are.
+        ("GET", "/admin/tenants/tenant-2"),
+    ] {
+        let refused = |answer: Answer| {
+            answer.problem(401, "unauthorized");
+            assert_eq!(answer.header("www-authenticate"), "Bearer");
+        };
+        refused(heard(base.request(method, path)).await);
+        for authorization in &wrong {
+            let request = base.request(method, path);
+            refused(heard(request.header("authorization", authorization)).await);
+        }
+    }
+    let request = base.request("GET", "/admin/tenants");
+    let any_case = format!("bEARER {TOKEN}");
+    heard(request.header("authorization", any_case)).await.is(200);
+}
+
+#[tokio::test]
+async fn without_a_token_of_the_server_nobody_gets_in_and_the_log_says_how_to() {
+    let db = TestDb::new().await;
+    let serving = Serving::launch(&mut Serving::command(&db.url()));
+    let site = Site { serving, db };
+    for request in [
+        site.caller("localhost").request("GET", "/admin/tenants"),
+        site.operator("GET", "/admin/tenants"),
+        site.operator("POST", "/admin/tenants"),
+        site.operator("DELETE", "/admin/tenants/tenant-1"),
+    ] {
+        let problem = heard(request).await.problem(403, "admin-disabled");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("TENANTRY_ADMIN_TOKEN"), "{detail}");
+    }
+    let log = site.serving.stderr();
+    assert!(log.contains("set TENANTRY_ADMIN_TOKEN to open them"), "{log}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_too_short_is_refused_before_anything_is_served() {
+    let db = TestDb::new().await;
+    for token in ["short", "", "with a blank in the middle of it"] {
+        let ran = Ran::of(Serving::command(&db.url()).env("TENANTRY_ADMIN_TOKEN", token));
+        let ran = ran.exits(1).complains(["TENANTRY_ADMIN_TOKEN", "16 characters"]);
+        assert_eq!(ran.stdout, "", "it greeted first");
+        assert!(token.is_empty() || !ran.stderr.contains(token), "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_operators_routes_are_on_the_base_domain_only() {
+    let site = Site::new().await;
+    site.create("tenant-1").await;
+    for host in ["tenant-1.localhost", "www.localhost", "nobody.example.org", "127.0.0.1"] {
+        for (method, path) in [
+            ("GET", "/admin/tenants"),
+            ("POST", "/admin/tenants"),
+            ("GET", "/admin/tenants/tenant-1"),
+            ("DELETE", "/admin/tenants/tenant-1"),
+        ] {
+            let request = site.caller(host).request(method, path);
+            let answer = heard(request.bearer_auth(TOKEN)).await;
+            answer.problem(404, "no-such-path");
+        }
+    }
+    heard(site.operator("GET", "/admin/tenants/tenant-1")).await.is(200);
+}
+
+#[tokio::test]
+async fn a_taken_slug_or_host_name_is_409_and_nothing_is_changed() {
+    let site = Site::new().await;
+    let domains = json!({ "slug": "tenant-1", "domains": ["guards.example.org"] });
+    create(&site, domains).await.is(201);
+    let taken = create(&site, json!({ "slug": "tenant-1" })).await;
+    let problem = taken.problem(409, "slug-taken");
+    assert!(problem["detail"].as_str().unwrap().contains("tenant-1"), "{problem}");
+
+    let same = json!({ "slug": "tenant-2", "domains": ["Guards.Example.org."] });
+    let problem = create(&site, same).await.problem(409, "host-taken");
+    assert!(problem["detail"].as_str().unwrap().contains("guards.example.org"), "{problem}");
+
+    let db = site.db.plain().await;
+    super::execute(&db, "CREATE SCHEMA left_over").await;
+    let problem = create(&site, json!({ "slug": "left-over" })).await;
+    let problem = problem.problem(409, "schema-taken");
+    assert!(problem["detail"].as_str().unwrap().contains("left_over"), "{problem}");
+
+    let slugs = texts(&db, "SELECT slug FROM registry.tenants").await;
+    assert_eq!(slugs, ["tenant-1"]);
+    assert_eq!(schemas(&db).await, ["left_over", "public", "registry", "tenant_1"]);
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_not_valid_is_422_with_every_field() {
+    let site = Site::new().await;
+    let long = "a".repeat(49);
+    for slug in ["", "Tenant", "tenant_1", "1st", "end-", "www", "pg-1", "a.b", "é", &long] {
+        let answer = create(&site, json!({ "slug": slug })).await;
+        assert_eq!(answer.invalid(), fields([("slug", "slug")]), "{slug}");
+        let message = &answer.json()["errors"][0]["message"];
+        let message = message.as_str().unwrap();
+        assert!(message.starts_with(&format!("slug {slug:?} is refused: ")), "{message}");
+    }
+    for (input, wanted) in [
+        (json!({}), vec![("slug", "required")]),
+        (json!({ "slug": null }), vec![("slug", "required")]),
+        (json!({ "slug": 1 }), vec![("slug", "type")]),
+        (json!({ "slug": "a", "schema": "b" }), vec![("schema", "type")]),
+        (
+            json!({ "slug": "No", "domains": ["a.example.org", "localhost", "b.example.org:80"] }),
+            vec![("domains[1]", "host_name"), ("domains[2]", "host_name"), ("slug", "slug")],
+        ),
+    ] {
+        let wanted: Vec<_> = wanted.into_iter().map(|it| fields([it])).collect();
+        let answer = create(&site, input.clone()).await;
+        assert_eq!(answer.invalid(), wanted.concat(), "{input}");
+    }
+    // Well formed, but in the place of a tenant's own name.
+    let below = json!({ "slug": "tenant-1", "domains": ["tenant-2.localhost"] });
+    create(&site, below).await.problem(422, "invalid-name");
+    // A good slug whose schema would be a word of SQL.
+    let word = create(&site, json!({ "slug": "select" })).await;
+    word.problem(422, "invalid-name");
+    assert_eq!(schemas(&site.db.plain().await).await, ["public", "registry"]);
+}
+
+#[tokio::test]
+async fn tenants_are_listed_in_pages_and_shown_with_their_host_names() {
+    let site = Site::new().await;
+    let input = json!({ "slug": "tenant-1", "domains": ["b.example.org", "a.example.org"] });
+    let answer = create(&site, input).await.is(201);
+    assert_eq!(answer.header("location"), "/admin/tenants/tenant-1");
+    let one = answer.json();
+    assert_eq!(one["domains"], json!(["a.example.org", "b.example.org"]));
+    assert_eq!(one["schema_version"], "m20261123_000002_create_shifts");
+    for slug in ["tenant-2", "tenant-3"] {
+        site.create(slug).await;
+    }
+    let show = site.operator("GET", "/admin/tenants/tenant-1");
+    assert_eq!(heard(show).await.is(200).json(), one);
+
+    let page = heard(site.operator("GET", "/admin/tenants?limit=2")).await.is(200).json();
+    assert_eq!(slugs(&page), ["tenant-1", "tenant-2"]);
+    assert_eq!(page["items"][0], one);
+    let next = format!("/admin/tenants?after={}", page["next"].as_str().unwrap());
+    let page = heard(site.operator("GET", &next)).await.is(200).json();
+    assert_eq!(slugs(&page), ["tenant-3"]);
+    assert_eq!(page["next"], json!(null));
+}
+
+#[tokio::test]
+async fn a_tenant_that_does_not_exist_is_404() {
+    let site = Site::new().await;
+    for slug in ["tenant-1", "Not A Slug", "registry", "%00"] {
+        for method in ["GET", "DELETE"] {
+            let request = site.operator(method, &format!("/admin/tenants/{slug}"));
+            let answer = heard(request).await.is(404);
+            assert!(answer.json()["detail"].is_string(), "{answer:?}");
+        }
+    }
+    assert_eq!(schemas(&site.db.plain().await).await, ["public", "registry"]);
+}
+
+#[tokio::test]
+async fn a_tenant_may_have_very_many_host_names_and_goes_with_all_of_them() {
+    let site = Site::new().await;
+    // More than fits in one announcement: PostgreSQL's NOTIFY takes 8000 bytes.
+    let domains: Vec<String> = (0..300)
+        .map(|number| format!("{}-{number}.example.org", "a".repeat(50)))
+        .collect();
+    let input = json!({ "slug": "tenant-1", "domains": domains });
+    create(&site, input).await.is(201);
+    let last = site.caller(&domains[299]);
+    last.get("/guards").await.is(200);
+    heard(site.operator("DELETE", "/admin/tenants/tenant-1")).await.is(204);
+    last.get("/guards").await.problem(404, "unknown-host");
+}
+
+async fn create(site: &Site, input: Value) -> Answer {
+    heard(site.operator("POST", "/admin/tenants").json(&input)).await
+}
+
+fn slugs(page: &Value) -> Vec<&str> {
+    let items = page["items"].as_array().unwrap().iter();
+    items.map(|item| item["slug"].as_str().unwrap()).collect()
+}

@@ -1,0 +1,78 @@
+//! The README says what the code says.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use clap::{Arg, Command, CommandFactory};
+
+const BEGIN: &str = "<!-- configuration: made by the test `readme`, which UPDATE_README=1 lets write it -->\n";
+const END: &str = "<!-- end of configuration -->\n";
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Every argument of a command and its subcommands that can be set by a variable.
+fn variables(command: &Command, rows: &mut BTreeMap<String, [String; 3]>) {
+    for arg in command.get_arguments() {
+        let Some(name) = arg.get_env() else { continue };
+        let option = arg.get_long().map(|long| format!("`--{long}`")).unwrap_or_default();
+        rows.insert(name.to_str().unwrap().to_owned(), [option, default(arg), meaning(arg)]);
+    }
+    for subcommand in command.get_subcommands() {
+        variables(subcommand, rows);
+    }
+}
+
+fn default(arg: &Arg) -> String {
+    match arg.get_default_values().first().and_then(|value| value.to_str()) {
+        Some("") | None => String::new(),
+        Some(value) => format!("`{value}`"),
+    }
+}
+
+fn meaning(arg: &Arg) -> String {
+    arg.get_long_help().or_else(|| arg.get_help()).unwrap().to_string().replace('\n', " ")
+}
+
+fn table() -> String {
+    let mut rows = BTreeMap::new();
+    variables(&api::cli::Cli::command(), &mut rows);
+    variables(&migration::cli::Cli::command(), &mut rows);
+    for (name, meaning) in migration::connect::VARIABLES {
+        rows.insert(name.to_owned(), [String::new(), String::new(), meaning.to_owned()]);
+    }
+    let mut text = "| variable | option | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for (name, [option, default, meaning]) in rows {
+        text.push_str(&format!("| `{name}` | {option} | {default} | {} |\n", meaning.trim_end_matches('.')));
+    }
+    text
+}
+
+#[test]
+fn the_table_of_variables_is_that_of_the_commands() {
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("the marker is there");
+    let (found, after) = rest.split_once(END).expect("the end marker is there");
+    let wanted = table();
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(found, wanted, "run the tests once with UPDATE_README=1");
+}
+
+#[test]
+fn every_dependency_has_its_line() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, rest) = manifest.split_once("[workspace.dependencies]\n").unwrap();
+    let (section, _) = rest.split_once("\n[").unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut count = 0;
+    for line in section.lines().filter(|line| line.contains(" = ") && !line.contains("path = ")) {
+        let name = line.split(" = ").next().unwrap();
+        assert!(readme.contains(&format!("| {name} |")), "{name} has no line in the README's table");
+        count += 1;
+    }
+    assert!(count > 10);
+}
