@@ -27,11 +27,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 Problem::malformed("the body could not be read to its end")
             }
         })?;
+        let no_object = || Problem::malformed("the body must be a JSON object");
+        // Serde takes a list of the fields' values for a struct as well.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(no_object().into());
+        }
         let mut json = serde_json::Deserializer::from_slice(&body);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let field = error.path().to_string();
             let error = error.into_inner();
-            if error.is_data() {
+            if error.is_data() && field == "." {
+                no_object()
+            } else if error.is_data() {
                 let message = error.to_string();
                 Problem::invalid(vec![FieldError { field, code: "type".into(), message }])
             } else {

@@ -160,6 +160,8 @@ impl Problem {
                     Some(Fault::Timeout | Fault::Unavailable) => {
                         Self::busy("unavailable", "Database not available")
                     }
+                    // Dropped a moment ago by another process, or never migrated: see the log.
+                    Some(Fault::Missing) => Self::busy("not-ready", "Tenant not ready"),
                     _ => Self::internal(),
                 };
             }

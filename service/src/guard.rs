@@ -3,7 +3,7 @@
 use entity::tenant::guard::{ActiveModel, Column, Entity};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Select, Set,
-    sea_query::{LikeExpr, extension::postgres::PgExpr},
+    sea_query::{Expr, LikeExpr, extension::postgres::PgExpr},
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -199,6 +199,11 @@ pub async fn delete_in(scope: &impl TenantScope, id: Uuid) -> Result<(), Error> 
 impl Filter {
     fn select(&self) -> Select<Entity> {
         let mut select = Entity::find();
+        let mut texts = self.position.iter().chain(&self.search);
+        if texts.any(|text| text.as_bytes().contains(&0)) {
+            // PostgreSQL's text has no NUL, and refuses a parameter with one.
+            return select.filter(Expr::value(false));
+        }
         if let Some(position) = &self.position {
             select = select.filter(Column::Position.eq(position));
         }

@@ -19,6 +19,18 @@ use crate::{
     tenancy::{Tenancy, TenantScope},
 };
 
+/// First and last second of the years 0000 to 9999, which are those that RFC 3339 can write; all
+/// of them can be stored.
+const FIRST: DateTime<Utc> = second(-62_167_219_200);
+const LAST: DateTime<Utc> = second(253_402_300_799);
+
+const fn second(unix: i64) -> DateTime<Utc> {
+    match DateTime::from_timestamp(unix, 0) {
+        Some(at) => at,
+        None => DateTime::UNIX_EPOCH,
+    }
+}
+
 /// A shift to be stored. Both fields are required.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +93,7 @@ pub async fn create_in(
     input.validate()?;
     let starts_at = input.starts_at.unwrap_or_default().trunc_subsecs(6);
     let ends_at = input.ends_at.unwrap_or_default().trunc_subsecs(6);
-    check_span(starts_at, ends_at)?;
+    check(starts_at, ends_at)?;
     let shift = ActiveModel {
         guard_id: Set(guard_id),
         starts_at: Set(starts_at),
@@ -184,7 +196,7 @@ pub async fn update_in(
     }
     let starts_at = change.starts_at.map_or(shift.starts_at, |at| at.trunc_subsecs(6));
     let ends_at = change.ends_at.map_or(shift.ends_at, |at| at.trunc_subsecs(6));
-    check_span(starts_at, ends_at)?;
+    check(starts_at, ends_at)?;
     let mut shift = shift.into_active_model();
     shift.starts_at = Set(starts_at);
     shift.ends_at = Set(ends_at);
@@ -212,18 +224,20 @@ pub async fn delete_in(scope: &impl TenantScope, id: Uuid) -> Result<(), Error> 
     }
 }
 
-/// A shift ends after it starts, by 24 hours at most.
-fn check_span(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> Result<(), ValidationErrors> {
-    let rule = if ends_at <= starts_at {
-        failure("after_start", "must be later than starts_at")
-    } else if ends_at - starts_at > TimeDelta::hours(24) {
-        failure("too_long", "must be at most 24 hours after starts_at")
-    } else {
-        return Ok(());
-    };
+/// Both moments can be stored, and a shift ends after it starts, by 24 hours at most.
+fn check(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> Result<(), ValidationErrors> {
     let mut errors = ValidationErrors::new();
-    errors.add("ends_at", rule);
-    Err(errors)
+    for (field, at) in [("starts_at", starts_at), ("ends_at", ends_at)] {
+        if !(FIRST..=LAST).contains(&at) {
+            errors.add(field, failure("range", "must be in the years 0000 to 9999"));
+        }
+    }
+    if ends_at <= starts_at {
+        errors.add("ends_at", failure("after_start", "must be later than starts_at"));
+    } else if ends_at - starts_at > TimeDelta::hours(24) {
+        errors.add("ends_at", failure("too_long", "must be at most 24 hours after starts_at"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// A moment has no empty value, so `null` is refused where it is read.
@@ -237,10 +251,11 @@ impl Filter {
         if let Some(guard_id) = self.guard_id {
             select = select.filter(Column::GuardId.eq(guard_id));
         }
-        if let Some(from) = self.from {
+        // Beyond the years in which there can be a shift, their ends say the same.
+        if let Some(from) = self.from.map(|from| from.clamp(FIRST, LAST)) {
             select = select.filter(Column::EndsAt.gt(from));
         }
-        if let Some(until) = self.until {
+        if let Some(until) = self.until.map(|until| until.clamp(FIRST, LAST)) {
             select = select.filter(Column::StartsAt.lt(until));
         }
         select

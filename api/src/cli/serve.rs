@@ -32,34 +32,39 @@ const GRACE: Duration = Duration::from_secs(25);
 
 /// Serves until it is told to stop, then finishes the requests that are under way.
 pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), Error> {
-    // Before anything is started: a taken port is the most common mistake.
+    // Both before anything is started: a bad token, and a taken port, the most common mistake.
+    let given = args.admin_token.map(AdminToken::new).transpose()?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
     let booted = boot(tenancy, Role::Own).await?;
     let own = booted.located.server.is_some();
-    let token = match args.admin_token {
+    let made = match given {
         None if own => Some(kept_token(&tenancy.database.data_dir)?),
-        given => given,
+        _ => None,
     };
     if own {
         first_tenant(&booted.tenancy).await?;
     }
+    let token = match &made {
+        Some(made) => Some(AdminToken::new(made)?),
+        None => given,
+    };
+    // Before anybody is told that the server is there, and may stop it.
+    let (stopping, stopped) = oneshot::channel();
+    let stop = stop_signal(stopping)?;
     Welcome {
         address,
         base_domain: &tenancy.base_domain,
-        token: token.as_deref().filter(|_| own),
+        token: made.as_deref(),
         located: &booted.located,
     }
     .print()?;
     if token.is_none() {
         warn!("the routes under /admin refuse: set TENANTRY_ADMIN_TOKEN to open them");
     }
-    let token = token.map(AdminToken::new).transpose()?;
     let app = router(State::new(booted.tenancy.clone(), token));
-    let (stopping, stopped) = oneshot::channel();
-    let stop = stop_signal(stopping)?;
     let server = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
     tokio::pin!(server);
     tokio::select! {

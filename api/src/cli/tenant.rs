@@ -84,9 +84,9 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
     if output.json {
         return print_json(&records);
     }
-    let header = ["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "CREATED"];
+    let header = vec!["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "CREATED"];
     let rows = records.iter().map(|record| {
-        [
+        vec![
             record.slug.to_string(),
             record.schema.to_string(),
             record.status.to_owned(),
@@ -95,7 +95,7 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
             time(record.inserted_at),
         ]
     });
-    writeln!(io::stdout(), "{}", table(Some(header), rows))?;
+    writeln!(io::stdout(), "{}", table(header, rows))?;
     Ok(())
 }
 
@@ -113,8 +113,8 @@ fn show(record: &TenantRecord, output: Output) -> Result<(), Error> {
         ("created", time(record.inserted_at)),
         ("changed", time(record.updated_at)),
     ];
-    let rows = rows.map(|(name, value)| [name.to_owned(), value]);
-    writeln!(io::stdout(), "{}", table(None, rows))?;
+    let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);
+    writeln!(io::stdout(), "{}", table(Vec::new(), rows))?;
     Ok(())
 }
 

@@ -1,13 +1,9 @@
 //! `shifts`: when a guard is on duty.
 
-use sea_orm::{
-    ActiveValue::{NotSet, Unchanged},
-    Set,
-    entity::prelude::*,
-};
+use sea_orm::{ActiveValue::Unchanged, Set, entity::prelude::*};
 use serde::Serialize;
 
-use crate::now;
+use crate::timestamp::{now, stamp};
 
 /// One shift of one guard.
 #[sea_orm::model]
@@ -45,16 +41,7 @@ impl ActiveModelBehavior for ActiveModel {
     }
 
     async fn before_save<C: ConnectionTrait>(mut self, _: &C, insert: bool) -> Result<Self, DbErr> {
-        let now = now();
-        if insert {
-            if self.id.is_not_set() {
-                self.id = Set(Uuid::now_v7());
-            }
-            self.inserted_at = Set(now);
-        } else {
-            self.inserted_at = NotSet;
-        }
-        self.updated_at = Set(now);
+        stamp(&mut self.id, &mut self.inserted_at, &mut self.updated_at, insert);
         Ok(self)
     }
 }

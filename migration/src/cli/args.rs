@@ -1,7 +1,10 @@
 use clap::{Args, Parser, Subcommand};
 use entity::registry::{SchemaName, Slug};
 
-use crate::{Action, connect::{DatabaseArgs, variables_help}};
+use crate::{
+    Action,
+    connect::{DatabaseArgs, variables_help},
+};
 
 /// Runs migrations of the registry and of tenants' schemas.
 ///
@@ -57,11 +60,12 @@ pub(super) enum Command {
         #[arg(short, long)]
         yes: bool,
     },
-    /// List the migrations that this program contains.
+    /// List the migrations of a target and whether they are applied; without a target, those of
+    /// tenants that this program contains.
+    #[command(mut_group("Targets", |group| group.required(false)))]
     List {
-        /// Those of the registry instead of those of the tenants.
-        #[arg(long)]
-        registry: bool,
+        #[command(flatten)]
+        targets: Targets,
     },
 }
 
@@ -83,24 +87,39 @@ pub(super) struct Targets {
     pub(super) registry: bool,
 }
 
+/// What to do with each target.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work {
+    Run(Action),
+    Print(Action),
+    Status,
+    List,
+}
+
 impl Command {
-    /// What to work on, what to do there (`None`: look only), and whether only to print it.
-    pub(super) fn work(&self) -> Option<(&Targets, Option<Action>, bool)> {
+    /// What to work on, and what to do there.
+    pub(super) fn work(&self) -> (&Targets, Work) {
+        let run = |action, dry_run| if dry_run { Work::Print(action) } else { Work::Run(action) };
         match self {
-            Self::Up { targets, number, dry_run } => {
-                Some((targets, Some(Action::Up(*number)), *dry_run))
-            }
+            Self::Up { targets, number, dry_run } => (targets, run(Action::Up(*number), *dry_run)),
             Self::Down { targets, number, dry_run } => {
-                Some((targets, Some(Action::Down(*number)), *dry_run))
+                (targets, run(Action::Down(*number), *dry_run))
             }
-            Self::Fresh { targets, dry_run, .. } => Some((targets, Some(Action::Fresh), *dry_run)),
-            Self::Status { targets } => Some((targets, None, false)),
-            Self::List { .. } => None,
+            Self::Fresh { targets, dry_run, .. } => (targets, run(Action::Fresh, *dry_run)),
+            Self::Status { targets } => (targets, Work::Status),
+            Self::List { targets } => (targets, Work::List),
         }
     }
 
     /// Whether the user has said yes on the command line.
     pub(super) fn confirmed(&self) -> bool {
         matches!(self, Self::Fresh { yes: true, .. })
+    }
+}
+
+impl Targets {
+    /// Only `list` may have none.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.all && !self.registry && self.schema.is_none() && self.tenants.is_empty()
     }
 }

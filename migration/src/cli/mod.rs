@@ -21,7 +21,7 @@ use clap::Parser;
 use sea_orm_migration::MigratorTraitSelf;
 
 pub use args::Cli;
-use args::Command;
+use args::Work;
 pub use table::table;
 
 use crate::{Action, AnyMigrator, Target, dry_run, registry, run, state};
@@ -58,30 +58,29 @@ struct Runner {
 
 impl Runner {
     async fn execute(&self, cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
-        if let Command::List { registry } = cli.command {
-            output::list(if registry { &self.registry } else { &self.tenant })?;
+        let (targets, work) = cli.command.work();
+        if targets.is_empty() {
+            output::names(&self.tenant)?;
             return Ok(ExitCode::SUCCESS);
         }
         let database = cli.database.connect().await?;
         let db = &database.connection;
-        let Some((targets, action, dry)) = cli.command.work() else {
-            return Ok(ExitCode::SUCCESS);
-        };
         let targets = targets::resolve(db, targets).await?;
-        if let (Some(Action::Fresh), false, false) = (action, dry, cli.command.confirmed()) {
+        if matches!(work, Work::Run(Action::Fresh)) && !cli.command.confirmed() {
             targets::confirm_fresh(&targets)?;
         }
         let mut report = output::Report::default();
         for target in &targets {
             let migrator = self.migrator(&target.target);
-            match action {
-                None => report.state(target, state(db, &target.target, migrator).await)?,
-                Some(action) if dry => {
-                    report.sql(target, dry_run(db, &target.target, migrator, action).await)?;
-                }
-                Some(action) => {
+            match work {
+                Work::Run(action) => {
                     report.outcome(target, run(db, &target.target, migrator, action).await)?;
                 }
+                Work::Print(action) => {
+                    report.sql(target, dry_run(db, &target.target, migrator, action).await)?;
+                }
+                Work::Status => report.status(target, state(db, &target.target, migrator).await),
+                Work::List => report.list(target, state(db, &target.target, migrator).await),
             }
         }
         Ok(report.finish()?)

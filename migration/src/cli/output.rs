@@ -14,7 +14,7 @@ pub(super) fn failure(error: &impl Display) {
 }
 
 /// Writes the names of all migrations.
-pub(super) fn list(migrator: &AnyMigrator) -> io::Result<()> {
+pub(super) fn names(migrator: &AnyMigrator) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for name in migrator.names() {
         writeln!(out, "{name}")?;
@@ -28,7 +28,8 @@ pub(super) struct Report {
     done: usize,
     failed: Vec<String>,
     behind: usize,
-    states: Vec<[String; 4]>,
+    /// Header and rows.
+    table: (Vec<&'static str>, Vec<Vec<String>>),
 }
 
 impl Report {
@@ -69,18 +70,26 @@ impl Report {
         Ok(())
     }
 
-    pub(super) fn state(&mut self, named: &Named, result: Result<State, Error>) -> io::Result<()> {
-        let Some(state) = self.note(named, result) else {
-            return Ok(());
-        };
+    pub(super) fn status(&mut self, named: &Named, result: Result<State, Error>) {
+        let Some(state) = self.note(named, result) else { return };
         self.behind += usize::from(!state.pending.is_empty());
-        self.states.push([
+        self.table.0 = ["TENANT", "VERSION", "APPLIED", "PENDING"].to_vec();
+        self.table.1.push(vec![
             named.to_string(),
             state.applied.last().cloned().unwrap_or_else(|| "none".to_owned()),
             state.applied.len().to_string(),
             state.pending.join(" "),
         ]);
-        Ok(())
+    }
+
+    pub(super) fn list(&mut self, named: &Named, result: Result<State, Error>) {
+        let Some(state) = self.note(named, result) else { return };
+        self.table.0 = ["TENANT", "MIGRATION", "STATE"].to_vec();
+        let applied = state.applied.into_iter().map(|name| (name, "applied"));
+        let pending = state.pending.into_iter().map(|name| (name, "pending"));
+        for (name, state) in applied.chain(pending) {
+            self.table.1.push(vec![named.to_string(), name, state.to_owned()]);
+        }
     }
 
     fn note<T>(&mut self, named: &Named, result: Result<T, Error>) -> Option<T> {
@@ -99,9 +108,12 @@ impl Report {
 
     /// The last lines, and the exit status.
     pub(super) fn finish(self) -> io::Result<ExitCode> {
-        if !self.states.is_empty() {
-            let text = table(Some(["TENANT", "VERSION", "APPLIED", "PENDING"]), self.states);
-            writeln!(io::stdout(), "{text}")?;
+        if self.done + self.failed.len() == 0 {
+            writeln!(io::stdout(), "there are no tenants")?;
+        }
+        let (header, rows) = self.table;
+        if !rows.is_empty() {
+            writeln!(io::stdout(), "{}", table(header, rows))?;
         }
         if !self.failed.is_empty() {
             let (done, failed) = (self.done, self.failed.len());

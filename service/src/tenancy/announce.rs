@@ -14,6 +14,9 @@ use super::{cache::TenantCache, shared::Access};
 
 const CHANNEL: &str = "tenantry_tenants";
 
+/// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).
+const MAX_PAYLOAD: usize = 7999;
+
 /// Announces that `id` has changed, and that what is known under `keys` (slugs and host names) is
 /// to be forgotten. Inside a transaction it is sent when that commits, and not at all otherwise.
 pub(super) async fn announce(
@@ -21,17 +24,24 @@ pub(super) async fn announce(
     id: TenantId,
     keys: impl IntoIterator<Item = String>,
 ) -> Result<(), DbErr> {
-    let mut payload = id.to_string();
+    let mut payloads = vec![id.to_string()];
     for key in keys {
-        payload.push(' ');
-        payload.push_str(&key);
+        if payloads.last().is_none_or(|last| last.len() + 1 + key.len() > MAX_PAYLOAD) {
+            payloads.push(id.to_string());
+        }
+        if let Some(last) = payloads.last_mut() {
+            last.push(' ');
+            last.push_str(&key);
+        }
     }
-    let notify = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_notify($1, $2)",
-        [CHANNEL.into(), payload.into()],
-    );
-    db.execute_raw(notify).await?;
+    for payload in payloads {
+        let notify = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            "SELECT pg_notify($1, $2)",
+            [CHANNEL.into(), payload.into()],
+        );
+        db.execute_raw(notify).await?;
+    }
     Ok(())
 }
 
@@ -66,9 +76,7 @@ pub(super) async fn listen(
 async fn heed(payload: &str, db: &DatabaseConnection, cache: &TenantCache) {
     let mut words = payload.split(' ');
     let id = words.next().and_then(|id| id.parse::<Uuid>().ok());
-    for key in words {
-        cache.forget(key).await;
-    }
+    cache.forget(words).await;
     if let Some(id) = id {
         check(db, cache, id.into()).await;
     }

@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,6 +25,8 @@ pub(super) struct TenantCache {
     /// Every tenant that some handle is open for, also when its entry has expired: handles that
     /// were made at different times share one state.
     live: Mutex<HashMap<TenantId, Weak<Shared>>>,
+    /// Counts changes, so that an answer which was asked for before a change is not kept after it.
+    changes: AtomicU64,
 }
 
 struct Lifetime {
@@ -43,20 +48,31 @@ impl TenantCache {
     pub(super) fn new(ttl: Duration) -> Self {
         let entries =
             Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
-        Self { entries, live: Mutex::default() }
+        Self { entries, live: Mutex::default(), changes: AtomicU64::new(0) }
     }
 
     /// The tenant behind `key`, asked of `load` when it is not known.
-    pub(super) async fn get(
+    pub(super) async fn get<F>(
         &self,
         key: &str,
-        load: impl Future<Output = Result<Option<tenant::Model>, DbErr>>,
-    ) -> Result<Option<Arc<Shared>>, Arc<DbErr>> {
-        if let Some(found) = self.entries.get(key).await {
-            return Ok(found);
+        load: impl Fn() -> F,
+    ) -> Result<Option<Arc<Shared>>, Arc<DbErr>>
+    where
+        F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
+    {
+        loop {
+            if let Some(found) = self.entries.get(key).await {
+                return Ok(found);
+            }
+            let before = self.changes.load(Ordering::SeqCst);
+            let found = async { Ok(load().await?.and_then(|row| self.share(row))) };
+            let found = self.entries.try_get_with_by_ref(key, found).await?;
+            if self.changes.load(Ordering::SeqCst) == before {
+                return Ok(found);
+            }
+            // Something changed while the registry was asked: the answer may be older than that.
+            self.entries.invalidate(key).await;
         }
-        let load = async { Ok(load.await?.and_then(|row| self.share(row))) };
-        self.entries.try_get_with_by_ref(key, load).await
     }
 
     /// The shared state of a tenant as its row says now. A row without slug is no tenant.
@@ -77,13 +93,17 @@ impl TenantCache {
         Some(shared)
     }
 
-    /// Forgets what is known of `key`.
-    pub(super) async fn forget(&self, key: &str) {
-        self.entries.invalidate(key).await;
+    /// Forgets what is known under `keys`, because it has changed.
+    pub(super) async fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        for key in keys {
+            self.entries.invalidate(key).await;
+        }
     }
 
     /// Forgets everything; open handles stay as they are.
     pub(super) fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
         self.entries.invalidate_all();
     }
 

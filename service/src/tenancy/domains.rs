@@ -17,7 +17,7 @@ impl Tenancy {
         self.insert_domain(&txn, id, hostname).await?;
         announce(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
-        self.forget(&[hostname.to_string()]).await;
+        self.inner.cache.forget([hostname.as_str()]).await;
         Ok(())
     }
 
@@ -37,7 +37,7 @@ impl Tenancy {
         }
         announce(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
-        self.forget(&[hostname.to_string()]).await;
+        self.inner.cache.forget([hostname.as_str()]).await;
         Ok(())
     }
 

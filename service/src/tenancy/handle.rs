@@ -2,12 +2,12 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use entity::registry::{SchemaName, Slug, TenantId};
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, IsolationLevel,
-    QueryResult, QueryStream, Statement, StreamTrait, TransactionError, TransactionOptions,
-    TransactionTrait,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ExecResult, IsolationLevel, QueryResult, Statement, StreamTrait, TransactionError,
+    TransactionOptions, TransactionSession, TransactionTrait,
 };
 
-use super::{TenantTransaction, shared::Shared};
+use super::shared::Shared;
 
 /// One tenant's database: a connection whose every statement goes to the tenant's schema.
 ///
@@ -25,20 +25,28 @@ use super::{TenantTransaction, shared::Shared};
 /// let guards = guard::Entity::find().all(&tenant).await?; // … FROM "tenant_1"."guards"
 /// # Ok(()) }
 /// ```
+pub type Tenant = Scope<DatabaseConnection>;
+
+/// A transaction of one tenant: like a [`Tenant`], every statement goes to the tenant's schema.
+/// Transactions begun on it are savepoints. Rolled back when dropped.
+pub type TenantTransaction = Scope<DatabaseTransaction>;
+
+/// A connection or transaction of SeaORM, bound to one tenant. Made only by
+/// [`Tenancy`](super::Tenancy); see [`Tenant`] and [`TenantTransaction`].
 #[derive(Clone)]
-pub struct Tenant {
-    pub(super) db: DatabaseConnection,
+pub struct Scope<C> {
+    pub(super) db: C,
     pub(super) shared: Arc<Shared>,
 }
 
-impl Tenant {
+impl<C> Scope<C> {
     /// Key of the tenant.
     #[must_use]
     pub fn id(&self) -> TenantId {
         self.shared.id
     }
 
-    /// Name of the tenant when the handle was made.
+    /// Name of the tenant when it was resolved.
     #[must_use]
     pub fn slug(&self) -> &Slug {
         &self.shared.slug
@@ -49,7 +57,9 @@ impl Tenant {
     pub fn schema(&self) -> &SchemaName {
         &self.shared.schema
     }
+}
 
+impl Tenant {
     /// A transaction for SQL that cannot be qualified: `search_path` is exactly the tenant's
     /// schema until the transaction ends, so functions and old queries that name bare tables find
     /// this tenant's. Costs one more round trip than [`begin`](TransactionTrait::begin).
@@ -66,22 +76,56 @@ impl Tenant {
         txn.execute_raw(set).await?;
         Ok(txn)
     }
+}
 
-    fn scoped(&self, txn: sea_orm::DatabaseTransaction) -> TenantTransaction {
-        TenantTransaction { txn, shared: Arc::clone(&self.shared) }
+impl TenantTransaction {
+    /// Makes what was done permanent.
+    ///
+    /// # Errors
+    /// The errors of the database.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.db.commit().await
+    }
+
+    /// Undoes what was done.
+    ///
+    /// # Errors
+    /// The errors of the database.
+    pub async fn rollback(self) -> Result<(), DbErr> {
+        self.db.rollback().await
+    }
+
+    /// Runs `callback`, then commits if it succeeded and rolls back if it did not.
+    async fn run<F, T, E>(self, callback: F) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
+            + Send,
+        T: Send,
+        E: fmt::Display + fmt::Debug + Send,
+    {
+        match callback(&self).await {
+            Ok(value) => {
+                self.commit().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                self.rollback().await?;
+                Err(TransactionError::Transaction(error))
+            }
+        }
     }
 }
 
-impl fmt::Debug for Tenant {
+impl<C> fmt::Debug for Scope<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tenant").field(&self.shared.slug).finish()
+        f.debug_tuple("Scope").field(&self.shared.slug).finish()
     }
 }
 
 #[async_trait::async_trait]
-impl ConnectionTrait for Tenant {
+impl<C: ConnectionTrait> ConnectionTrait for Scope<C> {
     fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
+        self.db.get_database_backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -101,23 +145,37 @@ impl ConnectionTrait for Tenant {
     }
 }
 
-impl StreamTrait for Tenant {
-    type Stream<'a> = QueryStream;
+impl<C: StreamTrait> StreamTrait for Scope<C> {
+    type Stream<'a>
+        = C::Stream<'a>
+    where
+        C: 'a;
 
     fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
+        self.db.get_database_backend()
     }
 
     fn stream_raw<'a>(
         &'a self,
         statement: Statement,
-    ) -> Pin<Box<dyn Future<Output = Result<QueryStream, DbErr>> + 'a + Send>> {
+    ) -> Pin<Box<dyn Future<Output = Result<C::Stream<'a>, DbErr>> + 'a + Send>> {
         Box::pin(async move { self.db.stream_raw(self.shared.qualify(statement)?).await })
     }
 }
 
 #[async_trait::async_trait]
-impl TransactionTrait for Tenant {
+impl TransactionSession for TenantTransaction {
+    async fn commit(self) -> Result<(), DbErr> {
+        self.db.commit().await
+    }
+
+    async fn rollback(self) -> Result<(), DbErr> {
+        self.db.rollback().await
+    }
+}
+
+#[async_trait::async_trait]
+impl<C: TransactionTrait<Transaction = DatabaseTransaction>> TransactionTrait for Scope<C> {
     type Transaction = TenantTransaction;
 
     async fn begin(&self) -> Result<TenantTransaction, DbErr> {
@@ -139,7 +197,8 @@ impl TransactionTrait for Tenant {
         options: TransactionOptions,
     ) -> Result<TenantTransaction, DbErr> {
         self.shared.check()?;
-        Ok(self.scoped(self.db.begin_with_options(options).await?))
+        let db = self.db.begin_with_options(options).await?;
+        Ok(Scope { db, shared: Arc::clone(&self.shared) })
     }
 
     async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>

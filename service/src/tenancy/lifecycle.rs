@@ -47,7 +47,7 @@ impl Tenancy {
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
         announce(&txn, row.id, keys.clone()).await?;
         txn.commit().await?;
-        self.forget(&keys).await;
+        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
         info!(tenant = %new.slug, %schema, "tenant created");
         TenantRecord::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
     }
@@ -79,15 +79,9 @@ impl Tenancy {
         announce(&txn, id, keys.clone()).await?;
         txn.commit().await?;
         self.inner.cache.set(id, Access::Dropped);
-        self.forget(&keys).await;
+        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
         info!(tenant = %slug, %schema, "tenant dropped");
         Ok(())
-    }
-
-    pub(super) async fn forget(&self, keys: &[String]) {
-        for key in keys {
-            self.inner.cache.forget(key).await;
-        }
     }
 }
 

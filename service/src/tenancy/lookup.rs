@@ -12,9 +12,9 @@ impl Tenancy {
     /// # Errors
     /// [`Error::UnknownTenant`]; [`Error::Refused`] when the tenant is not active.
     pub async fn tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
-        let load = tenant::Entity::find()
-            .filter(tenant::Column::Slug.eq(slug.clone()))
-            .one(&self.inner.db);
+        let load = || {
+            tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.clone())).one(&self.inner.db)
+        };
         let found = self.resolve(slug.as_str(), load).await?;
         found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
     }
@@ -33,7 +33,7 @@ impl Tenancy {
                 other => Some(other?),
             },
             Host::Custom(hostname) => {
-                let load = async {
+                let load = async || {
                     let found = domain::Entity::find_by_id(hostname.clone())
                         .find_also_related(tenant::Entity)
                         .one(&self.inner.db)
@@ -86,11 +86,10 @@ impl Tenancy {
         Ok(Page { items: items.collect(), next: page.next })
     }
 
-    async fn resolve(
-        &self,
-        key: &str,
-        load: impl Future<Output = Result<Option<tenant::Model>, DbErr>>,
-    ) -> Result<Option<Tenant>, Error> {
+    async fn resolve<F>(&self, key: &str, load: impl Fn() -> F) -> Result<Option<Tenant>, Error>
+    where
+        F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
+    {
         let found = self.inner.cache.get(key, load).await;
         let found = found.map_err(|error| Error::Database(error.as_ref().clone()))?;
         let Some(shared) = found else { return Ok(None) };

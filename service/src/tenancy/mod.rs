@@ -15,8 +15,8 @@ mod lookup;
 mod placeholder;
 mod record;
 mod scope;
+mod scoped;
 mod shared;
-mod transaction;
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ use tokio::task::JoinHandle;
 
 pub use config::Config;
 pub use error::Error;
-pub use handle::Tenant;
+pub use handle::{Scope, Tenant, TenantTransaction};
 pub use host::Host;
 pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
+pub use scoped::{Scoped, WrongTenant};
 pub use shared::{Access, Refused};
-pub use transaction::TenantTransaction;
 
 use cache::TenantCache;
 

@@ -1,16 +1,16 @@
 use entity::registry::TenantId;
 use sea_orm::{ConnectionTrait, StreamTrait, TransactionTrait};
 
-use super::{Tenant, TenantTransaction};
+use super::{Scope, TenantTransaction};
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::Tenant {}
-    impl Sealed for super::TenantTransaction {}
+    impl<C> Sealed for super::Scope<C> {}
 }
 
-/// Where the statements of one tenant may be sent: a [`Tenant`] or a [`TenantTransaction`], and
-/// nothing else, so that a function which takes `&impl TenantScope` cannot be called without one.
+/// Where the statements of one tenant may be sent: a [`Tenant`](super::Tenant) or a
+/// [`TenantTransaction`], and nothing else, so that a function which takes `&impl TenantScope`
+/// cannot be called without one.
 ///
 /// ```
 /// # use service::{guard, tenancy::TenantTransaction};
@@ -34,14 +34,11 @@ pub trait TenantScope:
     fn tenant_id(&self) -> TenantId;
 }
 
-impl TenantScope for Tenant {
+impl<C> TenantScope for Scope<C>
+where
+    Self: ConnectionTrait + TransactionTrait<Transaction = TenantTransaction> + StreamTrait,
+{
     fn tenant_id(&self) -> TenantId {
-        self.shared.id
-    }
-}
-
-impl TenantScope for TenantTransaction {
-    fn tenant_id(&self) -> TenantId {
-        self.shared.id
+        self.id()
     }
 }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     TestDb,
+    catalog::texts,
     serving::{Serving, TOKEN},
 };
 
@@ -80,9 +81,12 @@ impl Site {
 
     /// A request to the base domain with the operator's token.
     fn operator(&self, method: &str, path: &str) -> RequestBuilder {
-        self.caller("localhost")
-            .request(method, path)
-            .bearer_auth(TOKEN)
+        self.caller("localhost").request(method, path).bearer_auth(TOKEN)
+    }
+
+    /// What a bare connection reads in the first column.
+    async fn stored(&self, sql: &str) -> Vec<String> {
+        texts(&self.db.plain().await, sql).await
     }
 
     /// Changes the state of a tenant behind the server's back, and announces it.
@@ -101,9 +105,7 @@ impl Site {
 impl Caller {
     fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method: Method = method.parse().unwrap();
-        self.client
-            .request(method, format!("{}{path}", self.base))
-            .header(header::HOST, &self.host)
+        self.client.request(method, format!("{}{path}", self.base)).header(header::HOST, &self.host)
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -196,9 +198,7 @@ async fn heard(request: RequestBuilder) -> Answer {
 /// The names of the items of a page.
 fn names(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().unwrap().iter();
-    items
-        .map(|item| item["name"].as_str().unwrap().to_owned())
-        .collect()
+    items.map(|item| item["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Failing fields with their codes, as [`Answer::invalid`] returns them.

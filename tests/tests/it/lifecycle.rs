@@ -9,7 +9,7 @@ use sea_orm::{
 use service::{
     Fault, Hostname,
     page::PageRequest,
-    tenancy::{Access, Error, NewTenant, Refused, Tenancy, Tenant},
+    tenancy::{Access, Error, NewTenant, Refused, Scoped, Tenancy, Tenant, WrongTenant},
 };
 
 use crate::support::{TestDb, slug};
@@ -237,4 +237,17 @@ async fn an_old_registry_is_refused_with_the_remedy() {
         error.to_string(),
         "the registry is behind by 1 migrations; run `migration up --registry`"
     );
+}
+
+#[tokio::test]
+async fn a_value_opens_only_for_the_tenant_it_came_from() {
+    let db = TestDb::new().await;
+    let (_tenancy, [one, two]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
+    let txn = one.begin().await.unwrap();
+    let value = Scoped::new(&txn, "Abu");
+    assert_eq!(value.open(&one), Ok(&"Abu"));
+    let wrong = WrongTenant { value: one.id(), scope: two.id() };
+    assert_eq!(value.open(&two), Err(wrong));
+    assert_eq!(value.clone().into_inner(&two), Err(wrong));
+    assert_eq!(value.into_inner(&txn), Ok("Abu"));
 }

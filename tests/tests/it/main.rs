@@ -1,5 +1,5 @@
 //! All integration tests: one binary, against a real PostgreSQL server of its own.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

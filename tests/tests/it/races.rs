@@ -106,7 +106,7 @@ async fn write(tenant: &Tenant, task: usize) {
     insert(&inner, "rolled back", task).await;
     inner.rollback().await.unwrap();
     txn.commit().await.unwrap();
-    if task % 4 == 0 {
+    if task.is_multiple_of(4) {
         let txn = tenant.begin_with_search_path().await.unwrap();
         insert(&txn, &owner, task).await;
         txn.commit().await.unwrap();

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use clap::{Arg, Command, CommandFactory};
 
-const BEGIN: &str = "<!-- configuration: made by the test `readme`, which UPDATE_README=1 lets write it -->\n";
+const BEGIN: &str =
+    "<!-- configuration: made by the test `readme`, which UPDATE_README=1 lets write it -->\n";
 const END: &str = "<!-- end of configuration -->\n";
 
 fn root() -> PathBuf {
@@ -43,7 +44,10 @@ fn table() -> String {
     }
     let mut text = "| variable | option | default | meaning |\n|---|---|---|---|\n".to_owned();
     for (name, [option, default, meaning]) in rows {
-        text.push_str(&format!("| `{name}` | {option} | {default} | {} |\n", meaning.trim_end_matches('.')));
+        text.push_str(&format!(
+            "| `{name}` | {option} | {default} | {} |\n",
+            meaning.trim_end_matches('.')
+        ));
     }
     text
 }
@@ -71,7 +75,10 @@ fn every_dependency_has_its_line() {
     let mut count = 0;
     for line in section.lines().filter(|line| line.contains(" = ") && !line.contains("path = ")) {
         let name = line.split(" = ").next().unwrap();
-        assert!(readme.contains(&format!("| {name} |")), "{name} has no line in the README's table");
+        assert!(
+            readme.contains(&format!("| {name} |")),
+            "{name} has no line in the README's table"
+        );
         count += 1;
     }
     assert!(count > 10);

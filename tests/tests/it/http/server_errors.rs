@@ -5,8 +5,8 @@ use tokio::task::spawn_blocking;
 
 use super::{Answer, Caller, Site, execute, heard};
 use crate::support::{
-    database::admin,
     catalog::texts,
+    database::admin,
     process::Ran,
     serving::{Serving, eventually},
 };
@@ -15,7 +15,7 @@ use crate::support::{
 async fn the_cause_of_a_500_is_logged_once_and_not_told() {
     let (site, one, _) = Site::with_tenants().await;
     let db = site.db.plain().await;
-    execute(&db, "ALTER TABLE tenant_1.guards RENAME TO away").await;
+    execute(&db, "ALTER TABLE tenant_1.guards RENAME position TO place").await;
 
     let request = one.request("GET", "/guards").header("x-request-id", "broken-1");
     let answer = heard(request).await;
@@ -28,12 +28,29 @@ async fn the_cause_of_a_500_is_logged_once_and_not_told() {
     };
     assert!(line.contains("ERROR"), "{line}");
     assert!(line.contains("tenant=\"tenant-1\""), "{line}");
-    let cause = r#"relation "tenant_1.guards" does not exist"#;
+    let cause = "column guards.position does not exist";
     assert_eq!(line.matches(cause).count(), 1, "{line}");
     assert_eq!(site.serving.stderr().matches(cause).count(), 1);
 
     // It was nobody's last request.
-    execute(&db, "ALTER TABLE tenant_1.away RENAME TO guards").await;
+    execute(&db, "ALTER TABLE tenant_1.guards RENAME place TO position").await;
+    one.get("/guards").await.is(200);
+}
+
+#[tokio::test]
+async fn a_tenant_whose_tables_are_missing_is_503_until_they_are_there() {
+    let (site, one, two) = Site::with_tenants().await;
+    Ran::on("migration", &site.db.url(), &["down", "-n", "2", "--tenant", "tenant-1"]).exits(0);
+    let answer = one.get("/guards").await;
+    answer.problem(503, "not-ready");
+    assert!(answer.header("retry-after").parse::<u32>().is_ok());
+    tells_no_cause(&answer);
+    let lines = site.serving.logged(answer.header("x-request-id")).await;
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains(r#"relation "tenant_1.guards" does not exist"#), "{lines:#?}");
+    two.get("/guards").await.is(200);
+
+    Ran::on("migration", &site.db.url(), &["up", "--tenant", "tenant-1"]).exits(0);
     one.get("/guards").await.is(200);
 }
 
@@ -45,9 +62,8 @@ async fn a_database_that_goes_away_is_told_without_a_cause_and_used_when_it_is_b
     let name = texts(&db, "SELECT current_database()::text").await.remove(0);
     db.close().await.unwrap();
     admin(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
-    let end = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    );
+    let end =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     admin(&end).await;
 
     for (number, path) in ["/guards", "/shifts", "/health"].into_iter().enumerate() {
@@ -63,10 +79,7 @@ async fn a_database_that_goes_away_is_told_without_a_cause_and_used_when_it_is_b
     }
 
     admin(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
-    eventually("the guards are back", async || {
-        one.get("/guards").await.status == 200
-    })
-    .await;
+    eventually("the guards are back", async || one.get("/guards").await.status == 200).await;
     assert_eq!(one.names("/guards").await, ["Abu"]);
 }
 
@@ -99,8 +112,18 @@ async fn without_a_database_server_the_answer_is_503_and_says_to_come_back() {
 fn tells_no_cause(answer: &Answer) {
     let text = answer.text.to_lowercase();
     for word in [
-        "sql", "select", "relation", "postgres", "guards", "tenant_1", "error returned", "socket",
-        "pool", "terminat", ".rs", "panick",
+        "sql",
+        "select",
+        "relation",
+        "postgres",
+        "guards",
+        "tenant_1",
+        "error returned",
+        "socket",
+        "pool",
+        "terminat",
+        ".rs",
+        "panick",
     ] {
         assert!(!text.contains(word), "{word} in {text}");
     }

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::{Caller, Site, fields};
-use crate::support::catalog::texts;
 
 const NOBODY: &str = "/guards/01a208c3-96c5-77c7-976d-0f6c9d7c9f9e";
 
@@ -11,10 +10,7 @@ const NOBODY: &str = "/guards/01a208c3-96c5-77c7-976d-0f6c9d7c9f9e";
 async fn a_shift_belongs_to_its_guard() {
     let (_site, one, _) = Site::with_tenants().await;
     let (abu, bea) = (one.guard("Abu", "Guard").await, one.guard("Bea", "Guard").await);
-    let answer = one
-        .post(&format!("{abu}/shifts"), hours("08:00", "16:30"))
-        .await
-        .is(201);
+    let answer = one.post(&format!("{abu}/shifts"), hours("08:00", "16:30")).await.is(201);
     let shift = answer.json();
     let path = answer.header("location");
     assert_eq!(path, format!("/shifts/{}", shift["id"].as_str().unwrap()));
@@ -78,12 +74,9 @@ async fn a_shift_ends_after_it_starts_and_within_24_hours() {
     }
     // The rule is about the moment that stays as well.
     let late = json!({ "starts_at": at(24, "08:00:00") });
-    assert_eq!(
-        one.patch(path, late).await.invalid(),
-        fields([("ends_at", "after_start")])
-    );
-    let stored = texts(&site.db.plain().await, "SELECT 'one' FROM tenant_1.shifts");
-    assert_eq!(stored.await, ["one"]);
+    assert_eq!(one.patch(path, late).await.invalid(), fields([("ends_at", "after_start")]));
+    let sql = "SELECT 'one' FROM tenant_1.shifts";
+    assert_eq!(site.stored(sql).await, ["one"]);
 }
 
 #[tokio::test]
@@ -147,10 +140,7 @@ async fn shifts_are_found_by_the_time_they_overlap() {
     for (query, found) in [
         (format!("from={}", at("08:00")), vec!["08:00", "12:00"]),
         (format!("until={}", at("12:00")), vec!["06:00", "08:00"]),
-        (
-            format!("from={}&until={}", at("09:00"), at("10:00")),
-            vec!["08:00"],
-        ),
+        (format!("from={}&until={}", at("09:00"), at("10:00")), vec!["08:00"]),
     ] {
         assert_eq!(starts(&one, &format!("/shifts?{query}")).await, found, "{query}");
         let nested = format!("{abu}/shifts?{query}&count=true");
@@ -181,8 +171,8 @@ async fn a_guards_shifts_go_with_the_guard() {
     one.get(&gone).await.problem(404, "not-found");
     one.get(&kept).await.is(200);
     assert_eq!(starts(&one, "/shifts").await, ["09:00"]);
-    let rows = texts(&site.db.plain().await, "SELECT 'one' FROM tenant_1.shifts");
-    assert_eq!(rows.await, ["one"]);
+    let sql = "SELECT 'one' FROM tenant_1.shifts";
+    assert_eq!(site.stored(sql).await, ["one"]);
 }
 
 /// A shift on the 23rd of November.
@@ -202,7 +192,5 @@ async fn begin(tenant: &Caller, guard: &str, from: &str, to: &str) -> String {
 async fn starts(tenant: &Caller, path: &str) -> Vec<String> {
     let page = tenant.get(path).await.is(200).json();
     let items = page["items"].as_array().unwrap().iter();
-    items
-        .map(|item| item["starts_at"].as_str().unwrap()[11..16].to_owned())
-        .collect()
+    items.map(|item| item["starts_at"].as_str().unwrap()[11..16].to_owned()).collect()
 }

@@ -19,10 +19,7 @@ async fn a_tenant_is_created_used_and_dropped() {
 
     // Abu the Guard is in it, and nowhere else.
     let tenant = site.caller("tenant-1.localhost");
-    let abu = tenant
-        .post("/guards", json!({ "name": "Abu", "position": "Guard" }))
-        .await
-        .is(201);
+    let abu = tenant.post("/guards", json!({ "name": "Abu", "position": "Guard" })).await.is(201);
     let location = abu.header("location").to_owned();
     let abu = abu.json();
     assert_eq!(location, format!("/guards/{}", abu["id"].as_str().unwrap()));
@@ -31,10 +28,7 @@ async fn a_tenant_is_created_used_and_dropped() {
     let id = abu["id"].as_str().unwrap();
     assert_eq!(texts(&db, stored).await, [format!("{id} Abu Guard")]);
     let tables = tables(&db).await;
-    assert!(
-        !tables.iter().any(|table| table.starts_with("public.")),
-        "{tables:?}"
-    );
+    assert!(!tables.iter().any(|table| table.starts_with("public.")), "{tables:?}");
 
     // He can be found and changed, to something that is valid.
     assert_eq!(tenant.get(&location).await.is(200).json(), abu);
@@ -60,11 +54,7 @@ async fn a_tenant_is_created_used_and_dropped() {
     let dropped = site.operator("DELETE", "/admin/tenants/tenant-1");
     heard(dropped).await.is(204);
     assert_eq!(schemas(&db).await, ["public", "registry"]);
-    assert!(
-        texts(&db, "SELECT slug FROM registry.tenants")
-            .await
-            .is_empty()
-    );
+    assert!(texts(&db, "SELECT slug FROM registry.tenants").await.is_empty());
     tenant.get("/guards").await.problem(404, "unknown-host");
 
     // The name is free again, and the new tenant has nothing of the old one.

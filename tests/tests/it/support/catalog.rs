@@ -6,9 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 pub async fn texts(db: &DatabaseConnection, sql: &str) -> Vec<String> {
     let statement = Statement::from_string(DbBackend::Postgres, sql);
     let rows = db.query_all_raw(statement).await.unwrap();
-    rows.iter()
-        .map(|row| row.try_get_by_index(0).unwrap())
-        .collect()
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
 }
 
 /// Every schema that is not PostgreSQL's own, sorted.

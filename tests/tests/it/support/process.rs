@@ -2,8 +2,9 @@
 
 use std::{
     ffi::OsStr,
+    io::Write,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::OnceLock,
 };
 
@@ -50,7 +51,10 @@ pub struct Ran {
 impl Ran {
     /// Runs `command` to its end.
     pub fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
+        Self::with(command.output().unwrap())
+    }
+
+    fn with(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -87,4 +91,37 @@ impl Ran {
         }
         self
     }
+}
+
+/// Runs a command to its end that is given an answer out of a pipe.
+pub fn answer(command: &mut Command, typed: &str) -> Ran {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Who does not ask may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
+    Ran::with(child.wait_with_output().unwrap())
+}
+
+/// Runs a command to its end at a terminal of its own, where somebody types; both of its outputs
+/// come as one. The terminal is made by `script`, which is part of Debian's and of macOS' base.
+pub fn at_terminal(command: &Command, typed: &str) -> Ran {
+    let mut words = vec![command.get_program().to_str().unwrap()];
+    words.extend(command.get_args().map(|word| word.to_str().unwrap()));
+    let mut script = Command::new("script");
+    if cfg!(target_os = "linux") {
+        script.args(["-qec", &format!("'{}'", words.join("' '")), "/dev/null"]);
+    } else {
+        script.args(["-q", "/dev/null"]).args(words);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    answer(&mut script, typed)
 }

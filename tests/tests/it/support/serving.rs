@@ -40,19 +40,13 @@ impl Serving {
     /// `tenantry serve` on any free port.
     pub fn command(url: &str) -> Command {
         let mut command = program_on("tenantry", url, &["serve"]);
-        command
-            .env("TENANTRY_LISTEN", "127.0.0.1:0")
-            .env("TENANTRY_MAX_CONNECTIONS", "4");
+        command.env("TENANTRY_LISTEN", "127.0.0.1:0").env("TENANTRY_MAX_CONNECTIONS", "4");
         command
     }
 
     /// Starts `command` and waits until it listens.
     pub fn launch(command: &mut Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Heard::from(child.stdout.take().unwrap());
         let stderr = Heard::from(child.stderr.take().unwrap());
         let address = || {
@@ -72,12 +66,7 @@ impl Serving {
             }
             thread::sleep(Duration::from_millis(5));
         };
-        Self {
-            child,
-            address,
-            stdout,
-            stderr,
-        }
+        Self { child, address, stdout, stderr }
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -1,0 +1,77 @@
+//! A database that cannot be had: told in one line, without the password.
+
+use crate::support::{TestDb, process::Ran};
+
+const COMMANDS: [(&str, &[&str]); 4] = [
+    ("migration", &["up", "--all"]),
+    ("migration", &["status", "--registry"]),
+    ("tenantry", &["tenant", "list"]),
+    ("tenantry", &["serve"]),
+];
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_named_without_the_password() {
+    let url = "postgres://me:hunter2@localhost/guards?host=/nonexistent/socket";
+    for (program, arguments) in COMMANDS {
+        let ran = Ran::on(program, url, arguments).exits(1);
+        one_line(&ran, ["\"guards\"", "/nonexistent/socket"]);
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_nobody_listens_on_is_named_without_the_password() {
+    // Port 1: taken by nobody, and by root only.
+    let url = "postgres://me:hunter2@127.0.0.1:1/guards";
+    for (program, arguments) in [COMMANDS[0], COMMANDS[2]] {
+        let ran = Ran::on(program, url, arguments).exits(1);
+        one_line(&ran, ["\"guards\"", "127.0.0.1:1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_named_without_the_password() {
+    let db = TestDb::new().await;
+    let url = db.url().replace("postgres@", "postgres:hunter2@");
+    let (server, options) = url.rsplit_once('/').unwrap();
+    let (_, options) = options.split_once('?').unwrap();
+    for (program, arguments) in COMMANDS {
+        let ran = Ran::on(program, &format!("{server}/no-guards?{options}"), arguments).exits(1);
+        one_line(&ran, ["\"no-guards\"", "does not exist"]);
+    }
+    // Something for the statement log.
+    db.plain().await.ping().await.unwrap();
+    crate::support::catalog::schemas(&db.plain().await).await;
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_is_not_repeated() {
+    for url in [
+        "hunter2",
+        "mysql://me:hunter2@localhost/guards",
+        "postgres:me:hunter2@localhost",
+        "postgres://me:hunter2@localhost:port/guards",
+        "postgres://me:hunter2@[::1/guards",
+        " postgres://me:hunter2@localhost/guards",
+        "",
+    ] {
+        for (program, arguments) in COMMANDS {
+            let ran = Ran::on(program, url, arguments).exits(1);
+            one_line(
+                &ran,
+                ["DATABASE_URL is not a PostgreSQL URL", "postgres://user:password@host:port/name"],
+            );
+        }
+    }
+}
+
+/// Expects one line with these texts, and no secret anywhere.
+#[track_caller]
+fn one_line(ran: &Ran, texts: [&str; 2]) {
+    for text in texts {
+        assert!(ran.stderr.contains(text), "no {text:?} in {ran:#?}");
+    }
+    assert!(ran.stderr.starts_with("error: "), "{ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+    assert!(!format!("{ran:?}").contains("hunter2"), "{ran:#?}");
+    assert_eq!(ran.stdout, "");
+}

@@ -1,0 +1,170 @@
+//! `migration up`, `down`, `status` and `list`.
+
+use super::{FIRST, NEWEST, migration, tenantry, versions, with_tenants};
+use crate::support::{
+    TestDb,
+    catalog::{schemas, schemas_with, shape, tables, texts},
+    process::Ran,
+};
+
+#[tokio::test]
+async fn the_migrations_of_the_program_are_listed_without_a_database() {
+    let ran = Ran::on("migration", "postgres://nobody@localhost:1/none", &["list"]).exits(0);
+    assert_eq!(ran.stdout, format!("{FIRST}\n{NEWEST}\n"));
+}
+
+#[tokio::test]
+async fn the_migrations_of_a_target_are_listed_with_their_state() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    migration(&db, "down --tenant tenant-2").exits(0);
+    let header = "TENANT MIGRATION STATE".to_owned();
+    let state = |name, migration, state| format!("{name} {migration} {state}");
+    assert_eq!(
+        rows(&migration(&db, "list --all").exits(0)),
+        [
+            header.clone(),
+            state("tenant-1", FIRST, "applied"),
+            state("tenant-1", NEWEST, "applied"),
+            state("tenant-2", FIRST, "applied"),
+            state("tenant-2", NEWEST, "pending"),
+        ]
+    );
+    assert_eq!(
+        rows(&migration(&db, "list --registry").exits(0)),
+        [
+            header,
+            state("registry", "m20261123_000001_create_tenants", "applied"),
+            state("registry", "m20261123_000002_create_domains", "applied"),
+        ]
+    );
+    migration(&db, "list --schema missing").exits(1).complains(["\"missing\" does not exist"]);
+    migration(&db, "list --all --registry").exits(2);
+}
+
+#[tokio::test]
+async fn a_tenant_goes_down_and_up_step_by_step_and_the_registry_knows() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    let whole = shape(&plain, "tenant_1").await;
+
+    let ran = migration(&db, "down --tenant tenant-1").exits(0);
+    assert_eq!(ran.stdout, format!("tenant-1: rolled back {NEWEST}\n"));
+    assert_eq!(schemas_with(&plain, "shifts").await, ["tenant_2"]);
+    assert_eq!(schemas_with(&plain, "guards").await, ["tenant_1", "tenant_2"]);
+    assert_eq!(versions(&db).await, [format!("tenant-1 {FIRST}"), format!("tenant-2 {NEWEST}")]);
+
+    let ran = migration(&db, "down -n 5 --tenant tenant-1").exits(0);
+    assert_eq!(ran.stdout, format!("tenant-1: rolled back {FIRST}\n"));
+    assert_eq!(schemas_with(&plain, "guards").await, ["tenant_2"]);
+    assert_eq!(versions(&db).await[0], "tenant-1 -");
+    let ran = migration(&db, "down --tenant tenant-1").exits(0);
+    assert_eq!(ran.stdout, "tenant-1: nothing to do\n");
+
+    let ran = migration(&db, "up -n 1 --tenant tenant-1").exits(0);
+    assert_eq!(ran.stdout, format!("tenant-1: applied {FIRST}\n"));
+    assert_eq!(versions(&db).await[0], format!("tenant-1 {FIRST}"));
+    let ran = migration(&db, "up --tenant tenant-1").exits(0);
+    assert_eq!(ran.stdout, format!("tenant-1: applied {NEWEST}\n"));
+    assert_eq!(versions(&db).await[0], format!("tenant-1 {NEWEST}"));
+    assert_eq!(shape(&plain, "tenant_1").await, whole);
+    let ran = migration(&db, "up --tenant tenant-1").exits(0);
+    assert_eq!(ran.stdout, "tenant-1: nothing to do\n");
+}
+
+#[tokio::test]
+async fn several_tenants_are_named_one_by_one_or_with_commas() {
+    let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
+    let ran = migration(&db, "down --tenant tenant-3,tenant-1 --tenant tenant-4 --tenant tenant-1");
+    let lines = ["tenant-1", "tenant-3", "tenant-4"]
+        .map(|slug| format!("{slug}: rolled back {NEWEST}\n"))
+        .concat();
+    assert_eq!(ran.exits(0).stdout, lines);
+    assert_eq!(schemas_with(&db.plain().await, "shifts").await, ["tenant_2"]);
+}
+
+#[tokio::test]
+async fn status_is_1_unless_everything_is_up_to_date() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    let header = "TENANT VERSION APPLIED PENDING";
+    let ran = migration(&db, "status --all").exits(0);
+    assert_eq!(
+        rows(&ran),
+        [header, &format!("tenant-1 {NEWEST} 2"), &format!("tenant-2 {NEWEST} 2")]
+    );
+    assert_eq!(ran.stderr, "");
+
+    migration(&db, "down -n 2 --tenant tenant-2").exits(0);
+    let before = tables(&db.plain().await).await;
+    let ran = migration(&db, "status --all").exits(1);
+    assert_eq!(
+        rows(&ran),
+        [header, &format!("tenant-1 {NEWEST} 2"), &format!("tenant-2 none 0 {FIRST} {NEWEST}"),]
+    );
+    migration(&db, "status --tenant tenant-1").exits(0);
+    migration(&db, "status --tenant tenant-2").exits(1);
+    migration(&db, "status --schema tenant_2").exits(1).says(["tenant_2"]);
+    migration(&db, "status --registry").exits(0).says(["create_domains"]);
+    assert_eq!(tables(&db.plain().await).await, before);
+}
+
+#[tokio::test]
+async fn looking_at_an_empty_schema_makes_nothing_in_it() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA bare").await;
+    let before = tables(&plain).await;
+    let ran = migration(&db, "status --schema bare").exits(1);
+    ran.says(["bare", FIRST, NEWEST]);
+    migration(&db, "up --schema bare --dry-run").exits(0);
+    assert_eq!(tables(&plain).await, before);
+}
+
+#[tokio::test]
+async fn a_bare_schema_is_migrated_like_a_tenants() {
+    let db = with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA bare").await;
+    let ran = migration(&db, "up --schema bare").exits(0);
+    assert_eq!(ran.stdout, format!("bare: applied {FIRST}\nbare: applied {NEWEST}\n"));
+    assert_eq!(shape(&plain, "bare").await, shape(&plain, "tenant_1").await);
+    assert_eq!(versions(&db).await, [format!("tenant-1 {NEWEST}")]);
+    migration(&db, "down -n 2 --schema bare").exits(0);
+    assert_eq!(tables(&plain).await.iter().filter(|it| it.starts_with("bare.")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_tenants_schema_may_be_named_as_well_and_the_registry_still_knows() {
+    let db = with_tenants(["tenant-1"]).await;
+    migration(&db, "down --schema tenant_1").exits(0);
+    assert_eq!(versions(&db).await, [format!("tenant-1 {FIRST}")]);
+    migration(&db, "up --schema tenant_1").exits(0);
+    assert_eq!(versions(&db).await, [format!("tenant-1 {NEWEST}")]);
+}
+
+#[tokio::test]
+async fn the_registry_goes_up_in_an_empty_database_and_down_only_without_tenants() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "DROP SCHEMA registry CASCADE").await;
+    migration(&db, "status --registry").exits(1);
+    migration(&db, "up --registry").exits(0).says(["create_tenants", "create_domains"]);
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+    tenantry(&db, "tenant create tenant-1").exits(0);
+
+    let before = tables(&plain).await;
+    for words in ["down --registry", "fresh --registry --yes"] {
+        migration(&db, words)
+            .exits(1)
+            .complains(["the registry holds 1 tenants", "nothing was changed"]);
+    }
+    assert_eq!(tables(&plain).await, before);
+    tenantry(&db, "tenant drop tenant-1 --yes").exits(0);
+    migration(&db, "down -n 2 --registry").exits(0);
+    assert!(schemas_with(&plain, "tenants").await.is_empty());
+}
+
+/// The lines of a table, with one blank between the columns.
+fn rows(ran: &Ran) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    ran.stdout.lines().map(words).collect()
+}

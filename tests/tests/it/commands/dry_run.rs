@@ -1,0 +1,97 @@
+//! `migration … --dry-run`: the SQL, and nothing but the SQL.
+
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+use super::{FIRST, NEWEST, migration, tenantry, versions, with_tenants};
+use crate::support::{
+    TestDb,
+    catalog::{schemas, shape, tables, texts},
+};
+
+#[tokio::test]
+async fn nothing_is_changed() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    migration(&db, "down --tenant tenant-2").exits(0);
+    let plain = db.plain().await;
+    let state = async || (tables(&plain).await, versions(&db).await, records(&db).await);
+    let before = state().await;
+    for (words, printed) in [
+        ("up --all", vec!["-- tenant-1", "-- tenant-2", "CREATE TABLE \"shifts\""]),
+        ("down -n 2 --all", vec!["DROP TABLE \"shifts\"", "DROP TABLE \"guards\""]),
+        // Without --yes: there is nothing to confirm.
+        ("fresh --tenant tenant-1", vec!["DROP SCHEMA \"tenant_1\" CASCADE", FIRST, NEWEST]),
+        ("down --registry", vec!["-- registry"]),
+    ] {
+        let ran = migration(&db, &format!("{words} --dry-run")).exits(0);
+        for text in printed {
+            assert!(ran.stdout.contains(text), "no {text:?} in {ran:#?}");
+        }
+        assert_eq!(state().await, before, "{words}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_printed_gives_the_same_tables_when_it_is_run_by_hand() {
+    let db = with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA by_hand").await;
+    let whole = shape(&plain, "tenant_1").await;
+
+    let up = migration(&db, "up --schema by_hand --dry-run").exits(0).stdout;
+    run_in(&db, "by_hand", &up).await;
+    assert_eq!(shape(&plain, "by_hand").await, whole);
+    // With the records: the program finds nothing left to do.
+    let ran = migration(&db, "up --schema by_hand").exits(0);
+    assert_eq!(ran.stdout, "by_hand: nothing to do\n");
+
+    let down = migration(&db, "down --schema by_hand --dry-run").exits(0).stdout;
+    run_in(&db, "by_hand", &down).await;
+    let ran = migration(&db, "up --schema by_hand").exits(0);
+    assert_eq!(ran.stdout, format!("by_hand: applied {NEWEST}\n"));
+    assert_eq!(shape(&plain, "by_hand").await, whole);
+
+    let fresh = migration(&db, "fresh --schema by_hand --dry-run").exits(0).stdout;
+    run_in(&db, "by_hand", &fresh).await;
+    assert_eq!(shape(&plain, "by_hand").await, whole);
+}
+
+#[tokio::test]
+async fn only_so_many_steps_are_printed() {
+    let db = TestDb::new().await;
+    texts(&db.plain().await, "CREATE SCHEMA bare").await;
+    let one = migration(&db, "up -n 1 --schema bare --dry-run").exits(0).stdout;
+    assert!(one.contains(FIRST) && !one.contains(NEWEST), "{one}");
+    migration(&db, "up --schema bare").exits(0);
+    let nothing = migration(&db, "up --schema bare --dry-run").exits(0).stdout;
+    assert_eq!(nothing, "-- bare\n");
+}
+
+#[tokio::test]
+async fn the_registry_of_an_empty_database_can_be_made_by_hand() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let whole = shape(&plain, "registry").await;
+    texts(&plain, "DROP SCHEMA registry CASCADE").await;
+    let up = migration(&db, "up --registry --dry-run").exits(0).stdout;
+    assert_eq!(schemas(&plain).await, ["public"]);
+    run_in(&db, "registry", &up).await;
+    assert_eq!(shape(&plain, "registry").await, whole);
+    tenantry(&db, "tenant create tenant-1").exits(0);
+}
+
+/// Runs what was printed, as `psql` would after `SET search_path`.
+async fn run_in(db: &TestDb, schema: &str, sql: &str) {
+    let txn = db.plain().await.begin().await.unwrap();
+    let scope = format!("SELECT set_config('search_path', '{schema}', true)");
+    txn.execute_unprepared(&scope).await.unwrap();
+    txn.execute_unprepared(sql).await.unwrap();
+    txn.commit().await.unwrap();
+}
+
+/// The migrations on record in every schema.
+async fn records(db: &TestDb) -> Vec<String> {
+    let sql = ["registry", "tenant_1", "tenant_2"]
+        .map(|schema| format!("SELECT '{schema} ' || version FROM {schema}.seaql_migrations"))
+        .join(" UNION ALL ");
+    texts(&db.plain().await, &format!("{sql} ORDER BY 1")).await
+}

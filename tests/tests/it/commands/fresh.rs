@@ -1,0 +1,57 @@
+//! `migration fresh`: everything is deleted, so it asks first.
+
+use super::{FIRST, NEWEST, migration, versions, with_tenants};
+use crate::support::{
+    catalog::{shape, texts},
+    process::{at_terminal, program_on},
+};
+
+const ABU: &str =
+    "INSERT INTO tenant_1.guards VALUES (gen_random_uuid(), 'Abu', 'Guard', now(), now())";
+const NAMES: &str = "SELECT name FROM tenant_1.guards";
+
+#[tokio::test]
+async fn without_a_terminal_to_ask_nothing_is_deleted() {
+    let db = with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    texts(&plain, ABU).await;
+    for target in ["--tenant tenant-1", "--all", "--schema tenant_1"] {
+        migration(&db, &format!("fresh {target}")).exits(1).complains(["pass --yes"]);
+    }
+    assert_eq!(texts(&plain, NAMES).await, ["Abu"]);
+}
+
+#[tokio::test]
+async fn at_a_terminal_only_yes_confirms() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    texts(&plain, ABU).await;
+    let command = program_on("migration", &db.url(), &["fresh", "--all"]);
+    for typed in ["y", "no", "", "tenant-1"] {
+        let ran = at_terminal(&command, &format!("{typed}\n")).exits(1);
+        ran.says([
+            "This deletes ALL DATA in tenant_1, tenant_2. Type yes to go on: ",
+            "not confirmed; nothing was changed",
+        ]);
+    }
+    assert_eq!(texts(&plain, NAMES).await, ["Abu"]);
+    at_terminal(&command, "yes\n").exits(0).says(["tenant-1: applied", "tenant-2: applied"]);
+    assert!(texts(&plain, NAMES).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_fresh_tenant_is_empty_and_whole() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    texts(&plain, ABU).await;
+    texts(&plain, &ABU.replace("tenant_1", "tenant_2")).await;
+    texts(&plain, "CREATE TABLE tenant_1.extra (n int)").await;
+    let ran = migration(&db, "fresh --tenant tenant-1 --yes").exits(0);
+    assert_eq!(ran.stdout, format!("tenant-1: applied {FIRST}\ntenant-1: applied {NEWEST}\n"));
+    assert!(texts(&plain, NAMES).await.is_empty());
+    assert_eq!(shape(&plain, "tenant_1").await, shape(&plain, "tenant_2").await);
+    let second = NAMES.replace("tenant_1", "tenant_2");
+    assert_eq!(texts(&plain, &second).await, ["Abu"]);
+    let both = ["tenant-1", "tenant-2"].map(|slug| format!("{slug} {NEWEST}"));
+    assert_eq!(versions(&db).await, both);
+}

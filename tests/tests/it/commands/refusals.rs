@@ -1,0 +1,81 @@
+//! What `migration` refuses, without touching anything.
+
+use super::{migration, versions, with_tenants};
+use crate::support::{
+    TestDb,
+    catalog::{schemas, tables, texts},
+    process::Ran,
+};
+
+#[tokio::test]
+async fn a_schema_that_does_not_exist_is_named_and_nothing_is_made() {
+    let db = with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    let before = (schemas(&plain).await, tables(&plain).await);
+    for words in ["up", "up --dry-run", "down", "status", "fresh --yes"] {
+        let ran = migration(&db, &format!("{words} --schema missing")).exits(1);
+        ran.complains(["schema \"missing\" does not exist", "nothing was changed"]);
+        assert_eq!((schemas(&plain).await, tables(&plain).await), before, "{words}");
+    }
+    assert!(!before.1.iter().any(|table| table.starts_with("public.")), "{before:?}");
+}
+
+#[tokio::test]
+async fn a_schema_of_postgresql_or_the_registry_is_no_tenants() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let before = tables(&plain).await;
+    for schema in ["public", "registry", "pg_catalog", "information_schema", "Bare", "a\"b", ""] {
+        let ran = Ran::on("migration", &db.url(), &["up", "--schema", schema]);
+        ran.exits(2).complains([&format!("schema name {schema:?} is refused")]);
+    }
+    assert_eq!(tables(&plain).await, before);
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_stops_everything_before_it_begins() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    let before = versions(&db).await;
+    for words in ["down", "down --dry-run", "fresh --yes", "status"] {
+        let words = format!("{words} --tenant tenant-1 --tenant tenant-9 --tenant tenant-2");
+        let ran = migration(&db, &words).exits(1);
+        let ran = ran.complains(["there is no tenant tenant-9", "nothing was changed"]);
+        assert_eq!(ran.stdout, "", "{words}");
+    }
+    assert_eq!(versions(&db).await, before);
+}
+
+#[tokio::test]
+async fn exactly_one_kind_of_target_is_wanted() {
+    let db = with_tenants(["tenant-1"]).await;
+    let before = versions(&db).await;
+    for command in ["up", "down", "status", "fresh --yes"] {
+        for target in [
+            "",
+            "--all --tenant tenant-1",
+            "--all --registry",
+            "--schema tenant_1 --tenant tenant-1",
+            "--registry --schema tenant_1",
+        ] {
+            let words = format!("{command} {target}");
+            let ran = migration(&db, words.trim()).exits(2);
+            ran.complains(["--all", "Usage:"]);
+        }
+    }
+    for words in ["", "sideways --all", "up --all -n x", "up --all -n -1", "up --tenant NO"] {
+        migration(&db, words).exits(2);
+    }
+    assert_eq!(versions(&db).await, before);
+}
+
+#[tokio::test]
+async fn a_database_without_a_registry_has_no_tenants_and_says_what_to_do() {
+    let db = TestDb::new().await;
+    texts(&db.plain().await, "DROP SCHEMA registry CASCADE").await;
+    for words in ["up --all", "status --all", "down --tenant tenant-1"] {
+        migration(&db, words)
+            .exits(1)
+            .complains(["the registry is not migrated", "migration up --registry"]);
+    }
+    assert_eq!(schemas(&db.plain().await).await, ["public"]);
+}

@@ -1,0 +1,133 @@
+//! A lasting server: its data stays, its programs share it.
+
+use std::{thread, time::Duration};
+
+use migration::postgres::{DATABASE, Role, Server, ServerError};
+use nix::sys::signal::{SIGKILL, kill};
+use sea_orm::ConnectionTrait;
+
+use super::{TestResult, owner::*, support::*};
+
+#[tokio::test]
+async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
+    let scratch = Scratch::new()?;
+    let mut owner = Owner::of(&scratch.data())?;
+    let before = Server::lasting(&scratch.data(), Role::Share)?;
+    let db = connect(&before.url(DATABASE)).await?;
+    db.execute_unprepared("CREATE TABLE kept (n bigint)").await?;
+    drop(before);
+
+    // Rows are written one by one until the kill breaks the connection: each one acknowledged.
+    let writer = tokio::spawn(async move {
+        let mut acknowledged = 0_i64;
+        while db
+            .execute_unprepared(&format!("INSERT INTO kept VALUES ({})", acknowledged + 1))
+            .await
+            .is_ok()
+        {
+            acknowledged += 1;
+        }
+        acknowledged
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    owner.kill()?;
+    let acknowledged = writer.await?;
+    assert!(acknowledged > 0, "nothing was written before the kill");
+    owner.assert_server_gone();
+
+    let after = Server::lasting(&scratch.data(), Role::Own)?;
+    assert!(after.owner());
+    let db = connect(&after.url(DATABASE)).await?;
+    let rows = number(&db, "SELECT count(*) FROM kept").await?;
+    // The last one may have been committed without its answer getting through.
+    assert!((acknowledged..=acknowledged + 1).contains(&rows), "{rows} of {acknowledged} rows");
+    db.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
+    let scratch = Scratch::new()?;
+    let mut owner = Owner::of(&scratch.data())?;
+    let db = connect(&owner.url).await?;
+    db.execute_unprepared("CREATE TABLE kept AS SELECT generate_series(1, 100) AS n").await?;
+
+    // The whole server: its watcher has nobody to stop, `postmaster.pid` and the socket stay.
+    for pid in owner.processes_of_server() {
+        let _ = kill(pid, SIGKILL);
+    }
+    owner.kill()?;
+    owner.assert_server_gone();
+    assert!(scratch.data().join("postmaster.pid").exists(), "this was no crash");
+
+    let after = Server::lasting(&scratch.data(), Role::Own)?;
+    let db = connect(&after.url(DATABASE)).await?;
+    assert_eq!(number(&db, "SELECT count(*) FROM kept").await?, 100);
+    db.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_program_shares_the_server_of_the_first() -> TestResult {
+    let scratch = Scratch::new()?;
+    let owner = Owner::of(&scratch.data())?;
+    let shared = Server::lasting(&scratch.data(), Role::Share)?;
+    assert!(!shared.owner());
+    assert_eq!(shared.url(DATABASE), owner.url);
+    let db = connect(&shared.url(DATABASE)).await?;
+    assert_eq!(number(&db, "SELECT 1::bigint").await?, 1);
+    db.close().await?;
+    Ok(())
+}
+
+#[test]
+fn programs_that_start_together_share_one_server() -> TestResult {
+    let scratch = Scratch::new()?;
+    let dir = scratch.data();
+    let servers = thread::scope(|scope| {
+        let start = || Server::lasting(&dir, Role::Share);
+        let starts = [(); 4].map(|()| scope.spawn(start));
+        starts.map(thread::ScopedJoinHandle::join)
+    });
+    let mut owners = 0;
+    let mut kept = Vec::new();
+    for server in servers {
+        let server = server.map_err(|_| "a start panicked")??;
+        owners += u32::from(server.owner());
+        kept.push(server);
+    }
+    assert_eq!(owners, 1);
+    // The owner waits for its users when it is dropped: they go first.
+    kept.sort_by_key(Server::owner);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_owner_that_ends_waits_for_those_who_joined() -> TestResult {
+    let scratch = Scratch::new()?;
+    let owner = Server::lasting(&scratch.data(), Role::Share)?;
+    let joined = Server::lasting(&scratch.data(), Role::Share)?;
+    assert!(owner.owner() && !joined.owner());
+    let ending = thread::spawn(move || drop(owner));
+    let db = connect(&joined.url(DATABASE)).await?;
+    number(&db, "SELECT count(*) FROM pg_sleep(0.5)").await?;
+    assert!(!ending.is_finished(), "the owner did not wait");
+    db.close().await?;
+    drop(joined);
+    ending.join().map_err(|_| "the owner panicked")?;
+    assert!(Server::lasting(&scratch.data(), Role::Own)?.owner());
+    Ok(())
+}
+
+#[test]
+fn a_second_owner_is_refused_by_the_pid_of_the_first() -> TestResult {
+    let scratch = Scratch::new()?;
+    let owner = Owner::of(&scratch.data())?;
+    let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
+    let pid = owner.child.id();
+    assert!(matches!(error, ServerError::Owned { pid: by, .. } if by == pid), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&pid.to_string()), "{text}");
+    assert!(text.contains(&scratch.data().display().to_string()), "{text}");
+    Ok(())
+}

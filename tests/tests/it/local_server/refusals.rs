@@ -1,0 +1,103 @@
+//! What is refused, with a sentence, and left as it was.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+
+use migration::postgres::{Role, Server, ServerError, lasting_dir};
+use nix::sys::signal::{SIGKILL, SIGQUIT, kill};
+
+use super::{TestResult, owner::*, support::*};
+
+#[test]
+fn a_folder_that_holds_something_else_is_refused_and_untouched() -> TestResult {
+    let scratch = Scratch::new()?;
+    let dir = scratch.data();
+    fs::create_dir(&dir)?;
+    fs::write(dir.join("thesis.txt"), "the only copy")?;
+    let error = refused(Server::lasting(&dir, Role::Own))?;
+    assert!(matches!(error, ServerError::NotACluster { .. }), "{error}");
+    assert!(error.to_string().contains(&dir.display().to_string()), "{error}");
+    assert_eq!(names(&dir)?, ["thesis.txt"]);
+    assert_eq!(names(scratch.path())?, ["postgres"], "files appeared beside the folder");
+
+    let file = scratch.path().join("file");
+    fs::write(&file, "")?;
+    let error = refused(Server::lasting(&file, Role::Share))?;
+    assert!(matches!(error, ServerError::NotACluster { .. }), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_folder_of_another_major_version_is_refused() -> TestResult {
+    let scratch = Scratch::new()?;
+    let dir = scratch.data();
+    fs::create_dir(&dir)?;
+    fs::write(dir.join("PG_VERSION"), "12\n")?;
+    let error = refused(Server::lasting(&dir, Role::Own))?;
+    assert!(matches!(error, ServerError::OtherVersion { folder: 12, .. }), "{error}");
+    assert!(error.to_string().contains("12"), "{error}");
+    assert_eq!(names(&dir)?, ["PG_VERSION"]);
+    Ok(())
+}
+
+#[test]
+fn a_server_that_was_started_by_hand_is_left_alone() -> TestResult {
+    let scratch = Scratch::new()?;
+    let mut owner = Owner::of(&scratch.data())?;
+    // To this module a server is its own when the lock file says so.
+    let lock = scratch.path().join("postgres.lock");
+    fs::write(&lock, "1\nsomebody\n\n")?;
+    let watcher = owner.watcher()?;
+    kill(watcher, SIGKILL)?;
+    owner.kill()?;
+    let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
+    assert!(matches!(error, ServerError::Foreign { pid, .. } if pid == owner.server), "{error}");
+    kill(pid(owner.server)?, SIGQUIT)?;
+    owner.assert_server_gone();
+    Ok(())
+}
+
+#[test]
+fn a_server_that_does_not_start_says_why() -> TestResult {
+    let error = refused(Server::temporary(&[("shared_buffers", "none at all")]))?;
+    assert!(matches!(error, ServerError::Start { .. }), "{error}");
+    assert!(error.to_string().contains("invalid value for parameter"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_pg_bin_that_points_nowhere_is_refused_by_its_name() -> TestResult {
+    let output = owner_command("temporary")?.env("PG_BIN", "/nowhere/at/all").output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success(), "{text}");
+    assert!(text.contains("PG_BIN is /nowhere/at/all"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn root_keeps_data_elsewhere_when_the_server_may_not_enter_the_folder() -> TestResult {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let scratch = Scratch::new()?;
+    assert_eq!(lasting_dir(&scratch.data())?.moved_because, None);
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o700))?;
+
+    let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
+    assert!(matches!(error, ServerError::NotEnterable { .. }), "{error}");
+
+    let place = lasting_dir(&scratch.data())?;
+    assert_eq!(place.moved_because.as_deref(), Some(scratch.path()));
+    assert_eq!(place, lasting_dir(&scratch.data())?);
+    let own = place.path.parent().ok_or("no parent")?.to_owned();
+    let _clean_up = RemoveAtEnd(own.clone());
+    assert_eq!(own.parent(), Some(Path::new("/var/lib/tenantry")));
+    let server = Server::lasting(&place.path, Role::Own)?;
+    let meta = fs::metadata(server.data_dir())?;
+    assert_ne!(meta.uid(), 0);
+    assert_eq!(meta.mode() & 0o777, 0o700);
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! What the tests of the server share.
+
+use std::{
+    error::Error,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use migration::postgres::{Server, ServerError};
+use nix::unistd::Pid;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
+
+/// A folder that the server's user may enter; removed at the end.
+pub(super) struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub(super) fn new() -> Result<Self, Box<dyn Error>> {
+        let dir = tempfile::Builder::new().prefix("tenantry-test-").tempdir()?;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        Ok(Self(dir))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.path().join("postgres")
+    }
+}
+
+pub(super) struct RemoveAtEnd(pub(super) PathBuf);
+
+impl Drop for RemoveAtEnd {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        // The folder above too, unless somebody else's data is in it.
+        let _ = self.0.parent().map(fs::remove_dir);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server is tested here, nothing above it")]
+pub(super) async fn connect(url: &str) -> Result<DatabaseConnection, DbErr> {
+    Database::connect(url).await
+}
+
+pub(super) async fn number(db: &DatabaseConnection, sql: &str) -> Result<i64, Box<dyn Error>> {
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let row = db.query_one_raw(statement).await?.ok_or("no row")?;
+    Ok(row.try_get_by_index(0)?)
+}
+
+pub(super) fn refused(answer: Result<Server, ServerError>) -> Result<ServerError, Box<dyn Error>> {
+    match answer {
+        Ok(server) => Err(format!("not refused: {server:?}").into()),
+        Err(error) => Ok(error),
+    }
+}
+
+pub(super) fn names(dir: &Path) -> std::io::Result<Vec<String>> {
+    let mut names: Vec<String> = fs::read_dir(dir)?
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// The process number of the server that runs on the folder.
+pub(super) fn server_of(data: &Path) -> Result<u32, Box<dyn Error>> {
+    let file = fs::read_to_string(data.join("postmaster.pid"))?;
+    Ok(file.lines().next().ok_or("empty file")?.parse()?)
+}
+
+pub(super) fn children_of(pid: u32) -> Vec<Pid> {
+    let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.trim().split_once(' '))
+        .filter(|(_, parent)| parent.trim() == pid.to_string())
+        .filter_map(|(child, _)| child.parse().ok().map(Pid::from_raw))
+        .collect()
+}
+
+pub(super) fn pid(number: u32) -> Result<Pid, std::num::TryFromIntError> {
+    i32::try_from(number).map(Pid::from_raw)
+}
+
+/// Whether the condition comes to hold within five seconds.
+pub(super) fn soon(condition: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        if condition() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    condition()
+}
