@@ -36,6 +36,6 @@ mod scope;
 pub use any_migrator::AnyMigrator;
 pub use dry_run::dry_run;
 pub use error::Error;
-pub use provision::provision;
+pub use provision::{drop_schema, provision};
 pub use run::{Action, Outcome, State, run, state};
 pub use scope::{Target, enter, leave};

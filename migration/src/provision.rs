@@ -31,13 +31,30 @@ pub async fn provision(
 /// A statement of its own: an extension may react to it (Citus places the schema on a node).
 async fn create_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<(), Error> {
     let sql = format!("CREATE SCHEMA {}", schema.quoted());
-    match txn.execute_unprepared(&sql).await {
-        Ok(_) => Ok(()),
+    match ddl(txn, &sql).await {
+        Ok(()) => Ok(()),
         Err(error) if is_duplicate_schema(&error) => {
             Err(Error::SchemaExists { schema: schema.clone() })
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Drops the schema of one tenant, with everything in it, in the caller's transaction. One that is
+/// not there is dropped already.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn drop_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<(), Error> {
+    let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", schema.quoted());
+    Ok(ddl(txn, &sql).await?)
+}
+
+/// Sends a statement that can have no parameters.
+#[expect(clippy::disallowed_methods, reason = "every identifier comes from a SchemaName")]
+pub(crate) async fn ddl(txn: &DatabaseTransaction, sql: &str) -> Result<(), DbErr> {
+    txn.execute_unprepared(sql).await?;
+    Ok(())
 }
 
 /// SQLSTATE 42P06 `duplicate_schema`, or 23505 when another transaction creates the same schema

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTraitSelf;
 
-use crate::{AnyMigrator, Error, Target, enter, leave};
+use crate::{AnyMigrator, Error, Target, enter, leave, provision::ddl};
 
 /// What to do with a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,7 +195,7 @@ async fn claim(txn: &DatabaseTransaction, target: &Target) -> Result<(), Error> 
 /// The registry's schema is made by the first run; it is not given up while it holds tenants.
 async fn prepare_registry(txn: &DatabaseTransaction, action: Action) -> Result<(), Error> {
     if let Action::Up(_) = action {
-        txn.execute_unprepared(&create_registry_sql()).await?;
+        ddl(txn, &create_registry_sql()).await?;
     } else if registry_exists(txn).await? {
         let tenants = tenant::Entity::find().count(txn).await?;
         if tenants > 0 {
@@ -207,7 +207,7 @@ async fn prepare_registry(txn: &DatabaseTransaction, action: Action) -> Result<(
 
 async fn recreate(txn: &DatabaseTransaction, target: &Target) -> Result<(), Error> {
     for sql in fresh_sql(target) {
-        txn.execute_unprepared(&sql).await?;
+        ddl(txn, &sql).await?;
     }
     Ok(())
 }

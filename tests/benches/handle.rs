@@ -4,7 +4,7 @@
 //! The contenders take turns in short rounds, so that a noisy machine disturbs all alike; shown is
 //! the median of the rounds' ratios to SeaORM without tenancy.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::{
     future::Future,

@@ -132,6 +132,7 @@ impl<C: ConnectionTrait> ConnectionTrait for Scope<C> {
         self.db.execute_raw(self.shared.qualify(statement)?).await
     }
 
+    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.db.execute_unprepared(&self.shared.qualify_text(sql)?).await
     }

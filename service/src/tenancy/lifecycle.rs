@@ -1,8 +1,8 @@
 use entity::registry::{SchemaName, Slug, TenantId, domain, tenant};
-use migration::provision;
+use migration::{drop_schema, provision};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    ModelTrait, QueryFilter, QuerySelect, Set, TransactionTrait,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, ModelTrait, QueryFilter, QuerySelect, Set, Statement, TransactionTrait,
 };
 use tracing::info;
 
@@ -62,7 +62,8 @@ impl Tenancy {
     /// busy. Nothing is changed then.
     pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
         let txn = self.inner.db.begin().await?;
-        txn.execute_unprepared("SET LOCAL lock_timeout = '10s'").await?;
+        let patience = "SELECT set_config('lock_timeout', '10s', true)";
+        txn.execute_raw(Statement::from_string(DbBackend::Postgres, patience)).await?;
         // The lock on the row makes a migration of this tenant and the drop wait for each other.
         let row = tenant::Entity::find()
             .filter(tenant::Column::Slug.eq(slug.clone()))
@@ -71,8 +72,7 @@ impl Tenancy {
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
         let domains = row.find_related(domain::Entity).all(&txn).await?;
-        let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", row.schema.quoted());
-        txn.execute_unprepared(&sql).await?;
+        drop_schema(&txn, &row.schema).await?;
         let (id, schema) = (row.id, row.schema.clone());
         row.delete(&txn).await?;
         let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));

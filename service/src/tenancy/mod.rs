@@ -20,7 +20,7 @@ mod shared;
 
 use std::sync::Arc;
 
-use entity::registry::SchemaName;
+use entity::registry::{Hostname, SchemaName};
 use migration::{AnyMigrator, Target, connect, registry};
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use tokio::task::JoinHandle;
@@ -55,10 +55,11 @@ impl Tenancy {
     /// Connects to the database and starts to listen for changes that other processes make.
     ///
     /// # Errors
-    /// [`Error::Name`] when the prefix cannot begin a schema name, [`Error::Connect`] when the
+    /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none, [`Error::Connect`] when the
     /// server cannot be reached, [`Error::RegistryBehind`] when the registry has not been migrated.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
+        let base_domain = base_domain(&config.base_domain)?;
         let mut options = ConnectOptions::new(&config.url);
         options
             .max_connections(config.max_connections)
@@ -76,7 +77,7 @@ impl Tenancy {
                 db,
                 migrator: config.migrator.clone(),
                 schema_prefix: config.schema_prefix.clone(),
-                base_domain: config.base_domain.to_ascii_lowercase(),
+                base_domain,
                 cache,
                 listener,
             }),
@@ -115,6 +116,12 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
     let longest = "a".repeat(entity::registry::Slug::MAX_LEN);
     format!("{prefix}{longest}").parse::<SchemaName>()?;
     Ok(())
+}
+
+/// The domain as [`Host::parse`] compares it. Subdomains of it must be host names.
+fn base_domain(text: &str) -> Result<String, Error> {
+    let below: Hostname = format!("tenant.{text}").parse()?;
+    Ok(below.as_str()["tenant.".len()..].to_owned())
 }
 
 async fn check_registry(db: &DatabaseConnection) -> Result<(), Error> {

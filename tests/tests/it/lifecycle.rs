@@ -83,7 +83,7 @@ async fn a_schema_that_is_left_over_is_not_taken_for_a_tenant() {
 }
 
 #[tokio::test]
-async fn a_slug_that_is_a_word_of_sql_needs_a_prefix() {
+async fn prefix_and_base_domain_are_used_and_checked() {
     let db = TestDb::new().await;
     let error = db.tenancy().await.create(NewTenant::new(slug("order"))).await.unwrap_err();
     assert!(error.to_string().contains("configure a schema prefix"), "{error}");
@@ -92,6 +92,15 @@ async fn a_slug_that_is_a_word_of_sql_needs_a_prefix() {
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let record = tenancy.create(NewTenant::new(slug("order"))).await.unwrap();
     assert_eq!(record.schema.as_str(), "t_order");
+    for (base_domain, fine) in [("Example.COM.", true), ("example.com:80", false), ("", false)] {
+        config.base_domain = base_domain.to_owned();
+        let connected = Tenancy::connect(&config).await;
+        assert_eq!(connected.is_ok(), fine, "{base_domain}");
+        if let Ok(tenancy) = connected {
+            tenancy.tenant_by_host("order.example.com").await.unwrap();
+        }
+    }
+    config.base_domain = "localhost".to_owned();
     config.schema_prefix = "Robert'); DROP SCHEMA registry; --".to_owned();
     let error = Tenancy::connect(&config).await.unwrap_err();
     assert!(matches!(error, Error::Name(_)), "{error}");

@@ -1,5 +1,6 @@
 //! All integration tests: one binary, against a real PostgreSQL server of its own.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests send SQL that the product never would")]
 
 mod support;
 
