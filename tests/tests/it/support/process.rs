@@ -13,7 +13,10 @@ use std::{
 pub fn program(name: &str) -> Command {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
+        // `cargo test` says which cargo it is. Whoever starts the test binary without it gets the
+        // usual one, which rustup (if it is rustup's) tells which toolchain to use everywhere.
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
             .args(["build", "--quiet", "--workspace", "--bins"])
             .stdin(Stdio::null())
             .status()
