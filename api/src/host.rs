@@ -4,7 +4,10 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, Uri, header, request::Parts},
 };
-use service::tenancy::Tenant;
+use service::{
+    Slug,
+    tenancy::{self, Host, Tenant},
+};
 use tracing::Span;
 
 use crate::{
@@ -24,8 +27,25 @@ impl FromRequestParts<State> for TenantOfHost {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Self::Rejection> {
         let found: Result<Self, Failure> = async {
             let host = host(&parts.uri, &parts.headers)?;
-            let tenant = state.tenancy.tenant_by_host(host).await?;
-            Span::current().record("tenant", tenant.slug().as_str());
+            let record = |slug: &Slug| {
+                Span::current().record("tenant", slug.as_str());
+            };
+            // Before it is looked up where that is possible: the log tells of a tenant that is
+            // refused, or not found in time, as well. Once: a second record would be a second
+            // field.
+            let asked = state.tenancy.host(host);
+            if let Host::Slug(slug) = &asked {
+                record(slug);
+            }
+            let found = state.tenancy.tenant_by_host(host).await;
+            if let Host::Custom(_) = &asked {
+                match &found {
+                    Ok(tenant) => record(tenant.slug()),
+                    Err(tenancy::Error::Refused(refused)) => record(&refused.slug),
+                    Err(_) => {}
+                }
+            }
+            let tenant = found?;
             Ok(Self(tenant))
         }
         .await;
@@ -42,7 +62,9 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, 
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next().map(|host| host.to_str()), hosts.next()) {
         (Some(Ok(host)), None) => Ok(host),
-        (None, _) => Err(Problem::malformed("the request has no Host header")),
+        (None, _) => Err(Problem::malformed(
+            "the request has no Host header; send one, it says which tenant is meant",
+        )),
         _ => Err(Problem::malformed("the request must have one Host header, in ASCII")),
     }
 }

@@ -21,6 +21,7 @@ pub mod host;
 pub mod operator;
 pub mod problem;
 
+mod body;
 mod extract;
 mod routes;
 mod trace;

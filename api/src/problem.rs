@@ -68,7 +68,10 @@ impl Problem {
 
     /// The path leads nowhere on this host.
     pub(crate) fn no_such_path() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "no-such-path", "No such path")
+        Self::new(StatusCode::NOT_FOUND, "no-such-path", "No such path").detail(
+            "a tenant's paths begin with /guards or /shifts, those of the operator, on the base \
+             domain, with /admin/tenants",
+        )
     }
 
     /// The path does not know the method.
@@ -97,6 +100,7 @@ impl Problem {
     /// The input breaks its rules.
     pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
         errors.sort_unstable();
+        errors.dedup();
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input");
         Self { errors, ..problem.detail("see `errors` for each field that is not valid") }
     }
@@ -104,7 +108,14 @@ impl Problem {
     /// There is no such row.
     pub(crate) fn not_found(noun: &str, id: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
-            .detail(format!("there is no {noun} {id}"))
+            .detail(format!("there is no {noun} {id}; GET /{noun}s lists those that there are"))
+    }
+
+    /// There is no tenant of that name, or none can have it.
+    pub(crate) fn unknown_tenant(slug: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant").detail(format!(
+            "there is no tenant {slug}; GET /admin/tenants lists those that there are"
+        ))
     }
 
     /// The operator did not say who they are.
@@ -121,8 +132,9 @@ impl Problem {
 
     /// The handler panicked.
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error")
-            .detail("the error is logged under the x-request-id of this answer")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error").detail(
+            "tell the operator the x-request-id of this answer: the error is in the log under it",
+        )
     }
 
     /// It will work later.
@@ -134,7 +146,7 @@ impl Problem {
     fn of_tenancy(error: &tenancy::Error) -> Self {
         use tenancy::Error as E;
         let (status, kind, title) = match error {
-            E::UnknownTenant(_) => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
+            E::UnknownTenant(slug) => return Self::unknown_tenant(slug),
             E::UnknownHost(_) => (StatusCode::NOT_FOUND, "unknown-host", "Unknown host"),
             // RFC 9110, 15.5.20: this server does not answer for that host.
             E::ReservedHost(_) => {
@@ -179,7 +191,7 @@ impl Problem {
     }
 }
 
-fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
+pub(crate) fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
     let errors = errors.field_errors().into_iter();
     errors
         .flat_map(|(field, errors)| {
@@ -287,6 +299,7 @@ mod tests {
 
     /// An error with something in it that no client may see.
     fn sea_orm_error(text: &str) -> E {
-        E::Migration(migration::Error::ScopeLost { schema: text.to_owned(), found: None })
+        let text = text.to_owned();
+        E::Migration(migration::Error::MissingSchema { schema: text })
     }
 }

@@ -1,14 +1,15 @@
 //! Which database a command works on: the one named by `DATABASE_URL`, or else the machine's own
 //! PostgreSQL with its data below the data folder.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DbErr,
-    sqlx::{self, postgres::PgConnectOptions},
+    ConnAcquireErr, ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::{self, Connection, PgConnection, postgres::PgConnectOptions},
 };
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::postgres::{self, Role, Server, ServerError};
 
@@ -22,6 +23,9 @@ pub const VARIABLES: [(&str, &str); 2] = [
     ("RUST_LOG", "How much to log, such as `debug` or `info,sqlx=debug`"),
 ];
 
+/// How long the first connection may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What every command's help ends with.
 #[must_use]
 pub fn variables_help() -> String {
@@ -32,13 +36,39 @@ pub fn variables_help() -> String {
     help
 }
 
+/// A text that may hold a password: `Debug` does not show it.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the one who needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// The options that every command shares.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
     /// Database to use, as postgres://user:password@host:port/name. Without it the machine's own
     /// PostgreSQL server is started and keeps its data below the data folder.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: Option<String>,
+    pub database_url: Option<Secret>,
 
     /// Folder for the data of the machine's own PostgreSQL server. Not used with a database URL.
     #[arg(
@@ -54,8 +84,8 @@ pub struct DatabaseArgs {
 /// Where a command's database is.
 #[derive(Debug)]
 pub struct Located {
-    /// URL for SeaORM. May hold a password: never to be shown.
-    pub url: String,
+    /// URL for SeaORM.
+    pub url: Secret,
     /// The machine's own server, when that is what is used. It ends when this is dropped, unless
     /// another program owns it.
     pub server: Option<Server>,
@@ -83,7 +113,10 @@ pub enum ConnectError {
     )]
     BadUrl,
     /// The server does not answer, or does not let us in.
-    #[error("cannot connect to database {database:?} at {host}:{port}: {source}")]
+    #[error(
+        "cannot connect to database {database:?} at {host}:{port}: {source}; is the server running, \
+         and DATABASE_URL right?"
+    )]
     Unreachable {
         /// Host, or folder of the Unix socket.
         host: String,
@@ -106,8 +139,9 @@ impl DatabaseArgs {
     /// # Errors
     /// [`ConnectError::BadUrl`], or [`ConnectError::Server`] when the server cannot be started.
     pub async fn locate(&self, role: Role) -> Result<Located, ConnectError> {
-        if let Some(url) = &self.database_url {
-            parse(url)?;
+        // An empty variable is an unset one.
+        if let Some(url) = self.database_url.as_ref().filter(|url| !url.expose().is_empty()) {
+            parse(url.expose())?;
             return Ok(Located { url: url.clone(), server: None, moved_because: None });
         }
         let wanted = self.data_dir.join("postgres");
@@ -116,7 +150,7 @@ impl DatabaseArgs {
             let place = postgres::lasting_dir(&wanted)?;
             let server = Server::lasting(&place.path, role)?;
             Ok(Located {
-                url: server.url(postgres::DATABASE),
+                url: Secret(server.url(postgres::DATABASE)),
                 server: Some(server),
                 moved_because: place.moved_because,
             })
@@ -126,24 +160,24 @@ impl DatabaseArgs {
     }
 
     /// Finds the database as [`locate`](Self::locate) does, sharing a server that already runs,
-    /// and connects to it.
+    /// and connects to it with a pool of so many connections.
     ///
     /// # Errors
     /// As for [`locate`](Self::locate), and [`ConnectError::Unreachable`].
-    pub async fn connect(&self) -> Result<Connected, ConnectError> {
+    pub async fn connect(&self, connections: u32) -> Result<Connected, ConnectError> {
         let located = self.locate(Role::Share).await?;
-        let connection = small_pool(&located.url).await?;
+        let connection = small_pool(located.url.expose(), connections).await?;
         Ok(Connected { connection, server: located.server })
     }
 }
 
-/// A few connections, for a command.
+/// So many connections, for a command.
 ///
 /// # Errors
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
-pub async fn small_pool(url: &str) -> Result<DatabaseConnection, ConnectError> {
+pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnection, ConnectError> {
     let mut options = ConnectOptions::new(url);
-    options.max_connections(4).sqlx_logging(false);
+    options.max_connections(connections).acquire_timeout(TIMEOUT).sqlx_logging(false);
     open(options).await
 }
 
@@ -153,8 +187,7 @@ pub async fn small_pool(url: &str) -> Result<DatabaseConnection, ConnectError> {
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
 pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, ConnectError> {
     let parsed = parse(options.get_url())?;
-    #[expect(clippy::disallowed_methods, reason = "the one place where connections are made")]
-    sea_orm::Database::connect(options).await.map_err(|source| ConnectError::Unreachable {
+    let unreachable = |source| ConnectError::Unreachable {
         host: match parsed.get_socket() {
             Some(folder) => folder.display().to_string(),
             None => parsed.get_host().to_owned(),
@@ -162,7 +195,20 @@ pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, Connect
         port: parsed.get_port(),
         database: parsed.get_database().unwrap_or_default().to_owned(),
         source,
-    })
+    };
+    // A pool tries until its time is over and then says only that; one connection says why.
+    match timeout(TIMEOUT, PgConnection::connect_with(&parsed)).await {
+        Ok(Ok(connection)) => {
+            // Whether it is closed in good order matters to nobody.
+            let _ = connection.close().await;
+        }
+        Ok(Err(error)) => {
+            return Err(unreachable(DbErr::Conn(RuntimeErr::SqlxError(error.into()))));
+        }
+        Err(_) => return Err(unreachable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
+    }
+    #[expect(clippy::disallowed_methods, reason = "the one place where connections are made")]
+    sea_orm::Database::connect(options).await.map_err(unreachable)
 }
 
 fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {

@@ -1,113 +1,131 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    ProxyDatabaseTrait, ProxyExecResult, ProxyRow, Statement, TransactionTrait,
-    from_query_result_to_proxy_row, sea_query::Expr,
+    AccessMode, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, QueryTrait, Statement, TransactionTrait,
+    from_query_result_to_proxy_row,
 };
-use sea_orm_migration::{MigratorTraitSelf, SchemaManager, seaql_migrations};
+use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
-    Action, AnyMigrator, Error, State, Target, enter,
-    run::{create_registry_sql, fresh_sql, state_in},
+    Action, AnyMigrator, Error, State, Target,
+    claim::{registry_exists, version_update},
+    enter,
+    plan::plan,
+    run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
 };
 
-/// The statements that [`run`](fn@crate::run) would send for `action`, without sending them.
+/// The statements by which [`run`](fn@crate::run) would do `action`, without doing it: a script
+/// that does the same by hand, transactions and `search_path` included. Empty when there is nothing
+/// to do.
 ///
 /// Questions that a migration asks (does this column exist?) are answered by the database in a
 /// read-only transaction; everything else is only written down.
 ///
 /// # Errors
-/// [`Error::MissingSchema`] when the schema does not exist; [`Error::NotPrintable`] when a
-/// migration reads what an earlier one has yet to make.
+/// As for [`run`](fn@crate::run); [`Error::NotPrintable`] when a migration reads what an earlier
+/// one has yet to make.
 pub async fn dry_run(
     db: &DatabaseConnection,
     target: &Target,
     migrator: &AnyMigrator,
-    action: Action,
+    action: &Action,
 ) -> Result<Vec<String>, Error> {
-    let txn = db.begin_with_config(None, Some(sea_orm::AccessMode::ReadOnly)).await?;
-    let (state, mut sql) = match enter(&txn, target).await {
-        Ok(_) => {
-            let state = state_in(&txn, migrator)
-                .await
-                .map_err(|source| Error::Migration { schema: target.name().to_owned(), source })?;
-            (state, Vec::new())
-        }
-        // The registry's schema is made by the run itself.
-        Err(Error::MissingSchema { .. }) if *target == Target::Registry => {
-            (State { applied: Vec::new(), pending: migrator.names() }, vec![create_registry_sql()])
-        }
-        Err(error) => return Err(error),
-    };
-    let (names, up): (Vec<String>, bool) = match action {
-        Action::Up(None) => (state.pending, true),
-        Action::Up(Some(n)) => (state.pending.into_iter().take(n as usize).collect(), true),
-        Action::Down(n) => (state.applied.into_iter().rev().take(n as usize).collect(), false),
-        Action::Fresh => {
-            sql.extend(fresh_sql(target));
-            (migrator.names(), true)
-        }
-    };
-    let recorder = Recorder { sql: Arc::default(), reader: txn };
-    let written = Arc::clone(&recorder.sql);
-    let recorder =
-        Database::connect_proxy(DbBackend::Postgres, Arc::new(Box::new(recorder))).await?;
-    if !names.is_empty() {
-        migrator.install(&recorder).await?;
+    let reader = db.begin_with_config(None, Some(AccessMode::ReadOnly)).await?;
+    let registry = registry_exists(&reader).await?;
+    if *target == Target::Registry && registry && !matches!(action, Action::Up(_)) {
+        keep_tenants(&reader).await?;
     }
-    for name in names {
-        record(&recorder, migrator, &name, up).await.map_err(|source| Error::NotPrintable {
+    let entered = enter(&reader, target).await;
+    let mut state = match (entered, action) {
+        // The registry's schema is made by the run itself.
+        (Err(Error::MissingRegistry), Action::Up(_)) => state_of_nothing(migrator),
+        (Ok(_), Action::Fresh) => state_of_nothing(migrator),
+        (entered, _) => {
+            entered?;
+            state_in(&reader, target, migrator).await?
+        }
+    };
+    let steps = plan(target, migrator, &state, action)?;
+    if steps.is_empty() && *action != Action::Fresh {
+        return Ok(Vec::new());
+    }
+    let script = Script::new(target, reader).await?;
+    script.begin();
+    match (target, action) {
+        (_, Action::Fresh) => script.extend(fresh_sql(target)),
+        (Target::Registry, Action::Up(_)) => script.extend([create_registry_sql()]),
+        _ => {}
+    }
+    script.scope(true);
+    if state.applied.is_empty() {
+        migrator.install(&script.recorder).await?;
+    }
+    for step in steps {
+        if step.alone() {
+            script.extend(["COMMIT".to_owned()]);
+            script.scope(false);
+        }
+        step.run(&script.recorder, migrator).await.map_err(|source| Error::NotPrintable {
             schema: target.name().to_owned(),
-            migration: name,
+            migration: step.migration.name().to_owned(),
             source,
         })?;
-    }
-    sql.append(&mut written.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(sql)
-}
-
-/// Sends the statements of one migration, and of the note that it was run, to the recorder.
-async fn record(
-    recorder: &DatabaseConnection,
-    migrator: &AnyMigrator,
-    name: &str,
-    up: bool,
-) -> Result<(), DbErr> {
-    let manager = SchemaManager::new(recorder);
-    for migration in migrator.migrations().iter().filter(|migration| migration.name() == name) {
-        if up {
-            migration.up(&manager).await?;
-        } else {
-            migration.down(&manager).await?;
+        if step.alone() {
+            script.extend(["RESET search_path".to_owned()]);
+            script.begin();
+            script.scope(true);
+        }
+        state.applied.retain(|name| name != step.migration.name());
+        if step.up {
+            state.applied.push(step.migration.name().to_owned());
         }
     }
-    note(recorder, migrator, name, up).await
+    if registry && *target != Target::Registry {
+        let update = version_update(target, state.version(migrator));
+        script.extend([update.build(DbBackend::Postgres).to_string()]);
+    }
+    script.extend(["COMMIT".to_owned()]);
+    Ok(script.into_sql())
 }
 
-async fn note(
-    db: &DatabaseConnection,
-    migrator: &AnyMigrator,
-    name: &str,
-    up: bool,
-) -> Result<(), DbErr> {
-    use sea_orm::sea_query::{ExprTrait, Query};
-    let table = migrator.migration_table_name();
-    if up {
-        let insert = Query::insert()
-            .into_table(table)
-            .columns([seaql_migrations::Column::Version, seaql_migrations::Column::AppliedAt])
-            .values_panic([name.into(), Expr::cust("extract(epoch FROM now())::bigint")])
-            .to_owned();
-        db.execute(&insert).await?;
-    } else {
-        let delete = Query::delete()
-            .from_table(table)
-            .and_where(Expr::col(seaql_migrations::Column::Version).eq(name))
-            .to_owned();
-        db.execute(&delete).await?;
+fn state_of_nothing(migrator: &AnyMigrator) -> State {
+    State { applied: Vec::new(), pending: migrator.names() }
+}
+
+/// The statements so far, and the connection that writes them down.
+struct Script {
+    search_path: String,
+    sql: Arc<Mutex<Vec<String>>>,
+    recorder: DatabaseConnection,
+}
+
+impl Script {
+    async fn new(target: &Target, reader: DatabaseTransaction) -> Result<Self, DbErr> {
+        let sql = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Recorder { sql: Arc::clone(&sql), reader };
+        let recorder = Arc::new(Box::new(recorder) as Box<dyn ProxyDatabaseTrait>);
+        let recorder = Database::connect_proxy(DbBackend::Postgres, recorder).await?;
+        Ok(Self { search_path: target.search_path(), sql, recorder })
     }
-    Ok(())
+
+    fn begin(&self) {
+        self.extend(["BEGIN".to_owned()]);
+    }
+
+    /// Sets `search_path`, for the transaction or for the session.
+    fn scope(&self, local: bool) {
+        let local = if local { "LOCAL " } else { "" };
+        self.extend([format!("SET {local}search_path = {}", self.search_path)]);
+    }
+
+    fn extend(&self, sql: impl IntoIterator<Item = String>) {
+        self.sql.lock().unwrap_or_else(PoisonError::into_inner).extend(sql);
+    }
+
+    fn into_sql(self) -> Vec<String> {
+        std::mem::take(&mut *self.sql.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A connection that writes statements down, and passes on questions.

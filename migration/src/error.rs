@@ -16,6 +16,32 @@ pub enum Error {
         schema: String,
     },
 
+    /// The registry has not been made in this database.
+    #[error("this database has no registry; run `migration up --registry` (nothing was changed)")]
+    MissingRegistry,
+
+    /// The schema has migrations that this program does not know: it is newer than the program.
+    #[error(
+        "schema \"{schema}\" has migrations that this program does not contain ({}): use the newer \
+         program (nothing was changed)",
+        names.join(", ")
+    )]
+    UnknownMigrations {
+        /// Name of the schema.
+        schema: String,
+        /// The migrations on record that are unknown.
+        names: Vec<String>,
+    },
+
+    /// Somebody else is migrating the schema.
+    #[error(
+        "another program is migrating schema \"{schema}\"; try again when it is done (nothing was changed)"
+    )]
+    Busy {
+        /// Name of the schema.
+        schema: String,
+    },
+
     /// The schema to provision is there already.
     #[error(
         "schema \"{schema}\" exists already; choose another slug, or drop the schema if it is left over"
@@ -27,14 +53,16 @@ pub enum Error {
 
     /// A migration left `search_path` pointing elsewhere.
     #[error(
-        "a migration of schema \"{schema}\" changed search_path to {found:?}; nothing was changed: \
-         remove the SET search_path from the migration"
+        "migration {migration} of schema \"{schema}\" changed search_path to {found}; nothing was \
+         changed: remove the SET search_path from it"
     )]
     ScopeLost {
         /// Name of the schema that was being migrated.
         schema: String,
-        /// `current_schema()` after the migrations.
-        found: Option<String>,
+        /// Name of the migration.
+        migration: String,
+        /// `search_path` after it.
+        found: String,
     },
 
     /// The registry cannot be dropped while tenants depend on it.
@@ -47,11 +75,28 @@ pub enum Error {
         tenants: u64,
     },
 
-    /// A migration failed, or the migrations on record are not those of this build.
-    #[error("migrating schema \"{schema}\" failed; it is as it was before: {}", detail(source))]
+    /// There is no migration of this name.
+    #[error(
+        "there is no migration {version}; `migration list` shows those there are (schema \
+         \"{schema}\" is as it was before)"
+    )]
+    UnknownVersion {
+        /// Name of the schema.
+        schema: String,
+        /// What was asked for.
+        version: String,
+    },
+
+    /// A migration failed.
+    #[error(
+        "migration {migration} failed in schema \"{schema}\", which is as it was before it: {}",
+        detail(source)
+    )]
     Migration {
         /// Name of the schema.
         schema: String,
+        /// Name of the migration.
+        migration: String,
         /// What the migration ran into.
         #[source]
         source: DbErr,

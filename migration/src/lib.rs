@@ -11,31 +11,43 @@
 //!
 //! ```no_run
 //! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-//! use migration::{Action, AnyMigrator, Target, run, tenant};
+//! use migration::{Action, AnyMigrator, Target, Timeouts, run, tenant};
 //!
 //! let migrator = AnyMigrator::new(tenant::Migrator);
 //! let target = Target::Schema("tenant_1".parse()?);
-//! let done = run(&db, &target, &migrator, Action::Up(None)).await?;
+//! let done = run(&db, &target, &migrator, &Action::Up(None), Timeouts::default()).await?;
 //! println!("applied: {:?}", done.applied);
 //! # Ok(()) }
 //! ```
 
+pub mod check;
 pub mod cli;
 pub mod connect;
+pub mod generate;
 pub mod postgres;
 pub mod registry;
 pub mod tenant;
+pub mod verify;
 
+mod alone;
 mod any_migrator;
+mod claim;
 mod dry_run;
 mod error;
+mod fault;
+mod fleet;
+mod plan;
 mod provision;
 mod run;
 mod scope;
+mod step;
 
 pub use any_migrator::AnyMigrator;
 pub use dry_run::dry_run;
 pub use error::Error;
+pub use fault::Fault;
+pub use fleet::{Fleet, Summary, run_fleet};
+pub use plan::Action;
 pub use provision::{drop_schema, provision};
-pub use run::{Action, Outcome, State, run, state};
+pub use run::{Outcome, State, Timeouts, run, state};
 pub use scope::{Target, enter, leave};

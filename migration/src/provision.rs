@@ -1,8 +1,11 @@
 use entity::registry::SchemaName;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, sqlx::error::DatabaseError};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use sea_orm_migration::MigratorTraitSelf;
 
-use crate::{AnyMigrator, Error, Target, enter, leave, run::record_version};
+use crate::{
+    Action, AnyMigrator, Error, Fault, State, Target, claim::record_version, enter, leave,
+    plan::plan,
+};
 
 /// Makes the schema of one tenant in the caller's transaction: creates the schema, replays every
 /// migration in it, and records the version in the tenant's registry row (if it has one).
@@ -20,11 +23,11 @@ pub async fn provision(
     create_schema(txn, schema).await?;
     let target = Target::Schema(schema.clone());
     let before = enter(txn, &target).await?;
-    migrator
-        .up(txn, None)
-        .await
-        .map_err(|source| Error::Migration { schema: schema.to_string(), source })?;
-    leave(txn, &target, &before).await?;
+    migrator.install(txn).await?;
+    for step in plan(&target, migrator, &State::default(), &Action::Fresh)? {
+        step.run_in(txn, &target, migrator).await?;
+    }
+    leave(txn, &before).await?;
     record_version(txn, &target, migrator.latest()).await
 }
 
@@ -33,7 +36,7 @@ async fn create_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Result
     let sql = format!("CREATE SCHEMA {}", schema.quoted());
     match ddl(txn, &sql).await {
         Ok(()) => Ok(()),
-        Err(error) if is_duplicate_schema(&error) => {
+        Err(error) if Fault::of(&error) == Fault::DuplicateSchema => {
             Err(Error::SchemaExists { schema: schema.clone() })
         }
         Err(error) => Err(error.into()),
@@ -55,18 +58,4 @@ pub async fn drop_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Resu
 pub(crate) async fn ddl(txn: &DatabaseTransaction, sql: &str) -> Result<(), DbErr> {
     txn.execute_unprepared(sql).await?;
     Ok(())
-}
-
-/// SQLSTATE 42P06 `duplicate_schema`, or 23505 when another transaction creates the same schema
-/// at the same moment and the catalog's unique index is what stops us.
-fn is_duplicate_schema(error: &DbErr) -> bool {
-    let (DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error))
-    | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error))) = error
-    else {
-        return false;
-    };
-    error
-        .as_database_error()
-        .and_then(DatabaseError::code)
-        .is_some_and(|code| code == "42P06" || code == "23505")
 }

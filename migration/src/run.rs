@@ -2,27 +2,23 @@ use std::time::Duration;
 
 use entity::registry::tenant;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, Statement, TransactionTrait,
-    sea_query::Expr,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    PaginatorTrait, Statement, TransactionTrait,
+    sea_query::{Order, Query},
 };
-use sea_orm_migration::MigratorTraitSelf;
+use sea_orm_migration::{MigratorTraitSelf, SchemaManager, seaql_migrations};
 
-use crate::{AnyMigrator, Error, Target, enter, leave, provision::ddl};
-
-/// What to do with a schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Apply pending migrations: all of them, or only so many.
-    Up(Option<u32>),
-    /// Roll back this many of the newest migrations.
-    Down(u32),
-    /// Drop the schema with everything in it, create it again and apply every migration.
-    Fresh,
-}
+use crate::{
+    Action, AnyMigrator, Error, Target,
+    alone::run_alone,
+    claim::{Patience, claim, record_version, registry_exists},
+    enter, leave,
+    plan::{Step, plan},
+    provision::ddl,
+};
 
 /// What a run did to a schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Migrations that were applied, in that order.
     pub applied: Vec<String>,
@@ -31,7 +27,7 @@ pub struct Outcome {
 }
 
 /// How far a schema is migrated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// Migrations that were applied, oldest first.
     pub applied: Vec<String>,
@@ -39,52 +35,100 @@ pub struct State {
     pub pending: Vec<String>,
 }
 
-/// Carries out `action` on one schema, all of it in one transaction.
+/// How long one tenant's migration may wait and work; `None` is as the server has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For each lock (`lock_timeout`).
+    pub lock: Option<Duration>,
+    /// For each statement (`statement_timeout`).
+    pub statement: Option<Duration>,
+}
+
+/// Carries out `action` on one schema.
 ///
-/// The lock on the tenant's registry row is the claim on the schema: a second run on the same
-/// tenant waits for it, and a crash releases it. A schema without a registry row (and the registry
-/// itself) is guarded by an advisory lock instead.
+/// Everything happens in one transaction – but for migrations that ask for none
+/// (`use_transaction() == Some(false)`): each of these runs by itself, and what came before it is
+/// committed first. A second run on the same schema waits.
 ///
 /// # Errors
-/// [`Error::MissingSchema`] when the schema does not exist, [`Error::Migration`] when a migration
-/// fails, [`Error::RegistryInUse`] when the registry would be lost with tenants in it. Nothing is
-/// changed in any of these cases.
+/// [`Error::MissingSchema`] when the schema does not exist, [`Error::UnknownVersion`] when the
+/// wanted version is none, [`Error::RegistryInUse`] when the registry would be lost with tenants
+/// in it: nothing is changed then. [`Error::Migration`] when a migration fails: the transaction it
+/// was part of is undone.
 pub async fn run(
     db: &DatabaseConnection,
     target: &Target,
     migrator: &AnyMigrator,
-    action: Action,
+    action: &Action,
+    timeouts: Timeouts,
 ) -> Result<Outcome, Error> {
-    let txn = db.begin().await?;
-    claim(&txn, target).await?;
-    if *target == Target::Registry {
-        prepare_registry(&txn, action).await?;
-    }
-    let before = enter(&txn, target).await?;
-    let failed = |source| Error::Migration { schema: target.name().to_owned(), source };
-    let old = state_in(&txn, migrator).await.map_err(failed)?;
-    match action {
-        Action::Up(steps) => migrator.up(&txn, steps).await.map_err(failed)?,
-        Action::Down(steps) => migrator.down(&txn, Some(steps)).await.map_err(failed)?,
-        Action::Fresh => {
-            recreate(&txn, target).await?;
-            migrator.up(&txn, None).await.map_err(failed)?;
+    let outcome = run_claimed(db, target, migrator, action, timeouts, Patience::Wait).await?;
+    Ok(outcome.unwrap_or_default())
+}
+
+/// [`run`]; `None` when somebody else has the claim and is not to be waited for.
+pub(crate) async fn run_claimed(
+    db: &DatabaseConnection,
+    target: &Target,
+    migrator: &AnyMigrator,
+    action: &Action,
+    timeouts: Timeouts,
+    patience: Patience,
+) -> Result<Option<Outcome>, Error> {
+    let mut outcome = Outcome::default();
+    let mut steps: Option<std::iter::Peekable<std::vec::IntoIter<Step>>> = None;
+    loop {
+        let txn = db.begin().await?;
+        if !claim(&txn, target, if steps.is_none() { patience } else { Patience::Wait }).await? {
+            return Ok(None);
+        }
+        set_timeouts(&txn, timeouts).await?;
+        if *target == Target::Registry {
+            prepare_registry(&txn, action).await?;
+        }
+        let before = enter(&txn, target).await?;
+        if *action == Action::Fresh && steps.is_none() {
+            for sql in fresh_sql(target) {
+                ddl(&txn, &sql).await?;
+            }
+        }
+        let state = state_in(&txn, target, migrator).await?;
+        let rest = match &mut steps {
+            Some(rest) => rest,
+            none => none.insert(plan(target, migrator, &state, action)?.into_iter().peekable()),
+        };
+        // Outside a transaction it must be the first of this round, so that the claim is all that
+        // this one holds.
+        if let Some(step) = rest.next_if(Step::alone) {
+            if !step.done(&state) {
+                run_alone(&txn, db, target, migrator, &step, &timeouts).await?;
+                outcome.add(&step);
+            }
+        } else {
+            if state.applied.is_empty() && rest.peek().is_some() {
+                migrator.install(&txn).await?;
+            }
+            while let Some(step) = rest.next_if(|step| !step.alone()) {
+                step.run_in(&txn, target, migrator).await?;
+                outcome.add(&step);
+            }
+        }
+        let more = rest.peek().is_some();
+        let state = state_in(&txn, target, migrator).await?;
+        leave(&txn, &before).await?;
+        record_version(&txn, target, state.version(migrator)).await?;
+        txn.commit().await?;
+        if !more {
+            return Ok(Some(outcome));
         }
     }
-    let new = state_in(&txn, migrator).await.map_err(failed)?;
-    leave(&txn, target, &before).await?;
-    if *target != Target::Registry {
-        record_version(&txn, target, new.applied.last().cloned()).await?;
-    }
-    txn.commit().await?;
-    Ok(Outcome::between(&old, &new, action))
 }
 
 /// How far one schema is migrated. Changes nothing, not even to make a migrations table.
 ///
 /// # Errors
-/// [`Error::MissingSchema`] when the schema does not exist; [`Error::Migration`] when migrations
-/// are on record that this build does not have.
+/// [`Error::MissingSchema`] or [`Error::MissingRegistry`]; [`Error::UnknownMigrations`] when
+/// migrations are on record that this build does not have.
 pub async fn state(
     db: &DatabaseConnection,
     target: &Target,
@@ -92,124 +136,99 @@ pub async fn state(
 ) -> Result<State, Error> {
     let txn = db.begin().await?;
     enter(&txn, target).await?;
-    let state = state_in(&txn, migrator)
-        .await
-        .map_err(|source| Error::Migration { schema: target.name().to_owned(), source })?;
+    let state = state_in(&txn, target, migrator).await?;
     txn.rollback().await?;
     Ok(state)
 }
 
-/// The state of the schema that `search_path` points to.
+/// The state of the schema that `search_path` points to, which is that of `target`.
 pub(crate) async fn state_in(
     txn: &DatabaseTransaction,
+    target: &Target,
     migrator: &AnyMigrator,
-) -> Result<State, DbErr> {
-    let mut state = State { applied: Vec::new(), pending: Vec::new() };
-    for migration in migrator.get_migration_with_status_read_only(txn).await? {
-        match migration.status() {
-            sea_orm_migration::MigrationStatus::Applied => &mut state.applied,
-            sea_orm_migration::MigrationStatus::Pending => &mut state.pending,
-        }
-        .push(migration.name().to_owned());
+) -> Result<State, Error> {
+    let recorded = recorded(txn, migrator).await?;
+    let (applied, pending) = migrator.names().into_iter().partition(|it| recorded.contains(it));
+    let state = State { applied, pending };
+    let known = |name: &String| state.applied.contains(name);
+    let names: Vec<String> = recorded.into_iter().filter(|name| !known(name)).collect();
+    if names.is_empty() {
+        return Ok(state);
     }
-    Ok(state)
+    Err(Error::UnknownMigrations { schema: target.name().to_owned(), names })
+}
+
+/// The names in the migrations table, if there is one.
+async fn recorded(txn: &DatabaseTransaction, migrator: &AnyMigrator) -> Result<Vec<String>, DbErr> {
+    let table = migrator.migration_table_name();
+    if !SchemaManager::new(txn).has_table(table.to_string()).await? {
+        return Ok(Vec::new());
+    }
+    let select = Query::select()
+        .column(seaql_migrations::Column::Version)
+        .from(table)
+        .order_by(seaql_migrations::Column::Version, Order::Asc)
+        .to_owned();
+    let rows = txn.query_all(&select).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+impl State {
+    /// The newest migration before which none is missing. One that came later than its number
+    /// says, by a merge, is pending however many newer ones are applied.
+    pub(crate) fn version(&self, migrator: &AnyMigrator) -> Option<String> {
+        let applied = |name: &String| self.applied.contains(name);
+        migrator.names().into_iter().take_while(applied).last()
+    }
 }
 
 impl Outcome {
-    fn between(old: &State, new: &State, action: Action) -> Self {
-        let without = |a: &[String], b: &[String]| -> Vec<String> {
-            a.iter().filter(|name| !b.contains(name)).cloned().collect()
-        };
-        match action {
-            Action::Fresh => Self { applied: new.applied.clone(), rolled_back: Vec::new() },
-            _ => Self {
-                applied: without(&new.applied, &old.applied),
-                rolled_back: without(&old.applied, &new.applied).into_iter().rev().collect(),
-            },
-        }
+    fn add(&mut self, step: &Step) {
+        let names = if step.up { &mut self.applied } else { &mut self.rolled_back };
+        names.push(step.migration.name().to_owned());
     }
 }
 
-/// Writes the version of a tenant's schema to its registry row, and clears the last failure.
-/// A schema without a row has no version to keep.
-pub(crate) async fn record_version(
-    txn: &DatabaseTransaction,
-    target: &Target,
-    version: Option<String>,
-) -> Result<(), Error> {
-    if !registry_exists(txn).await? {
-        return Ok(());
+impl Timeouts {
+    /// As settings of PostgreSQL, in milliseconds.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        [("lock_timeout", self.lock), ("statement_timeout", self.statement)]
+            .into_iter()
+            .filter_map(|(name, time)| Some((name, time?.as_millis().to_string())))
+            .collect()
     }
-    tenant::Entity::update_many()
-        .col_expr(tenant::Column::SchemaVersion, Expr::value(version))
-        .col_expr(tenant::Column::MigrationError, Expr::value(None::<String>))
-        .col_expr(tenant::Column::MigrationAttempts, Expr::value(0))
-        .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
-        .filter(tenant::Column::Schema.eq(target.name()))
-        .exec(txn)
-        .await?;
+}
+
+async fn set_timeouts(txn: &DatabaseTransaction, timeouts: Timeouts) -> Result<(), DbErr> {
+    for (name, value) in timeouts.settings() {
+        let set = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            "SELECT set_config($1, $2, true)",
+            [name.into(), value.into()],
+        );
+        txn.execute_raw(set).await?;
+    }
     Ok(())
 }
 
-async fn registry_exists(txn: &DatabaseTransaction) -> Result<bool, DbErr> {
-    let statement = Statement::from_string(
-        DbBackend::Postgres,
-        "SELECT to_regclass('registry.tenants') IS NOT NULL",
-    );
-    match txn.query_one_raw(statement).await? {
-        Some(row) => row.try_get_by_index(0),
-        None => Ok(false),
-    }
-}
-
-async fn claim(txn: &DatabaseTransaction, target: &Target) -> Result<(), Error> {
-    if *target != Target::Registry && registry_exists(txn).await? {
-        let row = tenant::Entity::find()
-            .select_only()
-            .column(tenant::Column::Id)
-            .filter(tenant::Column::Schema.eq(target.name()))
-            .lock_exclusive()
-            .into_tuple::<entity::registry::TenantId>()
-            .one(txn)
-            .await?;
-        if row.is_some() {
-            return Ok(());
-        }
-    }
-    // Tried in a loop: waiting inside PostgreSQL for an advisory lock deadlocks with a
-    // CREATE INDEX CONCURRENTLY that runs under the same lock.
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))",
-        [format!("tenantry migration of {target}").into()],
-    );
-    loop {
-        let row = txn.query_one_raw(statement.clone()).await?;
-        if row.map(|row| row.try_get_by_index::<bool>(0)).transpose()? == Some(true) {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// The registry's schema is made by the first run; it is not given up while it holds tenants.
-async fn prepare_registry(txn: &DatabaseTransaction, action: Action) -> Result<(), Error> {
+/// The registry's schema is made by the first run.
+async fn prepare_registry(txn: &DatabaseTransaction, action: &Action) -> Result<(), Error> {
     if let Action::Up(_) = action {
         ddl(txn, &create_registry_sql()).await?;
     } else if registry_exists(txn).await? {
-        let tenants = tenant::Entity::find().count(txn).await?;
-        if tenants > 0 {
-            return Err(Error::RegistryInUse { tenants });
-        }
+        // A tenant that is being created right now counts too.
+        ddl(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;
+        keep_tenants(txn).await?;
     }
     Ok(())
 }
 
-async fn recreate(txn: &DatabaseTransaction, target: &Target) -> Result<(), Error> {
-    for sql in fresh_sql(target) {
-        ddl(txn, &sql).await?;
+/// The registry is not given up while it holds tenants.
+pub(crate) async fn keep_tenants(txn: &DatabaseTransaction) -> Result<(), Error> {
+    match tenant::Entity::find().count(txn).await? {
+        0 => Ok(()),
+        tenants => Err(Error::RegistryInUse { tenants }),
     }
-    Ok(())
 }
 
 /// The statements that empty a schema. `CREATE SCHEMA` is one of its own, as in provisioning.

@@ -29,6 +29,11 @@ impl Target {
     pub fn quoted(&self) -> String {
         format!("\"{}\"", self.name())
     }
+
+    /// The `search_path` under which its migrations run.
+    pub(crate) fn search_path(&self) -> String {
+        format!("{},pg_temp", self.quoted())
+    }
 }
 
 impl fmt::Display for Target {
@@ -38,40 +43,53 @@ impl fmt::Display for Target {
 }
 
 /// Sets `search_path` to exactly the schema of `target` until the transaction ends, and returns
-/// what it was, for [`leave`].
+/// what it was, for [`leave`]. (Temporary tables come last, where they hide nothing.)
 ///
 /// # Errors
-/// [`Error::MissingSchema`] when the schema does not exist, [`Error::Database`] otherwise.
+/// [`Error::MissingSchema`] or [`Error::MissingRegistry`] when the schema does not exist,
+/// [`Error::Database`] otherwise.
 pub async fn enter(txn: &DatabaseTransaction, target: &Target) -> Result<String, Error> {
-    let before = text(txn, "SELECT current_setting('search_path')", []).await?;
-    set_search_path(txn, &target.quoted()).await?;
-    match current_schema(txn).await? {
-        Some(found) if found == target.name() => Ok(before.unwrap_or_default()),
-        // `current_schema()` is null when no schema of the path exists.
-        _ => Err(Error::MissingSchema { schema: target.name().to_owned() }),
+    let before = search_path(txn).await?;
+    set_search_path(txn, &target.search_path()).await?;
+    let found = text(txn, "SELECT current_schema()::text", []).await?;
+    match target {
+        // `current_schema()` is another, or null, when the first schema of the path is missing.
+        _ if found.as_deref() == Some(target.name()) => Ok(before),
+        Target::Registry => Err(Error::MissingRegistry),
+        Target::Schema(schema) => Err(Error::MissingSchema { schema: schema.to_string() }),
     }
 }
 
-/// Checks that the migrations stayed in `target` and puts `search_path` back to `before`.
+/// Puts `search_path` back to what it was before [`enter`].
 ///
 /// # Errors
-/// [`Error::ScopeLost`] when a migration moved `search_path`, [`Error::Database`] otherwise.
-pub async fn leave(txn: &DatabaseTransaction, target: &Target, before: &str) -> Result<(), Error> {
-    let found = current_schema(txn).await?;
-    if found.as_deref() != Some(target.name()) {
-        return Err(Error::ScopeLost { schema: target.name().to_owned(), found });
-    }
+/// [`Error::Database`].
+pub async fn leave(txn: &DatabaseTransaction, before: &str) -> Result<(), Error> {
     set_search_path(txn, before).await?;
     Ok(())
+}
+
+/// Refuses when a migration has changed `search_path`: what follows would run elsewhere.
+pub(crate) async fn check(
+    txn: &DatabaseTransaction,
+    target: &Target,
+    migration: &str,
+) -> Result<(), Error> {
+    let found = search_path(txn).await?;
+    if found == target.search_path() {
+        return Ok(());
+    }
+    let schema = target.name().to_owned();
+    Err(Error::ScopeLost { schema, migration: migration.to_owned(), found })
+}
+
+async fn search_path(txn: &DatabaseTransaction) -> Result<String, DbErr> {
+    Ok(text(txn, "SELECT current_setting('search_path')", []).await?.unwrap_or_default())
 }
 
 async fn set_search_path(txn: &DatabaseTransaction, path: &str) -> Result<(), DbErr> {
     text(txn, "SELECT set_config('search_path', $1, true)", [path.into()]).await?;
     Ok(())
-}
-
-async fn current_schema(txn: &DatabaseTransaction) -> Result<Option<String>, DbErr> {
-    text(txn, "SELECT current_schema()::text", []).await
 }
 
 /// The first column of the first row, as text.

@@ -7,12 +7,12 @@ use sea_orm::{
 };
 use serde::Deserialize;
 use uuid::Uuid;
-use validator::Validate;
+use validator::{Validate, ValidationErrors};
 
 pub use entity::tenant::guard::Model as Guard;
 
 use crate::{
-    Error, Slug,
+    Error, Input, Slug,
     input::{line, present, trim},
     page::{self, Page, PageRequest},
     tenancy::{Tenancy, TenantScope},
@@ -44,6 +44,22 @@ pub struct GuardChange {
     pub position: Option<String>,
 }
 
+impl Input for NewGuard {
+    fn check(&mut self) -> Result<(), ValidationErrors> {
+        trim(&mut self.name);
+        trim(&mut self.position);
+        self.validate()
+    }
+}
+
+impl Input for GuardChange {
+    fn check(&mut self) -> Result<(), ValidationErrors> {
+        trim(&mut self.name);
+        trim(&mut self.position);
+        self.validate()
+    }
+}
+
 /// Which guards are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -67,9 +83,7 @@ pub async fn create(tenancy: &Tenancy, slug: &Slug, input: NewGuard) -> Result<G
 /// # Errors
 /// As for [`create`].
 pub async fn create_in(scope: &impl TenantScope, mut input: NewGuard) -> Result<Guard, Error> {
-    trim(&mut input.name);
-    trim(&mut input.position);
-    input.validate()?;
+    input.check()?;
     let guard = ActiveModel {
         name: Set(input.name.unwrap_or_default()),
         position: Set(input.position.unwrap_or_default()),
@@ -157,9 +171,7 @@ pub async fn update_in(
     id: Uuid,
     mut change: GuardChange,
 ) -> Result<Guard, Error> {
-    trim(&mut change.name);
-    trim(&mut change.position);
-    change.validate()?;
+    change.check()?;
     let not_found = Error::NotFound { noun: "guard", id };
     if change == GuardChange::default() {
         return get_in(scope, id).await?.ok_or(not_found);

@@ -25,9 +25,9 @@ pub mod shift;
 pub mod tenancy;
 
 mod error;
-mod fault;
 mod input;
 
 pub use entity::registry::{Hostname, NameError, Slug, TenantId};
 pub use error::Error;
-pub use fault::Fault;
+pub use input::Input;
+pub use migration::Fault;

@@ -13,7 +13,7 @@ use validator::{Validate, ValidationErrors};
 pub use entity::tenant::shift::Model as Shift;
 
 use crate::{
-    Error, Fault, Slug,
+    Error, Fault, Input, Slug,
     input::failure,
     page::{self, Page, PageRequest},
     tenancy::{Tenancy, TenantScope},
@@ -55,6 +55,30 @@ pub struct ShiftChange {
     pub ends_at: Option<DateTime<Utc>>,
 }
 
+impl Input for NewShift {
+    fn check(&mut self) -> Result<(), ValidationErrors> {
+        microseconds(&mut self.starts_at);
+        microseconds(&mut self.ends_at);
+        let required = self.validate();
+        match rules(self.starts_at, self.ends_at) {
+            Ok(()) => required,
+            Err(mut errors) => {
+                // No field is in both: a rule is about a moment that is there.
+                errors.0.extend(required.err().into_iter().flat_map(|missing| missing.0));
+                Err(errors)
+            }
+        }
+    }
+}
+
+impl Input for ShiftChange {
+    fn check(&mut self) -> Result<(), ValidationErrors> {
+        microseconds(&mut self.starts_at);
+        microseconds(&mut self.ends_at);
+        rules(self.starts_at, self.ends_at)
+    }
+}
+
 /// Which shifts are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -88,16 +112,13 @@ pub async fn create(
 pub async fn create_in(
     scope: &impl TenantScope,
     guard_id: Uuid,
-    input: NewShift,
+    mut input: NewShift,
 ) -> Result<Shift, Error> {
-    input.validate()?;
-    let starts_at = input.starts_at.unwrap_or_default().trunc_subsecs(6);
-    let ends_at = input.ends_at.unwrap_or_default().trunc_subsecs(6);
-    check(starts_at, ends_at)?;
+    input.check()?;
     let shift = ActiveModel {
         guard_id: Set(guard_id),
-        starts_at: Set(starts_at),
-        ends_at: Set(ends_at),
+        starts_at: Set(input.starts_at.unwrap_or_default()),
+        ends_at: Set(input.ends_at.unwrap_or_default()),
         ..Default::default()
     };
     shift.insert(scope).await.map_err(|error| match Fault::of(&error) {
@@ -185,8 +206,9 @@ pub async fn update(
 pub async fn update_in(
     scope: &impl TenantScope,
     id: Uuid,
-    change: ShiftChange,
+    mut change: ShiftChange,
 ) -> Result<Shift, Error> {
+    change.check()?;
     // The rule is about both moments, so the row is locked while the one that stays is read.
     let txn = scope.begin().await?;
     let shift = Entity::find_by_id(id).lock_exclusive().one(&txn).await?;
@@ -194,9 +216,9 @@ pub async fn update_in(
     if change == ShiftChange::default() {
         return Ok(shift);
     }
-    let starts_at = change.starts_at.map_or(shift.starts_at, |at| at.trunc_subsecs(6));
-    let ends_at = change.ends_at.map_or(shift.ends_at, |at| at.trunc_subsecs(6));
-    check(starts_at, ends_at)?;
+    let starts_at = change.starts_at.unwrap_or(shift.starts_at);
+    let ends_at = change.ends_at.unwrap_or(shift.ends_at);
+    rules(Some(starts_at), Some(ends_at))?;
     let mut shift = shift.into_active_model();
     shift.starts_at = Set(starts_at);
     shift.ends_at = Set(ends_at);
@@ -224,20 +246,30 @@ pub async fn delete_in(scope: &impl TenantScope, id: Uuid) -> Result<(), Error> 
     }
 }
 
-/// Both moments can be stored, and a shift ends after it starts, by 24 hours at most.
-fn check(starts_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> Result<(), ValidationErrors> {
+/// Each moment can be stored, and a shift ends after it starts, by 24 hours at most.
+fn rules(
+    starts_at: Option<DateTime<Utc>>,
+    ends_at: Option<DateTime<Utc>>,
+) -> Result<(), ValidationErrors> {
     let mut errors = ValidationErrors::new();
     for (field, at) in [("starts_at", starts_at), ("ends_at", ends_at)] {
-        if !(FIRST..=LAST).contains(&at) {
+        if at.is_some_and(|at| !(FIRST..=LAST).contains(&at)) {
             errors.add(field, failure("range", "must be in the years 0000 to 9999"));
         }
     }
-    if ends_at <= starts_at {
-        errors.add("ends_at", failure("after_start", "must be later than starts_at"));
-    } else if ends_at - starts_at > TimeDelta::hours(24) {
-        errors.add("ends_at", failure("too_long", "must be at most 24 hours after starts_at"));
+    if let (Some(starts_at), Some(ends_at)) = (starts_at, ends_at) {
+        if ends_at <= starts_at {
+            errors.add("ends_at", failure("after_start", "must be later than starts_at"));
+        } else if ends_at - starts_at > TimeDelta::hours(24) {
+            errors.add("ends_at", failure("too_long", "must be at most 24 hours after starts_at"));
+        }
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// As PostgreSQL keeps it.
+fn microseconds(at: &mut Option<DateTime<Utc>>) {
+    *at = at.map(|at| at.trunc_subsecs(6));
 }
 
 /// A moment has no empty value, so `null` is refused where it is read.

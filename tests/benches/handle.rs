@@ -13,7 +13,7 @@ use std::{
 };
 
 use entity::tenant::guard;
-use migration::{Action, AnyMigrator, Target, postgres::Server, registry, run, tenant};
+use migration::{Action, AnyMigrator, Target, Timeouts, postgres::Server, registry, run, tenant};
 use sea_orm::{
     ActiveModelTrait, ConnectOptions, ConnectionTrait, DatabaseConnection, EntityTrait, Set,
     TransactionTrait,
@@ -135,7 +135,7 @@ async fn prepare(server: &Server) -> (Tenant, DatabaseConnection, Uuid) {
     options.min_connections(CONNECTIONS).max_connections(CONNECTIONS).sqlx_logging(false);
     let db = migration::connect::open(options).await.unwrap();
     let migrator = AnyMigrator::new(registry::Migrator);
-    run(&db, &Target::Registry, &migrator, Action::Up(None)).await.unwrap();
+    run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
     let config = Config { max_connections: CONNECTIONS, ..Config::new(url, tenant::Migrator) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let slug = "tenant-1".parse().unwrap();

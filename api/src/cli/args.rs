@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use migration::connect::{DatabaseArgs, variables_help};
@@ -8,7 +8,7 @@ use service::{Hostname, Slug};
 ///
 /// Exit status: 0 when all went well, 1 when something failed, 2 when the command line is wrong.
 #[derive(Debug, Parser)]
-#[command(name = "tenantry", version, after_help = variables_help())]
+#[command(name = "tenantry", version, after_help = after_help())]
 pub struct Cli {
     #[command(flatten)]
     pub(super) tenancy: TenancyArgs,
@@ -26,6 +26,18 @@ pub struct Cli {
     /// Without one: serve.
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+}
+
+/// What holds without a subcommand, and the variables that have no option.
+fn after_help() -> String {
+    let mut help = "Without a command it serves, and takes the options of `serve`:\n".to_owned();
+    let mut serve = ServeArgs::augment_args(clap::Command::new("serve").disable_help_flag(true));
+    serve.build();
+    for arg in serve.get_arguments() {
+        let meaning = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        help.push_str(&format!("  {:<24}{meaning}\n", arg.to_string()));
+    }
+    format!("{help}\n{}", variables_help())
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -95,7 +107,23 @@ pub(super) struct ServeArgs {
     /// Secret of the operator, at least 16 characters. Without it the routes under /admin refuse,
     /// but for the machine's own PostgreSQL one is made and kept in the data folder.
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub(super) admin_token: Option<String>,
+    pub(super) admin_token: Option<Secret>,
+}
+
+/// A text that `Debug` does not show.
+#[derive(Clone)]
+pub(super) struct Secret(pub(super) String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 #[derive(Debug, Subcommand)]

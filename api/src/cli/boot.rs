@@ -1,5 +1,5 @@
 use migration::{
-    Action, AnyMigrator, Target,
+    Action, AnyMigrator, Target, Timeouts,
     connect::{self, Located},
     postgres::Role,
     registry, run, tenant,
@@ -20,15 +20,16 @@ pub(super) struct Booted {
 pub(super) async fn boot(args: &TenancyArgs, role: Role) -> Result<Booted, Error> {
     let located = args.database.locate(role).await?;
     if located.server.is_some() {
-        let db = connect::small_pool(&located.url).await?;
+        let db = connect::small_pool(located.url.expose(), 1).await?;
         let migrator = AnyMigrator::new(registry::Migrator);
-        run(&db, &Target::Registry, &migrator, Action::Up(None)).await?;
+        run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await?;
+        db.close_by_ref().await.map_err(migration::Error::from)?;
     }
     let config = Config {
         schema_prefix: args.schema_prefix.clone(),
         base_domain: args.base_domain.clone(),
         max_connections: args.max_connections,
-        ..Config::new(&located.url, tenant::Migrator)
+        ..Config::new(located.url.expose(), tenant::Migrator)
     };
     Ok(Booted { tenancy: Tenancy::connect(&config).await?, located })
 }

@@ -17,6 +17,16 @@ pub(super) enum Error {
     Migration(#[from] migration::Error),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(
+        "{} holds no usable operator's token (at least 16 characters, printable ASCII without \
+         blanks); remove it to have a new one made", path.display()
+    )]
+    KeptToken { path: PathBuf },
+    #[error(
+        "the PostgreSQL server of this program has ended by itself; its log says why: {}",
+        log.display()
+    )]
+    ServerEnded { log: PathBuf },
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen { address: std::net::SocketAddr, source: io::Error },
     #[error("{}: {source}", path.display())]

@@ -1,10 +1,13 @@
 //! The `tenantry` command.
 
+mod accept;
 mod args;
 mod boot;
 mod error;
+mod read;
 mod serve;
 mod tenant;
+mod token;
 mod welcome;
 
 use std::{
@@ -12,7 +15,6 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 pub use args::Cli;
@@ -22,7 +24,8 @@ use args::{Command, LogFormat};
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
 /// something failed, 2 when the command line is wrong.
 pub async fn main() -> ExitCode {
-    let (cli, command) = read_command_line();
+    let words: Vec<_> = std::env::args_os().collect();
+    let (cli, command) = read::read(&words).unwrap_or_else(|error| error.exit());
     log_to_stderr(cli.log_format, matches!(command, Command::Serve(_)));
     let result = match command {
         Command::Serve(args) => serve::serve(&cli.tenancy, args).await,
@@ -38,21 +41,13 @@ pub async fn main() -> ExitCode {
     }
 }
 
-/// Without a subcommand it is `serve`, with that command's own defaults and variables.
-fn read_command_line() -> (Cli, Command) {
-    let mut cli = Cli::parse();
-    loop {
-        match cli.command.take() {
-            Some(command) => return (cli, command),
-            None => cli = Cli::parse_from(std::env::args_os().chain(["serve".into()])),
-        }
-    }
-}
-
 /// A server tells each request, a command only what is wrong; `RUST_LOG` says otherwise.
 fn log_to_stderr(format: LogFormat, serves: bool) {
     let usual = if serves { "info,sqlx=warn,sea_orm_migration=warn" } else { "warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
+    // A variable that is empty counts as unset here, too.
+    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
+    let filter = wanted.and_then(|wanted| EnvFilter::try_new(wanted).ok());
+    let filter = filter.unwrap_or_else(|| usual.into());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

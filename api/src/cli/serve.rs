@@ -1,79 +1,62 @@
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
-use migration::postgres::Role;
+use migration::postgres::{Role, Server};
 use service::{
+    Slug,
     page::PageRequest,
-    tenancy::{NewTenant, Tenancy},
+    tenancy::{self, NewTenant, Tenancy},
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
-    time::timeout,
+    time::{interval, timeout},
 };
 use tracing::{info, warn};
 
 use super::{
+    accept::{Limits, accept},
     args::{ServeArgs, TenancyArgs},
     boot::boot,
     error::Error,
-    welcome::Welcome,
+    token::kept_token,
+    welcome::{Own, Welcome},
 };
 use crate::{AdminToken, State, router};
-
-/// How long requests that are under way may take once the server has been told to stop.
-const GRACE: Duration = Duration::from_secs(25);
 
 /// Serves until it is told to stop, then finishes the requests that are under way.
 pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), Error> {
     // Both before anything is started: a bad token, and a taken port, the most common mistake.
-    let given = args.admin_token.map(AdminToken::new).transpose()?;
+    let given = args.admin_token.map(|secret| AdminToken::new(secret.0)).transpose()?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
-    let booted = boot(tenancy, Role::Own).await?;
-    let own = booted.located.server.is_some();
-    let made = match given {
-        None if own => Some(kept_token(&tenancy.database.data_dir)?),
-        _ => None,
-    };
-    if own {
-        first_tenant(&booted.tenancy).await?;
+    let mut booted = boot(tenancy, Role::Own).await?;
+    let (mut own, mut made) = (None, None);
+    if let Some(server) = &booted.located.server {
+        if given.is_none() {
+            made = Some(kept_token(&tenancy.database.data_dir)?);
+        }
+        own = Some(Own {
+            data_dir: server.data_dir(),
+            version: server.version(),
+            moved_because: booted.located.moved_because.as_deref(),
+            tenant: first_tenant(&booted.tenancy).await?,
+            token: made.as_deref(),
+        });
     }
-    let token = match &made {
-        Some(made) => Some(AdminToken::new(made)?),
-        None => given,
-    };
+    let token = made.as_deref().map(AdminToken::new).transpose()?.or(given);
     // Before anybody is told that the server is there, and may stop it.
-    let (stopping, stopped) = oneshot::channel();
-    let stop = stop_signal(stopping)?;
-    Welcome {
-        address,
-        base_domain: &tenancy.base_domain,
-        token: made.as_deref(),
-        located: &booted.located,
-    }
-    .print()?;
+    let stop = stop_signal()?;
+    Welcome { address, base_domain: &tenancy.base_domain, own }.print()?;
     if token.is_none() {
         warn!("the routes under /admin refuse: set TENANTRY_ADMIN_TOKEN to open them");
     }
     let app = router(State::new(booted.tenancy.clone(), token));
-    let server = axum::serve(listener, app).with_graceful_shutdown(stop).into_future();
-    tokio::pin!(server);
     tokio::select! {
-        result = &mut server => result?,
-        _ = stopped => {
-            if timeout(GRACE, &mut server).await.is_err() {
-                warn!("requests still under way after {} s were given up", GRACE.as_secs());
-            }
-        }
+        () = accept(listener, app, Limits::default(), stop) => {}
+        error = end_of(booted.located.server.as_mut()) => return Err(error),
     }
     // A pool whose connections are open would keep the machine's own server waiting.
     let _ = timeout(Duration::from_secs(5), booted.tenancy.close()).await;
@@ -81,45 +64,53 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
     Ok(())
 }
 
-/// Ends with the first SIGINT or SIGTERM, and tells `stopping`.
-fn stop_signal(stopping: oneshot::Sender<()>) -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        info!("stopping: finishing the requests that are under way");
+/// Ends with the first SIGINT or SIGTERM. The second one ends the program there and then, with
+/// the status that a shell gives to who died of it; the machine's own PostgreSQL is stopped all
+/// the same, by its watcher.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+    let [mut interrupt, mut terminate] = [signal(kinds[0])?, signal(kinds[1])?];
+    let (stopping, stopped) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => kinds[0],
+                _ = terminate.recv() => kinds[1],
+            }
+        };
+        next().await;
+        info!("stopping: finishing the requests that are under way; a second signal gives them up");
         // The receiver is gone only when the server has ended already.
         let _ = stopping.send(());
-    })
+        let second = next().await;
+        warn!("told to stop a second time: ended at once");
+        std::process::exit(128 + second.as_raw_value());
+    });
+    Ok(async { drop(stopped.await) })
 }
 
-/// Something to look at where nothing is yet.
-async fn first_tenant(tenancy: &Tenancy) -> Result<(), Error> {
+/// Waits until the machine's own PostgreSQL has ended by itself: for ever where there is none.
+async fn end_of(server: Option<&mut Server>) -> Error {
+    let Some(server) = server else {
+        return std::future::pending().await;
+    };
+    let mut looks = interval(Duration::from_secs(1));
+    while !server.has_ended() {
+        looks.tick().await;
+    }
+    Error::ServerEnded { log: server.log_file() }
+}
+
+/// A tenant to look at: `tenant-1` if it is there, else the oldest. Where there is none yet,
+/// `tenant-1` is made.
+async fn first_tenant(tenancy: &Tenancy) -> Result<Slug, Error> {
+    let slug: Slug = "tenant-1".parse().map_err(tenancy::Error::from)?;
+    if tenancy.get(&slug).await?.is_some() {
+        return Ok(slug);
+    }
     let page = tenancy.list(PageRequest { limit: 1, ..PageRequest::default() }).await?;
-    if page.items.is_empty() {
-        let slug = "tenant-1".parse().map_err(service::tenancy::Error::from)?;
-        tenancy.create(NewTenant::new(slug)).await?;
+    match page.items.into_iter().next() {
+        Some(oldest) => Ok(oldest.slug),
+        None => Ok(tenancy.create(NewTenant::new(slug)).await?.slug),
     }
-    Ok(())
-}
-
-/// The operator's token of a data folder: made once, readable by its owner alone.
-fn kept_token(data_dir: &Path) -> Result<String, Error> {
-    let path = data_dir.join("admin-token");
-    let failed = |source| Error::File { path: path.clone(), source };
-    match fs::read_to_string(&path) {
-        Ok(token) => return Ok(token.trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    fs::create_dir_all(data_dir).map_err(failed)?;
-    // 244 random bits: two UUIDs of version 4, from the system's source of randomness.
-    let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-    writeln!(file, "{token}").map_err(failed)?;
-    Ok(token)
 }

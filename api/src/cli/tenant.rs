@@ -17,7 +17,12 @@ use super::{
 /// Carries out one of the operator's subcommands.
 pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<(), Error> {
     let booted = boot(args, Role::Share).await?;
-    let tenancy = &booted.tenancy;
+    let result = carry_out(&booted.tenancy, command).await;
+    booted.tenancy.close().await;
+    result
+}
+
+async fn carry_out(tenancy: &Tenancy, command: TenantCommand) -> Result<(), Error> {
     match command {
         TenantCommand::Create { slug, domains, output } => {
             show(&tenancy.create(NewTenant { slug, domains }).await?, output)?;
@@ -35,7 +40,6 @@ pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<()
         }
         TenantCommand::Domain { command } => domain(tenancy, command).await?,
     }
-    tenancy.close().await;
     Ok(())
 }
 

@@ -1,54 +1,148 @@
 use std::{
+    fmt,
     io::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
 };
 
-use migration::connect::Located;
+use service::Slug;
 
 /// What `serve` prints when it is ready.
 pub(super) struct Welcome<'a> {
     pub(super) address: SocketAddr,
     pub(super) base_domain: &'a str,
-    /// Only a token that was made for this data folder; one that was given is not repeated.
+    pub(super) own: Option<Own<'a>>,
+}
+
+/// What is told besides where the machine's own PostgreSQL holds the data.
+pub(super) struct Own<'a> {
+    pub(super) data_dir: &'a Path,
+    pub(super) version: u32,
+    /// The folder that PostgreSQL's user may not enter, when the data is therefore elsewhere.
+    pub(super) moved_because: Option<&'a Path>,
+    /// A tenant to try things with.
+    pub(super) tenant: Slug,
+    /// The token that was made for this data folder; one that was given is not repeated.
     pub(super) token: Option<&'a str>,
-    pub(super) located: &'a Located,
 }
 
 impl Welcome<'_> {
     pub(super) fn print(&self) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        let base = format!("http://{}:{}", self.base_domain, self.address.port());
-        writeln!(out, "Tenantry listens on {}\n", self.address)?;
-        writeln!(out, "  tenants    http://TENANT.{}:{}", self.base_domain, self.address.port())?;
-        writeln!(out, "  operator   {base}/admin/tenants")?;
-        let Some(server) = &self.located.server else {
-            return out.flush();
+        write!(out, "{self}")?;
+        out.flush()
+    }
+
+    /// The beginning of a line to be pasted into a shell.
+    fn curl(&self, host: &str, path: &str) -> String {
+        let port = self.address.port();
+        let ip = match self.address.ip() {
+            ip if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
+            ip => ip,
         };
-        writeln!(
-            out,
-            "  data       {} (PostgreSQL {}, ends with this program)",
-            server.data_dir().display(),
-            server.version(),
-        )?;
-        if let Some(barred) = &self.located.moved_because {
+        // Names below localhost lead to these two, as `curl` knows (RFC 6761, 6.3).
+        let loops = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+        let local = host == "localhost" || host.ends_with(".localhost");
+        let url = format!("curl http://{host}:{port}{path}");
+        match ip {
+            ip if local && loops.contains(&ip) => url,
+            IpAddr::V4(ip) => format!("{url} --resolve {host}:{port}:{ip}"),
+            IpAddr::V6(ip) => format!("{url} --resolve {host}:{port}:[{ip}]"),
+        }
+    }
+}
+
+impl fmt::Display for Welcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (base, port) = (self.base_domain, self.address.port());
+        writeln!(f, "Tenantry listens on {}\n", self.address)?;
+        writeln!(f, "  tenants    http://TENANT.{base}:{port}")?;
+        writeln!(f, "  operator   http://{base}:{port}/admin/tenants")?;
+        let Some(own) = &self.own else {
+            return Ok(());
+        };
+        let (data, version) = (own.data_dir.display(), own.version);
+        writeln!(f, "  data       {data} (PostgreSQL {version}, ends with this program)")?;
+        if let Some(barred) = own.moved_because {
             let barred = barred.display();
             writeln!(
-                out,
+                f,
                 "             not in the data folder: PostgreSQL's user may not enter {barred}"
             )?;
         }
-        let Some(token) = self.token else {
-            return out.flush();
+        let authorization = match own.token {
+            Some(token) => {
+                writeln!(f, "  token      {token}")?;
+                format!("'authorization: Bearer {token}'")
+            }
+            None => "\"authorization: Bearer $TENANTRY_ADMIN_TOKEN\"".to_owned(),
         };
-        writeln!(out, "  token      {token}\n")?;
-        let tenant = format!("http://tenant-1.{}:{}", self.base_domain, self.address.port());
-        writeln!(out, "Try:\n")?;
-        writeln!(
-            out,
-            r#"  curl {tenant}/guards -H 'content-type: application/json' -d '{{"name":"Abu","position":"Guard"}}'"#
-        )?;
-        writeln!(out, "  curl {tenant}/guards")?;
-        writeln!(out, "  curl {base}/admin/tenants -H 'authorization: Bearer {token}'\n")?;
-        out.flush()
+        let guards = self.curl(&format!("{}.{base}", own.tenant), "/guards");
+        let tenants = self.curl(base, "/admin/tenants");
+        let abu = r#"-H 'content-type: application/json' -d '{"name":"Abu","position":"Guard"}'"#;
+        writeln!(f, "\nTry:\n\n  {guards} {abu}\n  {guards}\n  {tenants} -H {authorization}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines to be pasted.
+    fn lines(address: &str, base_domain: &str, token: Option<&str>) -> Vec<String> {
+        let own = Own {
+            data_dir: "/data".as_ref(),
+            version: 18,
+            moved_because: None,
+            tenant: "tenant-2".parse().unwrap(),
+            token,
+        };
+        let address = address.parse().unwrap();
+        let text = Welcome { address, base_domain, own: Some(own) }.to_string();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  curl "));
+        lines.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_lines_name_a_tenant_that_is_there() {
+        let [store, list, tenants] = &lines("127.0.0.1:3000", "localhost", Some("secret"))[..]
+        else {
+            panic!("not three lines");
+        };
+        assert!(store.starts_with("http://tenant-2.localhost:3000/guards -H "), "{store}");
+        assert_eq!(list, "http://tenant-2.localhost:3000/guards");
+        let wanted = "http://localhost:3000/admin/tenants -H 'authorization: Bearer secret'";
+        assert_eq!(tenants, wanted);
+    }
+
+    #[test]
+    fn a_token_that_was_given_is_left_to_the_shell() {
+        let lines = lines("127.0.0.1:3000", "localhost", None);
+        let wanted = r#" -H "authorization: Bearer $TENANTRY_ADMIN_TOKEN""#;
+        assert!(lines[2].ends_with(wanted), "{lines:?}");
+    }
+
+    #[test]
+    fn where_names_do_not_lead_here_by_themselves_the_lines_say_where_to() {
+        for (address, base, resolve) in [
+            ("127.0.0.1:1", "localhost", None),
+            ("[::1]:1", "app.localhost", None),
+            ("0.0.0.0:1", "localhost", None),
+            ("[::]:1", "localhost", None),
+            ("192.0.2.1:1", "localhost", Some("192.0.2.1")),
+            ("127.0.0.2:1", "localhost", Some("127.0.0.2")),
+            ("127.0.0.1:1", "example.com", Some("127.0.0.1")),
+            ("0.0.0.0:1", "example.com", Some("127.0.0.1")),
+            ("[::]:1", "notlocalhost", Some("127.0.0.1")),
+            ("[2001:db8::1]:1", "example.com", Some("[2001:db8::1]")),
+        ] {
+            let lines = lines(address, base, None);
+            for (line, host) in [(1, format!("tenant-2.{base}")), (2, base.to_owned())] {
+                let wanted = resolve.map(|ip| format!(" --resolve {host}:1:{ip}"));
+                let line = &lines[line];
+                assert_eq!(line.contains("--resolve"), resolve.is_some(), "{address} {line}");
+                assert!(wanted.is_none_or(|wanted| line.contains(&wanted)), "{address} {line}");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod guards;
 mod health;
+mod page;
 mod shifts;
 mod tenants;
 

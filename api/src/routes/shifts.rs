@@ -12,9 +12,10 @@ use service::{
 };
 use uuid::Uuid;
 
-use super::guards::{Counted, Listed};
+use super::page::{Counted, Listed};
 use crate::{
-    extract::{Json, Path, Query},
+    body::Json,
+    extract::{Path, Query},
     host::TenantOfHost,
     problem::{Failure, Problem},
 };

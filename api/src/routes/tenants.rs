@@ -11,11 +11,13 @@ use service::{
     page::{Page, PageRequest},
     tenancy::{NewTenant, TenantRecord},
 };
+use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use crate::{
-    extract::{Json, Path, Query},
+    body::Json,
+    extract::{Path, Query},
     operator::Operator,
-    problem::{Failure, FieldError, Problem},
+    problem::{Failure, Problem},
 };
 
 /// A tenant as the operator asks for it.
@@ -40,7 +42,7 @@ pub(super) async fn create(
     State(state): State<crate::State>,
     Json(input): Json<Input>,
 ) -> Result<impl IntoResponse, Failure> {
-    let tenant = state.tenancy.create(input.parse()?).await?;
+    let tenant = state.tenancy.create(input.parse().map_err(service::Error::from)?).await?;
     let location = format!("/admin/tenants/{}", tenant.slug);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(tenant)))
 }
@@ -51,7 +53,7 @@ pub(super) async fn show(
     Path(slug): Path<String>,
 ) -> Result<Json<TenantRecord>, Failure> {
     let tenant = state.tenancy.get(&existing(&slug)?).await?;
-    Ok(Json(tenant.ok_or_else(|| Problem::not_found("tenant", slug))?))
+    Ok(Json(tenant.ok_or_else(|| Problem::unknown_tenant(slug))?))
 }
 
 pub(super) async fn drop(
@@ -65,15 +67,22 @@ pub(super) async fn drop(
 
 /// A text in a path that is no slug names no tenant.
 fn existing(slug: &str) -> Result<Slug, Problem> {
-    slug.parse().map_err(|_| Problem::not_found("tenant", format!("{slug:?}")))
+    slug.parse().map_err(|_| Problem::unknown_tenant(format!("{slug:?}")))
+}
+
+impl service::Input for Input {
+    fn check(&mut self) -> Result<(), ValidationErrors> {
+        self.parse().map(|_| ())
+    }
 }
 
 impl Input {
     /// All fields are looked at before any is refused.
-    fn parse(self) -> Result<NewTenant, Problem> {
-        let mut errors = Vec::new();
+    fn parse(&self) -> Result<NewTenant, ValidationErrors> {
+        let mut errors = ValidationErrors::new();
         let mut refuse = |field: String, code: &'static str, message: String| {
-            errors.push(FieldError { field, code: code.into(), message });
+            let error = ValidationError::new(code).with_message(message.into());
+            errors.0.insert(field.into(), ValidationErrorsKind::Field(vec![error]));
         };
         let slug = match self.slug.as_deref().map(str::parse::<Slug>) {
             Some(Ok(slug)) => Some(slug),
@@ -95,7 +104,7 @@ impl Input {
         }
         match slug {
             Some(slug) if errors.is_empty() => Ok(NewTenant { slug, domains }),
-            _ => Err(Problem::invalid(errors)),
+            _ => Err(errors),
         }
     }
 }

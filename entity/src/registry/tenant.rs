@@ -29,8 +29,10 @@ pub struct Model {
     pub inserted_at: DateTimeUtc,
     /// When the row was last changed.
     pub updated_at: DateTimeUtc,
-    /// Why the last migration of this tenant failed, if it did.
-    pub migration_error: Option<String>,
+    /// How the last migration of this tenant failed, if it did: `migration`, `sqlstate`, `message`
+    /// and the time, `at`.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub migration_error: Option<Json>,
     /// How often migrating the tenant has failed since it last succeeded.
     pub migration_attempts: i32,
     /// Host names of its own, besides its subdomain.

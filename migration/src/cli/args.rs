@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use clap::{Args, Parser, Subcommand};
 use entity::registry::{SchemaName, Slug};
 
 use crate::{
-    Action,
+    Action, Fleet, Timeouts,
     connect::{DatabaseArgs, variables_help},
 };
 
@@ -29,9 +31,8 @@ pub(super) enum Command {
         /// Apply only so many migrations [default: all].
         #[arg(short, long = "number", value_name = "N")]
         number: Option<u32>,
-        /// Print the SQL and change nothing.
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// Roll back the newest migrations.
     Down {
@@ -40,25 +41,39 @@ pub(super) enum Command {
         /// How many migrations to roll back.
         #[arg(short, long = "number", value_name = "N", default_value_t = 1)]
         number: u32,
-        /// Print the SQL and change nothing.
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        how: How,
     },
-    /// Show which migrations are applied; exit status 1 unless all are.
-    Status {
+    /// Apply or roll back until a migration is the newest.
+    To {
+        /// Name of the migration, as `list` shows it.
+        version: String,
         #[command(flatten)]
         targets: Targets,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Roll back the newest migration and apply it again.
+    Redo {
+        #[command(flatten)]
+        targets: Targets,
+        #[command(flatten)]
+        how: How,
     },
     /// DELETE ALL DATA: drop the schema, create it again, apply every migration.
     Fresh {
         #[command(flatten)]
         targets: Targets,
-        /// Print the SQL and change nothing.
-        #[arg(long)]
-        dry_run: bool,
+        #[command(flatten)]
+        how: How,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Show which migrations are applied; exit status 1 unless all are.
+    Status {
+        #[command(flatten)]
+        targets: Targets,
     },
     /// List the migrations of a target and whether they are applied; without a target, those of
     /// tenants that this program contains.
@@ -67,6 +82,38 @@ pub(super) enum Command {
         #[command(flatten)]
         targets: Targets,
     },
+    /// Compare the structure of schemas with what the migrations make; exit status 1 when anything
+    /// differs. Changes nothing.
+    Verify(super::verify::VerifyArgs),
+    /// Look for what is unsafe in the migrations of tenants' schemas: what locks a live table, breaks
+    /// the release before, or ties a tenant to its node. Changes nothing.
+    Check(super::check::CheckArgs),
+    /// Make a new migration. Needs no database.
+    Generate(super::generate::GenerateArgs),
+}
+
+/// How often a tenant is tried that is busy.
+const TRIES: u32 = 5;
+
+/// How to carry out an action.
+#[derive(Debug, Clone, Args)]
+pub(super) struct How {
+    /// Print the SQL and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// How long to wait for a lock, so that a busy tenant is not held up behind its migration;
+    /// 0 is for ever.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    lock_timeout: u64,
+    /// How long a statement may take; 0 is for ever.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    statement_timeout: u64,
+    /// Tenants to work on at the same time [default: twice the number of cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    jobs: Option<u16>,
+    /// Begin no more tenants after so many have failed [default: go on].
+    #[arg(long, value_name = "N")]
+    max_failures: Option<usize>,
 }
 
 /// What to work on: exactly one kind.
@@ -88,27 +135,42 @@ pub(super) struct Targets {
 }
 
 /// What to do with each target.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Work {
-    Run(Action),
+    Run(Action, Fleet),
     Print(Action),
     Status,
     List,
 }
 
+impl How {
+    fn work(&self, action: Action) -> Work {
+        if self.dry_run {
+            return Work::Print(action);
+        }
+        let timeouts = Timeouts {
+            lock: Some(Duration::from_secs(self.lock_timeout)),
+            statement: Some(Duration::from_secs(self.statement_timeout)),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.map_or(2 * cores, usize::from);
+        Work::Run(action, Fleet { jobs, timeouts, tries: TRIES, max_failures: self.max_failures })
+    }
+}
+
 impl Command {
-    /// What to work on, and what to do there.
-    pub(super) fn work(&self) -> (&Targets, Work) {
-        let run = |action, dry_run| if dry_run { Work::Print(action) } else { Work::Run(action) };
-        match self {
-            Self::Up { targets, number, dry_run } => (targets, run(Action::Up(*number), *dry_run)),
-            Self::Down { targets, number, dry_run } => {
-                (targets, run(Action::Down(*number), *dry_run))
-            }
-            Self::Fresh { targets, dry_run, .. } => (targets, run(Action::Fresh, *dry_run)),
+    /// What to work on, and what to do there; None for what has its own way of both.
+    pub(super) fn work(&self) -> Option<(&Targets, Work)> {
+        Some(match self {
+            Self::Up { targets, number, how } => (targets, how.work(Action::Up(*number))),
+            Self::Down { targets, number, how } => (targets, how.work(Action::Down(*number))),
+            Self::To { targets, version, how } => (targets, how.work(Action::To(version.clone()))),
+            Self::Redo { targets, how } => (targets, how.work(Action::Redo)),
+            Self::Fresh { targets, how, .. } => (targets, how.work(Action::Fresh)),
             Self::Status { targets } => (targets, Work::Status),
             Self::List { targets } => (targets, Work::List),
-        }
+            Self::Verify(_) | Self::Check(_) | Self::Generate(_) => return None,
+        })
     }
 
     /// Whether the user has said yes on the command line.

@@ -11,20 +11,34 @@
 //! ```
 
 mod args;
+mod check;
+mod generate;
 mod output;
 mod table;
 mod targets;
+mod verify;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    convert::Infallible,
+    io::IsTerminal,
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use clap::Parser;
+use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTraitSelf;
 
 pub use args::Cli;
-use args::Work;
+use args::{Command, Work};
 pub use table::table;
 
-use crate::{Action, AnyMigrator, Target, dry_run, registry, run, state};
+use targets::Named;
+
+use crate::{Action, AnyMigrator, Fleet, Target, dry_run, registry, run_fleet, state};
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
 /// something failed (each failure is named), 2 when the command line is wrong.
@@ -58,32 +72,74 @@ struct Runner {
 
 impl Runner {
     async fn execute(&self, cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
-        let (targets, work) = cli.command.work();
+        match &cli.command {
+            Command::Verify(args) => return verify::run(args, &cli.database, &self.tenant).await,
+            Command::Check(args) => return check::run(args, &cli.database, &self.tenant).await,
+            Command::Generate(args) => return generate::run(args),
+            _ => {}
+        }
+        let Some((targets, work)) = cli.command.work() else { return Ok(ExitCode::SUCCESS) };
         if targets.is_empty() {
             output::names(&self.tenant)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let database = cli.database.connect().await?;
+        let connections = match &work {
+            Work::Run(_, fleet) => fleet.jobs + 1,
+            _ => 1,
+        };
+        let database = cli.database.connect(connections as u32).await?;
         let db = &database.connection;
         let targets = targets::resolve(db, targets).await?;
-        if matches!(work, Work::Run(Action::Fresh)) && !cli.command.confirmed() {
+        if matches!(work, Work::Run(Action::Fresh, _)) && !cli.command.confirmed() {
             targets::confirm_fresh(&targets)?;
         }
         let mut report = output::Report::default();
+        if let Work::Run(action, fleet) = &work {
+            let stopped = self.run(db, &targets, action, *fleet, &mut report).await;
+            database.connection.close_by_ref().await?;
+            let code = report.finish()?;
+            return Ok(if stopped { ExitCode::from(INTERRUPTED) } else { code });
+        }
         for target in &targets {
             let migrator = self.migrator(&target.target);
-            match work {
-                Work::Run(action) => {
-                    report.outcome(target, run(db, &target.target, migrator, action).await)?;
-                }
+            match &work {
                 Work::Print(action) => {
                     report.sql(target, dry_run(db, &target.target, migrator, action).await)?;
                 }
-                Work::Status => report.status(target, state(db, &target.target, migrator).await),
                 Work::List => report.list(target, state(db, &target.target, migrator).await),
+                _ => report.status(target, state(db, &target.target, migrator).await),
             }
         }
+        database.connection.close_by_ref().await?;
         Ok(report.finish()?)
+    }
+
+    /// Whether the run was stopped by Ctrl-C, of which the first finishes what is in hand.
+    async fn run(
+        &self,
+        db: &DatabaseConnection,
+        targets: &[Named],
+        action: &Action,
+        fleet: Fleet,
+        report: &mut output::Report,
+    ) -> bool {
+        let Some(first) = targets.first() else { return false };
+        let migrator = self.migrator(&first.target);
+        let stop = AtomicBool::new(false);
+        let shared = Mutex::new(report);
+        let schemas: Vec<Target> = targets.iter().map(|named| named.target.clone()).collect();
+        let tell = |index: usize, result| {
+            let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            report.outcome(&targets[index], result);
+        };
+        let run = run_fleet(db, migrator, &schemas, action, fleet, &stop, tell);
+        let summary = tokio::select! {
+            summary = run => summary,
+            never = interrupted(&stop) => match never {},
+        };
+        let report = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.left = summary.left;
+        stop.load(Ordering::SeqCst)
     }
 
     fn migrator(&self, target: &Target) -> &AnyMigrator {
@@ -91,5 +147,22 @@ impl Runner {
             Target::Registry => &self.registry,
             Target::Schema(_) => &self.tenant,
         }
+    }
+}
+
+/// Exit status after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Sets `stop` at the first Ctrl-C and ends the program at the second.
+async fn interrupted(stop: &AtomicBool) -> Infallible {
+    loop {
+        // Without a handler Ctrl-C ends the program, which loses nothing either.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if stop.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        output::failure(&"stopping: finishing what is in hand; once more to end at once");
     }
 }

@@ -28,30 +28,27 @@ pub(super) struct Report {
     done: usize,
     failed: Vec<String>,
     behind: usize,
+    /// Targets that were not begun.
+    pub(super) left: usize,
     /// Header and rows.
     table: (Vec<&'static str>, Vec<Vec<String>>),
 }
 
 impl Report {
-    pub(super) fn outcome(
-        &mut self,
-        named: &Named,
-        result: Result<Outcome, Error>,
-    ) -> io::Result<()> {
-        let Some(outcome) = self.note(named, result) else {
-            return Ok(());
-        };
-        let mut out = io::stdout().lock();
+    pub(super) fn outcome(&mut self, named: &Named, result: Result<Outcome, Error>) {
+        let Some(outcome) = self.note(named, result) else { return };
+        let mut text = String::new();
         for name in &outcome.rolled_back {
-            writeln!(out, "{named}: rolled back {name}")?;
+            text.push_str(&format!("{named}: rolled back {name}\n"));
         }
         for name in &outcome.applied {
-            writeln!(out, "{named}: applied {name}")?;
+            text.push_str(&format!("{named}: applied {name}\n"));
         }
-        if outcome.applied.is_empty() && outcome.rolled_back.is_empty() {
-            writeln!(out, "{named}: nothing to do")?;
+        if text.is_empty() {
+            text = format!("{named}: nothing to do\n");
         }
-        Ok(())
+        // The run goes on when nobody reads what it says.
+        let _ = io::stdout().write_all(text.as_bytes());
     }
 
     pub(super) fn sql(
@@ -64,6 +61,9 @@ impl Report {
         };
         let mut out = io::stdout().lock();
         writeln!(out, "-- {named}")?;
+        if statements.is_empty() {
+            writeln!(out, "-- nothing to do")?;
+        }
         for sql in statements {
             writeln!(out, "{sql};")?;
         }
@@ -108,7 +108,7 @@ impl Report {
 
     /// The last lines, and the exit status.
     pub(super) fn finish(self) -> io::Result<ExitCode> {
-        if self.done + self.failed.len() == 0 {
+        if self.done + self.failed.len() + self.left == 0 {
             writeln!(io::stdout(), "there are no tenants")?;
         }
         let (header, rows) = self.table;
@@ -119,7 +119,10 @@ impl Report {
             let (done, failed) = (self.done, self.failed.len());
             failure(&format_args!("{failed} failed ({}), {done} done", self.failed.join(", ")));
         }
-        let all_well = self.failed.is_empty() && self.behind == 0;
+        if self.left > 0 {
+            failure(&format_args!("{} not begun; run the command again to go on", self.left));
+        }
+        let all_well = self.failed.is_empty() && self.behind == 0 && self.left == 0;
         Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, 
 use thiserror::Error;
 
 use super::args::Targets;
-use crate::Target;
+use crate::{Fault, Target};
 
 /// One schema to work on, and the tenant it belongs to if that is how it was named.
 #[derive(Debug)]
@@ -52,12 +52,9 @@ pub(super) async fn resolve(
     if !targets.all {
         query = query.filter(tenant::Column::Slug.is_in(targets.tenants.clone()));
     }
-    let rows = query.all(db).await.map_err(|error| {
-        // 3F000 and 42P01: the schema or the table is not there.
-        match error.to_string() {
-            text if text.contains("registry.tenants\" does not exist") => Refusal::NoRegistry,
-            _ => Refusal::Database(error),
-        }
+    let rows = query.all(db).await.map_err(|error| match Fault::of(&error) {
+        Fault::Missing => Refusal::NoRegistry,
+        _ => Refusal::Database(error),
     })?;
     for slug in &targets.tenants {
         if !rows.iter().any(|row| row.slug.as_ref() == Some(slug)) {

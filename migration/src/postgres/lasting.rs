@@ -123,7 +123,7 @@ fn own(
     Ok(Server {
         data_dir: dir.to_owned(),
         version: binaries.version.major,
-        hold: Hold::Owner { _postmaster: postmaster, ownership },
+        hold: Hold::Owner { postmaster, ownership },
         socket_dir,
     })
 }

@@ -85,8 +85,8 @@ pub struct Server {
 /// the lock is given back.
 #[derive(Debug)]
 enum Hold {
-    Temporary { _postmaster: process::Postmaster, _lock: File },
-    Owner { _postmaster: process::Postmaster, ownership: lock::Ownership },
+    Temporary { postmaster: process::Postmaster, _lock: File },
+    Owner { postmaster: process::Postmaster, ownership: lock::Ownership },
     Joined { _users: File },
 }
 
@@ -150,6 +150,17 @@ impl Server {
     /// PostgreSQL's major version.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// Whether the server that this program started has ended already, by itself or by somebody
+    /// else. Always `false` for one that was joined: its owner looks after it.
+    pub fn has_ended(&mut self) -> bool {
+        match &mut self.hold {
+            Hold::Temporary { postmaster, .. } | Hold::Owner { postmaster, .. } => {
+                postmaster.has_ended()
+            }
+            Hold::Joined { .. } => false,
+        }
     }
 
     /// Whether the server ends with this program; `false` when another program's was joined.

@@ -44,8 +44,8 @@ pub(super) struct Launch<'a> {
 /// A running server of this program; dropping it stops it and waits, at most half a minute.
 #[derive(Debug)]
 pub(super) struct Postmaster {
-    // Not waited for between start and stop: until then the number stays this server's, and the
-    // watcher cannot meet another program under it.
+    // Until it is waited for the number stays this server's, and the watcher cannot meet another
+    // program under it.
     child: Child,
     watcher: Watcher,
 }
@@ -131,6 +131,18 @@ impl Launch<'_> {
 }
 
 impl Postmaster {
+    /// Whether the server is there no more; the watcher is then told, as its number may soon be
+    /// another program's.
+    pub(super) fn has_ended(&mut self) -> bool {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            return false;
+        }
+        if let Err(error) = self.watcher.forget() {
+            tracing::debug!(%error, "the watcher is gone as well");
+        }
+        true
+    }
+
     fn let_go(&mut self, ending: Ending) -> Result<(), ServerError> {
         self.watcher.watch(self.child.id(), ending)?;
         // Taken, so that it is closed: the server has no use for it.

@@ -75,7 +75,7 @@ pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
         data_dir: data,
         socket_dir,
         version: binaries.version.major,
-        hold: Hold::Temporary { _postmaster: postmaster, _lock: lock },
+        hold: Hold::Temporary { postmaster, _lock: lock },
     })
 }
 

@@ -18,7 +18,7 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("metadata").json_binary().not_null())
                     .col(ColumnDef::new("inserted_at").timestamp_with_time_zone().not_null())
                     .col(ColumnDef::new("updated_at").timestamp_with_time_zone().not_null())
-                    .col(ColumnDef::new("migration_error").text())
+                    .col(ColumnDef::new("migration_error").json_binary())
                     .col(ColumnDef::new("migration_attempts").integer().not_null().default(0))
                     .primary_key(Index::create().name("tenants_pkey").col("id"))
                     .check((

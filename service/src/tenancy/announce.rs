@@ -1,12 +1,13 @@
 //! Changes of tenants, announced between processes with LISTEN and NOTIFY.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use entity::registry::{TenantId, tenant};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, Statement,
-    sqlx::postgres::PgListener,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
+    QuerySelect, Statement, sqlx::postgres::PgListener,
 };
+use tokio::{sync::Mutex, time::MissedTickBehavior};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -45,40 +46,99 @@ pub(super) async fn announce(
     Ok(())
 }
 
-/// Listens until it is aborted. While the connection is lost announcements are missed, so when it
-/// is back everything known is forgotten and every open handle is checked.
-pub(super) async fn listen(
-    mut listener: PgListener,
+/// Keeps the process's knowledge of tenants right until it is aborted.
+///
+/// Announcements do it at once. Besides, every open tenant is looked at after each `period`, which
+/// bounds what a lost announcement or a failed look can do.
+pub(super) async fn watch(
+    listener: PgListener,
     db: DatabaseConnection,
     cache: Arc<TenantCache>,
+    period: Duration,
 ) {
-    loop {
-        if let Ok(Some(notification)) = listener.try_recv().await {
-            heed(notification.payload(), &db, &cache).await;
-            continue;
-        }
-        warn!("the connection for announcements is lost; connecting again");
-        cache.forget_all();
-        listener = loop {
-            match subscribe(&db).await {
-                Ok(listener) => break listener,
-                Err(error) => warn!(%error, "no connection for announcements; trying again"),
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        };
-        cache.forget_all();
-        for id in cache.live() {
-            check(&db, &cache, id).await;
-        }
-    }
+    let watch = Watch { db, cache, looking: Mutex::new(()) };
+    tokio::join!(watch.listen(listener), watch.sweep(period));
 }
 
-async fn heed(payload: &str, db: &DatabaseConnection, cache: &TenantCache) {
-    let mut words = payload.split(' ');
-    let id = words.next().and_then(|id| id.parse::<Uuid>().ok());
-    cache.forget(words).await;
-    if let Some(id) = id {
-        check(db, cache, id.into()).await;
+struct Watch {
+    db: DatabaseConnection,
+    cache: Arc<TenantCache>,
+    /// Held from reading rows until the states are set, so that an older look never overwrites
+    /// what a newer one found.
+    looking: Mutex<()>,
+}
+
+impl Watch {
+    async fn listen(&self, mut listener: PgListener) {
+        loop {
+            if let Ok(Some(notification)) = listener.try_recv().await {
+                self.heed(notification.payload()).await;
+                continue;
+            }
+            if self.closing() {
+                return;
+            }
+            warn!("the connection for announcements is lost; connecting again");
+            self.cache.forget_all();
+            listener = loop {
+                match subscribe(&self.db).await {
+                    Ok(listener) => break listener,
+                    Err(error) => warn!(%error, "no connection for announcements; trying again"),
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            };
+            // What was announced in between was missed.
+            self.cache.forget_all();
+            self.look(self.cache.all_live()).await;
+        }
+    }
+
+    async fn sweep(&self, period: Duration) {
+        let mut clock = tokio::time::interval(period.max(Duration::from_secs(1)));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        clock.tick().await;
+        loop {
+            clock.tick().await;
+            self.look(self.cache.all_live()).await;
+        }
+    }
+
+    async fn heed(&self, payload: &str) {
+        let mut words = payload.split(' ');
+        let id = words.next().and_then(|id| id.parse::<Uuid>().ok()).map(TenantId::from);
+        self.cache.forget(words).await;
+        if let Some(id) = id.filter(|id| self.cache.is_live(*id)) {
+            self.look(vec![id]).await;
+        }
+    }
+
+    /// Tells the open handles of tenants what the registry says of them now.
+    async fn look(&self, ids: Vec<TenantId>) {
+        let _looking = self.looking.lock().await;
+        for ids in ids.chunks(1000) {
+            let rows = tenant::Entity::find()
+                .select_only()
+                .columns([tenant::Column::Id, tenant::Column::Status])
+                .filter(tenant::Column::Id.is_in(ids.iter().copied()))
+                .into_tuple::<(TenantId, tenant::Status)>()
+                .all(&self.db)
+                .await;
+            match rows {
+                Ok(rows) => {
+                    let found: HashMap<_, _> = rows.into_iter().collect();
+                    for id in ids {
+                        let access = found.get(id).map_or(Access::Dropped, |it| (*it).into());
+                        self.cache.set(*id, access);
+                    }
+                }
+                Err(_) if self.closing() => return,
+                Err(error) => warn!(%error, "the state of open tenants could not be read"),
+            }
+        }
+    }
+
+    fn closing(&self) -> bool {
+        self.db.get_postgres_connection_pool().is_closed()
     }
 }
 
@@ -95,13 +155,4 @@ pub(super) async fn subscribe(db: &DatabaseConnection) -> Result<PgListener, sea
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
     Ok(listener)
-}
-
-/// Tells the open handles of a tenant what the registry says of it now.
-async fn check(db: &DatabaseConnection, cache: &TenantCache, id: TenantId) {
-    match tenant::Entity::find_by_id(id).one(db).await {
-        Ok(Some(row)) => cache.set(id, row.status.into()),
-        Ok(None) => cache.set(id, Access::Dropped),
-        Err(error) => warn!(%error, tenant = %id, "the state of a tenant could not be read"),
-    }
 }

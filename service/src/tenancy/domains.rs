@@ -14,7 +14,11 @@ impl Tenancy {
     pub async fn domain_add(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
         let id = self.id_of(slug).await?;
         let txn = self.inner.db.begin().await?;
-        self.insert_domain(&txn, id, hostname).await?;
+        self.insert_domain(&txn, id, hostname).await.map_err(|error| match error.fault() {
+            // The tenant was dropped a moment ago.
+            Some(Fault::ForeignKey(_)) => Error::UnknownTenant(slug.clone()),
+            _ => error,
+        })?;
         announce(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
         self.inner.cache.forget([hostname.as_str()]).await;
@@ -61,7 +65,6 @@ impl Tenancy {
             Err(error) if Fault::of(&error) == Fault::Unique("domains_pkey".to_owned()) => {
                 Err(Error::HostTaken(hostname.clone()))
             }
-            // The tenant was dropped a moment ago.
             Err(error) => Err(error.into()),
         }
     }

@@ -10,7 +10,7 @@ use crate::Fault;
 #[non_exhaustive]
 pub enum Error {
     /// There is no such tenant.
-    #[error("there is no tenant {0}")]
+    #[error("there is no tenant {0}; look for it in the list of tenants, or create it")]
     UnknownTenant(Slug),
 
     /// The host name leads to no tenant.
@@ -44,7 +44,9 @@ pub enum Error {
     HostBelowBase(Hostname),
 
     /// The tenant has no such host name.
-    #[error("tenant {slug} has no host name {hostname}")]
+    #[error(
+        "tenant {slug} has no host name {hostname}; `tenantry tenant domain list {slug}` shows those it has"
+    )]
     UnknownDomain {
         /// The tenant.
         slug: Slug,

@@ -61,7 +61,7 @@ impl<C> Scope<C> {
 
 impl Tenant {
     /// A transaction for SQL that cannot be qualified: `search_path` is exactly the tenant's
-    /// schema until the transaction ends, so functions and old queries that name bare tables find
+    /// schema (and, after it, the session's temporary tables) until the transaction ends, so functions and old queries that name bare tables find
     /// this tenant's. Costs one more round trip than [`begin`](TransactionTrait::begin).
     ///
     /// # Errors
@@ -71,7 +71,9 @@ impl Tenant {
         let set = Statement::from_sql_and_values(
             DbBackend::Postgres,
             "SELECT set_config('search_path', $1, true)",
-            [self.shared.quoted.clone().into()],
+            // Temporary tables would otherwise be looked for first, and a pooled session keeps those
+            // of the tenant before (PostgreSQL manual, search_path).
+            [format!("{}, pg_temp", self.shared.quoted).into()],
         );
         txn.execute_raw(set).await?;
         Ok(txn)

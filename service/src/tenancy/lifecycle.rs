@@ -17,7 +17,9 @@ impl Tenancy {
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
     /// [`Error::Name`] when the slug gives no schema name, [`Error::Migration`]. Nothing is changed
     /// in any of these cases.
-    pub async fn create(&self, new: NewTenant) -> Result<TenantRecord, Error> {
+    pub async fn create(&self, mut new: NewTenant) -> Result<TenantRecord, Error> {
+        new.domains.sort_unstable();
+        new.domains.dedup();
         let schema = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         let txn = self.inner.db.begin().await?;
         let now = entity::now();

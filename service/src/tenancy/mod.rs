@@ -48,7 +48,8 @@ struct Inner {
     schema_prefix: String,
     base_domain: String,
     cache: Arc<TenantCache>,
-    listener: JoinHandle<()>,
+    /// The task that hears of changes.
+    watch: JoinHandle<()>,
 }
 
 impl Tenancy {
@@ -71,7 +72,8 @@ impl Tenancy {
         let listener = announce::subscribe(&db).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
-        let listener = tokio::spawn(announce::listen(listener, db.clone(), Arc::clone(&cache)));
+        let watch = announce::watch(listener, db.clone(), Arc::clone(&cache), config.cache_ttl);
+        let watch = tokio::spawn(watch);
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
@@ -79,7 +81,7 @@ impl Tenancy {
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
                 cache,
-                listener,
+                watch,
             }),
         })
     }
@@ -94,14 +96,19 @@ impl Tenancy {
 
     /// Closes every connection, after the statements that are under way.
     pub async fn close(&self) {
-        self.inner.listener.abort();
+        let watch = &self.inner.watch;
+        watch.abort();
+        // Waited for, as it uses the pool.
+        while !watch.is_finished() {
+            tokio::task::yield_now().await;
+        }
         self.inner.db.get_postgres_connection_pool().close().await;
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.listener.abort();
+        self.watch.abort();
     }
 }
 
@@ -128,7 +135,7 @@ async fn check_registry(db: &DatabaseConnection) -> Result<(), Error> {
     let migrator = AnyMigrator::new(registry::Migrator);
     let pending = match migration::state(db, &Target::Registry, &migrator).await {
         Ok(state) => state.pending.len(),
-        Err(migration::Error::MissingSchema { .. }) => migrator.names().len(),
+        Err(migration::Error::MissingRegistry) => migrator.names().len(),
         Err(error) => return Err(error.into()),
     };
     if pending > 0 { Err(Error::RegistryBehind { pending }) } else { Ok(()) }

@@ -107,9 +107,11 @@ impl Shared {
         Access::from_stored(self.access.load(Ordering::Acquire))
     }
 
-    /// Tells every handle of the tenant.
+    /// Tells every handle of the tenant. What was dropped stays dropped: its id never comes back.
     pub(super) fn set(&self, access: Access) {
-        self.access.store(access as u8, Ordering::Release);
+        let stays = |now| (now != Access::Dropped as u8).then_some(access as u8);
+        // An error says that nothing was changed, which is what was asked for.
+        let _ = self.access.fetch_update(Ordering::AcqRel, Ordering::Acquire, stays);
     }
 
     /// Refuses when the tenant may not be used.

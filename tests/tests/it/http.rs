@@ -7,6 +7,7 @@ mod list;
 mod log;
 mod operator;
 mod other_processes;
+mod own_server;
 mod problems;
 mod raw;
 mod server_errors;

@@ -238,9 +238,17 @@ async fn a_drop_waits_for_nobody_for_ever() {
 async fn an_old_registry_is_refused_with_the_remedy() {
     let db = TestDb::new().await;
     let migrator = migration::AnyMigrator::new(migration::registry::Migrator);
-    let down = migration::Action::Down(1);
+    let down = &migration::Action::Down(1);
     let plain = db.plain().await;
-    migration::run(&plain, &migration::Target::Registry, &migrator, down).await.unwrap();
+    migration::run(
+        &plain,
+        &migration::Target::Registry,
+        &migrator,
+        down,
+        migration::Timeouts::default(),
+    )
+    .await
+    .unwrap();
     let error = Tenancy::connect(&db.config()).await.unwrap_err();
     assert_eq!(
         error.to_string(),

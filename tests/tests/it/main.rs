@@ -4,14 +4,18 @@
 
 mod support;
 
+mod check;
 mod commands;
 mod conformance;
+mod generate;
 mod http;
 mod killed;
 mod lifecycle;
 mod local_server;
+mod migrations;
 mod names;
 mod races;
 mod readme;
 mod scale_out_rules;
 mod second_application;
+mod verify;

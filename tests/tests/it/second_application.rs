@@ -1,6 +1,6 @@
 //! The tenancy knows nothing of guards: another application brings its own tables.
 
-use migration::{Action, AnyMigrator, Error, Target, provision, run, state};
+use migration::{Action, AnyMigrator, Error, Target, Timeouts, provision, run, state};
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
@@ -130,10 +130,12 @@ async fn its_migrations_go_up_and_down_and_are_kept_in_its_own_table() {
     txn.commit().await.unwrap();
 
     let target = Target::Schema(schema);
-    let down = run(&plain, &target, &library(), Action::Down(1)).await.unwrap();
+    let down =
+        run(&plain, &target, &library(), &Action::Down(1), Timeouts::default()).await.unwrap();
     assert_eq!(down.rolled_back, ["m2_loans"]);
     assert_eq!(state(&plain, &target, &library()).await.unwrap().pending, ["m2_loans"]);
-    let up = run(&plain, &target, &library(), Action::Up(None)).await.unwrap();
+    let up =
+        run(&plain, &target, &library(), &Action::Up(None), Timeouts::default()).await.unwrap();
     assert_eq!((up.applied, up.rolled_back), (vec!["m2_loans".to_owned()], vec![]));
     plain.execute_unprepared("SELECT version FROM branch.library_migrations").await.unwrap();
     plain.execute_unprepared("SELECT version FROM branch.seaql_migrations").await.unwrap_err();
@@ -146,7 +148,8 @@ async fn a_migration_that_leaves_its_schema_is_undone() {
     plain.execute_unprepared("CREATE SCHEMA branch").await.unwrap();
     let target = Target::Schema("branch".parse().unwrap());
     let broken = AnyMigrator::new(Library { broken: true });
-    let error = run(&plain, &target, &broken, Action::Up(None)).await.unwrap_err();
+    let error =
+        run(&plain, &target, &broken, &Action::Up(None), Timeouts::default()).await.unwrap_err();
     assert!(matches!(error, Error::ScopeLost { .. } | Error::Migration { .. }), "{error}");
     assert_eq!(state(&plain, &target, &library()).await.unwrap().applied, [""; 0]);
 }

@@ -57,7 +57,6 @@ async fn a_url_that_is_none_is_not_repeated() {
         "postgres://me:hunter2@localhost:port/guards",
         "postgres://me:hunter2@[::1/guards",
         " postgres://me:hunter2@localhost/guards",
-        "",
     ] {
         for (program, arguments) in COMMANDS {
             let ran = Ran::on(program, url, arguments).exits(1);

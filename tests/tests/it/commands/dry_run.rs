@@ -1,6 +1,6 @@
 //! `migration … --dry-run`: the SQL, and nothing but the SQL.
 
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::ConnectionTrait;
 
 use super::{FIRST, NEWEST, migration, tenantry, versions, with_tenants};
 use crate::support::{
@@ -20,7 +20,6 @@ async fn nothing_is_changed() {
         ("down -n 2 --all", vec!["DROP TABLE \"shifts\"", "DROP TABLE \"guards\""]),
         // Without --yes: there is nothing to confirm.
         ("fresh --tenant tenant-1", vec!["DROP SCHEMA \"tenant_1\" CASCADE", FIRST, NEWEST]),
-        ("down --registry", vec!["-- registry"]),
     ] {
         let ran = migration(&db, &format!("{words} --dry-run")).exits(0);
         for text in printed {
@@ -28,6 +27,22 @@ async fn nothing_is_changed() {
         }
         assert_eq!(state().await, before, "{words}");
     }
+    // What would be refused is refused.
+    let ran = migration(&db, "down --registry --dry-run").exits(1);
+    assert!(ran.stderr.contains("the registry holds 2 tenants"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_is_printed_for_a_tenant_works_by_itself_and_keeps_the_registry_right() {
+    let db = with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    let whole = (shape(&plain, "tenant_1").await, versions(&db).await);
+    let down = migration(&db, "down --tenant tenant-1 --dry-run").exits(0).stdout;
+    run_by_hand(&db, &down).await;
+    assert_eq!(versions(&db).await, [format!("tenant-1 {FIRST}")]);
+    let up = migration(&db, "up --tenant tenant-1 --dry-run").exits(0).stdout;
+    run_by_hand(&db, &up).await;
+    assert_eq!((shape(&plain, "tenant_1").await, versions(&db).await), whole);
 }
 
 #[tokio::test]
@@ -38,20 +53,20 @@ async fn what_is_printed_gives_the_same_tables_when_it_is_run_by_hand() {
     let whole = shape(&plain, "tenant_1").await;
 
     let up = migration(&db, "up --schema by_hand --dry-run").exits(0).stdout;
-    run_in(&db, "by_hand", &up).await;
+    run_by_hand(&db, &up).await;
     assert_eq!(shape(&plain, "by_hand").await, whole);
     // With the records: the program finds nothing left to do.
     let ran = migration(&db, "up --schema by_hand").exits(0);
     assert_eq!(ran.stdout, "by_hand: nothing to do\n");
 
     let down = migration(&db, "down --schema by_hand --dry-run").exits(0).stdout;
-    run_in(&db, "by_hand", &down).await;
+    run_by_hand(&db, &down).await;
     let ran = migration(&db, "up --schema by_hand").exits(0);
     assert_eq!(ran.stdout, format!("by_hand: applied {NEWEST}\n"));
     assert_eq!(shape(&plain, "by_hand").await, whole);
 
     let fresh = migration(&db, "fresh --schema by_hand --dry-run").exits(0).stdout;
-    run_in(&db, "by_hand", &fresh).await;
+    run_by_hand(&db, &fresh).await;
     assert_eq!(shape(&plain, "by_hand").await, whole);
 }
 
@@ -63,7 +78,7 @@ async fn only_so_many_steps_are_printed() {
     assert!(one.contains(FIRST) && !one.contains(NEWEST), "{one}");
     migration(&db, "up --schema bare").exits(0);
     let nothing = migration(&db, "up --schema bare --dry-run").exits(0).stdout;
-    assert_eq!(nothing, "-- bare\n");
+    assert_eq!(nothing, "-- bare\n-- nothing to do\n");
 }
 
 #[tokio::test]
@@ -74,18 +89,14 @@ async fn the_registry_of_an_empty_database_can_be_made_by_hand() {
     texts(&plain, "DROP SCHEMA registry CASCADE").await;
     let up = migration(&db, "up --registry --dry-run").exits(0).stdout;
     assert_eq!(schemas(&plain).await, ["public"]);
-    run_in(&db, "registry", &up).await;
+    run_by_hand(&db, &up).await;
     assert_eq!(shape(&plain, "registry").await, whole);
     tenantry(&db, "tenant create tenant-1").exits(0);
 }
 
-/// Runs what was printed, as `psql` would after `SET search_path`.
-async fn run_in(db: &TestDb, schema: &str, sql: &str) {
-    let txn = db.plain().await.begin().await.unwrap();
-    let scope = format!("SELECT set_config('search_path', '{schema}', true)");
-    txn.execute_unprepared(&scope).await.unwrap();
-    txn.execute_unprepared(sql).await.unwrap();
-    txn.commit().await.unwrap();
+/// Runs what was printed, as `psql` would.
+async fn run_by_hand(db: &TestDb, sql: &str) {
+    db.plain().await.execute_unprepared(sql).await.unwrap();
 }
 
 /// The migrations on record in every schema.

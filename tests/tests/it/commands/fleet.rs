@@ -20,7 +20,11 @@ async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
         "error: 1 failed (tenant-2), 2 done",
     ]);
     let applied = |slug| format!("{slug}: applied {FIRST}\n{slug}: applied {NEWEST}\n");
-    assert_eq!(ran.stdout, applied("tenant-1") + &applied("tenant-3"));
+    assert_eq!(sorted(&ran.stdout), sorted(&(applied("tenant-1") + &applied("tenant-3"))));
+    let noted = "SELECT slug || ' ' || migration_attempts || ' ' || (migration_error->>'migration')
+                 || ' ' || (migration_error->>'sqlstate') FROM registry.tenants
+                 WHERE migration_error->>'at' IS NOT NULL";
+    assert_eq!(texts(&plain, noted).await, [format!("tenant-2 1 {NEWEST} 42P07")]);
     // All of a tenant's migrations or none: its guards are not there either.
     assert_eq!(schemas_with(&plain, "guards").await, ["tenant_1", "tenant_3"]);
     assert_eq!(
@@ -34,7 +38,9 @@ async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
     texts(&plain, "DROP TABLE tenant_2.shifts").await;
     let ran = migration(&db, "up --all").exits(0);
     let nothing = |slug| format!("{slug}: nothing to do\n");
-    assert_eq!(ran.stdout, nothing("tenant-1") + &applied("tenant-2") + &nothing("tenant-3"));
+    let all = nothing("tenant-1") + &applied("tenant-2") + &nothing("tenant-3");
+    assert_eq!(sorted(&ran.stdout), sorted(&all));
+    assert_eq!(texts(&plain, noted).await, [""; 0]);
     migration(&db, "status --all").exits(0);
 }
 
@@ -76,4 +82,83 @@ async fn without_tenants_there_is_nothing_to_do() {
         let ran = migration(&db, words).exits(0);
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("there are no tenants\n", ""));
     }
+}
+
+/// Tenants are worked on at the same time and tell of it as they end.
+fn sorted(lines: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = lines.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
+async fn after_so_many_failures_no_more_tenants_are_begun() {
+    let names = ["tenant-1", "tenant-2", "tenant-3", "tenant-4"];
+    let db = with_tenants(names).await;
+    migration(&db, "down --all").exits(0);
+    let plain = db.plain().await;
+    for name in ["tenant_1", "tenant_2"] {
+        texts(&plain, &format!("CREATE TABLE {name}.shifts (planted text)")).await;
+    }
+    let ran = migration(&db, "up --all --jobs 1 --max-failures 2").exits(1);
+    let ran = ran.complains(["2 failed (tenant-1, tenant-2), 0 done", "2 not begun"]);
+    assert_eq!(ran.stdout, "");
+    texts(&plain, "DROP TABLE tenant_1.shifts").await;
+    texts(&plain, "DROP TABLE tenant_2.shifts").await;
+    migration(&db, "up --all").exits(0);
+    migration(&db, "status --all").exits(0);
+}
+
+#[tokio::test]
+async fn a_busy_tenant_is_tried_again_while_the_others_are_done() {
+    use sea_orm::{ConnectionTrait, TransactionTrait};
+    let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
+    migration(&db, "down --all").exits(0);
+    let plain = db.plain().await;
+    let busy = plain.begin().await.unwrap();
+    busy.execute_unprepared("LOCK TABLE tenant_1.guards").await.unwrap();
+    let ran = migration(&db, "up --all --lock-timeout 1").exits(1);
+    ran.complains(["error: tenant-1: ", "SQLSTATE 55P03", "1 failed (tenant-1), 2 done"]);
+    busy.rollback().await.unwrap();
+    migration(&db, "up --all").exits(0);
+    assert!(versions(&db).await.iter().all(|version| version.ends_with(NEWEST)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_runs_share_the_work_and_one_that_is_killed_leaves_nothing() {
+    use crate::support::process::program_on;
+    let db = TestDb::new().await;
+    let tenancy = db.tenancy().await;
+    for number in 0..60 {
+        let slug = crate::support::slug(&format!("tenant-{number}"));
+        tenancy.create(service::tenancy::NewTenant::new(slug)).await.unwrap();
+    }
+    migration(&db, "down --all").exits(0);
+    let start = || {
+        let mut command = program_on("migration", &db.url(), &["up", "--all", "--jobs", "3"]);
+        command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let mut killed = start();
+    let others = [start(), start()];
+    // Once the first has begun to work; where it stands by then is a matter of chance.
+    let applied = "SELECT count(*)::text FROM registry.tenants WHERE schema_version LIKE '%shifts'";
+    let plain = db.plain().await;
+    while texts(&plain, applied).await == ["0"] {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    killed.kill().unwrap();
+    let mut lines = Vec::new();
+    for run in [killed].into_iter().chain(others) {
+        let output = run.wait_with_output().unwrap();
+        lines.extend(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned));
+    }
+    // Nobody did what another had done.
+    lines.retain(|line| line.contains("applied"));
+    let told = lines.len();
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), told);
+    migration(&db, "up --all").exits(0);
+    migration(&db, "status --all").exits(0);
+    assert_eq!(texts(&plain, applied).await, ["60"]);
 }

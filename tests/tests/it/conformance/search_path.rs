@@ -37,7 +37,7 @@ async fn bare_names_are_found_in_the_schema_of_one_tenant() {
     assert_eq!(guard::Entity::find().count(&inner).await.unwrap(), 3);
     inner.execute_unprepared("DELETE FROM guards").await.unwrap();
     inner.rollback().await.unwrap();
-    assert_eq!(text(&txn, "SHOW search_path").await, r#""tenant_1""#);
+    assert_eq!(text(&txn, "SHOW search_path").await, r#""tenant_1", pg_temp"#);
     txn.commit().await.unwrap();
     let positions: Vec<_> = both.guards_of_one().await.into_iter().map(|it| it.1).collect();
     assert_eq!(positions, ["Moat", "Moat", "Moat"]);
@@ -63,6 +63,17 @@ async fn a_function_of_a_tenant_works_on_its_own_tables() {
 }
 
 #[tokio::test]
+async fn a_temporary_table_of_one_tenant_does_not_hide_the_table_of_the_next() {
+    let both = Neighbours::with_config(|config| Config { max_connections: 1, ..config }).await;
+    let txn = both.one.begin_with_search_path().await.unwrap();
+    let sql = "CREATE TEMPORARY TABLE guards AS SELECT 'Nobody' AS name";
+    txn.execute_unprepared(sql).await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(names(&both.two).await, "Wim Xia Yan Zoe");
+    assert_eq!(names(&both.one).await, "Abu Bea Cem");
+}
+
+#[tokio::test]
 async fn the_search_path_ends_with_the_transaction() {
     let both = Neighbours::with_config(|config| Config { max_connections: 1, ..config }).await;
     let session = "SELECT pg_backend_pid()::text";
@@ -70,7 +81,7 @@ async fn the_search_path_ends_with_the_transaction() {
     let failing = "SELECT 1 / 0";
     for end in ["commit", "rollback", "drop", "failure"] {
         let txn = both.one.begin_with_search_path().await.unwrap();
-        assert_eq!(text(&txn, "SHOW search_path").await, r#""tenant_1""#);
+        assert_eq!(text(&txn, "SHOW search_path").await, r#""tenant_1", pg_temp"#);
         match end {
             "commit" => txn.commit().await.unwrap(),
             "rollback" => txn.rollback().await.unwrap(),

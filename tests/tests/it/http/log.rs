@@ -111,3 +111,47 @@ async fn neither_the_token_nor_the_password_is_ever_shown() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_log_of_warnings_tells_whose_request_failed() {
+    let db = TestDb::new().await;
+    let mut command = Serving::command(&db.url());
+    command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("RUST_LOG", "warn");
+    let serving = Serving::launch(&mut command);
+    let site = Site { serving, db };
+    site.create("tenant-1").await;
+    let plain = site.db.plain().await;
+    super::execute(&plain, "ALTER TABLE tenant_1.guards RENAME position TO place").await;
+    let request = site.caller("tenant-1.localhost").request("GET", "/guards");
+    let answer = heard(request.header("x-request-id", "broken-2")).await;
+    answer.problem(500, "internal");
+    let lines = site.serving.logged("broken-2").await;
+    for part in ["ERROR", "tenant=\"tenant-1\"", "path=\"/guards\"", "status=500", "does not exist"]
+    {
+        assert!(lines[0].contains(part), "no {part} in {lines:?}");
+    }
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_refused_tenant_is_named_once_by_whatever_host() {
+    let site = Site::new().await;
+    let tenant = serde_json::json!({ "slug": "tenant-1", "domains": ["guards.example.org"] });
+    heard(site.operator("POST", "/admin/tenants").json(&tenant)).await.is(201);
+    for status in ["active", "suspended"] {
+        site.set_status("tenant-1", status).await;
+        for host in ["tenant-1.localhost", "guards.example.org"] {
+            let caller = site.caller(host);
+            let wanted = if status == "active" { 200 } else { 403 };
+            crate::support::serving::eventually("the state is known", async || {
+                caller.get("/guards").await.status == wanted
+            })
+            .await;
+            let id = format!("{status}-{host}");
+            let request = caller.request("GET", "/guards").header("x-request-id", &id);
+            heard(request).await.is(wanted);
+            let lines = site.serving.logged(&id).await;
+            assert_eq!(lines[0].matches("tenant=\"tenant-1\"").count(), 1, "{lines:?}");
+        }
+    }
+}

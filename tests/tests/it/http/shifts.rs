@@ -95,7 +95,11 @@ async fn moments_that_are_missing_null_or_no_moments_are_refused() {
         assert_eq!(answer.invalid(), fields([("ends_at", "type")]), "{input}");
     }
     let answer = one.patch(&path, json!({ "guard_id": abu })).await;
-    assert_eq!(answer.invalid(), fields([("guard_id", "type")]));
+    assert_eq!(answer.invalid(), fields([("guard_id", "unknown")]));
+    let neither = json!({ "starts_at": "noon", "ends_at": 5 });
+    for answer in [one.post(&shifts, neither.clone()).await, one.patch(&path, neither).await] {
+        assert_eq!(answer.invalid(), fields([("ends_at", "type"), ("starts_at", "type")]));
+    }
 }
 
 #[tokio::test]
@@ -156,7 +160,8 @@ async fn there_are_no_shifts_of_a_guard_who_does_not_exist() {
     let day = hours("08:00", "16:00");
     for answer in [one.post(&shifts, day).await, one.get(&shifts).await] {
         let problem = answer.problem(404, "not-found");
-        let detail = format!("there is no guard {}", &NOBODY["/guards/".len()..]);
+        let id = &NOBODY["/guards/".len()..];
+        let detail = format!("there is no guard {id}; GET /guards lists those that there are");
         assert_eq!(problem["detail"], detail);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use entity::registry::Slug;
-use migration::{Action, AnyMigrator, Target, postgres::Server, registry, run, tenant};
+use migration::{Action, AnyMigrator, Target, Timeouts, postgres::Server, registry, run, tenant};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
 use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
 use tokio::sync::OnceCell;
@@ -116,7 +116,9 @@ async fn prepare_template() {
             admin(&format!("CREATE DATABASE {TEMPLATE}")).await;
             let db = connect(&server().url(TEMPLATE)).await;
             let migrator = AnyMigrator::new(registry::Migrator);
-            run(&db, &Target::Registry, &migrator, Action::Up(None)).await.unwrap();
+            run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default())
+                .await
+                .unwrap();
             db.close().await.unwrap();
         })
         .await;

@@ -32,7 +32,8 @@ pub fn program(name: &str) -> Command {
             command.env_remove(name);
         }
     }
-    command.stdin(Stdio::null());
+    // Any free port, so that nothing that runs on the usual one is in the way.
+    command.env("TENANTRY_LISTEN", "127.0.0.1:0").stdin(Stdio::null());
     command
 }
 

@@ -61,8 +61,12 @@ impl Mark {
         let mut scoped: HashSet<&str> = HashSet::new();
         for (session, sql) in &statements {
             let lower = sql.trim().to_ascii_lowercase();
-            if lower.contains("set_config('search_path'") {
-                scoped.insert(session);
+            let scopes = ["set_config('search_path'", "set local search_path"];
+            if scopes.iter().any(|scope| lower.contains(scope)) {
+                // A script may end the transaction in the same breath.
+                if !lower.trim_end_matches(';').ends_with("commit") {
+                    scoped.insert(session);
+                }
             } else if lower.starts_with("commit") || lower == "rollback" || lower == "begin" {
                 scoped.remove(session.as_str());
             } else if !scoped.contains(session.as_str())

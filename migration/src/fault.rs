@@ -17,6 +17,9 @@ pub enum Fault {
     LockTimeout,
     /// 0A000: a statement prepared before a migration no longer fits; repeating it helps.
     StaleStatement,
+    /// 42P06: a schema of this name exists. While two transactions create one at the same moment,
+    /// it is the unique constraint `pg_namespace_nspname_index` instead.
+    DuplicateSchema,
     /// 3F000 or 42P01: the schema or the table does not exist.
     Missing,
     /// 57014, or no connection became free in time.
@@ -50,6 +53,19 @@ impl Fault {
         }
     }
 
+    /// The SQLSTATE that the server sent, if it did.
+    #[must_use]
+    pub fn sqlstate(error: &DbErr) -> Option<String> {
+        match error {
+            DbErr::Exec(RuntimeErr::SqlxError(error))
+            | DbErr::Query(RuntimeErr::SqlxError(error))
+            | DbErr::Conn(RuntimeErr::SqlxError(error)) => {
+                Some(error.as_database_error()?.code()?.into_owned())
+            }
+            _ => None,
+        }
+    }
+
     fn of_server(error: &dyn sqlx::error::DatabaseError) -> Self {
         let code = error.code().unwrap_or_default();
         let constraint = || match error.constraint() {
@@ -57,7 +73,11 @@ impl Fault {
             None => constraint_in(error.message()).to_owned(),
         };
         match code.as_ref() {
-            "23505" => Self::Unique(constraint()),
+            "23505" => match constraint() {
+                name if name == "pg_namespace_nspname_index" => Self::DuplicateSchema,
+                name => Self::Unique(name),
+            },
+            "42P06" => Self::DuplicateSchema,
             "23503" => Self::ForeignKey(constraint()),
             "40001" | "40P01" => Self::Conflict,
             "55P03" => Self::LockTimeout,

@@ -1,0 +1,180 @@
+//! Bodies in JSON, read so that every field that is not valid is told at once.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor},
+};
+use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
+use service::Input;
+
+use crate::problem::{Failure, FieldError, Problem, field_errors};
+
+/// A body in JSON.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        if !is_json(request.headers()) {
+            return Err(Problem::unsupported_media_type().into());
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::too_large()
+            } else {
+                Problem::malformed("the body could not be read to its end; send it again")
+            }
+        })?;
+        Ok(Self(read(&body)?))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// `application/json` or any `…+json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        .is_some_and(|kind| {
+            kind == "application/json"
+                || (kind.starts_with("application/") && kind.ends_with("+json"))
+        })
+}
+
+/// Reads an input. A field that is unknown or of the wrong type is taken away and the rest read
+/// again, so that all such fields are found and the rules are tried on the others.
+fn read<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, Problem> {
+    let Object { fields, mut errors } = serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            Problem::malformed("the body must be a JSON object")
+        } else {
+            Problem::malformed(format!("the body is not JSON: {error}"))
+        }
+    })?;
+    let mut fields = Value::Object(fields);
+    let mut unread = Vec::new();
+    let mut input: T = loop {
+        let error = match serde_path_to_error::deserialize(&fields) {
+            Ok(input) => break input,
+            Err(error) => error,
+        };
+        let (path, message) = (error.path().clone(), error.into_inner().to_string());
+        let removed = match (path.iter().next(), &mut fields) {
+            (Some(Segment::Map { key }), Value::Object(fields)) => fields.remove_entry(key),
+            _ => None,
+        };
+        let Some((top, _)) = removed else {
+            // Not about a field: there is nothing to take away.
+            return Err(Problem::malformed(format!("the body cannot be read: {message}")));
+        };
+        let code = if message.starts_with("unknown field ") { "unknown" } else { "type" };
+        errors.push(FieldError { field: path.to_string(), code: code.into(), message });
+        unread.push(top);
+    };
+    if let Err(broken) = input.check() {
+        // What could not be read is missing now, which the rules are not to say.
+        errors
+            .extend(field_errors(&broken).into_iter().filter(|rule| !unread.contains(&rule.field)));
+    }
+    if errors.is_empty() { Ok(input) } else { Err(Problem::invalid(errors)) }
+}
+
+/// The fields of a JSON object, and those that were there twice.
+struct Object {
+    fields: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut object = Object { fields: Map::new(), errors: Vec::new() };
+        while let Some((field, value)) = map.next_entry::<String, Value>()? {
+            if object.fields.insert(field.clone(), value).is_some() {
+                let message = "is there twice".to_owned();
+                object.errors.push(FieldError { field, code: "twice".into(), message });
+            }
+        }
+        Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use service::{guard::NewGuard, shift::NewShift};
+
+    use super::*;
+
+    /// The failing fields of a body, with their codes.
+    fn refused<T: DeserializeOwned + Input>(body: &str) -> Value {
+        let Err(problem) = read::<T>(body.as_bytes()) else { panic!("{body} was taken") };
+        let problem = serde_json::to_value(&problem).unwrap();
+        let Value::Array(errors) = &problem["errors"] else { panic!("{problem}") };
+        errors.iter().map(|error| json!([error["field"], error["code"]])).collect()
+    }
+
+    #[test]
+    fn all_fields_are_told_of_whatever_is_wrong_with_them() {
+        for (body, wanted) in [
+            (r#"{"name":1,"position":""}"#, json!([["name", "type"], ["position", "required"]])),
+            (r#"{"name":1,"position":[]}"#, json!([["name", "type"], ["position", "type"]])),
+            (
+                r#"{"nme":"x"}"#,
+                json!([["name", "required"], ["nme", "unknown"], ["position", "required"]]),
+            ),
+            (
+                r#"{"b":{"c":1},"a":1,"name":"x","position":"y"}"#,
+                json!([["a", "unknown"], ["b", "unknown"]]),
+            ),
+            (r#"{"name":"x","name":"y","position":"z"}"#, json!([["name", "twice"]])),
+            (
+                r#"{"":1,"a.b":2,"name":"x","position":"z"}"#,
+                json!([["", "unknown"], ["a.b", "unknown"]]),
+            ),
+        ] {
+            assert_eq!(refused::<NewGuard>(body), wanted, "{body}");
+        }
+        let body = r#"{"starts_at":"today","ends_at":1}"#;
+        let wanted = json!([["ends_at", "type"], ["starts_at", "type"]]);
+        assert_eq!(refused::<NewShift>(body), wanted);
+    }
+
+    #[test]
+    fn a_body_full_of_unknown_fields_is_read_in_a_moment() {
+        let fields: Vec<String> = (0..7000).map(|it| format!("\"{it}\":1")).collect();
+        let body = format!("{{{}}}", fields.join(","));
+        assert!(body.len() <= crate::MAX_BODY + 16_000);
+        let begun = std::time::Instant::now();
+        let Value::Array(errors) = refused::<NewGuard>(&body) else { panic!() };
+        assert_eq!(errors.len(), 7002);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}

@@ -1,0 +1,256 @@
+//! Accepts connections and serves them until it is told to stop.
+//!
+//! One rule bounds what a client can hold: a connection on which no request is under way for a
+//! while is closed. It covers whoever sends nothing, half a head, or nothing more; the timeouts of
+//! `hyper` do not begin before it knows the version of HTTP. A request is under way from the end
+//! of its head to its answer, and has its own deadline.
+
+use std::{io::ErrorKind, sync::Arc, time::Duration};
+
+use axum::{Router, extract::Request};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{sleep, timeout},
+};
+use tracing::{debug, error, warn};
+
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Most at a time. Further ones wait in the queue of the operating system.
+    pub(super) connections: u32,
+    /// How long one may be open without a request under way.
+    pub(super) quiet: Duration,
+    /// The same once the server stops: for the end of an answer on its way out.
+    pub(super) linger: Duration,
+    /// How long requests that are under way may take once the server stops.
+    pub(super) grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            quiet: Duration::from_secs(30),
+            linger: Duration::from_secs(1),
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Serves until `stop`, then takes no more connections, finishes the requests that are under way
+/// and returns when the last connection is closed or the grace is over.
+pub(super) async fn accept(
+    listener: TcpListener,
+    app: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections as usize));
+    let (stopping, stopped) = watch::channel(false);
+    tokio::pin!(stop);
+    loop {
+        let (place, stream) = select! {
+            () = &mut stop => break,
+            next = next(&listener, &places) => next,
+        };
+        let connection = connection(stream, app.clone(), limits, stopped.clone());
+        tokio::spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    stopping.send_replace(true);
+    // All places are free again when nobody is left.
+    if timeout(limits.grace, places.acquire_many(limits.connections)).await.is_err() {
+        warn!("requests still under way after {} s are given up", limits.grace.as_secs());
+    }
+}
+
+/// A place, and a connection to put there.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, TcpStream) {
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (place, stream),
+            // The client was gone before it was its turn.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionAborted
+                        | ErrorKind::ConnectionRefused
+                        | ErrorKind::ConnectionReset
+                ) => {}
+            Err(error) => {
+                // Mostly that there are no more file descriptors: some will be given back.
+                error!(%error, "cannot accept connections; trying again in a second");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn connection(
+    stream: TcpStream,
+    app: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // Answers are written at once and in whole: there is nothing to gather.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "no TCP_NODELAY");
+    }
+    let (requests, under_way) = watch::channel(0_usize);
+    let requests = Arc::new(requests);
+    let app = TowerToHyperService::new(app);
+    let counted = service_fn(move |request: Request<Incoming>| {
+        let counted = Counted::new(&requests);
+        let answer = app.call(request);
+        async move {
+            let answer = answer.await;
+            drop(counted);
+            answer
+        }
+    });
+    let builder = Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), counted);
+    tokio::pin!(connection);
+    select! {
+        ended = &mut connection => return log(ended),
+        () = quiet(under_way.clone(), limits.quiet) => debug!("a connection without requests is closed"),
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    select! {
+        ended = &mut connection => log(ended),
+        () = quiet(under_way, limits.linger) => {}
+    }
+}
+
+/// What goes wrong on a connection is the client's or the network's doing.
+fn log<E: std::fmt::Display>(ended: Result<(), E>) {
+    if let Err(error) = ended {
+        debug!(%error, "a connection failed");
+    }
+}
+
+/// Waits until no request has been under way for so long.
+async fn quiet(mut under_way: watch::Receiver<usize>, time: Duration) {
+    while under_way.wait_for(|count| *count == 0).await.is_ok() {
+        if timeout(time, under_way.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One request under way, until it is dropped.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(requests: &Arc<watch::Sender<usize>>) -> Self {
+        requests.send_modify(|count| *count += 1);
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::oneshot,
+    };
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(200);
+    /// More than anything here takes that is not wrong.
+    const LONG: Duration = Duration::from_secs(20);
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+    /// A server with one route, which answers after half a second.
+    async fn served(limits: Limits, stop: oneshot::Receiver<()>) -> Served {
+        let slow = || async {
+            sleep(Duration::from_millis(500)).await;
+            "done"
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/", get(slow));
+        let stop = async move { drop(stop.await) };
+        Served(address, tokio::spawn(accept(listener, app, limits, stop)))
+    }
+
+    struct Served(std::net::SocketAddr, tokio::task::JoinHandle<()>);
+
+    impl Served {
+        /// What the server says on a connection that sends this and then waits for its end.
+        async fn said(&self, sent: &[u8]) -> String {
+            let mut stream = TcpStream::connect(self.0).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            let mut said = String::new();
+            let read = timeout(LONG, stream.read_to_string(&mut said)).await;
+            read.expect("the connection is never closed").unwrap();
+            said
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_under_way_is_closed() {
+        let (_stop, stopped) = oneshot::channel();
+        let server = served(Limits { quiet: SHORT, ..Limits::default() }, stopped).await;
+        for sent in [&b""[..], b"P", b"GET / HTTP/1.1\r\nhost: loc", b"PRI * HTTP/2.0\r\n\r\nSM"] {
+            assert_eq!(server.said(sent).await, "", "{sent:?}");
+        }
+        // The request takes longer than that; only then is the connection quiet.
+        assert!(server.said(REQUEST).await.ends_with("done"));
+    }
+
+    #[tokio::test]
+    async fn half_a_request_does_not_hold_up_the_end_and_a_whole_one_is_answered() {
+        let (stop, stopped) = oneshot::channel();
+        let limits = Limits { linger: SHORT, quiet: LONG, ..Limits::default() };
+        let server = served(limits, stopped).await;
+        let half = server.said(b"GET / HTTP/1.1\r\nhost: loc");
+        let stopping = async {
+            // Until the requests have begun, which nothing tells.
+            sleep(SHORT).await;
+            stop.send(()).unwrap();
+        };
+        let (half, whole, ()) = tokio::join!(half, server.said(REQUEST), stopping);
+        assert_eq!(half, "");
+        assert!(whole.ends_with("done"), "{whole}");
+        timeout(LONG, server.1).await.expect("the server never ends").unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_waits_for_one() {
+        let (_stop, stopped) = oneshot::channel();
+        let limits = Limits { connections: 1, quiet: SHORT, ..Limits::default() };
+        let server = served(limits, stopped).await;
+        let (one, other) = tokio::join!(server.said(REQUEST), server.said(REQUEST));
+        assert!(one.ends_with("done") && other.ends_with("done"), "{one} {other}");
+    }
+}

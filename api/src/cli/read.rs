@@ -1,0 +1,95 @@
+//! The command line, read.
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+
+use super::args::{Cli, Command};
+
+/// What the command line says. Without a subcommand it is `serve`, with that command's options,
+/// defaults and variables.
+///
+/// # Errors
+/// What is wrong with it, or the help that was asked for.
+pub(super) fn read(words: &[OsString]) -> Result<(Cli, Command), clap::Error> {
+    let first = match parse(words) {
+        Ok((cli, Some(command))) => return Ok((cli, command)),
+        Ok((_, None)) => None,
+        Err(error) if error.kind() == ErrorKind::UnknownArgument => Some(error),
+        Err(error) => return Err(error),
+    };
+    let (program, rest) = words.split_at(words.len().min(1));
+    match (parse(&[program, &["serve".into()], rest].concat()), first) {
+        (Ok((cli, Some(command))), _) => Ok((cli, command)),
+        (Ok((_, None)), _) => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
+        // It is not serve's either: what was wrong at first is wrong.
+        (Err(error), Some(first)) if error.kind() == ErrorKind::UnknownArgument => Err(first),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn parse(words: &[OsString]) -> Result<(Cli, Option<Command>), clap::Error> {
+    let matches = without_empty_variables(Cli::command()).try_get_matches_from(words)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let command = cli.command.take();
+    Ok((cli, command))
+}
+
+/// A variable that is empty counts as unset, as containers and `.env` files mean it.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |arg: &clap::Arg| {
+        arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| if empty(&arg) { arg.env(None::<&str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn serve_may_be_left_out_before_its_options() {
+        for line in [
+            "tenantry --listen 127.0.0.1:4000",
+            "tenantry --base-domain example.com --listen 127.0.0.1:4000",
+            "tenantry --listen=127.0.0.1:4000 --admin-token the-operator-of-this-test",
+            "tenantry serve --listen 127.0.0.1:4000",
+        ] {
+            let (_, command) = read(&words(line)).unwrap();
+            let Command::Serve(args) = command else { panic!("{line}: {command:?}") };
+            assert_eq!(args.listen.port(), 4000, "{line}");
+            assert!(!format!("{args:?}").contains("operator"), "{args:?}");
+        }
+        let (_, command) = read(&words("tenantry tenant list")).unwrap();
+        assert!(matches!(command, Command::Tenant { .. }), "{command:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_as_it_was_written() {
+        for (line, said) in [
+            ("tenantry --listen nowhere", "invalid value 'nowhere'"),
+            ("tenantry --listn 127.0.0.1:4000", "unexpected argument '--listn'"),
+            ("tenantry tenant --listen 127.0.0.1:4000 list", "unexpected argument '--listen'"),
+            ("tenantry --listen 127.0.0.1:4000 tenant list", "unexpected argument '--listen'"),
+            ("tenantry tenants", "unrecognized subcommand 'tenants'"),
+        ] {
+            let error = read(&words(line)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(said), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_help_tells_the_options_of_serve() {
+        let help = read(&words("tenantry help")).unwrap_err().to_string();
+        for text in ["--listen <ADDRESS>", "--admin-token <TOKEN>"] {
+            assert!(help.contains(text), "{help}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use super::error::Error;
+use crate::AdminToken;
+
+/// The operator's token of a data folder: made once, readable by its owner alone.
+pub(super) fn kept_token(data_dir: &Path) -> Result<String, Error> {
+    let path = data_dir.join("admin-token");
+    let failed = |source| Error::File { path: path.clone(), source };
+    let kept = match fs::read(&path) {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // 244 random bits: two UUIDs of version 4, from the system's source of randomness.
+            let [one, two] = [(); 2].map(|()| uuid::Uuid::new_v4().simple());
+            let token = format!("{one}{two}");
+            write(data_dir, &path, &token).map_err(failed)?;
+            return Ok(token);
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let token = String::from_utf8(kept).unwrap_or_default().trim().to_owned();
+    match AdminToken::new(&token) {
+        Ok(_) => Ok(token),
+        Err(_) => Err(Error::KeptToken { path }),
+    }
+}
+
+/// Writes the file in whole or not at all, however the program or the machine ends.
+fn write(data_dir: &Path, path: &Path, token: &str) -> io::Result<()> {
+    fs::create_dir_all(data_dir)?;
+    let new = path.with_extension("new");
+    // One that a killed program has left, with whatever mode.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    writeln!(file, "{token}")?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(data_dir)?.sync_all()
+}

@@ -1,0 +1,88 @@
+use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm_migration::SchemaManager;
+
+use super::Rule;
+
+/// How an acknowledgement begins, inside an SQL comment.
+const BEGIN: &str = "check: allow";
+
+/// Acknowledges that the next statement of this migration breaks `rule`, and why that is well.
+///
+/// It sends `/* check: allow RULE because REASON */` and nothing else: PostgreSQL does nothing,
+/// [`check`](fn@super::check) and a dry run show it. SQL that is written by hand can carry the
+/// comment itself.
+///
+/// ```no_run
+/// # async fn up(manager: &sea_orm_migration::SchemaManager<'_>) -> Result<(), sea_orm::DbErr> {
+/// use migration::check::{Rule, allow};
+/// use sea_orm_migration::prelude::*;
+///
+/// allow(manager, Rule::DropColumn, "nothing reads it since release 1.4").await?;
+/// manager.alter_table(Table::alter().table("guards").drop_column("fax").to_owned()).await
+/// # }
+/// ```
+///
+/// # Errors
+/// What the database says.
+#[expect(clippy::disallowed_methods, reason = "a comment, whose end the reason cannot contain")]
+pub async fn allow(manager: &SchemaManager<'_>, rule: Rule, reason: &str) -> Result<(), DbErr> {
+    let reason = reason.replace("*/", "* /").replace("/*", "/ *");
+    let comment = format!("/* {BEGIN} {rule} because {reason} */");
+    manager.get_connection().execute_unprepared(&comment).await?;
+    Ok(())
+}
+
+/// An acknowledgement as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Allowance {
+    pub(super) rule: String,
+    pub(super) reason: String,
+    pub(super) used: bool,
+}
+
+impl Allowance {
+    /// Reads a comment without its delimiters; None when it is about something else.
+    pub(super) fn read(comment: &str) -> Option<Self> {
+        let words = comment.split_whitespace().collect::<Vec<_>>().join(" ");
+        let rest = words.strip_prefix(BEGIN)?.trim_start();
+        let (rule, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        let reason = rest.strip_prefix("because").unwrap_or_default().trim();
+        Some(Self { rule: rule.to_owned(), reason: reason.to_owned(), used: false })
+    }
+
+    pub(super) fn covers(&self, rule: Rule) -> bool {
+        rule.allowable() && self.rule == rule.id() && !self.reason.is_empty()
+    }
+
+    /// What is wrong with it. Of a migration that `failed` nobody knows what it would have done.
+    pub(super) fn fault(&self, failed: bool) -> Option<String> {
+        let rule = &self.rule;
+        match rule.parse::<Rule>() {
+            Err(unknown) => Some(format!("an acknowledgement names no rule: {unknown}")),
+            Ok(rule) if !rule.allowable() => Some(format!("{rule} cannot be acknowledged")),
+            Ok(_) if self.reason.is_empty() => {
+                Some(format!("{rule} is acknowledged without a reason"))
+            }
+            Ok(_) if self.used || failed => None,
+            Ok(_) => Some(format!("{rule} is acknowledged, but the statement does not break it")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Allowance;
+
+    #[test]
+    fn a_comment_is_read() {
+        let read = |text| Allowance::read(text).map(|it| (it.rule, it.reason));
+        let pair = |rule: &str, reason: &str| Some((rule.to_owned(), reason.to_owned()));
+        assert_eq!(read(" check: allow rename because a b "), pair("rename", "a b"));
+        assert_eq!(read("check:  allow\n rename   because\n x"), pair("rename", "x"));
+        assert_eq!(read("check: allow rename"), pair("rename", ""));
+        assert_eq!(read("check: allow rename because"), pair("rename", ""));
+        assert_eq!(read("check: allow rename it is well"), pair("rename", ""));
+        assert_eq!(read("check: allow"), pair("", ""));
+        assert_eq!(read("check that all is well"), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! What a statement does to a table that was there before the migration, and so may be big and in
+//! use: locks held while its rows are read or written, and changes that the code of the release
+//! before does not know.
+
+use super::{
+    Rule,
+    effects::Effect,
+    observer::Fired,
+    snapshot::{Column, Constraint, Relation},
+    words::concurrently,
+};
+
+pub(super) fn effects(effect: &Effect<'_>, fired: &mut Vec<Fired>) {
+    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
+    for table in effect.start.tables() {
+        let Some(before) = effect.before.relation(table.oid) else { continue };
+        let Some(after) = effect.after.relation(table.oid) else {
+            fire(Rule::DropTable, format!("table {} is dropped", before.name));
+            continue;
+        };
+        Table { effect, before, after }.effects(&mut fire);
+    }
+}
+
+/// One table before and after.
+struct Table<'a> {
+    effect: &'a Effect<'a>,
+    before: &'a Relation,
+    after: &'a Relation,
+}
+
+impl Table<'_> {
+    fn effects(&self, fire: &mut impl FnMut(Rule, String)) {
+        let name = &self.after.name;
+        if self.before.name != *name {
+            fire(Rule::Rename, format!("table {} becomes {name}", self.before.name));
+        }
+        let mut explained = self.columns(fire);
+        explained |= self.constraints(fire);
+        explained |= self.indexes(fire);
+        if explained {
+            return;
+        }
+        if self.rewritten() {
+            fire(Rule::RewritesTable, format!("all rows of {name} are written anew"));
+        } else if self.read() && self.effect.before.counts && self.effect.piece.begins(&["alter"]) {
+            fire(Rule::ScansTable, format!("all rows of {name} are read under a lock"));
+        }
+    }
+
+    fn rewritten(&self) -> bool {
+        self.before.file != self.after.file
+    }
+
+    /// Whether its rows were read through; true when PostgreSQL does not count that.
+    fn read(&self) -> bool {
+        !self.effect.before.counts || self.before.scans < self.after.scans
+    }
+
+    fn type_changed(&self) -> bool {
+        let (oid, Self { effect, .. }) = (self.after.oid, self);
+        effect.after.columns_of(oid).any(|column| {
+            let old = effect.before.column(oid, column.number);
+            old.is_some_and(|old| old.type_name != column.type_name)
+        })
+    }
+
+    /// The table's indexes that were built by the statement.
+    fn built(&self) -> impl Iterator<Item = &Relation> {
+        let is_built = |index: &&Relation| {
+            let old = self.effect.before.same_index(index);
+            index.file != 0 && old.is_none_or(|old| old.file != index.file)
+        };
+        let indexes = self.effect.after.indexes().filter(|it| it.table == Some(self.after.oid));
+        indexes.filter(is_built)
+    }
+
+    /// Whether one of the columns explains a rewrite or a scan.
+    fn columns(&self, fire: &mut impl FnMut(Rule, String)) -> bool {
+        let (oid, table) = (self.after.oid, &self.after.name);
+        let mut explained = false;
+        for column in self.effect.after.columns_of(oid) {
+            explained |= match self.effect.before.column(oid, column.number) {
+                None => self.new_column(column, fire),
+                Some(old) => self.changed_column(old, column, fire),
+            };
+        }
+        for old in self.effect.before.columns_of(oid) {
+            let was_there = self.effect.start.column(oid, old.number).is_some();
+            if was_there && self.effect.after.column(oid, old.number).is_none() {
+                fire(Rule::DropColumn, format!("column {table}.{} is dropped", old.name));
+            }
+        }
+        explained
+    }
+
+    fn new_column(&self, column: &Column, fire: &mut impl FnMut(Rule, String)) -> bool {
+        let name = format!("{}.{}", self.after.name, column.name);
+        if column.generated && self.rewritten() {
+            fire(Rule::RewritesTable, format!("the generated {name} is computed for every row"));
+            return true;
+        }
+        if column.has_default && self.rewritten() {
+            fire(Rule::VolatileDefault, format!("the default of {name} is computed for every row"));
+            return true;
+        }
+        if column.not_null && !column.has_default {
+            let what = format!("the new column {name} is NOT NULL without a default");
+            fire(Rule::NotNullWithoutDefault, what);
+            return true;
+        }
+        false
+    }
+
+    fn changed_column(
+        &self,
+        old: &Column,
+        column: &Column,
+        fire: &mut impl FnMut(Rule, String),
+    ) -> bool {
+        let name = format!("{}.{}", self.after.name, column.name);
+        let was_there = self.effect.start.column(self.after.oid, column.number).is_some();
+        let mut explained = false;
+        if old.name != column.name && was_there {
+            fire(Rule::Rename, format!("column {} becomes {name}", old.name));
+        }
+        if old.type_name != column.type_name
+            && (self.rewritten() || self.read() || self.built().next().is_some())
+        {
+            let (old, new) = (&old.type_name, &column.type_name);
+            fire(Rule::TypeChange, format!("{name} becomes {new}, was {old}"));
+            explained = true;
+        }
+        if column.not_null && !old.not_null && self.read() {
+            fire(Rule::SetNotNull, format!("{name} is read through to see that nothing is null"));
+            explained = true;
+        }
+        explained
+    }
+
+    fn constraints(&self, fire: &mut impl FnMut(Rule, String)) -> bool {
+        let Self { effect, after, .. } = self;
+        let mut explained = false;
+        for constraint in effect.after.constraints.iter().filter(|it| it.table == after.oid) {
+            let name = format!("{} of {}", constraint.name, after.name);
+            let is_rows = matches!(constraint.kind, 'c' | 'f');
+            match effect.before.same_constraint(constraint) {
+                None if is_rows && constraint.validated && !self.only_nulls(constraint) => {
+                    let what = format!("{name} is checked for every row while it is added");
+                    fire(Rule::ValidatedConstraint, what);
+                    explained = true;
+                }
+                Some(old) if !old.validated && constraint.validated => {
+                    // By itself that lets reads and writes go on.
+                    if effect.start.constraint(constraint.oid).is_none() {
+                        let what = format!(
+                            "{name} is validated in the transaction that added it, so under its lock"
+                        );
+                        fire(Rule::ValidatedConstraint, what);
+                    }
+                    explained = true;
+                }
+                _ => {}
+            }
+        }
+        explained
+    }
+
+    /// A foreign key on columns that the statement itself adds without a default has no row to
+    /// check, and PostgreSQL checks none.
+    fn only_nulls(&self, constraint: &Constraint) -> bool {
+        let (oid, Self { effect, .. }) = (self.after.oid, self);
+        let is_new = |number: &i16| {
+            effect.before.column(oid, *number).is_none()
+                && effect.after.column(oid, *number).is_some_and(|column| !column.has_default)
+        };
+        constraint.kind == 'f'
+            && constraint.columns.as_ref().is_some_and(|columns| columns.iter().all(is_new))
+    }
+
+    fn indexes(&self, fire: &mut impl FnMut(Rule, String)) -> bool {
+        if self.rewritten() || self.type_changed() {
+            return false;
+        }
+        let is_concurrent = concurrently(self.effect.piece).is_some();
+        for index in self.built().filter(|_| !is_concurrent) {
+            let (index, table) = (&index.name, &self.after.name);
+            let what = format!("index {index} of {table} is built under a lock");
+            fire(Rule::IndexWithoutConcurrently, what);
+        }
+        self.built().next().is_some()
+    }
+}

@@ -1,0 +1,46 @@
+//! Questions about names in a statement that only the catalog can answer.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+
+/// Those of the pairs `a.b` that mean something in another schema `a`, as text. PostgreSQL's own
+/// schemas are the same for everybody.
+pub(super) async fn in_other_schemas(
+    txn: &DatabaseTransaction,
+    pairs: &[(String, String)],
+) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT DISTINCT nspname || '.' || (pair ->> 1)
+               FROM json_array_elements($1::text::json) pair
+               JOIN pg_namespace n ON nspname = pair ->> 0
+               WHERE nspname NOT IN ('pg_catalog', 'information_schema') AND (
+                   EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = pair ->> 1)
+                OR EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = pair ->> 1)
+                OR EXISTS (SELECT FROM pg_type WHERE typnamespace = n.oid AND typname = pair ->> 1)
+               ) ORDER BY 1";
+    texts(txn, sql, serde_json::json!(pairs)).await
+}
+
+/// Those of the functions that PostgreSQL may not call once for all rows.
+pub(super) async fn volatile(
+    txn: &DatabaseTransaction,
+    functions: &[String],
+) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT DISTINCT proname::text FROM pg_proc
+               WHERE proname IN (SELECT json_array_elements_text($1::text::json))
+                 AND pronamespace IN ('pg_catalog'::regnamespace, current_schema()::regnamespace)
+                 AND provolatile = 'v' AND prokind = 'f' ORDER BY 1";
+    texts(txn, sql, serde_json::json!(functions)).await
+}
+
+async fn texts(
+    txn: &DatabaseTransaction,
+    sql: &str,
+    names: serde_json::Value,
+) -> Result<Vec<String>, DbErr> {
+    if names.as_array().is_none_or(Vec::is_empty) {
+        return Ok(Vec::new());
+    }
+    let values = [names.to_string().into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    let rows = txn.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}

@@ -1,0 +1,47 @@
+//! A lint of tenant migrations: what would lock a live table, break the code that still runs
+//! while tenants are migrated, or keep a tenant's schema from moving to a node of its own.
+//!
+//! Nothing is guessed from source code. Every migration runs in a scratch schema, inside one
+//! transaction that is rolled back; after each statement PostgreSQL is asked what the statement
+//! did: was a table written anew or read through, which constraints, indexes and types are there
+//! now, was something outside the schema touched? So raw SQL, SeaORM's builders and `DO` blocks
+//! are judged alike. Only what leaves no trace – a schema's name, several actions in one
+//! `ALTER TABLE`, a volatile function in an `UPDATE` – is read off the statement's words.
+//!
+//! A finding that is meant is acknowledged with its reason: by [`allow`] before the statement, or
+//! by a comment in it, `/* check: allow drop-column because nothing reads it since 1.4 */`.
+//! An acknowledgement without a reason, or one that nothing needs, is a finding itself.
+//!
+//! Not seen: the words inside a function or a `DO` block, what depends on data (the scratch tables
+//! are empty), and `down`.
+//!
+//! ```no_run
+//! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+//! use migration::{AnyMigrator, check::check, tenant};
+//!
+//! let report = check(&db, &AnyMigrator::new(tenant::Migrator)).await?;
+//! for finding in &report.findings {
+//!     println!("{}: {}: {}", finding.migration, finding.rule, finding.what);
+//! }
+//! # Ok(()) }
+//! ```
+
+mod advice;
+mod allow;
+mod effects;
+mod existing;
+mod lexer;
+mod lookup;
+mod observer;
+mod piece;
+mod proxy;
+mod report;
+mod rule;
+mod run;
+mod snapshot;
+mod words;
+
+pub use allow::allow;
+pub use report::{Acknowledged, Finding, Report};
+pub use rule::{Rule, UnknownRule};
+pub use run::check;

@@ -1,0 +1,258 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+
+use super::{
+    Rule,
+    allow::Allowance,
+    effects::{Effect, effects, keyless},
+    lookup,
+    piece::Piece,
+    snapshot::Snapshot,
+    words::{self, words},
+};
+use crate::{Error, provision::ddl};
+
+/// A rule that a statement breaks, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fired {
+    pub(super) rule: Rule,
+    pub(super) what: String,
+}
+
+/// One statement of a migration.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) text: String,
+    pub(super) allowances: Vec<Allowance>,
+    pub(super) fired: Vec<Fired>,
+    /// Tables that it left without a primary key. A later statement may mend that.
+    keyless: Vec<i64>,
+}
+
+/// The end of a migration that failed.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) statement: Option<String>,
+    pub(super) what: String,
+}
+
+/// What one migration did.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) sent: Vec<Sent>,
+    /// Acknowledgements that no statement follows.
+    pub(super) pending: Vec<Allowance>,
+    pub(super) failed: Option<Failure>,
+}
+
+/// Sends the statements of migrations on, and looks at what each did.
+#[derive(Debug)]
+pub(super) struct Observer {
+    pub(super) txn: DatabaseTransaction,
+    schema: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the present migration runs in a transaction.
+    transactional: bool,
+    start: Arc<Snapshot>,
+    now: Arc<Snapshot>,
+    observed: Observed,
+    /// An error of the check itself.
+    trouble: Option<DbErr>,
+    /// The transactions that the migration has begun, and whether each is a savepoint: where a
+    /// statement has failed none can be made.
+    open: Vec<bool>,
+    /// How many were open when a statement failed.
+    failed_in: usize,
+}
+
+/// A statement on its way.
+pub(super) struct Step {
+    piece: Piece,
+    /// What to send: without the `CONCURRENTLY` that the transaction of the check refuses.
+    pub(super) statement: Statement,
+    sent: Sent,
+    others: Vec<(String, String)>,
+    named: Vec<String>,
+}
+
+impl Observer {
+    pub(super) fn new(txn: DatabaseTransaction, schema: String) -> Self {
+        Self { txn, schema, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A migration begins.
+    pub(super) async fn begin(&self, transactional: bool) -> Result<(), DbErr> {
+        let now = Arc::new(Snapshot::take(&self.txn, &self.schema).await?);
+        *self.state() = State { transactional, start: Arc::clone(&now), now, ..State::default() };
+        Ok(())
+    }
+
+    /// The migration has ended, with `result`.
+    pub(super) fn end(&self, result: Result<(), DbErr>) -> Result<Observed, DbErr> {
+        let mut state = std::mem::take(&mut *self.state());
+        if let Some(trouble) = state.trouble {
+            return Err(trouble);
+        }
+        let observed = &mut state.observed;
+        match result {
+            Err(error) if observed.failed.is_none() => {
+                let what = Error::Database(error).to_string();
+                observed.failed = Some(Failure { statement: None, what });
+            }
+            _ => {}
+        }
+        if observed.failed.is_none() {
+            for table in state.now.tables().filter(|table| !table.key) {
+                let culprit = observed.sent.iter_mut().rfind(|it| it.keyless.contains(&table.oid));
+                if let Some(sent) = culprit {
+                    let what = format!("table {} has no primary key", table.name);
+                    sent.fired.push(Fired { rule: Rule::PrimaryKey, what });
+                }
+            }
+        }
+        Ok(state.observed)
+    }
+
+    /// Looks at a statement before it is sent; None when it is not to be sent.
+    pub(super) async fn before(
+        &self,
+        piece: Piece,
+        statement: Statement,
+    ) -> Result<Option<Step>, DbErr> {
+        if self.state().observed.failed.is_some() {
+            let text = "a statement of this migration failed, and the transaction with it";
+            return Err(DbErr::Custom(text.to_owned()));
+        }
+        let (mut allowances, transactional) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.observed.pending), state.transactional)
+        };
+        allowances.extend(piece.allowances.iter().cloned());
+        if piece.is_empty() {
+            self.state().observed.pending = allowances;
+            return Ok(None);
+        }
+        let text = statement.to_string();
+        let mut sent =
+            Sent { text, allowances, fired: words(&piece, transactional), ..Sent::default() };
+        let skipped = words::is_transaction_control(&piece)
+            || (!transactional && words::is_maintenance(&piece));
+        if skipped {
+            self.state().observed.sent.push(sent);
+            return Ok(None);
+        }
+        let calls = words::called_in_write(&piece);
+        for function in self.own(lookup::volatile(&self.txn, &calls).await)? {
+            let what = format!("it calls {function}(), which is volatile");
+            sent.fired.push(Fired { rule: Rule::VolatileFunction, what });
+        }
+        let others = words::dotted(&piece);
+        let named = self.own(lookup::in_other_schemas(&self.txn, &others).await)?;
+        let statement = match words::concurrently(&piece) {
+            Some(index) => Statement::from_string(DbBackend::Postgres, piece.without(index)),
+            None => statement,
+        };
+        Ok(Some(Step { piece, statement, sent, others, named }))
+    }
+
+    /// Looks at what a statement did.
+    pub(super) async fn after(&self, step: Step, error: Option<&DbErr>) -> Result<(), DbErr> {
+        let Step { piece, mut sent, others, mut named, .. } = step;
+        if error.is_none() {
+            named.extend(self.own(lookup::in_other_schemas(&self.txn, &others).await)?);
+            named.sort();
+            named.dedup();
+        }
+        for name in named {
+            sent.fired.push(Fired { rule: Rule::NamesSchema, what: format!("it names {name}") });
+        }
+        if let Some(error) = error {
+            let what = Error::Database(error.clone()).to_string();
+            let failure = Failure { statement: Some(sent.text.clone()), what };
+            let mut state = self.state();
+            state.observed.sent.push(sent);
+            state.observed.failed = Some(failure);
+            state.failed_in = state.open.len();
+            return Ok(());
+        }
+        let mut now = self.own(Snapshot::take(&self.txn, &self.schema).await)?;
+        let (start, before) = {
+            let state = self.state();
+            (Arc::clone(&state.start), Arc::clone(&state.now))
+        };
+        sent.fired.extend(effects(&Effect {
+            piece: &piece,
+            start: &start,
+            before: &before,
+            after: &now,
+        }));
+        sent.keyless = keyless(&before, &now);
+        if now.search_path != before.search_path {
+            // What follows is judged as if this had not happened.
+            self.own(self.set_search_path(&before.search_path).await)?;
+            now.search_path.clone_from(&before.search_path);
+        }
+        let mut state = self.state();
+        state.now = Arc::new(now);
+        state.observed.sent.push(sent);
+        Ok(())
+    }
+
+    /// The migration begins a transaction: a savepoint in the one of the check.
+    pub(super) async fn savepoint(&self) -> Result<(), DbErr> {
+        let alive = self.state().observed.failed.is_none();
+        self.state().open.push(alive);
+        if alive { ddl(&self.txn, "SAVEPOINT migration_check").await } else { Ok(()) }
+    }
+
+    /// It commits the transaction that it has begun.
+    pub(super) async fn release(&self) -> Result<(), DbErr> {
+        let alive = self.state().observed.failed.is_none();
+        let is_savepoint = self.state().open.pop() == Some(true);
+        if alive && is_savepoint {
+            ddl(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
+        }
+        Ok(())
+    }
+
+    /// It rolls back the transaction that it has begun, and with it a failure inside.
+    pub(super) async fn roll_back(&self) -> Result<(), DbErr> {
+        {
+            let mut state = self.state();
+            let depth = state.open.len();
+            if state.open.pop() != Some(true) {
+                return Ok(());
+            }
+            if state.failed_in >= depth {
+                state.observed.failed = None;
+            }
+        }
+        ddl(&self.txn, "ROLLBACK TO SAVEPOINT migration_check").await?;
+        ddl(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
+        let now = Snapshot::take(&self.txn, &self.schema).await?;
+        self.state().now = Arc::new(now);
+        Ok(())
+    }
+
+    async fn set_search_path(&self, path: &str) -> Result<(), DbErr> {
+        let sql = "SELECT set_config('search_path', $1, true)";
+        let values = [path.into()];
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        self.txn.query_one_raw(statement).await?;
+        Ok(())
+    }
+
+    /// Keeps an error of the check's own questions apart from those of the migration.
+    pub(super) fn own<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        result.inspect_err(|error| self.state().trouble = Some(error.clone()))
+    }
+}

@@ -1,0 +1,169 @@
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+/// What [`check`](fn@super::check) looks for. Its name in text is short and never changes.
+///
+/// ```
+/// use migration::check::Rule;
+/// assert_eq!(Rule::DropColumn.to_string(), "drop-column");
+/// assert_eq!("drop-column".parse(), Ok(Rule::DropColumn));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// A table without a primary key.
+    PrimaryKey,
+    /// An identity or serial column, or any other sequence.
+    Identity,
+    /// Something of the schema depends on, or a statement touches, what is outside it.
+    LeavesSchema,
+    /// A statement names a schema.
+    NamesSchema,
+    /// A statement is about `search_path`.
+    SearchPath,
+    /// A trigger.
+    Trigger,
+    /// An enum, domain, range or composite type.
+    OwnType,
+    /// Several actions in one `ALTER TABLE`.
+    SeveralActions,
+    /// A constraint or an index that PostgreSQL has to find a name for.
+    UnnamedConstraint,
+    /// A constraint gets another name.
+    RenameConstraint,
+    /// A deferrable constraint.
+    DeferrableConstraint,
+    /// Table inheritance.
+    Inheritance,
+    /// A volatile function in an `UPDATE` or `DELETE`.
+    VolatileFunction,
+    /// `ADD COLUMN` with a default that has to be computed for each row.
+    VolatileDefault,
+    /// `ADD COLUMN … NOT NULL` without a default.
+    NotNullWithoutDefault,
+    /// `SET NOT NULL` that has to read the table.
+    SetNotNull,
+    /// An index built without `CONCURRENTLY` on a table that was there before.
+    IndexWithoutConcurrently,
+    /// A change of a column's type that rewrites or reads the table.
+    TypeChange,
+    /// A foreign key or a CHECK that is validated while the table is locked.
+    ValidatedConstraint,
+    /// Any other rewrite of a table that was there before.
+    RewritesTable,
+    /// Any other `ALTER TABLE` that reads through a table that was there before.
+    ScansTable,
+    /// A column is dropped.
+    DropColumn,
+    /// A table is dropped that was there before.
+    DropTable,
+    /// A table or a column gets another name.
+    Rename,
+    /// A statement begins or ends a transaction.
+    TransactionControl,
+    /// `CONCURRENTLY` in a migration that runs in a transaction.
+    ConcurrentlyInTransaction,
+    /// The migration fails.
+    Fails,
+    /// An acknowledgement that does not acknowledge anything.
+    Acknowledgement,
+}
+
+/// There is no rule of this name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no rule {0:?}")]
+pub struct UnknownRule(pub String);
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Self; 28] = [
+        Self::PrimaryKey,
+        Self::Identity,
+        Self::LeavesSchema,
+        Self::NamesSchema,
+        Self::SearchPath,
+        Self::Trigger,
+        Self::OwnType,
+        Self::SeveralActions,
+        Self::UnnamedConstraint,
+        Self::RenameConstraint,
+        Self::DeferrableConstraint,
+        Self::Inheritance,
+        Self::VolatileFunction,
+        Self::VolatileDefault,
+        Self::NotNullWithoutDefault,
+        Self::SetNotNull,
+        Self::IndexWithoutConcurrently,
+        Self::TypeChange,
+        Self::ValidatedConstraint,
+        Self::RewritesTable,
+        Self::ScansTable,
+        Self::DropColumn,
+        Self::DropTable,
+        Self::Rename,
+        Self::TransactionControl,
+        Self::ConcurrentlyInTransaction,
+        Self::Fails,
+        Self::Acknowledgement,
+    ];
+
+    /// The rule's name in text.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        self.advice()[0]
+    }
+
+    /// What goes wrong otherwise.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        self.advice()[1]
+    }
+
+    /// The safe way.
+    #[must_use]
+    pub const fn instead(self) -> &'static str {
+        self.advice()[2]
+    }
+
+    /// Whether a migration may do it all the same.
+    pub(super) const fn allowable(self) -> bool {
+        !matches!(self, Self::Fails | Self::Acknowledgement)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl FromStr for Rule {
+    type Err = UnknownRule;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRule> {
+        let found = Self::ALL.into_iter().find(|rule| rule.id() == text);
+        found.ok_or_else(|| UnknownRule(text.to_owned()))
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rule;
+
+    #[test]
+    fn every_rule_is_known_by_its_name() {
+        for rule in Rule::ALL {
+            assert_eq!(rule.id().parse(), Ok(rule));
+            assert!(!rule.why().is_empty() && !rule.instead().is_empty());
+        }
+        assert!("drop_column".parse::<Rule>().is_err());
+    }
+}

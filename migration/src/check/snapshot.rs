@@ -1,0 +1,135 @@
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use serde::Deserialize;
+
+/// What the catalog says of the scratch schema at one moment.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Snapshot {
+    pub(super) search_path: String,
+    /// Whether `scans` is counted at all (`track_counts`).
+    pub(super) counts: bool,
+    pub(super) relations: Vec<Relation>,
+    pub(super) columns: Vec<Column>,
+    pub(super) constraints: Vec<Constraint>,
+    pub(super) triggers: BTreeSet<String>,
+    /// Enum, domain, range and composite types.
+    pub(super) types: BTreeSet<String>,
+    /// Dependencies on what is outside the schema, as sentences.
+    pub(super) leaving: BTreeSet<String>,
+    /// Relations outside the schema that the transaction has used.
+    pub(super) touched: BTreeSet<String>,
+}
+
+/// A table, view, sequence or index.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Relation {
+    pub(super) oid: i64,
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// Of an index: what it is on.
+    pub(super) table: Option<i64>,
+    /// Where its rows are: another file after they were written anew.
+    pub(super) file: i64,
+    /// How often it was read through in this transaction.
+    pub(super) scans: i64,
+    pub(super) partition: bool,
+    /// Whether it has a primary key.
+    pub(super) key: bool,
+    pub(super) inherits: bool,
+}
+
+/// `pg_class.relkind`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum Kind {
+    #[serde(rename = "r", alias = "p", alias = "f")]
+    Table,
+    #[serde(rename = "v", alias = "m")]
+    View,
+    #[serde(rename = "S")]
+    Sequence,
+    #[serde(rename = "i", alias = "I")]
+    Index,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Column {
+    pub(super) table: i64,
+    pub(super) number: i16,
+    pub(super) name: String,
+    pub(super) type_name: String,
+    pub(super) not_null: bool,
+    pub(super) has_default: bool,
+    pub(super) generated: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Constraint {
+    pub(super) oid: i64,
+    pub(super) table: i64,
+    pub(super) name: String,
+    /// `pg_constraint.contype`
+    pub(super) kind: char,
+    pub(super) validated: bool,
+    pub(super) deferrable: bool,
+    /// The index below it; of a foreign key, that of the other table.
+    pub(super) index: i64,
+    #[serde(default)]
+    pub(super) columns: Option<Vec<i16>>,
+}
+
+impl Snapshot {
+    /// Asks for the present state.
+    pub(super) async fn take(txn: &DatabaseTransaction, schema: &str) -> Result<Self, DbErr> {
+        let statement = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            include_str!("snapshot.sql"),
+            [schema.into()],
+        );
+        let row = txn.query_one_raw(statement).await?;
+        let row =
+            row.ok_or_else(|| DbErr::RecordNotFound("the state of the catalog".to_owned()))?;
+        let json: String = row.try_get_by_index(0)?;
+        serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))
+    }
+
+    pub(super) fn relation(&self, oid: i64) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.oid == oid)
+    }
+
+    pub(super) fn tables(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.iter().filter(|relation| relation.kind == Kind::Table)
+    }
+
+    pub(super) fn indexes(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.iter().filter(|relation| relation.kind == Kind::Index)
+    }
+
+    pub(super) fn columns_of(&self, table: i64) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(move |column| column.table == table)
+    }
+
+    pub(super) fn column(&self, table: i64, number: i16) -> Option<&Column> {
+        self.columns_of(table).find(|column| column.number == number)
+    }
+
+    pub(super) fn constraint(&self, oid: i64) -> Option<&Constraint> {
+        self.constraints.iter().find(|constraint| constraint.oid == oid)
+    }
+
+    /// The same constraint as `other`: a change of a column's type makes those on it again.
+    pub(super) fn same_constraint(&self, other: &Constraint) -> Option<&Constraint> {
+        let same_name = |it: &&Constraint| it.table == other.table && it.name == other.name;
+        self.constraint(other.oid).or_else(|| self.constraints.iter().find(same_name))
+    }
+
+    /// The same index as `other`, which may have been made again too.
+    pub(super) fn same_index(&self, other: &Relation) -> Option<&Relation> {
+        self.relation(other.oid).or_else(|| self.indexes().find(|it| it.name == other.name))
+    }
+
+    /// The name of a table, for people.
+    pub(super) fn table_name(&self, oid: i64) -> &str {
+        self.relation(oid).map_or("?", |relation| &relation.name)
+    }
+}

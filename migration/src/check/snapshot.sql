@@ -1,0 +1,101 @@
+-- Everything that a statement could have changed, as one JSON document. $1 is the schema's name.
+WITH here AS (
+    SELECT oid FROM pg_namespace WHERE nspname = $1
+),
+relation AS (
+    SELECT c.* FROM pg_class c JOIN here ON c.relnamespace = here.oid
+),
+-- Whatever may depend on something: relations, their columns' defaults, constraints, triggers and
+-- rules (a view is a rule), functions.
+dependent (classid, objid) AS (
+    SELECT 'pg_class'::regclass, oid FROM relation
+    UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d JOIN relation r ON adrelid = r.oid
+    UNION ALL SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k JOIN here ON connamespace = here.oid
+    UNION ALL SELECT 'pg_trigger'::regclass, g.oid FROM pg_trigger g JOIN relation r ON tgrelid = r.oid
+    UNION ALL SELECT 'pg_rewrite'::regclass, w.oid FROM pg_rewrite w JOIN relation r ON ev_class = r.oid
+    UNION ALL SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN here ON pronamespace = here.oid
+),
+-- Relations, functions and types of other schemas, but not PostgreSQL's own nor an extension's.
+foreign_schema AS (
+    SELECT oid, nspname FROM pg_namespace
+    WHERE nspname <> $1 AND nspname <> 'information_schema' AND nspname !~ '^pg_'
+),
+outsider (classid, objid) AS (
+    SELECT 'pg_class'::regclass, c.oid FROM pg_class c JOIN foreign_schema n ON relnamespace = n.oid
+    UNION ALL SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN foreign_schema n ON pronamespace = n.oid
+    UNION ALL SELECT 'pg_type'::regclass, t.oid FROM pg_type t JOIN foreign_schema n ON typnamespace = n.oid
+),
+line (name, value) AS (
+    SELECT 'relations', json_build_object(
+        'oid', r.oid::bigint,
+        'name', relname,
+        'kind', relkind,
+        'table', i.indrelid::bigint,
+        'file', coalesce(pg_relation_filenode(r.oid), 0)::bigint,
+        'scans', pg_stat_get_xact_numscans(r.oid),
+        'partition', relispartition,
+        'key', EXISTS (SELECT FROM pg_index k WHERE k.indrelid = r.oid AND k.indisprimary),
+        'inherits', relkind = 'r' AND NOT relispartition
+            AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = r.oid))
+    FROM relation r LEFT JOIN pg_index i ON i.indexrelid = r.oid
+    WHERE relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I')
+    UNION ALL
+    SELECT 'columns', json_build_object(
+        'table', attrelid::bigint,
+        'number', attnum,
+        'name', attname,
+        'type_name', format_type(atttypid, atttypmod),
+        'not_null', attnotnull,
+        'has_default', atthasdef OR attidentity <> '',
+        'generated', attgenerated <> '')
+    FROM pg_attribute JOIN relation r ON attrelid = r.oid
+    WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'f')
+    UNION ALL
+    SELECT 'constraints', json_build_object(
+        'oid', k.oid::bigint,
+        'table', conrelid::bigint,
+        'name', conname,
+        'kind', contype,
+        'validated', convalidated,
+        'deferrable', condeferrable,
+        'index', conindid::bigint,
+        'columns', conkey)
+    FROM pg_constraint k JOIN relation r ON conrelid = r.oid
+    WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND conparentid = 0
+    UNION ALL
+    SELECT 'triggers', to_json(tgname || ' on ' || relname)
+    FROM pg_trigger JOIN relation r ON tgrelid = r.oid WHERE NOT tgisinternal
+    UNION ALL
+    SELECT 'types', to_json(typname)
+    FROM pg_type JOIN here ON typnamespace = here.oid LEFT JOIN pg_class c ON c.oid = typrelid
+    WHERE typtype IN ('e', 'd', 'r') OR typtype = 'c' AND relkind = 'c'
+    UNION ALL
+    SELECT 'leaving', to_json(pg_describe_object(d.classid, d.objid, d.objsubid)
+        || ' depends on ' || pg_describe_object(d.refclassid, d.refobjid, 0))
+    FROM pg_depend d
+    JOIN dependent USING (classid, objid)
+    JOIN outsider o ON o.classid = d.refclassid AND o.objid = d.refobjid
+    WHERE NOT EXISTS (
+        SELECT FROM pg_depend e
+        WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e')
+    UNION ALL
+    -- A table that was read or written stays locked until the transaction ends.
+    SELECT 'touched', to_json(nspname || '.' || relname)
+    FROM pg_locks l
+    JOIN pg_class c ON c.oid = l.relation
+    JOIN foreign_schema n ON n.oid = relnamespace
+    WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+SELECT json_build_object(
+    'search_path', current_setting('search_path'),
+    'counts', current_setting('track_counts')::boolean,
+    'relations', coalesce(json_agg(value) FILTER (WHERE name = 'relations'), '[]'),
+    'columns', coalesce(json_agg(value) FILTER (WHERE name = 'columns'), '[]'),
+    'constraints', coalesce(json_agg(value) FILTER (WHERE name = 'constraints'), '[]'),
+    'triggers', coalesce(json_agg(value) FILTER (WHERE name = 'triggers'), '[]'),
+    'types', coalesce(json_agg(value) FILTER (WHERE name = 'types'), '[]'),
+    'leaving', coalesce(json_agg(value) FILTER (WHERE name = 'leaving'), '[]'),
+    'touched', coalesce(json_agg(value) FILTER (WHERE name = 'touched'), '[]')
+)::text
+FROM line

@@ -1,0 +1,193 @@
+//! What can be read off the words of a statement alone.
+
+use super::{Rule, lexer::Kind, observer::Fired, piece::Piece};
+
+/// The rules that `piece` breaks by its words.
+pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
+    let mut fired = Vec::new();
+    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
+    let actions = actions(piece);
+    if actions > 1 {
+        fire(Rule::SeveralActions, format!("one ALTER TABLE does {actions} things"));
+    }
+    if let Some(schema) = schema_keyword(piece) {
+        fire(Rule::NamesSchema, format!("it is about the schema {schema}"));
+    }
+    if piece.tokens.iter().any(|token| token.text == "@tenant" && token.kind == Kind::Quoted) {
+        let what = "it names \"@tenant\", which only a tenant's handle understands";
+        fire(Rule::NamesSchema, what.to_owned());
+    }
+    if let Some(what) = database_wide(piece) {
+        fire(Rule::LeavesSchema, format!("{what} exists once, not once in each schema"));
+    }
+    if names_search_path(piece) {
+        fire(Rule::SearchPath, "it is about search_path".to_owned());
+    }
+    if is_transaction_control(piece) {
+        let what = format!("{} begins or ends a transaction", piece.sql);
+        fire(Rule::TransactionControl, what);
+    }
+    if transactional && concurrently(piece).is_some() {
+        let what = "the migration runs in a transaction, where CONCURRENTLY is refused";
+        fire(Rule::ConcurrentlyInTransaction, what.to_owned());
+    }
+    fired
+}
+
+/// How many actions an `ALTER TABLE` has; 0 for any other statement.
+fn actions(piece: &Piece) -> usize {
+    if !piece.begins(&["alter", "table"]) {
+        return 0;
+    }
+    let commas = piece
+        .tokens
+        .iter()
+        .filter(|token| token.kind == Kind::Other && token.text == "," && token.depth == 0);
+    1 + commas.count()
+}
+
+/// The schema in `CREATE SCHEMA x`, `SET SCHEMA 'x'`, `ON SCHEMA x`. A column may be called so too.
+fn schema_keyword(piece: &Piece) -> Option<&str> {
+    let before = ["create", "drop", "alter", "set", "in", "on", "foreign"];
+    (1..piece.tokens.len()).find_map(|index| {
+        let follows = before.contains(&piece.word(index - 1)?);
+        let next = piece.tokens.get(index + 1)?;
+        let is_name = next.kind != Kind::Other;
+        (follows && is_name && piece.word(index)? == "schema").then_some(next.text.as_str())
+    })
+}
+
+/// What `CREATE`, `ALTER` or `DROP` is about, when that belongs to no schema.
+fn database_wide(piece: &Piece) -> Option<&str> {
+    let wide = [
+        "database",
+        "event",
+        "extension",
+        "language",
+        "publication",
+        "role",
+        "server",
+        "subscription",
+        "tablespace",
+        "user",
+    ];
+    let changes = ["create", "alter", "drop"].contains(&piece.word(0)?);
+    piece.word(1).filter(|what| changes && wide.contains(what))
+}
+
+fn names_search_path(piece: &Piece) -> bool {
+    piece.tokens.iter().any(|token| {
+        token.text.eq_ignore_ascii_case("search_path")
+            && matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Text)
+    })
+}
+
+/// Whether it would end the transaction that everything runs in, or begin another.
+pub(super) fn is_transaction_control(piece: &Piece) -> bool {
+    let to_savepoint = piece.find(&["to"]).is_some();
+    piece.word(0).is_some_and(|first| match first {
+        "begin" | "commit" | "end" | "abort" => true,
+        "start" | "prepare" => piece.word(1) == Some("transaction"),
+        "rollback" => !to_savepoint,
+        _ => false,
+    })
+}
+
+/// Where the word is that a transaction refuses.
+pub(super) fn concurrently(piece: &Piece) -> Option<usize> {
+    let applies = ["create", "drop", "reindex", "alter"].contains(&piece.word(0)?);
+    piece.find(&["concurrently"]).filter(|_| applies)
+}
+
+/// Whether it cannot run in a transaction, and changes nothing that is looked at.
+pub(super) fn is_maintenance(piece: &Piece) -> bool {
+    match piece.word(0) {
+        Some("vacuum") => true,
+        Some("reindex") => concurrently(piece).is_some(),
+        _ => false,
+    }
+}
+
+/// The pairs in `a.b`, `a.b.c`: perhaps a schema and what is in it, perhaps a table and its column.
+pub(super) fn dotted(piece: &Piece) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for index in 0..piece.tokens.len() {
+        let behind_dot = index > 0 && piece.symbol(index - 1) == Some(".");
+        if let (Some(first), Some("."), Some(second), false) =
+            (piece.name(index), piece.symbol(index + 1), piece.name(index + 2), behind_dot)
+        {
+            pairs.push((first.to_owned(), second.to_owned()));
+        }
+    }
+    pairs
+}
+
+/// The functions that an `UPDATE` or a `DELETE` may call.
+pub(super) fn called_in_write(piece: &Piece) -> Vec<String> {
+    let from = match piece.word(0) {
+        Some("update" | "delete" | "merge") => Some(0),
+        Some("with") => {
+            let writes = ["update", "delete", "merge"];
+            writes.iter().any(|word| piece.find(&[word]).is_some()).then_some(0)
+        }
+        Some("insert") => piece.find(&["do", "update"]),
+        _ => None,
+    };
+    let Some(from) = from else { return Vec::new() };
+    let calls = (from..piece.tokens.len()).filter(|index| piece.symbol(index + 1) == Some("("));
+    calls.filter_map(|index| piece.name(index)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Piece, Rule, called_in_write, dotted};
+
+    fn rules(sql: &str) -> Vec<Rule> {
+        super::words(&Piece::all(sql)[0], true).into_iter().map(|fired| fired.rule).collect()
+    }
+
+    #[test]
+    fn words_break_rules() {
+        for (sql, expected) in [
+            ("ALTER TABLE a ADD b numeric(1, 2) DEFAULT f(1, 2)", vec![]),
+            ("ALTER TABLE a ADD b int, ADD c int", vec![Rule::SeveralActions]),
+            ("ALTER TABLE a ALTER b SET DEFAULT ARRAY[1, 2]", vec![]),
+            ("CREATE SCHEMA IF NOT EXISTS a", vec![Rule::NamesSchema]),
+            ("ALTER TABLE a SET SCHEMA b", vec![Rule::NamesSchema]),
+            ("CREATE TABLE a (id uuid, schema text)", vec![]),
+            ("UPDATE a SET schema = 'x'", vec![]),
+            ("ALTER TABLE a ADD COLUMN schema text", vec![]),
+            ("CREATE EXTENSION IF NOT EXISTS citext", vec![Rule::LeavesSchema]),
+            ("CREATE TABLE role (id uuid)", vec![]),
+            ("SET LOCAL search_path = a", vec![Rule::SearchPath]),
+            ("SELECT set_config('search_path', 'a', true)", vec![Rule::SearchPath]),
+            ("SELECT '; SET search_path = a'", vec![]),
+            ("ROLLBACK", vec![Rule::TransactionControl]),
+            ("ROLLBACK TO SAVEPOINT a", vec![]),
+            ("SAVEPOINT a", vec![]),
+            ("CREATE INDEX CONCURRENTLY a ON b (c)", vec![Rule::ConcurrentlyInTransaction]),
+            ("CREATE INDEX \"concurrently\" ON b (c)", vec![]),
+            ("REFRESH MATERIALIZED VIEW CONCURRENTLY a", vec![]),
+        ] {
+            assert_eq!(rules(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn names_with_a_dot_are_found() {
+        let pairs = dotted(&Piece::all("SELECT a.b, \"c\" . d.e, 1.5, '.x' FROM f")[0]);
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(pairs, [pair("a", "b"), pair("c", "d")]);
+    }
+
+    #[test]
+    fn only_writes_to_rows_call_functions() {
+        let calls = |sql: &str| called_in_write(&Piece::all(sql)[0]);
+        assert_eq!(calls("UPDATE a SET b = random()"), ["random"]);
+        assert_eq!(calls("WITH x AS (SELECT f()) DELETE FROM a"), ["as", "f"]);
+        assert_eq!(calls("INSERT INTO a VALUES (f())"), [""; 0]);
+        let upsert = "INSERT INTO a VALUES (f()) ON CONFLICT (b) DO UPDATE SET c = g()";
+        assert_eq!(calls(upsert), ["g"]);
+        assert_eq!(calls("CREATE TABLE a (b uuid DEFAULT gen_random_uuid())"), [""; 0]);
+    }
+}

@@ -1,0 +1,52 @@
+use super::NewName;
+
+/// The templates are real modules, so they compile.
+#[cfg(test)]
+mod add_column;
+#[cfg(test)]
+mod create_table;
+
+const CREATE_TABLE: &str = include_str!("template/create_table.rs");
+const ADD_COLUMN: &str = include_str!("template/add_column.rs");
+
+/// The names that the templates use.
+const TABLE: &str = "table_name";
+const COLUMN: &str = "column_name";
+
+/// The text of a new migration. Its name says what it begins with.
+pub(super) fn fill(name: &NewName) -> String {
+    let name = name.as_str();
+    if let Some(table) = name.strip_prefix("create_").filter(|table| !table.is_empty()) {
+        return CREATE_TABLE.replace(TABLE, table);
+    }
+    let added = name.strip_prefix("add_").and_then(|rest| rest.split_once("_to_"));
+    match added.filter(|(column, table)| !column.is_empty() && !table.is_empty()) {
+        Some((column, table)) => ADD_COLUMN.replace(TABLE, table).replace(COLUMN, column),
+        None => ADD_COLUMN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm_migration::MigrationName;
+
+    use super::{ADD_COLUMN, add_column, create_table, fill};
+
+    #[test]
+    fn the_templates_compile() {
+        assert_eq!(create_table::Migration.name(), "create_table");
+        assert_eq!(add_column::Migration.name(), "add_column");
+    }
+
+    #[test]
+    fn the_name_says_what_it_begins_with() {
+        let text = |name: &str| fill(&name.parse().unwrap());
+        assert!(text("create_books").contains(r#".table("books")"#));
+        assert!(text("create_books").contains(r#".name("books_pkey")"#));
+        let add = text("add_title_to_books");
+        assert!(add.contains(r#"new("title")"#) && add.contains(r#".table("books")"#));
+        for other in ["create_", "add_title", "add__to_", "fill_books"] {
+            assert_eq!(text(other), ADD_COLUMN);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Carrying out one step, on whatever connection: a transaction, a connection of its own, or the
+//! recorder of a dry run.
+
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbErr,
+    sea_query::{Expr, ExprTrait, Query},
+};
+use sea_orm_migration::{
+    IntoSchemaManagerConnection, MigratorTraitSelf, SchemaManager, seaql_migrations,
+};
+
+use crate::{AnyMigrator, Error, Target, plan::Step, scope::check};
+
+impl Step {
+    /// Runs the migration and notes it.
+    pub(crate) async fn run<'c, C>(&self, db: &'c C, migrator: &AnyMigrator) -> Result<(), DbErr>
+    where
+        C: ConnectionTrait,
+        &'c C: IntoSchemaManagerConnection<'c>,
+    {
+        self.act(db).await?;
+        self.note(db, migrator).await
+    }
+
+    /// Runs the migration.
+    pub(crate) async fn act<'c>(
+        &self,
+        db: impl IntoSchemaManagerConnection<'c>,
+    ) -> Result<(), DbErr> {
+        let manager = SchemaManager::new(db);
+        if self.up {
+            self.migration.up(&manager).await
+        } else {
+            self.migration.down(&manager).await
+        }
+    }
+
+    /// [`run`](Self::run) in the scope of `target`, from which it must not lead away.
+    pub(crate) async fn run_in(
+        &self,
+        txn: &DatabaseTransaction,
+        target: &Target,
+        migrator: &AnyMigrator,
+    ) -> Result<(), Error> {
+        self.run(txn, migrator).await.map_err(|source| self.failed(target, source))?;
+        check(txn, target, self.migration.name()).await
+    }
+
+    /// The error of this step.
+    pub(crate) fn failed(&self, target: &Target, source: DbErr) -> Error {
+        let migration = self.migration.name().to_owned();
+        Error::Migration { schema: target.name().to_owned(), migration, source }
+    }
+
+    /// Notes in the schema's migrations table that the migration was run.
+    pub(crate) async fn note(
+        &self,
+        db: &impl ConnectionTrait,
+        migrator: &AnyMigrator,
+    ) -> Result<(), DbErr> {
+        let table = migrator.migration_table_name();
+        let name = self.migration.name();
+        if self.up {
+            let insert = Query::insert()
+                .into_table(table)
+                .columns([seaql_migrations::Column::Version, seaql_migrations::Column::AppliedAt])
+                .values_panic([name.into(), Expr::cust("extract(epoch FROM now())::bigint")])
+                .to_owned();
+            db.execute(&insert).await?;
+        } else {
+            let delete = Query::delete()
+                .from_table(table)
+                .and_where(Expr::col(seaql_migrations::Column::Version).eq(name))
+                .to_owned();
+            db.execute(&delete).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether a schema is what it should be at its version, and in what it differs.
+
+use sea_orm_migration::MigratorTraitSelf;
+
+use super::{
+    Change,
+    diff::diff,
+    look::{Look, Seen},
+    reference::References,
+    structure::Line,
+};
+use crate::{AnyMigrator, Error};
+
+/// Whether nothing is wrong with a schema. What is wrong is for [`difference`] to say.
+pub(super) async fn is_right(
+    seen: &Seen,
+    names: &[String],
+    references: &mut References<'_>,
+) -> Result<bool, Error> {
+    let Some(Look::Hash(hash)) = &seen.structure else { return Ok(false) };
+    let applied = applied(seen, names);
+    if applied.len() != seen.records.len() || wrong_version(seen, names).is_some() {
+        return Ok(false);
+    }
+    Ok(references.get(&applied).await?.hash.as_ref() == Some(hash))
+}
+
+/// In what a schema that was seen whole differs from what it should be: nothing if it is right.
+///
+/// It should be what the migrations on record in it make. Where the registry says otherwise, it may
+/// be the records that are wrong, and not the structure: what explains it with fewer differences
+/// counts.
+pub(super) async fn difference(
+    seen: &Seen,
+    migrator: &AnyMigrator,
+    references: &mut References<'_>,
+) -> Result<Vec<Change>, Error> {
+    let Some(Look::Whole(structure)) = &seen.structure else { return Ok(Vec::new()) };
+    let names = migrator.names();
+    let mut found = structure.clone();
+    found.extend(seen.records.iter().map(|name| record(migrator, name, names.contains(name))));
+    let mut against = async |applied: &[String]| -> Result<Vec<Change>, Error> {
+        let mut expected = references.get(applied).await?.structure(&seen.schema);
+        expected.extend(applied.iter().map(|name| record(migrator, name, true)));
+        Ok(diff(&expected, &found))
+    };
+    let mut changes = against(&applied(seen, &names)).await?;
+    let Some(wrong) = wrong_version(seen, &names) else { return Ok(changes) };
+    changes.push(wrong);
+    if let Some(steps) = registered(seen).and_then(|version| up_to(version, &names)) {
+        let others = against(&names[..steps]).await?;
+        if !others.is_empty() && others.len() <= changes.len() {
+            return Ok(others);
+        }
+    }
+    Ok(changes)
+}
+
+/// The registry names another version than the schema's own records make. A version that this
+/// build does not have, but that is on record, comes from a newer one.
+fn wrong_version(seen: &Seen, names: &[String]) -> Option<Change> {
+    let version = registered(seen)?;
+    let own = names.iter().take_while(|name| seen.records.contains(name)).last();
+    let newer = version.is_some_and(|version| {
+        !names.iter().any(|name| name == version) && seen.records.iter().any(|it| it == version)
+    });
+    if version == own.map(String::as_str) || newer {
+        return None;
+    }
+    let text = |version: Option<&str>| version.unwrap_or("none").to_owned();
+    Some(Change::Changed {
+        object: "registry".to_owned(),
+        name: "schema_version".to_owned(),
+        expected: text(own.map(String::as_str)),
+        found: text(version),
+    })
+}
+
+/// The migrations of this build that are on record, oldest first.
+fn applied(seen: &Seen, names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| seen.records.contains(name)).cloned().collect()
+}
+
+/// How many migrations lead to a version, if this build has it.
+fn up_to(version: Option<&str>, names: &[String]) -> Option<usize> {
+    match version {
+        None => Some(0),
+        Some(version) => names.iter().position(|name| name == version).map(|at| at + 1),
+    }
+}
+
+/// The version in the registry, if the schema has a row there.
+fn registered(seen: &Seen) -> Option<Option<&str>> {
+    seen.tenant.as_ref().map(|tenant| tenant.version.as_deref())
+}
+
+/// A migration on record, as a part of the structure.
+fn record(migrator: &AnyMigrator, name: &str, known: bool) -> Line {
+    let table = migrator.migration_table_name();
+    Line {
+        kind: "migration".to_owned(),
+        name: name.to_owned(),
+        parent: Some(format!("column {table}.version")),
+        definition: if known { "on record" } else { "on record, unknown to this build" }.to_owned(),
+    }
+}

@@ -1,0 +1,209 @@
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use entity::registry::{SchemaName, Slug, TenantId, tenant};
+use sea_orm::{
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    RuntimeErr, sqlx,
+};
+
+use super::{
+    Change, Finding, Verification, VerifyError,
+    compare::{difference, is_right},
+    finding::Subject,
+    look::{BATCH, Seen, Selection, look},
+    reference::References,
+    strays::strays,
+};
+use crate::{AnyMigrator, Error, claim::registry_exists};
+
+/// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per
+/// thousand schemas, and has no command to forget them.
+const BATCHES_PER_CONNECTION: usize = 8;
+
+/// Which schemas to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The schema of every tenant; and what is in the database besides them.
+    All,
+    /// The schemas of these tenants.
+    Tenants(Vec<Slug>),
+    /// One schema, whether or not it belongs to a tenant.
+    Schema(SchemaName),
+}
+
+/// Compares the structure of schemas with what `migrator` makes of an empty one, each at the
+/// version that it has. Nothing in the database is changed.
+///
+/// A fleet is looked at 500 schemas at a time, first at a hash of each; only what differs is
+/// looked at again as a whole. So a schema that is being migrated meanwhile is not found.
+///
+/// # Errors
+/// [`VerifyError::UnknownTenant`] when a tenant of [`Scope::Tenants`] does not exist,
+/// [`VerifyError::NoRegistry`] when there is no registry to name the tenants, and
+/// [`VerifyError::Migration`] when the schema of [`Scope::Schema`] does not exist, when a migration
+/// fails on an empty schema, or on an error of the database.
+pub async fn verify(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+    scope: &Scope,
+) -> Result<Verification, VerifyError> {
+    let mut run = Run {
+        db,
+        migrator,
+        names: migrator.names(),
+        references: References::new(db, migrator),
+        schemas: 0,
+        drifts: BTreeMap::new(),
+        others: Vec::new(),
+    };
+    let registry = registry_exists(db).await?;
+    match scope {
+        Scope::Schema(schema) => run.schema(schema, registry).await?,
+        _ if !registry => return Err(VerifyError::NoRegistry),
+        Scope::Tenants(slugs) => {
+            let mut slugs = slugs.clone();
+            slugs.sort();
+            slugs.dedup();
+            for slugs in slugs.chunks(BATCH) {
+                run.tenants(slugs).await?;
+            }
+        }
+        Scope::All => {
+            run.all().await?;
+            run.others.extend(strays(db, migrator).await?);
+        }
+    }
+    Ok(run.finish())
+}
+
+struct Run<'a> {
+    db: &'a DatabaseConnection,
+    migrator: &'a AnyMigrator,
+    names: Vec<String>,
+    references: References<'a>,
+    schemas: usize,
+    drifts: BTreeMap<Vec<Change>, Vec<Subject>>,
+    others: Vec<Finding>,
+}
+
+impl Run<'_> {
+    async fn all(&mut self) -> Result<(), Error> {
+        let mut after: Option<TenantId> = None;
+        for batch in 1.. {
+            let mut page = tenant::Entity::find()
+                .select_only()
+                .column(tenant::Column::Id)
+                .column(tenant::Column::Schema)
+                .order_by_asc(tenant::Column::Id)
+                .limit(BATCH as u64);
+            if let Some(after) = after {
+                page = page.filter(tenant::Column::Id.gt(after));
+            }
+            let tenants: Vec<(TenantId, SchemaName)> = page.into_tuple().all(self.db).await?;
+            let Some((last, _)) = tenants.last() else { return Ok(()) };
+            after = Some(*last);
+            let schemas = tenants.into_iter().map(|(_, schema)| schema).collect();
+            let seen = self.look(Selection::Schemas(schemas), false).await?;
+            self.check(seen).await?;
+            if batch % BATCHES_PER_CONNECTION == 0 {
+                close_one(self.db).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tenants(&mut self, slugs: &[Slug]) -> Result<(), VerifyError> {
+        let batch = self.look(Selection::Slugs(slugs.to_vec()), false).await?;
+        let there = |slug: &Slug| {
+            batch
+                .iter()
+                .filter_map(|one| one.tenant.as_ref())
+                .any(|it| it.slug.as_ref() == Some(slug))
+        };
+        if let Some(slug) = slugs.iter().find(|slug| !there(slug)) {
+            return Err(VerifyError::UnknownTenant(slug.clone()));
+        }
+        Ok(self.check(batch).await?)
+    }
+
+    async fn schema(&mut self, schema: &SchemaName, registry: bool) -> Result<(), Error> {
+        let mut batch = Vec::new();
+        if registry {
+            batch = self.look(Selection::Schemas(vec![schema.clone()]), false).await?;
+        }
+        if batch.is_empty() {
+            batch = self.look(Selection::Bare(schema.clone()), false).await?;
+        }
+        if batch.iter().any(|one| one.tenant.is_none() && one.structure.is_none()) {
+            return Err(Error::MissingSchema { schema: schema.to_string() });
+        }
+        self.check(batch).await
+    }
+
+    async fn look(&self, selection: Selection, whole: bool) -> Result<Vec<Seen>, Error> {
+        Ok(look(self.db, self.migrator, selection, whole).await?)
+    }
+
+    async fn check(&mut self, batch: Vec<Seen>) -> Result<(), Error> {
+        let mut suspects = Vec::new();
+        for seen in batch {
+            if seen.structure.is_none() {
+                self.others.push(Finding::RowWithoutSchema { tenant: subject(&seen) });
+                continue;
+            }
+            self.schemas += 1;
+            if !is_right(&seen, &self.names, &mut self.references).await? {
+                suspects.push(seen);
+            }
+        }
+        for suspects in suspects.chunks(BATCH / 10) {
+            self.look_closer(suspects).await?;
+        }
+        Ok(())
+    }
+
+    /// A second look, at everything. What is right now, or gone, was being changed.
+    async fn look_closer(&mut self, suspects: &[Seen]) -> Result<(), Error> {
+        let (rows, bare): (Vec<&Seen>, Vec<&Seen>) =
+            suspects.iter().partition(|seen| seen.tenant.is_some());
+        let schemas = rows.iter().map(|seen| seen.schema.clone()).collect();
+        let mut whole = self.look(Selection::Schemas(schemas), true).await?;
+        for seen in bare {
+            whole.extend(self.look(Selection::Bare(seen.schema.clone()), true).await?);
+        }
+        for seen in whole {
+            let changes = difference(&seen, self.migrator, &mut self.references).await?;
+            if !changes.is_empty() {
+                self.drifts.entry(changes).or_default().push(subject(&seen));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Verification {
+        let mut drifts: Vec<_> = self.drifts.into_iter().collect();
+        drifts.sort_by_key(|(_, tenants)| Reverse(tenants.len()));
+        let drifted = drifts.iter().map(|(_, tenants)| tenants.len()).sum();
+        let mut findings = Vec::with_capacity(drifts.len() + self.others.len());
+        for (difference, mut tenants) in drifts {
+            tenants.sort();
+            findings.push(Finding::Drift { tenants, difference });
+        }
+        findings.extend(self.others);
+        Verification { schemas: self.schemas, drifted, findings }
+    }
+}
+
+fn subject(seen: &Seen) -> Subject {
+    Subject {
+        slug: seen.tenant.as_ref().and_then(|tenant| tenant.slug.clone()),
+        schema: seen.schema.clone(),
+    }
+}
+
+/// Ends a connection of the pool, and its server process; the pool makes another when needed.
+async fn close_one(db: &DatabaseConnection) -> Result<(), DbErr> {
+    let failed = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
+    let connection = db.get_postgres_connection_pool().acquire().await.map_err(failed)?;
+    connection.close().await.map_err(failed)
+}

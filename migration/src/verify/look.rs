@@ -1,0 +1,214 @@
+//! One look at some schemas, all of it in one snapshot of the database.
+
+use std::{collections::HashMap, time::Duration};
+
+use entity::registry::{SchemaName, Slug, TenantId};
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel, QueryResult,
+    TransactionTrait, Value,
+};
+use sea_orm_migration::MigratorTraitSelf;
+
+use super::{
+    catalog::{Oid, hashes, structures},
+    sql::{is_about_change, rows, setting},
+    structure::Structure,
+};
+use crate::AnyMigrator;
+
+/// How many schemas are looked at in one transaction. Each takes a lock on its migrations table,
+/// and the lock table of a server with default settings holds a few thousand.
+pub(super) const BATCH: usize = 500;
+
+/// How often a schema is looked at again when somebody's change came in between, and how long to
+/// wait before.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Which schemas to look at, at most [`BATCH`].
+#[derive(Debug, Clone)]
+pub(super) enum Selection {
+    /// Those of tenants with these slugs.
+    Slugs(Vec<Slug>),
+    /// Those of tenants with these schemas.
+    Schemas(Vec<SchemaName>),
+    /// One that need not belong to a tenant.
+    Bare(SchemaName),
+}
+
+/// What was seen of one schema.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) tenant: Option<Registered>,
+    pub(super) schema: SchemaName,
+    /// Migrations on record in the schema.
+    pub(super) records: Vec<String>,
+    /// Nothing when the schema does not exist.
+    pub(super) structure: Option<Look>,
+    oid: Option<Oid>,
+}
+
+/// The row of the registry.
+#[derive(Debug, Clone)]
+pub(super) struct Registered {
+    pub(super) slug: Option<Slug>,
+    pub(super) version: Option<String>,
+}
+
+/// How much was seen of a structure.
+#[derive(Debug)]
+pub(super) enum Look {
+    Hash(String),
+    Whole(Structure),
+}
+
+/// Looks at these schemas: at hashes only, or at everything. Those that are gone are left out.
+///
+/// PostgreSQL describes definitions as they are now, not as they are in the snapshot. When an
+/// object was dropped in between there is an error; then the schemas are looked at one by one.
+pub(super) async fn look(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+    selection: Selection,
+    whole: bool,
+) -> Result<Vec<Seen>, DbErr> {
+    match look_once(db, migrator, &selection, whole).await {
+        Err(error) if is_about_change(&error) => {}
+        result => return result,
+    }
+    let mut seen = Vec::new();
+    for one in selection.one_by_one() {
+        let mut tries = 1;
+        seen.extend(loop {
+            match look_once(db, migrator, &one, whole).await {
+                Err(error) if is_about_change(&error) && tries < TRIES => tries += 1,
+                result => break result?,
+            }
+            tokio::time::sleep(PAUSE).await;
+        });
+    }
+    Ok(seen)
+}
+
+async fn look_once(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+    selection: &Selection,
+    whole: bool,
+) -> Result<Vec<Seen>, DbErr> {
+    let txn = db
+        .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
+        .await?;
+    setting(&txn, "lock_timeout", "10s").await?;
+    let table = migrator.migration_table_name().to_string();
+    let mut seen = Vec::new();
+    let mut recording = Vec::new();
+    for row in select(&txn, selection, &table).await? {
+        let one = Seen::from_row(&row)?;
+        if row.try_get("", "records")? {
+            recording.push(seen.len());
+        }
+        seen.push(one);
+    }
+    read_records(&txn, &table, &mut seen, &recording).await?;
+    let numbers: Vec<Oid> = seen.iter().filter_map(|one| one.oid).collect();
+    let mut looks: HashMap<Oid, Look> = if whole {
+        let all = structures(&txn, &numbers).await?.into_iter();
+        all.map(|(oid, structure)| (oid, Look::Whole(structure))).collect()
+    } else {
+        let all = hashes(&txn, &numbers).await?.into_iter();
+        all.map(|(oid, hash)| (oid, Look::Hash(hash))).collect()
+    };
+    txn.rollback().await?;
+    for one in &mut seen {
+        one.structure = one.oid.and_then(|oid| looks.remove(&oid));
+    }
+    Ok(seen)
+}
+
+/// Rows of the registry with the schemas that belong to them; of a bare schema, without the row.
+async fn select(
+    txn: &DatabaseTransaction,
+    selection: &Selection,
+    table: &str,
+) -> Result<Vec<QueryResult>, DbErr> {
+    let json = |names: Vec<&str>| Value::from(serde_json::Value::from(names).to_string());
+    let (from, value) = match selection {
+        Selection::Slugs(slugs) => (
+            "registry.tenants t
+             WHERE t.slug IN (SELECT json_array_elements_text($1::text::json))",
+            json(slugs.iter().map(Slug::as_str).collect()),
+        ),
+        Selection::Schemas(schemas) => (
+            "registry.tenants t
+             WHERE t.schema IN (SELECT json_array_elements_text($1::text::json))",
+            json(schemas.iter().map(SchemaName::as_str).collect()),
+        ),
+        Selection::Bare(schema) => (
+            "(SELECT NULL::uuid, NULL::text, $1::text, NULL::text)
+             t (id, slug, schema, schema_version)",
+            Value::from(schema.as_str()),
+        ),
+    };
+    let sql = format!(
+        "SELECT t.id, t.slug, t.schema, t.schema_version, n.oid::bigint AS oid,
+             EXISTS (SELECT FROM pg_catalog.pg_class c
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+                 WHERE c.relname = $2 AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+                 AND a.attname = 'version' AND NOT a.attisdropped) AS records
+         FROM (SELECT t.id, t.slug, t.schema, t.schema_version FROM {from}
+               ORDER BY t.id LIMIT {BATCH}) t
+         LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema
+         ORDER BY t.id"
+    );
+    rows(txn, &sql, [value, table.into()]).await
+}
+
+/// Reads the migrations tables of all schemas in `recording` with one statement.
+async fn read_records(
+    txn: &DatabaseTransaction,
+    table: &str,
+    seen: &mut [Seen],
+    recording: &[usize],
+) -> Result<(), DbErr> {
+    let table = table.replace('"', "\"\"");
+    let parts = recording.iter().map(|&number| {
+        let schema = seen[number].schema.quoted();
+        format!("SELECT {number}, version::text FROM {schema}.\"{table}\"")
+    });
+    let sql = parts.collect::<Vec<_>>().join("\nUNION ALL ");
+    if sql.is_empty() {
+        return Ok(());
+    }
+    for row in rows(txn, &sql, []).await? {
+        let number: i32 = row.try_get_by_index(0)?;
+        if let Some(one) = usize::try_from(number).ok().and_then(|number| seen.get_mut(number)) {
+            one.records.push(row.try_get_by_index(1)?);
+        }
+    }
+    Ok(())
+}
+
+impl Selection {
+    fn one_by_one(self) -> Vec<Self> {
+        match self {
+            Self::Slugs(slugs) => slugs.into_iter().map(|it| Self::Slugs(vec![it])).collect(),
+            Self::Schemas(them) => them.into_iter().map(|it| Self::Schemas(vec![it])).collect(),
+            Self::Bare(_) => vec![self],
+        }
+    }
+}
+
+impl Seen {
+    fn from_row(row: &QueryResult) -> Result<Self, DbErr> {
+        let id: Option<TenantId> = row.try_get("", "id")?;
+        let (slug, version) = (row.try_get("", "slug")?, row.try_get("", "schema_version")?);
+        Ok(Self {
+            tenant: id.map(|_| Registered { slug, version }),
+            schema: row.try_get("", "schema")?,
+            records: Vec::new(),
+            structure: None,
+            oid: row.try_get("", "oid")?,
+        })
+    }
+}

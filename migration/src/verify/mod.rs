@@ -1,0 +1,40 @@
+//! Whether the schemas of a fleet are what the migrations make.
+//!
+//! [`verify`](fn@verify) builds a reference from scratch, in a transaction that is rolled back, and
+//! compares every schema with the reference at the schema's own version: tables, columns, types,
+//! constraints, indexes, sequences, views, functions, triggers, policies, grants, and the
+//! migrations on record. It finds what was changed by hand, what a failed migration left, and what
+//! the registry does not know. It changes nothing.
+//!
+//! ```no_run
+//! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+//! use migration::{AnyMigrator, tenant, verify::{Scope, verify}};
+//!
+//! let migrator = AnyMigrator::new(tenant::Migrator);
+//! let found = verify(&db, &migrator, &Scope::All).await?;
+//! if !found.is_clean() {
+//!     eprintln!("{found}");
+//! }
+//! # Ok(()) }
+//! ```
+
+mod catalog;
+mod compare;
+mod diff;
+mod error;
+mod finding;
+mod fleet;
+mod look;
+mod reference;
+mod report;
+mod sql;
+mod strays;
+mod structure;
+mod together;
+
+pub use diff::Change;
+pub use error::VerifyError;
+pub use finding::{Finding, Subject, Verification};
+pub use fleet::{Scope, verify};
+pub use reference::structure_in;
+pub use structure::Structure;

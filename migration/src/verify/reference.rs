@@ -1,0 +1,134 @@
+//! What a schema should be: one built from scratch by the migrations, in a transaction that is
+//! rolled back.
+
+use std::{collections::HashMap, sync::Arc};
+
+use entity::registry::{SchemaName, TenantId};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm_migration::MigratorTraitSelf;
+
+use super::{
+    catalog::{Oid, hashes, structures},
+    sql::rows,
+    structure::Structure,
+    together::run_together,
+};
+use crate::{Action, AnyMigrator, Error, State, Target, enter, plan::plan, provision::ddl};
+
+/// The structure that some migrations make.
+#[derive(Debug)]
+pub(super) struct Reference {
+    /// Hash of the structure, if the name of the schema is nowhere in it: then it is that of every
+    /// schema that is as it should be.
+    pub(super) hash: Option<String>,
+    schema: SchemaName,
+    structure: Structure,
+}
+
+/// The references that were needed so far. They are built one by one, on a connection that is
+/// given back at once.
+#[derive(Debug)]
+pub(super) struct References<'a> {
+    db: &'a DatabaseConnection,
+    migrator: &'a AnyMigrator,
+    built: HashMap<Vec<String>, Reference>,
+}
+
+impl<'a> References<'a> {
+    pub(super) fn new(db: &'a DatabaseConnection, migrator: &'a AnyMigrator) -> Self {
+        Self { db, migrator, built: HashMap::new() }
+    }
+
+    /// The reference with these migrations, which the migrator has, applied in their order.
+    pub(super) async fn get(&mut self, applied: &[String]) -> Result<&Reference, Error> {
+        if !self.built.contains_key(applied) {
+            let reference = Reference::build(self.db, self.migrator, applied).await?;
+            self.built.insert(applied.to_vec(), reference);
+        }
+        Ok(&self.built[applied])
+    }
+}
+
+impl Reference {
+    async fn build(
+        db: &DatabaseConnection,
+        migrator: &AnyMigrator,
+        applied: &[String],
+    ) -> Result<Self, Error> {
+        let random = TenantId::generate().as_uuid().simple().to_string();
+        let schema: SchemaName = format!("tenantry_reference_{random}")
+            .parse()
+            .map_err(|error| DbErr::Custom(format!("{error}")))?;
+        let target = Target::Schema(schema.clone());
+        // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
+        let txn = Arc::new(db.begin().await?);
+        ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
+        enter(&txn, &target).await?;
+        migrator.install(&*txn).await?;
+        for step in plan(&target, migrator, &State::default(), &Action::Fresh)? {
+            if !applied.iter().any(|name| name == step.migration.name()) {
+                continue;
+            }
+            if step.alone() {
+                run_together(&txn, &target, migrator, &step).await?;
+            } else {
+                step.run_in(&txn, &target, migrator).await?;
+            }
+        }
+        let structure = structure_in(&txn, &schema).await?;
+        let hash = if structure.mentions(schema.as_str()) {
+            None
+        } else {
+            Some(hash_in(&txn, &schema).await?)
+        };
+        // Rolled back when it is dropped, too, but then without waiting for it.
+        if let Some(txn) = Arc::into_inner(txn) {
+            txn.rollback().await?;
+        }
+        Ok(Self { hash, schema, structure })
+    }
+
+    /// What schema `name` should be. Where a migration wrote the name of its own schema into a
+    /// text (a function's source, a default), this one's stands there.
+    pub(super) fn structure(&self, name: &SchemaName) -> Structure {
+        match self.hash {
+            Some(_) => self.structure.clone(),
+            None => self.structure.replace(self.schema.as_str(), name.as_str()),
+        }
+    }
+}
+
+/// The structure of a schema as the caller's transaction sees it. `search_path` is afterwards what
+/// it was.
+///
+/// # Errors
+/// [`Error::MissingSchema`] when there is no such schema, [`Error::Database`] otherwise.
+pub async fn structure_in(
+    txn: &DatabaseTransaction,
+    schema: &SchemaName,
+) -> Result<Structure, Error> {
+    let number = oid(txn, schema).await?;
+    let savepoint = txn.begin().await?;
+    let described = structures(&savepoint, &[number]).await?;
+    savepoint.rollback().await?;
+    let missing = || Error::MissingSchema { schema: schema.to_string() };
+    described.into_iter().next().map(|(_, structure)| structure).ok_or_else(missing)
+}
+
+async fn hash_in(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<String, Error> {
+    let number = oid(txn, schema).await?;
+    let savepoint = txn.begin().await?;
+    let described = hashes(&savepoint, &[number]).await?;
+    savepoint.rollback().await?;
+    let missing = || Error::MissingSchema { schema: schema.to_string() };
+    described.into_iter().next().map(|(_, hash)| hash).ok_or_else(missing)
+}
+
+async fn oid(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<Oid, Error> {
+    let sql = "SELECT oid::bigint FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    let found = rows(txn, sql, [schema.as_str().into()]).await?;
+    let Some(row) = found.first() else {
+        return Err(Error::MissingSchema { schema: schema.to_string() });
+    };
+    Ok(row.try_get_by_index(0)?)
+}

@@ -1,0 +1,167 @@
+//! What was found, for a person to read.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{Change, Finding, Verification, finding::Subject};
+
+/// How many tenants of a group are named.
+const NAMED: usize = 10;
+
+/// How much of a definition is shown, in characters.
+const SHOWN: usize = 160;
+
+/// The findings, then one line that sums up.
+impl Display for Verification {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        let Self { schemas, drifted, .. } = *self;
+        let good = schemas - drifted;
+        write!(f, "{}, {good} as {} should be", count(schemas, "schema"), pronoun(good))?;
+        let ways = self.number(|it| matches!(it, Finding::Drift { .. }));
+        if drifted > 0 {
+            write!(f, ", {drifted} drifted in {}", count(ways, "way"))?;
+        }
+        let others = [
+            (
+                self.number(|it| matches!(it, Finding::SchemaWithoutRow { .. })),
+                "schema",
+                " without a registry row",
+            ),
+            (
+                self.number(|it| matches!(it, Finding::RowWithoutSchema { .. })),
+                "registry row",
+                " without a schema",
+            ),
+            (self.number(|it| matches!(it, Finding::TableInPublic { .. })), "table", " in public"),
+        ];
+        for (number, noun, rest) in others.into_iter().filter(|(number, ..)| *number > 0) {
+            write!(f, ", {}{rest}", count(number, noun))?;
+        }
+        Ok(())
+    }
+}
+
+impl Verification {
+    fn number(&self, which: impl Fn(&Finding) -> bool) -> usize {
+        self.findings.iter().filter(|it| which(it)).count()
+    }
+}
+
+impl Display for Finding {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drift { tenants, difference } => {
+                let number = count(tenants.len(), "tenant");
+                write!(f, "{number} drifted: {}", names(tenants))?;
+                difference.iter().try_for_each(|change| write!(f, "\n  {change}"))
+            }
+            Self::SchemaWithoutRow { schema } => {
+                write!(f, "schema without a registry row: {schema}")
+            }
+            Self::RowWithoutSchema { tenant } => {
+                write!(f, "registry row without a schema: {tenant} (schema {})", tenant.schema)
+            }
+            Self::TableInPublic { table } => write!(f, "table in public: {table}"),
+        }
+    }
+}
+
+/// One line: `+` for what is there and should not be, `-` for what should be there and is not,
+/// `~` for what is not as it should be.
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { object, name, definition } => {
+                write!(f, "{}", shown(format!("- {object} {name} {definition}").trim_end(), 0))
+            }
+            Self::Extra { object, name, definition } => {
+                write!(f, "{}", shown(format!("+ {object} {name} {definition}").trim_end(), 0))
+            }
+            Self::Changed { object, name, expected, found } => {
+                let same = alike(expected, found);
+                let (expected, found) = (shown(expected, same), shown(found, same));
+                write!(f, "~ {object} {name}: {expected} → {found}")
+            }
+        }
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn pronoun(number: usize) -> &'static str {
+    if number == 1 { "it" } else { "they" }
+}
+
+fn names(tenants: &[Subject]) -> String {
+    let named: Vec<String> = tenants.iter().take(NAMED).map(ToString::to_string).collect();
+    match tenants.len() - named.len() {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// Number of characters that both begin with.
+fn alike(a: &str, b: &str) -> usize {
+    one_line(a).chars().zip(one_line(b).chars()).take_while(|(a, b)| a == b).count()
+}
+
+/// One line of bearable length. When the first `same` characters would be all that is seen, they
+/// are left out but for the last few.
+fn shown(text: &str, same: usize) -> String {
+    let line = one_line(text);
+    let skip = if same > SHOWN / 2 { same - SHOWN / 8 } else { 0 };
+    let mut seen: String = line.chars().skip(skip).take(SHOWN).collect();
+    if skip > 0 {
+        seen.insert(0, '…');
+    }
+    if line.chars().count() > skip + SHOWN {
+        seen.push('…');
+    }
+    if seen.is_empty() { "nothing".to_owned() } else { seen }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(expected: &str, found: &str) -> String {
+        Change::Changed {
+            object: "function".to_owned(),
+            name: "f()".to_owned(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn a_change_far_into_a_long_definition_is_seen() {
+        let long = "x ".repeat(300);
+        let text = change(&format!("{long}old{long}"), &format!("{long}new{long}"));
+        assert!(text.contains("old") && text.contains("new"), "{text}");
+        assert!(text.chars().count() < 400, "{text}");
+    }
+
+    #[test]
+    fn a_change_is_one_line() {
+        assert_eq!(change("a\n  b", ""), "~ function f(): a b → nothing");
+    }
+
+    #[test]
+    fn only_some_of_many_tenants_are_named() {
+        let tenants: Vec<Subject> = (0..12)
+            .filter_map(|n| format!("t_{n}").parse().ok())
+            .map(|schema| Subject { slug: None, schema })
+            .collect();
+        assert!(names(&tenants).ends_with("t_9 and 2 more"), "{}", names(&tenants));
+        assert_eq!(names(&tenants[..2]), "t_0, t_1");
+    }
+}

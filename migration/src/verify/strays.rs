@@ -1,0 +1,36 @@
+//! What is in the database and should not be there at all.
+
+use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm_migration::MigratorTraitSelf;
+
+use super::{Finding, sql::rows};
+use crate::AnyMigrator;
+
+/// Schemas that look like tenants' but have no row, and tables in `public`.
+pub(super) async fn strays(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+) -> Result<Vec<Finding>, DbErr> {
+    let table = migrator.migration_table_name().to_string();
+    let without_row = "
+        SELECT n.nspname::text FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relname = $1 AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
+        AND n.nspname NOT IN ('public', 'registry')
+        EXCEPT SELECT t.schema FROM registry.tenants t ORDER BY 1";
+    // Those of an extension (PostGIS has one) are not there by accident.
+    let in_public = "
+        SELECT c.relname::text FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = to_regnamespace('public') AND c.relkind IN ('r', 'p', 'f', 'm')
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+            WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+            AND d.deptype = 'e') ORDER BY 1";
+    let mut found = Vec::new();
+    for row in rows(db, without_row, [table.into()]).await? {
+        found.push(Finding::SchemaWithoutRow { schema: row.try_get_by_index(0)? });
+    }
+    for row in rows(db, in_public, []).await? {
+        found.push(Finding::TableInPublic { table: row.try_get_by_index(0)? });
+    }
+    Ok(found)
+}

@@ -1,0 +1,137 @@
+//! What is meant is acknowledged, with a reason.
+
+use migration::{
+    AnyMigrator, Target,
+    check::{Rule, allow, check},
+    enter, leave, provision,
+};
+use sea_orm::TransactionTrait;
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+
+use super::plan::{finds, report};
+use crate::support::{TestDb, catalog::tables};
+
+#[tokio::test]
+async fn a_comment_with_a_reason_acknowledges() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let report = report(
+        db,
+        &["/* check: allow drop-column because nothing reads it since 1.4 */
+           ALTER TABLE things DROP COLUMN amount;
+           -- check: allow rename because it is the operator's table
+           ALTER TABLE things RENAME TO items"],
+    )
+    .await;
+    assert!(report.is_clean(), "{report:#?}");
+    let [dropped, renamed] = &report.acknowledged[..] else { panic!("{report:#?}") };
+    assert_eq!(dropped.finding.rule, Rule::DropColumn);
+    assert_eq!(dropped.reason, "nothing reads it since 1.4");
+    assert_eq!(renamed.finding.rule, Rule::Rename);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_for_one_rule_of_one_statement() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let report = report(
+        db,
+        &["/* check: allow drop-column because a */ ALTER TABLE things DROP COLUMN amount;
+           ALTER TABLE things DROP COLUMN code;
+           /* check: allow drop-column because b */
+           ALTER TABLE things DROP COLUMN name, DROP COLUMN part_id"],
+    )
+    .await;
+    let rules: Vec<Rule> = report.findings.iter().map(|it| it.rule).collect();
+    assert_eq!(rules, [Rule::DropColumn, Rule::SeveralActions]);
+    assert!(report.findings[0].what.contains("code"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_is_not_one_is_found() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let rules = &[Rule::Acknowledgement];
+    for sql in [
+        "/* check: allow rename because nobody needs this */ ALTER TABLE things ADD a text",
+        "/* check: allow everything because I may */ ALTER TABLE things ADD a text",
+        "ALTER TABLE things ADD a text; -- check: allow rename because nothing follows",
+        "/* check: allow acknowledgement because b */ ALTER TABLE things ADD a text",
+    ] {
+        finds(db, &[sql], rules).await;
+    }
+    let both = &[Rule::DropColumn, Rule::Acknowledgement];
+    for sql in [
+        "/* check: allow drop-column */ ALTER TABLE things DROP COLUMN name",
+        "/* check: allow drop-column because */ ALTER TABLE things DROP COLUMN name",
+        "/* check: allow drop-table because wrong rule */ ALTER TABLE things DROP COLUMN name",
+    ] {
+        finds(db, &[sql], both).await;
+    }
+    // In a string it is data.
+    let text = "UPDATE things SET name = '/* check: allow rename because a */'";
+    finds(db, &[text], &[]).await;
+}
+
+struct Tables;
+struct Dropping;
+
+impl MigrationName for Tables {
+    fn name(&self) -> &str {
+        "m1"
+    }
+}
+
+impl MigrationName for Dropping {
+    fn name(&self) -> &str {
+        "m2"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Tables {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let id = ColumnDef::new("id").uuid().not_null().to_owned();
+        let fax = ColumnDef::new("fax").text().to_owned();
+        let key = Index::create().name("shops_pkey").col("id").to_owned();
+        let table =
+            Table::create().table("shops").col(id).col(fax).primary_key(&mut { key }).take();
+        manager.create_table(table).await
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Dropping {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        allow(manager, Rule::DropColumn, "a reason with */ and /* in it").await?;
+        manager.alter_table(Table::alter().table("shops").drop_column("fax").to_owned()).await
+    }
+}
+
+struct Shops;
+
+impl MigratorTraitSelf for Shops {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(Tables), Box::new(Dropping)]
+    }
+}
+
+#[tokio::test]
+async fn a_migration_of_builders_acknowledges_too_and_still_runs() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let migrator = AnyMigrator::new(Shops);
+    let report = check(db, &migrator).await.unwrap();
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(report.acknowledged[0].reason, "a reason with * / and / * in it");
+
+    let schema: entity::registry::SchemaName = "branch".parse().unwrap();
+    let txn = db.begin().await.unwrap();
+    provision(&txn, &schema, &migrator).await.unwrap();
+    // Alone in a transaction, as a run sends it.
+    let before = enter(&txn, &Target::Schema(schema.clone())).await.unwrap();
+    allow(&SchemaManager::new(&txn), Rule::Rename, "nothing").await.unwrap();
+    leave(&txn, &before).await.unwrap();
+    txn.commit().await.unwrap();
+    assert!(tables(db).await.contains(&"branch.shops".to_owned()));
+}

@@ -1,0 +1,34 @@
+//! The command itself, on this project's own migrations.
+
+use migration::{AnyMigrator, check::check, tenant};
+
+use crate::support::{TestDb, catalog::schemas, process::Ran};
+
+#[tokio::test]
+async fn this_projects_own_migrations_are_safe() {
+    let test = TestDb::new().await;
+    let own = AnyMigrator::new(tenant::Migrator).names();
+    Ran::on("migration", &test.url(), &["check"])
+        .exits(0)
+        .says([&format!("{} migrations checked, nothing found", own.len())]);
+    let json = Ran::on("migration", &test.url(), &["check", "--json"]).exits(0).stdout;
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["migrations"], serde_json::json!(own));
+    assert_eq!(report["findings"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn no_registry_and_no_tenants_are_needed() {
+    let test = TestDb::new().await;
+    let db = test.plain().await;
+    let schemas_before = schemas(&db).await;
+    assert!(check(&db, &AnyMigrator::new(tenant::Migrator)).await.unwrap().is_clean());
+    assert_eq!(schemas(&db).await, schemas_before);
+}
+
+#[test]
+fn a_wrong_command_line_is_refused() {
+    Ran::on("migration", "postgres://nobody@localhost:1/none", &["check", "--all"])
+        .exits(2)
+        .complains(["--all"]);
+}

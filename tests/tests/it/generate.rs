@@ -1,0 +1,228 @@
+//! `migration generate`, in a copy of this project's migration crate. No database is there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use migration::{AnyMigrator, check::check};
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use tempfile::TempDir;
+
+use crate::support::{
+    TestDb,
+    process::{Ran, program},
+};
+
+/// What a new file begins with: modules as any other, so they compile.
+#[path = "../../../migration/src/generate/template/add_column.rs"]
+mod add_column;
+#[path = "../../../migration/src/generate/template/create_table.rs"]
+mod create_table;
+
+const CREATE_TABLE: &str = include_str!("../../../migration/src/generate/template/create_table.rs");
+const ADD_COLUMN: &str = include_str!("../../../migration/src/generate/template/add_column.rs");
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A workspace with the folders of the two migrators, and another crate with such folders.
+struct Workspace(TempDir);
+
+impl Workspace {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["migration/src/tenant", "migration/src/registry", "entity/src/tenant"] {
+            let to = root.path().join(folder);
+            fs::create_dir_all(&to).unwrap();
+            for entry in fs::read_dir(project().join(folder)).unwrap() {
+                let from = entry.unwrap().path();
+                if from.extension().is_some_and(|extension| extension == "rs") {
+                    fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        Self(root)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    /// Runs `migration generate` in one of the folders, with a database that is not there.
+    fn generate(&self, folder: &str, arguments: &[&str]) -> Ran {
+        let mut command = program("migration");
+        command.env("DATABASE_URL", "postgres://nobody@localhost:1/none");
+        command.current_dir(self.path(folder)).arg("generate").args(arguments);
+        Ran::of(&mut command)
+    }
+
+    fn files(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// The name of the migration that ends with `name`, which is the newest of its folder.
+    #[track_caller]
+    fn newest(&self, folder: &str, name: &str) -> String {
+        let files = self.files(folder);
+        let newest = files.iter().rfind(|file| file.starts_with('m') && *file != "mod.rs").unwrap();
+        let stem = newest.strip_suffix(".rs").unwrap();
+        assert!(stem.ends_with(&format!("_{name}")), "{files:?}");
+        stem.to_owned()
+    }
+
+    /// What `cargo fmt --check` says of a migrator's folder: `mod.rs` leads to all its files.
+    #[track_caller]
+    fn is_formatted(&self, folder: &str) {
+        let mut rustfmt = Command::new("rustfmt");
+        rustfmt.args(["--check", "--edition", "2024", "--config-path"]).arg(project());
+        Ran::of(rustfmt.arg(self.path(folder).join("mod.rs"))).exits(0);
+    }
+}
+
+#[test]
+fn a_migration_of_tenants_is_made_and_registered() {
+    let workspace = Workspace::new();
+    let folder = "migration/src/tenant";
+    let before = workspace.read("migration/src/tenant/mod.rs");
+    workspace.generate(".", &["create_books"]).exits(0).says(["create_books.rs", "mod.rs"]);
+
+    let name = workspace.newest(folder, "create_books");
+    let expected = CREATE_TABLE.replace("table_name", "books");
+    assert_eq!(workspace.read(&format!("{folder}/{name}.rs")), expected);
+    let after = workspace.read("migration/src/tenant/mod.rs");
+    let added: Vec<&str> = after.lines().filter(|line| !before.contains(line)).collect();
+    assert_eq!(
+        added,
+        [format!("mod {name};"), format!("            Box::new({name}::Migration),")]
+    );
+    assert!(after.contains(&format!("Box::new({name}::Migration),\n        ]")));
+    assert_eq!(after.lines().count(), before.lines().count() + 2);
+    workspace.is_formatted(folder);
+}
+
+#[test]
+fn the_next_one_comes_after_it() {
+    let workspace = Workspace::new();
+    let folder = "migration/src/tenant";
+    workspace.generate(".", &["create_books", "--tenant"]).exits(0);
+    let first = workspace.newest(folder, "create_books");
+    workspace.generate(folder, &["add_title_to_books"]).exits(0);
+    let second = workspace.newest(folder, "add_title_to_books");
+    assert_eq!(first[..9], second[..9], "not of one day, or of the newest");
+    let number = |name: &str| name[10..16].parse::<u32>().unwrap();
+    assert_eq!(number(&second), number(&first) + 1);
+    let expected = ADD_COLUMN.replace("table_name", "books").replace("column_name", "title");
+    assert_eq!(workspace.read(&format!("{folder}/{second}.rs")), expected);
+    workspace.is_formatted(folder);
+}
+
+#[test]
+fn a_migration_of_the_registry_is_made_from_any_folder() {
+    let workspace = Workspace::new();
+    let tenant_before = workspace.files("migration/src/tenant");
+    for (name, from) in
+        [("add_plan_to_tenants", "entity/src/tenant"), ("other", "migration"), ("x", "entity")]
+    {
+        workspace.generate(from, &[name, "--registry"]).exits(0);
+        workspace.newest("migration/src/registry", name);
+    }
+    workspace.is_formatted("migration/src/registry");
+    assert_eq!(workspace.files("migration/src/tenant"), tenant_before);
+    assert_eq!(workspace.files("entity/src"), ["tenant"]);
+}
+
+#[test]
+fn the_crate_can_be_named() {
+    let workspace = Workspace::new();
+    let dir = workspace.path("migration");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = program("migration");
+    command.current_dir(elsewhere.path()).args(["generate", "create_books", "--dir"]).arg(dir);
+    Ran::of(&mut command).exits(0);
+    workspace.newest("migration/src/tenant", "create_books");
+}
+
+#[test]
+fn two_at_once_are_both_registered() {
+    let workspace = Workspace::new();
+    std::thread::scope(|scope| {
+        for name in ["create_a", "create_b", "create_c", "create_d"] {
+            let workspace = &workspace;
+            scope.spawn(move || workspace.generate(".", &[name]).exits(0));
+        }
+    });
+    let list = workspace.read("migration/src/tenant/mod.rs");
+    for name in ["create_a", "create_b", "create_c", "create_d"] {
+        assert_eq!(list.matches(&format!("_{name}")).count(), 2, "{list}");
+    }
+    workspace.is_formatted("migration/src/tenant");
+}
+
+#[test]
+fn a_refusal_says_why_and_changes_nothing() {
+    let workspace = Workspace::new();
+    let folder = "migration/src/tenant";
+    let before = (workspace.files(folder), workspace.read("migration/src/tenant/mod.rs"));
+    for name in ["CreateBooks", "create-books", "2nd", "", "../x", "bücher"] {
+        workspace.generate(".", &[name]).exits(2).complains([name, "letters a-z, digits and _"]);
+    }
+    workspace.generate(".", &["create_guards"]).exits(1).complains([
+        "\"create_guards\"",
+        "_create_guards.rs",
+        "another name",
+    ]);
+    workspace.generate(".", &["a", "--registry", "--tenant"]).exits(2);
+    let entity = workspace.path("entity");
+    workspace
+        .generate(".", &["a", "--dir", entity.to_str().unwrap()])
+        .exits(1)
+        .complains(["entity/src/tenant/mod.rs", "--dir"]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = program("migration");
+    command.current_dir(elsewhere.path()).args(["generate", "a"]);
+    Ran::of(&mut command).exits(1).complains(["no migration crate", "--dir"]);
+    assert_eq!((workspace.files(folder), workspace.read("migration/src/tenant/mod.rs")), before);
+}
+
+#[test]
+fn a_list_that_is_not_understood_is_left_alone() {
+    let workspace = Workspace::new();
+    let folder = "migration/src/tenant";
+    let list = workspace.path("migration/src/tenant/mod.rs");
+    fs::write(&list, "mod a;\nfn migrations() -> Vec<M> {\n    all()\n}\n").unwrap();
+    let before = workspace.files(folder);
+    workspace
+        .generate(".", &["create_books"])
+        .exits(1)
+        .complains(["mod.rs", "nothing was written"]);
+    assert_eq!(workspace.files(folder), before);
+}
+
+/// Both templates as they are.
+struct Templates;
+
+impl MigratorTraitSelf for Templates {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(create_table::Migration), Box::new(add_column::Migration)]
+    }
+}
+
+#[tokio::test]
+async fn what_a_new_migration_begins_with_runs_and_is_safe() {
+    let test = TestDb::new().await;
+    let migrator = AnyMigrator::new(Templates);
+    let report = check(&test.plain().await, &migrator).await.unwrap();
+    assert_eq!(report.migrations, ["create_table", "add_column"]);
+    assert!(report.is_clean(), "{report:#?}");
+}

@@ -1,0 +1,105 @@
+//! `tenantry serve` with the machine's own PostgreSQL.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::support::{
+    process::{Ran, program},
+    serving::{Serving, eventually},
+};
+
+#[tokio::test]
+async fn a_server_whose_postgresql_has_ended_ends_as_well_and_names_the_log() {
+    let scratch = Scratch::new();
+    let mut serving = Serving::launch(&mut scratch.tenantry(&["serve"]));
+    let folder = scratch.data().join("postgres");
+    let pid = fs::read_to_string(folder.join("postmaster.pid")).unwrap();
+    let pid = pid.lines().next().unwrap().parse().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
+    assert_eq!(serving.ended().await.code(), Some(1));
+    let log = folder.join("server.log");
+    eventually("the log is named", async || {
+        let said = serving.stderr();
+        said.contains("has ended by itself") && said.contains(log.to_str().unwrap())
+    })
+    .await;
+    // The next one finds everything in order.
+    Ran::of(&mut scratch.tenantry(&["tenant", "list"])).exits(0).says(["tenant-1"]);
+}
+
+#[tokio::test]
+async fn a_token_file_that_holds_none_is_named_and_may_be_removed() {
+    let scratch = Scratch::new();
+    let file = scratch.data().join("admin-token");
+    fs::create_dir(scratch.data()).unwrap();
+    fs::set_permissions(scratch.data(), fs::Permissions::from_mode(0o755)).unwrap();
+    for bad in [&b""[..], b"\n", b"short\n", b"with a blank in the middle\n", b"\xff\xfe"] {
+        fs::write(&file, bad).unwrap();
+        let ran = Ran::of(&mut scratch.tenantry(&["serve"])).exits(1);
+        let ran = ran.complains([file.to_str().unwrap(), "remove it to have a new one made"]);
+        assert!(!ran.stderr.contains("blank in the middle"), "{ran:?}");
+        assert_eq!(fs::read(&file).unwrap(), bad, "it was changed");
+    }
+    fs::remove_file(&file).unwrap();
+    // What a program left that was killed while it wrote.
+    fs::write(file.with_extension("new"), "half").unwrap();
+    let serving = Serving::launch(&mut scratch.tenantry(&["serve"]));
+    let token = fs::read_to_string(&file).unwrap();
+    eventually("the token is told", async || serving.stdout().contains(token.trim())).await;
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!file.with_extension("new").exists());
+}
+
+#[tokio::test]
+async fn the_welcome_names_a_tenant_that_is_there() {
+    let scratch = Scratch::new();
+    Ran::of(&mut scratch.tenantry(&["tenant", "create", "tenant-2"])).exits(0);
+    Ran::of(&mut scratch.tenantry(&["tenant", "create", "tenant-3"])).exits(0);
+    // The oldest, and tenant-1 as soon as there is one.
+    for wanted in ["tenant-2", "tenant-1"] {
+        let mut command = scratch.tenantry(&["serve"]);
+        command.env("TENANTRY_ADMIN_TOKEN", "a-token-that-is-given");
+        let mut serving = Serving::launch(&mut command);
+        eventually("the welcome is complete", async || {
+            serving.stdout().matches("  curl ").count() == 3
+        })
+        .await;
+        let welcome = serving.stdout();
+        assert!(welcome.contains("Bearer $TENANTRY_ADMIN_TOKEN\""), "{welcome}");
+        assert!(welcome.contains(&format!("http://{wanted}.localhost:")), "{welcome}");
+        serving.signal(Signal::SIGTERM);
+        assert_eq!(serving.ended().await.code(), Some(0));
+        if wanted == "tenant-2" {
+            Ran::of(&mut scratch.tenantry(&["tenant", "create", "tenant-1"])).exits(0);
+        }
+    }
+}
+
+/// An empty folder that the server's user may enter; removed at the end.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("tenantry-test-").tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn tenantry(&self, arguments: &[&str]) -> Command {
+        let mut command = program("tenantry");
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("TENANTRY_DATA_DIR", self.data())
+            .env("TENANTRY_LISTEN", "127.0.0.1:0");
+        command
+    }
+}

@@ -1,0 +1,260 @@
+//! What running migrations promises, with migrations made for the purpose.
+
+use std::time::Duration;
+
+use migration::{Action, AnyMigrator, Error, Fault, Target, Timeouts, run, state};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+use crate::support::{TestDb, catalog::texts, slug};
+
+/// A migration that is two pieces of SQL.
+#[derive(Clone)]
+struct Sql {
+    name: &'static str,
+    up: &'static str,
+    down: &'static str,
+    alone: bool,
+}
+
+impl MigrationName for Sql {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Sql {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(self.up).await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(self.down).await?;
+        Ok(())
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        self.alone.then_some(false)
+    }
+}
+
+#[derive(Clone)]
+struct Migrations(Vec<Sql>);
+
+impl MigratorTraitSelf for Migrations {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        self.0.iter().map(|it| Box::new(it.clone()) as Box<dyn MigrationTrait>).collect()
+    }
+}
+
+const BOOKS: Sql = Sql {
+    name: "m1_books",
+    up: "CREATE TABLE books (isbn text CONSTRAINT books_pkey PRIMARY KEY, title text)",
+    down: "DROP TABLE books",
+    alone: false,
+};
+const SHELF: Sql = Sql {
+    name: "m2_shelf",
+    up: "ALTER TABLE books ADD COLUMN shelf text",
+    down: "ALTER TABLE books DROP COLUMN shelf",
+    alone: false,
+};
+const INDEX: Sql = Sql {
+    name: "m3_index",
+    up: "CREATE UNIQUE INDEX CONCURRENTLY books_title_idx ON books (title)",
+    down: "DROP INDEX CONCURRENTLY books_title_idx",
+    alone: true,
+};
+const PRICE: Sql = Sql {
+    name: "m4_price",
+    up: "ALTER TABLE books ADD COLUMN price int",
+    down: "ALTER TABLE books DROP COLUMN price",
+    alone: false,
+};
+
+fn migrator<const N: usize>(migrations: [Sql; N]) -> AnyMigrator {
+    AnyMigrator::new(Migrations(Vec::from(migrations)))
+}
+
+/// A database with the tenant `city`, which has books without shelves.
+async fn city() -> (TestDb, DatabaseConnection, Target) {
+    let db = TestDb::new().await;
+    let config = Config::new(db.url(), Migrations(vec![BOOKS]));
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let record = tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
+    let plain = db.plain().await;
+    plain.execute_unprepared("INSERT INTO city.books VALUES ('1', 'Emma')").await.unwrap();
+    (db, plain, Target::Schema(record.schema))
+}
+
+async fn version(db: &DatabaseConnection) -> String {
+    texts(db, "SELECT coalesce(schema_version, '-') FROM registry.tenants").await.remove(0)
+}
+
+async fn columns(db: &DatabaseConnection) -> String {
+    let sql = "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute
+               WHERE attrelid = 'city.books'::regclass AND attnum > 0 AND NOT attisdropped";
+    texts(db, sql).await.remove(0)
+}
+
+const NO_LIMIT: Timeouts = Timeouts { lock: None, statement: None };
+
+#[tokio::test]
+async fn a_schema_goes_to_any_version_and_the_registry_knows() {
+    let (_db, plain, city) = city().await;
+    let all = migrator([BOOKS, SHELF, PRICE]);
+    for (action, applied, rolled_back, columns_after) in [
+        (Action::Up(Some(1)), vec!["m2_shelf"], vec![], "isbn title shelf"),
+        (Action::To("m4_price".into()), vec!["m4_price"], vec![], "isbn title shelf price"),
+        (Action::To("m1_books".into()), vec![], vec!["m4_price", "m2_shelf"], "isbn title"),
+        (Action::To("m2_shelf".into()), vec!["m2_shelf"], vec![], "isbn title shelf"),
+        (Action::Redo, vec!["m2_shelf"], vec!["m2_shelf"], "isbn title shelf"),
+        (Action::Fresh, vec!["m1_books", "m2_shelf", "m4_price"], vec![], "isbn title shelf price"),
+    ] {
+        let outcome = run(&plain, &city, &all, &action, NO_LIMIT).await.unwrap();
+        assert_eq!(outcome.applied, applied, "{action:?}");
+        assert_eq!(outcome.rolled_back, rolled_back, "{action:?}");
+        assert_eq!(columns(&plain).await, columns_after, "{action:?}");
+        let newest = state(&plain, &city, &all).await.unwrap().applied.pop().unwrap();
+        assert_eq!(version(&plain).await, newest, "{action:?}");
+    }
+    let error = run(&plain, &city, &all, &Action::To("m9".into()), NO_LIMIT).await.unwrap_err();
+    assert!(matches!(error, Error::UnknownVersion { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_failing_migration_is_named_and_undoes_all_of_the_run() {
+    let (_db, plain, city) = city().await;
+    let wrong = Sql { name: "m3_wrong", up: "ALTER TABLE books ADD COLUMN shelf int", ..PRICE };
+    let all = migrator([BOOKS, SHELF, wrong]);
+    let error = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "migration m3_wrong failed in schema \"city\", which is as it was before it: column \
+         \"shelf\" of relation \"books\" already exists (SQLSTATE 42701)"
+    );
+    assert_eq!(
+        (columns(&plain).await, version(&plain).await),
+        ("isbn title".into(), "m1_books".into())
+    );
+}
+
+#[tokio::test]
+async fn a_migration_that_was_merged_late_keeps_the_tenant_behind() {
+    let (_db, plain, city) = city().await;
+    run(&plain, &city, &migrator([BOOKS, PRICE]), &Action::Up(None), NO_LIMIT).await.unwrap();
+    assert_eq!(version(&plain).await, "m4_price");
+    let all = migrator([BOOKS, SHELF, PRICE]);
+    run(&plain, &city, &all, &Action::Up(Some(0)), NO_LIMIT).await.unwrap();
+    assert_eq!(version(&plain).await, "m1_books");
+    run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap();
+    assert_eq!(
+        (columns(&plain).await, version(&plain).await),
+        ("isbn title price shelf".into(), "m4_price".into())
+    );
+}
+
+#[tokio::test]
+async fn a_migration_may_not_move_the_search_path() {
+    let (_db, plain, city) = city().await;
+    let astray = Sql { name: "m2_astray", up: "SET search_path = city, public", ..SHELF };
+    let after = Sql { up: "CREATE TABLE strays (id int)", ..PRICE };
+    let all = migrator([BOOKS, astray, after]);
+    let error = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::ScopeLost { migration, .. } if migration == "m2_astray"),
+        "{error}"
+    );
+    assert_eq!(version(&plain).await, "m1_books");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_newer_than_the_program_is_left_alone() {
+    let (_db, plain, city) = city().await;
+    run(&plain, &city, &migrator([BOOKS, SHELF]), &Action::Up(None), NO_LIMIT).await.unwrap();
+    let old = migrator([BOOKS]);
+    for action in [Action::Up(None), Action::Down(1)] {
+        let error = run(&plain, &city, &old, &action, NO_LIMIT).await.unwrap_err();
+        assert!(error.to_string().contains("(m2_shelf): use the newer program"), "{error}");
+    }
+    assert_eq!(columns(&plain).await, "isbn title shelf");
+    // What is thrown away anyway need not be known.
+    run(&plain, &city, &old, &Action::Fresh, NO_LIMIT).await.unwrap();
+    assert_eq!(
+        (columns(&plain).await, version(&plain).await),
+        ("isbn title".into(), "m1_books".into())
+    );
+}
+
+#[tokio::test]
+async fn a_busy_table_is_not_waited_for_longer_than_asked() {
+    let (_db, plain, city) = city().await;
+    let busy = plain.begin().await.unwrap();
+    busy.execute_unprepared("LOCK TABLE city.books IN ACCESS SHARE MODE").await.unwrap();
+    let all = migrator([BOOKS, SHELF]);
+    let brief = Timeouts { lock: Some(Duration::from_millis(100)), statement: None };
+    let error = run(&plain, &city, &all, &Action::Up(None), brief).await.unwrap_err();
+    let Error::Migration { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(Fault::of(source), Fault::LockTimeout);
+    busy.rollback().await.unwrap();
+    run(&plain, &city, &all, &Action::Up(None), brief).await.unwrap();
+    assert_eq!(version(&plain).await, "m2_shelf");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_built_concurrently_while_rows_are_written() {
+    let (_db, plain, city) = city().await;
+    let writer = plain.clone();
+    let writing = tokio::spawn(async move {
+        for number in 0..2000 {
+            let insert = Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                "INSERT INTO city.books VALUES ($1, $1)",
+                [format!("book {number}").into()],
+            );
+            writer.execute_raw(insert).await.unwrap();
+        }
+    });
+    let all = migrator([BOOKS, SHELF, INDEX, PRICE]);
+    let outcome = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap();
+    assert_eq!(outcome.applied, ["m2_shelf", "m3_index", "m4_price"]);
+    writing.await.unwrap();
+    assert_eq!(version(&plain).await, "m4_price");
+    assert_eq!(valid_indexes(&plain).await, ["books_pkey", "books_title_idx"]);
+    let outcome = run(&plain, &city, &all, &Action::Down(2), NO_LIMIT).await.unwrap();
+    assert_eq!(outcome.rolled_back, ["m4_price", "m3_index"]);
+    assert_eq!(valid_indexes(&plain).await, ["books_pkey"]);
+}
+
+#[tokio::test]
+async fn an_index_that_could_not_be_built_is_built_once_the_rows_are_mended() {
+    let (_db, plain, city) = city().await;
+    plain.execute_unprepared("INSERT INTO city.books VALUES ('2', 'Emma')").await.unwrap();
+    let all = migrator([BOOKS, SHELF, INDEX, PRICE]);
+    let error = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap_err();
+    assert!(
+        error.to_string().contains("m3_index") && error.to_string().contains("23505"),
+        "{error}"
+    );
+    // What came before it stays; the failed build has left an index that is not valid.
+    assert_eq!(version(&plain).await, "m2_shelf");
+    let left = "SELECT count(*)::text FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(texts(&plain, left).await, ["1"]);
+    plain.execute_unprepared("DELETE FROM city.books WHERE isbn = '2'").await.unwrap();
+    run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap();
+    assert_eq!(
+        (texts(&plain, left).await, version(&plain).await),
+        (vec!["0".into()], "m4_price".into())
+    );
+    assert_eq!(valid_indexes(&plain).await, ["books_pkey", "books_title_idx"]);
+}
+
+async fn valid_indexes(db: &DatabaseConnection) -> Vec<String> {
+    let sql = "SELECT indexrelid::regclass::text FROM pg_index
+               WHERE indrelid = 'city.books'::regclass AND indisvalid ORDER BY 1";
+    let names = texts(db, sql).await;
+    names.into_iter().map(|name| name.trim_start_matches("city.").to_owned()).collect()
+}
