@@ -41,6 +41,7 @@ mod provision;
 mod run;
 mod scope;
 mod step;
+mod together;
 
 pub use any_migrator::AnyMigrator;
 pub use dry_run::dry_run;

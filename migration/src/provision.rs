@@ -4,7 +4,7 @@ use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     Action, AnyMigrator, Error, Fault, State, Target, claim::record_version, enter, leave,
-    plan::plan,
+    plan::plan, together::run_together,
 };
 
 /// Makes the schema of one tenant in the caller's transaction: creates the schema, replays every
@@ -25,7 +25,7 @@ pub async fn provision(
     let before = enter(txn, &target).await?;
     migrator.install(txn).await?;
     for step in plan(&target, migrator, &State::default(), &Action::Fresh)? {
-        step.run_in(txn, &target, migrator).await?;
+        run_together(txn, &target, migrator, &step).await?;
     }
     leave(txn, &before).await?;
     record_version(txn, &target, migrator.latest()).await

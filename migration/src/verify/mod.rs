@@ -30,7 +30,6 @@ mod report;
 mod sql;
 mod strays;
 mod structure;
-mod together;
 
 pub use diff::Change;
 pub use error::VerifyError;

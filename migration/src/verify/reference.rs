@@ -1,7 +1,7 @@
 //! What a schema should be: one built from scratch by the migrations, in a transaction that is
 //! rolled back.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use entity::registry::{SchemaName, TenantId};
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
@@ -11,9 +11,11 @@ use super::{
     catalog::{Oid, hashes, structures},
     sql::rows,
     structure::Structure,
+};
+use crate::{
+    Action, AnyMigrator, Error, State, Target, enter, plan::plan, provision::ddl,
     together::run_together,
 };
-use crate::{Action, AnyMigrator, Error, State, Target, enter, plan::plan, provision::ddl};
 
 /// The structure that some migrations make.
 #[derive(Debug)]
@@ -61,19 +63,15 @@ impl Reference {
             .map_err(|error| DbErr::Custom(format!("{error}")))?;
         let target = Target::Schema(schema.clone());
         // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
-        let txn = Arc::new(db.begin().await?);
+        let txn = db.begin().await?;
         ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
         enter(&txn, &target).await?;
-        migrator.install(&*txn).await?;
+        migrator.install(&txn).await?;
         for step in plan(&target, migrator, &State::default(), &Action::Fresh)? {
             if !applied.iter().any(|name| name == step.migration.name()) {
                 continue;
             }
-            if step.alone() {
-                run_together(&txn, &target, migrator, &step).await?;
-            } else {
-                step.run_in(&txn, &target, migrator).await?;
-            }
+            run_together(&txn, &target, migrator, &step).await?;
         }
         let structure = structure_in(&txn, &schema).await?;
         let hash = if structure.mentions(schema.as_str()) {
@@ -81,10 +79,7 @@ impl Reference {
         } else {
             Some(hash_in(&txn, &schema).await?)
         };
-        // Rolled back when it is dropped, too, but then without waiting for it.
-        if let Some(txn) = Arc::into_inner(txn) {
-            txn.rollback().await?;
-        }
+        txn.rollback().await?;
         Ok(Self { hash, schema, structure })
     }
 

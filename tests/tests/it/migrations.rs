@@ -230,6 +230,18 @@ async fn an_index_is_built_concurrently_while_rows_are_written() {
 }
 
 #[tokio::test]
+async fn a_new_tenant_has_the_index_too_in_the_one_transaction_that_makes_it() {
+    let (db, plain, _) = city().await;
+    let migrations = Migrations(vec![BOOKS, SHELF, INDEX, PRICE]);
+    let tenancy = Tenancy::connect(&Config::new(db.url(), migrations)).await.unwrap();
+    let record = tenancy.create(NewTenant::new(slug("village"))).await.unwrap();
+    assert_eq!(record.schema_version.as_deref(), Some("m4_price"));
+    let sql = "SELECT indisvalid::text FROM pg_index
+               WHERE indexrelid = 'village.books_title_idx'::regclass AND indisunique";
+    assert_eq!(texts(&plain, sql).await, ["true"]);
+}
+
+#[tokio::test]
 async fn an_index_that_could_not_be_built_is_built_once_the_rows_are_mended() {
     let (_db, plain, city) = city().await;
     plain.execute_unprepared("INSERT INTO city.books VALUES ('2', 'Emma')").await.unwrap();

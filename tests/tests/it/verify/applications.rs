@@ -1,0 +1,151 @@
+//! Other applications' migrators, and migrations that run meanwhile.
+
+use super::*;
+
+/// Migrations that write the name of their own schema into texts.
+#[derive(Clone, Copy)]
+struct SelfNaming;
+
+struct Named;
+
+impl MigrationName for Named {
+    fn name(&self) -> &str {
+        "m1_named"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Named {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let sql = "DO $$ BEGIN
+            EXECUTE format('CREATE TABLE books (shelf text DEFAULT %L)', current_schema());
+            EXECUTE format('CREATE FUNCTION titles() RETURNS bigint LANGUAGE sql SET search_path = %I
+                AS ''SELECT count(*) FROM %1$I.books''', current_schema());
+            END $$";
+        manager.get_connection().execute_unprepared(sql).await?;
+        Ok(())
+    }
+}
+
+impl MigratorTraitSelf for SelfNaming {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(Named)]
+    }
+
+    fn migration_table_name(&self) -> DynIden {
+        "Library \"Migrations\"".into_iden()
+    }
+}
+
+#[tokio::test]
+async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
+    let db = TestDb::new().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), SelfNaming)).await.unwrap();
+    for name in ["city", "village", "books"] {
+        tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let plain = db.plain().await;
+    let migrator = AnyMigrator::new(SelfNaming);
+    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    assert_eq!((found.schemas, found.is_clean()), (3, true), "{found}");
+
+    // One that looks into another's schema.
+    plant(&plain, "city", "ALTER FUNCTION titles() SET search_path = village").await;
+    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    assert_eq!(said(&found).keys().collect::<Vec<_>>(), ["city"], "{found}");
+    assert!(said(&found)["city"][0].contains("village"), "{found}");
+
+    // The tables of this program's own tenants are none of the library's business.
+    let error = verify(&plain, &migrator, &Scope::Tenants(vec![slug("nobody")])).await.unwrap_err();
+    assert!(matches!(error, VerifyError::UnknownTenant(_)), "{error}");
+    let missing = Scope::Schema("missing".parse().unwrap());
+    let error = verify(&plain, &migrator, &missing).await.unwrap_err();
+    assert!(matches!(error, VerifyError::Migration(Error::MissingSchema { .. })), "{error}");
+}
+
+/// A table, and an index that is built concurrently.
+#[derive(Clone, Copy)]
+struct Indexed;
+
+/// Name, SQL, whether it has to run alone.
+struct Sql(&'static str, &'static str, bool);
+
+impl MigrationName for Sql {
+    fn name(&self) -> &str {
+        self.0
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Sql {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(self.1).await?;
+        Ok(())
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        self.2.then_some(false)
+    }
+}
+
+impl MigratorTraitSelf for Indexed {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(Sql("m1_books", "CREATE TABLE books (title text)", false)),
+            Box::new(Sql(
+                "m2_index",
+                "CREATE INDEX CONCURRENTLY books_title_idx ON books (title)",
+                true,
+            )),
+            Box::new(Sql("m3_price", "ALTER TABLE books ADD price int", false)),
+        ]
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_cannot_run_in_a_transaction_is_verified_too() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let migrator = AnyMigrator::new(Indexed);
+    let city: entity::registry::SchemaName = "city".parse().unwrap();
+    texts(&plain, "CREATE SCHEMA city").await;
+    let target = Target::Schema(city.clone());
+    run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    let scope = Scope::Schema(city);
+    assert!(verify(&plain, &migrator, &scope).await.unwrap().is_clean());
+    texts(&plain, "DROP INDEX city.books_title_idx").await;
+    let found = verify(&plain, &migrator, &scope).await.unwrap();
+    assert_eq!(said(&found)["city"], ["- index books_title_idx ON books USING btree (title)"]);
+    // A migration that came late, by a merge, is not yet on record: that is no drift.
+    texts(&plain, "DELETE FROM city.seaql_migrations WHERE version = 'm2_index'").await;
+    assert!(verify(&plain, &migrator, &scope).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn one_connection_is_enough_and_migrating_meanwhile_is_no_drift() {
+    let db = TestDb::new().await;
+    let tenancy = db.tenancy().await;
+    for number in 0..40 {
+        tenancy.create(NewTenant::new(slug(&format!("tenant-{number}")))).await.unwrap();
+    }
+    let mut options = sea_orm::ConnectOptions::new(db.url());
+    options.max_connections(1).sqlx_logging(false);
+    let single = migration::connect::open(options).await.unwrap();
+    let other = db.plain().await;
+    let moving = tokio::spawn(async move {
+        let migrator = AnyMigrator::new(tenant::Migrator);
+        for number in 0..40 {
+            let target = Target::Schema(format!("tenant_{number}").parse().unwrap());
+            for action in [Action::Down(2), Action::Up(None)] {
+                run(&other, &target, &migrator, &action, Timeouts::default()).await.unwrap();
+            }
+        }
+    });
+    let mut times = 0;
+    while !moving.is_finished() || times == 0 {
+        let found = all(&single).await;
+        assert!(found.is_clean(), "{found}");
+        times += 1;
+    }
+    moving.await.unwrap();
+}
