@@ -81,19 +81,20 @@ pub(crate) async fn record_version(
     if *target == Target::Registry || !registry_exists(txn).await? {
         return Ok(());
     }
-    version_update(target, version).exec(txn).await?;
+    version_update(target, version, Expr::value(entity::now())).exec(txn).await?;
     Ok(())
 }
 
 pub(crate) fn version_update(
     target: &Target,
     version: Option<String>,
+    at: Expr,
 ) -> UpdateMany<tenant::Entity> {
     tenant::Entity::update_many()
         .col_expr(tenant::Column::SchemaVersion, Expr::value(version))
         .col_expr(tenant::Column::MigrationError, Expr::value(None::<sea_orm::JsonValue>))
         .col_expr(tenant::Column::MigrationAttempts, Expr::value(0))
-        .col_expr(tenant::Column::UpdatedAt, Expr::current_timestamp())
+        .col_expr(tenant::Column::UpdatedAt, at)
         .filter(tenant::Column::Schema.eq(target.name()))
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::{
     AccessMode, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, QueryTrait, Statement, TransactionTrait,
-    from_query_result_to_proxy_row,
+    from_query_result_to_proxy_row, sea_query::Expr,
 };
 use sea_orm_migration::MigratorTraitSelf;
 
@@ -82,7 +82,7 @@ pub async fn dry_run(
         }
     }
     if registry && *target != Target::Registry {
-        let update = version_update(target, state.version(migrator));
+        let update = version_update(target, state.version(migrator), Expr::current_timestamp());
         script.extend([update.build(DbBackend::Postgres).to_string()]);
     }
     script.extend(["COMMIT".to_owned()]);

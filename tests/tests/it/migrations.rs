@@ -4,51 +4,14 @@ use std::time::Duration;
 
 use migration::{Action, AnyMigrator, Error, Fault, Target, Timeouts, run, state};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
-use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use service::tenancy::{Config, NewTenant, Tenancy};
 
-use crate::support::{TestDb, catalog::texts, slug};
-
-/// A migration that is two pieces of SQL.
-#[derive(Clone)]
-struct Sql {
-    name: &'static str,
-    up: &'static str,
-    down: &'static str,
-    alone: bool,
-}
-
-impl MigrationName for Sql {
-    fn name(&self) -> &str {
-        self.name
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Sql {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared(self.up).await?;
-        Ok(())
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared(self.down).await?;
-        Ok(())
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        self.alone.then_some(false)
-    }
-}
-
-#[derive(Clone)]
-struct Migrations(Vec<Sql>);
-
-impl MigratorTraitSelf for Migrations {
-    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        self.0.iter().map(|it| Box::new(it.clone()) as Box<dyn MigrationTrait>).collect()
-    }
-}
+use crate::support::{
+    TestDb,
+    catalog::texts,
+    slug,
+    sql_migration::{Sql, SqlMigrator},
+};
 
 const BOOKS: Sql = Sql {
     name: "m1_books",
@@ -75,14 +38,18 @@ const PRICE: Sql = Sql {
     alone: false,
 };
 
+fn sql_migrator<const N: usize>(migrations: [Sql; N]) -> SqlMigrator {
+    SqlMigrator { migrations: migrations.into(), table: "seaql_migrations" }
+}
+
 fn migrator<const N: usize>(migrations: [Sql; N]) -> AnyMigrator {
-    AnyMigrator::new(Migrations(Vec::from(migrations)))
+    AnyMigrator::new(sql_migrator(migrations))
 }
 
 /// A database with the tenant `city`, which has books without shelves.
 async fn city() -> (TestDb, DatabaseConnection, Target) {
     let db = TestDb::new().await;
-    let config = Config::new(db.url(), Migrations(vec![BOOKS]));
+    let config = Config::new(db.url(), sql_migrator([BOOKS]));
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let record = tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
     let plain = db.plain().await;
@@ -232,7 +199,7 @@ async fn an_index_is_built_concurrently_while_rows_are_written() {
 #[tokio::test]
 async fn a_new_tenant_has_the_index_too_in_the_one_transaction_that_makes_it() {
     let (db, plain, _) = city().await;
-    let migrations = Migrations(vec![BOOKS, SHELF, INDEX, PRICE]);
+    let migrations = sql_migrator([BOOKS, SHELF, INDEX, PRICE]);
     let tenancy = Tenancy::connect(&Config::new(db.url(), migrations)).await.unwrap();
     let record = tenancy.create(NewTenant::new(slug("village"))).await.unwrap();
     assert_eq!(record.schema_version.as_deref(), Some("m4_price"));

@@ -16,6 +16,7 @@ use crate::support::{
     catalog::{schemas, texts},
     process::Ran,
     slug,
+    sql_migration::{Sql, SqlMigrator},
 };
 
 mod applications;

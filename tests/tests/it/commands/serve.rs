@@ -7,13 +7,14 @@ use nix::sys::signal::Signal;
 use crate::support::{
     TestDb,
     process::{Ran, program},
+    scratch::Scratch,
     serving::{Serving, eventually},
 };
 
 #[tokio::test]
 async fn the_lines_of_the_welcome_work_as_pasted() {
     let scratch = Scratch::new();
-    let (mut serving, token) = scratch.serve().await;
+    let (mut serving, token) = serve(&scratch).await;
     let lines: Vec<String> = curl_lines(&serving.stdout());
     assert_eq!(lines.len(), 3, "{}", serving.stdout());
     let mut said = Vec::new();
@@ -33,7 +34,7 @@ async fn the_lines_of_the_welcome_work_as_pasted() {
 #[tokio::test]
 async fn data_and_token_are_still_there_at_the_next_start() {
     let scratch = Scratch::new();
-    let (mut serving, token) = scratch.serve().await;
+    let (mut serving, token) = serve(&scratch).await;
     pasted(&curl_lines(&serving.stdout())[0]).await;
     serving.signal(Signal::SIGTERM);
     assert_eq!(serving.ended().await.code(), Some(0));
@@ -42,7 +43,7 @@ async fn data_and_token_are_still_there_at_the_next_start() {
     assert_eq!(mode & 0o777, 0o600, "others can read the token");
     assert_eq!(fs::read_to_string(&file).unwrap().trim(), token);
 
-    let (mut serving, same) = scratch.serve().await;
+    let (mut serving, same) = serve(&scratch).await;
     assert_eq!(same, token);
     let lines = curl_lines(&serving.stdout());
     let guards = pasted(&lines[1]).await;
@@ -56,15 +57,15 @@ async fn data_and_token_are_still_there_at_the_next_start() {
 #[tokio::test]
 async fn a_second_server_on_the_folder_is_refused_and_the_commands_work_beside_the_first() {
     let scratch = Scratch::new();
-    let (mut serving, token) = scratch.serve().await;
-    let second = Ran::of(&mut scratch.command(&["serve"])).exits(1);
+    let (mut serving, token) = serve(&scratch).await;
+    let second = Ran::of(&mut scratch.tenantry(&["serve"])).exits(1);
     let folder = scratch.data().join("postgres");
     let second = second.complains(["error: ", folder.to_str().unwrap(), "tenantry"]);
     assert_eq!(second.stderr.lines().count(), 1, "{second:#?}");
 
-    let list = Ran::of(&mut scratch.command(&["tenant", "list"])).exits(0);
+    let list = Ran::of(&mut scratch.tenantry(&["tenant", "list"])).exits(0);
     list.says(["tenant-1", "tenant_1"]);
-    Ran::of(&mut scratch.command(&["tenant", "create", "tenant-2"])).exits(0);
+    Ran::of(&mut scratch.tenantry(&["tenant", "create", "tenant-2"])).exits(0);
     let mut migration = program("migration");
     migration.args(["status", "--all"]).env("TENANTRY_DATA_DIR", scratch.data());
     Ran::of(&mut migration).exits(0).says(["tenant-1", "tenant-2"]);
@@ -76,14 +77,14 @@ async fn a_second_server_on_the_folder_is_refused_and_the_commands_work_beside_t
     serving.signal(Signal::SIGTERM);
     assert_eq!(serving.ended().await.code(), Some(0));
     // And without it they start one of their own.
-    let list = Ran::of(&mut scratch.command(&["tenant", "list"])).exits(0);
+    let list = Ran::of(&mut scratch.tenantry(&["tenant", "list"])).exits(0);
     list.says(["tenant-1", "tenant-2"]);
 }
 
 #[tokio::test]
 async fn a_token_that_is_given_is_not_repeated() {
     let scratch = Scratch::new();
-    let mut command = scratch.command(&["serve"]);
+    let mut command = scratch.tenantry(&["serve"]);
     let given = "a-token-that-was-given";
     let serving = Serving::launch(command.env("TENANTRY_ADMIN_TOKEN", given));
     let port = serving.address().port();
@@ -100,7 +101,7 @@ async fn a_taken_port_is_told_before_anything_is_started() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let scratch = Scratch::new();
-    let mut command = scratch.command(&["serve", "--listen", &address]);
+    let mut command = scratch.tenantry(&["serve", "--listen", &address]);
     let ran = Ran::of(&mut command).exits(1);
     ran.complains([&format!("cannot listen on {address}"), "--listen"]);
     assert!(!scratch.data().exists(), "something was started");
@@ -117,43 +118,18 @@ async fn serve_is_what_tenantry_does_without_a_subcommand() {
     Ran::on("tenantry", &db.url(), &["serve", "--listen", "nowhere"]).exits(2);
 }
 
-/// An empty folder that the server's user may enter; removed at the end.
-struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("tenantry-test-").tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self(folder)
-    }
-
-    fn data(&self) -> std::path::PathBuf {
-        self.0.path().join("data")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = program("tenantry");
-        command
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env("TENANTRY_DATA_DIR", self.data())
-            .env("TENANTRY_LISTEN", "127.0.0.1:0");
-        command
-    }
-
-    /// Serves, and waits for the whole welcome. Returns the token in it too.
-    async fn serve(&self) -> (Serving, String) {
-        let serving = Serving::launch(&mut self.command(&["serve"]));
-        let mut token = None;
-        eventually("the welcome is complete", async || {
-            let welcome = serving.stdout();
-            let mut words = welcome.split_whitespace().skip_while(|word| *word != "token");
-            token = words.nth(1).map(str::to_owned);
-            curl_lines(&welcome).len() == 3
-        })
-        .await;
-        (serving, token.unwrap())
-    }
+/// Serves, and waits for the whole welcome. Returns the token in it too.
+async fn serve(scratch: &Scratch) -> (Serving, String) {
+    let serving = Serving::launch(&mut scratch.tenantry(&["serve"]));
+    let mut token = None;
+    eventually("the welcome is complete", async || {
+        let welcome = serving.stdout();
+        let mut words = welcome.split_whitespace().skip_while(|word| *word != "token");
+        token = words.nth(1).map(str::to_owned);
+        curl_lines(&welcome).len() == 3
+    })
+    .await;
+    (serving, token.unwrap())
 }
 
 fn curl_lines(welcome: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! `tenantry serve` with the machine's own PostgreSQL.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -8,7 +8,8 @@ use nix::{
 };
 
 use crate::support::{
-    process::{Ran, program},
+    process::Ran,
+    scratch::Scratch,
     serving::{Serving, eventually},
 };
 
@@ -76,30 +77,5 @@ async fn the_welcome_names_a_tenant_that_is_there() {
         if wanted == "tenant-2" {
             Ran::of(&mut scratch.tenantry(&["tenant", "create", "tenant-1"])).exits(0);
         }
-    }
-}
-
-/// An empty folder that the server's user may enter; removed at the end.
-struct Scratch(tempfile::TempDir);
-
-impl Scratch {
-    fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("tenantry-test-").tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Self(folder)
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
-    fn tenantry(&self, arguments: &[&str]) -> Command {
-        let mut command = program("tenantry");
-        command
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env("TENANTRY_DATA_DIR", self.data())
-            .env("TENANTRY_LISTEN", "127.0.0.1:0");
-        command
     }
 }

@@ -3,7 +3,9 @@
 pub mod catalog;
 pub mod database;
 pub mod process;
+pub mod scratch;
 pub mod serving;
+pub mod sql_migration;
 pub mod statement_log;
 pub mod wire;
 

@@ -64,49 +64,22 @@ async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
 }
 
 /// A table, and an index that is built concurrently.
-#[derive(Clone, Copy)]
-struct Indexed;
-
-/// Name, SQL, whether it has to run alone.
-struct Sql(&'static str, &'static str, bool);
-
-impl MigrationName for Sql {
-    fn name(&self) -> &str {
-        self.0
-    }
-}
-
-#[async_trait::async_trait]
-impl MigrationTrait for Sql {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.get_connection().execute_unprepared(self.1).await?;
-        Ok(())
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        self.2.then_some(false)
-    }
-}
-
-impl MigratorTraitSelf for Indexed {
-    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(Sql("m1_books", "CREATE TABLE books (title text)", false)),
-            Box::new(Sql(
-                "m2_index",
-                "CREATE INDEX CONCURRENTLY books_title_idx ON books (title)",
-                true,
-            )),
-            Box::new(Sql("m3_price", "ALTER TABLE books ADD price int", false)),
-        ]
-    }
+fn indexed() -> SqlMigrator {
+    let sql = |name, up, alone| Sql { name, up, down: "", alone };
+    let index = "CREATE INDEX CONCURRENTLY books_title_idx ON books (title)";
+    let migrations = vec![
+        sql("m1_books", "CREATE TABLE books (title text)", false),
+        sql("m2_index", index, true),
+        sql("m3_price", "ALTER TABLE books ADD price int", false),
+    ];
+    SqlMigrator { migrations, table: "seaql_migrations" }
 }
 
 #[tokio::test]
 async fn a_migration_that_cannot_run_in_a_transaction_is_verified_too() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let migrator = AnyMigrator::new(Indexed);
+    let migrator = AnyMigrator::new(indexed());
     let city: entity::registry::SchemaName = "city".parse().unwrap();
     texts(&plain, "CREATE SCHEMA city").await;
     let target = Target::Schema(city.clone());

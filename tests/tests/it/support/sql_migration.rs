@@ -1,0 +1,55 @@
+//! Migrations made for a test.
+
+use sea_orm::ConnectionTrait;
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+
+/// A migration that is a piece of SQL each way.
+#[derive(Clone)]
+pub struct Sql {
+    pub name: &'static str,
+    pub up: &'static str,
+    pub down: &'static str,
+    /// Whether it asks to run outside any transaction.
+    pub alone: bool,
+}
+
+impl MigrationName for Sql {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Sql {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(self.up).await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(self.down).await?;
+        Ok(())
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        self.alone.then_some(false)
+    }
+}
+
+/// A migrator of such migrations, oldest first.
+#[derive(Clone)]
+pub struct SqlMigrator {
+    pub migrations: Vec<Sql>,
+    /// Name of the table that they are noted in.
+    pub table: &'static str,
+}
+
+impl MigratorTraitSelf for SqlMigrator {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        self.migrations.iter().map(|it| Box::new(it.clone()) as Box<dyn MigrationTrait>).collect()
+    }
+
+    fn migration_table_name(&self) -> DynIden {
+        self.table.into_iden()
+    }
+}
