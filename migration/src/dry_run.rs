@@ -76,10 +76,7 @@ pub async fn dry_run(
             script.begin();
             script.scope(true);
         }
-        state.applied.retain(|name| name != step.migration.name());
-        if step.up {
-            state.applied.push(step.migration.name().to_owned());
-        }
+        step.settle(&mut state);
     }
     if registry && *target != Target::Registry {
         let update = version_update(target, state.version(migrator), Expr::current_timestamp());

@@ -33,6 +33,14 @@ impl Step {
     pub(crate) fn done(&self, state: &State) -> bool {
         state.applied.iter().any(|name| name == self.migration.name()) == self.up
     }
+
+    /// Makes `state` what it is after the step.
+    pub(crate) fn settle(&self, state: &mut State) {
+        state.applied.retain(|name| name != self.migration.name());
+        if self.up {
+            state.applied.push(self.migration.name().to_owned());
+        }
+    }
 }
 
 /// The steps from `state` to what `action` asks for, in their order.

@@ -92,13 +92,14 @@ pub(crate) async fn run_claimed(
                 ddl(&txn, &sql).await?;
             }
         }
-        let state = state_in(&txn, target, migrator).await?;
+        let mut state = state_in(&txn, target, migrator).await?;
         let rest = match &mut steps {
             Some(rest) => rest,
             none => none.insert(plan(target, migrator, &state, action)?.into_iter().peekable()),
         };
-        // Outside a transaction it must be the first of this round, so that the claim is all that
-        // this one holds.
+        // The claim was free between two rounds: what somebody else has done by now is left out.
+        // Outside a transaction a step must be the first of its round, so that the claim is all
+        // that this one holds.
         if let Some(step) = rest.next_if(Step::alone) {
             if !step.done(&state) {
                 run_alone(&txn, db, target, migrator, &step, &timeouts).await?;
@@ -109,8 +110,11 @@ pub(crate) async fn run_claimed(
                 migrator.install(&txn).await?;
             }
             while let Some(step) = rest.next_if(|step| !step.alone()) {
-                step.run_in(&txn, target, migrator).await?;
-                outcome.add(&step);
+                if !step.done(&state) {
+                    step.run_in(&txn, target, migrator).await?;
+                    step.settle(&mut state);
+                    outcome.add(&step);
+                }
             }
         }
         let more = rest.peek().is_some();

@@ -25,8 +25,8 @@ pub(super) enum Refusal {
         "the registry is not migrated; run `migration up --registry` first (nothing was changed)"
     )]
     NoRegistry,
-    #[error("not confirmed; nothing was changed")]
-    NotConfirmed,
+    #[error("not confirmed: {0:?} is not yes; nothing was changed")]
+    NotConfirmed(String),
     #[error(
         "fresh deletes all data and asks first; there is no terminal to ask, so pass --yes to confirm"
     )]
@@ -78,5 +78,8 @@ pub(super) fn confirm_fresh(targets: &[Named]) -> Result<(), Refusal> {
     out.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Refusal::NotConfirmed) }
+    match answer.trim() {
+        "yes" => Ok(()),
+        other => Err(Refusal::NotConfirmed(other.to_owned())),
+    }
 }

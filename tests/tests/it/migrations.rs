@@ -197,6 +197,22 @@ async fn an_index_is_built_concurrently_while_rows_are_written() {
 }
 
 #[tokio::test]
+async fn what_another_run_has_done_meanwhile_is_not_done_again() {
+    let (_db, plain, city) = city().await;
+    // It runs alone, so the claim is free after it; by then m4_price is there.
+    let meanwhile = Sql {
+        up: "ALTER TABLE books ADD COLUMN price int;
+             INSERT INTO city.seaql_migrations VALUES ('m4_price', 0)",
+        ..INDEX
+    };
+    let all = migrator([BOOKS, SHELF, meanwhile, PRICE]);
+    let outcome = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap();
+    assert_eq!(outcome.applied, ["m2_shelf", "m3_index"]);
+    assert_eq!(columns(&plain).await, "isbn title shelf price");
+    assert_eq!(version(&plain).await, "m4_price");
+}
+
+#[tokio::test]
 async fn a_new_tenant_has_the_index_too_in_the_one_transaction_that_makes_it() {
     let (db, plain, _) = city().await;
     let migrations = sql_migrator([BOOKS, SHELF, INDEX, PRICE]);

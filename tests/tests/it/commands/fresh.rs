@@ -31,7 +31,7 @@ async fn at_a_terminal_only_yes_confirms() {
         let ran = at_terminal(&command, &format!("{typed}\n")).exits(1);
         ran.says([
             "This deletes ALL DATA in tenant_1, tenant_2. Type yes to go on: ",
-            "not confirmed; nothing was changed",
+            &format!("not confirmed: {typed:?} is not yes; nothing was changed"),
         ]);
     }
     assert_eq!(texts(&plain, NAMES).await, ["Abu"]);
