@@ -40,7 +40,10 @@ pub enum Error {
     HostTaken(Hostname),
 
     /// The host name is below the base domain, where every name is a slug.
-    #[error("the host name {0} is below the base domain, where tenants are found by their slug")]
+    #[error(
+        "the host name {0} is below the base domain, where tenants are found by their slug; give \
+         one of another domain"
+    )]
     HostBelowBase(Hostname),
 
     /// The tenant has no such host name.

@@ -56,8 +56,9 @@ impl Tenancy {
     /// Connects to the database and starts to listen for changes that other processes make.
     ///
     /// # Errors
-    /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none, [`Error::Connect`] when the
-    /// server cannot be reached, [`Error::RegistryBehind`] when the registry has not been migrated.
+    /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
+    /// [`Error::Connect`] when the server cannot be reached, [`Error::RegistryBehind`] when the
+    /// registry has not been migrated.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
         let base_domain = base_domain(&config.base_domain)?;
