@@ -3,23 +3,51 @@ use std::{fmt, sync::Arc};
 use sea_orm::DynIden;
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
+/// A migrator of tenants' schemas, which says what its migrations mean for running programs.
+///
+/// While a fleet is migrated and a new release is rolled out, programs of the release before meet
+/// schemas that are ahead of them. That is how it should be (expand, then contract): a migration is
+/// taken to leave the program before it working, unless it is listed here.
+pub trait TenantMigrator: MigratorTraitSelf {
+    /// Names of the migrations that programs without them cannot work with, such as one that drops
+    /// a column which the release before still reads. Those programs refuse a tenant from the
+    /// moment on when such a migration is applied to it.
+    fn breaking(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
 /// Any migrator, with its type forgotten, so that what holds one needs no type parameter.
 ///
 /// ```
-/// let migrator = migration::AnyMigrator::new(migration::tenant::Migrator);
+/// let migrator = migration::AnyMigrator::tenant(migration::tenant::Migrator);
 /// assert_eq!(migrator.names()[0], "m20261123_000001_create_guards");
 /// ```
 #[derive(Clone)]
 pub struct AnyMigrator {
     migrations: Arc<dyn Fn() -> Vec<Box<dyn MigrationTrait>> + Send + Sync>,
     table: DynIden,
+    breaking: Arc<[&'static str]>,
 }
 
 impl AnyMigrator {
-    /// Wraps `migrator`.
+    /// Wraps a migrator none of whose migrations is breaking.
     pub fn new<M: MigratorTraitSelf + 'static>(migrator: M) -> Self {
         let table = migrator.migration_table_name();
-        Self { migrations: Arc::new(move || migrator.migrations()), table }
+        let breaking = Arc::default();
+        Self { migrations: Arc::new(move || migrator.migrations()), table, breaking }
+    }
+
+    /// Wraps a migrator of tenants' schemas.
+    pub fn tenant<M: TenantMigrator + 'static>(migrator: M) -> Self {
+        let breaking = migrator.breaking().into();
+        Self { breaking, ..Self::new(migrator) }
+    }
+
+    /// The migrations that programs without them cannot work with.
+    #[must_use]
+    pub fn breaking(&self) -> &[&'static str] {
+        &self.breaking
     }
 
     /// The names of all migrations, oldest first.

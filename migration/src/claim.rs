@@ -9,7 +9,7 @@ use sea_orm::{
     sea_query::{Expr, LockBehavior, LockType},
 };
 
-use crate::{Error, Target};
+use crate::{AnyMigrator, Error, State, Target};
 
 /// How long to wait for the claim on a schema that is no tenant's.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -71,27 +71,30 @@ pub(crate) async fn claim(
     }
 }
 
-/// Writes the version of a tenant's schema to its registry row, and clears the last failure.
+/// Writes what a tenant's schema has come to to its registry row, and clears the last failure.
 /// A schema without a row has no version to keep.
 pub(crate) async fn record_version(
     txn: &DatabaseTransaction,
     target: &Target,
-    version: Option<String>,
+    state: &State,
+    migrator: &AnyMigrator,
 ) -> Result<(), Error> {
     if *target == Target::Registry || !registry_exists(txn).await? {
         return Ok(());
     }
-    version_update(target, version, Expr::value(entity::now())).exec(txn).await?;
+    version_update(target, state, migrator, Expr::value(entity::now())).exec(txn).await?;
     Ok(())
 }
 
 pub(crate) fn version_update(
     target: &Target,
-    version: Option<String>,
+    state: &State,
+    migrator: &AnyMigrator,
     at: Expr,
 ) -> UpdateMany<tenant::Entity> {
     tenant::Entity::update_many()
-        .col_expr(tenant::Column::SchemaVersion, Expr::value(version))
+        .col_expr(tenant::Column::SchemaVersion, Expr::value(state.version(migrator)))
+        .col_expr(tenant::Column::ContractVersion, Expr::value(state.contract(migrator)))
         .col_expr(tenant::Column::MigrationError, Expr::value(None::<sea_orm::JsonValue>))
         .col_expr(tenant::Column::MigrationAttempts, Expr::value(0))
         .col_expr(tenant::Column::UpdatedAt, at)

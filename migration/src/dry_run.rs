@@ -79,7 +79,7 @@ pub async fn dry_run(
         step.settle(&mut state);
     }
     if registry && *target != Target::Registry {
-        let update = version_update(target, state.version(migrator), Expr::current_timestamp());
+        let update = version_update(target, &state, migrator, Expr::current_timestamp());
         script.extend([update.build(DbBackend::Postgres).to_string()]);
     }
     script.extend(["COMMIT".to_owned()]);

@@ -13,7 +13,7 @@
 //! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
 //! use migration::{Action, AnyMigrator, Target, Timeouts, run, tenant};
 //!
-//! let migrator = AnyMigrator::new(tenant::Migrator);
+//! let migrator = AnyMigrator::tenant(tenant::Migrator);
 //! let target = Target::Schema("tenant_1".parse()?);
 //! let done = run(&db, &target, &migrator, &Action::Up(None), Timeouts::default()).await?;
 //! println!("applied: {:?}", done.applied);
@@ -30,6 +30,7 @@ pub mod tenant;
 pub mod verify;
 
 mod alone;
+mod announce;
 mod any_migrator;
 mod claim;
 mod dry_run;
@@ -43,7 +44,8 @@ mod scope;
 mod step;
 mod together;
 
-pub use any_migrator::AnyMigrator;
+pub use announce::{CHANNEL, announce};
+pub use any_migrator::{AnyMigrator, TenantMigrator};
 pub use dry_run::dry_run;
 pub use error::Error;
 pub use fault::Fault;

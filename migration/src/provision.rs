@@ -28,7 +28,8 @@ pub async fn provision(
         run_together(txn, &target, migrator, &step).await?;
     }
     leave(txn, &before).await?;
-    record_version(txn, &target, migrator.latest()).await
+    let state = State { applied: migrator.names(), pending: Vec::new() };
+    record_version(txn, &target, &state, migrator).await
 }
 
 /// A statement of its own: an extension may react to it (Citus places the schema on a node).

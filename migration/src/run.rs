@@ -120,7 +120,7 @@ pub(crate) async fn run_claimed(
         let more = rest.peek().is_some();
         let state = state_in(&txn, target, migrator).await?;
         leave(&txn, &before).await?;
-        record_version(&txn, target, state.version(migrator)).await?;
+        record_version(&txn, target, &state, migrator).await?;
         txn.commit().await?;
         if !more {
             return Ok(Some(outcome));
@@ -183,6 +183,12 @@ impl State {
     pub(crate) fn version(&self, migrator: &AnyMigrator) -> Option<String> {
         let applied = |name: &String| self.applied.contains(name);
         migrator.names().into_iter().take_while(applied).last()
+    }
+
+    /// The newest applied migration that code without it cannot work with.
+    pub(crate) fn contract(&self, migrator: &AnyMigrator) -> Option<String> {
+        let breaking = |name: &&String| migrator.breaking().contains(&name.as_str());
+        self.applied.iter().rev().find(breaking).cloned()
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Model {
     pub status: Status,
     /// Name of the newest migration applied to the schema; none when there is none yet.
     pub schema_version: Option<String>,
+    /// Name of the newest applied migration that code without it cannot work with; none when there
+    /// is none.
+    pub contract_version: Option<String>,
     /// What the application keeps about the tenant, as a JSON object.
     #[sea_orm(column_type = "JsonBinary")]
     pub metadata: Json,
@@ -54,6 +57,8 @@ pub enum Status {
     Archived,
     /// Provisioned ahead, waiting for a slug.
     Spare,
+    /// Being dropped, in more than one transaction: part of its tables may be gone.
+    Dropping,
 }
 
 impl Status {
@@ -65,6 +70,7 @@ impl Status {
             Self::Suspended => "suspended",
             Self::Archived => "archived",
             Self::Spare => "spare",
+            Self::Dropping => "dropping",
         }
     }
 }

@@ -30,7 +30,6 @@ use std::{
 
 use clap::Parser;
 use sea_orm::DatabaseConnection;
-use sea_orm_migration::MigratorTraitSelf;
 
 pub use args::Cli;
 use args::{Command, Work};
@@ -38,11 +37,13 @@ pub use table::table;
 
 use targets::Named;
 
-use crate::{Action, AnyMigrator, Fleet, Target, dry_run, registry, run_fleet, state};
+use crate::{
+    Action, AnyMigrator, Fleet, Target, TenantMigrator, dry_run, registry, run_fleet, state,
+};
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
 /// something failed (each failure is named), 2 when the command line is wrong.
-pub async fn main<M: MigratorTraitSelf + 'static>(tenant_migrator: M) -> ExitCode {
+pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
@@ -52,7 +53,7 @@ pub async fn main<M: MigratorTraitSelf + 'static>(tenant_migrator: M) -> ExitCod
         .init();
     let cli = Cli::parse();
     let runner = Runner {
-        tenant: AnyMigrator::new(tenant_migrator),
+        tenant: AnyMigrator::tenant(tenant_migrator),
         registry: AnyMigrator::new(registry::Migrator),
     };
     match runner.execute(cli).await {

@@ -15,6 +15,7 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("schema").text().not_null())
                     .col(ColumnDef::new("status").text().not_null())
                     .col(ColumnDef::new("schema_version").text())
+                    .col(ColumnDef::new("contract_version").text())
                     .col(ColumnDef::new("metadata").json_binary().not_null())
                     .col(ColumnDef::new("inserted_at").timestamp_with_time_zone().not_null())
                     .col(ColumnDef::new("updated_at").timestamp_with_time_zone().not_null())
@@ -23,7 +24,13 @@ impl MigrationTrait for Migration {
                     .primary_key(Index::create().name("tenants_pkey").col("id"))
                     .check((
                         "tenants_status_check",
-                        Expr::col("status").is_in(["active", "suspended", "archived", "spare"]),
+                        Expr::col("status").is_in([
+                            "active",
+                            "suspended",
+                            "archived",
+                            "spare",
+                            "dropping",
+                        ]),
                     ))
                     // A spare has no slug, every other tenant has one.
                     .check((

@@ -4,6 +4,8 @@
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
+use crate::TenantMigrator;
+
 mod m20261123_000001_create_guards;
 mod m20261123_000002_create_shifts;
 
@@ -19,3 +21,5 @@ impl MigratorTraitSelf for Migrator {
         ]
     }
 }
+
+impl TenantMigrator for Migrator {}

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use entity::registry::{TenantId, tenant};
+use migration::CHANNEL;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
     QuerySelect, Statement, sqlx::postgres::PgListener,
@@ -12,8 +13,6 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{cache::TenantCache, shared::Access};
-
-const CHANNEL: &str = "tenantry_tenants";
 
 /// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).
 const MAX_PAYLOAD: usize = 7999;

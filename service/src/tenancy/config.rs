@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use migration::AnyMigrator;
-use sea_orm_migration::MigratorTraitSelf;
+use migration::{AnyMigrator, TenantMigrator};
 
 /// What [`Tenancy::connect`](super::Tenancy::connect) needs to know.
 #[derive(Clone)]
@@ -27,10 +26,10 @@ pub struct Config {
 impl Config {
     /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections,
     /// 5 seconds to get one, tenants believed for 30 seconds.
-    pub fn new<M: MigratorTraitSelf + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
+    pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
         Self {
             url: url.into(),
-            migrator: AnyMigrator::new(tenant_migrator),
+            migrator: AnyMigrator::tenant(tenant_migrator),
             schema_prefix: String::new(),
             base_domain: "localhost".to_owned(),
             max_connections: 10,

@@ -71,7 +71,7 @@ impl From<tenant::Status> for Access {
             tenant::Status::Suspended => Self::Suspended,
             tenant::Status::Archived => Self::Archived,
             // A tenant never becomes a spare again; whatever had this id is gone.
-            tenant::Status::Spare => Self::Dropped,
+            tenant::Status::Spare | tenant::Status::Dropping => Self::Dropped,
         }
     }
 }

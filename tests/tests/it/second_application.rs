@@ -50,6 +50,7 @@ const BOOKS: Sql = Sql {
     up: "CREATE TABLE books (isbn text CONSTRAINT books_pkey PRIMARY KEY, title text NOT NULL)",
     down: "DROP TABLE books",
     alone: false,
+    breaking: false,
 };
 const LOANS: Sql = Sql {
     name: "m2_loans",
@@ -57,6 +58,7 @@ const LOANS: Sql = Sql {
          CONSTRAINT loans_isbn_fkey REFERENCES books (isbn))",
     down: "DROP TABLE loans",
     alone: false,
+    breaking: false,
 };
 
 /// A library's migrations, kept in a table of another name.

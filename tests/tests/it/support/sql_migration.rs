@@ -1,5 +1,6 @@
 //! Migrations made for a test.
 
+use migration::TenantMigrator;
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
@@ -11,6 +12,8 @@ pub struct Sql {
     pub down: &'static str,
     /// Whether it asks to run outside any transaction.
     pub alone: bool,
+    /// Whether programs without it cannot work with it.
+    pub breaking: bool,
 }
 
 impl MigrationName for Sql {
@@ -51,5 +54,11 @@ impl MigratorTraitSelf for SqlMigrator {
 
     fn migration_table_name(&self) -> DynIden {
         self.table.into_iden()
+    }
+}
+
+impl TenantMigrator for SqlMigrator {
+    fn breaking(&self) -> Vec<&'static str> {
+        self.migrations.iter().filter(|it| it.breaking).map(|it| it.name).collect()
     }
 }

@@ -37,6 +37,8 @@ impl MigratorTraitSelf for SelfNaming {
     }
 }
 
+impl migration::TenantMigrator for SelfNaming {}
+
 #[tokio::test]
 async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
     let db = TestDb::new().await;
@@ -65,7 +67,7 @@ async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
 
 /// A table, and an index that is built concurrently.
 fn indexed() -> SqlMigrator {
-    let sql = |name, up, alone| Sql { name, up, down: "", alone };
+    let sql = |name, up, alone| Sql { name, up, down: "", alone, breaking: false };
     let index = "CREATE INDEX CONCURRENTLY books_title_idx ON books (title)";
     let migrations = vec![
         sql("m1_books", "CREATE TABLE books (title text)", false),
