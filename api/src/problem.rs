@@ -169,7 +169,7 @@ impl Problem {
                     Some(Fault::Conflict | Fault::LockTimeout | Fault::StaleStatement) => {
                         Self::busy("conflict", "Lost against another change")
                     }
-                    Some(Fault::Timeout | Fault::Unavailable) => {
+                    Some(Fault::Timeout | Fault::NoConnection | Fault::Unavailable) => {
                         Self::busy("unavailable", "Database not available")
                     }
                     // Dropped a moment ago by another process, or never migrated: see the log.

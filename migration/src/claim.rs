@@ -2,53 +2,126 @@
 
 use std::time::{Duration, Instant};
 
-use entity::registry::{TenantId, tenant};
+use entity::registry::{SchemaName, TenantId, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter,
-    QuerySelect, Statement, UpdateMany,
-    sea_query::{Expr, LockBehavior, LockType},
+    QuerySelect, Statement, UpdateMany, Value, sea_query::Expr,
 };
 
-use crate::{AnyMigrator, Error, State, Target};
+use crate::{AnyMigrator, Error, Member, State, Target, Timeouts};
+
+/// The advisory lock that every provisioning shares until its transaction ends.
+pub(crate) const PROVISIONING: &str = "tenantry provisioning";
 
 /// How long to wait for the claim on a schema that is no tenant's.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What to do when somebody else has the claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Wait until they are done.
-    Wait,
-    /// Leave it to them.
-    None,
+/// Columns that set the scope of a schema and the timeouts until the transaction ends, and tell
+/// whether the schema has a table of migrations.
+const SCOPE: &str = "set_config('search_path', $1, true),
+    set_config('lock_timeout', coalesce($2, current_setting('lock_timeout')), true),
+    set_config('statement_timeout', coalesce($3, current_setting('statement_timeout')), true),
+    to_regclass($4) IS NOT NULL";
+
+/// Who wants a schema, and what is to be done when somebody else has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Claimant<'a> {
+    /// A fleet run, that leaves it to them.
+    Member(&'a Member),
+    /// Anybody, who waits until they are done.
+    Patient,
 }
 
-/// Whether the schema is ours until the transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The schema is ours until the transaction ends.
+    Ours,
+    /// Somebody else has it in hand.
+    Busy,
+    /// There is no such tenant any more, or it has another schema.
+    Gone,
+}
+
+/// What is known of a schema in whose scope the transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scoped {
+    /// Whether it has a table of migrations.
+    pub(crate) installed: bool,
+}
+
+/// The scope of a schema, to be set in a transaction.
+pub(crate) struct Scope<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) migrator: &'a AnyMigrator,
+    pub(crate) timeouts: Timeouts,
+}
+
+impl Scope<'_> {
+    /// Claims a tenant and sets its scope in one round trip.
+    ///
+    /// The lock on the tenant's registry row is the claim: a crash releases it, and operations on
+    /// the tenant's lifecycle wait for it.
+    pub(crate) async fn claim_member(
+        &self,
+        txn: &DatabaseTransaction,
+        member: &Member,
+    ) -> Result<(Claim, Scoped), Error> {
+        let sql = format!(
+            r#"SELECT {SCOPE}, "schema", "status" <> 'dropping' FROM "registry"."tenants"
+               WHERE "id" = $5 FOR UPDATE SKIP LOCKED"#
+        );
+        let values = self.values().into_iter().chain([member.id.into()]);
+        let locked = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+        let Some(row) = txn.query_one_raw(locked).await? else {
+            let row =
+                tenant::Entity::find_by_id(member.id).select_only().column(tenant::Column::Id);
+            let there = row.into_tuple::<TenantId>().one(txn).await?.is_some();
+            let claim = if there { Claim::Busy } else { Claim::Gone };
+            return Ok((claim, Scoped { installed: false }));
+        };
+        let scoped = Scoped { installed: row.try_get_by_index(3)? };
+        let same = row.try_get_by_index::<SchemaName>(4)? == member.schema;
+        let stays: bool = row.try_get_by_index(5)?;
+        Ok((if same && stays { Claim::Ours } else { Claim::Gone }, scoped))
+    }
+
+    /// Sets the scope of a schema that is claimed already.
+    pub(crate) async fn set(&self, txn: &DatabaseTransaction) -> Result<Scoped, Error> {
+        let sql = format!("SELECT {SCOPE}");
+        let set = Statement::from_sql_and_values(DbBackend::Postgres, sql, self.values());
+        let row = txn.query_one_raw(set).await?;
+        let installed = row.map(|row| row.try_get_by_index(3)).transpose()?;
+        Ok(Scoped { installed: installed.unwrap_or_default() })
+    }
+
+    fn values(&self) -> [Value; 4] {
+        [
+            self.target.search_path().into(),
+            Timeouts::setting(self.timeouts.lock).into(),
+            Timeouts::setting(self.timeouts.statement).into(),
+            self.target.table(self.migrator).into(),
+        ]
+    }
+}
+
+/// Waits for the claim on a schema, and returns the tenant that it belongs to, if it does.
 ///
-/// The lock on the tenant's registry row is the claim: a crash releases it, and operations on the
-/// tenant's lifecycle wait for it. A schema without a row, and the registry itself, are guarded by
-/// an advisory lock.
+/// A schema without a registry row, and the registry itself, are guarded by an advisory lock.
 pub(crate) async fn claim(
     txn: &DatabaseTransaction,
     target: &Target,
-    patience: Patience,
-) -> Result<bool, Error> {
+) -> Result<Option<TenantId>, Error> {
     if *target != Target::Registry && registry_exists(txn).await? {
-        let row = || {
-            tenant::Entity::find()
-                .select_only()
-                .column(tenant::Column::Id)
-                .filter(tenant::Column::Schema.eq(target.name()))
-        };
-        let locked = match patience {
-            Patience::Wait => row().lock_exclusive(),
-            Patience::None => row().lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
-        };
-        if locked.into_tuple::<TenantId>().one(txn).await?.is_some() {
-            return Ok(true);
-        }
-        if patience == Patience::None && row().into_tuple::<TenantId>().one(txn).await?.is_some() {
-            return Ok(false);
+        let row = tenant::Entity::find()
+            .select_only()
+            .column(tenant::Column::Id)
+            .filter(tenant::Column::Schema.eq(target.name()))
+            .lock_exclusive()
+            .into_tuple()
+            .one(txn)
+            .await?;
+        if row.is_some() {
+            return Ok(row);
         }
     }
     // Tried in a loop: waiting inside PostgreSQL for an advisory lock deadlocks with a
@@ -62,7 +135,7 @@ pub(crate) async fn claim(
     loop {
         let row = txn.query_one_raw(lock.clone()).await?;
         if row.map(|row| row.try_get_by_index::<bool>(0)).transpose()? == Some(true) {
-            return Ok(true);
+            return Ok(None);
         }
         if begun.elapsed() > LONGEST {
             return Err(Error::Busy { schema: target.name().to_owned() });

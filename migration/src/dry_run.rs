@@ -12,7 +12,7 @@ use crate::{
     claim::{registry_exists, version_update},
     enter,
     plan::plan,
-    run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
+    run::{create_registry_sql, fresh_sql, keep_tenants, state_within},
 };
 
 /// The statements by which [`run`](fn@crate::run) would do `action`, without doing it: a script
@@ -43,10 +43,10 @@ pub async fn dry_run(
         (Ok(_), Action::Fresh) => state_of_nothing(migrator),
         (entered, _) => {
             entered?;
-            state_in(&reader, target, migrator).await?
+            state_within(&reader, target, migrator).await?
         }
     };
-    let steps = plan(target, migrator, &state, action)?;
+    let steps = plan(migrator, &state, action)?;
     if steps.is_empty() && *action != Action::Fresh {
         return Ok(Vec::new());
     }

@@ -2,6 +2,8 @@ use entity::registry::SchemaName;
 use sea_orm::DbErr;
 use thiserror::Error;
 
+use crate::Fault;
+
 /// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -77,12 +79,9 @@ pub enum Error {
 
     /// There is no migration of this name.
     #[error(
-        "there is no migration {version}; `migration list` shows those there are (schema \
-         \"{schema}\" is as it was before)"
+        "there is no migration {version}; `migration list` shows those there are (nothing was changed)"
     )]
     UnknownVersion {
-        /// Name of the schema.
-        schema: String,
         /// What was asked for.
         version: String,
     },
@@ -120,6 +119,38 @@ pub enum Error {
     /// Any other error of the database.
     #[error("{}", detail(.0))]
     Database(#[from] DbErr),
+}
+
+impl Error {
+    /// The migration that failed, where it is one.
+    #[must_use]
+    pub fn migration(&self) -> Option<&str> {
+        match self {
+            Self::Migration { migration, .. }
+            | Self::ScopeLost { migration, .. }
+            | Self::NotPrintable { migration, .. } => Some(migration),
+            _ => None,
+        }
+    }
+
+    /// The kind of database failure behind it, if there is one.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.database().map(Fault::of)
+    }
+
+    /// The SQLSTATE that the server sent, if it did.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<String> {
+        self.database().and_then(Fault::sqlstate)
+    }
+
+    fn database(&self) -> Option<&DbErr> {
+        match self {
+            Self::Database(error) | Self::Migration { source: error, .. } => Some(error),
+            _ => None,
+        }
+    }
 }
 
 /// The message of the database without SeaORM's and sqlx's prefixes, with the SQLSTATE where the

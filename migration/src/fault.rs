@@ -22,8 +22,10 @@ pub enum Fault {
     DuplicateSchema,
     /// 3F000 or 42P01: the schema or the table does not exist.
     Missing,
-    /// 57014, or no connection became free in time.
+    /// 57014: the statement took too long.
     Timeout,
+    /// No connection became free in time.
+    NoConnection,
     /// 08xxx, 53300, 57P0x, or no connection at all: the server cannot be reached now.
     Unavailable,
     /// Anything else.
@@ -39,13 +41,13 @@ impl Fault {
         | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
         else {
             return match error {
-                DbErr::ConnectionAcquire(_) => Self::Timeout,
+                DbErr::ConnectionAcquire(_) => Self::NoConnection,
                 _ => Self::Other,
             };
         };
         match error.as_ref() {
             sqlx::Error::Database(error) => Self::of_server(error.as_ref()),
-            sqlx::Error::PoolTimedOut => Self::Timeout,
+            sqlx::Error::PoolTimedOut => Self::NoConnection,
             sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 Self::Unavailable
             }

@@ -49,7 +49,7 @@ pub use any_migrator::{AnyMigrator, TenantMigrator};
 pub use dry_run::dry_run;
 pub use error::Error;
 pub use fault::Fault;
-pub use fleet::{Fleet, Summary, run_fleet};
+pub use fleet::{Canary, Event, Fleet, Limit, Member, Summary, Who, members, run_fleet};
 pub use plan::Action;
 pub use provision::{drop_schema, provision};
 pub use run::{Outcome, State, Timeouts, run, state};

@@ -1,6 +1,6 @@
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
-use crate::{AnyMigrator, Error, State, Target};
+use crate::{AnyMigrator, Error, State};
 
 /// What to do with a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,6 @@ impl Step {
 ///
 /// [`Action::Fresh`] begins with an empty schema, whatever the state.
 pub(crate) fn plan(
-    target: &Target,
     migrator: &AnyMigrator,
     state: &State,
     action: &Action,
@@ -64,10 +63,7 @@ pub(crate) fn plan(
         Action::To(version) => {
             let names = migrator.names();
             let Some(last) = names.iter().position(|name| name == version) else {
-                return Err(Error::UnknownVersion {
-                    schema: target.name().to_owned(),
-                    version: version.clone(),
-                });
+                return Err(Error::UnknownVersion { version: version.clone() });
             };
             let (wanted, unwanted) = names.split_at(last + 1);
             let back = newest_first().filter(|name| unwanted.contains(name)).map(down);

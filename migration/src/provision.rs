@@ -24,7 +24,7 @@ pub async fn provision(
     let target = Target::Schema(schema.clone());
     let before = enter(txn, &target).await?;
     migrator.install(txn).await?;
-    for step in plan(&target, migrator, &State::default(), &Action::Fresh)? {
+    for step in plan(migrator, &State::default(), &Action::Fresh)? {
         run_together(txn, &target, migrator, &step).await?;
     }
     leave(txn, &before).await?;

@@ -1,20 +1,21 @@
-use std::time::Duration;
+use std::{iter::Peekable, time::Duration, vec::IntoIter};
 
-use entity::registry::tenant;
+use entity::registry::{TenantId, tenant};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
-    PaginatorTrait, Statement, TransactionTrait,
-    sea_query::{Order, Query},
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, JoinType,
+    PaginatorTrait, TransactionTrait,
+    sea_query::{Expr, Order, Query},
 };
-use sea_orm_migration::{MigratorTraitSelf, SchemaManager, seaql_migrations};
+use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
     Action, AnyMigrator, Error, Target,
     alone::run_alone,
-    claim::{Patience, claim, record_version, registry_exists},
-    enter, leave,
+    announce,
+    claim::{Claim, Claimant, Scope, Scoped, claim, record_version, registry_exists},
     plan::{Step, plan},
     provision::ddl,
+    scope::confirm,
 };
 
 /// What a run did to a schema.
@@ -62,68 +63,113 @@ pub async fn run(
     action: &Action,
     timeouts: Timeouts,
 ) -> Result<Outcome, Error> {
-    let outcome = run_claimed(db, target, migrator, action, timeouts, Patience::Wait).await?;
-    Ok(outcome.unwrap_or_default())
+    let run = Run { db, target, migrator, action, timeouts };
+    match run.carry_out(Claimant::Patient).await? {
+        Ran::Done(outcome, tenant) => {
+            if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
+                announce(db, &[tenant]).await?;
+            }
+            Ok(outcome)
+        }
+        // Who waits gets the schema, or an error.
+        Ran::Busy | Ran::Gone => Ok(Outcome::default()),
+    }
 }
 
-/// [`run`]; `None` when somebody else has the claim and is not to be waited for.
-pub(crate) async fn run_claimed(
-    db: &DatabaseConnection,
-    target: &Target,
-    migrator: &AnyMigrator,
-    action: &Action,
-    timeouts: Timeouts,
-    patience: Patience,
-) -> Result<Option<Outcome>, Error> {
-    let mut outcome = Outcome::default();
-    let mut steps: Option<std::iter::Peekable<std::vec::IntoIter<Step>>> = None;
-    loop {
-        let txn = db.begin().await?;
-        if !claim(&txn, target, if steps.is_none() { patience } else { Patience::Wait }).await? {
-            return Ok(None);
-        }
-        set_timeouts(&txn, timeouts).await?;
-        if *target == Target::Registry {
-            prepare_registry(&txn, action).await?;
-        }
-        let before = enter(&txn, target).await?;
-        if *action == Action::Fresh && steps.is_none() {
-            for sql in fresh_sql(target) {
-                ddl(&txn, &sql).await?;
+/// What is to be done with one schema.
+pub(crate) struct Run<'a> {
+    pub(crate) db: &'a DatabaseConnection,
+    pub(crate) target: &'a Target,
+    pub(crate) migrator: &'a AnyMigrator,
+    pub(crate) action: &'a Action,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// How it ended.
+pub(crate) enum Ran {
+    /// It is done, for the tenant of this key if the schema is a tenant's.
+    Done(Outcome, Option<TenantId>),
+    /// Somebody else has the claim and is not waited for.
+    Busy,
+    /// The tenant is no more.
+    Gone,
+}
+
+impl Run<'_> {
+    /// Does it. Each round is a transaction that claims the schema; nearly always there is one.
+    pub(crate) async fn carry_out(&self, claimant: Claimant<'_>) -> Result<Ran, Error> {
+        let Self { db, target, migrator, action, timeouts } = *self;
+        let mut outcome = Outcome::default();
+        let mut steps: Option<Peekable<IntoIter<Step>>> = None;
+        loop {
+            let txn = db.begin().await?;
+            let scope = Scope { target, migrator, timeouts };
+            let (claim, tenant, mut scoped) = match claimant {
+                Claimant::Member(member) => {
+                    let (claim, scoped) = scope.claim_member(&txn, member).await?;
+                    (claim, Some(member.id), scoped)
+                }
+                Claimant::Patient => {
+                    let tenant = claim(&txn, target).await?;
+                    if *target == Target::Registry {
+                        prepare_registry(&txn, action).await?;
+                    }
+                    (Claim::Ours, tenant, scope.set(&txn).await?)
+                }
+            };
+            match claim {
+                Claim::Ours => {}
+                // Taken between two rounds of ours.
+                Claim::Busy if steps.is_some() => {
+                    txn.rollback().await?;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+                Claim::Busy => return Ok(Ran::Busy),
+                Claim::Gone => return Ok(Ran::Gone),
             }
-        }
-        let mut state = state_in(&txn, target, migrator).await?;
-        let rest = match &mut steps {
-            Some(rest) => rest,
-            none => none.insert(plan(target, migrator, &state, action)?.into_iter().peekable()),
-        };
-        // The claim was free between two rounds: what somebody else has done by now is left out.
-        // Outside a transaction a step must be the first of its round, so that the claim is all
-        // that this one holds.
-        if let Some(step) = rest.next_if(Step::alone) {
-            if !step.done(&state) {
-                run_alone(&txn, db, target, migrator, &step, &timeouts).await?;
-                outcome.add(&step);
+            // What is there is not looked at when it is going to be dropped.
+            let fresh = *action == Action::Fresh && steps.is_none();
+            scoped.installed &= !fresh;
+            let mut state = state_in(&txn, target, migrator, scoped).await?;
+            if fresh {
+                for sql in fresh_sql(target) {
+                    ddl(&txn, &sql).await?;
+                }
             }
-        } else {
-            if state.applied.is_empty() && rest.peek().is_some() {
-                migrator.install(&txn).await?;
-            }
-            while let Some(step) = rest.next_if(|step| !step.alone()) {
+            let rest = match &mut steps {
+                Some(rest) => rest,
+                none => none.insert(plan(migrator, &state, action)?.into_iter().peekable()),
+            };
+            // The claim was free between two rounds: what somebody else has done by now is left
+            // out. Outside a transaction a step must be the first of its round, so that the claim
+            // is all that this one holds.
+            if let Some(step) = rest.next_if(Step::alone) {
                 if !step.done(&state) {
-                    step.run_in(&txn, target, migrator).await?;
+                    run_alone(&txn, db, target, migrator, &step, &timeouts).await?;
                     step.settle(&mut state);
                     outcome.add(&step);
                 }
+            } else {
+                if !scoped.installed && rest.peek().is_some() {
+                    migrator.install(&txn).await?;
+                }
+                while let Some(step) = rest.next_if(|step| !step.alone()) {
+                    if !step.done(&state) {
+                        step.run_in(&txn, target, migrator).await?;
+                        step.settle(&mut state);
+                        outcome.add(&step);
+                    }
+                }
             }
-        }
-        let more = rest.peek().is_some();
-        let state = state_in(&txn, target, migrator).await?;
-        leave(&txn, &before).await?;
-        record_version(&txn, target, &state, migrator).await?;
-        txn.commit().await?;
-        if !more {
-            return Ok(Some(outcome));
+            let more = rest.peek().is_some();
+            if tenant.is_some() {
+                record_version(&txn, target, &state, migrator).await?;
+            }
+            txn.commit().await?;
+            if !more {
+                return Ok(Ran::Done(outcome, tenant));
+            }
         }
     }
 }
@@ -139,19 +185,49 @@ pub async fn state(
     migrator: &AnyMigrator,
 ) -> Result<State, Error> {
     let txn = db.begin().await?;
-    enter(&txn, target).await?;
-    let state = state_in(&txn, target, migrator).await?;
+    let state = state_within(&txn, target, migrator).await?;
     txn.rollback().await?;
     Ok(state)
 }
 
-/// The state of the schema that `search_path` points to, which is that of `target`.
-pub(crate) async fn state_in(
+/// [`state`] in the caller's transaction, which is in the schema's scope from now on.
+pub(crate) async fn state_within(
     txn: &DatabaseTransaction,
     target: &Target,
     migrator: &AnyMigrator,
 ) -> Result<State, Error> {
-    let recorded = recorded(txn, migrator).await?;
+    let scope = Scope { target, migrator, timeouts: Timeouts::default() };
+    let scoped = scope.set(txn).await?;
+    state_in(txn, target, migrator, scoped).await
+}
+
+/// The state of the schema in whose scope the transaction is, after it has been confirmed that the
+/// schema is there.
+async fn state_in(
+    txn: &DatabaseTransaction,
+    target: &Target,
+    migrator: &AnyMigrator,
+    scoped: Scoped,
+) -> Result<State, Error> {
+    // A row comes back also when there is no migration: the schema alone.
+    let mut select = Query::select()
+        .expr(Expr::cust("current_schema()::text"))
+        .from_subquery(Query::select().expr(Expr::val(1)).take(), "one")
+        .to_owned();
+    if scoped.installed {
+        let version = seaql_migrations::Column::Version;
+        select
+            .column(version)
+            .join(JoinType::LeftJoin, migrator.migration_table_name(), Expr::cust("true"))
+            .order_by(version, Order::Asc);
+    }
+    let mut recorded: Vec<String> = Vec::new();
+    for row in txn.query_all(&select).await? {
+        confirm(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
+        if scoped.installed {
+            recorded.extend(row.try_get_by_index::<Option<String>>(1)?);
+        }
+    }
     let (applied, pending) = migrator.names().into_iter().partition(|it| recorded.contains(it));
     let state = State { applied, pending };
     let known = |name: &String| state.applied.contains(name);
@@ -160,21 +236,6 @@ pub(crate) async fn state_in(
         return Ok(state);
     }
     Err(Error::UnknownMigrations { schema: target.name().to_owned(), names })
-}
-
-/// The names in the migrations table, if there is one.
-async fn recorded(txn: &DatabaseTransaction, migrator: &AnyMigrator) -> Result<Vec<String>, DbErr> {
-    let table = migrator.migration_table_name();
-    if !SchemaManager::new(txn).has_table(table.to_string()).await? {
-        return Ok(Vec::new());
-    }
-    let select = Query::select()
-        .column(seaql_migrations::Column::Version)
-        .from(table)
-        .order_by(seaql_migrations::Column::Version, Order::Asc)
-        .to_owned();
-    let rows = txn.query_all(&select).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
 impl State {
@@ -193,6 +254,12 @@ impl State {
 }
 
 impl Outcome {
+    /// Whether anything was done.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        !self.applied.is_empty() || !self.rolled_back.is_empty()
+    }
+
     fn add(&mut self, step: &Step) {
         let names = if step.up { &mut self.applied } else { &mut self.rolled_back };
         names.push(step.migration.name().to_owned());
@@ -204,21 +271,13 @@ impl Timeouts {
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         [("lock_timeout", self.lock), ("statement_timeout", self.statement)]
             .into_iter()
-            .filter_map(|(name, time)| Some((name, time?.as_millis().to_string())))
+            .filter_map(|(name, time)| Some((name, Self::setting(time)?)))
             .collect()
     }
-}
 
-async fn set_timeouts(txn: &DatabaseTransaction, timeouts: Timeouts) -> Result<(), DbErr> {
-    for (name, value) in timeouts.settings() {
-        let set = Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            "SELECT set_config($1, $2, true)",
-            [name.into(), value.into()],
-        );
-        txn.execute_raw(set).await?;
+    pub(crate) fn setting(time: Option<Duration>) -> Option<String> {
+        time.map(|time| time.as_millis().to_string())
     }
-    Ok(())
 }
 
 /// The registry's schema is made by the first run.

@@ -3,7 +3,9 @@ use std::fmt;
 use entity::registry::{SCHEMA, SchemaName};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Values};
 
-use crate::Error;
+use sea_orm_migration::MigratorTraitSelf;
+
+use crate::{AnyMigrator, Error};
 
 /// What a migration run works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,12 @@ impl Target {
         format!("\"{}\"", self.name())
     }
 
+    /// The table in which a migrator keeps what was applied, qualified and quoted.
+    pub(crate) fn table(&self, migrator: &AnyMigrator) -> String {
+        let table = migrator.migration_table_name().to_string().replace('"', "\"\"");
+        format!("{}.\"{table}\"", self.quoted())
+    }
+
     /// The `search_path` under which its migrations run.
     pub(crate) fn search_path(&self) -> String {
         format!("{},pg_temp", self.quoted())
@@ -51,10 +59,14 @@ impl fmt::Display for Target {
 pub async fn enter(txn: &DatabaseTransaction, target: &Target) -> Result<String, Error> {
     let before = search_path(txn).await?;
     set_search_path(txn, &target.search_path()).await?;
-    let found = text(txn, "SELECT current_schema()::text", []).await?;
+    confirm(target, text(txn, "SELECT current_schema()::text", []).await?.as_deref())?;
+    Ok(before)
+}
+
+/// Refuses when `current_schema()` is another: the first schema of the path is missing then.
+pub(crate) fn confirm(target: &Target, current_schema: Option<&str>) -> Result<(), Error> {
     match target {
-        // `current_schema()` is another, or null, when the first schema of the path is missing.
-        _ if found.as_deref() == Some(target.name()) => Ok(before),
+        _ if current_schema == Some(target.name()) => Ok(()),
         Target::Registry => Err(Error::MissingRegistry),
         Target::Schema(schema) => Err(Error::MissingSchema { schema: schema.to_string() }),
     }

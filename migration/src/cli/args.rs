@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use entity::registry::{SchemaName, Slug};
 
 use crate::{
-    Action, Fleet, Timeouts,
+    Action, Fleet, Limit, Timeouts,
     connect::{DatabaseArgs, variables_help},
 };
 
@@ -95,6 +95,9 @@ pub(super) enum Command {
 /// How often a tenant is tried that is busy.
 const TRIES: u32 = 5;
 
+/// How long a server may be away.
+const OUTAGE: Duration = Duration::from_secs(60);
+
 /// How to carry out an action.
 #[derive(Debug, Clone, Args)]
 pub(super) struct How {
@@ -154,7 +157,10 @@ impl How {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(2 * cores, usize::from);
-        Work::Run(action, Fleet { jobs, timeouts, tries: TRIES, max_failures: self.max_failures })
+        let max_failures = self.max_failures.map(Limit::Number);
+        let fleet =
+            Fleet { jobs, timeouts, tries: TRIES, outage: OUTAGE, max_failures, canary: None };
+        Work::Run(action, fleet)
     }
 }
 

@@ -38,7 +38,8 @@ pub use table::table;
 use targets::Named;
 
 use crate::{
-    Action, AnyMigrator, Fleet, Target, TenantMigrator, dry_run, registry, run_fleet, state,
+    Action, AnyMigrator, Event, Fleet, Target, TenantMigrator, Who, dry_run, registry, run,
+    run_fleet, state,
 };
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
@@ -96,7 +97,7 @@ impl Runner {
         }
         let mut report = output::Report::default();
         if let Work::Run(action, fleet) = &work {
-            let stopped = self.run(db, &targets, action, *fleet, &mut report).await;
+            let stopped = self.run(db, &targets, action, fleet, &mut report).await;
             database.connection.close_by_ref().await?;
             let code = report.finish()?;
             return Ok(if stopped { ExitCode::from(INTERRUPTED) } else { code });
@@ -121,25 +122,38 @@ impl Runner {
         db: &DatabaseConnection,
         targets: &[Named],
         action: &Action,
-        fleet: Fleet,
+        fleet: &Fleet,
         report: &mut output::Report,
     ) -> bool {
         let Some(first) = targets.first() else { return false };
         let migrator = self.migrator(&first.target);
+        if first.member.is_none() {
+            let result = run(db, &first.target, migrator, action, fleet.timeouts).await;
+            report.outcome(first, result.as_ref());
+            return false;
+        }
         let stop = AtomicBool::new(false);
         let shared = Mutex::new(report);
-        let schemas: Vec<Target> = targets.iter().map(|named| named.target.clone()).collect();
-        let tell = |index: usize, result| {
+        let who = Who::These(targets.iter().filter_map(|named| named.member.clone()).collect());
+        let tell = |event: &Event<'_>| {
             let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            report.outcome(&targets[index], result);
+            let (member, result) = match event {
+                Event::Planned { .. } => return,
+                Event::Done { member, outcome, .. } => (member, Ok(*outcome)),
+                Event::Failed { member, error } => (member, Err(*error)),
+            };
+            if let Some(named) = targets.iter().find(|named| named.member.as_ref() == Some(member))
+            {
+                report.outcome(named, result);
+            }
         };
-        let run = run_fleet(db, migrator, &schemas, action, fleet, &stop, tell);
+        let running = run_fleet(db, migrator, &who, action, fleet, &stop, tell);
         let summary = tokio::select! {
-            summary = run => summary,
+            summary = running => summary,
             never = interrupted(&stop) => match never {},
         };
         let report = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-        report.left = summary.left;
+        report.left = summary.map(|summary| summary.left).unwrap_or_default();
         stop.load(Ordering::SeqCst)
     }
 

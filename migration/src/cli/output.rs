@@ -35,7 +35,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn outcome(&mut self, named: &Named, result: Result<Outcome, Error>) {
+    pub(super) fn outcome(&mut self, named: &Named, result: Result<&Outcome, &Error>) {
         let Some(outcome) = self.note(named, result) else { return };
         let mut text = String::new();
         for name in &outcome.rolled_back {
@@ -92,7 +92,7 @@ impl Report {
         }
     }
 
-    fn note<T>(&mut self, named: &Named, result: Result<T, Error>) -> Option<T> {
+    fn note<T>(&mut self, named: &Named, result: Result<T, impl Display>) -> Option<T> {
         match result {
             Ok(value) => {
                 self.done += 1;

@@ -5,13 +5,14 @@ use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, 
 use thiserror::Error;
 
 use super::args::Targets;
-use crate::{Fault, Target};
+use crate::{Fault, Member, Target};
 
 /// One schema to work on, and the tenant it belongs to if that is how it was named.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) slug: Option<Slug>,
     pub(super) target: Target,
+    pub(super) member: Option<Member>,
 }
 
 /// Why the command did nothing at all.
@@ -43,10 +44,14 @@ pub(super) async fn resolve(
     targets: &Targets,
 ) -> Result<Vec<Named>, Refusal> {
     if targets.registry {
-        return Ok(vec![Named { slug: None, target: Target::Registry }]);
+        return Ok(vec![Named { slug: None, target: Target::Registry, member: None }]);
     }
     if let Some(schema) = &targets.schema {
-        return Ok(vec![Named { slug: None, target: Target::Schema(schema.clone()) }]);
+        return Ok(vec![Named {
+            slug: None,
+            target: Target::Schema(schema.clone()),
+            member: None,
+        }]);
     }
     let mut query = tenant::Entity::find().order_by_asc(tenant::Column::Id);
     if !targets.all {
@@ -63,7 +68,16 @@ pub(super) async fn resolve(
     }
     Ok(rows
         .into_iter()
-        .map(|row| Named { slug: row.slug, target: Target::Schema(row.schema) })
+        .map(|row| Named {
+            slug: row.slug.clone(),
+            target: Target::Schema(row.schema.clone()),
+            member: Some(Member {
+                id: row.id,
+                slug: row.slug,
+                schema: row.schema,
+                version: row.schema_version,
+            }),
+        })
         .collect())
 }
 

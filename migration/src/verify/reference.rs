@@ -67,7 +67,7 @@ impl Reference {
         ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
         enter(&txn, &target).await?;
         migrator.install(&txn).await?;
-        for step in plan(&target, migrator, &State::default(), &Action::Fresh)? {
+        for step in plan(migrator, &State::default(), &Action::Fresh)? {
             if !applied.iter().any(|name| name == step.migration.name()) {
                 continue;
             }

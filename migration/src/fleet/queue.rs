@@ -1,0 +1,171 @@
+//! The tenants that are still to be worked on, and the count of those that have been.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use entity::registry::TenantId;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Limit, Member, Summary};
+
+/// One tenant in the queue.
+pub(super) struct Job {
+    pub(super) member: Member,
+    /// How often it has been tried in vain.
+    pub(super) tries: u32,
+    /// How often somebody else had it in hand.
+    pub(super) busy: u32,
+    /// Since when its server cannot be reached.
+    pub(super) away_since: Option<Instant>,
+    not_before: Instant,
+}
+
+pub(super) struct Queue<'a> {
+    stop: &'a AtomicBool,
+    limit: Option<Limit>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    in_hand: usize,
+    seen: HashSet<TenantId>,
+    planned: usize,
+    closed: bool,
+    last_success: Option<Instant>,
+    summary: Summary,
+}
+
+/// How a job ended.
+pub(super) enum End {
+    Done,
+    Skipped,
+    Failed,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(stop: &'a AtomicBool, limit: Option<Limit>) -> Self {
+        Self { stop, limit, state: Mutex::default() }
+    }
+
+    /// Those that have not been planned for yet.
+    pub(super) fn unseen(&self, members: Vec<Member>) -> Vec<Member> {
+        let mut state = self.state();
+        members.into_iter().filter(|member| state.seen.insert(member.id)).collect()
+    }
+
+    /// Counts tenants that are going to be worked on, and returns how many there are by now.
+    pub(super) fn plan(&self, tenants: usize) -> usize {
+        let mut state = self.state();
+        state.planned += tenants;
+        state.planned
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        self.state().summary
+    }
+
+    /// Whether no more tenants are begun.
+    pub(super) fn closed(&self) -> bool {
+        let state = self.state();
+        let enough = self.limit.is_some_and(|limit| match limit {
+            Limit::Number(number) => state.summary.failed >= number,
+            Limit::Percent(share) => {
+                let failed = state.summary.failed as f64;
+                failed > 0.0 && 100.0 * failed >= share * state.planned as f64
+            }
+        });
+        state.closed || enough || self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Begins no more tenants.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+    }
+
+    pub(super) fn fill(&self, members: Vec<Member>) {
+        let not_before = Instant::now();
+        let job = |member| Job { member, tries: 0, busy: 0, away_since: None, not_before };
+        self.state().jobs.extend(members.into_iter().map(job));
+    }
+
+    /// Counts what was not begun.
+    pub(super) fn empty(&self) {
+        let mut state = self.state();
+        state.summary.left += state.jobs.len();
+        state.jobs.clear();
+    }
+
+    /// The next one, when its time has come; None when there is nothing more to do.
+    pub(super) async fn next(&self) -> Option<Job> {
+        loop {
+            if self.closed() {
+                return None;
+            }
+            let job = {
+                let mut state = self.state();
+                let job = state.jobs.pop_front();
+                match &job {
+                    Some(_) => state.in_hand += 1,
+                    None if state.in_hand == 0 => return None,
+                    // One in hand may come back to the queue.
+                    None => {}
+                }
+                job
+            };
+            let Some(job) = job else {
+                sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            if job.not_before > Instant::now() {
+                // Not all of it: the run may be stopped meanwhile.
+                let pause = Instant::now() + Duration::from_millis(100);
+                sleep_until(job.not_before.min(pause)).await;
+                self.put_back(job);
+                continue;
+            }
+            return Some(job);
+        }
+    }
+
+    /// To be tried again, after all others and not before `pause` is over.
+    pub(super) fn again(&self, mut job: Job, pause: Duration) {
+        job.not_before = Instant::now() + pause;
+        self.put_back(job);
+    }
+
+    fn put_back(&self, job: Job) {
+        let mut state = self.state();
+        state.in_hand -= 1;
+        state.jobs.push_back(job);
+    }
+
+    pub(super) fn end(&self, end: &End) {
+        let mut state = self.state();
+        state.in_hand -= 1;
+        match end {
+            End::Done => state.summary.done += 1,
+            End::Skipped => state.summary.skipped += 1,
+            End::Failed => state.summary.failed += 1,
+        }
+        if !matches!(end, End::Failed) {
+            state.last_success = Some(Instant::now());
+        }
+    }
+
+    /// Whether any tenant went well after `then`.
+    pub(super) fn has_succeeded_since(&self, then: Instant) -> bool {
+        self.state().last_success.is_some_and(|last| last > then)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,126 @@
+//! The workers of a fleet run.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sea_orm::DatabaseConnection;
+use tokio::time::Instant;
+
+use super::{
+    Event, Fleet, Member,
+    news::News,
+    note::note_failure,
+    queue::{End, Job, Queue},
+};
+use crate::{
+    Action, AnyMigrator, Error, Fault, Target,
+    claim::Claimant,
+    run::{Ran, Run},
+};
+
+pub(super) struct Workers<'a, R> {
+    pub(super) db: &'a DatabaseConnection,
+    pub(super) migrator: &'a AnyMigrator,
+    pub(super) action: &'a Action,
+    pub(super) fleet: &'a Fleet,
+    pub(super) news: &'a News<'a>,
+    pub(super) report: &'a R,
+}
+
+/// What to do after a failure.
+enum Verdict {
+    Again(Duration),
+    GiveUp,
+    /// The server is gone for everybody.
+    GiveUpAll,
+}
+
+impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
+    /// Counts the tenants to be worked on, and says so.
+    pub(super) fn plan(&self, queue: &Queue<'_>, members: &[Member]) {
+        let total = queue.plan(members.len());
+        (self.report)(&Event::Planned { total });
+    }
+
+    /// Works through `members`, until all have ended or no more are to be begun.
+    pub(super) async fn work(&self, queue: &Queue<'_>, members: Vec<Member>) {
+        queue.fill(members);
+        let pool = self.db.get_postgres_connection_pool().options().get_max_connections();
+        let jobs = self.fleet.jobs.clamp(1, pool as usize);
+        join_all((0..jobs).map(|_| self.worker(queue))).await;
+        queue.empty();
+    }
+
+    async fn worker(&self, queue: &Queue<'_>) {
+        while let Some(mut job) = queue.next().await {
+            let begun = Instant::now();
+            match self.migrate(&job.member).await {
+                Ok(Ran::Done(outcome, _)) => {
+                    let changed = outcome.changed();
+                    if changed {
+                        self.news.changed(job.member.id);
+                    }
+                    let took = begun.elapsed();
+                    (self.report)(&Event::Done { member: &job.member, outcome: &outcome, took });
+                    queue.end(if changed { &End::Done } else { &End::Skipped });
+                }
+                // Dropped or, a spare, become a tenant: then it is found as such.
+                Ok(Ran::Gone) => queue.end(&End::Skipped),
+                // In somebody else's hand, who may be finished soon.
+                Ok(Ran::Busy) => {
+                    let pause = Duration::from_millis(50 << job.busy.min(4));
+                    job.busy += 1;
+                    queue.again(job, pause);
+                }
+                Err(error) => match self.verdict(&mut job, &error, queue) {
+                    Verdict::Again(pause) => {
+                        let (member, tries) = (&job.member, job.tries);
+                        tracing::info!(%member, tries, %error, "to be tried again");
+                        queue.again(job, pause);
+                    }
+                    verdict => {
+                        if matches!(verdict, Verdict::GiveUpAll) {
+                            queue.close();
+                        }
+                        self.fail(&job.member, &error).await;
+                        queue.end(&End::Failed);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn migrate(&self, member: &Member) -> Result<Ran, Error> {
+        let target = Target::Schema(member.schema.clone());
+        let Self { db, migrator, action, fleet, .. } = *self;
+        let run = Run { db, target: &target, migrator, action, timeouts: fleet.timeouts };
+        run.carry_out(Claimant::Member(member)).await
+    }
+
+    fn verdict(&self, job: &mut Job, error: &Error, queue: &Queue<'_>) -> Verdict {
+        match error.fault() {
+            // The node of this tenant is down, or the whole server.
+            Some(Fault::Unavailable | Fault::NoConnection) => {
+                let since = *job.away_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < self.fleet.outage {
+                    return Verdict::Again(Duration::from_millis(500));
+                }
+                if queue.has_succeeded_since(since) { Verdict::GiveUp } else { Verdict::GiveUpAll }
+            }
+            Some(Fault::Conflict | Fault::LockTimeout) if job.tries + 1 < self.fleet.tries => {
+                job.tries += 1;
+                // Jittered by the tenant's key, so that rivals do not meet again.
+                let jitter = job.member.id.as_uuid().as_u128() % 100;
+                Verdict::Again(Duration::from_millis((100 << job.tries.min(6)) + jitter as u64))
+            }
+            _ => Verdict::GiveUp,
+        }
+    }
+
+    async fn fail(&self, member: &Member, error: &Error) {
+        if let Err(error) = note_failure(self.db, member, error).await {
+            tracing::warn!(%member, %error, "the failure could not be noted");
+        }
+        (self.report)(&Event::Failed { member, error });
+    }
+}
