@@ -1,10 +1,13 @@
 use entity::registry::SchemaName;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
-    Action, AnyMigrator, Error, Fault, State, Target, claim::record_version, enter, leave,
-    plan::plan, together::run_together,
+    Action, AnyMigrator, Error, Fault, State, Target,
+    claim::{PROVISIONING, record_version},
+    enter, leave,
+    plan::plan,
+    together::run_together,
 };
 
 /// Makes the schema of one tenant in the caller's transaction: creates the schema, replays every
@@ -20,6 +23,13 @@ pub async fn provision(
     schema: &SchemaName,
     migrator: &AnyMigrator,
 ) -> Result<(), Error> {
+    // A fleet run that looks who is behind waits until this tenant is there or is not.
+    let provisioning = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))",
+        [PROVISIONING.into()],
+    );
+    txn.execute_raw(provisioning).await?;
     create_schema(txn, schema).await?;
     let target = Target::Schema(schema.clone());
     let before = enter(txn, &target).await?;

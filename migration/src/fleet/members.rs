@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt};
 use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Statement, TransactionTrait,
+    QueryOrder, QuerySelect, Statement,
     sea_query::{Expr, extension::postgres::PgExpr},
 };
 
@@ -116,14 +116,13 @@ pub(super) async fn behind(
 
 /// Waits for the tenants that are being created at this moment, so that they are seen.
 pub(super) async fn provisioned(db: &DatabaseConnection) -> Result<(), Error> {
-    let txn = db.begin().await?;
     let wait = Statement::from_sql_and_values(
         DbBackend::Postgres,
         "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
         [PROVISIONING.into()],
     );
-    txn.execute_raw(wait).await?;
-    txn.commit().await?;
+    // A transaction of its own: the lock is let go as soon as it was had.
+    db.execute_raw(wait).await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod support;
 mod check;
 mod commands;
 mod conformance;
+mod fleet;
 mod generate;
 mod http;
 mod killed;

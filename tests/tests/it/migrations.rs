@@ -10,41 +10,8 @@ use crate::support::{
     TestDb,
     catalog::texts,
     slug,
-    sql_migration::{Sql, SqlMigrator},
+    sql_migration::{BOOKS, INDEX, PRICE, SHELF, Sql, sql_migrator},
 };
-
-const BOOKS: Sql = Sql {
-    name: "m1_books",
-    up: "CREATE TABLE books (isbn text CONSTRAINT books_pkey PRIMARY KEY, title text)",
-    down: "DROP TABLE books",
-    alone: false,
-    breaking: false,
-};
-const SHELF: Sql = Sql {
-    name: "m2_shelf",
-    up: "ALTER TABLE books ADD COLUMN shelf text",
-    down: "ALTER TABLE books DROP COLUMN shelf",
-    alone: false,
-    breaking: false,
-};
-const INDEX: Sql = Sql {
-    name: "m3_index",
-    up: "CREATE UNIQUE INDEX CONCURRENTLY books_title_idx ON books (title)",
-    down: "DROP INDEX CONCURRENTLY books_title_idx",
-    alone: true,
-    breaking: false,
-};
-const PRICE: Sql = Sql {
-    name: "m4_price",
-    up: "ALTER TABLE books ADD COLUMN price int",
-    down: "ALTER TABLE books DROP COLUMN price",
-    alone: false,
-    breaking: false,
-};
-
-fn sql_migrator<const N: usize>(migrations: [Sql; N]) -> SqlMigrator {
-    SqlMigrator { migrations: migrations.into(), table: "seaql_migrations" }
-}
 
 fn migrator<const N: usize>(migrations: [Sql; N]) -> AnyMigrator {
     AnyMigrator::new(sql_migrator(migrations))

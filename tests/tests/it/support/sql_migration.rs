@@ -62,3 +62,37 @@ impl TenantMigrator for SqlMigrator {
         self.migrations.iter().filter(|it| it.breaking).map(|it| it.name).collect()
     }
 }
+
+pub const BOOKS: Sql = Sql {
+    name: "m1_books",
+    up: "CREATE TABLE books (isbn text CONSTRAINT books_pkey PRIMARY KEY, title text)",
+    down: "DROP TABLE books",
+    alone: false,
+    breaking: false,
+};
+pub const SHELF: Sql = Sql {
+    name: "m2_shelf",
+    up: "ALTER TABLE books ADD COLUMN shelf text",
+    down: "ALTER TABLE books DROP COLUMN shelf",
+    alone: false,
+    breaking: false,
+};
+pub const INDEX: Sql = Sql {
+    name: "m3_index",
+    up: "CREATE UNIQUE INDEX CONCURRENTLY books_title_idx ON books (title)",
+    down: "DROP INDEX CONCURRENTLY books_title_idx",
+    alone: true,
+    breaking: false,
+};
+pub const PRICE: Sql = Sql {
+    name: "m4_price",
+    up: "ALTER TABLE books ADD COLUMN price int",
+    down: "ALTER TABLE books DROP COLUMN price",
+    alone: false,
+    breaking: false,
+};
+
+/// A migrator of these.
+pub fn sql_migrator<const N: usize>(migrations: [Sql; N]) -> SqlMigrator {
+    SqlMigrator { migrations: migrations.into(), table: "seaql_migrations" }
+}

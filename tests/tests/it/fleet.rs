@@ -1,0 +1,92 @@
+//! Fleet runs, with migrations made for the purpose: who is worked on, in which order, and what
+//! becomes of it when something goes wrong.
+
+mod faults;
+mod order;
+mod processes;
+mod together;
+
+use std::{
+    sync::{Mutex, atomic::AtomicBool},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use migration::{Action, AnyMigrator, Event, Fleet, Summary, Timeouts, Who, run_fleet};
+use sea_orm::{ConnectOptions, DatabaseConnection};
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+use crate::support::{
+    TestDb, slug,
+    sql_migration::{BOOKS, SqlMigrator, sql_migrator},
+};
+
+/// A database with the tenants `town-0` and so on, who have books without shelves.
+async fn towns(number: usize) -> TestDb {
+    let db = TestDb::new().await;
+    found_towns(&db.url(), number).await;
+    db
+}
+
+async fn found_towns(url: &str, number: usize) {
+    let tenancy = Tenancy::connect(&Config::new(url, sql_migrator([BOOKS]))).await.unwrap();
+    let found = (0..number).map(|town| {
+        let tenancy = tenancy.clone();
+        async move { tenancy.create(NewTenant::new(slug(&format!("town-{town}")))).await.unwrap() }
+    });
+    join_all(found).await;
+    tenancy.close().await;
+}
+
+/// So many connections.
+async fn pool(url: &str, connections: u32) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(connections).sqlx_logging(false);
+    migration::connect::open(options).await.unwrap()
+}
+
+fn fleet() -> Fleet {
+    Fleet {
+        jobs: 4,
+        timeouts: Timeouts { lock: Some(Duration::from_millis(200)), statement: None },
+        tries: 3,
+        outage: Duration::from_secs(30),
+        max_failures: None,
+        canary: None,
+    }
+}
+
+/// What a run did and said.
+#[derive(Debug)]
+struct Told {
+    summary: Summary,
+    /// Tenants that were migrated, in that order.
+    done: Vec<String>,
+    /// Tenants that failed, with the error.
+    failed: Vec<(String, String)>,
+}
+
+async fn up(db: &DatabaseConnection, all: SqlMigrator, who: &Who, fleet: &Fleet) -> Told {
+    let (done, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let report = |event: &Event<'_>| match event {
+        Event::Planned { .. } => {}
+        Event::Done { member, outcome, .. } if outcome.changed() => {
+            done.lock().unwrap().push(member.to_string());
+        }
+        Event::Done { .. } => {}
+        Event::Failed { member, error } => {
+            failed.lock().unwrap().push((member.to_string(), error.to_string()));
+        }
+    };
+    let (migrator, stop) = (AnyMigrator::tenant(all), AtomicBool::new(false));
+    let action = Action::Up(None);
+    let summary = run_fleet(db, &migrator, who, &action, fleet, &stop, report).await.unwrap();
+    Told { summary, done: done.into_inner().unwrap(), failed: failed.into_inner().unwrap() }
+}
+
+/// Versions of all tenants with their number, as `3 m1_books`.
+async fn versions(db: &DatabaseConnection) -> Vec<String> {
+    let sql = "SELECT count(*) || ' ' || schema_version FROM registry.tenants
+               GROUP BY schema_version ORDER BY schema_version";
+    crate::support::catalog::texts(db, sql).await
+}

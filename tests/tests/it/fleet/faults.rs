@@ -1,0 +1,139 @@
+//! Locks that are held, connections that break, a server that restarts.
+
+use migration::{Fleet, Target, Who, postgres::Server, registry, run};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+use super::*;
+use crate::support::{
+    catalog::texts,
+    sql_migration::{SHELF, Sql},
+};
+
+#[tokio::test]
+async fn a_tenant_whose_table_is_locked_is_tried_again_while_the_rest_finish_and_then_reported() {
+    let db = towns(20).await;
+    let plain = pool(&db.url(), 6).await;
+    let busy = plain.begin().await.unwrap();
+    busy.execute_unprepared("SELECT FROM town_3.books").await.unwrap();
+    let all = sql_migrator([BOOKS, SHELF]);
+    let told = up(&plain, all.clone(), &Who::All, &fleet()).await;
+    assert_eq!(told.summary, Summary { done: 19, failed: 1, ..Summary::default() });
+    let (town, error) = &told.failed[0];
+    assert!(town == "town-3" && error.ends_with("(SQLSTATE 55P03)"), "{error}");
+    assert!(error.contains("m2_shelf"), "{error}");
+    busy.rollback().await.unwrap();
+    let told = up(&plain, all, &Who::All, &fleet()).await;
+    assert_eq!(told.summary, Summary { skipped: 19, done: 1, ..Summary::default() });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_let_go_in_time_costs_the_tenant_nothing() {
+    let db = towns(8).await;
+    let plain = pool(&db.url(), 6).await;
+    let busy = plain.begin().await.unwrap();
+    busy.execute_unprepared("LOCK TABLE town_3.books").await.unwrap();
+    let patient = Fleet { tries: 100, ..fleet() };
+    let run = async { up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &patient).await };
+    let let_go = async {
+        while texts(
+            &plain,
+            "SELECT count(*)::text FROM registry.tenants
+                             WHERE schema_version = 'm2_shelf'",
+        )
+        .await
+            != ["7"]
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        busy.rollback().await.unwrap();
+    };
+    let (told, ()) = tokio::join!(run, let_go);
+    assert_eq!(told.summary, Summary { done: 8, ..Summary::default() });
+    assert_eq!(told.done.last().unwrap(), "town-3");
+    assert_eq!(
+        texts(
+            &plain,
+            "SELECT slug FROM registry.tenants WHERE migration_attempts > 0
+                              OR migration_error IS NOT NULL"
+        )
+        .await,
+        [""; 0]
+    );
+}
+
+/// A server of its own, as it is going to be hurt.
+async fn own_server() -> Server {
+    // What is committed survives the loss of a process, if not that of the machine.
+    let durable = [("synchronous_commit", "on")];
+    let server = tokio::task::spawn_blocking(move || Server::temporary(&durable).unwrap());
+    let server = server.await.unwrap();
+    let db = pool(&server.url("postgres"), 1).await;
+    let migrator = AnyMigrator::new(registry::Migrator);
+    run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    db.close().await.unwrap();
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_after_the_server_has_restarted_in_the_middle_of_it() {
+    let server = own_server().await;
+    let url = server.url("postgres");
+    found_towns(&url, 150).await;
+    let db = pool(&url, 6).await;
+    let run = async { up(&db, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet()).await };
+    let hurt = async {
+        let watching = pool(&url, 1).await;
+        let half = "SELECT (count(*) > 40)::text FROM registry.tenants
+                    WHERE schema_version = 'm2_shelf'";
+        while texts(&watching, half).await != ["true"] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // PostgreSQL ends every session and recovers when one of its processes is killed.
+        let pid = texts(&watching, "SELECT pg_backend_pid()::text").await;
+        kill(Pid::from_raw(pid[0].parse().unwrap()), Signal::SIGKILL).unwrap();
+        let _ = watching.close().await;
+    };
+    let (told, ()) = tokio::join!(run, hurt);
+    assert_eq!(told.failed, []);
+    // What was committed as the connection broke is counted as found done.
+    assert_eq!(told.summary.done + told.summary.skipped, 150, "{told:?}");
+    assert_eq!(versions(&db).await, ["150 m2_shelf"]);
+    let shelves = "SELECT count(*)::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+                   WHERE attname = 'shelf' AND relname = 'books'";
+    assert_eq!(texts(&db, shelves).await, ["150"]);
+    let log = std::fs::read_to_string(server.log_file()).unwrap();
+    assert!(log.contains("all server processes terminated; reinitializing"), "{log}");
+    db.close().await.unwrap();
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
+    let mut server = own_server().await;
+    let url = server.url("postgres");
+    found_towns(&url, 30).await;
+    let mut options = ConnectOptions::new(&url);
+    options.max_connections(2).acquire_timeout(Duration::from_millis(300)).sqlx_logging(false);
+    let db = migration::connect::open(options).await.unwrap();
+    // The first migration never ends by itself.
+    let slow = Sql { up: "SELECT pg_sleep(1000)", ..SHELF };
+    let brief = Fleet { jobs: 2, outage: Duration::from_secs(1), ..fleet() };
+    let run = async { up(&db, sql_migrator([BOOKS, slow]), &Who::All, &brief).await };
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let pidfile = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
+        let pid: i32 = pidfile.lines().next().unwrap().parse().unwrap();
+        // An immediate shutdown: the PostgreSQL manual, "Shutting Down the Server".
+        kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
+    };
+    let (told, ()) = tokio::join!(run, end);
+    assert!(told.done.is_empty(), "{told:?}");
+    assert!((1..=2).contains(&told.summary.failed), "{told:?}");
+    assert_eq!(told.summary.failed + told.summary.left, 30);
+    assert!(server.has_ended());
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}

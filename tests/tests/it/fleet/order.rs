@@ -1,0 +1,134 @@
+//! Who is worked on, and in which order.
+
+use migration::{Canary, Fleet, Limit, Who, members};
+use sea_orm::ConnectionTrait;
+
+use super::*;
+use crate::support::{
+    sql_migration::{SHELF, Sql},
+    statement_log::Mark,
+};
+
+/// Fails where a book has no title.
+const TITLED: Sql = Sql {
+    name: "m2_titled",
+    up: "ALTER TABLE books ALTER COLUMN title SET NOT NULL",
+    down: "ALTER TABLE books ALTER COLUMN title DROP NOT NULL",
+    alone: false,
+    breaking: false,
+};
+
+/// Puts a book without a title into these towns.
+async fn spoil(db: &DatabaseConnection, towns: impl IntoIterator<Item = usize>) {
+    for town in towns {
+        let sql = format!("INSERT INTO town_{town}.books VALUES ('1', NULL)");
+        db.execute_unprepared(&sql).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_has_nothing_to_do_is_one_query_of_the_registry() {
+    let db = towns(30).await;
+    let plain = db.plain().await;
+    let mark = Mark::now(crate::support::database::server());
+    let told = up(&plain, sql_migrator([BOOKS]), &Who::All, &fleet()).await;
+    assert_eq!(told.summary, Summary { skipped: 30, ..Summary::default() });
+    let statements = mark.statements(db.name());
+    let asked = statements.iter().filter(|(_, sql)| sql.contains("registry")).count();
+    // The other one waits for the tenants that are being created.
+    assert_eq!((asked, statements.len()), (1, 2), "{statements:#?}");
+}
+
+#[tokio::test]
+async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
+    let db = towns(200).await;
+    let plain = pool(&db.url(), 4).await;
+    spoil(&plain, [17, 99, 180]).await;
+    let all = sql_migrator([BOOKS, TITLED]);
+    let told = up(&plain, all.clone(), &Who::All, &fleet()).await;
+    assert_eq!(told.summary, Summary { done: 197, failed: 3, ..Summary::default() });
+    let mut failed: Vec<&str> = told.failed.iter().map(|(town, _)| town.as_str()).collect();
+    failed.sort_unstable();
+    assert_eq!(failed, ["town-17", "town-180", "town-99"]);
+    for (town, error) in &told.failed {
+        let schema = town.replace('-', "_");
+        let begin = format!("migration m2_titled failed in schema \"{schema}\"");
+        assert!(error.starts_with(&begin) && error.ends_with("(SQLSTATE 23502)"), "{error}");
+    }
+    assert_eq!(versions(&plain).await, ["3 m1_books", "197 m2_titled"]);
+    let noted: Vec<String> =
+        members(&plain, &Who::Failed).await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(noted.len(), 3, "{noted:?}");
+
+    // Two are mended; the third fails again, and counts its attempts.
+    plain.execute_unprepared("DELETE FROM town_17.books; DELETE FROM town_99.books").await.unwrap();
+    let told = up(&plain, all.clone(), &Who::Failed, &fleet()).await;
+    assert_eq!(told.summary, Summary { done: 2, failed: 1, ..Summary::default() });
+    let attempts = "SELECT slug || ' ' || migration_attempts FROM registry.tenants
+                    WHERE migration_error IS NOT NULL";
+    assert_eq!(crate::support::catalog::texts(&plain, attempts).await, ["town-180 2"]);
+    plain.execute_unprepared("DELETE FROM town_180.books").await.unwrap();
+    let told = up(&plain, all.clone(), &Who::Failed, &fleet()).await;
+    assert_eq!(told.summary, Summary { done: 1, ..Summary::default() });
+    let told = up(&plain, all, &Who::All, &fleet()).await;
+    assert_eq!(told.summary, Summary { skipped: 200, ..Summary::default() });
+    assert!(members(&plain, &Who::Failed).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn canaries_go_first_and_when_one_fails_nobody_else_is_begun() {
+    let db = towns(12).await;
+    let plain = db.plain().await;
+    let all = sql_migrator([BOOKS, TITLED]);
+    let canary = |canary| Fleet { canary: Some(canary), ..fleet() };
+    let tagged = "UPDATE registry.tenants SET metadata = '{\"tags\": [\"beta\", \"canary\"]}'
+                  WHERE slug IN ('town-7', 'town-8')";
+    plain.execute_unprepared(tagged).await.unwrap();
+
+    spoil(&plain, [7]).await;
+    let told = up(&plain, all.clone(), &Who::All, &canary(Canary::Tag("canary".into()))).await;
+    assert_eq!(told.summary, Summary { done: 1, failed: 1, left: 10, ..Summary::default() });
+    assert_eq!((told.done, &*told.failed[0].0), (vec!["town-8".to_owned()], "town-7"));
+    assert_eq!(versions(&plain).await, ["11 m1_books", "1 m2_titled"]);
+
+    // Later failures are not the canaries'.
+    let oldest = members(&plain, &Who::All).await.unwrap()[0].to_string();
+    let told = up(&plain, all, &Who::All, &canary(Canary::Number(1))).await;
+    assert_eq!(told.summary, Summary { skipped: 1, done: 10, failed: 1, ..Summary::default() });
+    assert_eq!(told.done[0], oldest);
+}
+
+#[tokio::test]
+async fn after_so_many_failures_or_such_a_share_nobody_else_is_begun() {
+    let db = towns(20).await;
+    let plain = db.plain().await;
+    let all = sql_migrator([BOOKS, TITLED]);
+    spoil(&plain, 0..20).await;
+    for (limit, failed) in [
+        (Limit::Number(3), 3),
+        (Limit::Percent(10.0), 2),
+        (Limit::Percent(0.1), 1),
+        (Limit::Percent(100.0), 20),
+    ] {
+        let fleet = Fleet { jobs: 1, max_failures: Some(limit), ..fleet() };
+        let told = up(&plain, all.clone(), &Who::All, &fleet).await;
+        let expected = Summary { failed, left: 20 - failed, ..Summary::default() };
+        assert_eq!(told.summary, expected, "{limit:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_registry_there_is_no_fleet() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    plain.execute_unprepared("DROP SCHEMA registry CASCADE").await.unwrap();
+    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, SHELF]));
+    let (fleet, stop) = (fleet(), AtomicBool::new(false));
+    for who in [Who::All, Who::Failed] {
+        let run = run_fleet(&plain, &migrator, &who, &Action::Up(None), &fleet, &stop, |_| {});
+        assert!(matches!(run.await, Err(migration::Error::MissingRegistry)));
+    }
+    let to = Action::To("m9_none".to_owned());
+    let error = run_fleet(&plain, &migrator, &Who::All, &to, &fleet, &stop, |_| {}).await;
+    assert!(error.unwrap_err().to_string().contains("m9_none"));
+}

@@ -1,0 +1,57 @@
+//! Several programs at once, one of which is killed.
+
+use std::process::Stdio;
+
+use sea_orm::ConnectionTrait;
+
+use super::*;
+use crate::support::{
+    catalog::texts,
+    process::{Ran, program_on},
+};
+
+/// Counts each table `shifts` that is made for good: what is rolled back is not counted. In the
+/// database, so that no program can be wrong about it.
+const WITNESS: &str = "
+    CREATE SCHEMA witness;
+    CREATE TABLE witness.made (name text);
+    CREATE FUNCTION witness.note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO witness.made SELECT object_identity FROM pg_event_trigger_ddl_commands()
+            WHERE command_tag = 'CREATE TABLE' AND object_identity LIKE '%.shifts';
+    END $$;
+    CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION witness.note()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_runs_over_500_tenants_one_is_killed_and_each_is_migrated_exactly_once() {
+    let db = TestDb::new().await;
+    let tenancy = db.tenancy().await;
+    let found = (0..500).map(|town| {
+        let tenancy = tenancy.clone();
+        async move { tenancy.create(NewTenant::new(slug(&format!("town-{town}")))).await.unwrap() }
+    });
+    join_all(found).await;
+    let plain = pool(&db.url(), 2).await;
+    Ran::on("migration", &db.url(), &["down", "--all"]).exits(0);
+    plain.execute_unprepared(WITNESS).await.unwrap();
+    let start = || {
+        let mut command = program_on("migration", &db.url(), &["up", "--all", "--jobs", "3"]);
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut killed = start();
+    let others = [start(), start()];
+    // Somewhere in the middle; where exactly is a matter of chance.
+    let made = "SELECT (count(*) > 100)::text FROM witness.made";
+    while texts(&plain, made).await != ["true"] {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    killed.kill().unwrap();
+    assert!(!killed.wait().unwrap().success(), "it was done before it could be killed");
+    for mut other in others {
+        assert!(other.wait().unwrap().success());
+    }
+    // The others have done what it left, so there is nothing to clean up.
+    let once = "SELECT count(*) || ' ' || count(DISTINCT name) FROM witness.made";
+    assert_eq!(texts(&plain, once).await, ["500 500"]);
+    assert_eq!(versions(&plain).await, ["500 m20261123_000002_create_shifts"]);
+    Ran::on("migration", &db.url(), &["verify", "--all"]).exits(0);
+}
