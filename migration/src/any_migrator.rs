@@ -2,6 +2,9 @@ use std::{fmt, sync::Arc};
 
 use sea_orm::DynIden;
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
+use tokio::sync::OnceCell;
+
+use crate::batch::Recording;
 
 /// A migrator of tenants' schemas, which says what its migrations mean for running programs.
 ///
@@ -28,14 +31,19 @@ pub struct AnyMigrator {
     migrations: Arc<dyn Fn() -> Vec<Box<dyn MigrationTrait>> + Send + Sync>,
     table: DynIden,
     breaking: Arc<[&'static str]>,
+    recording: Arc<OnceCell<Option<Recording>>>,
 }
 
 impl AnyMigrator {
     /// Wraps a migrator none of whose migrations is breaking.
     pub fn new<M: MigratorTraitSelf + 'static>(migrator: M) -> Self {
         let table = migrator.migration_table_name();
-        let breaking = Arc::default();
-        Self { migrations: Arc::new(move || migrator.migrations()), table, breaking }
+        Self {
+            migrations: Arc::new(move || migrator.migrations()),
+            table,
+            breaking: Arc::default(),
+            recording: Arc::default(),
+        }
     }
 
     /// Wraps a migrator of tenants' schemas.
@@ -60,6 +68,19 @@ impl AnyMigrator {
     #[must_use]
     pub fn latest(&self) -> Option<String> {
         self.names().pop()
+    }
+
+    /// The name of the newest migration that programs without it cannot work with.
+    #[must_use]
+    pub fn latest_breaking(&self) -> Option<String> {
+        let breaking = |name: &String| self.breaking.contains(&name.as_str());
+        self.names().into_iter().rfind(breaking)
+    }
+
+    /// What all migrations send to an empty schema, recorded by the first who asks. None when that
+    /// cannot be told without running them.
+    pub(crate) async fn recording(&self) -> Option<&Recording> {
+        self.recording.get_or_init(|| Recording::make(self)).await.as_ref()
     }
 }
 

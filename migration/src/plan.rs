@@ -74,6 +74,11 @@ pub(crate) fn plan(
     Ok(steps.into_iter().filter_map(|(name, up)| step(migrator, &name, up)).collect())
 }
 
+/// All migrations, for an empty schema.
+pub(crate) fn every_step(migrator: &AnyMigrator) -> Vec<Step> {
+    migrator.migrations().into_iter().map(|migration| Step { migration, up: true }).collect()
+}
+
 /// The names come from the migrator itself, so each is found.
 fn step(migrator: &AnyMigrator, name: &str, up: bool) -> Option<Step> {
     let migration = migrator.migrations().into_iter().find(|it| it.name() == name)?;

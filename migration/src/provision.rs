@@ -1,17 +1,17 @@
-use entity::registry::SchemaName;
+use entity::registry::{SchemaName, tenant};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
-    Action, AnyMigrator, Error, Fault, State, Target,
+    AnyMigrator, Error, Fault, State, Target,
     claim::{PROVISIONING, record_version},
     enter, leave,
-    plan::plan,
+    plan::every_step,
     together::run_together,
 };
 
-/// Makes the schema of one tenant in the caller's transaction: creates the schema, replays every
-/// migration in it, and records the version in the tenant's registry row (if it has one).
+/// Makes the schema of one tenant in the caller's transaction, as [`build_schema`] does, and
+/// records the version in the tenant's registry row (if it has one).
 ///
 /// Nothing is visible to anybody before the caller commits, and nothing is left if it does not.
 ///
@@ -30,38 +30,108 @@ pub async fn provision(
         [PROVISIONING.into()],
     );
     txn.execute_raw(provisioning).await?;
-    create_schema(txn, schema).await?;
+    build_schema(txn, schema, migrator).await?;
     let target = Target::Schema(schema.clone());
-    let before = enter(txn, &target).await?;
-    migrator.install(txn).await?;
-    for step in plan(migrator, &State::default(), &Action::Fresh)? {
-        run_together(txn, &target, migrator, &step).await?;
-    }
-    leave(txn, &before).await?;
     let state = State { applied: migrator.names(), pending: Vec::new() };
     record_version(txn, &target, &state, migrator).await
 }
 
-/// A statement of its own: an extension may react to it (Citus places the schema on a node).
-async fn create_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<(), Error> {
-    let sql = format!("CREATE SCHEMA {}", schema.quoted());
-    match ddl(txn, &sql).await {
-        Ok(()) => Ok(()),
-        Err(error) if Fault::of(&error) == Fault::DuplicateSchema => {
-            Err(Error::SchemaExists { schema: schema.clone() })
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Drops the schema of one tenant, with everything in it, in the caller's transaction. One that is
-/// not there is dropped already.
+/// Writes the registry row of a tenant or a spare whose schema is about to be made in the caller's
+/// transaction. From then on until it ends, a fleet run that looks who is behind waits for it.
 ///
 /// # Errors
-/// [`Error::Database`].
-pub async fn drop_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<(), Error> {
-    let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", schema.quoted());
-    Ok(ddl(txn, &sql).await?)
+/// The errors of the database.
+pub async fn register(txn: &DatabaseTransaction, row: &tenant::Model) -> Result<(), DbErr> {
+    // The lock is had before the row is there, in the same round trip.
+    let insert = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, contract_version,
+             metadata, inserted_at, updated_at)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+         FROM pg_advisory_xact_lock_shared(hashtextextended($10, 0))",
+        [
+            row.id.into(),
+            row.slug.clone().into(),
+            row.schema.clone().into(),
+            row.status.as_str().into(),
+            row.schema_version.clone().into(),
+            row.contract_version.clone().into(),
+            row.metadata.clone().into(),
+            row.inserted_at.into(),
+            row.updated_at.into(),
+            PROVISIONING.into(),
+        ],
+    );
+    txn.execute_raw(insert).await?;
+    Ok(())
+}
+
+/// Makes the schema of one tenant with everything that the migrations make, and leaves the
+/// registry to the caller: see [`register`]; the version is [`AnyMigrator::latest`] then.
+///
+/// The statements of all migrations are recorded once by each [`AnyMigrator`] (and its clones) and
+/// sent as one message, so this takes one round trip, however many migrations there are. When they
+/// cannot be recorded – a migration reads from the database, inserts rows, puts an id or the time
+/// into a statement – the migrations are run one by one, and the log says which one is why.
+///
+/// # Errors
+/// As for [`provision`].
+pub async fn build_schema(
+    txn: &DatabaseTransaction,
+    schema: &SchemaName,
+    migrator: &AnyMigrator,
+) -> Result<(), Error> {
+    let Some(recording) = migrator.recording().await else {
+        return replay(txn, schema, migrator).await;
+    };
+    let Err(error) = recording.send(txn, schema).await else { return Ok(()) };
+    // Run one by one, the migration that fails is known by its name.
+    replay(txn, schema, migrator).await?;
+    tracing::warn!(%schema, %error, "the recorded migrations failed, one by one they did not");
+    Ok(())
+}
+
+async fn replay(
+    txn: &DatabaseTransaction,
+    schema: &SchemaName,
+    migrator: &AnyMigrator,
+) -> Result<(), Error> {
+    taken_or(ddl(txn, &create_schema_sql(schema)).await, schema)?;
+    let target = Target::Schema(schema.clone());
+    let before = enter(txn, &target).await?;
+    migrator.install(txn).await?;
+    for step in every_step(migrator) {
+        run_together(txn, &target, migrator, &step).await?;
+    }
+    leave(txn, &before).await
+}
+
+/// Gives a schema another name in the caller's transaction.
+///
+/// What refers to a table goes on doing so. Only a text that names the schema – the source of a
+/// function, say – still has the old name.
+///
+/// # Errors
+/// [`Error::SchemaExists`] when there is a schema of the new name, [`Error::Database`] otherwise.
+pub async fn rename_schema(
+    txn: &DatabaseTransaction,
+    from: &SchemaName,
+    to: &SchemaName,
+) -> Result<(), Error> {
+    let sql = format!("ALTER SCHEMA {} RENAME TO {}", from.quoted(), to.quoted());
+    taken_or(ddl(txn, &sql).await, to)
+}
+
+fn taken_or(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {
+    result.map_err(|error| match Fault::of(&error) {
+        Fault::DuplicateSchema => Error::SchemaExists { schema: schema.clone() },
+        _ => error.into(),
+    })
+}
+
+/// A statement of its own: an extension may react to it (Citus places the schema on a node).
+pub(crate) fn create_schema_sql(schema: &SchemaName) -> String {
+    format!("CREATE SCHEMA {}", schema.quoted())
 }
 
 /// Sends a statement that can have no parameters.

@@ -3,7 +3,7 @@
 
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbErr,
-    sea_query::{Expr, ExprTrait, Query},
+    sea_query::{Expr, ExprTrait, InsertStatement, Query},
 };
 use sea_orm_migration::{
     IntoSchemaManagerConnection, MigratorTraitSelf, SchemaManager, seaql_migrations,
@@ -35,15 +35,16 @@ impl Step {
         }
     }
 
-    /// [`run`](Self::run) in the scope of `target`, from which it must not lead away.
+    /// [`run`](Self::run) in the scope of `target`, from which the migration must not lead away.
     pub(crate) async fn run_in(
         &self,
         txn: &DatabaseTransaction,
         target: &Target,
         migrator: &AnyMigrator,
     ) -> Result<(), Error> {
-        self.run(txn, migrator).await.map_err(|source| self.failed(target, source))?;
-        check(txn, target, self.migration.name()).await
+        self.act(txn).await.map_err(|source| self.failed(target, source))?;
+        check(txn, target, self.migration.name()).await?;
+        self.note(txn, migrator).await.map_err(|source| self.failed(target, source))
     }
 
     /// The error of this step.
@@ -58,22 +59,31 @@ impl Step {
         db: &impl ConnectionTrait,
         migrator: &AnyMigrator,
     ) -> Result<(), DbErr> {
-        let table = migrator.migration_table_name();
         let name = self.migration.name();
         if self.up {
-            let insert = Query::insert()
-                .into_table(table)
-                .columns([seaql_migrations::Column::Version, seaql_migrations::Column::AppliedAt])
-                .values_panic([name.into(), Expr::cust("extract(epoch FROM now())::bigint")])
-                .to_owned();
-            db.execute(&insert).await?;
+            if let Some(insert) = notes(migrator, &[name]) {
+                db.execute(&insert).await?;
+            }
         } else {
             let delete = Query::delete()
-                .from_table(table)
+                .from_table(migrator.migration_table_name())
                 .and_where(Expr::col(seaql_migrations::Column::Version).eq(name))
                 .to_owned();
             db.execute(&delete).await?;
         }
         Ok(())
     }
+}
+
+/// The statement that notes these migrations as run; None when there are none.
+pub(crate) fn notes(migrator: &AnyMigrator, names: &[impl AsRef<str>]) -> Option<InsertStatement> {
+    let mut insert = Query::insert();
+    insert
+        .into_table(migrator.migration_table_name())
+        .columns([seaql_migrations::Column::Version, seaql_migrations::Column::AppliedAt]);
+    for name in names {
+        let now = Expr::cust("extract(epoch FROM now())::bigint");
+        insert.values_panic([name.as_ref().into(), now]);
+    }
+    (!names.is_empty()).then_some(insert)
 }

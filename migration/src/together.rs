@@ -87,7 +87,7 @@ impl ProxyDatabaseTrait for Through {
 }
 
 /// A statement about an index without the word, if it has it where the grammar does.
-fn without_concurrently(sql: &str) -> Option<String> {
+pub(crate) fn without_concurrently(sql: &str) -> Option<String> {
     const WORD: &str = "concurrently";
     let lower = sql.to_ascii_lowercase();
     let at = lower.find(WORD)?;

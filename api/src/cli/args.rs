@@ -85,6 +85,10 @@ pub(super) struct TenancyArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) max_connections: u32,
+
+    /// Schemas that are made ahead, so that a new tenant only has to take one.
+    #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]
+    pub(super) spares: u32,
 }
 
 #[derive(Debug, Subcommand)]

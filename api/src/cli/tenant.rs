@@ -16,7 +16,12 @@ use super::{
 
 /// Carries out one of the operator's subcommands.
 pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<(), Error> {
-    let booted = boot(args, Role::Share).await?;
+    let mut args = args.clone();
+    if !matches!(command, TenantCommand::Create { .. }) {
+        // Who creates nothing has no use for them.
+        args.spares = 0;
+    }
+    let booted = boot(&args, Role::Share).await?;
     let result = carry_out(&booted.tenancy, command).await;
     booted.tenancy.close().await;
     result

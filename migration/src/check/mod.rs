@@ -42,6 +42,7 @@ mod snapshot;
 mod words;
 
 pub use allow::allow;
+pub(crate) use piece::Piece;
 pub use report::{Acknowledged, Finding, Report};
 pub use rule::{Rule, UnknownRule};
 pub use run::check;

@@ -5,8 +5,8 @@ use super::{
 
 /// One statement out of a text that may hold several.
 #[derive(Debug, Clone)]
-pub(super) struct Piece {
-    pub(super) sql: String,
+pub(crate) struct Piece {
+    pub(crate) sql: String,
     /// Without comments. Positions are those in `sql`.
     pub(super) tokens: Vec<Token>,
     /// Acknowledgements in its comments.
@@ -15,7 +15,7 @@ pub(super) struct Piece {
 
 impl Piece {
     /// The statements of `sql`: what is between semicolons, comments before it included.
-    pub(super) fn all(sql: &str) -> Vec<Self> {
+    pub(crate) fn all(sql: &str) -> Vec<Self> {
         let all = tokens(sql);
         let ends = all.iter().enumerate().filter(|(index, token)| {
             token.kind == Kind::Other
@@ -43,24 +43,30 @@ impl Piece {
     }
 
     /// Whether it has nothing but comments.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
     /// The key word or name without quotes at `index`.
-    pub(super) fn word(&self, index: usize) -> Option<&str> {
+    pub(crate) fn word(&self, index: usize) -> Option<&str> {
         let token = self.tokens.get(index).filter(|token| token.kind == Kind::Word)?;
         Some(token.text.as_str())
     }
 
     /// Whether it begins with these words.
-    pub(super) fn begins(&self, words: &[&str]) -> bool {
+    pub(crate) fn begins(&self, words: &[&str]) -> bool {
         self.at(0, words)
     }
 
     /// Where these words follow each other for the first time.
-    pub(super) fn find(&self, words: &[&str]) -> Option<usize> {
+    pub(crate) fn find(&self, words: &[&str]) -> Option<usize> {
         (0..self.tokens.len()).find(|index| self.at(*index, words))
+    }
+
+    /// Whether the word stands somewhere outside all parentheses.
+    pub(crate) fn outside_parentheses(&self, word: &str) -> bool {
+        let stands = |token: &Token| (token.kind, token.text.as_str()) == (Kind::Word, word);
+        self.tokens.iter().any(|token| token.depth == 0 && stands(token))
     }
 
     fn at(&self, index: usize, words: &[&str]) -> bool {
@@ -68,7 +74,7 @@ impl Piece {
     }
 
     /// The character at `index`.
-    pub(super) fn symbol(&self, index: usize) -> Option<&str> {
+    pub(crate) fn symbol(&self, index: usize) -> Option<&str> {
         let token = self.tokens.get(index).filter(|token| token.kind == Kind::Other)?;
         Some(token.text.as_str())
     }

@@ -26,6 +26,10 @@ pub(super) enum Refusal {
         "the registry is not migrated; run `migration up --registry` first (nothing was changed)"
     )]
     NoRegistry,
+    #[error(
+        "tenant {0} is being dropped; `tenantry tenant drop {0}` finishes it (nothing was changed)"
+    )]
+    Dropping(Slug),
     #[error("not confirmed: {0:?} is not yes; nothing was changed")]
     NotConfirmed(String),
     #[error(
@@ -54,9 +58,11 @@ pub(super) async fn resolve(
         }]);
     }
     let mut query = tenant::Entity::find().order_by_asc(tenant::Column::Id);
-    if !targets.all {
-        query = query.filter(tenant::Column::Slug.is_in(targets.tenants.clone()));
-    }
+    query = if targets.all {
+        query.filter(tenant::Column::Status.ne(tenant::Status::Dropping))
+    } else {
+        query.filter(tenant::Column::Slug.is_in(targets.tenants.clone()))
+    };
     let rows = query.all(db).await.map_err(|error| match Fault::of(&error) {
         Fault::Missing => Refusal::NoRegistry,
         _ => Refusal::Database(error),
@@ -65,6 +71,10 @@ pub(super) async fn resolve(
         if !rows.iter().any(|row| row.slug.as_ref() == Some(slug)) {
             return Err(Refusal::UnknownTenant(slug.clone()));
         }
+    }
+    let dropping = |row: &tenant::Model| row.status == tenant::Status::Dropping;
+    if let Some(slug) = rows.iter().filter(|row| dropping(row)).find_map(|row| row.slug.clone()) {
+        return Err(Refusal::Dropping(slug));
     }
     Ok(rows
         .into_iter()

@@ -52,7 +52,17 @@ impl MigrationTrait for Migration {
             }
             manager.create_index(index).await?;
         }
-        Ok(())
+        // Finds the next spare however many tenants there are.
+        manager
+            .create_index(
+                Index::create()
+                    .name("tenants_spare_idx")
+                    .table("tenants")
+                    .col("id")
+                    .and_where(Expr::cust(r#""status" = 'spare'"#))
+                    .to_owned(),
+            )
+            .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

@@ -35,5 +35,5 @@ pub use diff::Change;
 pub use error::VerifyError;
 pub use finding::{Finding, Subject, Verification};
 pub use fleet::{Scope, verify};
-pub use reference::structure_in;
+pub use reference::{names_own_schema, structure_in};
 pub use structure::Structure;

@@ -93,6 +93,20 @@ impl Reference {
     }
 }
 
+/// Whether the migrations write the name of their schema into a text that PostgreSQL keeps – the
+/// source of a function, a default. Such a schema cannot just be given another name. Nothing in
+/// the database is changed.
+///
+/// # Errors
+/// [`Error::Migration`] when a migration fails on an empty schema, [`Error::Database`] otherwise.
+pub async fn names_own_schema(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+) -> Result<bool, Error> {
+    let reference = Reference::build(db, migrator, &migrator.names()).await?;
+    Ok(reference.hash.is_none())
+}
+
 /// The structure of a schema as the caller's transaction sees it. `search_path` is afterwards what
 /// it was.
 ///

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use migration::{AnyMigrator, TenantMigrator};
 
+use super::seed::{Seed, SeedFn};
+
 /// What [`Tenancy::connect`](super::Tenancy::connect) needs to know.
 #[derive(Clone)]
 pub struct Config {
@@ -21,11 +23,16 @@ pub struct Config {
     /// How long a resolved tenant is believed without asking the registry again. Changes are
     /// announced between processes at once; this bounds what a lost announcement can do.
     pub cache_ttl: Duration,
+    /// How many schemas are made ahead, so that a new tenant only has to take one; 0 for none. All
+    /// processes together keep the largest number that one of them is given.
+    pub spares: u32,
+    /// What is put into every new tenant, see [`Config::seed`].
+    pub seed: Option<Seed>,
 }
 
 impl Config {
     /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections,
-    /// 5 seconds to get one, tenants believed for 30 seconds.
+    /// 5 seconds to get one, tenants believed for 30 seconds, no spares, no seed.
     pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
         Self {
             url: url.into(),
@@ -35,7 +42,31 @@ impl Config {
             max_connections: 10,
             acquire_timeout: Duration::from_secs(5),
             cache_ttl: Duration::from_secs(30),
+            spares: 0,
+            seed: None,
         }
+    }
+
+    /// Has `seed` called for every new tenant, in the transaction that creates it: what it stores
+    /// is there as soon as the tenant is. If it fails, the tenant is not created
+    /// ([`Error::Seed`](super::Error::Seed)).
+    ///
+    /// ```
+    /// use service::{guard::{self, NewGuard}, tenancy::{Config, TenantTransaction}};
+    ///
+    /// async fn first_guard(tenant: &TenantTransaction) -> Result<(), service::Error> {
+    ///     let name = Some(format!("Guard of {}", tenant.slug()));
+    ///     guard::create_in(tenant, NewGuard { name, position: Some("Guard".into()) }).await?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let config = Config::new("postgres://…", migration::tenant::Migrator).seed(first_guard);
+    /// assert!(config.seed.is_some());
+    /// ```
+    #[must_use]
+    pub fn seed(mut self, seed: impl for<'a> SeedFn<'a> + 'static) -> Self {
+        self.seed = Some(Seed::new(seed));
+        self
     }
 }
 

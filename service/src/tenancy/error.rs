@@ -72,6 +72,15 @@ pub enum Error {
     #[error(transparent)]
     Migration(migration::Error),
 
+    /// The application's seed failed, so the tenant was not created.
+    #[error("tenant {slug} was not created, as it could not be given its first rows: {source}")]
+    Seed {
+        /// The tenant.
+        slug: Slug,
+        /// What the seed ran into.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// There is no connection to the database.
     #[error(transparent)]
     Connect(#[from] migration::connect::ConnectError),
@@ -91,10 +100,17 @@ impl Error {
                 migration::Error::Database(error)
                 | migration::Error::Migration { source: error, .. },
             ) => Some(Fault::of(error)),
+            Self::Seed { source, .. } => fault_in(source.as_ref()),
             Self::Connect(_) => Some(Fault::Unavailable),
             _ => None,
         }
     }
+}
+
+/// The kind of database failure that an application's error comes from.
+fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref()).next().map(Fault::of)
 }
 
 impl From<DbErr> for Error {

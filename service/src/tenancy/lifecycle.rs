@@ -1,100 +1,187 @@
+use std::sync::Arc;
+
 use entity::registry::{SchemaName, Slug, TenantId, domain, tenant};
-use migration::{drop_schema, provision};
+use migration::{build_schema, drop_relations, drop_schema, register, relations, rename_schema};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
-    EntityTrait, ModelTrait, QueryFilter, QuerySelect, Set, Statement, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, ModelTrait,
+    QueryFilter, QuerySelect, Statement, TransactionTrait, sea_query::Expr,
 };
 use tracing::info;
 
-use super::{Error, NewTenant, Tenancy, TenantRecord, announce::announce, shared::Access};
+use super::{
+    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
+    announce::announce,
+    shared::{Access, Shared},
+    spares,
+};
 use crate::Fault;
 
+/// A schema with more tables, indexes, views and sequences than these is dropped in several
+/// transactions. Each takes about three locks, and the lock table of a server with default
+/// settings has room for 6,400, which all its sessions share.
+const DROPPED_AT_ONCE: u64 = 500;
+
 impl Tenancy {
-    /// Creates a tenant: registry row, schema, tables, migration records and host names, in one
-    /// transaction. They appear together or not at all.
+    /// Creates a tenant: registry row, schema, tables, migration records, host names and what the
+    /// application's [seed](super::Config::seed) puts into it, in one transaction. They appear
+    /// together or not at all.
+    ///
+    /// If there are [spares](super::Config::spares), it takes one of them.
     ///
     /// # Errors
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
-    /// [`Error::Name`] when the slug gives no schema name, [`Error::Migration`]. Nothing is changed
-    /// in any of these cases.
+    /// [`Error::Name`] when the slug gives no schema name, [`Error::Migration`], [`Error::Seed`].
+    /// Nothing is changed in any of these cases.
     pub async fn create(&self, mut new: NewTenant) -> Result<TenantRecord, Error> {
         new.domains.sort_unstable();
         new.domains.dedup();
         let schema = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
+        let mut row = spares::new_row(&self.inner.migrator, schema.clone());
+        row.slug = Some(new.slug.clone());
+        let with_spares = self.inner.spares.usable().await;
         let txn = self.inner.db.begin().await?;
-        let now = entity::now();
-        let row = tenant::ActiveModel {
-            id: Set(TenantId::generate()),
-            slug: Set(Some(new.slug.clone())),
-            schema: Set(schema.clone()),
-            status: Set(tenant::Status::Active),
-            metadata: Set(serde_json::json!({})),
-            inserted_at: Set(now),
-            updated_at: Set(now),
-            ..Default::default()
-        };
         // The unique index on the slug makes everybody else who wants it wait for this transaction.
-        let row = row.insert(&txn).await.map_err(|error| match Fault::of(&error) {
-            Fault::Unique(name) if name == "tenants_slug_key" => Error::SlugTaken(new.slug.clone()),
-            Fault::Unique(name) if name == "tenants_schema_key" => {
-                Error::SchemaTaken(schema.clone())
-            }
-            _ => error.into(),
-        })?;
+        let taken = |error| taken(error, &new.slug, &schema);
+        let spare = match with_spares {
+            true => spares::claim(&txn, &row).await.map_err(taken)?,
+            false => None,
+        };
+        if spare.is_none() {
+            register(&txn, &row).await.map_err(taken)?;
+        }
         for hostname in &new.domains {
             self.insert_domain(&txn, row.id, hostname).await?;
         }
-        provision(&txn, &schema, &self.inner.migrator).await?;
-        let row = reload(&txn, row.id).await?;
+        match &spare {
+            Some(spare) => rename_schema(&txn, spare, &schema).await?,
+            None => build_schema(&txn, &schema, &self.inner.migrator).await?,
+        }
+        let txn = self.seed(txn, &row, &new.slug).await?;
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
         announce(&txn, row.id, keys.clone()).await?;
         txn.commit().await?;
         self.inner.cache.forget(keys.iter().map(String::as_str)).await;
-        info!(tenant = %new.slug, %schema, "tenant created");
+        self.inner.spares.taken.notify_one();
+        info!(tenant = %new.slug, %schema, from_spare = spare.is_some(), "tenant created");
         TenantRecord::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
     }
 
-    /// Drops a tenant: its schema with everything in it, its host names, its registry row, in one
-    /// transaction. Open handles refuse their next statement.
+    async fn seed(
+        &self,
+        txn: DatabaseTransaction,
+        row: &tenant::Model,
+        slug: &Slug,
+    ) -> Result<DatabaseTransaction, Error> {
+        let Some(seed) = &self.inner.seed else { return Ok(txn) };
+        let shared = Shared::new(row.id, slug.clone(), row.schema.clone(), Access::Active);
+        let scope = TenantTransaction { db: txn, shared: Arc::new(shared) };
+        match seed.sow(&scope).await {
+            Ok(()) => Ok(scope.db),
+            Err(source) => Err(Error::Seed { slug: slug.clone(), source }),
+        }
+    }
+
+    /// Drops a tenant: its schema with everything in it, its host names, its registry row. Open
+    /// handles refuse their next statement.
+    ///
+    /// It is one transaction, but for a schema of hundreds of tables: their locks would fill the
+    /// server's lock table. Then the first transaction marks the tenant as being dropped, from
+    /// which on everybody refuses it, and the others drop some of the tables each. When that is
+    /// interrupted, dropping the tenant again goes on with it.
     ///
     /// Waits for the tenant's transactions that are under way, 10 seconds at most.
     ///
     /// # Errors
     /// [`Error::UnknownTenant`]; [`Error::Database`] with [`Fault::LockTimeout`] when the tenant is
-    /// busy. Nothing is changed then.
+    /// busy. Nothing is changed then, or the tenant is still being dropped.
     pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
-        let txn = self.inner.db.begin().await?;
-        let patience = "SELECT set_config('lock_timeout', '10s', true)";
-        txn.execute_raw(Statement::from_string(DbBackend::Postgres, patience)).await?;
-        // The lock on the row makes a migration of this tenant and the drop wait for each other.
-        let row = tenant::Entity::find()
-            .filter(tenant::Column::Slug.eq(slug.clone()))
-            .lock_exclusive()
-            .one(&txn)
+        let txn = self.begin_patiently().await?;
+        let row = locked(&txn, tenant::Column::Slug.eq(slug.clone()))
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
         let domains = row.find_related(domain::Entity).all(&txn).await?;
-        drop_schema(&txn, &row.schema).await?;
-        let (id, schema) = (row.id, row.schema.clone());
-        row.delete(&txn).await?;
         let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
-        announce(&txn, id, keys.clone()).await?;
-        txn.commit().await?;
-        self.inner.cache.set(id, Access::Dropped);
-        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
+        let (id, schema) = (row.id, row.schema.clone());
+        let is_marked = row.status == tenant::Status::Dropping;
+        if !is_marked && relations(&txn, &schema).await? <= DROPPED_AT_ONCE {
+            finish(txn, row, &keys).await?;
+        } else {
+            if !is_marked {
+                mark(&txn, id).await?;
+                announce(&txn, id, keys.clone()).await?;
+            }
+            txn.commit().await?;
+            self.refuse(id, &keys).await;
+            self.drop_bit_by_bit(id, &keys).await?;
+        }
+        self.refuse(id, &keys).await;
         info!(tenant = %slug, %schema, "tenant dropped");
         Ok(())
+    }
+
+    async fn drop_bit_by_bit(&self, id: TenantId, keys: &[String]) -> Result<(), Error> {
+        loop {
+            let txn = self.begin_patiently().await?;
+            // Somebody else who drops the tenant may be done first.
+            let Some(row) = locked(&txn, tenant::Column::Id.eq(id)).await? else { return Ok(()) };
+            if !drop_relations(&txn, &row.schema).await? {
+                return finish(txn, row, keys).await;
+            }
+            txn.commit().await?;
+        }
+    }
+
+    /// Begins a transaction that waits for a lock, but not for ever.
+    async fn begin_patiently(&self) -> Result<DatabaseTransaction, DbErr> {
+        let txn = self.inner.db.begin().await?;
+        let patience = "SELECT set_config('lock_timeout', '10s', true)";
+        txn.execute_raw(Statement::from_string(DbBackend::Postgres, patience)).await?;
+        Ok(txn)
+    }
+
+    /// Makes this process refuse the tenant, as the others do when they hear of it.
+    async fn refuse(&self, id: TenantId, keys: &[String]) {
+        self.inner.cache.set(id, Access::Dropped);
+        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
+    }
+}
+
+/// A tenant's row. The lock on it makes a migration of this tenant and the drop wait for each other.
+async fn locked(txn: &DatabaseTransaction, which: Expr) -> Result<Option<tenant::Model>, DbErr> {
+    tenant::Entity::find().filter(which).lock_exclusive().one(txn).await
+}
+
+async fn mark(txn: &DatabaseTransaction, id: TenantId) -> Result<(), DbErr> {
+    tenant::Entity::update_many()
+        .col_expr(tenant::Column::Status, Expr::value(tenant::Status::Dropping))
+        .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
+        .filter(tenant::Column::Id.eq(id))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+/// Drops what is left of a tenant.
+async fn finish(
+    txn: DatabaseTransaction,
+    row: tenant::Model,
+    keys: &[String],
+) -> Result<(), Error> {
+    drop_schema(&txn, &row.schema).await?;
+    let id = row.id;
+    row.delete(&txn).await?;
+    announce(&txn, id, keys.iter().cloned()).await?;
+    Ok(txn.commit().await?)
+}
+
+fn taken(error: DbErr, slug: &Slug, schema: &SchemaName) -> Error {
+    match Fault::of(&error) {
+        Fault::Unique(name) if name == "tenants_slug_key" => Error::SlugTaken(slug.clone()),
+        Fault::Unique(name) if name == "tenants_schema_key" => Error::SchemaTaken(schema.clone()),
+        _ => error.into(),
     }
 }
 
 fn keys(slug: &Slug, hostnames: impl Iterator<Item = String>) -> Vec<String> {
     std::iter::once(slug.to_string()).chain(hostnames).collect()
-}
-
-/// The row as provisioning has left it.
-async fn reload(txn: &DatabaseTransaction, id: TenantId) -> Result<tenant::Model, DbErr> {
-    tenant::Entity::find_by_id(id)
-        .one(txn)
-        .await?
-        .ok_or_else(|| DbErr::RecordNotFound(format!("registry.tenants {id}")))
 }

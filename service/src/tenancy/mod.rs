@@ -16,7 +16,9 @@ mod placeholder;
 mod record;
 mod scope;
 mod scoped;
+mod seed;
 mod shared;
+mod spares;
 
 use std::sync::Arc;
 
@@ -32,9 +34,11 @@ pub use host::Host;
 pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
 pub use scoped::{Scoped, WrongTenant};
+pub use seed::{Seed, SeedFn};
 pub use shared::{Access, Refused};
 
 use cache::TenantCache;
+use spares::Spares;
 
 /// All tenants of one database. Cheap to clone.
 #[derive(Clone)]
@@ -48,8 +52,10 @@ struct Inner {
     schema_prefix: String,
     base_domain: String,
     cache: Arc<TenantCache>,
-    /// The task that hears of changes.
-    watch: JoinHandle<()>,
+    seed: Option<Seed>,
+    spares: Arc<Spares>,
+    /// The task that hears of changes, and the one that keeps spares.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Tenancy {
@@ -74,15 +80,23 @@ impl Tenancy {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
         let watch = announce::watch(listener, db.clone(), Arc::clone(&cache), config.cache_ttl);
-        let watch = tokio::spawn(watch);
+        let mut tasks = vec![tokio::spawn(watch)];
+        let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
+        let spares = Spares::new(config.spares, db.clone(), migrator.clone(), prefix);
+        let spares = Arc::new(spares);
+        if config.spares > 0 {
+            tasks.push(tokio::spawn(Arc::clone(&spares).keep()));
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
-                migrator: config.migrator.clone(),
+                migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
                 cache,
-                watch,
+                seed: config.seed.clone(),
+                spares,
+                tasks,
             }),
         })
     }
@@ -97,10 +111,10 @@ impl Tenancy {
 
     /// Closes every connection, after the statements that are under way.
     pub async fn close(&self) {
-        let watch = &self.inner.watch;
-        watch.abort();
-        // Waited for, as it uses the pool.
-        while !watch.is_finished() {
+        let tasks = &self.inner.tasks;
+        tasks.iter().for_each(JoinHandle::abort);
+        // Waited for, as they use the pool.
+        while !tasks.iter().all(JoinHandle::is_finished) {
             tokio::task::yield_now().await;
         }
         self.inner.db.get_postgres_connection_pool().close().await;
@@ -109,7 +123,7 @@ impl Tenancy {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.watch.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use service::tenancy::{Config, NewTenant, Tenancy};
 
-use crate::support::{TestDb, slug, wire::Wire};
+use crate::support::{TestDb, catalog::texts, serving::eventually, slug, wire::Wire};
 
 /// Whether there is a registry row, and whether there is a schema.
 async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {
@@ -66,7 +66,82 @@ async fn a_provisioning_that_is_killed_at_any_step_leaves_nothing() {
             }
         }
     }
-    assert!(killed > 10, "only {killed} steps were seen");
+    assert!(killed > 5, "only {killed} steps were seen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let wire = Wire::new().await;
+    let mut config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    config.spares = 1;
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let spares = "SELECT schema FROM registry.tenants WHERE status = 'spare'";
+    let mut killed = 0;
+    loop {
+        eventually("there is a spare", async || texts(&plain, spares).await.len() == 1).await;
+        // Until the task that made it has seen that it is enough.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let spare = texts(&plain, spares).await;
+        let slug = slug(&format!("tenant-{killed}"));
+        wire.terminate_after(killed);
+        let result = tenancy.create(NewTenant::new(slug.clone())).await;
+        if !wire.disarm() {
+            result.unwrap();
+            assert_whole(&plain, &tenancy, &slug).await;
+            break;
+        }
+        killed += 1;
+        if result.is_err() {
+            assert_eq!(traces(&plain, &slug).await, (false, false), "step {killed}");
+            assert_eq!(texts(&plain, spares).await, spare, "step {killed}");
+            tenancy.create(NewTenant::new(slug.clone())).await.unwrap();
+        }
+        assert_whole(&plain, &tenancy, &slug).await;
+    }
+    assert!(killed > 5, "only {killed} steps were seen");
+    let all = migration::verify::Scope::All;
+    let migrator = AnyMigrator::new(migration::tenant::Migrator);
+    let found = migration::verify::verify(&plain, &migrator, &all).await.unwrap();
+    assert!(found.is_clean(), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_in_many_steps_that_is_killed_at_any_of_them_is_finished_by_the_next() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let wire = Wire::new().await;
+    let config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let slug = slug("tenant-1");
+    let many = "DO $$ BEGIN FOR n IN 1..260 LOOP
+        EXECUTE format('CREATE TABLE tenant_1.t%s (id int PRIMARY KEY)', n); END LOOP; END $$";
+    let dropping = "SELECT slug FROM registry.tenants WHERE status = 'dropping'";
+    let (mut killed, mut halves) = (0, 0);
+    loop {
+        if tenancy.get(&slug).await.unwrap().is_none() {
+            tenancy.create(NewTenant::new(slug.clone())).await.unwrap();
+            plain.execute_unprepared(many).await.unwrap();
+        }
+        wire.terminate_after(killed);
+        let result = tenancy.drop(&slug).await;
+        if !wire.disarm() {
+            result.unwrap();
+            assert_eq!(traces(&plain, &slug).await, (false, false));
+            break;
+        }
+        killed += 3;
+        if result.is_err() && texts(&plain, dropping).await.is_empty() {
+            assert_whole(&plain, &tenancy, &slug).await;
+        } else if result.is_err() {
+            halves += 1;
+            tenancy.tenant(&slug).await.unwrap_err();
+            tenancy.drop(&slug).await.unwrap();
+            assert_eq!(traces(&plain, &slug).await, (false, false));
+        }
+    }
+    assert!(halves > 4, "only {halves} drops were interrupted half-way");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,12 @@ impl TestDb {
         (tenancy, tenants.try_into().unwrap())
     }
 
+    /// The statements that were sent to it so far.
+    pub fn statements(&self) -> Vec<String> {
+        let all = self.log.statements(&self.name);
+        all.into_iter().map(|(_session, sql)| sql).collect()
+    }
+
     /// A connection that knows nothing of tenants.
     pub async fn plain(&self) -> DatabaseConnection {
         connect(&self.url()).await

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod database;
+pub mod log;
 pub mod process;
 pub mod scratch;
 pub mod serving;

@@ -18,6 +18,9 @@ use tokio::{
 
 use super::database::{admin, server};
 
+/// More requests than a test sends.
+const ENDLESS: i64 = i64::MAX;
+
 /// Between a client and the server. Ends with the test's runtime.
 pub struct Wire {
     port: u16,
@@ -52,6 +55,16 @@ impl Wire {
     /// terminate the backend of the one that sends the next, before it gets it.
     pub fn terminate_after(&self, requests: i64) {
         self.countdown.store(requests, Ordering::SeqCst);
+    }
+
+    /// From now on counts the requests of all sessions.
+    pub fn count(&self) {
+        self.terminate_after(ENDLESS);
+    }
+
+    /// Stops counting; how many requests there were.
+    pub fn counted(&self) -> i64 {
+        ENDLESS - self.countdown.swap(-1, Ordering::SeqCst)
     }
 
     /// Stops counting; tells whether a backend was terminated.

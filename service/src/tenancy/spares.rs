@@ -1,0 +1,158 @@
+//! Schemas made ahead, so that a new tenant only has to take one.
+
+use std::{sync::Arc, time::Duration};
+
+use entity::registry::{SchemaName, TenantId, tenant};
+use migration::{AnyMigrator, build_schema, register, verify::names_own_schema};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
+    TransactionTrait,
+};
+use tokio::sync::{Notify, OnceCell};
+use tracing::{debug, warn};
+
+use super::Error;
+
+/// How often the spares are counted without anybody having taken one here.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// The spares of one database, as one process keeps and takes them.
+pub(super) struct Spares {
+    pub(super) target: u32,
+    db: DatabaseConnection,
+    migrator: AnyMigrator,
+    schema_prefix: String,
+    usable: OnceCell<bool>,
+    /// Told when there may be fewer than there should be.
+    pub(super) taken: Notify,
+}
+
+impl Spares {
+    pub(super) fn new(
+        target: u32,
+        db: DatabaseConnection,
+        migrator: AnyMigrator,
+        schema_prefix: String,
+    ) -> Self {
+        let (usable, taken) = (OnceCell::new(), Notify::new());
+        Self { target, db, migrator, schema_prefix, usable, taken }
+    }
+
+    /// Whether spares are wanted, and a schema of this migrator can be given another name.
+    ///
+    /// Takes a connection of its own the first time.
+    pub(super) async fn usable(&self) -> bool {
+        if self.target == 0 {
+            return false;
+        }
+        let find = async || names_own_schema(&self.db, &self.migrator).await.map(|names| !names);
+        match self.usable.get_or_try_init(find).await {
+            Ok(usable) => *usable,
+            Err(error) => {
+                warn!(%error, "whether spares can be used could not be found out");
+                false
+            }
+        }
+    }
+
+    /// Keeps so many spares ready until it is aborted.
+    pub(super) async fn keep(self: Arc<Self>) {
+        loop {
+            if self.usable().await {
+                self.top_up().await;
+            } else if self.usable.initialized() {
+                warn!("no spares are kept: a migration writes the name of its schema into a text");
+                return;
+            }
+            // Elapsed or told: either way it is time to count.
+            let _ = tokio::time::timeout(PERIOD, self.taken.notified()).await;
+        }
+    }
+
+    async fn top_up(&self) {
+        loop {
+            match self.make_one().await {
+                Ok(Some(schema)) => debug!(%schema, "spare made"),
+                Ok(None) => return,
+                Err(error) => return warn!(%error, "a spare could not be made; trying again later"),
+            }
+        }
+    }
+
+    /// None when there are enough, or somebody else is making them.
+    async fn make_one(&self) -> Result<Option<SchemaName>, Error> {
+        let txn = self.db.begin().await?;
+        // Counted under the lock, so that two processes do not both make the last one.
+        let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('tenantry spares', 0))";
+        if scalar(&txn, lock).await? != Some(true) {
+            return Ok(None);
+        }
+        // Those that are behind count too: a fleet run brings them up.
+        let count = "SELECT count(*) FROM registry.tenants WHERE status = 'spare'";
+        if scalar::<i64>(&txn, count).await?.unwrap_or_default() >= i64::from(self.target) {
+            return Ok(None);
+        }
+        let id = TenantId::generate();
+        let name = format!("{}spare_{}", self.schema_prefix, id.as_uuid().simple());
+        let mut row = new_row(&self.migrator, name.parse()?);
+        (row.id, row.status) = (id, tenant::Status::Spare);
+        register(&txn, &row).await?;
+        build_schema(&txn, &row.schema, &self.migrator).await?;
+        txn.commit().await?;
+        Ok(Some(row.schema))
+    }
+}
+
+/// The row of an active tenant whose schema is about to be made by `migrator`.
+pub(super) fn new_row(migrator: &AnyMigrator, schema: SchemaName) -> tenant::Model {
+    let now = entity::now();
+    tenant::Model {
+        id: TenantId::generate(),
+        slug: None,
+        schema,
+        status: tenant::Status::Active,
+        schema_version: migrator.latest(),
+        contract_version: migrator.latest_breaking(),
+        metadata: serde_json::json!({}),
+        inserted_at: now,
+        updated_at: now,
+        migration_error: None,
+        migration_attempts: 0,
+    }
+}
+
+/// Makes a spare at the version of `row` become `row`. The schema that it has until now; None when
+/// there is no spare that nobody else is taking or migrating.
+///
+/// The key is a new one: tenants in the order of their keys are in the order of their creation.
+pub(super) async fn claim(
+    txn: &DatabaseTransaction,
+    row: &tenant::Model,
+) -> Result<Option<SchemaName>, DbErr> {
+    let update = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "UPDATE registry.tenants t SET id = $1, slug = $2, schema = $3, status = 'active',
+             metadata = $4, inserted_at = $5, updated_at = $5
+         FROM (SELECT s.id, s.schema FROM registry.tenants s
+             WHERE s.status = 'spare' AND s.schema_version IS NOT DISTINCT FROM $6
+             ORDER BY s.id LIMIT 1 FOR UPDATE SKIP LOCKED) spare
+         WHERE t.id = spare.id RETURNING spare.schema",
+        [
+            row.id.into(),
+            row.slug.clone().into(),
+            row.schema.clone().into(),
+            row.metadata.clone().into(),
+            row.inserted_at.into(),
+            row.schema_version.clone().into(),
+        ],
+    );
+    txn.query_one_raw(update).await?.map(|row| row.try_get_by_index(0)).transpose()
+}
+
+async fn scalar<T: sea_orm::TryGetable>(
+    txn: &DatabaseTransaction,
+    sql: &str,
+) -> Result<Option<T>, DbErr> {
+    let row = txn.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    row.map(|row| row.try_get_by_index(0)).transpose()
+}

@@ -1,0 +1,239 @@
+//! New schemas are made in one batch, and are what the migrations make one by one.
+
+use migration::{
+    Action, AnyMigrator, Error, Target, TenantMigrator, Timeouts, provision, run, tenant,
+    verify::{Structure, structure_in},
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+use crate::support::{
+    TestDb,
+    catalog::texts,
+    log::Log,
+    slug,
+    sql_migration::{Sql, SqlMigrator},
+    wire::Wire,
+};
+
+const fn sql(name: &'static str, up: &'static str) -> Sql {
+    Sql { name, up, down: "", alone: false, breaking: false }
+}
+
+/// Migrations with much of what PostgreSQL has.
+fn rich() -> SqlMigrator {
+    let index = "CREATE UNIQUE INDEX CONCURRENTLY books_title_idx ON books (title) -- never twice";
+    let migrations = vec![
+        sql("m1_books", "CREATE TABLE books (isbn text PRIMARY KEY, title text, shelf int)"),
+        Sql { alone: true, ..sql("m2_index", index) },
+        sql("m3_numbers", "CREATE SEQUENCE numbers START 7; ALTER TABLE books ADD number int
+             DEFAULT nextval('numbers'); ALTER SEQUENCE numbers OWNED BY books.number;"),
+        sql("m4_function", "CREATE FUNCTION titles(like_this text) RETURNS bigint LANGUAGE sql
+             AS $body$ SELECT count(*) FROM books WHERE title LIKE $1; -- a ' in it $body$"),
+        sql("m5_block", "DO $$ BEGIN FOR n IN 1..3 LOOP
+             EXECUTE format('CREATE TABLE shelf_%s (id int CHECK (id > %s))', n, n); END LOOP; END $$"),
+        sql("m6_kept", "/* check: allow drop-column because nobody reads it */
+             ALTER TABLE books DROP COLUMN shelf;
+             CREATE VIEW titled AS SELECT title FROM books; GRANT SELECT ON titled TO PUBLIC"),
+        sql("m7_rows", "COMMENT ON TABLE books IS 'it''s; all of them'"),
+    ];
+    SqlMigrator { migrations, table: "library_migrations" }
+}
+
+/// The structure of a schema, and the migrations on record in it.
+async fn made(db: &DatabaseConnection, schema: &str, table: &str) -> (Structure, Vec<String>) {
+    let txn = db.begin().await.unwrap();
+    let structure = structure_in(&txn, &schema.parse().unwrap()).await.unwrap();
+    txn.rollback().await.unwrap();
+    let records = format!("SELECT version FROM {schema}.{table} ORDER BY version");
+    (structure, texts(db, &records).await)
+}
+
+#[tokio::test]
+async fn a_schema_made_in_one_batch_is_what_the_migrations_make_one_by_one() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    for (number, migrator, table) in [
+        (1, AnyMigrator::tenant(tenant::Migrator), "seaql_migrations"),
+        (2, AnyMigrator::tenant(rich()), "library_migrations"),
+    ] {
+        let [batch, replay] = ["batch", "replay"].map(|name| format!("{name}_{number}"));
+        let txn = plain.begin().await.unwrap();
+        provision(&txn, &batch.parse().unwrap(), &migrator).await.unwrap();
+        txn.commit().await.unwrap();
+        texts(&plain, &format!("CREATE SCHEMA {replay}")).await;
+        let target = Target::Schema(replay.parse().unwrap());
+        run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+
+        let (batch, replay) =
+            (made(&plain, &batch, table).await, made(&plain, &replay, table).await);
+        assert_eq!(batch, replay);
+        assert_eq!(batch.1, migrator.names());
+    }
+    // Both were made in one message each.
+    let batches = db.statements().into_iter().filter(|sql| is_batch(sql)).count();
+    assert_eq!(batches, 2);
+}
+
+fn is_batch(sql: &str) -> bool {
+    sql.contains("CREATE SCHEMA") && sql.contains("CREATE TABLE")
+}
+
+#[tokio::test]
+async fn creating_a_tenant_takes_the_same_round_trips_for_2_migrations_and_for_40() {
+    let db = TestDb::new().await;
+    let wire = Wire::new().await;
+    for count in [2, 40] {
+        let migrations = (0..count).map(|number| {
+            let name = format!("m{number:02}");
+            let up =
+                format!("CREATE TABLE t{number} (id uuid CONSTRAINT t{number}_pkey PRIMARY KEY)");
+            sql(name.leak(), up.leak())
+        });
+        let migrator = SqlMigrator { migrations: migrations.collect(), table: "seaql_migrations" };
+        let config = Config { max_connections: 1, ..Config::new(wire.url(db.name()), migrator) };
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        // The first prepares the connection's statements. Five are the transaction's; before and
+        // after it the pool asks the connection for a sign of life.
+        for (name, trips) in [("first", 9), ("second", 7)] {
+            wire.count();
+            tenancy.create(NewTenant::new(slug(&format!("{name}-{count}")))).await.unwrap();
+            let counted = wire.counted();
+            assert!(counted <= trips, "{counted} round trips for {count} migrations");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_callers_transaction_has_its_search_path_and_its_work_afterwards() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let migrator = AnyMigrator::tenant(tenant::Migrator);
+    let txn = plain.begin().await.unwrap();
+    txn.execute_unprepared("SET LOCAL search_path = public, \"$user\"").await.unwrap();
+    txn.execute_unprepared("CREATE TEMPORARY TABLE kept AS SELECT 'Abu' AS name").await.unwrap();
+    provision(&txn, &"city".parse().unwrap(), &migrator).await.unwrap();
+    let asked = "SELECT name || ' ' || current_setting('search_path') FROM pg_temp.kept";
+    let asked = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, asked);
+    let row = txn.query_one_raw(asked).await.unwrap().unwrap();
+    assert_eq!(row.try_get_by_index::<String>(0).unwrap(), "Abu public, \"$user\"");
+    let error = provision(&txn, &"city".parse().unwrap(), &migrator).await.unwrap_err();
+    assert!(matches!(error, Error::SchemaExists { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_in_the_batch_is_named() {
+    let db = TestDb::new().await;
+    let mut migrator = rich();
+    for (up, message) in [
+        ("ALTER TABLE nowhere ADD n int", "relation \"nowhere\" does not exist (SQLSTATE 42P01)"),
+        ("SELECT 'never closed", "unterminated quoted string"),
+        ("CREATE TABLE a (b int); SET search_path = public", "changed search_path to public"),
+        ("SET LOCAL SCHEMA 'public'", "changed search_path to public"),
+        ("DO $$ BEGIN PERFORM set_config('search_path', 'public', true); END $$", "search_path"),
+    ] {
+        migrator.migrations[4] = sql("m5_wrong", up);
+        let config = Config::new(db.url(), migrator.clone());
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        let error = tenancy.create(NewTenant::new(slug("city"))).await.unwrap_err().to_string();
+        assert!(error.contains("migration m5_wrong") && error.contains(message), "{error}");
+        assert_eq!(tenancy.get(&slug("city")).await.unwrap(), None);
+    }
+}
+
+/// What only the database knows the outcome of.
+#[derive(Debug, Clone, Copy)]
+enum Odd {
+    Asks,
+    Swallows,
+    Inserts,
+    MakesUpAnId,
+    UpdatesWhatABlockInserted,
+    Selects,
+}
+
+impl MigrationName for Odd {
+    fn name(&self) -> &str {
+        "m2_odd"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Odd {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        let is_there = match self {
+            Self::Asks => manager.has_column("books", "title").await?,
+            Self::Swallows => manager.has_table("books").await.unwrap_or(false),
+            Self::Inserts => {
+                let insert = "INSERT INTO books VALUES ('x'), ('y')";
+                db.execute_unprepared(insert).await?.rows_affected() == 2
+            }
+            Self::MakesUpAnId => {
+                let id = uuid::Uuid::now_v7();
+                let default = format!("ALTER TABLE books ALTER title SET DEFAULT '{id}'");
+                db.execute_unprepared(&default).await?;
+                true
+            }
+            Self::UpdatesWhatABlockInserted => {
+                let block = "DO $$ BEGIN INSERT INTO books VALUES ('x'); END $$";
+                db.execute_unprepared(block).await?;
+                let update = "UPDATE books SET title = 'z'";
+                db.execute_unprepared(update).await?.rows_affected() == 1
+            }
+            Self::Selects => {
+                db.execute_unprepared("SELECT 1 FROM generate_series(1, 3)").await?.rows_affected()
+                    == 3
+            }
+        };
+        let table = if is_there { "there" } else { "missing" };
+        db.execute_unprepared(&format!("CREATE TABLE {table} (id uuid)")).await?;
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct OddMigrator(Odd);
+
+impl MigratorTraitSelf for OddMigrator {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(sql("m1_books", "CREATE TABLE books (title text)")), Box::new(self.0)]
+    }
+}
+
+impl TenantMigrator for OddMigrator {}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_run_one_by_one_and_the_log_says_which_and_why() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    for (odd, why) in [
+        (Odd::Asks, "it reads from the database"),
+        (Odd::Swallows, "it reads from the database"),
+        (Odd::Inserts, "the outcome of its insert"),
+        (Odd::MakesUpAnId, "its statements are others each time"),
+        (Odd::UpdatesWhatABlockInserted, "its update may find rows"),
+        (Odd::Selects, "the outcome of its select"),
+    ] {
+        let log = Log::listen();
+        let tenancy = Tenancy::connect(&Config::new(db.url(), OddMigrator(odd))).await.unwrap();
+        for name in ["city", "village"] {
+            tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+        }
+        let log = log.text();
+        assert_eq!(log.matches("cannot be recorded").count(), 1, "{odd:?}: {log}");
+        assert!(log.contains("m2_odd") && log.contains(why), "{odd:?}: {log}");
+        let there = "SELECT relname::text FROM pg_class
+                     WHERE relname IN ('there', 'missing') AND relkind = 'r'";
+        assert_eq!(texts(&plain, there).await, ["there", "there"], "{odd:?}");
+        let defaults = "SELECT DISTINCT pg_get_expr(adbin, adrelid) FROM pg_attrdef
+                        WHERE adrelid IN ('city.books'::regclass, 'village.books'::regclass)";
+        let ids = if matches!(odd, Odd::MakesUpAnId) { 2 } else { 0 };
+        assert_eq!(texts(&plain, defaults).await.len(), ids, "{odd:?}");
+        for name in ["city", "village"] {
+            tenancy.drop(&slug(name)).await.unwrap();
+        }
+    }
+    assert!(!db.statements().iter().any(|sql| is_batch(sql)));
+}

@@ -1,0 +1,212 @@
+//! Schemas made ahead: each is taken once, and is a tenant like any other then.
+
+use std::collections::HashSet;
+
+use entity::tenant::guard;
+use futures_util::future::join_all;
+use migration::{
+    AnyMigrator, tenant,
+    verify::{Scope, verify},
+};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, Set};
+use service::{
+    page::PageRequest,
+    tenancy::{Config, Error, NewTenant, Tenancy},
+};
+
+use crate::support::{
+    TestDb,
+    catalog::{schemas, texts},
+    log::Log,
+    process::Ran,
+    serving::eventually,
+    slug,
+    sql_migration::{Sql, SqlMigrator},
+};
+
+/// A tenancy that keeps so many spares, once it has made them.
+async fn keeping(db: &TestDb, spares: u32) -> Tenancy {
+    let tenancy = Tenancy::connect(&Config { spares, ..db.config() }).await.unwrap();
+    let plain = db.plain().await;
+    eventually("there are spares", async || ready(&plain).await.len() == spares as usize).await;
+    tenancy
+}
+
+/// The schemas of the spares that are ready.
+async fn ready(db: &DatabaseConnection) -> Vec<String> {
+    texts(db, "SELECT schema FROM registry.tenants WHERE status = 'spare' ORDER BY id").await
+}
+
+/// The spares that became tenants so far.
+fn claimed(db: &TestDb) -> Vec<String> {
+    let renames = db.statements().into_iter().filter_map(|sql| {
+        let (spare, _) = sql.strip_prefix("ALTER SCHEMA ")?.split_once(" RENAME TO ")?;
+        Some(spare.trim_matches('"').to_owned())
+    });
+    renames.collect()
+}
+
+async fn assert_clean(db: &DatabaseConnection) {
+    let found = verify(db, &AnyMigrator::new(tenant::Migrator), &Scope::All).await.unwrap();
+    assert!(found.is_clean(), "{found}");
+}
+
+#[tokio::test]
+async fn a_tenant_made_out_of_a_spare_is_like_any_other() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let before = db.tenancy().await.create(NewTenant::new(slug("tenant-0"))).await.unwrap();
+    let tenancy = keeping(&db, 2).await;
+    let spares = ready(&plain).await;
+    assert_clean(&plain).await;
+
+    let domains = vec!["guards.example.org".parse().unwrap()];
+    let record = tenancy.create(NewTenant { slug: slug("tenant-1"), domains }).await.unwrap();
+    assert_eq!(claimed(&db), spares[..1]);
+    assert_eq!(Some(&record), tenancy.get(&slug("tenant-1")).await.unwrap().as_ref());
+    assert_eq!((record.schema.as_str(), record.status), ("tenant_1", "active"));
+    assert_eq!(record.schema_version, before.schema_version);
+    assert!(record.id > before.id);
+    assert_clean(&plain).await;
+    let tenant = tenancy.tenant_by_host("guards.example.org").await.unwrap();
+    let abu = guard::ActiveModel {
+        name: Set("Abu".into()),
+        position: Set("Guard".into()),
+        ..Default::default()
+    };
+    abu.insert(&tenant).await.unwrap();
+
+    // Another one is made in its place. Nobody sees any of them.
+    eventually("there are two again", async || ready(&plain).await.len() == 2).await;
+    let listed = tenancy.list(PageRequest::default()).await.unwrap();
+    let listed: Vec<_> = listed.items.iter().map(|record| record.slug.as_str()).collect();
+    assert_eq!(listed, ["tenant-0", "tenant-1"]);
+    let ran = Ran::on("tenantry", &db.url(), &["tenant", "list"]).exits(0);
+    assert!(!ran.stdout.contains("spare"), "{}", ran.stdout);
+    tenancy.drop(&slug("tenant-1")).await.unwrap();
+    assert_clean(&plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_take_different_spares_and_the_rest_are_made_as_usual() {
+    const TENANTS: usize = 24;
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancies = [keeping(&db, 4).await, keeping(&db, 4).await];
+    let tasks = (0..TENANTS).map(|number| {
+        let tenancy = tenancies[number % 2].clone();
+        let new = NewTenant::new(slug(&format!("tenant-{number}")));
+        tokio::spawn(async move { tenancy.create(new).await.unwrap() })
+    });
+    let records: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    let claimed = claimed(&db);
+    let different: HashSet<_> = claimed.iter().collect();
+    assert_eq!(different.len(), claimed.len(), "{claimed:?}");
+    assert!(claimed.len() >= 4, "{claimed:?}");
+    let made = |sql: &String| sql.contains("CREATE SCHEMA \"tenant_");
+    let made = db.statements().into_iter().filter(made).count();
+    assert_eq!(made + claimed.len(), TENANTS);
+    let schemas: HashSet<_> = records.iter().map(|record| &record.schema).collect();
+    assert_eq!(schemas.len(), TENANTS);
+    eventually("there are four again", async || ready(&plain).await.len() == 4).await;
+    assert_clean(&plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_never_make_more_than_are_wanted() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let config = Config { spares: 5, ..db.config() };
+    let mut tenancies = Vec::new();
+    for _ in 0..3 {
+        tenancies.push(Tenancy::connect(&config).await.unwrap());
+    }
+    eventually("there are five", async || {
+        let there = ready(&plain).await.len();
+        assert!(there <= 5, "{there} spares");
+        there == 5
+    })
+    .await;
+    let more = tenancies.iter().map(|tenancy| tenancy.create(NewTenant::new(slug("tenant-1"))));
+    assert_eq!(join_all(more).await.iter().filter(|result| result.is_ok()).count(), 1);
+    eventually("there are five again", async || ready(&plain).await.len() == 5).await;
+    for tenancy in tenancies {
+        tenancy.close().await;
+    }
+    assert_eq!(ready(&plain).await.len(), 5);
+    // Nothing is left of one that was being made, either.
+    assert_clean(&plain).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_costs_no_spare() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = keeping(&db, 3).await;
+    texts(&plain, "CREATE SCHEMA left_over").await;
+    let error = tenancy.create(NewTenant::new(slug("left-over"))).await.unwrap_err();
+    assert!(matches!(error, Error::SchemaTaken(_)), "{error}");
+    texts(&plain, "DROP SCHEMA left_over").await;
+    let tasks = (0..16).map(|_| {
+        let tenancy = tenancy.clone();
+        tokio::spawn(async move { tenancy.create(NewTenant::new(slug("tenant-1"))).await })
+    });
+    let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    for error in results.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, Error::SlugTaken(_)), "{error}");
+    }
+    let domains = vec!["guards.example.org".parse().unwrap()];
+    tenancy.domain_add(&slug("tenant-1"), &domains[0]).await.unwrap();
+    let error = tenancy.create(NewTenant { slug: slug("tenant-2"), domains }).await.unwrap_err();
+    assert!(matches!(error, Error::HostTaken(_)), "{error}");
+    eventually("there are three again", async || ready(&plain).await.len() == 3).await;
+    assert_eq!(schemas(&plain).await.len(), ["public", "registry", "tenant_1"].len() + 3);
+    assert_clean(&plain).await;
+}
+
+#[tokio::test]
+async fn a_fleet_run_migrates_spares_and_one_that_is_behind_is_not_taken() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = keeping(&db, 2).await;
+    Ran::on("migration", &db.url(), &["down", "--all"]).exits(0);
+    let record = tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+    assert_eq!(record.schema_version, AnyMigrator::new(tenant::Migrator).latest());
+    assert_eq!(claimed(&db), [""; 0]);
+    assert_eq!(ready(&plain).await.len(), 2);
+
+    Ran::on("migration", &db.url(), &["up", "--all"]).exits(0);
+    tenancy.create(NewTenant::new(slug("tenant-2"))).await.unwrap();
+    assert_eq!(claimed(&db).len(), 1);
+    assert_clean(&plain).await;
+}
+
+#[tokio::test]
+async fn a_command_takes_a_spare_too() {
+    let db = TestDb::new().await;
+    keeping(&db, 1).await.close().await;
+    let create = ["tenant", "create", "tenant-1", "--spares", "1"];
+    Ran::on("tenantry", &db.url(), &create).exits(0).says(["tenant_1"]);
+    assert_eq!(claimed(&db).len(), 1);
+    assert_clean(&db.plain().await).await;
+}
+
+#[tokio::test]
+async fn there_are_no_spares_where_migrations_write_the_name_of_their_schema() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let up = "CREATE TABLE books (title text);
+              CREATE FUNCTION titles() RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT
+              AS 'SELECT count(*) FROM books'";
+    let migration = Sql { name: "m1_books", up, down: "", alone: false, breaking: false };
+    let migrator = SqlMigrator { migrations: vec![migration], table: "seaql_migrations" };
+    let log = Log::listen();
+    let config = Config { spares: 2, ..Config::new(db.url(), migrator) };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    eventually("it is logged", async || log.text().contains("no spares are kept")).await;
+    tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
+    assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
+    // It works in its own schema, as it would not after having been given another name.
+    plain.execute_unprepared("SELECT city.titles()").await.unwrap();
+}
