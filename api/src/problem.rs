@@ -160,7 +160,7 @@ impl Problem {
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
-            E::HostBelowBase(_) | E::Name(_) => {
+            E::HostBelowBase(_) | E::TooManyTags(_) | E::Name(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-name", "Name not acceptable")
             }
             E::UnknownDomain { .. } => (StatusCode::NOT_FOUND, "not-found", "Not found"),
@@ -282,6 +282,7 @@ mod tests {
             (E::SlugTaken(slug()), 409, "slug-taken"),
             (E::HostTaken(host()), 409, "host-taken"),
             (E::HostBelowBase(host()), 422, "invalid-name"),
+            (E::TooManyTags(51), 422, "invalid-name"),
             (E::UnknownDomain { slug: slug(), hostname: host() }, 404, "not-found"),
             (E::RegistryBehind { pending: 1 }, 500, "internal"),
             (secret(), 500, "internal"),

@@ -1,6 +1,6 @@
-//! Properties of slugs, schema names and host names that need no server.
+//! Properties of slugs, schema names, host names, names and tags that need no server.
 
-use entity::registry::{Hostname, SchemaName, Slug};
+use entity::registry::{DisplayName, Hostname, SchemaName, Slug, Tag};
 use proptest::prelude::*;
 
 /// Text that an attacker, a spreadsheet or a cat on the keyboard might send.
@@ -32,6 +32,17 @@ proptest! {
             prop_assert!(host.as_str().len() <= 253 && host.as_str().contains('.'));
             prop_assert_eq!(host.as_str().to_lowercase(), host.as_str());
         }
+        if let Ok(name) = text.parse::<DisplayName>() {
+            prop_assert_eq!(name.as_str(), text.trim());
+            prop_assert!((1..=200).contains(&name.as_str().chars().count()));
+            prop_assert!(!name.as_str().contains(char::is_control));
+        }
+        if let Ok(tag) = text.parse::<Tag>() {
+            prop_assert_eq!(tag.as_str(), &text);
+            prop_assert!((1..=63).contains(&text.len()));
+            prop_assert!(text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()));
+            prop_assert!(text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_')));
+        }
     }
 
     #[test]
@@ -40,6 +51,8 @@ proptest! {
             text.parse::<Slug>().err(),
             text.parse::<SchemaName>().err(),
             text.parse::<Hostname>().err(),
+            text.parse::<DisplayName>().err(),
+            text.parse::<Tag>().err(),
         ];
         for error in messages.into_iter().flatten() {
             let message = error.to_string();

@@ -27,7 +27,7 @@ pub mod tenancy;
 mod error;
 mod input;
 
-pub use entity::registry::{Hostname, NameError, Slug, TenantId};
+pub use entity::registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};
 pub use error::Error;
 pub use input::Input;
 pub use migration::Fault;

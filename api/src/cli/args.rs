@@ -2,7 +2,7 @@ use std::{fmt, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use migration::connect::{DatabaseArgs, variables_help};
-use service::{Hostname, Slug};
+use service::{DisplayName, Hostname, Slug, Tag};
 
 /// Schema-per-tenant for Rust applications on SeaORM and PostgreSQL.
 ///
@@ -136,9 +136,15 @@ pub(super) enum TenantCommand {
     Create {
         /// Name of the tenant in URLs, such as tenant-1.
         slug: Slug,
+        /// What people call it, such as "Acme Ltd".
+        #[arg(long)]
+        name: Option<DisplayName>,
         /// Host name of its own besides the subdomain (repeatable).
         #[arg(long = "domain", value_name = "HOST")]
         domains: Vec<Hostname>,
+        /// Word by which tenants are told apart, such as canary (repeatable).
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<Tag>,
         #[command(flatten)]
         output: Output,
     },

@@ -29,8 +29,9 @@ pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<()
 
 async fn carry_out(tenancy: &Tenancy, command: TenantCommand) -> Result<(), Error> {
     match command {
-        TenantCommand::Create { slug, domains, output } => {
-            show(&tenancy.create(NewTenant { slug, domains }).await?, output)?;
+        TenantCommand::Create { slug, name, domains, tags, output } => {
+            let new = NewTenant { slug, name, domains, tags };
+            show(&tenancy.create(new).await?, output)?;
         }
         TenantCommand::List { output } => list(tenancy, output).await?,
         TenantCommand::Show { slug, output } => show(&existing(tenancy, &slug).await?, output)?,
@@ -93,14 +94,16 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
     if output.json {
         return print_json(&records);
     }
-    let header = vec!["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "CREATED"];
+    let header = vec!["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "TAGS", "NAME", "CREATED"];
     let rows = records.iter().map(|record| {
         vec![
             record.slug.to_string(),
             record.schema.to_string(),
             record.status.to_owned(),
             record.schema_version.clone().unwrap_or_default(),
-            domains(record),
+            spaced(&record.domains),
+            spaced(&record.tags),
+            name(record),
             time(record.inserted_at),
         ]
     });
@@ -118,7 +121,9 @@ fn show(record: &TenantRecord, output: Output) -> Result<(), Error> {
         ("schema", record.schema.to_string()),
         ("status", record.status.to_owned()),
         ("version", record.schema_version.clone().unwrap_or_default()),
-        ("domains", domains(record)),
+        ("domains", spaced(&record.domains)),
+        ("tags", spaced(&record.tags)),
+        ("name", name(record)),
         ("created", time(record.inserted_at)),
         ("changed", time(record.updated_at)),
     ];
@@ -127,9 +132,13 @@ fn show(record: &TenantRecord, output: Output) -> Result<(), Error> {
     Ok(())
 }
 
-fn domains(record: &TenantRecord) -> String {
-    let hosts: Vec<&str> = record.domains.iter().map(Hostname::as_str).collect();
-    hosts.join(" ")
+fn spaced(values: &[impl ToString]) -> String {
+    let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+    texts.join(" ")
+}
+
+fn name(record: &TenantRecord) -> String {
+    record.name.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 /// RFC 3339, whole seconds, UTC.

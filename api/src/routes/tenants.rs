@@ -1,5 +1,7 @@
 //! `/admin/tenants`: the tenants, for the operator.
 
+use std::str::FromStr;
+
 use axum::{
     extract::State,
     http::{StatusCode, header::LOCATION},
@@ -7,9 +9,9 @@ use axum::{
 };
 use serde::Deserialize;
 use service::{
-    Slug,
+    DisplayName, NameError, Slug,
     page::{Page, PageRequest},
-    tenancy::{NewTenant, TenantRecord},
+    tenancy::{self, NewTenant, TenantRecord},
 };
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
@@ -25,8 +27,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
     slug: Option<String>,
+    name: Option<String>,
     #[serde(default)]
     domains: Vec<String>,
+    #[serde(default)]
+    tags: Vec<String>,
 }
 
 pub(super) async fn list(
@@ -95,16 +100,39 @@ impl Input {
                 None
             }
         };
-        let mut domains = Vec::new();
-        for (index, text) in self.domains.iter().enumerate() {
-            match text.parse::<service::Hostname>() {
-                Ok(hostname) => domains.push(hostname),
-                Err(error) => refuse(format!("domains[{index}]"), "host_name", error.to_string()),
-            }
+        let name = self.name.as_deref().map(str::parse::<DisplayName>).transpose();
+        let name = name.unwrap_or_else(|error| {
+            refuse("name".into(), "name", error.to_string());
+            None
+        });
+        let domains = parse_all(&self.domains, |index, error| {
+            refuse(format!("domains[{index}]"), "host_name", error);
+        });
+        let tags = parse_all(&self.tags, |index, error| {
+            refuse(format!("tags[{index}]"), "tag", error);
+        });
+        if self.tags.len() > NewTenant::MAX_TAGS {
+            let error = tenancy::Error::TooManyTags(self.tags.len());
+            refuse("tags".into(), "length", error.to_string());
         }
         match slug {
-            Some(slug) if errors.is_empty() => Ok(NewTenant { slug, domains }),
+            Some(slug) if errors.is_empty() => Ok(NewTenant { slug, name, domains, tags }),
             _ => Err(errors),
         }
     }
+}
+
+/// What can be parsed; the rest is refused by its place.
+fn parse_all<T: FromStr<Err = NameError>>(
+    texts: &[String],
+    mut refuse: impl FnMut(usize, String),
+) -> Vec<T> {
+    let mut parsed = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match text.parse::<T>() {
+            Ok(value) => parsed.push(value),
+            Err(error) => refuse(index, error.to_string()),
+        }
+    }
+    parsed
 }

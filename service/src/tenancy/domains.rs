@@ -46,15 +46,20 @@ impl Tenancy {
     }
 
     /// A host name below the base domain would take the place of a tenant's slug.
+    pub(super) fn check_domain(&self, hostname: &Hostname) -> Result<(), Error> {
+        match self.host(hostname.as_str()) {
+            Host::Custom(_) => Ok(()),
+            _ => Err(Error::HostBelowBase(hostname.clone())),
+        }
+    }
+
     pub(super) async fn insert_domain(
         &self,
         db: &impl ConnectionTrait,
         tenant_id: TenantId,
         hostname: &Hostname,
     ) -> Result<(), Error> {
-        if !matches!(self.host(hostname.as_str()), Host::Custom(_)) {
-            return Err(Error::HostBelowBase(hostname.clone()));
-        }
+        self.check_domain(hostname)?;
         let row = domain::ActiveModel {
             hostname: Set(hostname.clone()),
             tenant_id: Set(tenant_id),

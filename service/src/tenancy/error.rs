@@ -57,6 +57,13 @@ pub enum Error {
         hostname: Hostname,
     },
 
+    /// The tenant would have more tags than [`NewTenant::MAX_TAGS`](super::NewTenant::MAX_TAGS).
+    #[error(
+        "{0} tags are too many, a tenant has at most {max}; leave some out",
+        max = super::NewTenant::MAX_TAGS
+    )]
+    TooManyTags(usize),
+
     /// A name is not acceptable.
     #[error(transparent)]
     Name(#[from] NameError),

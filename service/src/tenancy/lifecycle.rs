@@ -11,6 +11,7 @@ use tracing::info;
 use super::{
     Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
     announce::announce,
+    metadata,
     shared::{Access, Shared},
     spares,
 };
@@ -30,14 +31,14 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
-    /// [`Error::Name`] when the slug gives no schema name, [`Error::Migration`], [`Error::Seed`].
-    /// Nothing is changed in any of these cases.
+    /// [`Error::Name`] when the slug gives no schema name, [`Error::TooManyTags`],
+    /// [`Error::Migration`], [`Error::Seed`]. Nothing is changed in any of these cases.
     pub async fn create(&self, mut new: NewTenant) -> Result<TenantRecord, Error> {
-        new.domains.sort_unstable();
-        new.domains.dedup();
+        new.check()?;
         let schema = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         let mut row = spares::new_row(&self.inner.migrator, schema.clone());
         row.slug = Some(new.slug.clone());
+        row.metadata = metadata::of(&new);
         let with_spares = self.inner.spares.usable().await;
         let txn = self.inner.db.begin().await?;
         // The unique index on the slug makes everybody else who wants it wait for this transaction.

@@ -1,6 +1,8 @@
 use chrono::{DateTime, Utc};
-use entity::registry::{Hostname, SchemaName, Slug, TenantId, tenant};
+use entity::registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, tenant};
 use serde::Serialize;
+
+use super::{Error, metadata};
 
 /// What the registry keeps about a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -11,6 +13,9 @@ pub struct TenantRecord {
     /// Name in URLs and commands.
     #[serde(serialize_with = "as_text")]
     pub slug: Slug,
+    /// What people call the tenant.
+    #[serde(serialize_with = "perhaps_as_text")]
+    pub name: Option<DisplayName>,
     /// Schema of the tenant's tables.
     #[serde(serialize_with = "as_text")]
     pub schema: SchemaName,
@@ -21,6 +26,9 @@ pub struct TenantRecord {
     /// Host names besides the subdomain, sorted.
     #[serde(serialize_with = "all_as_text")]
     pub domains: Vec<Hostname>,
+    /// Words by which tenants are told apart, sorted.
+    #[serde(serialize_with = "all_as_text")]
+    pub tags: Vec<Tag>,
     /// When the tenant was created.
     pub inserted_at: DateTime<Utc>,
     /// When its entry was last changed.
@@ -28,19 +36,42 @@ pub struct TenantRecord {
 }
 
 /// A tenant to be created.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTenant {
-    /// Its name; the name of its schema follows from it.
+    /// Its name in URLs and commands; the name of its schema follows from it.
     pub slug: Slug,
+    /// What people call it.
+    pub name: Option<DisplayName>,
     /// Host names besides the subdomain.
     pub domains: Vec<Hostname>,
+    /// Words by which tenants are told apart, such as `canary`.
+    pub tags: Vec<Tag>,
 }
 
 impl NewTenant {
-    /// A tenant with no host names of its own.
+    /// Most tags of one tenant.
+    pub const MAX_TAGS: usize = 50;
+
+    /// A tenant with nothing but its slug.
     #[must_use]
     pub fn new(slug: Slug) -> Self {
-        Self { slug, domains: Vec::new() }
+        Self { slug, name: None, domains: Vec::new(), tags: Vec::new() }
+    }
+
+    /// Brings host names and tags into the form in which they are stored: sorted, each once.
+    /// [`Tenancy::create`](super::Tenancy::create) does it, too.
+    ///
+    /// # Errors
+    /// [`Error::TooManyTags`].
+    pub fn check(&mut self) -> Result<(), Error> {
+        self.domains.sort_unstable();
+        self.domains.dedup();
+        self.tags.sort_unstable();
+        self.tags.dedup();
+        if self.tags.len() > Self::MAX_TAGS {
+            return Err(Error::TooManyTags(self.tags.len()));
+        }
+        Ok(())
     }
 }
 
@@ -48,13 +79,16 @@ impl TenantRecord {
     /// `None` for a spare, which is no tenant yet.
     pub(super) fn new(row: tenant::Model, mut domains: Vec<Hostname>) -> Option<Self> {
         domains.sort_unstable();
+        let (name, tags) = metadata::read(&row.metadata);
         Some(Self {
             id: row.id,
             slug: row.slug?,
+            name,
             schema: row.schema,
             status: row.status.as_str(),
             schema_version: row.schema_version,
             domains,
+            tags,
             inserted_at: row.inserted_at,
             updated_at: row.updated_at,
         })
@@ -68,9 +102,19 @@ fn as_text<S: serde::Serializer>(
     serializer.collect_str(value)
 }
 
-fn all_as_text<S: serde::Serializer>(
-    values: &[Hostname],
+fn perhaps_as_text<S: serde::Serializer>(
+    value: &Option<impl std::fmt::Display>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(Hostname::as_str))
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn all_as_text<S: serde::Serializer>(
+    values: &[impl std::fmt::Display],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }

@@ -60,8 +60,8 @@ async fn a_taken_slug_is_a_typed_error_and_changes_nothing() {
     let db = TestDb::new().await;
     let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
     let before = tenancy.get(one.slug()).await.unwrap();
-    let again =
-        NewTenant { slug: slug("tenant-1"), domains: vec!["guards.example.org".parse().unwrap()] };
+    let domains = vec!["guards.example.org".parse().unwrap()];
+    let again = NewTenant { domains, ..NewTenant::new(slug("tenant-1")) };
     let error = tenancy.create(again).await.unwrap_err();
     assert_eq!(error.to_string(), "the slug tenant-1 is taken; choose another");
     assert_eq!(tenancy.get(one.slug()).await.unwrap(), before);

@@ -38,7 +38,8 @@ async fn a_host_name_leads_to_one_tenant_and_the_loser_is_not_created() {
         let tenancy = tenancy.clone();
         let slug = slug(&format!("tenant-{number}"));
         let domains = vec!["guards.example.org".parse().unwrap()];
-        tokio::spawn(async move { tenancy.create(NewTenant { slug, domains }).await })
+        let new = NewTenant { domains, ..NewTenant::new(slug) };
+        tokio::spawn(async move { tenancy.create(new).await })
     });
     let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);

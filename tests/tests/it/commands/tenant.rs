@@ -1,11 +1,12 @@
 //! `tenantry tenant create|list|show|domain`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{NEWEST, tenantry, with_tenants};
 use crate::support::{
     TestDb,
-    catalog::{schemas, schemas_with},
+    catalog::{schemas, schemas_with, texts},
+    process::Ran,
 };
 
 #[tokio::test]
@@ -34,7 +35,10 @@ async fn tenants_are_listed_as_a_table_in_the_order_of_their_creation() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{ran:#?}");
     let columns = |line: usize| -> Vec<&str> { lines[line].split_whitespace().collect() };
-    assert_eq!(columns(0), ["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "CREATED"]);
+    assert_eq!(
+        columns(0),
+        ["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "TAGS", "NAME", "CREATED"]
+    );
     assert_eq!(columns(1)[..5], ["zebra", "zebra", "active", NEWEST, "z.example.org"]);
     assert_eq!(columns(2)[..4], ["tenant-1", "tenant_1", "active", NEWEST]);
     // What is below each other begins below each other.
@@ -65,6 +69,60 @@ async fn json_says_the_same_to_programs() {
     assert_eq!(tenantry(&db, "tenant list --json").exits(0).json(), json!([one]));
     let domains = tenantry(&db, "tenant domain list tenant-1 --json");
     assert_eq!(domains.exits(0).json(), json!(["a.example.org"]));
+}
+
+#[tokio::test]
+async fn a_tenant_may_have_a_name_and_tags() {
+    let db = TestDb::new().await;
+    let mut words = vec!["tenant", "create", "acme", "--name", " Acme \"Ltd\" "];
+    words.extend(["--tag", "eu", "--tag", "canary", "--tag", "eu"]);
+    let ran = Ran::on("tenantry", &db.url(), &words).exits(0);
+    let row = |name: &str| {
+        let line = ran.stdout.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..].trim().to_owned()
+    };
+    assert_eq!((row("name"), row("tags")), ("Acme \"Ltd\"".into(), "canary eu".into()));
+    let shown = tenantry(&db, "tenant show acme --json").exits(0).json();
+    assert_eq!(
+        (&shown["name"], &shown["tags"]),
+        (&json!("Acme \"Ltd\""), &json!(["canary", "eu"]))
+    );
+    tenantry(&db, "tenant list").exits(0).says(["canary eu", "Acme \"Ltd\""]);
+    // Where fleet runs look for them; what the application adds there is its own.
+    let plain = db.plain().await;
+    let found = "SELECT slug FROM registry.tenants WHERE metadata->'tags' ? 'canary'";
+    assert_eq!(texts(&plain, found).await, ["acme"]);
+    texts(&plain, "UPDATE registry.tenants SET metadata = metadata || '{\"plan\": 1}'").await;
+    tenantry(&db, "tenant domain add acme a.example.org").exits(0);
+    let kept = "SELECT metadata::text FROM registry.tenants";
+    let metadata: Value = serde_json::from_str(&texts(&plain, kept).await[0]).unwrap();
+    assert_eq!(metadata, json!({ "name": "Acme \"Ltd\"", "tags": ["canary", "eu"], "plan": 1 }));
+
+    tenantry(&db, "tenant create plain").exits(0);
+    let shown = tenantry(&db, "tenant show plain --json").exits(0).json();
+    assert_eq!((&shown["name"], &shown["tags"]), (&json!(null), &json!([])));
+}
+
+#[tokio::test]
+async fn a_name_or_a_tag_that_breaks_a_rule_is_refused_with_it() {
+    let db = TestDb::new().await;
+    let (long_name, long_tag) = ("n".repeat(201), "t".repeat(64));
+    for (option, value, rule) in [
+        ("--name", " ", "it is empty"),
+        ("--name", "two\nlines", "control characters"),
+        ("--name", &long_name, "longer than 200"),
+        ("--tag", "", "it is empty"),
+        ("--tag", "Canary", "only the lower-case letters"),
+        ("--tag", "_eu", "must begin with a letter or a digit"),
+        ("--tag", &long_tag, "longer than 63"),
+    ] {
+        let words = ["tenant", "create", "acme", option, value];
+        Ran::on("tenantry", &db.url(), &words).exits(2).complains([rule]);
+    }
+    let tags = (0..51).map(|number| format!(" --tag t{number}")).collect::<String>();
+    let ran = tenantry(&db, &format!("tenant create acme{tags}")).exits(1);
+    ran.complains(["51 tags are too many", "at most 50"]);
+    assert_eq!(schemas(&db.plain().await).await, ["public", "registry"]);
 }
 
 #[tokio::test]

@@ -156,6 +156,12 @@ async fn a_tenant_that_is_not_valid_is_422_with_every_field() {
             json!({ "slug": "No", "domains": ["a.example.org", "localhost", "b.example.org:80"] }),
             vec![("domains[1]", "host_name"), ("domains[2]", "host_name"), ("slug", "slug")],
         ),
+        (
+            json!({ "slug": "a", "name": "two\nlines", "tags": ["eu", "Not A Tag"] }),
+            vec![("name", "name"), ("tags[1]", "tag")],
+        ),
+        (json!({ "slug": "a", "name": 1, "tags": "eu" }), vec![("name", "type"), ("tags", "type")]),
+        (json!({ "slug": "a", "tags": vec!["eu"; 51] }), vec![("tags", "length")]),
     ] {
         let wanted: Vec<_> = wanted.into_iter().map(|it| fields([it])).collect();
         let answer = create(&site, input.clone()).await;
@@ -171,12 +177,18 @@ async fn a_tenant_that_is_not_valid_is_422_with_every_field() {
 }
 
 #[tokio::test]
-async fn tenants_are_listed_in_pages_and_shown_with_their_host_names() {
+async fn tenants_are_listed_in_pages_and_shown_with_all_they_have() {
     let site = Site::new().await;
-    let input = json!({ "slug": "tenant-1", "domains": ["b.example.org", "a.example.org"] });
+    let input = json!({
+        "slug": "tenant-1",
+        "name": " Acme Ltd ",
+        "domains": ["b.example.org", "a.example.org"],
+        "tags": ["eu", "canary"],
+    });
     let answer = create(&site, input).await.is(201);
     assert_eq!(answer.header("location"), "/admin/tenants/tenant-1");
     let one = answer.json();
+    assert_eq!((&one["name"], &one["tags"]), (&json!("Acme Ltd"), &json!(["canary", "eu"])));
     assert_eq!(one["domains"], json!(["a.example.org", "b.example.org"]));
     assert_eq!(one["schema_version"], "m20261123_000002_create_shifts");
     for slug in ["tenant-2", "tenant-3"] {

@@ -1,0 +1,45 @@
+use entity::registry::{SchemaName, domain, tenant};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
+};
+
+use super::{Error, NewTenant, Tenancy};
+
+impl Tenancy {
+    /// Looks for what [`create`](Self::create) would refuse as things are now; changes nothing.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create), but for what only a migration can run into.
+    pub async fn precheck(&self, new: &NewTenant) -> Result<(), Error> {
+        let mut new = new.clone();
+        new.check()?;
+        let schema = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
+        for hostname in &new.domains {
+            self.check_domain(hostname)?;
+        }
+        let db = &self.inner.db;
+        let rows = tenant::Entity::find()
+            .filter(tenant::Column::Slug.eq(new.slug.clone()))
+            .select_only()
+            .column(tenant::Column::Id);
+        if rows.into_tuple::<uuid::Uuid>().one(db).await?.is_some() {
+            return Err(Error::SlugTaken(new.slug));
+        }
+        let taken = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1 UNION ALL \
+             SELECT 1 FROM registry.tenants WHERE schema = $1",
+            [schema.as_str().into()],
+        );
+        if db.query_one_raw(taken).await?.is_some() {
+            return Err(Error::SchemaTaken(schema));
+        }
+        if !new.domains.is_empty() {
+            let taken = domain::Entity::find().filter(domain::Column::Hostname.is_in(new.domains));
+            if let Some(domain) = taken.one(db).await? {
+                return Err(Error::HostTaken(domain.hostname));
+            }
+        }
+        Ok(())
+    }
+}
