@@ -4,6 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use migration::connect::{DatabaseArgs, variables_help};
 use service::{DisplayName, Hostname, Slug, Tag};
 
+use super::import::ImportArgs;
+
 /// Schema-per-tenant for Rust applications on SeaORM and PostgreSQL.
 ///
 /// Exit status: 0 when all went well, 1 when something failed, 2 when the command line is wrong.
@@ -95,7 +97,7 @@ pub(super) struct TenancyArgs {
 pub(super) enum Command {
     /// Serve the API.
     Serve(ServeArgs),
-    /// Create, list, show and drop tenants.
+    /// Create, import, list, show and drop tenants.
     Tenant {
         #[command(subcommand)]
         command: TenantCommand,
@@ -132,6 +134,20 @@ impl fmt::Debug for Secret {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TenantCommand {
+    /// Create the tenants of a file.
+    ///
+    /// A line that is refused is told with its number and does not hold up the others. Run it
+    /// again to go on after whatever ended it: tenants that are there already as the file has
+    /// them are left alone. Exit status: 0 when all are there, 1 when a line was refused or the
+    /// file cannot be read, 130 after Ctrl-C, which finishes what is in hand.
+    Import(ImportArgs),
+    #[command(flatten)]
+    Single(SingleCommand),
+}
+
+/// What is done to one tenant or seen of all.
+#[derive(Debug, Subcommand)]
+pub(super) enum SingleCommand {
     /// Create a tenant with its schema and tables.
     Create {
         /// Name of the tenant in URLs, such as tenant-1.

@@ -4,11 +4,15 @@ use migration::connect::ConnectError;
 use service::{Slug, tenancy};
 use thiserror::Error;
 
+use super::import::HeaderError;
 use crate::operator::TokenError;
 
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub(super) enum Error {
+    /// To be told as clap tells its own.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
@@ -31,6 +35,13 @@ pub(super) enum Error {
     Listen { address: std::net::SocketAddr, source: io::Error },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("{}: {source}", path.display())]
+    Header { path: PathBuf, source: HeaderError },
+    #[error(
+        "the database cannot be reached any more: {0}; run the same command again to go on when it \
+         is there"
+    )]
+    Gone(#[source] tenancy::Error),
     #[error("not confirmed: {typed:?} is not {slug}; nothing was changed")]
     NotConfirmed { slug: Slug, typed: String },
     #[error(

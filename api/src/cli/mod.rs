@@ -4,6 +4,7 @@ mod accept;
 mod args;
 mod boot;
 mod error;
+mod import;
 mod read;
 mod serve;
 mod tenant;
@@ -19,20 +20,27 @@ use tracing_subscriber::EnvFilter;
 
 pub use args::Cli;
 
-use args::{Command, LogFormat};
+use args::{Command, LogFormat, TenantCommand};
+use error::Error;
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
-/// something failed, 2 when the command line is wrong.
+/// something failed, 2 when the command line is wrong, 130 when an import was stopped by Ctrl-C.
 pub async fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let (cli, command) = read::read(&words).unwrap_or_else(|error| error.exit());
     log_to_stderr(cli.log_format, matches!(command, Command::Serve(_)));
     let result = match command {
-        Command::Serve(args) => serve::serve(&cli.tenancy, args).await,
-        Command::Tenant { command } => tenant::run(&cli.tenancy, command).await,
+        Command::Serve(args) => serve::serve(&cli.tenancy, args).await.map(|()| ExitCode::SUCCESS),
+        Command::Tenant { command: TenantCommand::Import(args) } => {
+            import::run(&cli.tenancy, &args).await
+        }
+        Command::Tenant { command: TenantCommand::Single(command) } => {
+            tenant::run(&cli.tenancy, command).await.map(|()| ExitCode::SUCCESS)
+        }
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
+        Err(Error::CommandLine(error)) => error.exit(),
         Err(error) => {
             // Nothing can be done when standard error is gone as well.
             let _ = writeln!(std::io::stderr(), "error: {error}");

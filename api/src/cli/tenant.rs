@@ -9,15 +9,15 @@ use service::{
 };
 
 use super::{
-    args::{DomainCommand, Output, TenancyArgs, TenantCommand},
+    args::{DomainCommand, Output, SingleCommand, TenancyArgs},
     boot::boot,
     error::Error,
 };
 
-/// Carries out one of the operator's subcommands.
-pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<(), Error> {
+/// Carries out one of the operator's subcommands; [`import`](super::import) is by itself.
+pub(super) async fn run(args: &TenancyArgs, command: SingleCommand) -> Result<(), Error> {
     let mut args = args.clone();
-    if !matches!(command, TenantCommand::Create { .. }) {
+    if !matches!(command, SingleCommand::Create { .. }) {
         // Who creates nothing has no use for them.
         args.spares = 0;
     }
@@ -27,15 +27,15 @@ pub(super) async fn run(args: &TenancyArgs, command: TenantCommand) -> Result<()
     result
 }
 
-async fn carry_out(tenancy: &Tenancy, command: TenantCommand) -> Result<(), Error> {
+async fn carry_out(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error> {
     match command {
-        TenantCommand::Create { slug, name, domains, tags, output } => {
+        SingleCommand::Create { slug, name, domains, tags, output } => {
             let new = NewTenant { slug, name, domains, tags };
             show(&tenancy.create(new).await?, output)?;
         }
-        TenantCommand::List { output } => list(tenancy, output).await?,
-        TenantCommand::Show { slug, output } => show(&existing(tenancy, &slug).await?, output)?,
-        TenantCommand::Drop { slug, yes } => {
+        SingleCommand::List { output } => list(tenancy, output).await?,
+        SingleCommand::Show { slug, output } => show(&existing(tenancy, &slug).await?, output)?,
+        SingleCommand::Drop { slug, yes } => {
             // Looked up first, so that nobody confirms the name of a tenant that is not there.
             let record = existing(tenancy, &slug).await?;
             if !yes {
@@ -44,7 +44,7 @@ async fn carry_out(tenancy: &Tenancy, command: TenantCommand) -> Result<(), Erro
             tenancy.drop(&slug).await?;
             writeln!(io::stdout(), "dropped {slug} and its schema {}", record.schema)?;
         }
-        TenantCommand::Domain { command } => domain(tenancy, command).await?,
+        SingleCommand::Domain { command } => domain(tenancy, command).await?,
     }
     Ok(())
 }

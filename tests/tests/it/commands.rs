@@ -9,6 +9,7 @@ mod refusals;
 mod serve;
 mod tenant;
 mod tenant_drop;
+mod tenant_import;
 
 use serde_json::Value;
 

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     io::Write,
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::OnceLock,
 };
 
@@ -66,6 +66,11 @@ impl Ran {
         }
     }
 
+    /// Waits for the end of a program that was started with pipes.
+    pub fn ended(child: Child) -> Self {
+        Self::with(child.wait_with_output().unwrap())
+    }
+
     /// Runs a program on a database to its end.
     pub fn on(name: &str, url: &str, arguments: &[impl AsRef<OsStr>]) -> Self {
         Self::of(program_on(name, url, &[]).args(arguments))
@@ -107,7 +112,7 @@ pub fn answer(command: &mut Command, typed: &str) -> Ran {
         .unwrap();
     // Who does not ask may have ended already.
     let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
-    Ran::with(child.wait_with_output().unwrap())
+    Ran::ended(child)
 }
 
 /// Runs a command to its end at a terminal of its own, where somebody types; both of its outputs

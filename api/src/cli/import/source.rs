@@ -1,0 +1,49 @@
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use super::{
+    args::{Format, ImportArgs},
+    csv::Records,
+    jsonl::Objects,
+    row::Row,
+};
+use crate::cli::error::Error;
+
+/// The file, opened.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    /// Its length in bytes, if it has one.
+    pub(super) size: Option<u64>,
+    pub(super) rows: Box<dyn Iterator<Item = io::Result<Row>> + Send>,
+}
+
+impl Source {
+    /// Opens the file. Of CSV the header line is read as well.
+    pub(super) fn open(args: &ImportArgs) -> Result<Self, Error> {
+        let format = args.format()?;
+        let path = if args.is_stdin() { "standard input".into() } else { args.file.clone() };
+        let failed = |source| Error::File { path: path.clone(), source };
+        let (input, size): (Box<dyn Read + Send>, _) = if args.is_stdin() {
+            (Box::new(io::stdin()), None)
+        } else {
+            let file = File::open(&args.file).map_err(failed)?;
+            let kept = file.metadata().map_err(failed)?;
+            if kept.is_dir() {
+                return Err(failed(io::ErrorKind::IsADirectory.into()));
+            }
+            (Box::new(file), kept.is_file().then_some(kept.len()))
+        };
+        let rows: Box<dyn Iterator<Item = _> + Send> = match format {
+            Format::Csv => {
+                let records = Records::new(input).map_err(failed)?;
+                let header = |source| Error::Header { path: path.clone(), source };
+                Box::new(records.map_err(header)?)
+            }
+            Format::Jsonl => Box::new(Objects::new(input)),
+        };
+        Ok(Self { path, size, rows })
+    }
+}
