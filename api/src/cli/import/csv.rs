@@ -54,7 +54,11 @@ impl<R: Read> Records<R> {
         // The record's last byte: the end of its line, or what stands before the end of the file.
         let last = self.reader.get_mut().line_of(end.saturating_sub(1));
         let breaks = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count();
-        Row { line: last - breaks as u64, end, fields: fields(&self.record, &self.columns) }
+        Row {
+            line: last.saturating_sub(breaks as u64),
+            end,
+            fields: fields(&self.record, &self.columns),
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl Report {
             self.bar.set_position(end.max(self.bar.position()));
             let done = self.sum.created + self.sum.there_already + self.sum.refused;
             let rate = done as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-            self.bar.set_message(format!("{}, {rate:.0}/s", self.sum));
+            self.bar.set_message(format!("{rate:.0}/s: {}", self.sum));
         }
     }
 
@@ -111,7 +111,7 @@ impl std::fmt::Display for Sum {
 /// By the bytes of the file; without its size there is no end to be foreseen.
 fn bar(size: Option<u64>) -> ProgressBar {
     let (bar, template) = match size {
-        Some(size) => (ProgressBar::new(size), "{bar:24} {percent:>3}% ETA {eta} {wide_msg}"),
+        Some(size) => (ProgressBar::new(size), "{bar:14} {percent:>3}% ETA {eta}, {wide_msg}"),
         None => (ProgressBar::new_spinner(), "{spinner} {elapsed} {wide_msg}"),
     };
     let style = ProgressStyle::with_template(template);

@@ -7,7 +7,7 @@ use service::{Hostname, Slug};
 
 /// Which slugs and host names the file has had, and where.
 ///
-/// Kept as hashes of 128 bits, so that a million lines take some fifty megabytes whatever their
+/// Kept as hashes of 128 bits, so that a million lines take some hundred megabytes whatever their
 /// names. That two of so many have the same hash will not be seen in anybody's lifetime.
 #[derive(Default)]
 pub(super) struct Seen {

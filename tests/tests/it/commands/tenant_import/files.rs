@@ -124,8 +124,7 @@ async fn at_a_terminal_there_is_a_bar_and_elsewhere_there_is_none() {
     ran.says([
         "% ETA ",
         "100% ",
-        " created, 0 there already, ",
-        "/s",
+        "/s: 40 created, 0 there already, 1 refused",
         "line 42: slug \"No\": only the lower-case letters",
         "40 created, 0 there already, 1 refused\r\n",
     ]);
