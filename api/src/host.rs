@@ -17,7 +17,7 @@ use crate::{
 
 /// The tenant that the request's host belongs to.
 ///
-/// Rejected with 404 when the host is nobody's, 421 when it is reserved, 403 or 410 when the
+/// Rejected with 404 when the host is nobody's, 421 when it is reserved, 403, 410 or 503 when the
 /// tenant may not be used.
 pub struct TenantOfHost(pub Tenant);
 

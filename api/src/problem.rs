@@ -155,6 +155,10 @@ impl Problem {
             E::Refused(refused) => match refused.access {
                 Access::Suspended => (StatusCode::FORBIDDEN, "suspended", "Tenant is suspended"),
                 Access::Archived => (StatusCode::GONE, "archived", "Tenant is archived"),
+                // A release is being rolled out: the tenant will be migrated, or the next try meet
+                // a program of the other release. Migrations are the operator's business.
+                Access::Behind => return Self::busy("tenant-behind", "Tenant is being migrated"),
+                Access::Ahead => return Self::busy("tenant-ahead", "Tenant was migrated"),
                 _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             },
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
@@ -269,7 +273,7 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_its_status_and_tells_no_cause() {
         let slug = || "tenant-1".parse::<service::Slug>().unwrap();
-        let refused = |access| E::Refused(Refused { slug: slug(), access });
+        let refused = |access| E::Refused(Refused::new(slug(), access));
         let host = || "guards.example.org".parse::<service::Hostname>().unwrap();
         let secret = || sea_orm_error("password=hunter2");
         for (error, status, kind) in [
@@ -279,6 +283,8 @@ mod tests {
             (refused(Access::Suspended), 403, "suspended"),
             (refused(Access::Archived), 410, "archived"),
             (refused(Access::Dropped), 404, "unknown-tenant"),
+            (refused(Access::Behind), 503, "tenant-behind"),
+            (refused(Access::Ahead), 503, "tenant-ahead"),
             (E::SlugTaken(slug()), 409, "slug-taken"),
             (E::HostTaken(host()), 409, "host-taken"),
             (E::HostBelowBase(host()), 422, "invalid-name"),
@@ -291,7 +297,8 @@ mod tests {
             let problem = Problem::of(&Error::from(error));
             assert_eq!(problem.status.as_u16(), status, "{text}");
             assert_eq!(problem.kind, format!("urn:tenantry:problem:{kind}"), "{text}");
-            if status == 500 {
+            assert_eq!(problem.retry_after.is_some(), status == 503, "{text}");
+            if status >= 500 {
                 let body = serde_json::to_string(&problem).unwrap();
                 assert!(!body.contains(&text) && !body.contains("hunter2"), "{body}");
             }

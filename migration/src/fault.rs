@@ -15,7 +15,8 @@ pub enum Fault {
     Conflict,
     /// 55P03: a lock was not to be had in time.
     LockTimeout,
-    /// 0A000: a statement prepared before a migration no longer fits; repeating it helps.
+    /// 0A000, of a statement that was prepared before a migration and no longer fits: prepared
+    /// anew it works. Other features that are not supported have the same SQLSTATE.
     StaleStatement,
     /// 42P06: a schema of this name exists. While two transactions create one at the same moment,
     /// it is the unique constraint `pg_namespace_nspname_index` instead.
@@ -83,7 +84,7 @@ impl Fault {
             "23503" => Self::ForeignKey(constraint()),
             "40001" | "40P01" => Self::Conflict,
             "55P03" => Self::LockTimeout,
-            "0A000" => Self::StaleStatement,
+            "0A000" if is_stale(error) => Self::StaleStatement,
             "3F000" | "42P01" => Self::Missing,
             "57014" => Self::Timeout,
             "53300" | "57P01" | "57P02" | "57P03" => Self::Unavailable,
@@ -91,6 +92,13 @@ impl Fault {
             _ => Self::Other,
         }
     }
+}
+
+/// Whether PostgreSQL has found that a prepared statement would return something else by now. Told
+/// by the name of the server's function, since its messages are translated.
+fn is_stale(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    error.and_then(|error| error.routine()) == Some("RevalidateCachedQuery")
 }
 
 /// The constraint named in a message such as `… violates unique constraint "guards_pkey_102008"`,

@@ -1,6 +1,6 @@
 //! Changes of tenants, announced between processes with LISTEN and NOTIFY.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use entity::registry::{TenantId, tenant};
 use migration::CHANNEL;
@@ -12,7 +12,7 @@ use tokio::{sync::Mutex, time::MissedTickBehavior};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{cache::TenantCache, shared::Access};
+use super::cache::TenantCache;
 
 /// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).
 const MAX_PAYLOAD: usize = 7999;
@@ -117,18 +117,24 @@ impl Watch {
         for ids in ids.chunks(1000) {
             let rows = tenant::Entity::find()
                 .select_only()
-                .columns([tenant::Column::Id, tenant::Column::Status])
+                .columns([
+                    tenant::Column::Id,
+                    tenant::Column::Status,
+                    tenant::Column::SchemaVersion,
+                    tenant::Column::ContractVersion,
+                ])
                 .filter(tenant::Column::Id.is_in(ids.iter().copied()))
-                .into_tuple::<(TenantId, tenant::Status)>()
+                .into_tuple::<(TenantId, tenant::Status, Option<String>, Option<String>)>()
                 .all(&self.db)
                 .await;
             match rows {
                 Ok(rows) => {
-                    let found: HashMap<_, _> = rows.into_iter().collect();
-                    for id in ids {
-                        let access = found.get(id).map_or(Access::Dropped, |it| (*it).into());
-                        self.cache.set(*id, access);
+                    let mut gone: HashSet<_> = ids.iter().copied().collect();
+                    for (id, status, version, contract) in rows {
+                        gone.remove(&id);
+                        self.cache.set(id, self.cache.build.standing(status, version, contract));
                     }
+                    gone.into_iter().for_each(|id| self.cache.dropped(id));
                 }
                 Err(_) if self.closing() => return,
                 Err(error) => warn!(%error, "the state of open tenants could not be read"),

@@ -8,11 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use entity::registry::{TenantId, tenant};
+use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use moka::{Expiry, future::Cache};
 use sea_orm::DbErr;
 
-use super::shared::{Access, Shared};
+use super::{
+    access::Access,
+    epoch::Epochs,
+    fitness::{Build, Standing},
+    shared::Shared,
+};
 
 /// How long "there is no such tenant" is believed.
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
@@ -33,6 +38,9 @@ pub(super) struct TenantCache {
     /// where it was when the registry was asked, so one that was under way during a change is
     /// asked for again.
     changes: Box<[AtomicU64]>,
+    /// What a row is measured by.
+    pub(super) build: Build,
+    epochs: Epochs,
 }
 
 /// What the registry said, and the counter when it was asked.
@@ -60,11 +68,11 @@ impl Expiry<String, Answer> for Lifetime {
 }
 
 impl TenantCache {
-    pub(super) fn new(ttl: Duration) -> Self {
+    pub(super) fn new(ttl: Duration, build: Build) -> Self {
         let entries =
             Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
         let changes = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
-        Self { entries, live: Mutex::default(), changes }
+        Self { entries, live: Mutex::default(), changes, build, epochs: Epochs::default() }
     }
 
     /// The tenant behind `key`, asked of `load` when it is not known.
@@ -101,21 +109,27 @@ impl TenantCache {
     /// The shared state of a tenant as its row says now. A row without slug is no tenant.
     fn share(&self, row: tenant::Model) -> Option<Arc<Shared>> {
         let slug = row.slug?;
-        let access = Access::from(row.status);
+        let standing = self.build.standing(row.status, row.schema_version, row.contract_version);
         let mut live = self.live();
         if let Some(shared) = live.tenants.get(&row.id).and_then(Weak::upgrade)
             && shared.slug == slug
         {
-            shared.set(access);
+            shared.set(standing);
             return Some(shared);
         }
         if live.tenants.len() >= live.sweep_at {
             live.tenants.retain(|_, shared| shared.strong_count() > 0);
             live.sweep_at = 2 * live.tenants.len() + 64;
         }
-        let shared = Arc::new(Shared::new(row.id, slug, row.schema, access));
+        let shared = Shared::new(row.id, slug, row.schema, standing, self.epochs.join());
+        let shared = Arc::new(shared);
         live.tenants.insert(row.id, Arc::downgrade(&shared));
         Some(shared)
+    }
+
+    /// The state of a tenant that nobody else can see yet.
+    pub(super) fn unshared(&self, id: TenantId, slug: Slug, schema: SchemaName) -> Shared {
+        Shared::new(id, slug, schema, Access::Active.into(), self.epochs.join())
     }
 
     /// Forgets what is known under `keys`, because it has changed.
@@ -135,10 +149,15 @@ impl TenantCache {
     }
 
     /// Tells every handle of a tenant what its state is now.
-    pub(super) fn set(&self, id: TenantId, access: Access) {
+    pub(super) fn set(&self, id: TenantId, standing: Standing) {
         if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
-            shared.set(access);
+            shared.set(standing);
         }
+    }
+
+    /// Tells every handle of a tenant that it is no more.
+    pub(super) fn dropped(&self, id: TenantId) {
+        self.set(id, Access::Dropped.into());
     }
 
     /// Whether some handle is open for the tenant.

@@ -1,13 +1,14 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use entity::registry::{SchemaName, Slug, TenantId};
+use futures_util::stream::BoxStream;
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    ExecResult, IsolationLevel, QueryResult, Statement, StreamTrait, TransactionError,
-    TransactionOptions, TransactionSession, TransactionTrait,
+    ExecResult, IsolationLevel, QueryResult, Statement, StatementBuilder, StreamTrait,
+    TransactionError, TransactionOptions, TransactionSession, TransactionTrait,
 };
 
-use super::shared::Shared;
+use super::{resend::Resend, shared::Shared};
 
 /// One tenant's database: a connection whose every statement goes to the tenant's schema.
 ///
@@ -125,13 +126,17 @@ impl<C> fmt::Debug for Scope<C> {
 }
 
 #[async_trait::async_trait]
-impl<C: ConnectionTrait> ConnectionTrait for Scope<C> {
+impl<C: ConnectionTrait + Resend> ConnectionTrait for Scope<C> {
     fn get_database_backend(&self) -> DbBackend {
         self.db.get_database_backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.db.execute_raw(self.shared.qualify(statement)?).await
+        self.send_raw(statement, |statement| self.db.execute_raw(statement)).await
+    }
+
+    async fn execute<S: StatementBuilder>(&self, statement: &S) -> Result<ExecResult, DbErr> {
+        self.send_built(statement, |statement| self.db.execute_raw(statement)).await
     }
 
     #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
@@ -140,17 +145,31 @@ impl<C: ConnectionTrait> ConnectionTrait for Scope<C> {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.db.query_one_raw(self.shared.qualify(statement)?).await
+        self.send_raw(statement, |statement| self.db.query_one_raw(statement)).await
+    }
+
+    async fn query_one<S: StatementBuilder>(
+        &self,
+        statement: &S,
+    ) -> Result<Option<QueryResult>, DbErr> {
+        self.send_built(statement, |statement| self.db.query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.db.query_all_raw(self.shared.qualify(statement)?).await
+        self.send_raw(statement, |statement| self.db.query_all_raw(statement)).await
+    }
+
+    async fn query_all<S: StatementBuilder>(
+        &self,
+        statement: &S,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        self.send_built(statement, |statement| self.db.query_all_raw(statement)).await
     }
 }
 
 impl<C: StreamTrait> StreamTrait for Scope<C> {
     type Stream<'a>
-        = C::Stream<'a>
+        = BoxStream<'a, Result<QueryResult, DbErr>>
     where
         C: 'a;
 
@@ -161,8 +180,8 @@ impl<C: StreamTrait> StreamTrait for Scope<C> {
     fn stream_raw<'a>(
         &'a self,
         statement: Statement,
-    ) -> Pin<Box<dyn Future<Output = Result<C::Stream<'a>, DbErr>> + 'a + Send>> {
-        Box::pin(async move { self.db.stream_raw(self.shared.qualify(statement)?).await })
+    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
+        Box::pin(self.open(statement))
     }
 }
 

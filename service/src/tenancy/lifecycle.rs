@@ -12,7 +12,6 @@ use super::{
     Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
     announce::announce,
     metadata,
-    shared::{Access, Shared},
     spares,
 };
 use crate::Fault;
@@ -74,7 +73,7 @@ impl Tenancy {
         slug: &Slug,
     ) -> Result<DatabaseTransaction, Error> {
         let Some(seed) = &self.inner.seed else { return Ok(txn) };
-        let shared = Shared::new(row.id, slug.clone(), row.schema.clone(), Access::Active);
+        let shared = self.inner.cache.unshared(row.id, slug.clone(), row.schema.clone());
         let scope = TenantTransaction { db: txn, shared: Arc::new(shared) };
         match seed.sow(&scope).await {
             Ok(()) => Ok(scope.db),
@@ -142,7 +141,7 @@ impl Tenancy {
 
     /// Makes this process refuse the tenant, as the others do when they hear of it.
     async fn refuse(&self, id: TenantId, keys: &[String]) {
-        self.inner.cache.set(id, Access::Dropped);
+        self.inner.cache.dropped(id);
         self.inner.cache.forget(keys.iter().map(String::as_str)).await;
     }
 }

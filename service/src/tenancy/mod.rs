@@ -3,11 +3,14 @@
 //! Knows nothing of an application's tables: what a tenant's schema holds is up to the migrator in
 //! [`Config`].
 
+mod access;
 mod announce;
 mod cache;
 mod config;
 mod domains;
+mod epoch;
 mod error;
+mod fitness;
 mod handle;
 mod host;
 mod lifecycle;
@@ -16,6 +19,7 @@ mod metadata;
 mod placeholder;
 mod precheck;
 mod record;
+mod resend;
 mod scope;
 mod scoped;
 mod seed;
@@ -29,6 +33,7 @@ use migration::{AnyMigrator, Target, connect, registry};
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use tokio::task::JoinHandle;
 
+pub use access::{Access, Refused};
 pub use config::Config;
 pub use error::Error;
 pub use handle::{Scope, Tenant, TenantTransaction};
@@ -37,9 +42,9 @@ pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
 pub use scoped::{Scoped, WrongTenant};
 pub use seed::{Seed, SeedFn};
-pub use shared::{Access, Refused};
 
 use cache::TenantCache;
+use fitness::Build;
 use spares::Spares;
 
 /// All tenants of one database. Cheap to clone.
@@ -77,7 +82,7 @@ impl Tenancy {
             .sqlx_logging_level(tracing::log::LevelFilter::Debug);
         let db = connect::open(options).await?;
         check_registry(&db).await?;
-        let cache = Arc::new(TenantCache::new(config.cache_ttl));
+        let cache = Arc::new(TenantCache::new(config.cache_ttl, Build::new(&config.migrator)));
         let listener = announce::subscribe(&db).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;

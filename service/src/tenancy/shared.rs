@@ -1,13 +1,20 @@
 use std::{
     borrow::Cow,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
-use entity::registry::{SchemaName, Slug, TenantId, tenant};
-use sea_orm::{DbErr, RuntimeErr, Statement, sqlx};
-use thiserror::Error;
+use entity::registry::{SchemaName, Slug, TenantId};
+use sea_orm::Statement;
 
-use super::placeholder;
+use super::{
+    access::{Access, Refused},
+    epoch::Epoch,
+    fitness::Standing,
+    placeholder,
+};
 
 /// What all handles of one tenant share: where its tables are, and whether it may be used.
 #[derive(Debug)]
@@ -16,122 +23,69 @@ pub(super) struct Shared {
     pub(super) slug: Slug,
     pub(super) schema: SchemaName,
     pub(super) quoted: String,
+    pub(super) epoch: Epoch,
+    standing: Mutex<Standing>,
+    /// That of the standing, for statements to read without a lock.
     access: AtomicU8,
 }
 
-/// Whether a tenant may be used, as the process knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Access {
-    /// It may be used.
-    Active,
-    /// It is suspended.
-    Suspended,
-    /// It is archived.
-    Archived,
-    /// It is no more.
-    Dropped,
-}
-
-/// A statement was refused because its tenant may not be used. Found inside the [`DbErr`] that a
-/// tenant handle returns, see [`Refused::find`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("tenant {slug} is {}", access.as_str())]
-pub struct Refused {
-    /// The tenant.
-    pub slug: Slug,
-    /// Why it may not be used.
-    pub access: Access,
-}
-
-impl Access {
-    /// The state as a word, such as `suspended`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Archived => "archived",
-            Self::Dropped => "dropped",
-        }
-    }
-
-    fn from_stored(byte: u8) -> Self {
-        [Self::Active, Self::Suspended, Self::Archived]
-            .into_iter()
-            .find(|access| *access as u8 == byte)
-            .unwrap_or(Self::Dropped)
-    }
-}
-
-impl From<tenant::Status> for Access {
-    fn from(status: tenant::Status) -> Self {
-        match status {
-            tenant::Status::Active => Self::Active,
-            tenant::Status::Suspended => Self::Suspended,
-            tenant::Status::Archived => Self::Archived,
-            // A tenant never becomes a spare again; whatever had this id is gone.
-            tenant::Status::Spare | tenant::Status::Dropping => Self::Dropped,
-        }
-    }
-}
-
-impl Refused {
-    /// The refusal inside an error of SeaORM, if that is what it is.
-    #[must_use]
-    pub fn find(error: &DbErr) -> Option<&Self> {
-        match error {
-            DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
-                sqlx::Error::Configuration(error) => error.downcast_ref(),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-/// SeaORM's error has no place for an error of ours but the one sqlx keeps for its own callers.
-impl From<Refused> for DbErr {
-    fn from(refused: Refused) -> Self {
-        Self::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(refused)).into()))
-    }
-}
-
 impl Shared {
-    pub(super) fn new(id: TenantId, slug: Slug, schema: SchemaName, access: Access) -> Self {
+    pub(super) fn new(
+        id: TenantId,
+        slug: Slug,
+        schema: SchemaName,
+        standing: Standing,
+        epoch: Epoch,
+    ) -> Self {
         let quoted = schema.quoted();
-        Self { id, slug, schema, quoted, access: AtomicU8::new(access as u8) }
-    }
-
-    pub(super) fn access(&self) -> Access {
-        Access::from_stored(self.access.load(Ordering::Acquire))
+        let access = AtomicU8::new(standing.access as u8);
+        Self { id, slug, schema, quoted, epoch, standing: Mutex::new(standing), access }
     }
 
     /// Tells every handle of the tenant. What was dropped stays dropped: its id never comes back.
-    pub(super) fn set(&self, access: Access) {
-        let stays = |now| (now != Access::Dropped as u8).then_some(access as u8);
-        // An error says that nothing was changed, which is what was asked for.
-        let _ = self.access.fetch_update(Ordering::AcqRel, Ordering::Acquire, stays);
+    pub(super) fn set(&self, standing: Standing) {
+        let mut now = self.standing();
+        if now.access != Access::Dropped {
+            *now = standing;
+            self.access.store(now.access as u8, Ordering::Release);
+        }
     }
 
     /// Refuses when the tenant may not be used.
     pub(super) fn check(&self) -> Result<(), Refused> {
-        match self.access() {
+        match Access::from_stored(self.access.load(Ordering::Acquire)) {
             Access::Active => Ok(()),
-            access => Err(Refused { slug: self.slug.clone(), access }),
+            _ => self.refuse(),
         }
     }
 
-    pub(super) fn qualify(&self, mut statement: Statement) -> Result<Statement, Refused> {
+    /// Once more, with the reason: it may have become usable in between.
+    #[cold]
+    fn refuse(&self) -> Result<(), Refused> {
+        let Standing { access, applied, newest } = self.standing().clone();
+        match access {
+            Access::Active => Ok(()),
+            access => Err(Refused { slug: self.slug.clone(), access, applied, newest }),
+        }
+    }
+
+    /// The statement as it is sent, and the epoch that it belongs to.
+    pub(super) fn qualify(&self, mut statement: Statement) -> Result<(Statement, u64), Refused> {
         self.check()?;
         if let Cow::Owned(sql) = placeholder::replace(&statement.sql, &self.quoted) {
             statement.sql = sql;
         }
-        Ok(statement)
+        let epoch = self.epoch.mark(&mut statement.sql);
+        Ok((statement, epoch))
     }
 
+    /// A text that is sent without being prepared, so nothing of it can be stale.
     pub(super) fn qualify_text<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, Refused> {
         self.check()?;
         Ok(placeholder::replace(sql, &self.quoted))
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,123 @@
+use std::fmt;
+
+use entity::registry::{Slug, tenant};
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+use thiserror::Error;
+
+/// Whether a tenant may be used, as the process knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Access {
+    /// It may be used.
+    Active,
+    /// It is suspended.
+    Suspended,
+    /// It is archived.
+    Archived,
+    /// Migrations that this build relies on have not been applied to its schema.
+    Behind,
+    /// A breaking migration that this build does not know was applied to its schema.
+    Ahead,
+    /// It is no more.
+    Dropped,
+}
+
+/// A statement was refused because its tenant may not be used. Found inside the [`DbErr`] that a
+/// tenant handle returns, see [`Refused::find`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The tenant.
+    pub slug: Slug,
+    /// Why it may not be used.
+    pub access: Access,
+    /// When the tenant is behind, the newest migration before which none is missing in its schema;
+    /// when it is ahead, the breaking one that this build does not know.
+    pub applied: Option<String>,
+    /// When the tenant is behind or ahead, the newest migration that this build knows.
+    pub newest: Option<String>,
+}
+
+impl Access {
+    /// The state as a word, such as `suspended`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Archived => "archived",
+            Self::Behind => "behind",
+            Self::Ahead => "ahead",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The state that `as u8` has made a byte.
+    pub(super) fn from_stored(byte: u8) -> Self {
+        [Self::Active, Self::Suspended, Self::Archived, Self::Behind, Self::Ahead]
+            .into_iter()
+            .find(|access| *access as u8 == byte)
+            .unwrap_or(Self::Dropped)
+    }
+}
+
+impl From<tenant::Status> for Access {
+    fn from(status: tenant::Status) -> Self {
+        match status {
+            tenant::Status::Active => Self::Active,
+            tenant::Status::Suspended => Self::Suspended,
+            tenant::Status::Archived => Self::Archived,
+            // A tenant never becomes a spare again; whatever had this id is gone.
+            tenant::Status::Spare | tenant::Status::Dropping => Self::Dropped,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { slug, access, .. } = self;
+        let [applied, newest] =
+            [&self.applied, &self.newest].map(|name| name.as_deref().unwrap_or("no migration"));
+        match access {
+            Access::Behind => write!(
+                f,
+                "tenant {slug} is behind: its schema is at {applied}, this program needs {newest}; \
+                 run `migration up --tenant {slug}`"
+            ),
+            Access::Ahead => write!(
+                f,
+                "tenant {slug} is too new for this program, which is at {newest}: its schema has \
+                 {applied}, and programs without that cannot work with it; use the newer program"
+            ),
+            other => write!(f, "tenant {slug} is {}", other.as_str()),
+        }
+    }
+}
+
+impl Refused {
+    /// The refusal of a tenant for a state that needs no more words.
+    #[must_use]
+    pub fn new(slug: Slug, access: Access) -> Self {
+        Self { slug, access, applied: None, newest: None }
+    }
+
+    /// The refusal inside an error of SeaORM, if that is what it is.
+    #[must_use]
+    pub fn find(error: &DbErr) -> Option<&Self> {
+        match error {
+            DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
+                sqlx::Error::Configuration(error) => error.downcast_ref(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// SeaORM's error has no place for an error of ours but the one sqlx keeps for its own callers.
+impl From<Refused> for DbErr {
+    fn from(refused: Refused) -> Self {
+        Self::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(refused)).into()))
+    }
+}
