@@ -9,9 +9,7 @@ use sea_orm::{
 use tracing::info;
 
 use super::{
-    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
-    announce::announce,
-    metadata,
+    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction, announce::announce, metadata,
     spares,
 };
 use crate::Fault;

@@ -10,6 +10,7 @@ mod other_processes;
 mod own_server;
 mod problems;
 mod raw;
+mod rolling_release;
 mod server_errors;
 mod shifts;
 mod shutdown;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod behind;
 mod check;
 mod commands;
 mod conformance;
@@ -23,4 +24,5 @@ mod scale_out_rules;
 mod second_application;
 mod seed;
 mod spares;
+mod stale;
 mod verify;

@@ -1,0 +1,213 @@
+//! A program serves only tenants whose schema fits its build.
+
+use std::sync::atomic::AtomicBool;
+
+use migration::{Action, AnyMigrator, Fleet, Target, Timeouts, announce, run_fleet};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use service::{
+    Fault,
+    page::PageRequest,
+    tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy, Tenant},
+};
+
+use crate::support::{
+    TestDb,
+    serving::eventually,
+    slug,
+    sql_migration::{Sql, SqlMigrator},
+};
+
+const BOOKS: Sql = Sql {
+    name: "m1_books",
+    up: "CREATE TABLE books (isbn text CONSTRAINT books_pkey PRIMARY KEY)",
+    down: "DROP TABLE books",
+    alone: false,
+    breaking: false,
+};
+const SHELF: Sql = Sql {
+    name: "m2_shelf",
+    up: "ALTER TABLE books ADD COLUMN shelf text",
+    down: "ALTER TABLE books DROP COLUMN shelf",
+    alone: false,
+    breaking: false,
+};
+const ISBN13: Sql = Sql {
+    name: "m3_isbn13",
+    up: "ALTER TABLE books RENAME isbn TO isbn13",
+    down: "ALTER TABLE books RENAME isbn13 TO isbn",
+    alone: false,
+    breaking: true,
+};
+
+fn release<const N: usize>(migrations: [Sql; N]) -> SqlMigrator {
+    SqlMigrator { migrations: migrations.into(), table: "seaql_migrations" }
+}
+
+/// A tenancy of a release on the database.
+async fn program<const N: usize>(db: &TestDb, migrations: [Sql; N]) -> Tenancy {
+    Tenancy::connect(&Config::new(db.url(), release(migrations))).await.unwrap()
+}
+
+/// Migrates the tenant as a deployment of the release does.
+async fn migrate<const N: usize>(db: &DatabaseConnection, migrations: [Sql; N], action: Action) {
+    let targets = [Target::Schema("city".parse().unwrap())];
+    let fleet = Fleet { jobs: 1, timeouts: Timeouts::default(), tries: 1, max_failures: None };
+    let migrator = AnyMigrator::tenant(release(migrations));
+    let stop = AtomicBool::new(false);
+    run_fleet(db, &migrator, &targets, &action, fleet, &stop, |_, done| {
+        done.unwrap();
+    })
+    .await;
+}
+
+/// Lets the programs know of it.
+async fn tell(db: &DatabaseConnection, tenant: &Tenant) {
+    announce(db, &[tenant.id()]).await.unwrap();
+}
+
+fn count() -> Statement {
+    Statement::from_string(DbBackend::Postgres, r#"SELECT count(*) FROM "@tenant"."books""#)
+}
+
+/// Why a handle is refused, if it is.
+async fn refusal(tenant: &Tenant) -> Option<Refused> {
+    match tenant.query_one_raw(count()).await {
+        Ok(_) => None,
+        // Rolled back a moment ago, and not heard of yet: refused by PostgreSQL itself.
+        Err(error) if Fault::of(&error) == Fault::Missing => None,
+        Err(error) => Some(Refused::find(&error).unwrap_or_else(|| panic!("{error}")).clone()),
+    }
+}
+
+async fn becomes(tenant: &Tenant, access: Option<Access>) {
+    eventually(&format!("the tenant is {access:?}"), async || {
+        refusal(tenant).await.map(|refused| refused.access) == access
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_behind_is_refused_until_it_is_migrated_and_open_handles_follow() {
+    let db = TestDb::new().await;
+    let old = program(&db, [BOOKS]).await;
+    old.create(NewTenant::new(slug("city"))).await.unwrap();
+    let of_old = old.tenant(&slug("city")).await.unwrap();
+    let new = program(&db, [BOOKS, SHELF]).await;
+    let error = new.tenant(&slug("city")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tenant city is behind: its schema is at m1_books, this program needs m2_shelf; \
+         run `migration up --tenant city`"
+    );
+    let Error::Refused(refused) = error else { panic!("{error}") };
+    assert_eq!(refused.access, Access::Behind);
+    assert_eq!(refused.applied.as_deref(), Some("m1_books"));
+    assert_eq!(refused.newest.as_deref(), Some("m2_shelf"));
+
+    let plain = db.plain().await;
+    migrate(&plain, [BOOKS, SHELF], Action::Up(None)).await;
+    tell(&plain, &of_old).await;
+    eventually("it is found", async || new.tenant(&slug("city")).await.is_ok()).await;
+    let of_new = new.tenant(&slug("city")).await.unwrap();
+    // What the old release does not know is compatible with it.
+    for tenant in [&of_old, &of_new] {
+        assert_eq!(refusal(tenant).await, None);
+    }
+
+    // And back: handles that are open are refused, transactions are not even begun.
+    migrate(&plain, [BOOKS, SHELF], Action::Down(1)).await;
+    tell(&plain, &of_old).await;
+    becomes(&of_new, Some(Access::Behind)).await;
+    let error = of_new.begin().await.unwrap_err();
+    assert_eq!(Refused::find(&error).unwrap().access, Access::Behind);
+    assert_eq!(refusal(&of_old).await, None);
+    migrate(&plain, [BOOKS, SHELF], Action::Down(1)).await;
+    tell(&plain, &of_old).await;
+    becomes(&of_old, Some(Access::Behind)).await;
+    let text = refusal(&of_old).await.unwrap().to_string();
+    assert!(text.contains("its schema is at no migration, this program needs m1_books"), "{text}");
+}
+
+#[tokio::test]
+async fn after_a_breaking_migration_only_programs_that_know_it_serve_the_tenant() {
+    let db = TestDb::new().await;
+    let old = program(&db, [BOOKS]).await;
+    old.create(NewTenant::new(slug("city"))).await.unwrap();
+    let of_old = old.tenant(&slug("city")).await.unwrap();
+    let plain = db.plain().await;
+    let all = || [BOOKS, SHELF, ISBN13];
+    migrate(&plain, all(), Action::Up(Some(1))).await;
+    tell(&plain, &of_old).await;
+    assert_eq!(refusal(&of_old).await, None);
+
+    migrate(&plain, all(), Action::Up(None)).await;
+    tell(&plain, &of_old).await;
+    becomes(&of_old, Some(Access::Ahead)).await;
+    let text = old.tenant(&slug("city")).await.unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "tenant city is too new for this program, which is at m1_books: its schema has \
+         m3_isbn13, and programs without that cannot work with it; use the newer program"
+    );
+    let new = program(&db, all()).await;
+    assert_eq!(refusal(&new.tenant(&slug("city")).await.unwrap()).await, None);
+
+    migrate(&plain, all(), Action::Down(1)).await;
+    tell(&plain, &of_old).await;
+    becomes(&of_old, None).await;
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_announced_is_found_after_a_while() {
+    let db = TestDb::new().await;
+    program(&db, [BOOKS]).await.create(NewTenant::new(slug("city"))).await.unwrap();
+    let mut config = Config::new(db.url(), release([BOOKS, SHELF]));
+    config.cache_ttl = std::time::Duration::from_secs(1);
+    let new = Tenancy::connect(&config).await.unwrap();
+    new.tenant(&slug("city")).await.unwrap_err();
+    let plain = db.plain().await;
+    migrate(&plain, [BOOKS, SHELF], Action::Up(None)).await;
+    eventually("it is found", async || new.tenant(&slug("city")).await.is_ok()).await;
+    let tenant = new.tenant(&slug("city")).await.unwrap();
+    migrate(&plain, [BOOKS, SHELF], Action::Down(1)).await;
+    becomes(&tenant, Some(Access::Behind)).await;
+}
+
+#[tokio::test]
+async fn the_operator_works_with_a_tenant_that_is_behind_or_ahead() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    for (number, new) in [("1", true), ("2", false)] {
+        let mut tenancy = program(&db, [BOOKS]).await;
+        let city = tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
+        if new {
+            tenancy = program(&db, [BOOKS, SHELF]).await;
+        } else {
+            migrate(&plain, [BOOKS, SHELF, ISBN13], Action::Up(None)).await;
+            announce(&plain, &[city.id]).await.unwrap();
+        }
+        eventually("it is refused", async || tenancy.tenant(&slug("city")).await.is_err()).await;
+        let hostname = format!("books-{number}.example.org").parse().unwrap();
+        tenancy.domain_add(&slug("city"), &hostname).await.unwrap();
+        let found = tenancy.get(&slug("city")).await.unwrap().unwrap();
+        assert_eq!((found.status, found.domains), ("active", vec![hostname.clone()]));
+        let list = tenancy.list(PageRequest::default()).await.unwrap();
+        assert_eq!(list.items.len(), 1);
+        tenancy.domain_remove(&slug("city"), &hostname).await.unwrap();
+        tenancy.drop(&slug("city")).await.unwrap();
+        assert_eq!(tenancy.get(&slug("city")).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_is_suspended_whatever_its_schema_is() {
+    let db = TestDb::new().await;
+    program(&db, [BOOKS]).await.create(NewTenant::new(slug("city"))).await.unwrap();
+    let plain = db.plain().await;
+    for status in ["suspended", "archived"] {
+        let set = format!("UPDATE registry.tenants SET status = '{status}'");
+        plain.execute_unprepared(&set).await.unwrap();
+        let error = program(&db, [BOOKS, SHELF]).await.tenant(&slug("city")).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("tenant city is {status}"));
+    }
+}

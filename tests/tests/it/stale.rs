@@ -1,0 +1,267 @@
+//! Statements that connections prepared before a migration changed what they return.
+
+use std::sync::Arc;
+
+use entity::tenant::guard;
+use futures_util::{StreamExt, TryStreamExt, future::join_all};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait,
+    IntoActiveModel, PaginatorTrait, Set, Statement, TransactionTrait,
+};
+use service::{
+    Fault,
+    tenancy::{NewTenant, Tenancy, Tenant},
+};
+use tokio::sync::Barrier;
+
+use crate::support::{TestDb, database::server, slug, statement_log::Mark};
+
+const RETYPE: &str = "ALTER TABLE tenant_1.guards ALTER COLUMN position TYPE varchar(200)";
+const RETYPE_AGAIN: &str = "ALTER TABLE tenant_1.guards ALTER COLUMN position TYPE varchar(201)";
+
+/// Two tenants behind a pool of so many connections, and what is sent to them from now on.
+struct Fixture {
+    one: Tenant,
+    two: Tenant,
+    plain: DatabaseConnection,
+    log: Mark,
+    _tenancy: Tenancy,
+    db: TestDb,
+}
+
+impl Fixture {
+    async fn new(connections: u32) -> Self {
+        let db = TestDb::new().await;
+        let mut config = db.config();
+        config.max_connections = connections;
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        let mut tenants = Vec::new();
+        for name in ["tenant-1", "tenant-2"] {
+            tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+            tenants.push(tenancy.tenant(&slug(name)).await.unwrap());
+        }
+        let [one, two] = tenants.try_into().unwrap();
+        let plain = db.plain().await;
+        Self { one, two, plain, log: Mark::now(server()), _tenancy: tenancy, db }
+    }
+
+    /// As a migration does it, on a connection of its own.
+    async fn migrate(&self, sql: &str) {
+        self.plain.execute_unprepared(sql).await.unwrap();
+    }
+
+    /// The different marks behind statements that were sent to tenants; none are behind those of
+    /// a tenant with which nothing has happened.
+    fn marks(&self) -> Vec<String> {
+        let statements = self.log.statements(self.db.name()).into_iter();
+        let mut marks: Vec<_> = statements
+            .filter_map(|(_, sql)| {
+                Some(sql.trim_end().strip_suffix("*/")?.rsplit_once("/*")?.1.to_owned())
+            })
+            .collect();
+        marks.sort_unstable();
+        marks.dedup();
+        marks
+    }
+}
+
+fn abu() -> guard::ActiveModel {
+    guard::ActiveModel {
+        name: Set("Abu".into()),
+        position: Set("Gate".into()),
+        ..Default::default()
+    }
+}
+
+fn raw() -> Statement {
+    // A comment at the end must not swallow what is put behind the statement.
+    let sql = r#"SELECT "name", "position" FROM "@tenant"."guards" WHERE "name" = $1 -- by name"#;
+    Statement::from_sql_and_values(DbBackend::Postgres, sql, ["Abu".into()])
+}
+
+fn bare() -> Statement {
+    Statement::from_string(DbBackend::Postgres, "SELECT * FROM guards")
+}
+
+fn stale(error: &DbErr) -> bool {
+    Fault::of(error) == Fault::StaleStatement
+}
+
+#[tokio::test]
+async fn every_kind_of_statement_goes_on_after_a_type_change() {
+    let it = Fixture::new(1).await;
+    let work = async || {
+        let inserted = abu().insert(&it.one).await?;
+        let mut changed = inserted.clone().into_active_model();
+        changed.position = Set("Tower".into());
+        changed.update(&it.one).await?;
+        guard::Entity::find_by_id(inserted.id).one(&it.one).await?;
+        guard::Entity::find().all(&it.one).await?;
+        it.one.query_one_raw(raw()).await?.ok_or(DbErr::RecordNotFound("Abu".into()))?;
+        it.one.query_all_raw(raw()).await?;
+        // An id for `insert_many` is the caller's to make.
+        let more = (0..2).map(|_| guard::ActiveModel { id: Set(uuid::Uuid::now_v7()), ..abu() });
+        guard::Entity::insert_many(more).exec_with_returning(&it.one).await?;
+        it.one.execute_raw(raw()).await?;
+        Ok::<_, DbErr>(())
+    };
+    work().await.unwrap();
+    it.migrate(RETYPE).await;
+    work().await.unwrap();
+    it.migrate(RETYPE_AGAIN).await;
+    work().await.unwrap();
+    // What was sent twice was done once.
+    assert_eq!(guard::Entity::find().count(&it.one).await.unwrap(), 9);
+    assert_eq!(it.marks(), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn each_kind_of_statement_is_the_first_to_meet_the_type_change() {
+    // Each on its own, since the first one renews them all.
+    for kind in 0..6 {
+        let it = Fixture::new(1).await;
+        let stored = abu().insert(&it.one).await.unwrap();
+        let send = async || match kind {
+            0 => guard::Entity::find_by_id(stored.id).one(&it.one).await.map(drop),
+            1 => guard::Entity::find().all(&it.one).await.map(drop),
+            2 => abu().insert(&it.one).await.map(drop),
+            3 => it.one.query_one_raw(raw()).await.map(drop),
+            4 => it.one.query_all_raw(raw()).await.map(drop),
+            _ => it.one.execute_raw(raw()).await.map(drop),
+        };
+        send().await.unwrap();
+        it.migrate(RETYPE).await;
+        send().await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert_eq!(it.marks(), ["1"], "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_additive_migration_leaves_prepared_statements_as_they_are() {
+    let it = Fixture::new(1).await;
+    for column in ["note", "badge"] {
+        abu().insert(&it.one).await.unwrap();
+        assert!(!guard::Entity::find().all(&it.one).await.unwrap().is_empty());
+        let txn = it.one.begin().await.unwrap();
+        guard::Entity::find().all(&txn).await.unwrap();
+        txn.commit().await.unwrap();
+        it.migrate(&format!("ALTER TABLE tenant_1.guards ADD COLUMN {column} text")).await;
+    }
+    guard::Entity::find().all(&it.one).await.unwrap();
+    assert_eq!(it.marks(), [""; 0]);
+}
+
+#[tokio::test]
+async fn tasks_that_fail_together_renew_once_and_leave_other_tenants_alone() {
+    const TASKS: usize = 8;
+    let it = Fixture::new(TASKS as u32).await;
+    // Every connection has prepared the statements of both tenants.
+    let all = Arc::new(Barrier::new(TASKS));
+    join_all((0..TASKS).map(async |_| {
+        let txn = it.one.begin().await.unwrap();
+        guard::Entity::find().all(&txn).await.unwrap();
+        all.wait().await;
+        txn.commit().await.unwrap();
+    }))
+    .await;
+    guard::Entity::find().all(&it.two).await.unwrap();
+    it.migrate(RETYPE).await;
+    for _ in 0..3 {
+        let tasks = (0..TASKS).map(|_| {
+            let one = it.one.clone();
+            tokio::spawn(async move { guard::Entity::find().all(&one).await })
+        });
+        for result in join_all(tasks).await {
+            result.unwrap().unwrap();
+        }
+    }
+    guard::Entity::find().all(&it.two).await.unwrap();
+    assert_eq!(it.marks(), ["1"]);
+    let statements = it.log.statements(it.db.name()).into_iter();
+    let of_two = statements.filter(|(_, sql)| sql.contains(r#""tenant_2""#));
+    assert!(of_two.into_iter().all(|(_, sql)| !sql.contains("/*")));
+}
+
+#[tokio::test]
+async fn a_transaction_fails_as_stale_and_its_next_try_works() {
+    let it = Fixture::new(1).await;
+    let work = async || {
+        let txn = it.one.begin().await?;
+        abu().insert(&txn).await?;
+        guard::Entity::find().all(&txn).await?;
+        txn.commit().await
+    };
+    work().await.unwrap();
+    it.migrate(RETYPE).await;
+    let error = work().await.unwrap_err();
+    assert!(stale(&error), "{error}");
+    work().await.unwrap();
+    assert_eq!(guard::Entity::find().count(&it.one).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn bare_sql_of_a_half_migrated_fleet_settles_for_each_tenant() {
+    let it = Fixture::new(1).await;
+    let work = async |tenant: &Tenant| {
+        let txn = tenant.begin_with_search_path().await?;
+        let rows = txn.query_all_raw(bare()).await?;
+        txn.commit().await?;
+        Ok::<_, DbErr>(rows.len())
+    };
+    abu().insert(&it.one).await.unwrap();
+    assert_eq!((work(&it.one).await, work(&it.two).await), (Ok(1), Ok(0)));
+    it.migrate(RETYPE).await;
+    // One text, one connection, two types: whoever meets what the other has prepared fails once.
+    for (tenant, rows) in [(&it.one, 1), (&it.two, 0)] {
+        if let Err(error) = work(tenant).await {
+            assert!(stale(&error), "{error}");
+            assert_eq!(work(tenant).await, Ok(rows));
+        }
+    }
+    for _ in 0..3 {
+        assert_eq!((work(&it.one).await, work(&it.two).await), (Ok(1), Ok(0)));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_fails_as_stale_and_works_when_it_is_opened_again() {
+    let it = Fixture::new(1).await;
+    abu().insert(&it.one).await.unwrap();
+    let names = async || {
+        let stream = guard::Entity::find().stream(&it.one).await?;
+        stream.map_ok(|guard| guard.name).try_collect::<Vec<_>>().await
+    };
+    assert_eq!(names().await, Ok(vec!["Abu".to_owned()]));
+    it.migrate(RETYPE).await;
+    {
+        let mut stream = guard::Entity::find().stream(&it.one).await.unwrap();
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert!(stale(&error), "{error}");
+    }
+    assert_eq!(names().await, Ok(vec!["Abu".to_owned()]));
+
+    // In a transaction as well.
+    it.migrate(RETYPE_AGAIN).await;
+    for works in [false, true] {
+        let txn = it.one.begin().await.unwrap();
+        let found = {
+            let stream = guard::Entity::find().stream(&txn).await.unwrap();
+            stream.try_collect::<Vec<_>>().await
+        };
+        assert_eq!(found.is_ok(), works, "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_feature_that_postgresql_does_not_have_is_no_stale_statement() {
+    let it = Fixture::new(1).await;
+    let locked = r#"SELECT count(*) FROM "@tenant"."guards" FOR UPDATE"#;
+    let locked = Statement::from_string(DbBackend::Postgres, locked);
+    let error = it.one.query_all_raw(locked.clone()).await.unwrap_err();
+    assert_eq!(Fault::sqlstate(&error).as_deref(), Some("0A000"));
+    assert_eq!(Fault::of(&error), Fault::Other);
+    guard::Entity::find().all(&it.one).await.unwrap();
+    assert_eq!(it.marks(), [""; 0]);
+    let sent = it.log.statements(it.db.name());
+    assert!(sent.iter().any(|(_, sql)| sql.contains(r#""tenant_1"."guards""#)));
+}
