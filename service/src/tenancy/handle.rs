@@ -15,7 +15,13 @@ use super::{resend::Resend, shared::Shared};
 /// It implements SeaORM's [`ConnectionTrait`], [`TransactionTrait`] and [`StreamTrait`], so every
 /// operation of SeaORM works on it unchanged, in one round trip, without any state in the session.
 /// Cheap to clone. Once the tenant is suspended, archived or dropped – by whatever process – the
-/// next statement on any handle is refused.
+/// next statement on any handle is refused; so it is while the tenant's schema does not fit this
+/// build, see [`Access`](super::Access).
+///
+/// A statement that was prepared before a migration changed the type of what it returns is
+/// prepared anew, and the caller notices nothing. In a transaction and in a stream the error
+/// reaches the caller, as [`Fault::StaleStatement`](crate::Fault::StaleStatement): the next try
+/// works.
 ///
 /// ```no_run
 /// # async fn example(tenancy: service::tenancy::Tenancy) -> Result<(), Box<dyn std::error::Error>> {

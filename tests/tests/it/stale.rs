@@ -25,7 +25,7 @@ struct Fixture {
     two: Tenant,
     plain: DatabaseConnection,
     log: Mark,
-    _tenancy: Tenancy,
+    tenancy: Tenancy,
     db: TestDb,
 }
 
@@ -42,7 +42,7 @@ impl Fixture {
         }
         let [one, two] = tenants.try_into().unwrap();
         let plain = db.plain().await;
-        Self { one, two, plain, log: Mark::now(server()), _tenancy: tenancy, db }
+        Self { one, two, plain, log: Mark::now(server()), tenancy, db }
     }
 
     /// As a migration does it, on a connection of its own.
@@ -180,6 +180,22 @@ async fn tasks_that_fail_together_renew_once_and_leave_other_tenants_alone() {
     let statements = it.log.statements(it.db.name()).into_iter();
     let of_two = statements.filter(|(_, sql)| sql.contains(r#""tenant_2""#));
     assert!(of_two.into_iter().all(|(_, sql)| !sql.contains("/*")));
+}
+
+#[tokio::test]
+async fn what_was_prepared_for_a_tenant_of_the_same_name_is_in_nobodys_way() {
+    let it = Fixture::new(1).await;
+    let look = async |tenant: &Tenant| guard::Entity::find().all(tenant).await.unwrap();
+    look(&it.one).await;
+    it.migrate(RETYPE).await;
+    look(&it.one).await;
+    // Its schema has the same name, and the connection knows the statements of both epochs.
+    it.tenancy.drop(it.one.slug()).await.unwrap();
+    it.tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+    let again = it.tenancy.tenant(&slug("tenant-1")).await.unwrap();
+    look(&again).await;
+    it.migrate(RETYPE_AGAIN).await;
+    look(&again).await;
 }
 
 #[tokio::test]
