@@ -1,27 +1,25 @@
 //! Two releases serve one fleet while it is migrated: the old one is `tenantry serve`, the new one
 //! has one more migration.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use api::{State, router};
 use futures_util::future::join_all;
 use migration::{
-    Action, AnyMigrator, Fleet, Target, TenantMigrator, Timeouts, announce, run_fleet, tenant,
+    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, members, run_fleet, tenant,
 };
 use nix::sys::signal::Signal;
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::json;
-use service::{
-    TenantId,
-    tenancy::{Config, Tenancy},
-};
+use service::tenancy::{Config, Tenancy};
 use tokio::net::TcpListener;
-use uuid::Uuid;
 
 use super::{Answer, Caller, Site, heard};
 use crate::support::{
-    catalog::texts,
     database::server,
     serving::{Serving, TOKEN, eventually},
     sql_migration::Sql,
@@ -104,25 +102,22 @@ impl Rollout {
         Self { old, new, db: site.db.plain().await, next, log, site }
     }
 
-    /// Migrates the tenants of these numbers, two at a time, and announces it.
-    async fn migrate(&self, numbers: impl Iterator<Item = usize>, action: Action) {
-        let slugs: Vec<_> = numbers.map(|number| SLUGS[number]).collect();
-        let target = |slug: &&str| Target::Schema(slug.replace('-', "_").parse().unwrap());
-        let targets: Vec<_> = slugs.iter().map(target).collect();
-        let timeouts = Timeouts::default();
-        let fleet = Fleet { jobs: 2, timeouts, tries: 5, max_failures: None };
-        let migrator = AnyMigrator::tenant(self.next.clone());
-        let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-        run_fleet(&self.db, &migrator, &targets, &action, fleet, &stop, |_, outcome| {
-            outcome.unwrap();
-            done.fetch_add(1, Ordering::SeqCst);
-        })
-        .await;
-        assert_eq!(done.into_inner(), slugs.len());
-        let ids = texts(&self.db, "SELECT id::text FROM registry.tenants").await;
-        let ids: Vec<_> =
-            ids.iter().map(|id| TenantId::from(id.parse::<Uuid>().unwrap())).collect();
-        announce(&self.db, &ids).await.unwrap();
+    /// Migrates these tenants, two at a time.
+    async fn migrate(&self, slugs: &[&str], action: Action) {
+        let mut who = members(&self.db, &Who::All).await.unwrap();
+        who.retain(|member| slugs.contains(&member.to_string().as_str()));
+        let fleet = Fleet {
+            jobs: 2,
+            timeouts: Timeouts::default(),
+            tries: 5,
+            outage: Duration::ZERO,
+            max_failures: None,
+            canary: None,
+        };
+        let (who, migrator) = (Who::These(who), AnyMigrator::tenant(self.next.clone()));
+        let (stop, quiet) = (AtomicBool::new(false), |_: &Event<'_>| {});
+        let summary = run_fleet(&self.db, &migrator, &who, &action, &fleet, &stop, quiet).await;
+        assert_eq!(summary.unwrap().done, slugs.len());
     }
 }
 
@@ -164,14 +159,14 @@ async fn a_compatible_release_goes_out_tenant_by_tenant_without_a_failure() {
     let stop = AtomicBool::new(false);
     let working = join_all(it.old.iter().map(|caller| work(caller, &stop)));
     let rollout = async {
-        it.migrate(0..2, Action::Up(None)).await;
+        it.migrate(&SLUGS[..2], Action::Up(None)).await;
         for caller in &it.new[..2] {
             becomes(caller, "/guards", 200).await;
         }
         for caller in &it.new[2..] {
             is_refused(&caller.get("/guards").await, "tenant-behind");
         }
-        it.migrate(2..4, Action::Up(None)).await;
+        it.migrate(&SLUGS[2..], Action::Up(None)).await;
         for caller in &it.new {
             becomes(caller, "/guards", 200).await;
         }
@@ -187,7 +182,7 @@ async fn a_compatible_release_goes_out_tenant_by_tenant_without_a_failure() {
 #[tokio::test]
 async fn a_breaking_migration_takes_a_tenant_from_the_old_release_only() {
     let it = Rollout::new(REQUIRE).await;
-    it.migrate(0..2, Action::Up(None)).await;
+    it.migrate(&SLUGS[..2], Action::Up(None)).await;
     for (number, (old, new)) in it.old.iter().zip(&it.new).enumerate() {
         if number < 2 {
             becomes(old, "/shifts", 503).await;
@@ -208,7 +203,7 @@ async fn a_breaking_migration_takes_a_tenant_from_the_old_release_only() {
     let shown = heard(it.site.operator("GET", "/admin/tenants/tenant-1")).await.is(200).json();
     assert_eq!(shown["schema_version"], REQUIRE.name);
 
-    it.migrate(0..2, Action::Down(1)).await;
+    it.migrate(&SLUGS[..2], Action::Down(1)).await;
     for caller in &it.old {
         becomes(caller, "/guards", 200).await;
     }
@@ -228,7 +223,7 @@ async fn statements_prepared_before_a_type_change_keep_answering_under_load() {
                 caller.get("/guards").await.is(200);
             }
         }
-        it.migrate(0..4, Action::Up(None)).await;
+        it.migrate(&SLUGS, Action::Up(None)).await;
         for caller in it.old.iter().chain(&it.new) {
             for _ in 0..5 {
                 becomes(caller, "/guards", 200).await;
@@ -265,7 +260,7 @@ async fn a_request_whose_transaction_meets_a_stale_statement_may_be_repeated() {
     let later = || json!({ "ends_at": "2024-01-01T18:00:00Z" });
     one.patch(shift, later()).await.is(200);
 
-    it.migrate(0..1, Action::Up(None)).await;
+    it.migrate(&SLUGS[..1], Action::Up(None)).await;
     let answer = one.patch(shift, later()).await;
     answer.problem(503, "conflict");
     assert!(answer.header("retry-after").parse::<u32>().is_ok());
@@ -278,7 +273,7 @@ async fn a_request_whose_transaction_meets_a_stale_statement_may_be_repeated() {
 #[tokio::test]
 async fn a_tenant_made_by_the_old_release_waits_for_its_migration_at_the_new_one() {
     let it = Rollout::new(ADD).await;
-    it.migrate(0..4, Action::Up(None)).await;
+    it.migrate(&SLUGS, Action::Up(None)).await;
     becomes(&it.new[0], "/guards", 200).await;
     it.site.create("tenant-5").await;
     let base = it.new[0].base.clone();
