@@ -61,7 +61,8 @@ async fn a_tenant_made_out_of_a_spare_is_like_any_other() {
     assert_clean(&plain).await;
 
     let domains = vec!["guards.example.org".parse().unwrap()];
-    let record = tenancy.create(NewTenant { slug: slug("tenant-1"), domains }).await.unwrap();
+    let record =
+        tenancy.create(NewTenant { domains, ..NewTenant::new(slug("tenant-1")) }).await.unwrap();
     assert_eq!(claimed(&db), spares[..1]);
     assert_eq!(Some(&record), tenancy.get(&slug("tenant-1")).await.unwrap().as_ref());
     assert_eq!((record.schema.as_str(), record.status), ("tenant_1", "active"));
@@ -158,7 +159,10 @@ async fn a_name_that_is_taken_costs_no_spare() {
     }
     let domains = vec!["guards.example.org".parse().unwrap()];
     tenancy.domain_add(&slug("tenant-1"), &domains[0]).await.unwrap();
-    let error = tenancy.create(NewTenant { slug: slug("tenant-2"), domains }).await.unwrap_err();
+    let error = tenancy
+        .create(NewTenant { domains, ..NewTenant::new(slug("tenant-2")) })
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::HostTaken(_)), "{error}");
     eventually("there are three again", async || ready(&plain).await.len() == 3).await;
     assert_eq!(schemas(&plain).await.len(), ["public", "registry", "tenant_1"].len() + 3);
