@@ -8,6 +8,7 @@ use crate::{
     plan::every_step,
     provision::{create_schema_sql, ddl},
     record::{Unrecordable, joined, record, record_install},
+    scope::stay_in,
     statement::Ground,
     step::notes,
 };
@@ -29,8 +30,9 @@ impl Recording {
         match record(&every_step(migrator), migrator, Ground::Empty).await {
             Ok(migrations) => {
                 let install = record_install(migrator).await.ok()?;
-                let notes = notes(migrator, &migrator.names());
-                let notes = notes.map(|insert| insert.to_string(PostgresQueryBuilder));
+                let names = migrator.names();
+                let insert = (!names.is_empty()).then(|| notes(migrator, &names));
+                let notes = insert.map(|insert| insert.to_string(PostgresQueryBuilder));
                 Some(Self { install, migrations, notes: joined(notes.into_iter().collect()) })
             }
             Err(Unrecordable { migration, reason }) => {
@@ -47,9 +49,8 @@ impl Recording {
     /// The statements that make `schema`. Nothing is left of them when one fails, and
     /// `search_path` is afterwards what it was.
     fn batch(&self, schema: &SchemaName) -> String {
-        let path = Target::Schema(schema.clone()).search_path();
-        // A migration that leaves the schema divides by zero.
-        let stay = format!("SELECT 1 / (current_setting('search_path') = '{path}')::int;\n");
+        let target = Target::Schema(schema.clone());
+        let (path, stay) = (target.search_path(), stay_in(&target));
         let mut sql = format!(
             "SAVEPOINT {SAVEPOINT};
 {};

@@ -42,6 +42,7 @@ mod fleet;
 mod plan;
 mod provision;
 mod record;
+mod recordings;
 mod run;
 mod scope;
 mod statement;

@@ -95,6 +95,12 @@ pub(crate) async fn check(
     Err(Error::ScopeLost { schema, migration: migration.to_owned(), found })
 }
 
+/// [`check`] as a statement that fails, by dividing by zero.
+pub(crate) fn stay_in(target: &Target) -> String {
+    let path = target.search_path();
+    format!("SELECT 1 / (current_setting('search_path') = '{path}')::int;\n")
+}
+
 async fn search_path(txn: &DatabaseTransaction) -> Result<String, DbErr> {
     Ok(text(txn, "SELECT current_setting('search_path')", []).await?.unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbErr,
-    sea_query::{Expr, ExprTrait, InsertStatement, Query},
+    sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, PostgresQueryBuilder, Query},
 };
 use sea_orm_migration::{
     IntoSchemaManagerConnection, MigratorTraitSelf, SchemaManager, seaql_migrations,
@@ -59,24 +59,33 @@ impl Step {
         db: &impl ConnectionTrait,
         migrator: &AnyMigrator,
     ) -> Result<(), DbErr> {
-        let name = self.migration.name();
         if self.up {
-            if let Some(insert) = notes(migrator, &[name]) {
-                db.execute(&insert).await?;
-            }
+            db.execute(&notes(migrator, &[self.migration.name()])).await?;
         } else {
-            let delete = Query::delete()
-                .from_table(migrator.migration_table_name())
-                .and_where(Expr::col(seaql_migrations::Column::Version).eq(name))
-                .to_owned();
-            db.execute(&delete).await?;
+            db.execute(&self.unnote(migrator)).await?;
         }
         Ok(())
     }
+
+    /// [`note`](Self::note) as text.
+    pub(crate) fn note_sql(&self, migrator: &AnyMigrator) -> String {
+        if self.up {
+            notes(migrator, &[self.migration.name()]).to_string(PostgresQueryBuilder)
+        } else {
+            self.unnote(migrator).to_string(PostgresQueryBuilder)
+        }
+    }
+
+    fn unnote(&self, migrator: &AnyMigrator) -> DeleteStatement {
+        Query::delete()
+            .from_table(migrator.migration_table_name())
+            .and_where(Expr::col(seaql_migrations::Column::Version).eq(self.migration.name()))
+            .to_owned()
+    }
 }
 
-/// The statement that notes these migrations as run; None when there are none.
-pub(crate) fn notes(migrator: &AnyMigrator, names: &[impl AsRef<str>]) -> Option<InsertStatement> {
+/// The statement that notes these migrations, of which there is at least one, as run.
+pub(crate) fn notes(migrator: &AnyMigrator, names: &[impl AsRef<str>]) -> InsertStatement {
     let mut insert = Query::insert();
     insert
         .into_table(migrator.migration_table_name())
@@ -85,5 +94,5 @@ pub(crate) fn notes(migrator: &AnyMigrator, names: &[impl AsRef<str>]) -> Option
         let now = Expr::cust("extract(epoch FROM now())::bigint");
         insert.values_panic([name.as_ref().into(), now]);
     }
-    (!names.is_empty()).then_some(insert)
+    insert
 }

@@ -12,7 +12,7 @@ use sea_orm::DatabaseConnection;
 
 pub use members::{Member, Who, members};
 
-use crate::{Action, AnyMigrator, Error, Outcome, Timeouts};
+use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, recordings::Recordings};
 use members::{behind, provisioned};
 use news::News;
 use queue::Queue;
@@ -121,8 +121,16 @@ pub async fn run_fleet(
     {
         return Err(Error::UnknownVersion { version: version.clone() });
     }
-    let news = News::new(db);
-    let workers = Workers { db, migrator, action, fleet, news: &news, report: &report };
+    let (news, recordings) = (News::new(db), Recordings::default());
+    let workers = Workers {
+        db,
+        migrator,
+        action,
+        fleet,
+        news: &news,
+        recordings: &recordings,
+        report: &report,
+    };
     let queue = Queue::new(stop, fleet.max_failures);
     let skipped = news.tell_during(rounds(&workers, &queue, who)).await?;
     let mut summary = queue.summary();

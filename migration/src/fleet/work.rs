@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Action, AnyMigrator, Error, Fault, Target,
     claim::Claimant,
+    recordings::Recordings,
     run::{Ran, Run},
 };
 
@@ -24,6 +25,7 @@ pub(super) struct Workers<'a, R> {
     pub(super) action: &'a Action,
     pub(super) fleet: &'a Fleet,
     pub(super) news: &'a News<'a>,
+    pub(super) recordings: &'a Recordings,
     pub(super) report: &'a R,
 }
 
@@ -54,7 +56,7 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
     async fn worker(&self, queue: &Queue<'_>) {
         while let Some(mut job) = queue.next().await {
             let begun = Instant::now();
-            match self.migrate(&job.member).await {
+            match self.migrate(&job).await {
                 Ok(Ran::Done(outcome, _)) => {
                     let changed = outcome.changed();
                     if changed {
@@ -90,24 +92,33 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
         }
     }
 
-    async fn migrate(&self, member: &Member) -> Result<Ran, Error> {
-        let target = Target::Schema(member.schema.clone());
+    async fn migrate(&self, job: &Job) -> Result<Ran, Error> {
+        let target = Target::Schema(job.member.schema.clone());
         let Self { db, migrator, action, fleet, .. } = *self;
-        let run = Run { db, target: &target, migrator, action, timeouts: fleet.timeouts };
-        run.carry_out(Claimant::Member(member)).await
+        let claimant = Claimant::Member(&job.member);
+        let timeouts = fleet.timeouts;
+        let run = Run { db, target: &target, migrator, action, timeouts, recordings: None };
+        // At the last try it shall be known which migration fails.
+        if job.tries + 1 < fleet.tries {
+            let recordings = Some(self.recordings);
+            match (Run { recordings, ..run }).carry_out(claimant).await {
+                Err(error @ Error::Database(_)) if !passes(&error) => {}
+                ended => return ended,
+            }
+        }
+        run.carry_out(claimant).await
     }
 
     fn verdict(&self, job: &mut Job, error: &Error, queue: &Queue<'_>) -> Verdict {
         match error.fault() {
-            // The node of this tenant is down, or the whole server.
-            Some(Fault::Unavailable | Fault::NoConnection) => {
+            Some(fault) if is_away(&fault) => {
                 let since = *job.away_since.get_or_insert_with(Instant::now);
                 if since.elapsed() < self.fleet.outage {
                     return Verdict::Again(Duration::from_millis(500));
                 }
                 if queue.has_succeeded_since(since) { Verdict::GiveUp } else { Verdict::GiveUpAll }
             }
-            Some(Fault::Conflict | Fault::LockTimeout) if job.tries + 1 < self.fleet.tries => {
+            Some(_) if passes(error) && job.tries + 1 < self.fleet.tries => {
                 job.tries += 1;
                 // Jittered by the tenant's key, so that rivals do not meet again.
                 let jitter = job.member.id.as_uuid().as_u128() % 100;
@@ -123,4 +134,16 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
         }
         (self.report)(&Event::Failed { member, error });
     }
+}
+
+/// Whether the node of this tenant is down, or the whole server.
+fn is_away(fault: &Fault) -> bool {
+    matches!(fault, Fault::Unavailable | Fault::NoConnection)
+}
+
+/// Whether another try may go better.
+fn passes(error: &Error) -> bool {
+    error.fault().is_some_and(|fault| {
+        is_away(&fault) || matches!(fault, Fault::Conflict | Fault::LockTimeout)
+    })
 }

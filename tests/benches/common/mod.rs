@@ -1,0 +1,63 @@
+//! What the benchmarks share: a server, rounds in turn, and the page that results are written to.
+
+pub mod page;
+
+use std::{future::Future, time::Instant};
+
+use futures_util::future::join_all;
+use migration::{Action, AnyMigrator, Target, Timeouts, postgres::Server, registry, run};
+use sea_orm::{ConnectOptions, DatabaseConnection};
+
+/// A server of its own with a migrated registry.
+pub async fn server() -> Server {
+    let server = tokio::task::spawn_blocking(|| Server::temporary(&[]).unwrap()).await.unwrap();
+    let db = pool(&server, 1).await;
+    let migrator = AnyMigrator::new(registry::Migrator);
+    run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    db.close().await.unwrap();
+    server
+}
+
+/// So many connections, all of them open.
+pub async fn pool(server: &Server, connections: u32) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(server.url("postgres"));
+    options.min_connections(connections).max_connections(connections).sqlx_logging(false);
+    migration::connect::open(options).await.unwrap()
+}
+
+/// Stops the server, which waits for a process and so is no work for a task.
+pub async fn stop(server: Server) {
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+/// Pieces of work a second when `tasks` do `each` of them, one after the other; `work` is told
+/// which one it is.
+pub async fn rate<F>(tasks: usize, each: usize, work: impl Fn(usize) -> F) -> f64
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let begun = Instant::now();
+    let all = (0..tasks).map(|task| {
+        let pieces: Vec<F> = (0..each).map(|piece| work(task * each + piece)).collect();
+        tokio::spawn(async move {
+            for piece in pieces {
+                piece.await;
+            }
+        })
+    });
+    for ended in join_all(all).await {
+        ended.unwrap();
+    }
+    (tasks * each) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// The value in the middle; `share` of the values are below (0.5: the median).
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * share).round() as usize]
+}
+
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}

@@ -1,0 +1,194 @@
+//! Provisioning and fleet runs, beside the same work as one prepared batch per tenant sent by raw
+//! clients: that is the limit. Writes its section of `docs/BENCHMARKS.md`.
+//!
+//! `TENANTS` says how many tenants there are, 10,000 if nothing is said.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark"
+)]
+
+#[path = "fleet/command.rs"]
+mod command;
+mod common;
+#[path = "fleet/raw.rs"]
+mod raw;
+
+use std::{
+    fmt::Write,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use common::{median, page, pool, quantile, rate, server, stop};
+use migration::{
+    Action, AnyMigrator, Event, Fleet, Timeouts, Who, postgres::Server, run_fleet, tenant,
+};
+use raw::Raw;
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+const ROUNDS: usize = 9;
+/// Connections of a fleet run, and of its rival.
+const JOBS: usize = 8;
+
+#[tokio::main]
+async fn main() {
+    let tenants = std::env::var("TENANTS").map_or(10_000, |number| number.parse().unwrap());
+    let server = server().await;
+    let mut body = String::from(
+        "The limit is the same work – registry row, schema, tables, records – as one batch per \
+         tenant, prepared beforehand and sent by raw clients over as many connections.\n\n\
+         | work | limit | ours | ratio | goal |\n|---|---|---|---|---|\n",
+    );
+    let mut made = 0;
+    for connections in [1, 8] {
+        body += &provisioning(&server, connections, &mut made).await;
+    }
+    let raw = Arc::new(Raw::new(&server, JOBS).await);
+    rate(JOBS, (tenants - made) / JOBS, |number| Raw::provision(raw.clone(), made + number)).await;
+    // Before there are columns that the command knows nothing of.
+    let commands = command::table(&server);
+    body += &add_column(&server, &raw, tenants).await;
+    body += &spares(&server).await;
+    writeln!(body, "\nThe `migration` command, whole processes, {tenants} tenants:\n").unwrap();
+    body += &commands;
+    raw.close().await;
+    page::write("fleet", "Provisioning and fleet runs", server.version(), &body);
+    stop(server).await;
+}
+
+/// New tenants a second, by `Tenancy::create` and by the limit, in turn.
+async fn provisioning(server: &Server, connections: usize, made: &mut usize) -> String {
+    let each = 48 / connections;
+    let tenancy = tenancy(server, connections, 0).await;
+    let raw = Arc::new(Raw::new(server, connections).await);
+    let (mut limit, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let first = *made;
+        limit.push(rate(connections, each, |n| Raw::provision(raw.clone(), first + n)).await);
+        let first = first + connections * each;
+        ours.push(rate(connections, each, |n| create(tenancy.clone(), first + n)).await);
+        *made = first + connections * each;
+        ratios.push(ours[ours.len() - 1] / limit[limit.len() - 1]);
+    }
+    tenancy.close().await;
+    raw.close().await;
+    let name = format!("create a tenant, {connections} at a time");
+    row(&name, median(&limit), median(&ours), median(&ratios), "≥ 0.8")
+}
+
+fn row(name: &str, limit: f64, ours: f64, ratio: f64, goal: &str) -> String {
+    format!("| {name} | {limit:.0}/s | {ours:.0}/s | {ratio:.2} | {goal} |\n")
+}
+
+async fn tenancy(server: &Server, connections: usize, spares: u32) -> Tenancy {
+    let config = Config::new(server.url("postgres"), tenant::Migrator);
+    let max_connections = connections as u32;
+    Tenancy::connect(&Config { max_connections, spares, ..config }).await.unwrap()
+}
+
+fn create(tenancy: Tenancy, number: usize) -> impl Future<Output = ()> + Send + 'static {
+    let slug = raw::slug(number).parse().unwrap();
+    async move {
+        tenancy.create(NewTenant::new(slug)).await.unwrap();
+    }
+}
+
+/// One more column for everybody, by a fleet run and by the limit, in turn.
+async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
+    let db = pool(server, JOBS as u32).await;
+    let (mut limit, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..3 {
+        let schemas = raw.schemas().await;
+        assert_eq!(schemas.len(), tenants);
+        let column = Columns::name(2 * round);
+        let each = tenants.div_ceil(JOBS);
+        let work = |n| Raw::add_column(raw.clone(), schemas.get(n).cloned(), column.clone());
+        limit.push(rate(JOBS, each, work).await);
+        let begun = Instant::now();
+        let migrator = AnyMigrator::new(Columns(2 * round + 2));
+        let fleet = Fleet {
+            jobs: JOBS,
+            timeouts: Timeouts { lock: Some(Duration::from_secs(2)), statement: None },
+            tries: 3,
+            outage: Duration::ZERO,
+            max_failures: Some(migration::Limit::Number(1)),
+            canary: None,
+        };
+        let (action, stop) = (Action::Up(None), AtomicBool::new(false));
+        let told = |_: &Event<'_>| {};
+        let run = run_fleet(&db, &migrator, &Who::All, &action, &fleet, &stop, told).await;
+        assert_eq!(run.unwrap().done, tenants);
+        ours.push(tenants as f64 / begun.elapsed().as_secs_f64());
+        ratios.push(ours[round] / limit[round]);
+    }
+    db.close().await.unwrap();
+    let name = format!("`up --all`, `ADD COLUMN` for {tenants} tenants, {JOBS} at a time");
+    row(&name, median(&limit), median(&ours), median(&ratios), "≥ 0.6")
+}
+
+/// This workspace's migrations and so many columns more.
+#[derive(Clone, Copy)]
+struct Columns(usize);
+
+struct Column(String);
+
+impl Columns {
+    fn name(number: usize) -> String {
+        format!("m99999999_{number:06}_column")
+    }
+}
+
+impl MigrationName for Column {
+    fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Column {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let column = ColumnDef::new(self.0.clone()).text().take();
+        manager.alter_table(Table::alter().table("guards").add_column(column).take()).await
+    }
+}
+
+impl MigratorTraitSelf for Columns {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        let mut migrations = tenant::Migrator.migrations();
+        for number in 0..self.0 {
+            migrations.push(Box::new(Column(Self::name(number))));
+        }
+        migrations
+    }
+}
+
+/// How long it takes to take a spare, one after the other at an otherwise idle server.
+async fn spares(server: &Server) -> String {
+    const SPARES: usize = 200;
+    let making = tenancy(server, 2, SPARES as u32).await;
+    let db = pool(server, 1).await;
+    while raw::count(&db, "\"status\" = 'spare'").await < SPARES {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    making.close().await;
+    db.close().await.unwrap();
+    // With a lower target nobody makes new ones meanwhile.
+    let taking = tenancy(server, 2, 1).await;
+    let mut took = Vec::new();
+    for number in 0..SPARES - 1 {
+        let begun = Instant::now();
+        create(taking.clone(), 1_000_000 + number).await;
+        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    taking.close().await;
+    let below = took.iter().filter(|ms| **ms < 5.0).count() as f64 / took.len() as f64;
+    format!(
+        "| create a tenant from a spare | | p50 {:.1} ms, p99 {:.1} ms | {below:.2} under 5 ms | ≥ 0.9 |\n",
+        median(&took),
+        quantile(&took, 0.99),
+    )
+}
