@@ -106,7 +106,9 @@ impl Watch {
         let mut words = payload.split(' ');
         let id = words.next().and_then(|id| id.parse::<Uuid>().ok()).map(TenantId::from);
         self.cache.forget(words).await;
-        if let Some(id) = id.filter(|id| self.cache.is_live(*id)) {
+        let Some(id) = id else { return };
+        self.cache.doubt(id);
+        if self.cache.is_live(id) {
             self.look(vec![id]).await;
         }
     }

@@ -22,8 +22,8 @@ use super::{
 /// How long "there is no such tenant" is believed.
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 
-/// Counters of changes; each key has one of them, by its hash.
-const COUNTERS: usize = 1024;
+/// Places where changes are noted; each key and each tenant has one of them, by its hash.
+const PLACES: usize = 1024;
 
 /// What the process knows about tenants.
 ///
@@ -34,19 +34,22 @@ pub(super) struct TenantCache {
     /// Every tenant that some handle is open for, also when its entry has expired: handles that
     /// were made at different times share one state.
     live: Mutex<Live>,
-    /// How often what is known under a key has changed. An answer holds only while the counter is
-    /// where it was when the registry was asked, so one that was under way during a change is
-    /// asked for again.
+    /// How many changes the process has heard of.
+    heard: AtomicU64,
+    /// The last of them that was about a key, or about a tenant. An answer holds only if that was
+    /// before the registry was asked, so one that was under way during a change is asked for
+    /// again.
     changes: Box<[AtomicU64]>,
     /// What a row is measured by.
     pub(super) build: Build,
     epochs: Epochs,
 }
 
-/// What the registry said, and the counter when it was asked.
+/// What the registry said, of whom, and how many changes had been heard of when it was asked.
 #[derive(Clone)]
 struct Answer {
-    asked: u64,
+    heard: u64,
+    id: Option<TenantId>,
     shared: Option<Arc<Shared>>,
 }
 
@@ -71,8 +74,9 @@ impl TenantCache {
     pub(super) fn new(ttl: Duration, build: Build) -> Self {
         let entries =
             Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
-        let changes = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
-        Self { entries, live: Mutex::default(), changes, build, epochs: Epochs::default() }
+        let changes = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
+        let (heard, live, epochs) = (AtomicU64::new(0), Mutex::default(), Epochs::default());
+        Self { entries, live, heard, changes, build, epochs }
     }
 
     /// The tenant behind `key`, asked of `load` when it is not known.
@@ -84,26 +88,37 @@ impl TenantCache {
     where
         F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
     {
-        let counter = self.counter(key);
         loop {
             let answer = async {
-                let asked = counter.load(Ordering::SeqCst);
+                let heard = self.heard.load(Ordering::SeqCst);
                 let row = load().await?;
-                let row = row.filter(|_| counter.load(Ordering::SeqCst) == asked);
-                Ok(Answer { asked, shared: row.and_then(|row| self.share(row)) })
+                let id = row.as_ref().map(|row| row.id);
+                let row = row.filter(|_| self.holds(key, id, heard));
+                Ok(Answer { heard, id, shared: row.and_then(|row| self.share(row)) })
             };
             let answer = self.entries.try_get_with_by_ref(key, answer).await?;
-            if counter.load(Ordering::SeqCst) == answer.asked {
+            if self.holds(key, answer.id, answer.heard) {
                 return Ok(answer.shared);
             }
             self.entries.invalidate(key).await;
         }
     }
 
-    fn counter(&self, key: &str) -> &AtomicU64 {
+    /// Whether neither key nor tenant have changed since.
+    fn holds(&self, key: &str, id: Option<TenantId>, heard: u64) -> bool {
+        let before = |place: &AtomicU64| place.load(Ordering::SeqCst) <= heard;
+        before(self.place(key)) && id.is_none_or(|id| before(self.place(id)))
+    }
+
+    fn place(&self, of: impl Hash) -> &AtomicU64 {
         let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        &self.changes[hasher.finish() as usize % COUNTERS]
+        of.hash(&mut hasher);
+        &self.changes[hasher.finish() as usize % PLACES]
+    }
+
+    fn note(&self, place: &AtomicU64) {
+        let change = self.heard.fetch_add(1, Ordering::SeqCst) + 1;
+        place.fetch_max(change, Ordering::SeqCst);
     }
 
     /// The shared state of a tenant as its row says now. A row without slug is no tenant.
@@ -135,15 +150,20 @@ impl TenantCache {
     /// Forgets what is known under `keys`, because it has changed.
     pub(super) async fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
         for key in keys {
-            self.counter(key).fetch_add(1, Ordering::SeqCst);
+            self.note(self.place(key));
             self.entries.invalidate(key).await;
         }
     }
 
+    /// No longer believes what is known of a tenant, whatever it is known under.
+    pub(super) fn doubt(&self, id: TenantId) {
+        self.note(self.place(id));
+    }
+
     /// Forgets everything; open handles stay as they are.
     pub(super) fn forget_all(&self) {
-        for counter in &self.changes {
-            counter.fetch_add(1, Ordering::SeqCst);
+        for place in &self.changes {
+            self.note(place);
         }
         self.entries.invalidate_all();
     }
@@ -174,5 +194,50 @@ impl TenantCache {
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use migration::AnyMigrator;
+
+    use super::*;
+
+    fn row(id: TenantId, version: Option<String>) -> tenant::Model {
+        tenant::Model {
+            id,
+            slug: Some("city".parse().unwrap()),
+            schema: "city".parse().unwrap(),
+            status: tenant::Status::Active,
+            schema_version: version,
+            contract_version: None,
+            metadata: serde_json::json!({}),
+            inserted_at: entity::now(),
+            updated_at: entity::now(),
+            migration_error: None,
+            migration_attempts: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_is_migrated_while_it_is_looked_up_is_looked_up_again() {
+        let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
+        let cache = TenantCache::new(Duration::from_secs(30), Build::new(&migrator));
+        let (id, asked) = (TenantId::generate(), AtomicUsize::new(0));
+        let load = async || {
+            if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                // Announced by its id alone, as a fleet run does it.
+                cache.doubt(id);
+                Ok(Some(row(id, None)))
+            } else {
+                Ok(Some(row(id, migrator.latest())))
+            }
+        };
+        let shared = cache.get("city", load).await.unwrap().unwrap();
+        assert_eq!(shared.check(), Ok(()));
+        cache.get("city", load).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "it is believed by now");
     }
 }
