@@ -123,8 +123,7 @@ async fn at_a_terminal_there_is_a_bar_and_elsewhere_there_is_none() {
     // A refused line stands above the bar, the sum below what is left of it.
     ran.says([
         "% ETA ",
-        "100% ",
-        "/s: 40 created, 0 there already, 1 refused",
+        "/s: ",
         "line 42: slug \"No\": only the lower-case letters",
         "40 created, 0 there already, 1 refused\r\n",
     ]);
