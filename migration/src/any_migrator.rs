@@ -6,6 +6,8 @@ use tokio::sync::OnceCell;
 
 use crate::batch::Recording;
 
+use crate::Error;
+
 /// A migrator of tenants' schemas, which says what its migrations mean for running programs.
 ///
 /// While a fleet is migrated and a new release is rolled out, programs of the release before meet
@@ -56,6 +58,18 @@ impl AnyMigrator {
     #[must_use]
     pub fn breaking(&self) -> &[&'static str] {
         &self.breaking
+    }
+
+    /// Refuses a list of breaking migrations that protects nobody, as a name in it is misspelt.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBreaking`].
+    pub fn confirm_breaking(&self) -> Result<(), Error> {
+        let names = self.names();
+        match self.breaking.iter().find(|name| !names.iter().any(|it| it == *name)) {
+            Some(name) => Err(Error::UnknownBreaking { name: (*name).to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// The names of all migrations, oldest first.

@@ -86,6 +86,26 @@ pub enum Error {
         version: String,
     },
 
+    /// The migrator calls a migration breaking that it does not have.
+    #[error(
+        "breaking() names {name:?}, which is no migration, so nothing would be refused for its sake; \
+         `migration list` shows those there are (nothing was changed)"
+    )]
+    UnknownBreaking {
+        /// The name.
+        name: String,
+    },
+
+    /// Nobody has the tag of the canaries, so nobody would go first.
+    #[error(
+        "no tenant has the tag {tag:?}; canaries are the tenants whose metadata has it in `tags` \
+         (nothing was changed)"
+    )]
+    NoCanary {
+        /// The tag.
+        tag: String,
+    },
+
     /// A migration failed.
     #[error(
         "migration {migration} failed in schema \"{schema}\", which is as it was before it: {}",
@@ -145,6 +165,13 @@ impl Error {
         self.database().and_then(Fault::sqlstate)
     }
 
+    /// What went wrong, without what [`migration`](Self::migration), [`sqlstate`](Self::sqlstate)
+    /// and the tenant's name tell already.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        self.database().map_or_else(|| self.to_string(), message)
+    }
+
     fn database(&self) -> Option<&DbErr> {
         match self {
             Self::Database(error) | Self::Migration { source: error, .. } => Some(error),
@@ -153,17 +180,21 @@ impl Error {
     }
 }
 
-/// The message of the database without SeaORM's and sqlx's prefixes, with the SQLSTATE where the
-/// server sent one.
+/// The message of the database, with the SQLSTATE where the server sent one.
 fn detail(error: &DbErr) -> String {
+    match Fault::sqlstate(error) {
+        Some(code) => format!("{} (SQLSTATE {code})", message(error)),
+        None => message(error),
+    }
+}
+
+/// The message of the database without SeaORM's and sqlx's prefixes.
+fn message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error))
         | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error))
         | DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error)) => match error.as_database_error() {
-            Some(error) => match error.code() {
-                Some(code) => format!("{} (SQLSTATE {code})", error.message()),
-                None => error.message().to_owned(),
-            },
+            Some(error) => error.message().to_owned(),
             None => error.to_string(),
         },
         DbErr::Custom(text) | DbErr::Migration(text) => text.clone(),

@@ -46,6 +46,7 @@ mod recordings;
 mod run;
 mod scope;
 mod statement;
+mod status;
 mod step;
 mod together;
 
@@ -60,3 +61,4 @@ pub use plan::Action;
 pub use provision::{build_schema, provision, register, rename_schema};
 pub use run::{Outcome, State, Timeouts, run, state};
 pub use scope::{Target, enter, leave};
+pub use status::{FailedMember, FailureNote, FleetStatus, Standing, VersionCount, fleet_status};

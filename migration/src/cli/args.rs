@@ -1,17 +1,16 @@
-use std::time::Duration;
-
 use clap::{Args, Parser, Subcommand};
 use entity::registry::{SchemaName, Slug};
 
+use super::how::How;
 use crate::{
-    Action, Fleet, Limit, Timeouts,
+    Action,
     connect::{DatabaseArgs, variables_help},
 };
 
 /// Runs migrations of the registry and of tenants' schemas.
 ///
 /// Exit status: 0 when all went well (for `status`: when everything is up to date), 1 when
-/// something failed, 2 when the command line is wrong.
+/// something failed or was not begun, 2 when the command line is wrong, 130 after Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "migration", version, after_help = variables_help())]
 pub struct Cli {
@@ -26,62 +25,47 @@ pub struct Cli {
 pub(super) enum Command {
     /// Apply pending migrations.
     Up {
-        #[command(flatten)]
-        targets: Targets,
         /// Apply only so many migrations [default: all].
         #[arg(short, long = "number", value_name = "N")]
         number: Option<u32>,
         #[command(flatten)]
-        how: How,
+        run: RunArgs,
     },
     /// Roll back the newest migrations.
     Down {
-        #[command(flatten)]
-        targets: Targets,
         /// How many migrations to roll back.
         #[arg(short, long = "number", value_name = "N", default_value_t = 1)]
         number: u32,
         #[command(flatten)]
-        how: How,
+        run: RunArgs,
     },
     /// Apply or roll back until a migration is the newest.
     To {
         /// Name of the migration, as `list` shows it.
         version: String,
         #[command(flatten)]
-        targets: Targets,
-        #[command(flatten)]
-        how: How,
+        run: RunArgs,
     },
     /// Roll back the newest migration and apply it again.
     Redo {
         #[command(flatten)]
-        targets: Targets,
-        #[command(flatten)]
-        how: How,
+        run: RunArgs,
     },
     /// DELETE ALL DATA: drop the schema, create it again, apply every migration.
     Fresh {
         #[command(flatten)]
-        targets: Targets,
-        #[command(flatten)]
-        how: How,
+        run: RunArgs,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
     },
-    /// Show which migrations are applied; exit status 1 unless all are.
-    Status {
-        #[command(flatten)]
-        targets: Targets,
-    },
-    /// List the migrations of a target and whether they are applied; without a target, those of
-    /// tenants that this program contains.
-    #[command(mut_group("Targets", |group| group.required(false)))]
-    List {
-        #[command(flatten)]
-        targets: Targets,
-    },
+    /// Show how far tenants are migrated; without a target all of them on one screen, as the
+    /// registry has it. Exit status 1 unless everything is up to date.
+    Status(LookArgs),
+    /// List the migrations of this program, with `alone` for those that run outside a transaction
+    /// and `breaking` for those that stop programs without them; of a target, whether they are
+    /// applied.
+    List(LookArgs),
     /// Compare the structure of schemas with what the migrations make; exit status 1 when anything
     /// differs. Changes nothing.
     Verify(super::verify::VerifyArgs),
@@ -92,90 +76,63 @@ pub(super) enum Command {
     Generate(super::generate::GenerateArgs),
 }
 
-/// How often a tenant is tried that is busy.
-const TRIES: u32 = 5;
-
-/// How long a server may be away.
-const OUTAGE: Duration = Duration::from_secs(60);
-
-/// How to carry out an action.
+/// What to change, and how.
 #[derive(Debug, Clone, Args)]
-pub(super) struct How {
-    /// Print the SQL and change nothing.
+#[command(mut_group("Targets", |group| group.arg("only_failed")))]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) targets: Targets,
+    /// Only the tenants whose last migration failed.
+    #[arg(long, conflicts_with_all = ["tenants", "schema", "registry"])]
+    pub(super) only_failed: bool,
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// What to look at.
+#[derive(Debug, Clone, Args)]
+#[command(mut_group("Targets", |group| group.required(false)))]
+pub(super) struct LookArgs {
+    #[command(flatten)]
+    pub(super) targets: Targets,
+    /// Write one JSON document, in which nothing is left out.
     #[arg(long)]
-    dry_run: bool,
-    /// How long to wait for a lock, so that a busy tenant is not held up behind its migration;
-    /// 0 is for ever.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    lock_timeout: u64,
-    /// How long a statement may take; 0 is for ever.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    statement_timeout: u64,
-    /// Tenants to work on at the same time [default: twice the number of cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
-    jobs: Option<u16>,
-    /// Begin no more tenants after so many have failed [default: go on].
-    #[arg(long, value_name = "N")]
-    max_failures: Option<usize>,
+    pub(super) json: bool,
 }
 
 /// What to work on: exactly one kind.
 #[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true)]
 pub(super) struct Targets {
     /// The tenant of this slug (repeatable).
-    #[arg(long = "tenant", value_name = "SLUG", value_delimiter = ',')]
+    #[arg(
+        long = "tenant",
+        value_name = "SLUG",
+        value_delimiter = ',',
+        conflicts_with_all = ["all", "schema", "registry"]
+    )]
     pub(super) tenants: Vec<Slug>,
     /// Every tenant. Goes on past a tenant that fails.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["schema", "registry"])]
     pub(super) all: bool,
     /// A bare schema, whether or not it belongs to a tenant.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "registry")]
     pub(super) schema: Option<SchemaName>,
     /// The registry: the tables that exist once.
     #[arg(long)]
     pub(super) registry: bool,
 }
 
-/// What to do with each target.
-#[derive(Debug, Clone)]
-pub(super) enum Work {
-    Run(Action, Fleet),
-    Print(Action),
-    Status,
-    List,
-}
-
-impl How {
-    fn work(&self, action: Action) -> Work {
-        if self.dry_run {
-            return Work::Print(action);
-        }
-        let timeouts = Timeouts {
-            lock: Some(Duration::from_secs(self.lock_timeout)),
-            statement: Some(Duration::from_secs(self.statement_timeout)),
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.map_or(2 * cores, usize::from);
-        let max_failures = self.max_failures.map(Limit::Number);
-        let fleet =
-            Fleet { jobs, timeouts, tries: TRIES, outage: OUTAGE, max_failures, canary: None };
-        Work::Run(action, fleet)
-    }
-}
-
 impl Command {
-    /// What to work on, and what to do there; None for what has its own way of both.
-    pub(super) fn work(&self) -> Option<(&Targets, Work)> {
+    /// What to do, for a command that changes schemas.
+    pub(super) fn run(&self) -> Option<(Action, &RunArgs)> {
         Some(match self {
-            Self::Up { targets, number, how } => (targets, how.work(Action::Up(*number))),
-            Self::Down { targets, number, how } => (targets, how.work(Action::Down(*number))),
-            Self::To { targets, version, how } => (targets, how.work(Action::To(version.clone()))),
-            Self::Redo { targets, how } => (targets, how.work(Action::Redo)),
-            Self::Fresh { targets, how, .. } => (targets, how.work(Action::Fresh)),
-            Self::Status { targets } => (targets, Work::Status),
-            Self::List { targets } => (targets, Work::List),
-            Self::Verify(_) | Self::Check(_) | Self::Generate(_) => return None,
+            Self::Up { number, run } => (Action::Up(*number), run),
+            Self::Down { number, run } => (Action::Down(*number), run),
+            Self::To { version, run } => (Action::To(version.clone()), run),
+            Self::Redo { run } => (Action::Redo, run),
+            Self::Fresh { run, .. } => (Action::Fresh, run),
+            _ => return None,
         })
     }
 
@@ -186,7 +143,6 @@ impl Command {
 }
 
 impl Targets {
-    /// Only `list` may have none.
     pub(super) fn is_empty(&self) -> bool {
         !self.all && !self.registry && self.schema.is_none() && self.tenants.is_empty()
     }

@@ -11,46 +11,47 @@
 //! ```
 
 mod args;
+mod causes;
 mod check;
 mod generate;
-mod output;
+mod how;
+mod run;
+mod sql;
+mod states;
+mod status;
 mod table;
+mod tally;
 mod targets;
+mod telling;
+mod terminal;
 mod verify;
+mod words;
 
-use std::{
-    convert::Infallible,
-    io::IsTerminal,
-    process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{error::Error, io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
-use sea_orm::DatabaseConnection;
 
 pub use args::Cli;
-use args::{Command, Work};
+use args::{Command, LookArgs, RunArgs};
 pub use table::table;
 
-use targets::Named;
+use run::Job;
+use states::States;
+use targets::Chosen;
 
 use crate::{
-    Action, AnyMigrator, Event, Fleet, Target, TenantMigrator, Who, dry_run, registry, run,
-    run_fleet, state,
+    Action, AnyMigrator, Target, TenantMigrator, Who, connect::DatabaseArgs, members, registry,
 };
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
-/// something failed (each failure is named), 2 when the command line is wrong.
+/// something failed (each failure is named), 2 when the command line is wrong, 130 after Ctrl-C.
 pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
         )
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(|| terminal::Log)
         .init();
     let cli = Cli::parse();
     let runner = Runner {
@@ -60,7 +61,7 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     match runner.execute(cli).await {
         Ok(code) => code,
         Err(error) => {
-            output::failure(&error);
+            terminal::failure(&error);
             ExitCode::FAILURE
         }
     }
@@ -73,88 +74,95 @@ struct Runner {
 }
 
 impl Runner {
-    async fn execute(&self, cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    async fn execute(&self, cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
+        if let Command::Generate(args) = &cli.command {
+            return generate::run(args);
+        }
+        self.tenant.confirm_breaking()?;
         match &cli.command {
-            Command::Verify(args) => return verify::run(args, &cli.database, &self.tenant).await,
-            Command::Check(args) => return check::run(args, &cli.database, &self.tenant).await,
-            Command::Generate(args) => return generate::run(args),
-            _ => {}
-        }
-        let Some((targets, work)) = cli.command.work() else { return Ok(ExitCode::SUCCESS) };
-        if targets.is_empty() {
-            output::names(&self.tenant)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let connections = match &work {
-            Work::Run(_, fleet) => fleet.jobs + 1,
-            _ => 1,
-        };
-        let database = cli.database.connect(connections as u32).await?;
-        let db = &database.connection;
-        let targets = targets::resolve(db, targets).await?;
-        if matches!(work, Work::Run(Action::Fresh, _)) && !cli.command.confirmed() {
-            targets::confirm_fresh(&targets)?;
-        }
-        let mut report = output::Report::default();
-        if let Work::Run(action, fleet) = &work {
-            let stopped = self.run(db, &targets, action, fleet, &mut report).await;
-            database.connection.close_by_ref().await?;
-            let code = report.finish()?;
-            return Ok(if stopped { ExitCode::from(INTERRUPTED) } else { code });
-        }
-        for target in &targets {
-            let migrator = self.migrator(&target.target);
-            match &work {
-                Work::Print(action) => {
-                    report.sql(target, dry_run(db, &target.target, migrator, action).await)?;
+            Command::Verify(args) => verify::run(args, &cli.database, &self.tenant).await,
+            Command::Check(args) => check::run(args, &cli.database, &self.tenant).await,
+            Command::Status(args) => self.status(args, &cli.database).await,
+            Command::List(args) => self.list(args, &cli.database).await,
+            command => match command.run() {
+                Some((action, args)) => {
+                    self.run(&action, args, command.confirmed(), &cli.database).await
                 }
-                Work::List => report.list(target, state(db, &target.target, migrator).await),
-                _ => report.status(target, state(db, &target.target, migrator).await),
-            }
+                None => Ok(ExitCode::SUCCESS),
+            },
         }
-        database.connection.close_by_ref().await?;
-        Ok(report.finish()?)
     }
 
-    /// Whether the run was stopped by Ctrl-C, of which the first finishes what is in hand.
     async fn run(
         &self,
-        db: &DatabaseConnection,
-        targets: &[Named],
         action: &Action,
-        fleet: &Fleet,
-        report: &mut output::Report,
-    ) -> bool {
-        let Some(first) = targets.first() else { return false };
-        let migrator = self.migrator(&first.target);
-        if first.member.is_none() {
-            let result = run(db, &first.target, migrator, action, fleet.timeouts).await;
-            report.outcome(first, result.as_ref());
-            return false;
-        }
-        let stop = AtomicBool::new(false);
-        let shared = Mutex::new(report);
-        let who = Who::These(targets.iter().filter_map(|named| named.member.clone()).collect());
-        let tell = |event: &Event<'_>| {
-            let mut report = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let (member, result) = match event {
-                Event::Planned { .. } => return,
-                Event::Done { member, outcome, .. } => (member, Ok(*outcome)),
-                Event::Failed { member, error } => (member, Err(*error)),
-            };
-            if let Some(named) = targets.iter().find(|named| named.member.as_ref() == Some(member))
-            {
-                report.outcome(named, result);
+        args: &RunArgs,
+        confirmed: bool,
+        database: &DatabaseArgs,
+    ) -> Result<ExitCode, Box<dyn Error>> {
+        let fleet = args.how.fleet();
+        let connections = if args.how.dry_run { 1 } else { fleet.jobs + 1 };
+        let database = database.connect(connections as u32).await?;
+        let db = &database.connection;
+        let chosen = targets::resolve(db, &args.targets, args.only_failed).await?;
+        let job = Job { db, action, args, confirmed };
+        let code = match chosen {
+            Chosen::One(target) if args.how.dry_run => {
+                sql::of_schema(db, &target, self.migrator(&target), action).await
             }
+            Chosen::Tenants(who) if args.how.dry_run => {
+                sql::of_tenants(db, members(db, &who).await?, &self.tenant, action).await
+            }
+            Chosen::One(target) => job.on_schema(&target, self.migrator(&target), &fleet).await,
+            Chosen::Tenants(who) => job.on_tenants(who, &self.tenant, &fleet).await,
         };
-        let running = run_fleet(db, migrator, &who, action, fleet, &stop, tell);
-        let summary = tokio::select! {
-            summary = running => summary,
-            never = interrupted(&stop) => match never {},
-        };
-        let report = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-        report.left = summary.map(|summary| summary.left).unwrap_or_default();
-        stop.load(Ordering::SeqCst)
+        database.connection.close_by_ref().await?;
+        code
+    }
+
+    async fn status(
+        &self,
+        args: &LookArgs,
+        database: &DatabaseArgs,
+    ) -> Result<ExitCode, Box<dyn Error>> {
+        let database = database.connect(1).await?;
+        let db = &database.connection;
+        match targets::resolve(db, &args.targets, false).await? {
+            Chosen::Tenants(Who::All) => status::run(db, &self.tenant, args.json).await,
+            chosen => Ok(self.states(db, chosen).await?.status(args.json)?),
+        }
+    }
+
+    async fn list(
+        &self,
+        args: &LookArgs,
+        database: &DatabaseArgs,
+    ) -> Result<ExitCode, Box<dyn Error>> {
+        if args.targets.is_empty() {
+            return Ok(states::migrations(&self.tenant, args.json)?);
+        }
+        let database = database.connect(1).await?;
+        let db = &database.connection;
+        let chosen = targets::resolve(db, &args.targets, false).await?;
+        Ok(self.states(db, chosen).await?.list(args.json)?)
+    }
+
+    async fn states(
+        &self,
+        db: &sea_orm::DatabaseConnection,
+        chosen: Chosen,
+    ) -> Result<States, crate::Error> {
+        match chosen {
+            Chosen::One(target) => {
+                let migrator = self.migrator(&target);
+                Ok(States::look(db, vec![(target.to_string(), target.clone())], migrator).await)
+            }
+            Chosen::Tenants(who) => {
+                let named = members(db, &who).await?.into_iter();
+                let named = named.map(|it| (it.to_string(), Target::Schema(it.schema)));
+                Ok(States::look(db, named.collect(), &self.tenant).await)
+            }
+        }
     }
 
     fn migrator(&self, target: &Target) -> &AnyMigrator {
@@ -162,22 +170,5 @@ impl Runner {
             Target::Registry => &self.registry,
             Target::Schema(_) => &self.tenant,
         }
-    }
-}
-
-/// Exit status after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
-
-/// Sets `stop` at the first Ctrl-C and ends the program at the second.
-async fn interrupted(stop: &AtomicBool) -> Infallible {
-    loop {
-        // Without a handler Ctrl-C ends the program, which loses nothing either.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        if stop.swap(true, Ordering::SeqCst) {
-            std::process::exit(INTERRUPTED.into());
-        }
-        output::failure(&"stopping: finishing what is in hand; once more to end at once");
     }
 }

@@ -1,18 +1,19 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use entity::registry::{Slug, tenant};
-use sea_orm::{ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
 use thiserror::Error;
 
-use super::args::Targets;
-use crate::{Fault, Member, Target};
+use super::{args::Targets, words::some_of};
+use crate::{Error, Member, Target, Who, fleet::members_named};
 
-/// One schema to work on, and the tenant it belongs to if that is how it was named.
+/// What a command works on.
 #[derive(Debug)]
-pub(super) struct Named {
-    pub(super) slug: Option<Slug>,
-    pub(super) target: Target,
-    pub(super) member: Option<Member>,
+pub(super) enum Chosen {
+    /// One schema, named as such.
+    One(Target),
+    /// Tenants.
+    Tenants(Who),
 }
 
 /// Why the command did nothing at all.
@@ -22,10 +23,6 @@ pub(super) enum Refusal {
         "there is no tenant {0}; `tenantry tenant list` shows those there are (nothing was changed)"
     )]
     UnknownTenant(Slug),
-    #[error(
-        "the registry is not migrated; run `migration up --registry` first (nothing was changed)"
-    )]
-    NoRegistry,
     #[error(
         "tenant {0} is being dropped; `tenantry tenant drop {0}` finishes it (nothing was changed)"
     )]
@@ -37,68 +34,49 @@ pub(super) enum Refusal {
     )]
     NoTerminal,
     #[error(transparent)]
-    Database(#[from] DbErr),
+    Database(#[from] Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
-/// Turns what the user named into schemas, all of them before anything is touched.
+/// What the user named. Only tenants that were named one by one are looked up: all of them, before
+/// anything is touched.
 pub(super) async fn resolve(
     db: &DatabaseConnection,
     targets: &Targets,
-) -> Result<Vec<Named>, Refusal> {
+    only_failed: bool,
+) -> Result<Chosen, Refusal> {
     if targets.registry {
-        return Ok(vec![Named { slug: None, target: Target::Registry, member: None }]);
+        return Ok(Chosen::One(Target::Registry));
     }
     if let Some(schema) = &targets.schema {
-        return Ok(vec![Named {
-            slug: None,
-            target: Target::Schema(schema.clone()),
-            member: None,
-        }]);
+        return Ok(Chosen::One(Target::Schema(schema.clone())));
     }
-    let mut query = tenant::Entity::find().order_by_asc(tenant::Column::Id);
-    query = if targets.all {
-        query.filter(tenant::Column::Status.ne(tenant::Status::Dropping))
-    } else {
-        query.filter(tenant::Column::Slug.is_in(targets.tenants.clone()))
-    };
-    let rows = query.all(db).await.map_err(|error| match Fault::of(&error) {
-        Fault::Missing => Refusal::NoRegistry,
-        _ => Refusal::Database(error),
-    })?;
-    for slug in &targets.tenants {
-        if !rows.iter().any(|row| row.slug.as_ref() == Some(slug)) {
-            return Err(Refusal::UnknownTenant(slug.clone()));
-        }
+    if targets.tenants.is_empty() {
+        return Ok(Chosen::Tenants(if only_failed { Who::Failed } else { Who::All }));
     }
-    let dropping = |row: &tenant::Model| row.status == tenant::Status::Dropping;
-    if let Some(slug) = rows.iter().filter(|row| dropping(row)).find_map(|row| row.slug.clone()) {
-        return Err(Refusal::Dropping(slug));
+    let members = members_named(db, &targets.tenants).await?;
+    let named = |slug: &&Slug| members.iter().any(|it| it.slug.as_ref() == Some(*slug));
+    match targets.tenants.iter().find(|slug| !named(slug)) {
+        Some(slug) if is_dropping(db, slug).await? => Err(Refusal::Dropping(slug.clone())),
+        Some(slug) => Err(Refusal::UnknownTenant(slug.clone())),
+        None => Ok(Chosen::Tenants(Who::These(members))),
     }
-    Ok(rows
-        .into_iter()
-        .map(|row| Named {
-            slug: row.slug.clone(),
-            target: Target::Schema(row.schema.clone()),
-            member: Some(Member {
-                id: row.id,
-                slug: row.slug,
-                schema: row.schema,
-                version: row.schema_version,
-            }),
-        })
-        .collect())
+}
+
+async fn is_dropping(db: &DatabaseConnection, slug: &Slug) -> Result<bool, Error> {
+    let row = tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.clone())).one(db).await?;
+    Ok(row.is_some_and(|row| row.status == tenant::Status::Dropping))
 }
 
 /// Asks before data is deleted.
-pub(super) fn confirm_fresh(targets: &[Named]) -> Result<(), Refusal> {
+pub(super) fn confirm_fresh(schemas: &[&str]) -> Result<(), Refusal> {
     if !std::io::stdin().is_terminal() {
         return Err(Refusal::NoTerminal);
     }
-    let names: Vec<&str> = targets.iter().map(|named| named.target.name()).collect();
     let mut out = std::io::stderr().lock();
-    write!(out, "This deletes ALL DATA in {}. Type yes to go on: ", names.join(", "))?;
+    let names = some_of(schemas.iter().copied(), schemas.len());
+    write!(out, "This deletes ALL DATA in {names}. Type yes to go on: ")?;
     out.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
@@ -106,4 +84,9 @@ pub(super) fn confirm_fresh(targets: &[Named]) -> Result<(), Refusal> {
         "yes" => Ok(()),
         other => Err(Refusal::NotConfirmed(other.to_owned())),
     }
+}
+
+/// The name of what is worked on, for people.
+pub(super) fn schema_names(members: &[Member]) -> Vec<&str> {
+    members.iter().map(|member| member.schema.as_str()).collect()
 }

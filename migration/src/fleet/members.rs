@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt};
 use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Statement,
+    QueryOrder, QuerySelect, Select, Statement,
     sea_query::{Expr, extension::postgres::PgExpr},
 };
 
@@ -68,14 +68,34 @@ pub async fn members(db: &DatabaseConnection, who: &Who) -> Result<Vec<Member>, 
     if let Who::These(members) = who {
         return Ok(members.clone());
     }
-    let mut query = tenant::Entity::find()
-        .select_only()
-        .columns(COLUMNS)
-        .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
-        .order_by_asc(tenant::Column::Id);
+    let mut query = present();
     if *who == Who::Failed {
         query = query.filter(tenant::Column::MigrationError.is_not_null());
     }
+    fetch(db, query).await
+}
+
+/// The tenants of these slugs, as far as there are any, in the order of their creation.
+pub(crate) async fn members_named(
+    db: &DatabaseConnection,
+    slugs: &[Slug],
+) -> Result<Vec<Member>, Error> {
+    fetch(db, present().filter(tenant::Column::Slug.is_in(slugs.to_vec()))).await
+}
+
+/// All that are not being dropped.
+fn present() -> Select<tenant::Entity> {
+    tenant::Entity::find()
+        .select_only()
+        .columns(COLUMNS)
+        .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
+        .order_by_asc(tenant::Column::Id)
+}
+
+async fn fetch(
+    db: &DatabaseConnection,
+    query: Select<tenant::Entity>,
+) -> Result<Vec<Member>, Error> {
     let rows = query.into_tuple::<Row>().all(db).await.map_err(registry)?;
     Ok(rows.into_iter().map(Member::from).collect())
 }
@@ -145,13 +165,17 @@ pub(super) async fn canaries(
                 .await?
                 .into_iter()
                 .collect();
+            // Who has been migrated before may have it; if nobody has, it is misspelt.
+            if ids.is_empty() {
+                return Err(Error::NoCanary { tag: tag.clone() });
+            }
             Ok(members.extract_if(.., |member| ids.contains(&member.id)).collect())
         }
     }
 }
 
 /// A table that is not there is a registry that is not there.
-fn registry(error: DbErr) -> Error {
+pub(crate) fn registry(error: DbErr) -> Error {
     match Fault::of(&error) {
         Fault::Missing => Error::MissingRegistry,
         _ => error.into(),

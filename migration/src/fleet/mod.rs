@@ -11,6 +11,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use sea_orm::DatabaseConnection;
 
 pub use members::{Member, Who, members};
+pub(crate) use members::{members_named, registry};
 
 use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, recordings::Recordings};
 use members::{behind, provisioned};
@@ -62,6 +63,8 @@ pub enum Event<'a> {
         /// All that this run works on.
         total: usize,
     },
+    /// The canaries are through, and the others are begun.
+    CanariesDone,
     /// A tenant is done.
     Done {
         /// The tenant.
@@ -105,8 +108,9 @@ pub struct Summary {
 /// it ends.
 ///
 /// # Errors
-/// [`Error::MissingRegistry`], [`Error::UnknownVersion`], and [`Error::Database`] when the registry
-/// cannot be read. What happens to a tenant is told to `report`, not returned.
+/// [`Error::MissingRegistry`], [`Error::UnknownVersion`], [`Error::NoCanary`], and
+/// [`Error::Database`] when the registry cannot be read. What happens to a tenant is told to
+/// `report`, not returned.
 pub async fn run_fleet(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
@@ -184,6 +188,8 @@ async fn canaries_first<R: Fn(&Event<'_>) + Sync>(
     workers.work(queue, canaries).await;
     if queue.summary().failed > 0 {
         queue.close();
+    } else if !queue.closed() {
+        (workers.report)(&Event::CanariesDone);
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) async fn note_failure(
     let note = serde_json::json!({
         "migration": error.migration(),
         "sqlstate": error.sqlstate(),
-        "message": error.to_string(),
+        "message": error.reason(),
         "at": entity::now(),
     });
     tenant::Entity::update_many()

@@ -3,10 +3,13 @@
 mod connection;
 mod down_and_up;
 mod dry_run;
+mod flags;
 mod fleet;
 mod fresh;
+mod progress;
 mod refusals;
 mod serve;
+mod status;
 mod tenant;
 mod tenant_drop;
 mod tenant_import;
@@ -50,4 +53,10 @@ async fn versions(db: &TestDb) -> Vec<String> {
     let sql =
         "SELECT slug || ' ' || coalesce(schema_version, '-') FROM registry.tenants ORDER BY 1";
     crate::support::catalog::texts(&db.plain().await, sql).await
+}
+
+/// The lines of a table, with one blank between the columns.
+fn rows(ran: &Ran) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    ran.stdout.lines().map(words).collect()
 }

@@ -69,7 +69,7 @@ struct Told {
 async fn up(db: &DatabaseConnection, all: SqlMigrator, who: &Who, fleet: &Fleet) -> Told {
     let (done, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let report = |event: &Event<'_>| match event {
-        Event::Planned { .. } => {}
+        Event::Planned { .. } | Event::CanariesDone => {}
         Event::Done { member, outcome, .. } if outcome.changed() => {
             done.lock().unwrap().push(member.to_string());
         }

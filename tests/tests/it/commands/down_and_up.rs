@@ -1,6 +1,6 @@
-//! `migration up`, `down`, `status` and `list`.
+//! `migration up`, `down` and `list`.
 
-use super::{FIRST, NEWEST, migration, tenantry, versions, with_tenants};
+use super::{FIRST, NEWEST, migration, rows, tenantry, versions, with_tenants};
 use crate::support::{
     TestDb,
     catalog::{schemas, schemas_with, shape, tables, texts},
@@ -77,35 +77,11 @@ async fn several_tenants_are_named_one_by_one_or_with_commas() {
     let ran = migration(&db, "down --tenant tenant-3,tenant-1 --tenant tenant-4 --tenant tenant-1");
     let ran = ran.exits(0);
     let mut lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(lines.pop().unwrap().starts_with("3 done, 0 skipped, 0 failed"));
     lines.sort_unstable();
     let wanted = ["tenant-1", "tenant-3", "tenant-4"];
     assert_eq!(lines, wanted.map(|slug| format!("{slug}: rolled back {NEWEST}")));
     assert_eq!(schemas_with(&db.plain().await, "shifts").await, ["tenant_2"]);
-}
-
-#[tokio::test]
-async fn status_is_1_unless_everything_is_up_to_date() {
-    let db = with_tenants(["tenant-1", "tenant-2"]).await;
-    let header = "TENANT VERSION APPLIED PENDING";
-    let ran = migration(&db, "status --all").exits(0);
-    assert_eq!(
-        rows(&ran),
-        [header, &format!("tenant-1 {NEWEST} 2"), &format!("tenant-2 {NEWEST} 2")]
-    );
-    assert_eq!(ran.stderr, "");
-
-    migration(&db, "down -n 2 --tenant tenant-2").exits(0);
-    let before = tables(&db.plain().await).await;
-    let ran = migration(&db, "status --all").exits(1);
-    assert_eq!(
-        rows(&ran),
-        [header, &format!("tenant-1 {NEWEST} 2"), &format!("tenant-2 none 0 {FIRST} {NEWEST}"),]
-    );
-    migration(&db, "status --tenant tenant-1").exits(0);
-    migration(&db, "status --tenant tenant-2").exits(1);
-    migration(&db, "status --schema tenant_2").exits(1).says(["tenant_2"]);
-    migration(&db, "status --registry").exits(0).says(["create_domains"]);
-    assert_eq!(tables(&db.plain().await).await, before);
 }
 
 #[tokio::test]
@@ -162,10 +138,4 @@ async fn the_registry_goes_up_in_an_empty_database_and_down_only_without_tenants
     tenantry(&db, "tenant drop tenant-1 --yes").exits(0);
     migration(&db, "down -n 2 --registry").exits(0);
     assert!(schemas_with(&plain, "tenants").await.is_empty());
-}
-
-/// The lines of a table, with one blank between the columns.
-fn rows(ran: &Ran) -> Vec<String> {
-    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    ran.stdout.lines().map(words).collect()
 }

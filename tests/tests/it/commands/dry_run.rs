@@ -16,7 +16,7 @@ async fn nothing_is_changed() {
     let state = async || (tables(&plain).await, versions(&db).await, records(&db).await);
     let before = state().await;
     for (words, printed) in [
-        ("up --all", vec!["-- tenant-1", "-- tenant-2", "CREATE TABLE \"shifts\""]),
+        ("up --all", vec!["-- tenant-1, at", "-- tenant-2, at", "CREATE TABLE \"shifts\""]),
         ("down -n 2 --all", vec!["DROP TABLE \"shifts\"", "DROP TABLE \"guards\""]),
         // Without --yes: there is nothing to confirm.
         ("fresh --tenant tenant-1", vec!["DROP SCHEMA \"tenant_1\" CASCADE", FIRST, NEWEST]),
@@ -30,6 +30,23 @@ async fn nothing_is_changed() {
     // What would be refused is refused.
     let ran = migration(&db, "down --registry --dry-run").exits(1);
     assert!(ran.stderr.contains("the registry holds 2 tenants"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn of_many_tenants_the_sql_is_printed_once_for_each_version() {
+    let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
+    migration(&db, "down --tenant tenant-2,tenant-3").exits(0);
+    let ran = migration(&db, "up --all --dry-run").exits(0);
+    let title = format!(
+        "-- 2 tenants at {FIRST}: that of tenant-2; the others' differs only in the schema's name\n"
+    );
+    assert!(ran.stdout.starts_with(&title), "{ran:#?}");
+    assert!(ran.stdout.ends_with(&format!("COMMIT;\n-- 2 tenants at {NEWEST}: nothing to do\n")));
+    assert_eq!(ran.stdout.matches("CREATE TABLE \"shifts\"").count(), 1, "{ran:#?}");
+    let sql = ran.stdout.strip_prefix(&title).unwrap();
+    run_by_hand(&db, sql).await;
+    run_by_hand(&db, &sql.replace("tenant_2", "tenant_3")).await;
+    migration(&db, "status").exits(0);
 }
 
 #[tokio::test]

@@ -49,21 +49,33 @@ async fn an_unknown_tenant_stops_everything_before_it_begins() {
 async fn exactly_one_kind_of_target_is_wanted() {
     let db = with_tenants(["tenant-1"]).await;
     let before = versions(&db).await;
+    for command in ["up", "down", "to x", "redo", "fresh --yes"] {
+        migration(&db, command).exits(2).complains(["--all", "--only-failed", "Usage:"]);
+    }
     for command in ["up", "down", "status", "fresh --yes"] {
         for target in [
-            "",
             "--all --tenant tenant-1",
             "--all --registry",
             "--schema tenant_1 --tenant tenant-1",
             "--registry --schema tenant_1",
         ] {
-            let words = format!("{command} {target}");
-            let ran = migration(&db, words.trim()).exits(2);
-            ran.complains(["--all", "Usage:"]);
+            let ran = migration(&db, &format!("{command} {target}")).exits(2);
+            ran.complains(["cannot be used with", "Usage:"]);
         }
     }
     for words in ["", "sideways --all", "up --all -n x", "up --all -n -1", "up --tenant NO"] {
         migration(&db, words).exits(2);
+    }
+    for (option, remedy) in [
+        ("--max-failures 0", "write a number of tenants such as 5, or a share of them such as 1%"),
+        ("--max-failures 101%", "write a number of tenants such as 5"),
+        ("--lock-timeout x", "write seconds such as 2 or 0.5"),
+        ("--statement-timeout -1", "write seconds such as 2 or 0.5"),
+        ("--canary 0", "0 is not in 1.."),
+        ("--canary 1 --canary-tag ours", "cannot be used with"),
+        ("--canary 1 --registry", "cannot be used with"),
+    ] {
+        migration(&db, &format!("down --all {option}")).exits(2).complains([remedy]);
     }
     assert_eq!(versions(&db).await, before);
 }
@@ -72,10 +84,10 @@ async fn exactly_one_kind_of_target_is_wanted() {
 async fn a_database_without_a_registry_has_no_tenants_and_says_what_to_do() {
     let db = TestDb::new().await;
     texts(&db.plain().await, "DROP SCHEMA registry CASCADE").await;
-    for words in ["up --all", "status --all", "down --tenant tenant-1"] {
+    for words in ["up --all", "status", "down --tenant tenant-1", "up --all --dry-run"] {
         migration(&db, words)
             .exits(1)
-            .complains(["the registry is not migrated", "migration up --registry"]);
+            .complains(["this database has no registry", "migration up --registry"]);
     }
     assert_eq!(schemas(&db.plain().await).await, ["public"]);
 }

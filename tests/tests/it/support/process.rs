@@ -63,7 +63,8 @@ impl Ran {
         Self::with(command.output().unwrap())
     }
 
-    fn with(output: Output) -> Self {
+    /// What `output` tells.
+    pub fn with(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -123,6 +124,11 @@ pub fn answer(command: &mut Command, typed: &str) -> Ran {
 /// Runs a command to its end at a terminal of its own, where somebody types; both of its outputs
 /// come as one. The terminal is made by `script`, which is part of Debian's and of macOS' base.
 pub fn at_terminal(command: &Command, typed: &str) -> Ran {
+    answer(&mut in_terminal(command), typed)
+}
+
+/// The command that runs `command` at a terminal of its own.
+pub fn in_terminal(command: &Command) -> Command {
     let mut words = vec![command.get_program().to_str().unwrap()];
     words.extend(command.get_args().map(|word| word.to_str().unwrap()));
     let mut script = Command::new("script");
@@ -137,5 +143,5 @@ pub fn at_terminal(command: &Command, typed: &str) -> Ran {
             None => script.env_remove(name),
         };
     }
-    answer(&mut script, typed)
+    script
 }

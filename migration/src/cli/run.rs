@@ -1,0 +1,109 @@
+//! Carrying out an action, on one schema or on many tenants.
+
+use std::{
+    convert::Infallible,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use sea_orm::DatabaseConnection;
+
+use super::{
+    args::RunArgs,
+    tally::Asked,
+    targets,
+    telling::{Name, Telling},
+    terminal::failure,
+};
+use crate::{Action, AnyMigrator, Event, Fleet, Target, Who, members, run, run_fleet};
+
+/// Exit status after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// What to do, and by which migrators.
+pub(super) struct Job<'a> {
+    pub(super) db: &'a DatabaseConnection,
+    pub(super) action: &'a Action,
+    pub(super) args: &'a RunArgs,
+    /// Whether data may be deleted without asking.
+    pub(super) confirmed: bool,
+}
+
+impl Job<'_> {
+    /// Works on one schema.
+    pub(super) async fn on_schema(
+        &self,
+        target: &Target,
+        migrator: &AnyMigrator,
+        fleet: &Fleet,
+    ) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        if *self.action == Action::Fresh && !self.confirmed {
+            targets::confirm_fresh(&[target.name()])?;
+        }
+        let name = Name { tenant: None, schema: target.name() };
+        let telling = Telling::new(self.args.how.json, Some(name.to_string()), false);
+        let begun = Instant::now();
+        let result = run(self.db, target, migrator, self.action, fleet.timeouts).await;
+        match &result {
+            Ok(outcome) => telling.done(&name, outcome, begun.elapsed()),
+            Err(error) => telling.failed(&name, error),
+        }
+        telling.finish(None, &Asked { action: self.action, who: None, fleet, interrupted: false });
+        Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Works on tenants. The first Ctrl-C finishes what is in hand.
+    pub(super) async fn on_tenants(
+        &self,
+        mut who: Who,
+        migrator: &AnyMigrator,
+        fleet: &Fleet,
+    ) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        if *self.action == Action::Fresh && !self.confirmed {
+            // Exactly those that were shown, whoever comes meanwhile.
+            let shown = members(self.db, &who).await?;
+            if !shown.is_empty() {
+                targets::confirm_fresh(&targets::schema_names(&shown))?;
+            }
+            who = Who::These(shown);
+        }
+        let stop = AtomicBool::new(false);
+        let single = match &who {
+            Who::These(members) if members.len() == 1 => Some(members[0].to_string()),
+            _ => None,
+        };
+        let telling = Telling::new(self.args.how.json, single, fleet.canary.is_some());
+        let tell = |event: &Event<'_>| telling.event(event);
+        let running = run_fleet(self.db, migrator, &who, self.action, fleet, &stop, tell);
+        let result = tokio::select! {
+            result = running => result,
+            never = interrupted(&stop) => match never {},
+        };
+        let interrupted = stop.load(Ordering::SeqCst);
+        let asked = Asked { action: self.action, who: Some(&who), fleet, interrupted };
+        telling.finish(result.as_ref().ok().copied(), &asked);
+        let summary = result?;
+        Ok(if interrupted {
+            ExitCode::from(INTERRUPTED)
+        } else if summary.failed + summary.left > 0 {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
+
+/// Sets `stop` at the first Ctrl-C and ends the program at the second.
+async fn interrupted(stop: &AtomicBool) -> Infallible {
+    loop {
+        // Without a handler Ctrl-C ends the program, which loses nothing either.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if stop.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        failure(&"stopping: finishing what is in hand; once more to end at once");
+    }
+}

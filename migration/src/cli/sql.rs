@@ -1,0 +1,89 @@
+//! `--dry-run`: the SQL of one schema, or for each version that tenants start from.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use sea_orm::DatabaseConnection;
+
+use super::{
+    terminal::failure,
+    words::{SHOWN, tenants},
+};
+use crate::{Action, AnyMigrator, Member, Target, dry_run};
+
+/// Prints the SQL of one schema.
+pub(super) async fn of_schema(
+    db: &DatabaseConnection,
+    target: &Target,
+    migrator: &AnyMigrator,
+    action: &Action,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let sql = dry_run(db, target, migrator, action).await;
+    let sql = sql.map_err(|error| format!("{target}: {error}"))?;
+    print(&target.to_string(), &sql)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the SQL of many tenants: that of one of them for all that are at the same version.
+pub(super) async fn of_tenants(
+    db: &DatabaseConnection,
+    members: Vec<Member>,
+    migrator: &AnyMigrator,
+    action: &Action,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let mut groups: BTreeMap<Option<String>, Vec<Member>> = BTreeMap::new();
+    for member in members {
+        groups.entry(member.version.clone()).or_default().push(member);
+    }
+    if groups.is_empty() {
+        writeln!(io::stdout(), "-- no tenants")?;
+    }
+    let mut all_well = true;
+    for (version, members) in &groups {
+        let version = version.as_deref().unwrap_or("no version yet");
+        for member in members.iter().take(SHOWN) {
+            let target = Target::Schema(member.schema.clone());
+            let sql = match dry_run(db, &target, migrator, action).await {
+                Ok(sql) => sql,
+                // Another of them may serve as an example.
+                Err(error) => {
+                    failure(&format_args!("{member}: {error}"));
+                    all_well = false;
+                    continue;
+                }
+            };
+            match members.len() {
+                1 => print(&format!("{member}, at {version}"), &sql)?,
+                n if sql.is_empty() => {
+                    writeln!(io::stdout(), "-- {} at {version}: nothing to do", tenants(n))?;
+                }
+                n => {
+                    let title = format!(
+                        "{} at {version}: that of {member}; the others' differs only in the \
+                         schema's name",
+                        tenants(n)
+                    );
+                    print(&title, &sql)?;
+                }
+            }
+            break;
+        }
+    }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(title: &str, sql: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "-- {title}")?;
+    if sql.is_empty() {
+        writeln!(out, "-- nothing to do")?;
+    }
+    for statement in sql {
+        writeln!(out, "{statement};")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! `migration status`, of all tenants.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use sea_orm::DatabaseConnection;
+
+use super::{
+    causes::{Causes, Failure},
+    table,
+    words::{SHOWN, moment, number, tenants},
+};
+use crate::{AnyMigrator, FleetStatus, Standing, VersionCount, fleet_status};
+
+/// Says how far all tenants are: status 0 only when every one is at the newest migration.
+pub(super) async fn run(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+    json: bool,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let status = fleet_status(db, migrator).await?;
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &status)?;
+        writeln!(out)?;
+    } else {
+        write(&mut out, &status)?;
+    }
+    Ok(if status.is_up_to_date() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
+    if status.tenants == 0 {
+        return writeln!(out, "there are no tenants");
+    }
+    let width = number(status.tenants).to_string().len().max("TENANTS".len());
+    let count = |n: usize| format!("{:>width$}", number(n).to_string());
+    let (shown, rest) = most_numerous(&status.versions);
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for version in shown {
+        rows.push(vec![
+            count(version.tenants),
+            version.version.clone().unwrap_or_else(|| "none yet".to_owned()),
+            standing(version.standing),
+            if version.standing == Standing::UpToDate { String::new() } else { oldest(version) },
+        ]);
+    }
+    if let Some(longest) = rest.iter().min_by_key(|it| it.last_changed) {
+        rows.push(vec![
+            count(rest.iter().map(|it| it.tenants).sum()),
+            format!("{} other versions", number(rest.len())),
+            String::new(),
+            oldest(longest),
+        ]);
+    }
+    let tenants_header = format!("{:>width$}", "TENANTS");
+    writeln!(out, "{}", table(vec![&tenants_header, "VERSION", "STATE", "OLDEST"], rows))?;
+    if !status.failed.is_empty() {
+        write_failed(out, status)?;
+    }
+    let spares = match status.spares {
+        0 => String::new(),
+        1 => " (1 of them a spare)".to_owned(),
+        n => format!(" ({} of them spares)", number(n)),
+    };
+    let latest = status.latest.as_deref().unwrap_or("none");
+    let (up, all) = (number(status.up_to_date), tenants(status.tenants));
+    writeln!(out, "{up} of {all}{spares} at {latest}")
+}
+
+fn write_failed(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
+    let attempts = status.failed.iter().map(|it| it.attempts).max().unwrap_or_default();
+    let plural = if attempts == 1 { "" } else { "s" };
+    let last = status.failed.iter().filter_map(|it| it.failure.at).max();
+    let last = last.map(|at| format!(", the last {}", moment(at))).unwrap_or_default();
+    let failed = number(status.failed.len());
+    writeln!(out, "\n{failed} failed, up to {attempts} attempt{plural}{last}:")?;
+    let mut causes = Causes::default();
+    for failed in &status.failed {
+        causes.add(&Failure {
+            tenant: &failed.tenant,
+            schema: &failed.schema,
+            migration: failed.failure.migration.as_deref(),
+            sqlstate: failed.failure.sqlstate.as_deref(),
+            message: &failed.failure.message,
+        });
+    }
+    causes.write(out)?;
+    writeln!(out)
+}
+
+fn standing(standing: Standing) -> String {
+    match standing {
+        Standing::UpToDate => "up to date".to_owned(),
+        Standing::Behind { behind } => format!("{} behind", number(behind)),
+        Standing::Ahead => "ahead: this program does not know it".to_owned(),
+    }
+}
+
+fn oldest(version: &VersionCount) -> String {
+    format!("{}, last changed {}", version.oldest, moment(version.last_changed))
+}
+
+/// The versions that fit on a screen, newest first, and the others.
+fn most_numerous(versions: &[VersionCount]) -> (Vec<&VersionCount>, Vec<&VersionCount>) {
+    let mut by_size: Vec<usize> = (0..versions.len()).collect();
+    by_size.sort_by_key(|index| std::cmp::Reverse(versions[*index].tenants));
+    by_size.truncate(SHOWN);
+    let (shown, rest): (Vec<_>, Vec<_>) =
+        versions.iter().enumerate().partition(|(index, _)| by_size.contains(index));
+    let only = |it: Vec<(usize, _)>| it.into_iter().map(|(_, version)| version).collect();
+    (only(shown), only(rest))
+}

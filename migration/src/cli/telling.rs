@@ -1,0 +1,224 @@
+//! What a run over tenants says while it goes on: lines or a bar for people, JSON for machines.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use entity::registry::Slug;
+use serde::Serialize;
+
+use super::{
+    causes::Failure,
+    tally::{Asked, Tally},
+    terminal::{Bar, aside, failure},
+};
+use crate::{Error, Event, Member, Outcome, Summary};
+
+/// With more tenants than these a terminal shows only the bar.
+const FEW: usize = 20;
+
+/// So many failures of the same cause are shown above a bar; all are counted in it.
+const ALIKE: usize = 3;
+
+/// What a schema that is worked on goes by.
+pub(super) struct Name<'a> {
+    pub(super) tenant: Option<&'a Slug>,
+    pub(super) schema: &'a str,
+}
+
+/// A line for machines.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    Done {
+        tenant: Option<&'a str>,
+        schema: &'a str,
+        applied: &'a [String],
+        rolled_back: &'a [String],
+        ms: u128,
+    },
+    Failed {
+        tenant: Option<&'a str>,
+        schema: &'a str,
+        migration: Option<&'a str>,
+        sqlstate: Option<String>,
+        message: String,
+    },
+    Summary {
+        done: usize,
+        skipped: usize,
+        failed: usize,
+        left: usize,
+        p50_ms: Option<u128>,
+        p95_ms: Option<u128>,
+        max_ms: Option<u128>,
+        seconds: f64,
+    },
+}
+
+pub(super) struct Telling {
+    json: bool,
+    /// The only one that is worked on, if it is known beforehand that it is.
+    single: Option<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    tally: Tally,
+    total: usize,
+    bar: Option<Bar>,
+}
+
+impl Telling {
+    pub(super) fn new(json: bool, single: Option<String>, canaries: bool) -> Self {
+        let state = State { tally: Tally::new(canaries), total: 0, bar: None };
+        Self { json, single, state: Mutex::new(state) }
+    }
+
+    pub(super) fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Planned { total } => self.planned(*total),
+            Event::CanariesDone => self.state().tally.canaries_done(),
+            Event::Done { member, outcome, took } => self.done(&Name::of(member), outcome, *took),
+            Event::Failed { member, error } => self.failed(&Name::of(member), error),
+        }
+    }
+
+    fn planned(&self, total: usize) {
+        let mut state = self.state();
+        state.total = total;
+        match &state.bar {
+            Some(bar) => bar.set_total(total),
+            None if total > 1 && !self.json && io::stderr().is_terminal() => {
+                state.bar = Some(Bar::show(total));
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn done(&self, name: &Name<'_>, outcome: &Outcome, took: Duration) {
+        let mut state = self.state();
+        if !outcome.changed() {
+            state.tally.skipped();
+        } else {
+            state.tally.done(took);
+            if self.json {
+                line(&Line::Done {
+                    tenant: name.tenant.map(Slug::as_str),
+                    schema: name.schema,
+                    applied: &outcome.applied,
+                    rolled_back: &outcome.rolled_back,
+                    ms: took.as_millis(),
+                });
+            } else if state.bar.is_none() || state.total <= FEW || !io::stdout().is_terminal() {
+                let back =
+                    outcome.rolled_back.iter().map(|it| format!("{name}: rolled back {it}\n"));
+                let on = outcome.applied.iter().map(|it| format!("{name}: applied {it}\n"));
+                text(&back.chain(on).collect::<String>());
+            }
+        }
+        state.advance();
+    }
+
+    pub(super) fn failed(&self, name: &Name<'_>, error: &Error) {
+        let mut state = self.state();
+        let same = state.tally.failed(&Failure {
+            tenant: &name.to_string(),
+            schema: name.schema,
+            migration: error.migration(),
+            sqlstate: error.sqlstate().as_deref(),
+            message: &error.reason(),
+        });
+        if self.json {
+            line(&Line::Failed {
+                tenant: name.tenant.map(Slug::as_str),
+                schema: name.schema,
+                migration: error.migration(),
+                sqlstate: error.sqlstate(),
+                message: error.reason(),
+            });
+        } else if state.bar.is_none() || same <= ALIKE {
+            failure(&format_args!("{name}: {error}"));
+        }
+        state.advance();
+    }
+
+    /// The last words. `summary` is missing when the run itself has failed.
+    pub(super) fn finish(self, summary: Option<Summary>, asked: &Asked<'_>) {
+        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.bar = None;
+        let tally = &mut state.tally;
+        let ended = tally.summary();
+        if summary.is_none() && ended == Summary::default() {
+            return;
+        }
+        let summary = summary.unwrap_or(ended);
+        match &self.single {
+            _ if self.json => {
+                let Summary { done, skipped, failed, left } = summary;
+                let [p50_ms, p95_ms, max_ms] =
+                    tally.percentiles().map(|time| time.map(|time| time.as_millis()));
+                let seconds = tally.elapsed().as_millis() as f64 / 1000.0;
+                line(&Line::Summary {
+                    done,
+                    skipped,
+                    failed,
+                    left,
+                    p50_ms,
+                    p95_ms,
+                    max_ms,
+                    seconds,
+                });
+            }
+            Some(name) if summary.left == 0 => {
+                if summary.done + summary.failed == 0 {
+                    text(&format!("{name}: nothing to do\n"));
+                }
+            }
+            _ => {
+                let mut report = Vec::new();
+                // Into memory it always can be written.
+                let _ = tally.write(&mut report, &summary, asked);
+                text(&String::from_utf8_lossy(&report));
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn advance(&self) {
+        if let Some(bar) = &self.bar {
+            bar.advance(self.tally.summary().failed);
+        }
+    }
+}
+
+impl<'a> Name<'a> {
+    fn of(member: &'a Member) -> Self {
+        Self { tenant: member.slug.as_ref(), schema: member.schema.as_str() }
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tenant.map_or(self.schema, Slug::as_str))
+    }
+}
+
+fn line(line: &Line<'_>) {
+    // What it is made of can always be written as JSON.
+    let json = serde_json::to_string(line).unwrap_or_default();
+    text(&format!("{json}\n"));
+}
+
+/// The run goes on when nobody reads what it says.
+fn text(text: &str) {
+    let _ = aside(|| io::stdout().write_all(text.as_bytes()));
+}

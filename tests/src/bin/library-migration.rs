@@ -1,0 +1,52 @@
+//! The `migration` command of another application, whose migrations bear every flag.
+
+use std::process::ExitCode;
+
+use migration::TenantMigrator;
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+
+struct Library;
+
+struct Sql(&'static str, &'static str);
+
+impl MigrationName for Sql {
+    fn name(&self) -> &str {
+        self.0
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Sql {
+    #[expect(clippy::disallowed_methods, reason = "it names nothing from outside")]
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(self.1).await?;
+        Ok(())
+    }
+
+    fn use_transaction(&self) -> Option<bool> {
+        self.1.contains("CONCURRENTLY").then_some(false)
+    }
+}
+
+impl MigratorTraitSelf for Library {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(Sql("m1_books", "CREATE TABLE books (isbn text PRIMARY KEY, title text)")),
+            Box::new(Sql("m2_index", "CREATE INDEX CONCURRENTLY books_idx ON books (title)")),
+            Box::new(Sql("m3_drop", "ALTER TABLE books DROP COLUMN title")),
+        ]
+    }
+}
+
+impl TenantMigrator for Library {
+    /// The tests give a name that is no migration.
+    fn breaking(&self) -> Vec<&'static str> {
+        let misspelt = std::env::var_os("LIBRARY_MISSPELT").is_some();
+        vec![if misspelt { "m3_dorp" } else { "m3_drop" }]
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    migration::cli::main(Library).await
+}

@@ -1,0 +1,177 @@
+//! What a run over many tenants tells, at a terminal and elsewhere, and how it is stopped.
+
+use std::{
+    io::Write,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use serde_json::{Value, json};
+
+use super::{NEWEST, migration, status::many, versions, with_tenants};
+use crate::support::{
+    TestDb,
+    catalog::texts,
+    database::server,
+    process::{Ran, at_terminal, in_terminal, program_on},
+    statement_log::Mark,
+};
+
+#[tokio::test]
+async fn a_run_that_has_nothing_to_do_is_one_query_for_ten_thousand_tenants() {
+    let db = TestDb::new().await;
+    many(&db, 10_000, &format!("'{NEWEST}'")).await;
+    let mark = Mark::now(server());
+    let ran = migration(&db, "up --all").exits(0);
+    assert_eq!(ran.stdout, "nothing to do for any of 10,000 tenants\n");
+    let statements = mark.statements(db.name());
+    let about_tenants = statements.iter().filter(|(_, sql)| sql.contains("\"tenants\""));
+    assert_eq!(about_tenants.count(), 1, "{statements:#?}");
+}
+
+#[tokio::test]
+async fn with_json_each_tenant_is_a_line_and_the_last_one_sums_up() {
+    let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
+    migration(&db, "down --tenant tenant-1,tenant-2").exits(0);
+    texts(&db.plain().await, "CREATE TABLE tenant_2.shifts (planted text)").await;
+    let ran = migration(&db, "up --all --json --jobs 1").exits(1);
+    assert_eq!(ran.stderr, "");
+    let mut lines: Vec<Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{ran:#?}");
+    let took = lines[0]["ms"].take();
+    assert_eq!(
+        lines[0],
+        json!({ "event": "done", "tenant": "tenant-1", "schema": "tenant_1", "applied": [NEWEST],
+                "rolled_back": [], "ms": null })
+    );
+    assert_eq!(
+        lines[1],
+        json!({ "event": "failed", "tenant": "tenant-2", "schema": "tenant_2", "migration": NEWEST,
+                "sqlstate": "42P07", "message": "relation \"shifts\" already exists" })
+    );
+    assert!(lines[2]["seconds"].take().is_f64());
+    assert_eq!(
+        lines[2],
+        json!({ "event": "summary", "done": 1, "skipped": 1, "failed": 1, "left": 0,
+                "p50_ms": took, "p95_ms": took, "max_ms": took, "seconds": null })
+    );
+    let one = migration(&db, "up --schema tenant_2 --json").exits(1);
+    let events = one.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events: Vec<Value> = events.map(|line| line["event"].clone()).collect();
+    assert_eq!(events, ["failed", "summary"]);
+    migration(&db, "up --all --json --dry-run").exits(2);
+}
+
+#[tokio::test]
+async fn failures_are_put_together_by_their_cause() {
+    let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
+    migration(&db, "down --all").exits(0);
+    let plain = db.plain().await;
+    for schema in ["tenant_1", "tenant_2"] {
+        texts(&plain, &format!("CREATE TABLE {schema}.shifts (planted text)")).await;
+    }
+    texts(&plain, "DROP SCHEMA tenant_3 CASCADE").await;
+    let ran = migration(&db, "up --all --jobs 1").exits(1).says([
+        "tenant-4: applied",
+        "1 done, 0 skipped, 3 failed, 0 not begun in ",
+        "; per tenant p50 ",
+        &format!(
+            "2 failed: {NEWEST}, SQLSTATE 42P07: relation \"shifts\" already exists\n  \
+                  tenant-1, tenant-2\n"
+        ),
+        "1 failed: schema \"tenant_3\" does not exist",
+        "to go on: mend the cause, then run the command with --only-failed\n",
+    ]);
+    assert_eq!(ran.stderr.matches("error: ").count(), 3, "{ran:#?}");
+}
+
+#[tokio::test]
+async fn at_a_terminal_many_tenants_are_a_bar_with_failures_above_it() {
+    let names: [String; 22] = std::array::from_fn(|n| format!("tenant-{}", n + 1));
+    let db = with_tenants(names.each_ref().map(String::as_str)).await;
+    migration(&db, "down --all").exits(0);
+    texts(&db.plain().await, "CREATE TABLE tenant_7.shifts (planted text)").await;
+    let ran = at_terminal(&program_on("migration", &db.url(), &["up", "--all"]), "").exits(1);
+    let ran = ran.says([
+        "/22  ",
+        "  ETA ",
+        "1 failed",
+        "error: tenant-7: ",
+        "21 done, 0 skipped, 1 failed, 0 not begun in ",
+    ]);
+    assert!(!ran.stdout.contains("applied"), "{ran:#?}");
+}
+
+#[tokio::test]
+async fn ctrl_c_finishes_the_tenant_in_hand_and_reports() {
+    let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
+    migration(&db, "down --all").exits(0);
+    let (plain, busy) = busy(&db).await;
+    let mut command = program_on("migration", &db.url(), &STUCK);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    stuck(&plain).await;
+    interrupt(&child);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    busy.rollback().await.unwrap();
+    let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
+    let ran = ran.complains(["stopping: finishing what is in hand"]);
+    ran.says([
+        "tenant-1: applied",
+        "1 done, 0 skipped, 0 failed, 2 not begun in ",
+        "interrupted; 2 not begun\nto go on: run the command again\n",
+    ]);
+    let done = versions(&db).await.iter().filter(|it| it.ends_with(NEWEST)).count();
+    assert_eq!(done, 1);
+    migration(&db, "up --all").exits(0);
+}
+
+#[tokio::test]
+async fn ctrl_c_pressed_twice_ends_at_once_and_what_was_in_hand_is_undone() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    migration(&db, "down --all").exits(0);
+    let (plain, busy) = busy(&db).await;
+    let mut terminal = in_terminal(&program_on("migration", &db.url(), &STUCK));
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = terminal.spawn().unwrap();
+    stuck(&plain).await;
+    let mut keys = child.stdin.take().unwrap();
+    for _ in 0..2 {
+        keys.write_all(b"\x03").unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    // The tenant is still busy: nobody has waited for it.
+    let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
+    ran.says(["0/2  ", "stopping: finishing what is in hand; once more to end at once"]);
+    busy.rollback().await.unwrap();
+    assert!(versions(&db).await.iter().all(|version| !version.ends_with(NEWEST)));
+    migration(&db, "up --all").exits(0);
+}
+
+/// Waits for the first tenant as long as it is [`busy`].
+const STUCK: [&str; 6] = ["up", "--all", "--jobs", "1", "--lock-timeout", "0"];
+
+/// Keeps the first tenant from being migrated, until the transaction ends.
+async fn busy(db: &TestDb) -> (DatabaseConnection, DatabaseTransaction) {
+    let plain = db.plain().await;
+    let busy = plain.begin().await.unwrap();
+    busy.execute_unprepared("LOCK TABLE tenant_1.guards").await.unwrap();
+    (plain, busy)
+}
+
+/// Waits until somebody waits for a table.
+async fn stuck(plain: &DatabaseConnection) {
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation IS NOT NULL";
+    while texts(plain, waiting).await == ["0"] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn interrupt(child: &Child) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+}
