@@ -34,8 +34,7 @@ pub(super) struct How {
     /// Begin no more tenants after so many have failed, such as 5 or 1% [default: go on].
     #[arg(long, value_name = "N|P%", value_parser = limit, allow_negative_numbers = true)]
     pub(super) max_failures: Option<Limit>,
-    /// Begin with the N oldest tenants that have anything to do; if one of them fails, begin no
-    /// other.
+    /// Begin with the N oldest tenants of the run; if one of them fails, begin no other.
     #[arg(
         long,
         value_name = "N",

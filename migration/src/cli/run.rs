@@ -64,7 +64,8 @@ impl Job<'_> {
             // Exactly those that were shown, whoever comes meanwhile.
             let shown = members(self.db, &who).await?;
             if !shown.is_empty() {
-                targets::confirm_fresh(&targets::schema_names(&shown))?;
+                let schemas: Vec<&str> = shown.iter().map(|it| it.schema.as_str()).collect();
+                targets::confirm_fresh(&schemas)?;
             }
             who = Who::These(shown);
         }

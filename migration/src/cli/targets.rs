@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
 use thiserror::Error;
 
 use super::{args::Targets, words::some_of};
-use crate::{Error, Member, Target, Who, fleet::members_named};
+use crate::{Error, Target, Who, fleet::members_named};
 
 /// What a command works on.
 #[derive(Debug)]
@@ -84,9 +84,4 @@ pub(super) fn confirm_fresh(schemas: &[&str]) -> Result<(), Refusal> {
         "yes" => Ok(()),
         other => Err(Refusal::NotConfirmed(other.to_owned())),
     }
-}
-
-/// The name of what is worked on, for people.
-pub(super) fn schema_names(members: &[Member]) -> Vec<&str> {
-    members.iter().map(|member| member.schema.as_str()).collect()
 }
