@@ -1,1 +1,38 @@
-//! Integration tests of Tenantry are in `tests/it`, benchmarks in `benches`.
+//! What the integration tests and the benchmarks share; all of them are in `tests/` and `benches/`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// The folder of the product's programs, which are built first if need be: `cargo test` and
+/// `cargo bench` build only their own. Those of the release for a benchmark.
+pub fn programs() -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        // `cargo test` says which cargo it is. Whoever starts the test binary without it gets the
+        // usual one, which rustup (if it is rustup's) tells which toolchain to use everywhere.
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--workspace", "--bins"]).stdin(Stdio::null());
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        // What `cargo test` tells a test of its own package. With it in the environment, a build
+        // script that looks at it runs again, and half of the dependencies are built anew.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(name);
+            }
+        }
+        let built = build.status().unwrap();
+        assert!(built.success(), "the programs do not build");
+        // target/debug/deps/it-… → target/debug
+        let test_binary = std::env::current_exe().unwrap();
+        test_binary.ancestors().nth(2).unwrap().to_owned()
+    });
+    folder.clone()
+}

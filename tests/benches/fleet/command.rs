@@ -8,7 +8,7 @@ use std::{
 
 use migration::postgres::Server;
 
-use crate::common::{median, page};
+use crate::common::median;
 
 /// How long a process took, and how much memory it had at most.
 struct Took {
@@ -17,11 +17,6 @@ struct Took {
 }
 
 pub fn table(server: &Server) -> String {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--workspace", "--bins"])
-        .status()
-        .unwrap();
-    assert!(built.success());
     let mut text = String::from("| command | time | memory | goal |\n|---|---|---|---|\n");
     let nothing: Vec<Took> = (0..5).map(|_| run(server, &["up", "--all"])).collect();
     let seconds: Vec<f64> = nothing.iter().map(|took| took.seconds).collect();
@@ -39,7 +34,7 @@ pub fn table(server: &Server) -> String {
 
 fn run(server: &Server, arguments: &[&str]) -> Took {
     let begun = Instant::now();
-    let mut child = Command::new(page::root().join("target/release/migration"))
+    let mut child = Command::new(tests::programs().join("migration"))
         .args(arguments)
         .env("DATABASE_URL", server.url("postgres"))
         .stdout(Stdio::null())

@@ -3,35 +3,12 @@
 use std::{
     ffi::OsStr,
     io::Write,
-    path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
 };
 
-/// The `tenantry` or `migration` program, built first if need be: `cargo test` builds only test
-/// binaries. Its environment is empty of our variables.
+/// The `tenantry` or `migration` program. Its environment is empty of our variables.
 pub fn program(name: &str) -> Command {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        // `cargo test` says which cargo it is. Whoever starts the test binary without it gets the
-        // usual one, which rustup (if it is rustup's) tells which toolchain to use everywhere.
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--workspace", "--bins"]).stdin(Stdio::null());
-        // What `cargo test` tells a test of its own package. With it in the environment, a build
-        // script that looks at it runs again, and half of the dependencies are built anew.
-        for (name, _) in std::env::vars() {
-            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-                build.env_remove(name);
-            }
-        }
-        let built = build.status().unwrap();
-        assert!(built.success(), "the programs do not build");
-        // target/debug/deps/it-… → target/debug
-        let test_binary = std::env::current_exe().unwrap();
-        test_binary.ancestors().nth(2).unwrap().to_owned()
-    });
-    let mut command = Command::new(folder.join(name));
+    let mut command = Command::new(tests::programs().join(name));
     for (name, _) in std::env::vars() {
         if name.starts_with("TENANTRY_") || name == "DATABASE_URL" || name == "RUST_LOG" {
             command.env_remove(name);
