@@ -37,22 +37,27 @@ impl Fault {
     /// Sorts `error`.
     #[must_use]
     pub fn of(error: &DbErr) -> Self {
-        let (DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error))
-        | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
+        let (DbErr::Exec(RuntimeErr::SqlxError(sqlx))
+        | DbErr::Query(RuntimeErr::SqlxError(sqlx))
+        | DbErr::Conn(RuntimeErr::SqlxError(sqlx))) = error
         else {
             return match error {
                 DbErr::ConnectionAcquire(_) => Self::NoConnection,
                 _ => Self::Other,
             };
         };
-        match error.as_ref() {
+        let fault = match sqlx.as_ref() {
             sqlx::Error::Database(error) => Self::of_server(error.as_ref()),
             sqlx::Error::PoolTimedOut => Self::NoConnection,
             sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 Self::Unavailable
             }
             _ => Self::Other,
+        };
+        match (fault, error) {
+            // Whatever keeps us out, it has nothing to do with a statement: none was sent.
+            (Self::Other, DbErr::Conn(_)) => Self::Unavailable,
+            (fault, _) => fault,
         }
     }
 
@@ -115,7 +120,14 @@ fn constraint_in(message: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::constraint_in;
+    use super::*;
+
+    #[test]
+    fn what_fails_while_connecting_is_the_servers_fault_and_no_statements() {
+        let failure = || RuntimeErr::SqlxError(sqlx::Error::Protocol("odd".to_owned()).into());
+        assert_eq!(Fault::of(&DbErr::Conn(failure())), Fault::Unavailable);
+        assert_eq!(Fault::of(&DbErr::Query(failure())), Fault::Other);
+    }
 
     #[test]
     fn a_constraint_is_found_in_a_message_of_a_citus_worker() {

@@ -45,7 +45,12 @@ const INTERRUPTED: u8 = 130;
 pub(super) async fn run(args: &TenancyArgs, import: &ImportArgs) -> Result<ExitCode, Error> {
     // First, so that a file that cannot be read starts nothing.
     let Source { path, size, rows } = Source::open(import)?;
-    let booted = boot(args, Role::Share).await?;
+    let mut args = args.clone();
+    if import.dry_run {
+        // They would be made at once.
+        args.spares = 0;
+    }
+    let booted = boot(&args, Role::Share).await?;
     let report = Report::new(import.json, import.dry_run, size);
     let jobs = import.jobs(args.max_connections);
     let mut crew = Crew::new(booted.tenancy.clone(), jobs, import.dry_run, report);

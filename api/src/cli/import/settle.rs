@@ -77,11 +77,11 @@ async fn attempt(tenancy: &Tenancy, new: &NewTenant, dry_run: bool) -> Result<Ou
 fn passes(error: &Error) -> bool {
     matches!(error, Error::SlugTaken(_))
         || is_lost(error)
-        || matches!(error.fault(), Some(Fault::Conflict | Fault::LockTimeout))
+        || matches!(error.fault(), Some(Fault::Conflict | Fault::LockTimeout | Fault::Timeout))
 }
 
 fn is_lost(error: &Error) -> bool {
-    matches!(error.fault(), Some(Fault::Unavailable | Fault::Timeout))
+    matches!(error.fault(), Some(Fault::Unavailable | Fault::NoConnection))
 }
 
 /// What the tenant that is there has otherwise.

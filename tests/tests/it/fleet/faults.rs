@@ -1,6 +1,6 @@
 //! Locks that are held, connections that break, a server that restarts.
 
-use migration::{Fleet, Target, Who, postgres::Server, registry, run};
+use migration::{Fleet, Who};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -10,6 +10,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use super::*;
 use crate::support::{
     catalog::texts,
+    database::own_server,
     sql_migration::{SHELF, Sql},
 };
 
@@ -63,19 +64,6 @@ async fn a_lock_that_is_let_go_in_time_costs_the_tenant_nothing() {
         .await,
         [""; 0]
     );
-}
-
-/// A server of its own, as it is going to be hurt.
-async fn own_server() -> Server {
-    // What is committed survives the loss of a process, if not that of the machine.
-    let durable = [("synchronous_commit", "on")];
-    let server = tokio::task::spawn_blocking(move || Server::temporary(&durable).unwrap());
-    let server = server.await.unwrap();
-    let db = pool(&server.url("postgres"), 1).await;
-    let migrator = AnyMigrator::new(registry::Migrator);
-    run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
-    db.close().await.unwrap();
-    server
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,12 +120,24 @@ async fn prepare_template() {
         .get_or_init(async || {
             tokio::task::spawn_blocking(server).await.unwrap();
             admin(&format!("CREATE DATABASE {TEMPLATE}")).await;
-            let db = connect(&server().url(TEMPLATE)).await;
-            let migrator = AnyMigrator::new(registry::Migrator);
-            run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default())
-                .await
-                .unwrap();
-            db.close().await.unwrap();
+            migrate_registry(&server().url(TEMPLATE)).await;
         })
         .await;
+}
+
+/// A server of a test's own, as it is going to be hurt. The registry is in the database `postgres`.
+pub async fn own_server() -> Server {
+    // What is committed survives the loss of a process, if not that of the machine.
+    let durable = [("synchronous_commit", "on")];
+    let server = tokio::task::spawn_blocking(move || Server::temporary(&durable).unwrap());
+    let server = server.await.unwrap();
+    migrate_registry(&server.url("postgres")).await;
+    server
+}
+
+async fn migrate_registry(url: &str) {
+    let db = connect(url).await;
+    let migrator = AnyMigrator::new(registry::Migrator);
+    run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    db.close().await.unwrap();
 }

@@ -28,6 +28,20 @@ async fn hundreds_of_tenants_are_made_and_a_second_run_finds_them_there() {
 }
 
 #[tokio::test]
+async fn a_dry_run_makes_no_spares_and_an_import_takes_them() {
+    let import = Import::new().await;
+    let dry = ["--dry-run", "--spares", "2"];
+    import.run("tenants.csv", csv(500), &dry).exits(0);
+    assert_eq!(import.count().await, 0);
+    let ran = import.run("tenants.csv", csv(30), &["--spares", "2"]).exits(0);
+    assert_eq!(ran.stdout, "30 created, 0 there already, 0 refused\n");
+    assert!(
+        import.tenants().await.contains(&"t-7 Tenant 7 [\"eu\", \"n7\"] t7.example.org".into())
+    );
+    import.is_whole();
+}
+
+#[tokio::test]
 async fn csv_may_come_out_of_a_spreadsheet() {
     let import = Import::new().await;
     let text = "\u{feff}tags,\"slug\",domain,name\r\n\

@@ -1,6 +1,6 @@
 //! Imports that are stopped, cut off or left alone, and those that go on after them.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Import, csv, start};
 use crate::support::{
     catalog::texts,
-    database::admin,
+    database::{admin, connect, own_server},
     process::{Ran, program_on},
 };
 
@@ -38,7 +38,7 @@ async fn one_that_is_killed_leaves_whole_tenants_and_the_next_goes_on() {
                    AND datname = current_database() AND pid <> pg_backend_pid()";
     let plain = import.db.plain().await;
     while texts(&plain, working).await != ["0"] {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let left = import.count().await as u64;
     assert!((20..300).contains(&left), "{left}");
@@ -58,11 +58,11 @@ async fn ctrl_c_finishes_what_is_in_hand_and_a_second_run_goes_on() {
     let child = start(&mut import.command("tenants.csv", csv(50), &["--jobs", "3"]));
     let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
     while texts(&plain, waiting).await != ["3"] {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     interrupt(&child);
     // Time enough for one that does not finish to be gone.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     lock.commit().await.unwrap();
     let ran = Ran::ended(child).exits(130);
     assert_eq!(ran.stdout, "3 created, 0 there already, 0 refused\n");
@@ -94,10 +94,10 @@ async fn ctrl_c_does_not_wait_for_the_next_line_nor_twice_for_a_busy_server() {
     let child = start(&mut import.command("tenants.csv", csv(9), &["--jobs", "1"]));
     let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
     while texts(&plain, waiting).await != ["1"] {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     interrupt(&child);
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     interrupt(&child);
     Ran::ended(child).exits(130);
     lock.commit().await.unwrap();
@@ -120,6 +120,41 @@ async fn connections_that_are_lost_cost_no_tenant() {
     let ran = Ran::ended(child).exits(0);
     assert_eq!(sum(&ran.stdout), [120, 0, 0], "{ran:#?}");
     import.is_whole();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_gives_no_connection_for_a_while_is_waited_for() {
+    let server = own_server().await;
+    let url = server.url("postgres");
+    let plain = connect(&url).await;
+    let words = ["tenant", "import", "-", "--format", "csv", "--json"];
+    let mut child = start(&mut program_on("tenantry", &url, &words));
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(b"slug\nt-1\n").unwrap();
+    let there = "SELECT count(*)::text FROM registry.tenants WHERE slug IS NOT NULL";
+    while texts(&plain, there).await != ["1"] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let pidfile = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
+    let postmaster = Pid::from_raw(pidfile.lines().next().unwrap().parse().unwrap());
+    // Has its connection already, when there are no more to be had.
+    let inside = plain.begin().await.unwrap();
+    // It lets nobody in but does not say so: the pool gives up after five seconds.
+    kill(postmaster, Signal::SIGSTOP).unwrap();
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let ended = inside.execute_unprepared(others).await;
+    typed.write_all(b"t-2\nt-3\n").unwrap();
+    drop(typed);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    kill(postmaster, Signal::SIGCONT).unwrap();
+    ended.unwrap();
+    inside.commit().await.unwrap();
+    let ran = Ran::ended(child).exits(0);
+    assert_eq!(sum(&ran.stdout), [3, 0, 0], "{ran:#?}");
+    assert_eq!(texts(&plain, there).await, ["3"]);
+    plain.close().await.unwrap();
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
