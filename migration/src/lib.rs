@@ -42,7 +42,6 @@ mod fleet;
 mod plan;
 mod provision;
 mod record;
-mod recordings;
 mod run;
 mod scope;
 mod statement;

@@ -134,9 +134,12 @@ pub(crate) fn create_schema_sql(schema: &SchemaName) -> String {
     format!("CREATE SCHEMA {}", schema.quoted())
 }
 
-/// Sends a statement that can have no parameters.
-#[expect(clippy::disallowed_methods, reason = "every identifier comes from a SchemaName")]
-pub(crate) async fn ddl(txn: &DatabaseTransaction, sql: &str) -> Result<(), DbErr> {
-    txn.execute_unprepared(sql).await?;
+/// Sends statements that can have no parameters, as one message.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "identifiers come from a SchemaName, values are quoted by SeaORM"
+)]
+pub(crate) async fn ddl(db: &impl ConnectionTrait, sql: &str) -> Result<(), DbErr> {
+    db.execute_unprepared(sql).await?;
     Ok(())
 }

@@ -15,7 +15,6 @@ use crate::{
     claim::{Claim, Claimant, Scope, Scoped, claim, record_version, registry_exists},
     plan::{Step, plan},
     provision::ddl,
-    recordings::Recordings,
     scope::confirm,
 };
 
@@ -64,7 +63,7 @@ pub async fn run(
     action: &Action,
     timeouts: Timeouts,
 ) -> Result<Outcome, Error> {
-    let run = Run { db, target, migrator, action, timeouts, recordings: None };
+    let run = Run { db, target, migrator, action, timeouts };
     match run.carry_out(Claimant::Patient).await? {
         Ran::Done(outcome, tenant) => {
             if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
@@ -84,9 +83,6 @@ pub(crate) struct Run<'a> {
     pub(crate) migrator: &'a AnyMigrator,
     pub(crate) action: &'a Action,
     pub(crate) timeouts: Timeouts,
-    /// What steps send, recorded by other runs of the same action. With it they are sent as one
-    /// message; if that fails nobody knows which of them it was.
-    pub(crate) recordings: Option<&'a Recordings>,
 }
 
 /// How it ended.
@@ -102,7 +98,7 @@ pub(crate) enum Ran {
 impl Run<'_> {
     /// Does it. Each round is a transaction that claims the schema; nearly always there is one.
     pub(crate) async fn carry_out(&self, claimant: Claimant<'_>) -> Result<Ran, Error> {
-        let Self { db, target, migrator, action, timeouts, .. } = *self;
+        let Self { db, target, migrator, action, timeouts } = *self;
         let mut outcome = Outcome::default();
         let mut steps: Option<Peekable<IntoIter<Step>>> = None;
         loop {
@@ -158,15 +154,13 @@ impl Run<'_> {
                 if !scoped.installed && rest.peek().is_some() {
                     migrator.install(&txn).await?;
                 }
-                let mut together = Vec::new();
                 while let Some(step) = rest.next_if(|step| !step.alone()) {
                     if !step.done(&state) {
+                        step.run_in(&txn, target, migrator).await?;
                         step.settle(&mut state);
                         outcome.add(&step);
-                        together.push(step);
                     }
                 }
-                self.run_all(&txn, &together).await?;
             }
             let more = rest.peek().is_some();
             if tenant.is_some() {
@@ -177,20 +171,6 @@ impl Run<'_> {
                 return Ok(Ran::Done(outcome, tenant));
             }
         }
-    }
-
-    async fn run_all(&self, txn: &DatabaseTransaction, steps: &[Step]) -> Result<(), Error> {
-        let Self { target, migrator, .. } = *self;
-        if let Some(recordings) = self.recordings
-            && !steps.is_empty()
-            && recordings.send(txn, target, migrator, steps).await?
-        {
-            return Ok(());
-        }
-        for step in steps {
-            step.run_in(txn, target, migrator).await?;
-        }
-        Ok(())
     }
 }
 
@@ -280,7 +260,7 @@ impl Outcome {
         !self.applied.is_empty() || !self.rolled_back.is_empty()
     }
 
-    fn add(&mut self, step: &Step) {
+    pub(crate) fn add(&mut self, step: &Step) {
         let names = if step.up { &mut self.applied } else { &mut self.rolled_back };
         names.push(step.migration.name().to_owned());
     }

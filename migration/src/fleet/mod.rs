@@ -1,5 +1,6 @@
 //! Many schemas at once.
 
+mod at_once;
 mod members;
 mod news;
 mod note;
@@ -13,7 +14,8 @@ use sea_orm::DatabaseConnection;
 pub use members::{Member, Who, members};
 pub(crate) use members::{members_named, registry};
 
-use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, recordings::Recordings};
+use crate::{Action, AnyMigrator, Error, Outcome, Timeouts};
+use at_once::AtOnce;
 use members::{behind, provisioned};
 use news::News;
 use queue::Queue;
@@ -125,16 +127,10 @@ pub async fn run_fleet(
     {
         return Err(Error::UnknownVersion { version: version.clone() });
     }
-    let (news, recordings) = (News::new(db), Recordings::default());
-    let workers = Workers {
-        db,
-        migrator,
-        action,
-        fleet,
-        news: &news,
-        recordings: &recordings,
-        report: &report,
-    };
+    let news = News::new(db);
+    let at_once = AtOnce::new(migrator, action, fleet.timeouts);
+    let workers =
+        Workers { db, migrator, action, fleet, news: &news, at_once: &at_once, report: &report };
     let queue = Queue::new(stop, fleet.max_failures);
     let skipped = news.tell_during(rounds(&workers, &queue, who)).await?;
     let mut summary = queue.summary();

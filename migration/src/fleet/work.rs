@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sea_orm::DatabaseConnection;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Event, Fleet, Member,
+    at_once::AtOnce,
     news::News,
     note::note_failure,
     queue::{End, Job, Queue},
@@ -15,7 +16,6 @@ use super::{
 use crate::{
     Action, AnyMigrator, Error, Fault, Target,
     claim::Claimant,
-    recordings::Recordings,
     run::{Ran, Run},
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Workers<'a, R> {
     pub(super) action: &'a Action,
     pub(super) fleet: &'a Fleet,
     pub(super) news: &'a News<'a>,
-    pub(super) recordings: &'a Recordings,
+    pub(super) at_once: &'a AtOnce<'a>,
     pub(super) report: &'a R,
 }
 
@@ -97,16 +97,26 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
         let Self { db, migrator, action, fleet, .. } = *self;
         let claimant = Claimant::Member(&job.member);
         let timeouts = fleet.timeouts;
-        let run = Run { db, target: &target, migrator, action, timeouts, recordings: None };
-        // At the last try it shall be known which migration fails.
-        if job.tries + 1 < fleet.tries {
-            let recordings = Some(self.recordings);
-            match (Run { recordings, ..run }).carry_out(claimant).await {
-                Err(error @ Error::Database(_)) if !passes(&error) => {}
-                ended => return ended,
+        let run = Run { db, target: &target, migrator, action, timeouts };
+        // The last try tells which migration fails, and the second who is in the way.
+        if job.tries + 1 == fleet.tries || job.busy > 0 {
+            return run.carry_out(claimant).await;
+        }
+        match self.at_once.migrate(db, &job.member).await.map_err(Error::from) {
+            Ok(Some(outcome)) => return Ok(Ran::Done(outcome, Some(job.member.id))),
+            Ok(None) => return run.carry_out(claimant).await,
+            Err(error) if passes(&error) => return Err(error),
+            Err(_) => {}
+        }
+        // PostgreSQL tells of an error before it lets go of the row that was locked.
+        for pause in [0, 1, 10] {
+            sleep(Duration::from_millis(pause)).await;
+            let ran = run.carry_out(claimant).await?;
+            if !matches!(ran, Ran::Busy) {
+                return Ok(ran);
             }
         }
-        run.carry_out(claimant).await
+        Ok(Ran::Busy)
     }
 
     fn verdict(&self, job: &mut Job, error: &Error, queue: &Queue<'_>) -> Verdict {

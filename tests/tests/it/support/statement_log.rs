@@ -58,18 +58,24 @@ impl Mark {
     pub fn check(&self, database: &str) {
         let statements = self.statements(database);
         assert!(!statements.is_empty(), "the server logs no statements");
-        let mut scoped: HashSet<&str> = HashSet::new();
+        let (mut begun, mut scoped) = (HashSet::new(), HashSet::new());
         for (session, sql) in &statements {
             let lower = sql.trim().to_ascii_lowercase();
             let scopes = ["set_config('search_path'", "set local search_path"];
+            if lower.starts_with("begin") {
+                begun.insert(session);
+                scoped.remove(session);
+            }
             if scopes.iter().any(|scope| lower.contains(scope)) {
-                // A script may end the transaction in the same breath.
-                if !lower.trim_end_matches(';').ends_with("commit") {
+                // Several statements sent at once are a transaction of their own, and a script may
+                // end the transaction in the same breath.
+                if begun.contains(session) && !lower.trim_end_matches(';').ends_with("commit") {
                     scoped.insert(session);
                 }
-            } else if lower.starts_with("commit") || lower == "rollback" || lower == "begin" {
-                scoped.remove(session.as_str());
-            } else if !scoped.contains(session.as_str())
+            } else if lower.starts_with("commit") || lower == "rollback" {
+                begun.remove(session);
+                scoped.remove(session);
+            } else if !scoped.contains(session)
                 && let Some(table) = bare_table(sql)
             {
                 panic!("{table} is named without a schema in: {sql}");

@@ -1,0 +1,160 @@
+//! One tenant, migrated by one message.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sea_orm::{
+    DatabaseConnection, DbBackend, DbErr, QueryTrait, Statement, Value,
+    sea_query::{ArrayType, Expr},
+};
+
+use super::Member;
+use crate::{
+    Action, AnyMigrator, Fault, Outcome, State, Target, Timeouts,
+    claim::version_update,
+    plan::{Step, plan},
+    provision::ddl,
+    record::{joined, record},
+    scope::stay_in,
+    statement::Ground,
+};
+
+/// Migrates tenants in one round trip each, as long as all is as the registry says: the statements
+/// of the migrations are recorded once for each version that tenants start from, and sent together
+/// with the claim and the registry's row. PostgreSQL runs a message as one transaction.
+///
+/// Whatever is not as expected – somebody else has the claim, the schema has other migrations on
+/// record – ends the message by a division by zero, and nothing was done.
+pub(super) struct AtOnce<'a> {
+    migrator: &'a AnyMigrator,
+    action: &'a Action,
+    timeouts: Timeouts,
+    recorded: Mutex<HashMap<Option<String>, Option<Arc<Recorded>>>>,
+    /// Whether it is worth another try: where others are at work too, each tenant of theirs would
+    /// be an error in the server's log.
+    hopeful: AtomicBool,
+}
+
+/// What is sent to a schema of one version.
+struct Recorded {
+    before: State,
+    /// One text for each migration, and its note in the table of migrations.
+    texts: Vec<(String, String)>,
+    after: State,
+    outcome: Outcome,
+}
+
+impl<'a> AtOnce<'a> {
+    pub(super) fn new(migrator: &'a AnyMigrator, action: &'a Action, timeouts: Timeouts) -> Self {
+        let hopeful = AtomicBool::new(true);
+        Self { migrator, action, timeouts, recorded: Mutex::default(), hopeful }
+    }
+
+    /// Migrates a tenant. None when that takes more than this: nothing was sent then.
+    ///
+    /// When it fails nothing was done, but which migration it was nobody knows.
+    pub(super) async fn migrate(
+        &self,
+        db: &DatabaseConnection,
+        member: &Member,
+    ) -> Result<Option<Outcome>, DbErr> {
+        if !self.hopeful.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let Some(recorded) = self.recorded(&member.version).await else { return Ok(None) };
+        let sent = ddl(db, &self.message(member, &recorded)).await;
+        if sent.as_ref().is_err_and(is_unexpected) {
+            self.hopeful.store(false, Ordering::Relaxed);
+        }
+        sent.map(|()| Some(recorded.outcome.clone()))
+    }
+
+    fn message(&self, member: &Member, recorded: &Recorded) -> String {
+        let target = Target::Schema(member.schema.clone());
+        let text = |sql: &str, values: Vec<Value>| {
+            Statement::from_sql_and_values(DbBackend::Postgres, sql, values).to_string() + ";\n"
+        };
+        let mut message = text(
+            CLAIM,
+            vec![member.id.into(), member.schema.clone().into(), member.version.clone().into()],
+        );
+        let mut settings = self.timeouts.settings();
+        settings.push(("search_path", target.search_path()));
+        for (name, value) in settings {
+            message += &text("SELECT set_config($1, $2, true)", vec![name.into(), value.into()]);
+        }
+        let names = recorded.before.applied.iter().map(|name| name.clone().into()).collect();
+        let names = Value::Array(ArrayType::String, Some(Box::new(names)));
+        let state = format!(
+            "SELECT 1 / (current_schema() = $1 AND coalesce(array_agg(version::text), '{{}}')
+                 @> $2 AND count(*) = cardinality($2))::int FROM {}",
+            target.table(self.migrator)
+        );
+        message += &text(&state, vec![target.name().into(), names]);
+        let stay = stay_in(&target);
+        for (sql, note) in &recorded.texts {
+            message.extend([sql.as_str(), &stay, note]);
+        }
+        let now = Expr::current_timestamp();
+        let update = version_update(&target, &recorded.after, self.migrator, now);
+        message + &update.build(DbBackend::Postgres).to_string()
+    }
+
+    async fn recorded(&self, version: &Option<String>) -> Option<Arc<Recorded>> {
+        let known =
+            self.recorded.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
+        if let Some(recorded) = known {
+            return recorded;
+        }
+        let recorded = self.record(version.as_deref()).await.map(Arc::new);
+        let mut all = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(version.clone(), recorded.clone());
+        recorded
+    }
+
+    /// None for who has no migrations yet, or is to have none, and where only running the
+    /// migrations tells what they send.
+    async fn record(&self, version: Option<&str>) -> Option<Recorded> {
+        let names = self.migrator.names();
+        let applied = names.iter().position(|name| Some(name.as_str()) == version)? + 1;
+        let (applied, pending) = (names[..applied].to_vec(), names[applied..].to_vec());
+        let before = State { applied, pending };
+        let steps = match self.action {
+            Action::Fresh => return None,
+            action => plan(self.migrator, &before, action).ok()?,
+        };
+        if steps.is_empty() || steps.iter().any(Step::alone) {
+            return None;
+        }
+        let texts = match record(&steps, self.migrator, Ground::Rows).await {
+            Ok(texts) => texts,
+            Err(refusal) => {
+                tracing::debug!(?refusal, "a migration is sent statement by statement");
+                return None;
+            }
+        };
+        let notes = steps.iter().map(|step| joined(vec![step.note_sql(self.migrator)]));
+        let texts = texts.into_iter().zip(notes).collect();
+        let (mut after, mut outcome) = (before.clone(), Outcome::default());
+        for step in &steps {
+            step.settle(&mut after);
+            outcome.add(step);
+        }
+        Some(Recorded { before, texts, after, outcome })
+    }
+}
+
+/// Divides by zero unless the tenant is ours until the end of the message.
+const CLAIM: &str = r#"SELECT 1 / count(*) FROM (SELECT FROM "registry"."tenants"
+    WHERE "id" = $1 AND "schema" = $2 AND "schema_version" = $3 AND "status" <> 'dropping'
+    FOR UPDATE SKIP LOCKED) AS ours"#;
+
+/// SQLSTATE 22012, division by zero.
+fn is_unexpected(error: &DbErr) -> bool {
+    Fault::sqlstate(error).as_deref() == Some("22012")
+}
