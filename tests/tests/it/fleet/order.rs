@@ -5,7 +5,7 @@ use sea_orm::ConnectionTrait;
 
 use super::*;
 use crate::support::{
-    sql_migration::{SHELF, Sql},
+    sql_migration::{PRICE, SHELF, Sql},
     statement_log::Mark,
 };
 
@@ -37,6 +37,47 @@ async fn a_run_that_has_nothing_to_do_is_one_query_of_the_registry() {
     let asked = statements.iter().filter(|(_, sql)| sql.contains("registry")).count();
     // The other one waits for the tenants that are being created.
     assert_eq!((asked, statements.len()), (1, 2), "{statements:#?}");
+}
+
+#[tokio::test]
+async fn each_tenant_is_migrated_by_one_message() {
+    let db = towns(12).await;
+    let plain = pool(&db.url(), 4).await;
+    let mark = Mark::now(crate::support::database::server());
+    let told = up(&plain, sql_migrator([BOOKS, SHELF, PRICE]), &Who::All, &fleet()).await;
+    assert_eq!(told.summary, Summary { done: 12, ..Summary::default() });
+    let statements = mark.statements(db.name());
+    let migrates = |sql: &str| sql.contains("ADD COLUMN shelf") && sql.contains("ADD COLUMN price");
+    let (migrating, others): (Vec<_>, Vec<_>) =
+        statements.iter().partition(|(_, sql)| migrates(sql));
+    assert_eq!(migrating.len(), 12, "{statements:#?}");
+    // Who is behind, twice, who is being created, twice, and that they have changed.
+    assert!((5..9).contains(&others.len()), "{others:#?}");
+    assert_eq!(versions(&plain).await, ["12 m4_price"]);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_as_the_registry_says_is_found_out_about() {
+    let db = towns(4).await;
+    let plain = pool(&db.url(), 4).await;
+    // Migrated by hand; somebody's records are lost; somebody has taken a step back.
+    let by_hand = "ALTER TABLE town_1.books ADD COLUMN shelf text;
+        INSERT INTO town_1.seaql_migrations VALUES ('m2_shelf', 0);
+        DROP TABLE town_2.seaql_migrations;
+        DROP TABLE town_3.books; DELETE FROM town_3.seaql_migrations";
+    plain.execute_unprepared(by_hand).await.unwrap();
+    let one = Fleet { jobs: 1, ..fleet() };
+    let told = up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &one).await;
+    assert_eq!(told.summary, Summary { skipped: 1, done: 2, failed: 1, ..Summary::default() });
+    assert!(told.failed[0].1.contains("m1_books failed in schema \"town_2\""), "{told:?}");
+    assert_eq!(versions(&plain).await, ["1 m1_books", "3 m2_shelf"]);
+    let shelves = "SELECT nspname::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+                   JOIN pg_namespace n ON n.oid = relnamespace
+                   WHERE attname = 'shelf' AND relname = 'books' ORDER BY 1";
+    assert_eq!(
+        crate::support::catalog::texts(&plain, shelves).await,
+        ["town_0", "town_1", "town_3"]
+    );
 }
 
 #[tokio::test]
