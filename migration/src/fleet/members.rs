@@ -100,7 +100,8 @@ async fn fetch(
     Ok(rows.into_iter().map(Member::from).collect())
 }
 
-/// How many there are, and those whose version is not `latest`: one query.
+/// How many there are, and those whose version is not `latest` or whose last migration failed, be
+/// it one that went back from `latest`: one query.
 pub(super) async fn behind(
     db: &DatabaseConnection,
     who: &Who,
@@ -113,8 +114,8 @@ pub(super) async fn behind(
            FROM (SELECT count(*) FROM "registry"."tenants"
                  WHERE "status" <> 'dropping' AND ("migration_error" IS NOT NULL OR NOT $2)) AS "all"
            LEFT JOIN "registry"."tenants" t
-             ON t."schema_version" IS DISTINCT FROM $1
-             AND t."status" <> 'dropping' AND (t."migration_error" IS NOT NULL OR NOT $2)
+             ON t."status" <> 'dropping' AND (t."migration_error" IS NOT NULL
+                OR NOT $2 AND t."schema_version" IS DISTINCT FROM $1)
            ORDER BY t."id""#,
         [latest.into(), (*who == Who::Failed).into()],
     );

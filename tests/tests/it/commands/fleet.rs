@@ -182,3 +182,19 @@ async fn only_those_that_failed_are_tried_again() {
     migration(&db, "up --only-failed --tenant tenant-1").exits(2);
     migration(&db, "status --only-failed").exits(2);
 }
+
+#[tokio::test]
+async fn a_failed_rollback_is_forgotten_by_the_next_run_that_finds_the_tenant_up_to_date() {
+    for words in ["up --all", "up --only-failed"] {
+        let db = with_tenants(["tenant-1", "tenant-2"]).await;
+        let plain = db.plain().await;
+        texts(&plain, "CREATE VIEW tenant_2.planted AS SELECT id FROM tenant_2.shifts").await;
+        migration(&db, "down --all").exits(1).complains(["error: tenant-2: ", "SQLSTATE 2BP01"]);
+        migration(&db, "up --tenant tenant-1").exits(0);
+        migration(&db, "status").exits(0).says(["1 failed, up to 1 attempt", "  tenant-2\n"]);
+        migration(&db, words).exits(0);
+        let ran = migration(&db, "status").exits(0);
+        assert!(!ran.stdout.contains("failed"), "{ran:#?}");
+        migration(&db, "up --only-failed").exits(0).says(["no tenant's last migration has failed"]);
+    }
+}
