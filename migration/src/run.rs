@@ -53,9 +53,9 @@ pub struct Timeouts {
 ///
 /// # Errors
 /// [`Error::MissingSchema`] when the schema does not exist, [`Error::UnknownVersion`] when the
-/// wanted version is none, [`Error::RegistryInUse`] when the registry would be lost with tenants
-/// in it: nothing is changed then. [`Error::Migration`] when a migration fails: the transaction it
-/// was part of is undone.
+/// wanted version is none, [`Error::UnknownBreaking`] when a breaking migration is none,
+/// [`Error::RegistryInUse`] when the registry would be lost with tenants in it: nothing is changed
+/// then. [`Error::Migration`] when a migration fails: the transaction it was part of is undone.
 pub async fn run(
     db: &DatabaseConnection,
     target: &Target,
@@ -63,6 +63,7 @@ pub async fn run(
     action: &Action,
     timeouts: Timeouts,
 ) -> Result<Outcome, Error> {
+    migrator.confirm_breaking()?;
     let run = Run { db, target, migrator, action, timeouts };
     match run.carry_out(Claimant::Patient).await? {
         Ran::Done(outcome, tenant) => {

@@ -110,8 +110,8 @@ pub struct Summary {
 /// it ends.
 ///
 /// # Errors
-/// [`Error::MissingRegistry`], [`Error::UnknownVersion`], [`Error::NoCanary`], and
-/// [`Error::Database`] when the registry cannot be read. What happens to a tenant is told to
+/// [`Error::MissingRegistry`], [`Error::UnknownVersion`], [`Error::UnknownBreaking`],
+/// [`Error::NoCanary`], and [`Error::Database`] when the registry cannot be read. What happens to a tenant is told to
 /// `report`, not returned.
 pub async fn run_fleet(
     db: &DatabaseConnection,
@@ -122,6 +122,7 @@ pub async fn run_fleet(
     stop: &AtomicBool,
     report: impl Fn(&Event<'_>) + Sync,
 ) -> Result<Summary, Error> {
+    migrator.confirm_breaking()?;
     if let Action::To(version) = action
         && !migrator.names().contains(version)
     {

@@ -70,11 +70,13 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
+    /// [`Error::Migration`] when a migration is said to be breaking that is none,
     /// [`Error::Connect`] when the server cannot be reached, [`Error::RegistryBehind`] when the
     /// registry has not been migrated.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
         let base_domain = base_domain(&config.base_domain)?;
+        config.migrator.confirm_breaking()?;
         let mut options = ConnectOptions::new(&config.url);
         options
             .max_connections(config.max_connections)

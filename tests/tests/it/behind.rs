@@ -1,9 +1,12 @@
 //! A program serves only tenants whose schema fits its build.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicBool, time::Duration};
 
-use migration::{Action, AnyMigrator, Target, Timeouts, run};
+use migration::{
+    Action, AnyMigrator, Fleet, Target, TenantMigrator, Timeouts, Who, run, run_fleet,
+};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use service::{
     Fault,
     page::PageRequest,
@@ -12,6 +15,7 @@ use service::{
 
 use crate::support::{
     TestDb,
+    catalog::texts,
     serving::eventually,
     slug,
     sql_migration::{BOOKS, SHELF, Sql, sql_migrator},
@@ -179,4 +183,48 @@ async fn a_suspended_tenant_is_suspended_whatever_its_schema_is() {
         let error = program(&db, [BOOKS, SHELF]).await.tenant(&slug("city")).await.unwrap_err();
         assert_eq!(error.to_string(), format!("tenant city is {status}"));
     }
+}
+
+/// A migrator whose list of breaking migrations has a slip of the pen.
+struct Misspelt;
+
+impl MigratorTraitSelf for Misspelt {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(BOOKS), Box::new(ISBN13)]
+    }
+}
+
+impl TenantMigrator for Misspelt {
+    fn breaking(&self) -> Vec<&'static str> {
+        vec!["m3_isbn31"]
+    }
+}
+
+#[tokio::test]
+async fn no_program_runs_whose_breaking_migrations_protect_nobody() {
+    let db = TestDb::new().await;
+    program(&db, [BOOKS]).await.create(NewTenant::new(slug("city"))).await.unwrap();
+    let wanted = "breaking() names \"m3_isbn31\", which is no migration";
+    let error = Tenancy::connect(&Config::new(db.url(), Misspelt)).await.unwrap_err();
+    assert!(error.to_string().starts_with(wanted), "{error}");
+
+    let plain = db.plain().await;
+    let (migrator, action) = (AnyMigrator::tenant(Misspelt), Action::Up(None));
+    let city = Target::Schema("city".parse().unwrap());
+    let error = run(&plain, &city, &migrator, &action, Timeouts::default()).await.unwrap_err();
+    assert!(error.to_string().starts_with(wanted), "{error}");
+    let fleet = Fleet {
+        jobs: 1,
+        timeouts: Timeouts::default(),
+        tries: 1,
+        outage: Duration::ZERO,
+        max_failures: None,
+        canary: None,
+    };
+    let stop = AtomicBool::new(false);
+    let ran = run_fleet(&plain, &migrator, &Who::All, &action, &fleet, &stop, |_| {}).await;
+    let error = ran.unwrap_err();
+    assert!(error.to_string().starts_with(wanted), "{error}");
+    let version = "SELECT schema_version FROM registry.tenants";
+    assert_eq!(texts(&plain, version).await, ["m1_books"]);
 }
