@@ -144,8 +144,8 @@ impl Run<'_> {
             };
             // The claim was free between two rounds: what somebody else has done by now is left
             // out. Outside a transaction a step must be the first of its round, so that the claim
-            // is all that this one holds.
-            if let Some(step) = rest.next_if(Step::alone) {
+            // is all that this one holds: a schema that is made afresh is committed before.
+            if let Some(step) = rest.next_if(|step| step.alone() && !fresh) {
                 if !step.done(&state) {
                     run_alone(&txn, db, target, migrator, &step, &timeouts).await?;
                     step.settle(&mut state);

@@ -218,6 +218,16 @@ async fn an_index_that_could_not_be_built_is_built_once_the_rows_are_mended() {
     assert_eq!(valid_indexes(&plain).await, ["books_pkey", "books_title_idx"]);
 }
 
+#[tokio::test]
+async fn a_schema_whose_first_migration_runs_alone_is_made_afresh() {
+    let (_db, plain, city) = city().await;
+    let all = migrator([Sql { alone: true, ..BOOKS }, SHELF]);
+    let brief = Timeouts { lock: Some(Duration::from_millis(500)), statement: None };
+    let outcome = run(&plain, &city, &all, &Action::Fresh, brief).await.unwrap();
+    assert_eq!(outcome.applied, ["m1_books", "m2_shelf"]);
+    assert_eq!(columns(&plain).await, "isbn title shelf");
+}
+
 async fn valid_indexes(db: &DatabaseConnection) -> Vec<String> {
     let sql = "SELECT indexrelid::regclass::text FROM pg_index
                WHERE indrelid = 'city.books'::regclass AND indisvalid ORDER BY 1";
