@@ -50,7 +50,14 @@ async fn connect(
         .connect_with(options.options(settings))
         .await
         .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-    Ok(pool.into())
+    let own = pool.into();
+    // When this program is killed, the server shall not go on building, or the next run would meet
+    // an index that is half built, or valid and on no record. Where the operating system cannot
+    // tell that a client is gone, PostgreSQL refuses the setting, and goes on.
+    if let Err(error) = execute(&own, "SET client_connection_check_interval = '1s'").await {
+        tracing::debug!(%error, "the server does not look whether this program lives");
+    }
+    Ok(own)
 }
 
 /// A concurrent build that failed leaves an invalid index behind, which costs writes, answers
@@ -73,7 +80,10 @@ async fn drop_invalid_indexes(
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the identifiers were quoted by PostgreSQL itself")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a constant, or with identifiers that PostgreSQL has quoted"
+)]
 async fn execute(db: &DatabaseConnection, sql: &str) -> Result<(), DbErr> {
     db.execute_unprepared(sql).await?;
     Ok(())

@@ -2,12 +2,13 @@
 
 use std::process::Stdio;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::*;
 use crate::support::{
     catalog::texts,
     process::{Ran, program_on},
+    serving::eventually,
 };
 
 /// Counts each table `shifts` that is made for good: what is rolled back is not counted. In the
@@ -54,4 +55,33 @@ async fn of_three_runs_over_500_tenants_one_is_killed_and_each_is_migrated_exact
     assert_eq!(texts(&plain, once).await, ["500 500"]);
     assert_eq!(versions(&plain).await, ["500 m20261123_000002_create_shifts"]);
     Ran::on("migration", &db.url(), &["verify", "--all"]).exits(0);
+}
+
+#[tokio::test]
+async fn an_index_that_a_killed_program_was_building_is_built_by_the_next() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    plain.execute_unprepared("CREATE SCHEMA branch").await.unwrap();
+    let library = |words: &str| {
+        program_on("library-migration", &db.url(), &words.split(' ').collect::<Vec<_>>())
+    };
+    Ran::of(&mut library("up -n 1 --schema branch")).exits(0);
+    // Whoever writes holds up the build, for which no lock is waited too long here.
+    let writer = plain.begin().await.unwrap();
+    writer.execute_unprepared("INSERT INTO branch.books VALUES ('1', 'Emma')").await.unwrap();
+    let mut killed = library("up -n 1 --schema branch --lock-timeout 0");
+    let mut killed = killed.stdout(Stdio::null()).spawn().unwrap();
+    let building = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                    AND datname = current_database() AND query LIKE 'CREATE INDEX%'";
+    let builds = async |number: &str| texts(&plain, building).await == [number];
+    eventually("the index is being built", async || builds("1").await).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    eventually("nobody builds it any more", async || builds("0").await).await;
+    writer.commit().await.unwrap();
+    let valid = "SELECT indisvalid::text FROM pg_index
+                 WHERE indexrelid = 'branch.books_idx'::regclass";
+    assert_eq!(texts(&plain, valid).await, ["false"]);
+    Ran::of(&mut library("up -n 1 --schema branch")).exits(0).says(["branch: applied m2_index"]);
+    assert_eq!(texts(&plain, valid).await, ["true"]);
 }
