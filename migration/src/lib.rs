@@ -55,7 +55,7 @@ pub use drop::{drop_relations, drop_schema, relations};
 pub use dry_run::dry_run;
 pub use error::Error;
 pub use fault::Fault;
-pub use fleet::{Canary, Event, Fleet, Limit, Member, Summary, Who, members, run_fleet};
+pub use fleet::{Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, run_fleet};
 pub use plan::Action;
 pub use provision::{build_schema, provision, register, rename_schema};
 pub use run::{Outcome, State, Timeouts, run, state};

@@ -16,7 +16,9 @@ use super::{
     telling::{Name, Telling},
     terminal::failure,
 };
-use crate::{Action, AnyMigrator, Event, Fleet, Target, Who, members, run, run_fleet};
+use crate::{
+    Action, AnyMigrator, Event, Fleet, Stopped, Summary, Target, Who, members, run, run_fleet,
+};
 
 /// Exit status after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -49,7 +51,7 @@ impl Job<'_> {
             Ok(outcome) => telling.done(&name, outcome, begun.elapsed()),
             Err(error) => telling.failed(&name, error),
         }
-        telling.finish(None, &Asked { action: self.action, who: None, fleet, interrupted: false });
+        telling.finish(None, &Asked { action: self.action, who: None });
         Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -81,16 +83,12 @@ impl Job<'_> {
             result = running => result,
             never = interrupted(&stop) => match never {},
         };
-        let interrupted = stop.load(Ordering::SeqCst);
-        let asked = Asked { action: self.action, who: Some(&who), fleet, interrupted };
-        telling.finish(result.as_ref().ok().copied(), &asked);
-        let summary = result?;
-        Ok(if interrupted {
-            ExitCode::from(INTERRUPTED)
-        } else if summary.failed + summary.left > 0 {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
+        telling
+            .finish(result.as_ref().ok().copied(), &Asked { action: self.action, who: Some(&who) });
+        Ok(match result? {
+            Summary { stopped: Some(Stopped::Interrupted), .. } => ExitCode::from(INTERRUPTED),
+            Summary { failed: 0, left: 0, .. } => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
         })
     }
 }

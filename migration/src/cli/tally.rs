@@ -9,7 +9,7 @@ use super::{
     causes::{Causes, Failure},
     words::{number, some_of, span, tenants},
 };
-use crate::{Action, Fleet, Summary, Who};
+use crate::{Action, Stopped, Summary, Who};
 
 /// What has happened so far.
 pub(super) struct Tally {
@@ -28,8 +28,6 @@ pub(super) struct Asked<'a> {
     pub(super) action: &'a Action,
     /// The tenants; none for a schema that was named as such.
     pub(super) who: Option<&'a Who>,
-    pub(super) fleet: &'a Fleet,
-    pub(super) interrupted: bool,
 }
 
 impl Tally {
@@ -67,7 +65,12 @@ impl Tally {
 
     /// The counts so far. Who had nothing to do from the start is not among them.
     pub(super) fn summary(&self) -> Summary {
-        Summary { done: self.took.len(), skipped: self.skipped, failed: self.failed, left: 0 }
+        Summary {
+            done: self.took.len(),
+            skipped: self.skipped,
+            failed: self.failed,
+            ..Summary::default()
+        }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -81,8 +84,8 @@ impl Tally {
         summary: &Summary,
         asked: &Asked<'_>,
     ) -> io::Result<()> {
-        let Summary { skipped, done, failed, left } = *summary;
-        if done + failed + left == 0 {
+        let Summary { skipped, done, failed, left, .. } = *summary;
+        if done + failed + left == 0 && summary.stopped.is_none() {
             return match (asked.who, skipped) {
                 (Some(Who::Failed), 0) => writeln!(out, "no tenant's last migration has failed"),
                 (_, 0) => writeln!(out, "there are no tenants"),
@@ -105,24 +108,32 @@ impl Tally {
         }
         writeln!(out)?;
         self.causes.write(out)?;
-        self.write_next(out, left, asked)
+        self.write_next(out, summary, asked)
     }
 
     /// Why the run ended where it did, and how to go on.
-    fn write_next(&self, out: &mut impl Write, left: usize, asked: &Asked<'_>) -> io::Result<()> {
-        let not_begun = number(left);
-        match &self.canaries {
-            _ if asked.interrupted => writeln!(out, "interrupted; {not_begun} not begun")?,
-            Some(canaries) if !canaries.is_empty() => {
+    fn write_next(
+        &self,
+        out: &mut impl Write,
+        summary: &Summary,
+        asked: &Asked<'_>,
+    ) -> io::Result<()> {
+        let left = summary.left;
+        let why = match summary.stopped {
+            Some(Stopped::Interrupted) => Some("interrupted".to_owned()),
+            Some(Stopped::Canary) => {
+                let canaries = self.canaries.as_deref().unwrap_or_default();
                 let plural = if canaries.len() == 1 { "canary" } else { "canaries" };
                 let names = some_of(canaries.iter().map(String::as_str), canaries.len());
-                writeln!(out, "{plural} {names} failed; {not_begun} not begun")?;
+                Some(format!("{plural} {names} failed"))
             }
-            _ if left > 0 && asked.fleet.max_failures.is_some() => {
-                writeln!(out, "too many failed (--max-failures); {not_begun} not begun")?;
-            }
-            _ if left > 0 => writeln!(out, "the server is away; {not_begun} not begun")?,
-            _ => {}
+            _ if left == 0 => None,
+            Some(Stopped::MaxFailures) => Some("too many failed (--max-failures)".to_owned()),
+            Some(Stopped::Unavailable) => Some("the server is away".to_owned()),
+            None => None,
+        };
+        if let Some(why) = why {
+            writeln!(out, "{why}; {} not begun", number(left))?;
         }
         let repeatable = matches!(asked.action, Action::Up(None) | Action::To(_));
         let fleet = matches!(asked.who, Some(Who::All | Who::Failed));

@@ -15,7 +15,7 @@ use super::{
     tally::{Asked, Tally},
     terminal::{Bar, aside, failure},
 };
-use crate::{Error, Event, Member, Outcome, Summary};
+use crate::{Error, Event, Member, Outcome, Stopped, Summary};
 
 /// With more tenants than these a terminal shows only the bar.
 const FEW: usize = 20;
@@ -52,6 +52,7 @@ enum Line<'a> {
         skipped: usize,
         failed: usize,
         left: usize,
+        stopped: Option<Stopped>,
         p50_ms: Option<u128>,
         p95_ms: Option<u128>,
         max_ms: Option<u128>,
@@ -158,7 +159,7 @@ impl Telling {
         let summary = summary.unwrap_or(ended);
         match &self.single {
             _ if self.json => {
-                let Summary { done, skipped, failed, left } = summary;
+                let Summary { done, skipped, failed, left, stopped } = summary;
                 let [p50_ms, p95_ms, max_ms] =
                     tally.percentiles().map(|time| time.map(|time| time.as_millis()));
                 let seconds = tally.elapsed().as_millis() as f64 / 1000.0;
@@ -167,6 +168,7 @@ impl Telling {
                     skipped,
                     failed,
                     left,
+                    stopped,
                     p50_ms,
                     p95_ms,
                     max_ms,

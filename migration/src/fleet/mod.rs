@@ -10,6 +10,7 @@ mod work;
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use sea_orm::DatabaseConnection;
+use serde::Serialize;
 
 pub use members::{Member, Who, members};
 pub(crate) use members::{members_named, registry};
@@ -94,8 +95,25 @@ pub struct Summary {
     pub done: usize,
     /// Tenants that failed.
     pub failed: usize,
-    /// Tenants that were not begun, as too many or a canary had failed or the run was stopped.
+    /// Tenants that were not begun.
     pub left: usize,
+    /// Why no more tenants were begun from some moment on; none when all have had their turn.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a fleet run begins no more tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Stopped {
+    /// `stop` was set.
+    Interrupted,
+    /// A canary has failed.
+    Canary,
+    /// As many have failed as [`Fleet::max_failures`] allows.
+    MaxFailures,
+    /// The server has been away for longer than [`Fleet::outage`].
+    Unavailable,
 }
 
 /// Carries out `action` on many tenants, `fleet.jobs` at a time, and tells `report` how it goes.
@@ -155,7 +173,7 @@ async fn rounds<R: Fn(&Event<'_>) + Sync>(
         return Ok(0);
     }
     let mut skipped = None;
-    while !queue.closed() {
+    while queue.stopped().is_none() {
         // Who is being created now is waited for, or would be missed.
         provisioned(db).await?;
         let (all, behind) = behind(db, who, migrator.latest()).await?;
@@ -184,8 +202,8 @@ async fn canaries_first<R: Fn(&Event<'_>) + Sync>(
     let canaries = members::canaries(workers.db, canary, found).await?;
     workers.work(queue, canaries).await;
     if queue.summary().failed > 0 {
-        queue.close();
-    } else if !queue.closed() {
+        queue.close(Stopped::Canary);
+    } else if queue.stopped().is_none() {
         (workers.report)(&Event::CanariesDone);
     }
     Ok(())

@@ -12,7 +12,7 @@ use std::{
 use entity::registry::TenantId;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Limit, Member, Summary};
+use super::{Limit, Member, Stopped, Summary};
 
 /// One tenant in the queue.
 pub(super) struct Job {
@@ -38,7 +38,7 @@ struct State {
     in_hand: usize,
     seen: HashSet<TenantId>,
     planned: usize,
-    closed: bool,
+    closed: Option<Stopped>,
     last_success: Option<Instant>,
     summary: Summary,
 }
@@ -69,11 +69,14 @@ impl<'a> Queue<'a> {
     }
 
     pub(super) fn summary(&self) -> Summary {
-        self.state().summary
+        Summary { stopped: self.stopped(), ..self.state().summary }
     }
 
-    /// Whether no more tenants are begun.
-    pub(super) fn closed(&self) -> bool {
+    /// Why no more tenants are begun, if that is so.
+    pub(super) fn stopped(&self) -> Option<Stopped> {
+        if self.stop.load(Ordering::SeqCst) {
+            return Some(Stopped::Interrupted);
+        }
         let state = self.state();
         let enough = self.limit.is_some_and(|limit| match limit {
             Limit::Number(number) => state.summary.failed >= number,
@@ -82,12 +85,12 @@ impl<'a> Queue<'a> {
                 failed > 0.0 && 100.0 * failed >= share * state.planned as f64
             }
         });
-        state.closed || enough || self.stop.load(Ordering::SeqCst)
+        state.closed.or(enough.then_some(Stopped::MaxFailures))
     }
 
     /// Begins no more tenants.
-    pub(super) fn close(&self) {
-        self.state().closed = true;
+    pub(super) fn close(&self, why: Stopped) {
+        self.state().closed.get_or_insert(why);
     }
 
     pub(super) fn fill(&self, members: Vec<Member>) {
@@ -106,7 +109,7 @@ impl<'a> Queue<'a> {
     /// The next one, when its time has come; None when there is nothing more to do.
     pub(super) async fn next(&self) -> Option<Job> {
         loop {
-            if self.closed() {
+            if self.stopped().is_some() {
                 return None;
             }
             let job = {

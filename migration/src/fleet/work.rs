@@ -7,7 +7,7 @@ use sea_orm::DatabaseConnection;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Event, Fleet, Member,
+    Event, Fleet, Member, Stopped,
     at_once::AtOnce,
     news::News,
     note::note_failure,
@@ -82,7 +82,7 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
                     }
                     verdict => {
                         if matches!(verdict, Verdict::GiveUpAll) {
-                            queue.close();
+                            queue.close(Stopped::Unavailable);
                         }
                         self.fail(&job.member, &error).await;
                         queue.end(&End::Failed);

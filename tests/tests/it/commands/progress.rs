@@ -56,7 +56,7 @@ async fn with_json_each_tenant_is_a_line_and_the_last_one_sums_up() {
     assert!(lines[2]["seconds"].take().is_f64());
     assert_eq!(
         lines[2],
-        json!({ "event": "summary", "done": 1, "skipped": 1, "failed": 1, "left": 0,
+        json!({ "event": "summary", "done": 1, "skipped": 1, "failed": 1, "left": 0, "stopped": null,
                 "p50_ms": took, "p95_ms": took, "max_ms": took, "seconds": null })
     );
     let one = migration(&db, "up --schema tenant_2 --json").exits(1);

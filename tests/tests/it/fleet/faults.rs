@@ -1,6 +1,6 @@
 //! Locks that are held, connections that break, a server that restarts.
 
-use migration::{Fleet, Who};
+use migration::{Fleet, Limit, Stopped, Who};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -109,7 +109,8 @@ async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
     let db = migration::connect::open(options).await.unwrap();
     // The first migration never ends by itself.
     let slow = Sql { up: "SELECT pg_sleep(1000)", ..SHELF };
-    let brief = Fleet { jobs: 2, outage: Duration::from_secs(1), ..fleet() };
+    let max_failures = Some(Limit::Number(10));
+    let brief = Fleet { jobs: 2, outage: Duration::from_secs(1), max_failures, ..fleet() };
     let run = async { up(&db, sql_migrator([BOOKS, slow]), &Who::All, &brief).await };
     let end = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -122,6 +123,8 @@ async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
     assert!(told.done.is_empty(), "{told:?}");
     assert!((1..=2).contains(&told.summary.failed), "{told:?}");
     assert_eq!(told.summary.failed + told.summary.left, 30);
+    // Not the failures that it caused.
+    assert_eq!(told.summary.stopped, Some(Stopped::Unavailable));
     assert!(server.has_ended());
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Who is worked on, and in which order.
 
-use migration::{Canary, Fleet, Limit, Who, members};
+use migration::{Canary, Fleet, Limit, Stopped, Who, members};
 use sea_orm::ConnectionTrait;
 
 use super::*;
@@ -128,7 +128,16 @@ async fn canaries_go_first_and_when_one_fails_nobody_else_is_begun() {
 
     spoil(&plain, [7]).await;
     let told = up(&plain, all.clone(), &Who::All, &canary(Canary::Tag("canary".into()))).await;
-    assert_eq!(told.summary, Summary { done: 1, failed: 1, left: 10, ..Summary::default() });
+    assert_eq!(
+        told.summary,
+        Summary {
+            done: 1,
+            failed: 1,
+            left: 10,
+            stopped: Some(Stopped::Canary),
+            ..Summary::default()
+        }
+    );
     assert_eq!((told.done, &*told.failed[0].0), (vec!["town-8".to_owned()], "town-7"));
     assert_eq!(versions(&plain).await, ["11 m1_books", "1 m2_titled"]);
 
@@ -153,7 +162,12 @@ async fn after_so_many_failures_or_such_a_share_nobody_else_is_begun() {
     ] {
         let fleet = Fleet { jobs: 1, max_failures: Some(limit), ..fleet() };
         let told = up(&plain, all.clone(), &Who::All, &fleet).await;
-        let expected = Summary { failed, left: 20 - failed, ..Summary::default() };
+        let expected = Summary {
+            failed,
+            left: 20 - failed,
+            stopped: Some(Stopped::MaxFailures),
+            ..Summary::default()
+        };
         assert_eq!(told.summary, expected, "{limit:?}");
     }
 }
