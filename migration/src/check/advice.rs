@@ -102,8 +102,8 @@ impl Rule {
             Self::IndexWithoutConcurrently => [
                 "index-without-concurrently",
                 LOCKED,
-                "CREATE INDEX CONCURRENTLY in a migration of its own whose use_transaction() is \
-                 Some(false); a UNIQUE or primary key constraint is then added USING INDEX",
+                "CREATE INDEX CONCURRENTLY IF NOT EXISTS in a migration of its own whose \
+                 use_transaction() is Some(false); a UNIQUE or primary key constraint is then added USING INDEX",
             ],
             Self::TypeChange => [
                 "type-change",
@@ -148,6 +148,13 @@ impl Rule {
                 "concurrently-in-transaction",
                 "PostgreSQL refuses CONCURRENTLY in a transaction, so the migration fails",
                 "put it into a migration of its own whose use_transaction() is Some(false)",
+            ],
+            Self::NotRepeatable => [
+                "not-repeatable",
+                "a run that is killed when it was done and not yet on record leaves the tenant \
+                 where no further run gets by",
+                "CREATE INDEX CONCURRENTLY IF NOT EXISTS, DROP INDEX CONCURRENTLY IF EXISTS; an \
+                 index that is not valid is removed before",
             ],
             Self::Fails => [
                 "fails",

@@ -65,6 +65,8 @@ pub enum Rule {
     TransactionControl,
     /// `CONCURRENTLY` in a migration that runs in a transaction.
     ConcurrentlyInTransaction,
+    /// Outside a transaction, what fails when it was done already.
+    NotRepeatable,
     /// The migration fails.
     Fails,
     /// An acknowledgement that does not acknowledge anything.
@@ -78,7 +80,7 @@ pub struct UnknownRule(pub String);
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::PrimaryKey,
         Self::Identity,
         Self::LeavesSchema,
@@ -105,6 +107,7 @@ impl Rule {
         Self::Rename,
         Self::TransactionControl,
         Self::ConcurrentlyInTransaction,
+        Self::NotRepeatable,
         Self::Fails,
         Self::Acknowledgement,
     ];

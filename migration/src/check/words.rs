@@ -27,9 +27,16 @@ pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
         let what = format!("{} begins or ends a transaction", piece.sql);
         fire(Rule::TransactionControl, what);
     }
-    if transactional && concurrently(piece).is_some() {
-        let what = "the migration runs in a transaction, where CONCURRENTLY is refused";
-        fire(Rule::ConcurrentlyInTransaction, what.to_owned());
+    if let Some(at) = concurrently(piece) {
+        if transactional {
+            let what = "the migration runs in a transaction, where CONCURRENTLY is refused";
+            fire(Rule::ConcurrentlyInTransaction, what.to_owned());
+        } else if matches!(piece.word(0), Some("create" | "drop"))
+            && piece.word(at + 1) != Some("if")
+        {
+            let what = "the migration runs outside a transaction and can be done but not recorded";
+            fire(Rule::NotRepeatable, what.to_owned());
+        }
     }
     fired
 }

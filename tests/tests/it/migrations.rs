@@ -219,6 +219,21 @@ async fn an_index_that_could_not_be_built_is_built_once_the_rows_are_mended() {
 }
 
 #[tokio::test]
+async fn an_index_that_was_built_but_not_recorded_any_more_is_no_obstacle() {
+    let (_db, plain, city) = city().await;
+    let all = migrator([BOOKS, SHELF, INDEX, PRICE]);
+    run(&plain, &city, &migrator([BOOKS, SHELF, INDEX]), &Action::Up(None), NO_LIMIT)
+        .await
+        .unwrap();
+    // As when the program is killed between the two.
+    let forget = "DELETE FROM city.seaql_migrations WHERE version = 'm3_index'";
+    plain.execute_unprepared(forget).await.unwrap();
+    let outcome = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap();
+    assert_eq!(outcome.applied, ["m3_index", "m4_price"]);
+    assert_eq!(valid_indexes(&plain).await, ["books_pkey", "books_title_idx"]);
+}
+
+#[tokio::test]
 async fn a_schema_whose_first_migration_runs_alone_is_made_afresh() {
     let (_db, plain, city) = city().await;
     let all = migrator([Sql { alone: true, ..BOOKS }, SHELF]);

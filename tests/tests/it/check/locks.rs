@@ -56,13 +56,17 @@ async fn an_index_on_an_old_table_is_built_concurrently() {
     finds(db, &["REINDEX INDEX things_name_idx"], rules).await;
     // Writes no row, but the index on the column is sorted otherwise from now on.
     finds(db, &["ALTER TABLE things ALTER COLUMN name TYPE text COLLATE \"C\""], rules).await;
-    passes(db, &["-- alone\nCREATE INDEX CONCURRENTLY things_amount_idx ON things (amount)"]).await;
+    passes(
+        db,
+        &["-- alone\nCREATE INDEX CONCURRENTLY IF NOT EXISTS things_amount_idx ON things (amount)"],
+    )
+    .await;
     passes(db, &["-- alone\nREINDEX INDEX CONCURRENTLY things_name_idx"]).await;
-    passes(db, &["-- alone\nDROP INDEX CONCURRENTLY things_name_idx"]).await;
+    passes(db, &["-- alone\nDROP INDEX CONCURRENTLY IF EXISTS things_name_idx"]).await;
     passes(
         db,
         &[
-            "-- alone\nCREATE UNIQUE INDEX CONCURRENTLY things_code_key_idx ON things (code)",
+            "-- alone\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS things_code_key_idx ON things (code)",
             "ALTER TABLE things ADD CONSTRAINT things_code_key UNIQUE USING INDEX things_code_key_idx",
         ],
     )
@@ -83,6 +87,22 @@ async fn concurrently_needs_a_migration_without_a_transaction() {
     finds(db, &["CREATE INDEX CONCURRENTLY things_amount_idx ON things (amount)"], rules).await;
     finds(db, &["DROP INDEX CONCURRENTLY things_name_idx"], rules).await;
     passes(db, &["DROP INDEX things_name_idx"]).await;
+}
+
+#[tokio::test]
+async fn what_runs_outside_a_transaction_can_be_repeated() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let rules = &[Rule::NotRepeatable];
+    finds(db, &["-- alone\nCREATE INDEX CONCURRENTLY things_amount_idx ON things (amount)"], rules)
+        .await;
+    finds(db, &["-- alone\nDROP INDEX CONCURRENTLY things_name_idx"], rules).await;
+    passes(
+        db,
+        &["-- alone\nCREATE INDEX CONCURRENTLY IF NOT EXISTS things_amount_idx ON things (amount)"],
+    )
+    .await;
+    passes(db, &["-- alone\nDROP INDEX CONCURRENTLY IF EXISTS things_name_idx"]).await;
 }
 
 #[tokio::test]

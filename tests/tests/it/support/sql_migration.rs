@@ -79,8 +79,8 @@ pub const SHELF: Sql = Sql {
 };
 pub const INDEX: Sql = Sql {
     name: "m3_index",
-    up: "CREATE UNIQUE INDEX CONCURRENTLY books_title_idx ON books (title)",
-    down: "DROP INDEX CONCURRENTLY books_title_idx",
+    up: "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS books_title_idx ON books (title)",
+    down: "DROP INDEX CONCURRENTLY IF EXISTS books_title_idx",
     alone: true,
     breaking: false,
 };
