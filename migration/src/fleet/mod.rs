@@ -31,7 +31,8 @@ pub struct Fleet {
     pub timeouts: Timeouts,
     /// How often a tenant is tried that is busy or loses against somebody else's change.
     pub tries: u32,
-    /// How long a tenant is tried whose server cannot be reached.
+    /// How long a tenant is tried whose server cannot be reached. When none can for so long, no
+    /// more tenants are begun.
     pub outage: Duration,
     /// No more tenants are begun after so many have failed.
     pub max_failures: Option<Limit>,

@@ -39,7 +39,9 @@ struct State {
     seen: HashSet<TenantId>,
     planned: usize,
     closed: Option<Stopped>,
-    last_success: Option<Instant>,
+    last_answer: Option<Instant>,
+    /// Since when no server has answered.
+    away_since: Option<Instant>,
     summary: Summary,
 }
 
@@ -48,6 +50,15 @@ pub(super) enum End {
     Done,
     Skipped,
     Failed,
+}
+
+/// Whether a server that does not answer is waited for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    Lasts,
+    /// Others answer.
+    EndsForTenant,
+    EndsForAll,
 }
 
 impl<'a> Queue<'a> {
@@ -158,17 +169,64 @@ impl<'a> Queue<'a> {
             End::Skipped => state.summary.skipped += 1,
             End::Failed => state.summary.failed += 1,
         }
-        if !matches!(end, End::Failed) {
-            state.last_success = Some(Instant::now());
-        }
     }
 
-    /// Whether any tenant went well after `then`.
-    pub(super) fn has_succeeded_since(&self, then: Instant) -> bool {
-        self.state().last_success.is_some_and(|last| last > then)
+    /// A server has answered, with success or not.
+    pub(super) fn answered(&self) {
+        let mut state = self.state();
+        state.last_answer = Some(Instant::now());
+        state.away_since = None;
+    }
+
+    /// The server of this tenant has not answered: for how long is that borne?
+    pub(super) fn away(&self, job: &mut Job, longest: Duration) -> Patience {
+        let now = Instant::now();
+        let mut state = self.state();
+        let all_since = *state.away_since.get_or_insert(now);
+        let since = *job.away_since.get_or_insert(now);
+        if now - since >= longest && state.last_answer.is_some_and(|last| last > since) {
+            Patience::EndsForTenant
+        // Asked of all: of many tenants each would begin to wait when its turn comes.
+        } else if now - all_since >= longest {
+            Patience::EndsForAll
+        } else {
+            Patience::Lasts
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicBool, time::Duration};
+
+    use entity::registry::TenantId;
+    use tokio::time::{Instant, sleep};
+
+    use super::{Job, Patience, Queue};
+    use crate::Member;
+
+    fn job() -> Job {
+        let schema = "tenant_1".parse().unwrap();
+        let member = Member { id: TenantId::generate(), slug: None, schema, version: None };
+        Job { member, tries: 0, busy: 0, away_since: None, not_before: Instant::now() }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stays_away_is_not_waited_for_by_each_tenant_anew() {
+        let stop = AtomicBool::new(false);
+        let queue = Queue::new(&stop, None);
+        let (mut first, longest) = (job(), Duration::from_millis(20));
+        assert_eq!(queue.away(&mut first, Duration::from_secs(3600)), Patience::Lasts);
+        sleep(longest).await;
+        assert_eq!(queue.away(&mut job(), longest), Patience::EndsForAll);
+        assert_eq!(queue.away(&mut first, longest), Patience::EndsForAll);
+
+        queue.answered();
+        assert_eq!(queue.away(&mut job(), Duration::from_secs(3600)), Patience::Lasts);
+        assert_eq!(queue.away(&mut first, longest), Patience::EndsForTenant);
     }
 }

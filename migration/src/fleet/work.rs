@@ -11,7 +11,7 @@ use super::{
     at_once::AtOnce,
     news::News,
     note::note_failure,
-    queue::{End, Job, Queue},
+    queue::{End, Job, Patience, Queue},
 };
 use crate::{
     Action, AnyMigrator, Error, Fault, Target,
@@ -56,7 +56,11 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
     async fn worker(&self, queue: &Queue<'_>) {
         while let Some(mut job) = queue.next().await {
             let begun = Instant::now();
-            match self.migrate(&job).await {
+            let ran = self.migrate(&job).await;
+            if !ran.as_ref().is_err_and(|error| error.fault().is_some_and(|it| is_away(&it))) {
+                queue.answered();
+            }
+            match ran {
                 Ok(Ran::Done(outcome, _)) => {
                     let changed = outcome.changed();
                     if changed {
@@ -121,13 +125,11 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
 
     fn verdict(&self, job: &mut Job, error: &Error, queue: &Queue<'_>) -> Verdict {
         match error.fault() {
-            Some(fault) if is_away(&fault) => {
-                let since = *job.away_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < self.fleet.outage {
-                    return Verdict::Again(Duration::from_millis(500));
-                }
-                if queue.has_succeeded_since(since) { Verdict::GiveUp } else { Verdict::GiveUpAll }
-            }
+            Some(fault) if is_away(&fault) => match queue.away(job, self.fleet.outage) {
+                Patience::Lasts => Verdict::Again(Duration::from_millis(500)),
+                Patience::EndsForTenant => Verdict::GiveUp,
+                Patience::EndsForAll => Verdict::GiveUpAll,
+            },
             Some(_) if passes(error) && job.tries + 1 < self.fleet.tries => {
                 job.tries += 1;
                 // Jittered by the tenant's key, so that rivals do not meet again.
