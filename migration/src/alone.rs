@@ -6,7 +6,7 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTraitSelf;
 
-use crate::{AnyMigrator, Error, Target, plan::Step, run::Timeouts};
+use crate::{AnyMigrator, Error, Target, claim::end_with_client, plan::Step, run::Timeouts};
 
 /// Runs one step on a connection of its own, while `claim` holds the claim on another, where it is
 /// noted when it is done. An idle transaction that holds only a row lock does not keep a concurrent
@@ -50,13 +50,9 @@ async fn connect(
         .connect_with(options.options(settings))
         .await
         .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-    let own = pool.into();
-    // When this program is killed, the server shall not go on building, or the next run would meet
-    // an index that is half built, or valid and on no record. Where the operating system cannot
-    // tell that a client is gone, PostgreSQL refuses the setting, and goes on.
-    if let Err(error) = execute(&own, "SET client_connection_check_interval = '1s'").await {
-        tracing::debug!(%error, "the server does not look whether this program lives");
-    }
+    let own: DatabaseConnection = pool.into();
+    // Or the next run would meet an index that is half built, or valid and on no record.
+    execute(&own, &end_with_client(false)).await?;
     Ok(own)
 }
 

@@ -23,6 +23,16 @@ const SCOPE: &str = "set_config('search_path', $1, true),
     set_config('statement_timeout', coalesce($3, current_setting('statement_timeout')), true),
     to_regclass($4) IS NOT NULL";
 
+/// Lets the server notice within a second that the program is gone, and give up what it does for
+/// it, instead of going on and committing it. Other systems than Linux may not be able to tell
+/// (PostgreSQL manual, `client_connection_check_interval`).
+pub(crate) fn end_with_client(local: bool) -> String {
+    format!(
+        "SELECT CASE WHEN version() LIKE '%linux%'
+         THEN set_config('client_connection_check_interval', '1s', {local}) END"
+    )
+}
+
 /// Who wants a schema, and what is to be done when somebody else has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Claimant<'a> {

@@ -16,7 +16,7 @@ use sea_orm::{
 use super::Member;
 use crate::{
     Action, AnyMigrator, Fault, Outcome, State, Target, Timeouts,
-    claim::version_update,
+    claim::{end_with_client, version_update},
     plan::{Step, plan},
     provision::ddl,
     record::{joined, record},
@@ -83,6 +83,7 @@ impl<'a> AtOnce<'a> {
             CLAIM,
             vec![member.id.into(), member.schema.clone().into(), member.version.clone().into()],
         );
+        message.extend([end_with_client(true).as_str(), ";\n"]);
         let mut settings = self.timeouts.settings();
         settings.push(("search_path", target.search_path()));
         for (name, value) in settings {

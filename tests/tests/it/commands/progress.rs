@@ -18,6 +18,7 @@ use crate::support::{
     TestDb,
     catalog::texts,
     process::{Ran, at_terminal, in_terminal, program_on},
+    serving::eventually,
 };
 
 #[tokio::test]
@@ -146,6 +147,8 @@ async fn ctrl_c_pressed_twice_ends_at_once_and_what_was_in_hand_is_undone() {
     // The tenant is still busy: nobody has waited for it.
     let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
     ran.says(["0/2  ", "stopping: finishing what is in hand; once more to end at once"]);
+    // The server has noticed, too.
+    eventually("nobody waits any more", async || texts(&plain, WAITING).await == ["0"]).await;
     busy.rollback().await.unwrap();
     assert!(versions(&db).await.iter().all(|version| !version.ends_with(NEWEST)));
     migration(&db, "up --all").exits(0);
@@ -162,12 +165,12 @@ async fn busy(db: &TestDb) -> (DatabaseConnection, DatabaseTransaction) {
     (plain, busy)
 }
 
+const WAITING: &str =
+    "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation IS NOT NULL";
+
 /// Waits until somebody waits for a table.
 async fn stuck(plain: &DatabaseConnection) {
-    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation IS NOT NULL";
-    while texts(plain, waiting).await == ["0"] {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("somebody waits", async || texts(plain, WAITING).await != ["0"]).await;
 }
 
 fn interrupt(child: &Child) {
