@@ -177,7 +177,12 @@ impl DatabaseArgs {
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
 pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnection, ConnectError> {
     let mut options = ConnectOptions::new(url);
-    options.max_connections(connections).acquire_timeout(TIMEOUT).sqlx_logging(false);
+    options
+        .max_connections(connections)
+        .acquire_timeout(TIMEOUT)
+        // Not before each statement: that would be one more round trip.
+        .test_before_acquire_if_idle_for(Duration::from_secs(1))
+        .sqlx_logging(false);
     open(options).await
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Works on one schema.
+    /// Works on one schema. The first Ctrl-C still finishes it.
     pub(super) async fn on_schema(
         &self,
         target: &Target,
@@ -46,13 +46,21 @@ impl Job<'_> {
         let name = Name { tenant: None, schema: target.name() };
         let telling = Telling::new(self.args.how.json, Some(name.to_string()), false);
         let begun = Instant::now();
-        let result = run(self.db, target, migrator, self.action, fleet.timeouts).await;
+        let stop = AtomicBool::new(false);
+        let running = run(self.db, target, migrator, self.action, fleet.timeouts);
+        let result = finished(running, &stop).await;
         match &result {
             Ok(outcome) => telling.done(&name, outcome, begun.elapsed()),
             Err(error) => telling.failed(&name, error),
         }
         telling.finish(None, &Asked { action: self.action, who: None });
-        Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if stop.load(Ordering::SeqCst) {
+            ExitCode::from(INTERRUPTED)
+        } else if result.is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     /// Works on tenants. The first Ctrl-C finishes what is in hand.
@@ -79,10 +87,7 @@ impl Job<'_> {
         let telling = Telling::new(self.args.how.json, single, fleet.canary.is_some());
         let tell = |event: &Event<'_>| telling.event(event);
         let running = run_fleet(self.db, migrator, &who, self.action, fleet, &stop, tell);
-        let result = tokio::select! {
-            result = running => result,
-            never = interrupted(&stop) => match never {},
-        };
+        let result = finished(running, &stop).await;
         telling
             .finish(result.as_ref().ok().copied(), &Asked { action: self.action, who: Some(&who) });
         Ok(match result? {
@@ -90,6 +95,14 @@ impl Job<'_> {
             Summary { failed: 0, left: 0, .. } => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         })
+    }
+}
+
+/// Waits for `work`, also after the first Ctrl-C, which sets `stop`.
+async fn finished<T>(work: impl Future<Output = T>, stop: &AtomicBool) -> T {
+    tokio::select! {
+        done = work => done,
+        never = interrupted(stop) => match never {},
     }
 }
 

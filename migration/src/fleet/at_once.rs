@@ -86,9 +86,12 @@ impl<'a> AtOnce<'a> {
         message.extend([end_with_client(true).as_str(), ";\n"]);
         let mut settings = self.timeouts.settings();
         settings.push(("search_path", target.search_path()));
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
         for (name, value) in settings {
-            message += &text("SELECT set_config($1, $2, true)", vec![name.into(), value.into()]);
+            values.extend([name.into(), value.into()]);
+            columns.push(format!("set_config(${}, ${}, true)", values.len() - 1, values.len()));
         }
+        message += &text(&format!("SELECT {}", columns.join(", ")), values);
         let names = recorded.before.applied.iter().map(|name| name.clone().into()).collect();
         let names = Value::Array(ArrayType::String, Some(Box::new(names)));
         let state = format!(

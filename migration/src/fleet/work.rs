@@ -141,7 +141,12 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
     }
 
     async fn fail(&self, member: &Member, error: &Error) {
-        if let Err(error) = note_failure(self.db, member, error).await {
+        // That this program is older than the schema is no fault of the tenant's.
+        let noted = match error {
+            Error::UnknownMigrations { .. } => Ok(()),
+            error => note_failure(self.db, member, error).await,
+        };
+        if let Err(error) = noted {
             tracing::warn!(%member, %error, "the failure could not be noted");
         }
         (self.report)(&Event::Failed { member, error });

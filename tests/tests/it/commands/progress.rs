@@ -131,6 +131,23 @@ async fn ctrl_c_finishes_the_tenant_in_hand_and_reports() {
 }
 
 #[tokio::test]
+async fn ctrl_c_finishes_a_bare_schema_too() {
+    let db = with_tenants(["tenant-1"]).await;
+    migration(&db, "down --all").exits(0);
+    let (plain, busy) = busy(&db).await;
+    let schema = ["up", "--schema", "tenant_1", "--lock-timeout", "0"];
+    let mut command = program_on("migration", &db.url(), &schema);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    stuck(&plain).await;
+    interrupt(&child);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    busy.rollback().await.unwrap();
+    let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
+    ran.complains(["stopping: finishing what is in hand"]).says(["tenant_1: applied"]);
+    assert!(versions(&db).await[0].ends_with(NEWEST));
+}
+
+#[tokio::test]
 async fn ctrl_c_pressed_twice_ends_at_once_and_what_was_in_hand_is_undone() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     migration(&db, "down --all").exits(0);

@@ -173,6 +173,17 @@ async fn after_so_many_failures_or_such_a_share_nobody_else_is_begun() {
 }
 
 #[tokio::test]
+async fn an_older_program_says_who_is_ahead_and_marks_nobody_as_failed() {
+    let db = towns(3).await;
+    let plain = db.plain().await;
+    up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet()).await;
+    let told = up(&plain, sql_migrator([BOOKS]), &Who::All, &fleet()).await;
+    assert_eq!(told.summary.failed, 3);
+    assert!(told.failed[0].1.contains("use the newer program"), "{told:?}");
+    assert!(members(&plain, &Who::Failed).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn without_a_registry_there_is_no_fleet() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
