@@ -53,7 +53,7 @@ impl<'a> References<'a> {
 
 impl Reference {
     async fn build(
-        db: &DatabaseConnection,
+        db: &impl TransactionTrait<Transaction = DatabaseTransaction>,
         migrator: &AnyMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
@@ -100,7 +100,7 @@ impl Reference {
 /// # Errors
 /// [`Error::Migration`] when a migration fails on an empty schema, [`Error::Database`] otherwise.
 pub async fn names_own_schema(
-    db: &DatabaseConnection,
+    db: &impl TransactionTrait<Transaction = DatabaseTransaction>,
     migrator: &AnyMigrator,
 ) -> Result<bool, Error> {
     let reference = Reference::build(db, migrator, &migrator.names()).await?;

@@ -5,14 +5,17 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use entity::registry::{TenantId, tenant};
 use migration::CHANNEL;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
-    QuerySelect, Statement, sqlx::postgres::PgListener,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    Statement, sqlx::postgres::PgListener,
 };
 use tokio::{sync::Mutex, time::MissedTickBehavior};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::cache::TenantCache;
+use super::{
+    cache::TenantCache,
+    lanes::{Lane, Lanes},
+};
 
 /// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).
 const MAX_PAYLOAD: usize = 7999;
@@ -51,16 +54,17 @@ pub(super) async fn announce(
 /// bounds what a lost announcement or a failed look can do.
 pub(super) async fn watch(
     listener: PgListener,
-    db: DatabaseConnection,
+    lanes: Arc<Lanes>,
     cache: Arc<TenantCache>,
     period: Duration,
 ) {
-    let watch = Watch { db, cache, looking: Mutex::new(()) };
+    let watch = Watch { db: lanes.registry(), lanes, cache, looking: Mutex::new(()) };
     tokio::join!(watch.listen(listener), watch.sweep(period));
 }
 
 struct Watch {
-    db: DatabaseConnection,
+    lanes: Arc<Lanes>,
+    db: Lane,
     cache: Arc<TenantCache>,
     /// Held from reading rows until the states are set, so that an older look never overwrites
     /// what a newer one found.
@@ -79,8 +83,10 @@ impl Watch {
             }
             warn!("the connection for announcements is lost; connecting again");
             self.cache.forget_all();
+            // What ended this one may have ended others.
+            self.lanes.doubt();
             listener = loop {
-                match subscribe(&self.db).await {
+                match subscribe(&self.lanes).await {
                     Ok(listener) => break listener,
                     Err(error) => warn!(%error, "no connection for announcements; trying again"),
                 }
@@ -145,14 +151,14 @@ impl Watch {
     }
 
     fn closing(&self) -> bool {
-        self.db.get_postgres_connection_pool().is_closed()
+        self.lanes.is_closed()
     }
 }
 
 /// Starts to listen.
-pub(super) async fn subscribe(db: &DatabaseConnection) -> Result<PgListener, sea_orm::sqlx::Error> {
+pub(super) async fn subscribe(lanes: &Lanes) -> Result<PgListener, sea_orm::sqlx::Error> {
     // A pool of its own with one connection, to the same server with the same options.
-    let options = db.get_postgres_connection_pool().connect_options();
+    let options = lanes.any().get_postgres_connection_pool().connect_options();
     let pool = sea_orm::sqlx::postgres::PgPoolOptions::new()
         .max_connections(1)
         .max_lifetime(None)

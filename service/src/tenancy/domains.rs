@@ -1,7 +1,5 @@
 use entity::registry::{Hostname, Slug, TenantId, domain};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, TransactionTrait,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 
 use super::{Error, Host, Tenancy, announce::announce};
 use crate::Fault;

@@ -3,12 +3,15 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use entity::registry::{SchemaName, Slug, TenantId};
 use futures_util::stream::BoxStream;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    ExecResult, IsolationLevel, QueryResult, Statement, StatementBuilder, StreamTrait,
-    TransactionError, TransactionOptions, TransactionSession, TransactionTrait,
+    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
+    Statement, StatementBuilder, StreamTrait, TransactionError, TransactionOptions,
+    TransactionSession, TransactionTrait,
 };
 
-use super::{resend::Resend, shared::Shared};
+use super::{
+    lanes::{Lane, Session, Transaction},
+    shared::Shared,
+};
 
 /// One tenant's database: a connection whose every statement goes to the tenant's schema.
 ///
@@ -32,13 +35,13 @@ use super::{resend::Resend, shared::Shared};
 /// let guards = guard::Entity::find().all(&tenant).await?; // … FROM "tenant_1"."guards"
 /// # Ok(()) }
 /// ```
-pub type Tenant = Scope<DatabaseConnection>;
+pub type Tenant = Scope<Lane>;
 
 /// A transaction of one tenant: like a [`Tenant`], every statement goes to the tenant's schema.
 /// Transactions begun on it are savepoints. Rolled back when dropped.
-pub type TenantTransaction = Scope<DatabaseTransaction>;
+pub type TenantTransaction = Scope<Transaction>;
 
-/// A connection or transaction of SeaORM, bound to one tenant. Made only by
+/// Connections or a transaction, bound to one tenant. Made only by
 /// [`Tenancy`](super::Tenancy); see [`Tenant`] and [`TenantTransaction`].
 #[derive(Clone)]
 pub struct Scope<C> {
@@ -132,9 +135,9 @@ impl<C> fmt::Debug for Scope<C> {
 }
 
 #[async_trait::async_trait]
-impl<C: ConnectionTrait + Resend> ConnectionTrait for Scope<C> {
+impl<C: Session> ConnectionTrait for Scope<C> {
     fn get_database_backend(&self) -> DbBackend {
-        self.db.get_database_backend()
+        DbBackend::Postgres
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
@@ -173,14 +176,14 @@ impl<C: ConnectionTrait + Resend> ConnectionTrait for Scope<C> {
     }
 }
 
-impl<C: StreamTrait> StreamTrait for Scope<C> {
+impl<C: Session> StreamTrait for Scope<C> {
     type Stream<'a>
         = BoxStream<'a, Result<QueryResult, DbErr>>
     where
         C: 'a;
 
     fn get_database_backend(&self) -> DbBackend {
-        self.db.get_database_backend()
+        DbBackend::Postgres
     }
 
     fn stream_raw<'a>(
@@ -203,7 +206,7 @@ impl TransactionSession for TenantTransaction {
 }
 
 #[async_trait::async_trait]
-impl<C: TransactionTrait<Transaction = DatabaseTransaction>> TransactionTrait for Scope<C> {
+impl<C: Session> TransactionTrait for Scope<C> {
     type Transaction = TenantTransaction;
 
     async fn begin(&self) -> Result<TenantTransaction, DbErr> {
@@ -225,7 +228,7 @@ impl<C: TransactionTrait<Transaction = DatabaseTransaction>> TransactionTrait fo
         options: TransactionOptions,
     ) -> Result<TenantTransaction, DbErr> {
         self.shared.check()?;
-        let db = self.db.begin_with_options(options).await?;
+        let db = self.db.start(options).await?;
         Ok(Scope { db, shared: Arc::clone(&self.shared) })
     }
 

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use entity::registry::{SchemaName, Slug, TenantId, domain, tenant};
 use migration::{build_schema, drop_relations, drop_schema, register, relations, rename_schema};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, ModelTrait,
-    QueryFilter, QuerySelect, Statement, TransactionTrait, sea_query::Expr,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
+    QuerySelect, Statement, sea_query::Expr,
 };
 use tracing::info;
 
 use super::{
-    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction, announce::announce, metadata,
-    spares,
+    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction, announce::announce,
+    lanes::Transaction, metadata, spares,
 };
 use crate::Fault;
 
@@ -45,14 +45,14 @@ impl Tenancy {
             false => None,
         };
         if spare.is_none() {
-            register(&txn, &row).await.map_err(taken)?;
+            register(txn.db()?, &row).await.map_err(taken)?;
         }
         for hostname in &new.domains {
             self.insert_domain(&txn, row.id, hostname).await?;
         }
         match &spare {
-            Some(spare) => rename_schema(&txn, spare, &schema).await?,
-            None => build_schema(&txn, &schema, &self.inner.migrator).await?,
+            Some(spare) => rename_schema(txn.db()?, spare, &schema).await?,
+            None => build_schema(txn.db()?, &schema, &self.inner.migrator).await?,
         }
         let txn = self.seed(txn, &row, &new.slug).await?;
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
@@ -66,10 +66,10 @@ impl Tenancy {
 
     async fn seed(
         &self,
-        txn: DatabaseTransaction,
+        txn: Transaction,
         row: &tenant::Model,
         slug: &Slug,
-    ) -> Result<DatabaseTransaction, Error> {
+    ) -> Result<Transaction, Error> {
         let Some(seed) = &self.inner.seed else { return Ok(txn) };
         let shared = self.inner.cache.unshared(row.id, slug.clone(), row.schema.clone());
         let scope = TenantTransaction { db: txn, shared: Arc::new(shared) };
@@ -101,7 +101,7 @@ impl Tenancy {
         let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
         let (id, schema) = (row.id, row.schema.clone());
         let is_marked = row.status == tenant::Status::Dropping;
-        if !is_marked && relations(&txn, &schema).await? <= DROPPED_AT_ONCE {
+        if !is_marked && relations(txn.db()?, &schema).await? <= DROPPED_AT_ONCE {
             finish(txn, row, &keys).await?;
         } else {
             if !is_marked {
@@ -122,7 +122,7 @@ impl Tenancy {
             let txn = self.begin_patiently().await?;
             // Somebody else who drops the tenant may be done first.
             let Some(row) = locked(&txn, tenant::Column::Id.eq(id)).await? else { return Ok(()) };
-            if !drop_relations(&txn, &row.schema).await? {
+            if !drop_relations(txn.db()?, &row.schema).await? {
                 return finish(txn, row, keys).await;
             }
             txn.commit().await?;
@@ -130,7 +130,7 @@ impl Tenancy {
     }
 
     /// Begins a transaction that waits for a lock, but not for ever.
-    async fn begin_patiently(&self) -> Result<DatabaseTransaction, DbErr> {
+    async fn begin_patiently(&self) -> Result<Transaction, DbErr> {
         let txn = self.inner.db.begin().await?;
         let patience = "SELECT set_config('lock_timeout', '10s', true)";
         txn.execute_raw(Statement::from_string(DbBackend::Postgres, patience)).await?;
@@ -145,11 +145,11 @@ impl Tenancy {
 }
 
 /// A tenant's row. The lock on it makes a migration of this tenant and the drop wait for each other.
-async fn locked(txn: &DatabaseTransaction, which: Expr) -> Result<Option<tenant::Model>, DbErr> {
+async fn locked(txn: &Transaction, which: Expr) -> Result<Option<tenant::Model>, DbErr> {
     tenant::Entity::find().filter(which).lock_exclusive().one(txn).await
 }
 
-async fn mark(txn: &DatabaseTransaction, id: TenantId) -> Result<(), DbErr> {
+async fn mark(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
     tenant::Entity::update_many()
         .col_expr(tenant::Column::Status, Expr::value(tenant::Status::Dropping))
         .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
@@ -160,12 +160,8 @@ async fn mark(txn: &DatabaseTransaction, id: TenantId) -> Result<(), DbErr> {
 }
 
 /// Drops what is left of a tenant.
-async fn finish(
-    txn: DatabaseTransaction,
-    row: tenant::Model,
-    keys: &[String],
-) -> Result<(), Error> {
-    drop_schema(&txn, &row.schema).await?;
+async fn finish(txn: Transaction, row: tenant::Model, keys: &[String]) -> Result<(), Error> {
+    drop_schema(txn.db()?, &row.schema).await?;
     let id = row.id;
     row.delete(&txn).await?;
     announce(&txn, id, keys.iter().cloned()).await?;

@@ -13,6 +13,7 @@ mod error;
 mod fitness;
 mod handle;
 mod host;
+mod lanes;
 mod lifecycle;
 mod lookup;
 mod metadata;
@@ -29,8 +30,8 @@ mod spares;
 use std::sync::Arc;
 
 use entity::registry::{Hostname, SchemaName};
-use migration::{AnyMigrator, Target, connect, registry};
-use sea_orm::{ConnectOptions, DatabaseConnection};
+use migration::{AnyMigrator, Target, registry};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use tokio::task::JoinHandle;
 
 pub use access::{Access, Refused};
@@ -45,6 +46,7 @@ pub use seed::{Seed, SeedFn};
 
 use cache::TenantCache;
 use fitness::Build;
+use lanes::{Lane, Lanes};
 use spares::Spares;
 
 /// All tenants of one database. Cheap to clone.
@@ -54,14 +56,16 @@ pub struct Tenancy {
 }
 
 struct Inner {
-    db: DatabaseConnection,
+    /// For the registry.
+    db: Lane,
+    lanes: Arc<Lanes>,
     migrator: AnyMigrator,
     schema_prefix: String,
     base_domain: String,
     cache: Arc<TenantCache>,
     seed: Option<Seed>,
     spares: Arc<Spares>,
-    /// The task that hears of changes, and the one that keeps spares.
+    /// The tasks that hear of changes, look after connections, and keep spares.
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -77,19 +81,15 @@ impl Tenancy {
         check_prefix(&config.schema_prefix)?;
         let base_domain = base_domain(&config.base_domain)?;
         config.migrator.confirm_breaking()?;
-        let mut options = ConnectOptions::new(&config.url);
-        options
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.acquire_timeout)
-            .sqlx_logging_level(tracing::log::LevelFilter::Debug);
-        let db = connect::open(options).await?;
-        check_registry(&db).await?;
+        let lanes = Lanes::connect(config).await?;
+        let db = lanes.registry();
         let cache = Arc::new(TenantCache::new(config.cache_ttl, Build::new(&config.migrator)));
-        let listener = announce::subscribe(&db).await.map_err(|error| {
+        let listener = announce::subscribe(&lanes).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
-        let watch = announce::watch(listener, db.clone(), Arc::clone(&cache), config.cache_ttl);
-        let mut tasks = vec![tokio::spawn(watch)];
+        let watch =
+            announce::watch(listener, Arc::clone(&lanes), Arc::clone(&cache), config.cache_ttl);
+        let mut tasks = vec![tokio::spawn(watch), tokio::spawn(Arc::clone(&lanes).keep())];
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
         let spares = Spares::new(config.spares, db.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
@@ -99,6 +99,7 @@ impl Tenancy {
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
+                lanes,
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
@@ -115,7 +116,9 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Database`] when it gives none.
     pub async fn ping(&self) -> Result<(), Error> {
-        Ok(self.inner.db.ping().await?)
+        let sign = Statement::from_string(DbBackend::Postgres, "SELECT 1");
+        self.inner.db.execute_raw(sign).await?;
+        Ok(())
     }
 
     /// Closes every connection, after the statements that are under way.
@@ -126,7 +129,7 @@ impl Tenancy {
         while !tasks.iter().all(JoinHandle::is_finished) {
             tokio::task::yield_now().await;
         }
-        self.inner.db.get_postgres_connection_pool().close().await;
+        self.inner.lanes.close().await;
     }
 }
 

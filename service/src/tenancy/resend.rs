@@ -1,29 +1,16 @@
-//! Sending a statement, and sending it again when it was prepared before a migration.
+//! Sending a statement, and sending it again when it was prepared before a migration or its
+//! connection had ended before it was sent.
 
 use futures_util::{TryStreamExt, stream::BoxStream};
 use migration::Fault;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, QueryResult, Statement,
-    StatementBuilder, StreamTrait,
+use sea_orm::{DbBackend, DbErr, QueryResult, Statement, StatementBuilder};
+
+use super::{
+    Scope,
+    lanes::{Session, was_unsent},
 };
 
-use super::Scope;
-
-/// Where a statement that PostgreSQL has found to be stale may be sent once more. It says so
-/// before it does anything; but a transaction has ended by it.
-pub trait Resend {
-    const RESENDS: bool;
-}
-
-impl Resend for DatabaseConnection {
-    const RESENDS: bool = true;
-}
-
-impl Resend for DatabaseTransaction {
-    const RESENDS: bool = false;
-}
-
-impl<C: ConnectionTrait + Resend> Scope<C> {
+impl<C: Session> Scope<C> {
     /// Sends a statement that can be built again, so that nothing is kept for the rare case.
     pub(super) async fn send_built<T, F>(
         &self,
@@ -34,7 +21,7 @@ impl<C: ConnectionTrait + Resend> Scope<C> {
         T: Send,
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        let build = || self.db.get_database_backend().build(statement);
+        let build = || DbBackend::Postgres.build(statement);
         self.send(build(), || C::RESENDS.then(build), send).await
     }
 
@@ -64,7 +51,8 @@ impl<C: ConnectionTrait + Resend> Scope<C> {
     {
         let (statement, epoch) = self.shared.qualify(statement)?;
         let result = send(statement).await;
-        if !self.renewed(epoch, result.as_ref().err()) {
+        let unsent = result.as_ref().err().is_some_and(was_unsent);
+        if !self.renewed(epoch, result.as_ref().err()) && !unsent {
             return result;
         }
         let Some(statement) = again() else { return result };
@@ -86,7 +74,7 @@ impl<C> Scope<C> {
     }
 }
 
-impl<C: StreamTrait> Scope<C> {
+impl<C: Session> Scope<C> {
     /// Opens a stream. It has handed out nothing when its statement is refused as stale, but is in
     /// the caller's hands already: it is the caller who may open it again.
     pub(super) async fn open(

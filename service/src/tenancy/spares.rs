@@ -4,14 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use entity::registry::{SchemaName, TenantId, tenant};
 use migration::{AnyMigrator, build_schema, register, verify::names_own_schema};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
-    TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};
 
-use super::Error;
+use super::{Error, lanes::Lane};
 
 /// How often the spares are counted without anybody having taken one here.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -19,7 +16,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// The spares of one database, as one process keeps and takes them.
 pub(super) struct Spares {
     pub(super) target: u32,
-    db: DatabaseConnection,
+    db: Lane,
     migrator: AnyMigrator,
     schema_prefix: String,
     usable: OnceCell<bool>,
@@ -28,12 +25,7 @@ pub(super) struct Spares {
 }
 
 impl Spares {
-    pub(super) fn new(
-        target: u32,
-        db: DatabaseConnection,
-        migrator: AnyMigrator,
-        schema_prefix: String,
-    ) -> Self {
+    pub(super) fn new(target: u32, db: Lane, migrator: AnyMigrator, schema_prefix: String) -> Self {
         let (usable, taken) = (OnceCell::new(), Notify::new());
         Self { target, db, migrator, schema_prefix, usable, taken }
     }
@@ -45,7 +37,12 @@ impl Spares {
         if self.target == 0 {
             return false;
         }
-        let find = async || names_own_schema(&self.db, &self.migrator).await.map(|names| !names);
+        let find = async || {
+            let txn = self.db.begin().await?;
+            let names = names_own_schema(txn.db()?, &self.migrator).await?;
+            txn.rollback().await?;
+            Ok::<_, Error>(!names)
+        };
         match self.usable.get_or_try_init(find).await {
             Ok(usable) => *usable,
             Err(error) => {
@@ -96,8 +93,8 @@ impl Spares {
         let name = format!("{}spare_{}", self.schema_prefix, id.as_uuid().simple());
         let mut row = new_row(&self.migrator, name.parse()?);
         (row.id, row.status) = (id, tenant::Status::Spare);
-        register(&txn, &row).await?;
-        build_schema(&txn, &row.schema, &self.migrator).await?;
+        register(txn.db()?, &row).await?;
+        build_schema(txn.db()?, &row.schema, &self.migrator).await?;
         txn.commit().await?;
         Ok(Some(row.schema))
     }
@@ -126,7 +123,7 @@ pub(super) fn new_row(migrator: &AnyMigrator, schema: SchemaName) -> tenant::Mod
 ///
 /// The key is a new one: tenants in the order of their keys are in the order of their creation.
 pub(super) async fn claim(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     row: &tenant::Model,
 ) -> Result<Option<SchemaName>, DbErr> {
     let update = Statement::from_sql_and_values(
@@ -150,7 +147,7 @@ pub(super) async fn claim(
 }
 
 async fn scalar<T: sea_orm::TryGetable>(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     sql: &str,
 ) -> Result<Option<T>, DbErr> {
     let row = txn.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;

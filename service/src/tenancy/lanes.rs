@@ -1,0 +1,163 @@
+//! The connections that statements of tenants are sent on.
+//!
+//! They are divided into lanes. Every tenant has an order of its own among them (rendezvous
+//! hashing: the lane with the highest score of tenant and lane) and takes the first with a
+//! connection that nobody uses. So in a calm system a tenant stays where its statements are
+//! prepared and its tables known to the server process, and a tenant in demand takes whatever is
+//! free: nobody waits while a connection idles.
+//!
+//! A permit is had first, one for each connection; waiting for it is fair and bounded. Who has one
+//! finds a free connection, since a connection is set free before its permit is.
+
+mod choice;
+mod keep;
+mod lane;
+mod lease;
+mod pinned;
+mod session;
+mod stream;
+mod transaction;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use entity::registry::TenantId;
+use futures_util::future::join_all;
+use migration::connect;
+use sea_orm::{ConnAcquireErr, ConnectOptions, DatabaseConnection, DbErr};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, TryAcquireError},
+    time::timeout,
+};
+
+pub use lane::Lane;
+pub use session::Session;
+pub use transaction::Transaction;
+
+pub(super) use lease::was_unsent;
+
+use super::{Config, Error};
+use choice::fold;
+use pinned::Place;
+
+/// All connections of a process but the one for announcements.
+pub(super) struct Lanes {
+    places: Box<[Place]>,
+    /// So many neighbouring places are one lane.
+    lane_size: usize,
+    /// One for each place that is free.
+    permits: Semaphore,
+    patience: Duration,
+    max_lifetime: Duration,
+    closed: AtomicBool,
+    /// How often connections were found to have ended without our doing. What was parked before
+    /// the last time is tried before it is used.
+    doubts: AtomicU64,
+    /// Where what is left to be done on a connection is done.
+    runtime: Handle,
+}
+
+impl Lanes {
+    pub(super) async fn connect(config: &Config) -> Result<Arc<Self>, Error> {
+        let mut options = ConnectOptions::new(&config.url);
+        let capacity = config.statement_cache;
+        options
+            .max_connections(1)
+            .acquire_timeout(config.acquire_timeout)
+            // A connection is looked after here, and not asked for a sign of life at each turn.
+            .test_before_acquire(false)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .sqlx_logging_level(tracing::log::LevelFilter::Debug)
+            .map_sqlx_postgres_opts(move |options| options.statement_cache_capacity(capacity));
+        // Says why, if there is no connection. The places open theirs when they are first used.
+        let first = connect::open(options).await?;
+        super::check_registry(&first).await?;
+        let count = config.max_connections.max(1) as usize;
+        let lane_size = (config.lane_size as usize).clamp(1, count);
+        let places = (0..count).map(|place| Place::new(&first, config.recycle_after, place, count));
+        let places = places.collect();
+        first.close().await?;
+        Ok(Arc::new(Self {
+            places,
+            lane_size,
+            permits: Semaphore::new(count),
+            patience: config.acquire_timeout,
+            max_lifetime: config.max_lifetime,
+            closed: AtomicBool::new(false),
+            doubts: AtomicU64::new(0),
+            runtime: Handle::current(),
+        }))
+    }
+
+    /// The connections in the order of a tenant.
+    pub(super) fn of(self: &Arc<Self>, tenant: TenantId) -> Lane {
+        Lane::new(Arc::clone(self), Some(fold(tenant)))
+    }
+
+    /// The connections for the registry.
+    pub(super) fn registry(self: &Arc<Self>) -> Lane {
+        Lane::new(Arc::clone(self), None)
+    }
+
+    /// Waits until a place is free, and forgets the permit: whoever sets the place free returns it.
+    async fn permit(&self) -> Result<(), DbErr> {
+        let closed = DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed);
+        if self.is_closed() {
+            return Err(closed);
+        }
+        match self.permits.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(TryAcquireError::NoPermits) => {
+                let waited = timeout(self.patience, self.permits.acquire()).await;
+                let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
+                waited.map_err(late)?.map_err(|_| closed)?.forget();
+            }
+            Err(TryAcquireError::Closed) => return Err(closed),
+        }
+        Ok(())
+    }
+
+    /// Parked connections may have ended too: from now on they are tried before they are used.
+    pub(super) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// A database to take the options of a connection from.
+    pub(super) fn any(&self) -> &DatabaseConnection {
+        self.places[0].db()
+    }
+
+    /// Closes every connection, after what is under way.
+    pub(super) async fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        let all = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        // An error says that somebody else has closed them.
+        if let Ok(permits) = self.permits.acquire_many(all).await {
+            permits.forget();
+        }
+        self.permits.close();
+        join_all(self.places.iter().map(Place::close)).await;
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        // In good order where there is still somebody to do it.
+        for place in std::mem::take(&mut self.places) {
+            if let Some(pinned) = place.unpark() {
+                self.runtime.spawn(pinned.unpin());
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The connections in the order of one tenant, as SeaORM sees them.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::stream::BoxStream;
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
+    TransactionOptions,
+};
+
+use super::{
+    Lanes, Session, Transaction,
+    lease::{Lease, has_ended},
+    stream,
+};
+
+/// All connections, the nearest to one tenant first. Each statement takes one for as long as it
+/// runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Lane {
+    lanes: Arc<Lanes>,
+    /// None for the registry, whose connections are tried before they are used: it is asked
+    /// seldom, and by those who have no handle that would try again.
+    tenant: Option<u64>,
+}
+
+impl Lane {
+    pub(super) fn new(lanes: Arc<Lanes>, tenant: Option<u64>) -> Self {
+        Self { lanes, tenant }
+    }
+
+    /// A transaction as the server has them by default.
+    pub(in super::super) async fn begin(&self) -> Result<Transaction, DbErr> {
+        self.start(TransactionOptions::default()).await
+    }
+
+    async fn lease(&self) -> Result<Lease, DbErr> {
+        let lanes = Arc::clone(&self.lanes);
+        Lease::take(lanes, self.tenant.unwrap_or_default(), self.tenant.is_none()).await
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Lane {
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(lease.db()?.execute_raw(statement)).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(lease.db()?.execute_unprepared(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(lease.db()?.query_one_raw(statement)).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let lease = self.lease().await?;
+        lease.run(lease.db()?.query_all_raw(statement)).await
+    }
+}
+
+impl StreamTrait for Lane {
+    type Stream<'a> = BoxStream<'a, Result<QueryResult, DbErr>>;
+
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    fn stream_raw<'a>(
+        &'a self,
+        statement: Statement,
+    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
+        Box::pin(async move { Ok(stream::of(self.lease().await?, statement)) })
+    }
+}
+
+impl Session for Lane {
+    const RESENDS: bool = true;
+
+    async fn start(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
+        match Transaction::begin(self.lease().await?, options).await {
+            // Nothing has been done yet, and what is parked is tried from now on.
+            Err(error) if has_ended(&error) => {
+                Transaction::begin(self.lease().await?, options).await
+            }
+            other => other,
+        }
+    }
+}
