@@ -88,6 +88,18 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) max_connections: u32,
 
+    /// Statements that each connection keeps prepared. More of them spare the server work where
+    /// many tenants are busy, and take memory in each of its processes.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_STATEMENT_CACHE",
+        value_name = "N",
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(super) statement_cache: u32,
+
     /// Schemas that are made ahead, so that a new tenant only has to take one.
     #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]
     pub(super) spares: u32,

@@ -29,6 +29,7 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role) -> Result<Booted, Error
         schema_prefix: args.schema_prefix.clone(),
         base_domain: args.base_domain.clone(),
         max_connections: args.max_connections,
+        statement_cache: args.statement_cache as usize,
         spares: args.spares,
         ..Config::new(located.url.expose(), tenant::Migrator)
     };

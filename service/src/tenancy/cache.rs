@@ -45,11 +45,12 @@ pub(super) struct TenantCache {
     epochs: Epochs,
 }
 
-/// What the registry said, of whom, and how many changes had been heard of when it was asked.
+/// What the registry said, and how many changes had been heard of when it was asked.
 #[derive(Clone)]
 struct Answer {
     heard: u64,
-    id: Option<TenantId>,
+    /// The places of the key and of the tenant; of the key alone where there is none.
+    places: [usize; 2],
     shared: Option<Arc<Shared>>,
 }
 
@@ -88,16 +89,26 @@ impl TenantCache {
     where
         F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
     {
+        // The usual case, without what it takes to ask.
+        if let Some(answer) = self.entries.get(key).await
+            && self.holds(&answer)
+        {
+            return Ok(answer.shared);
+        }
         loop {
             let answer = async {
                 let heard = self.heard.load(Ordering::SeqCst);
                 let row = load().await?;
-                let id = row.as_ref().map(|row| row.id);
-                let row = row.filter(|_| self.holds(key, id, heard));
-                Ok(Answer { heard, id, shared: row.and_then(|row| self.share(row)) })
+                let of_key = place(key);
+                let of_tenant = row.as_ref().map_or(of_key, |row| place(row.id));
+                let mut answer = Answer { heard, places: [of_key, of_tenant], shared: None };
+                if self.holds(&answer) {
+                    answer.shared = row.and_then(|row| self.share(row));
+                }
+                Ok(answer)
             };
             let answer = self.entries.try_get_with_by_ref(key, answer).await?;
-            if self.holds(key, answer.id, answer.heard) {
+            if self.holds(&answer) {
                 return Ok(answer.shared);
             }
             self.entries.invalidate(key).await;
@@ -105,15 +116,11 @@ impl TenantCache {
     }
 
     /// Whether neither key nor tenant have changed since.
-    fn holds(&self, key: &str, id: Option<TenantId>, heard: u64) -> bool {
-        let before = |place: &AtomicU64| place.load(Ordering::SeqCst) <= heard;
-        before(self.place(key)) && id.is_none_or(|id| before(self.place(id)))
-    }
-
-    fn place(&self, of: impl Hash) -> &AtomicU64 {
-        let mut hasher = DefaultHasher::new();
-        of.hash(&mut hasher);
-        &self.changes[hasher.finish() as usize % PLACES]
+    fn holds(&self, answer: &Answer) -> bool {
+        answer
+            .places
+            .iter()
+            .all(|place| self.changes[*place].load(Ordering::SeqCst) <= answer.heard)
     }
 
     fn note(&self, place: &AtomicU64) {
@@ -150,14 +157,14 @@ impl TenantCache {
     /// Forgets what is known under `keys`, because it has changed.
     pub(super) async fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
         for key in keys {
-            self.note(self.place(key));
+            self.note(&self.changes[place(key)]);
             self.entries.invalidate(key).await;
         }
     }
 
     /// No longer believes what is known of a tenant, whatever it is known under.
     pub(super) fn doubt(&self, id: TenantId) {
-        self.note(self.place(id));
+        self.note(&self.changes[place(id)]);
     }
 
     /// Forgets everything; open handles stay as they are.
@@ -195,6 +202,12 @@ impl TenantCache {
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn place(of: impl Hash) -> usize {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish() as usize % PLACES
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! finds a free connection, since a connection is set free before its permit is.
 
 mod choice;
+#[cfg(test)]
+mod cost;
 mod keep;
 mod lane;
 mod lease;
@@ -79,12 +81,18 @@ impl Lanes {
         // Says why, if there is no connection. The places open theirs when they are first used.
         let first = connect::open(options).await?;
         super::check_registry(&first).await?;
+        let lanes = Self::like(&first, config);
+        first.close().await?;
+        Ok(Arc::new(lanes))
+    }
+
+    /// With connections like that of `first`, none of which is open yet.
+    fn like(first: &DatabaseConnection, config: &Config) -> Self {
         let count = config.max_connections.max(1) as usize;
         let lane_size = (config.lane_size as usize).clamp(1, count);
-        let places = (0..count).map(|place| Place::new(&first, config.recycle_after, place, count));
+        let places = (0..count).map(|place| Place::new(first, config.recycle_after, place, count));
         let places = places.collect();
-        first.close().await?;
-        Ok(Arc::new(Self {
+        Self {
             places,
             lane_size,
             permits: Semaphore::new(count),
@@ -93,7 +101,7 @@ impl Lanes {
             closed: AtomicBool::new(false),
             doubts: AtomicU64::new(0),
             runtime: Handle::current(),
-        }))
+        }
     }
 
     /// The connections in the order of a tenant.

@@ -53,8 +53,7 @@ impl Lease {
     /// Takes the best free connection of a tenant. With `tried`, only one that answers.
     pub(super) async fn take(lanes: Arc<Lanes>, tenant: u64, tried: bool) -> Result<Self, DbErr> {
         lanes.permit().await?;
-        let place = lanes.take(tenant);
-        let held = Held { lanes, place };
+        let held = Held::best(lanes, tenant);
         let doubts = held.lanes.doubts.load(Ordering::Relaxed);
         let mut pinned = match held.place().unpark() {
             Some(pinned) if pinned.doubts == doubts && !tried => pinned,
@@ -126,6 +125,12 @@ impl Drop for Lease {
 }
 
 impl Held {
+    /// The best free place of a tenant, for those who have a permit.
+    pub(super) fn best(lanes: Arc<Lanes>, tenant: u64) -> Self {
+        let place = lanes.take(tenant);
+        Self { lanes, place }
+    }
+
     /// A certain place, when it and a permit are free.
     pub(super) fn if_free(lanes: &Arc<Lanes>, place: usize) -> Option<Self> {
         let permit = lanes.permits.try_acquire().ok()?;

@@ -1,0 +1,226 @@
+//! Which connection serves whom.
+
+mod cancelled;
+mod lost;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
+use service::{
+    Fault,
+    tenancy::{Config, NewTenant, Tenancy, Tenant, TenantTransaction},
+};
+
+use crate::support::{TestDb, serving::eventually, slug};
+
+/// Tenants of one process.
+struct Fixture {
+    tenants: Vec<Tenant>,
+    tenancy: Tenancy,
+    db: TestDb,
+}
+
+impl Fixture {
+    async fn new(tenants: usize, change: impl FnOnce(&mut Config)) -> Self {
+        let db = TestDb::new().await;
+        let mut config = db.config();
+        config.max_connections = 4;
+        change(&mut config);
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        let slugs: Vec<_> = (1..=tenants).map(|n| slug(&format!("tenant-{n}"))).collect();
+        let mut handles = Vec::new();
+        for slug in slugs {
+            tenancy.create(NewTenant::new(slug.clone())).await.unwrap();
+            handles.push(tenancy.tenant(&slug).await.unwrap());
+        }
+        Self { tenants: handles, tenancy, db }
+    }
+
+    fn one(&self) -> &Tenant {
+        &self.tenants[0]
+    }
+
+    /// So many transactions of the first tenant.
+    async fn hold(&self, count: usize) -> Vec<TenantTransaction> {
+        let all = join_all((0..count).map(|_| self.one().begin())).await;
+        all.into_iter().map(Result::unwrap).collect()
+    }
+}
+
+/// The server process behind a statement.
+async fn pid(db: &impl ConnectionTrait) -> i32 {
+    let ask = Statement::from_string(DbBackend::Postgres, "SELECT pg_backend_pid()");
+    db.query_one_raw(ask).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+}
+
+#[tokio::test]
+async fn a_tenant_in_demand_uses_every_connection_at_once() {
+    let it = Fixture::new(1, |_| {}).await;
+    let held = it.hold(4).await;
+    let mut pids = HashSet::new();
+    for txn in &held {
+        pids.insert(pid(txn).await);
+    }
+    assert_eq!(pids.len(), 4);
+}
+
+#[tokio::test]
+async fn nobody_waits_while_a_connection_idles() {
+    let it = Fixture::new(20, |config| config.acquire_timeout = Duration::from_secs(2)).await;
+    let held = it.hold(3).await;
+    let mut pids = HashSet::new();
+    for tenant in &it.tenants {
+        pids.insert(pid(tenant).await);
+        let txn = tenant.begin().await.unwrap();
+        pids.insert(pid(&txn).await);
+        txn.commit().await.unwrap();
+    }
+    assert_eq!(pids.len(), 1, "the one that was left served all");
+    drop(held);
+}
+
+#[tokio::test]
+async fn in_a_calm_system_each_tenant_stays_on_its_connection() {
+    let it = Fixture::new(12, |_| {}).await;
+    let mut all = HashSet::new();
+    let mut pids = vec![HashSet::new(); 12];
+    for _ in 0..5 {
+        for (tenant, pids) in it.tenants.iter().zip(&mut pids) {
+            pids.insert(pid(tenant).await);
+            let txn = tenant.begin().await.unwrap();
+            pids.insert(pid(&txn).await);
+            txn.rollback().await.unwrap();
+        }
+        // Busy for a moment, and calm again.
+        drop(it.hold(4).await);
+        eventually("all connections are free", async || {
+            let held = join_all((0..4).map(|_| it.one().begin())).await;
+            let all = held.iter().all(Result::is_ok);
+            for txn in held.into_iter().flatten() {
+                txn.rollback().await.unwrap();
+            }
+            all
+        })
+        .await;
+    }
+    for pids in pids {
+        assert_eq!(pids.len(), 1);
+        all.extend(pids);
+    }
+    assert!(all.len() > 1, "all are on one connection");
+}
+
+#[tokio::test]
+async fn a_lane_of_all_connections_is_an_ordinary_pool() {
+    let it = Fixture::new(6, |config| config.lane_size = 4).await;
+    let mut pids = HashSet::new();
+    for tenant in &it.tenants {
+        pids.insert(pid(tenant).await);
+    }
+    assert_eq!(pids.len(), 1);
+    assert_eq!(it.hold(4).await.len(), 4);
+}
+
+#[tokio::test]
+async fn waiting_for_a_connection_has_an_end_and_a_typed_error() {
+    let it = Fixture::new(1, |config| config.acquire_timeout = Duration::from_millis(100)).await;
+    let held = it.hold(4).await;
+    let ask = Statement::from_string(DbBackend::Postgres, "SELECT 1");
+    let error = it.one().execute_raw(ask).await.unwrap_err();
+    assert_eq!(Fault::of(&error), Fault::NoConnection);
+    let error = it.one().begin().await.unwrap_err();
+    assert_eq!(Fault::of(&error), Fault::NoConnection);
+    for txn in held {
+        txn.commit().await.unwrap();
+    }
+    pid(it.one()).await;
+}
+
+#[tokio::test]
+async fn those_who_wait_are_served_in_the_order_of_their_coming() {
+    let it = Fixture::new(5, |config| config.max_connections = 1).await;
+    let held = it.hold(1).await;
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let mut waiting = Vec::new();
+    for (number, tenant) in it.tenants.iter().cloned().enumerate() {
+        let served = Arc::clone(&served);
+        waiting.push(tokio::spawn(async move {
+            pid(&tenant).await;
+            served.lock().unwrap().push(number);
+        }));
+        // It is in the queue before the next one comes.
+        tokio::task::yield_now().await;
+    }
+    assert!(served.lock().unwrap().is_empty());
+    drop(held);
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+    assert_eq!(*served.lock().unwrap(), [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_connection_is_replaced_after_it_has_served_many_different_tenants() {
+    let pids = async |recycle_after, tenants: usize| {
+        let it = Fixture::new(12, |config| {
+            (config.max_connections, config.recycle_after) = (1, recycle_after);
+        });
+        let it = it.await;
+        let mut pids = HashSet::new();
+        for _ in 0..2 {
+            for tenant in &it.tenants[..tenants] {
+                pids.insert(pid(tenant).await);
+            }
+        }
+        pids.len()
+    };
+    assert!((4..=12).contains(&pids(3, 12).await));
+    assert_eq!(pids(100, 12).await, 1);
+    assert_eq!(pids(0, 12).await, 1);
+    // What counts is how many there are, not how often they come.
+    assert!(pids(3, 2).await <= 2);
+}
+
+#[tokio::test]
+async fn a_connection_has_a_maximum_lifetime() {
+    let it = Fixture::new(1, |config| config.max_lifetime = Duration::ZERO).await;
+    let pids = [pid(it.one()).await, pid(it.one()).await];
+    assert_ne!(pids[0], pids[1]);
+}
+
+#[tokio::test]
+async fn the_registry_takes_its_connections_from_the_same_few() {
+    // By its name, this process is told apart from the test's own connections.
+    let it = Fixture::new(4, |config| config.url.push_str("&application_name=lanes")).await;
+    let plain = it.db.plain().await;
+    let work = (0..40).map(async |n| {
+        it.tenancy.get(&slug("tenant-1")).await.unwrap();
+        pid(&it.tenants[n % 4]).await;
+        if n % 10 == 0 {
+            let new = NewTenant::new(slug(&format!("new-{n}")));
+            it.tenancy.create(new).await.unwrap();
+        }
+        connections(&plain, it.db.name()).await
+    });
+    let most = join_all(work).await.into_iter().max().unwrap();
+    // One more is for announcements.
+    assert_eq!(most, 5);
+    assert!(it.tenancy.ping().await.is_ok());
+    it.tenancy.close().await;
+    assert_eq!(Fault::of(&it.one().begin().await.unwrap_err()), Fault::NoConnection);
+    eventually("all connections are closed", async || connections(&plain, it.db.name()).await == 0)
+        .await;
+}
+
+/// How many the tenancy has.
+async fn connections(plain: &impl ConnectionTrait, database: &str) -> i64 {
+    let ask = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1
+        AND application_name = 'lanes' AND backend_type = 'client backend'";
+    let ask = Statement::from_sql_and_values(DbBackend::Postgres, ask, [database.into()]);
+    plain.query_one_raw(ask).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+}

@@ -1,0 +1,153 @@
+//! Connections come back on whatever path their user leaves.
+
+use std::{collections::HashSet, time::Duration};
+
+use entity::tenant::guard;
+use futures_util::{TryStreamExt, future::join_all};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Set, Statement,
+    TransactionTrait,
+};
+use service::tenancy::Tenant;
+
+use super::{Fixture, pid};
+use crate::support::serving::eventually;
+
+fn abu() -> guard::ActiveModel {
+    guard::ActiveModel {
+        name: Set("Abu".into()),
+        position: Set("Gate".into()),
+        ..Default::default()
+    }
+}
+
+fn sql(text: &str) -> Statement {
+    Statement::from_string(DbBackend::Postgres, text)
+}
+
+/// One of the things that are done with a tenant; whatever it is, it inserts nobody for good.
+async fn use_somehow(tenant: &Tenant, how: u32) {
+    match how % 9 {
+        0 => drop(guard::Entity::find().all(tenant).await),
+        1 => drop(tenant.execute_raw(sql("SELECT 1 / 0::int")).await),
+        2 => drop(tenant.execute_raw(sql("SELECT pg_sleep(0.003)")).await),
+        3 => {
+            let Ok(txn) = tenant.begin().await else { return };
+            let _ = abu().insert(&txn).await;
+        }
+        4 => {
+            let Ok(txn) = tenant.begin().await else { return };
+            let Ok(savepoint) = txn.begin().await else { return };
+            let _ = abu().insert(&savepoint).await;
+            drop(savepoint);
+            let _ = txn.commit().await;
+        }
+        5 => {
+            let rows = sql("SELECT n FROM generate_series(1, 10000) n");
+            let Ok(mut rows) = sea_orm::StreamTrait::stream_raw(tenant, rows).await else { return };
+            for _ in 0..how % 7 {
+                let _ = rows.try_next().await;
+            }
+        }
+        6 => {
+            let Ok(txn) = tenant.begin().await else { return };
+            let _ = txn.execute_raw(sql("SELECT 1 / 0::int")).await;
+            let _ = abu().insert(&txn).await;
+            let _ = txn.commit().await;
+        }
+        7 => {
+            let Ok(txn) = tenant.begin().await else { return };
+            let _ = abu().insert(&txn).await;
+            let _ = txn.rollback().await;
+        }
+        _ => {
+            let Ok(txn) = tenant.begin_with_search_path().await else { return };
+            let rows = sql("SELECT n FROM generate_series(1, 1000) n");
+            let Ok(mut rows) = sea_orm::StreamTrait::stream_raw(&txn, rows).await else { return };
+            let _ = rows.try_next().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_at_any_moment_leaves_every_connection_usable() {
+    let it = Fixture::new(6, |_| {}).await;
+    let tasks = (0..8_u32).map(|task| {
+        let tenants = it.tenants.clone();
+        tokio::spawn(async move {
+            for round in 0..150_u32 {
+                // Spread without a pattern; the same in each run of the test.
+                let random = (task * 150 + round).wrapping_mul(0x9e37_79b1) >> 7;
+                let tenant = &tenants[random as usize % tenants.len()];
+                let moment = Duration::from_micros(u64::from(random % 4001));
+                let _ = tokio::time::timeout(moment, use_somehow(tenant, random)).await;
+            }
+        })
+    });
+    for task in join_all(tasks).await {
+        task.unwrap();
+    }
+    // All can be had at once, each another one, none in a transaction or with rows of others.
+    let held = it.hold(4).await;
+    let mut pids = HashSet::new();
+    for txn in &held {
+        pids.insert(pid(txn).await);
+        assert_eq!(guard::Entity::find().count(txn).await.unwrap(), 0, "something was kept");
+    }
+    assert_eq!(pids.len(), 4);
+    drop(held);
+    for tenant in &it.tenants {
+        let mut alone = abu();
+        alone.name = Set("Zoe".into());
+        alone.insert(tenant).await.unwrap();
+        // Not in a transaction that somebody has left open: others see it.
+        let plain = it.db.plain().await;
+        let count = format!(r#"SELECT count(*) FROM {}.guards"#, tenant.schema().quoted());
+        let row = plain.query_one_raw(sql(&count)).await.unwrap().unwrap();
+        assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_gives_its_connection_back() {
+    let it = Fixture::new(1, |config| config.max_connections = 1).await;
+    let tenant = it.one().clone();
+    let panics = tokio::spawn(async move {
+        let txn = tenant.begin().await.unwrap();
+        abu().insert(&txn).await.unwrap();
+        panic!("on purpose");
+    });
+    assert!(panics.await.unwrap_err().is_panic());
+    assert_eq!(guard::Entity::find().count(it.one()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_gives_up_a_slow_statement_does_not_make_the_next_one_wait_for_it() {
+    let it = Fixture::new(1, |_| {}).await;
+    let tenant = it.one().clone();
+    let slow = tokio::spawn(async move { tenant.execute_raw(sql("SELECT pg_sleep(60)")).await });
+    let sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)'
+        AND wait_event = 'PgSleep'";
+    let sleeps = async || it.one().query_one_raw(sql(sleeping)).await.unwrap().is_some();
+    eventually("the server is at it", sleeps).await;
+    slow.abort();
+    slow.await.unwrap_err();
+    // On the others.
+    assert_eq!(it.hold(3).await.len(), 3);
+    assert!(sleeps().await, "it is not at it any more");
+    let end = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+        WHERE query LIKE '%pg_sleep(60)' AND wait_event = 'PgSleep'";
+    it.one().execute_raw(sql(end)).await.unwrap();
+    assert_eq!(it.hold(4).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_savepoint_that_outlives_its_transaction_is_in_nobodys_way() {
+    let it = Fixture::new(1, |config| config.max_connections = 1).await;
+    let txn = it.one().begin().await.unwrap();
+    let savepoint = txn.begin().await.unwrap();
+    txn.commit().await.unwrap();
+    drop(savepoint);
+    abu().insert(it.one()).await.unwrap();
+    assert_eq!(guard::Entity::find().count(it.one()).await.unwrap(), 1);
+}

@@ -1,0 +1,60 @@
+//! Connections that end without our doing.
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
+use service::tenancy::{Config, Tenancy};
+
+use super::{Fixture, pid};
+use crate::support::{database::admin, serving::eventually, slug, wire::Wire};
+
+/// Ends every session of the database but the announcements' (`all`: those too).
+async fn end_sessions(database: &str, all: bool) {
+    let but = if all { "" } else { "AND query NOT ILIKE 'listen%'" };
+    let end = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{database}' {but}"
+    );
+    admin(&end).await;
+}
+
+#[tokio::test]
+async fn a_tenant_does_not_notice_that_its_idle_connection_was_ended() {
+    let it = Fixture::new(3, |_| {}).await;
+    for _ in 0..2 {
+        for tenant in &it.tenants {
+            pid(tenant).await;
+        }
+        end_sessions(it.db.name(), false).await;
+        for tenant in &it.tenants {
+            pid(tenant).await;
+        }
+        end_sessions(it.db.name(), false).await;
+        for tenant in &it.tenants {
+            tenant.begin().await.unwrap().commit().await.unwrap();
+        }
+        end_sessions(it.db.name(), false).await;
+        it.tenancy.get(&slug("tenant-1")).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn over_a_network_all_connections_are_tried_once_one_is_known_to_be_lost() {
+    let it = Fixture::new(8, |_| {}).await;
+    let wire = Wire::new().await;
+    let config = Config { url: wire.url(it.db.name()), max_connections: 4, ..it.db.config() };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let mut tenants = Vec::new();
+    for n in 1..=8 {
+        tenants.push(tenancy.tenant(&slug(&format!("tenant-{n}"))).await.unwrap());
+    }
+    for tenant in &tenants {
+        pid(tenant).await;
+    }
+    end_sessions(it.db.name(), true).await;
+    let ask = || Statement::from_string(DbBackend::Postgres, "SELECT 1");
+    let mut failed = 0;
+    for tenant in &tenants {
+        failed += u32::from(tenant.execute_raw(ask()).await.is_err());
+    }
+    // None, if the end of the announcements was heard before.
+    assert!(failed <= 1, "{failed} failed");
+    eventually("announcements are heard again", async || tenancy.ping().await.is_ok()).await;
+}

@@ -1,0 +1,141 @@
+//! What goes over the wire, counted by a proxy between the handle and the server.
+
+use std::time::Duration;
+
+use entity::tenant::guard;
+use futures_util::TryStreamExt;
+use sea_orm::{
+    AccessMode, ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IsolationLevel, Set,
+    Statement, TransactionTrait,
+};
+use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+
+use tokio::time::sleep;
+
+use crate::support::{TestDb, serving::eventually, slug, wire::Wire};
+
+struct Fixture {
+    tenant: Tenant,
+    wire: Wire,
+    _tenancy: Tenancy,
+    _db: TestDb,
+}
+
+/// Long enough for what is sent in the background to be sent.
+const CALM: Duration = Duration::from_millis(100);
+
+impl Fixture {
+    /// A tenant whose connection is open, when its creation has been announced.
+    async fn new() -> Self {
+        let (db, wire) = (TestDb::new().await, Wire::new().await);
+        let config = Config { url: wire.url(db.name()), ..db.config() };
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+        let tenant = tenancy.tenant(&slug("tenant-1")).await.unwrap();
+        read(&tenant).await;
+        eventually("all is calm", async || {
+            wire.count();
+            sleep(CALM).await;
+            wire.counted() == 0
+        })
+        .await;
+        Self { tenant, wire, _tenancy: tenancy, _db: db }
+    }
+
+    /// How often the server was waited for, or asked behind the caller's back.
+    async fn counted(&self, work: impl AsyncFnOnce(&Tenant)) -> i64 {
+        self.wire.count();
+        work(&self.tenant).await;
+        sleep(CALM).await;
+        self.wire.counted()
+    }
+}
+
+async fn read(db: &impl ConnectionTrait) {
+    guard::Entity::find().all(db).await.unwrap();
+}
+
+fn abu() -> guard::ActiveModel {
+    guard::ActiveModel {
+        name: Set("Abu".into()),
+        position: Set("Gate".into()),
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_statement_is_one_round_trip() {
+    let it = Fixture::new().await;
+    assert_eq!(it.counted(async |tenant| read(tenant).await).await, 1);
+
+    abu().insert(&it.tenant).await.unwrap();
+    let insert = async |tenant: &Tenant| drop(abu().insert(tenant).await.unwrap());
+    assert_eq!(it.counted(insert).await, 1);
+
+    let stream = async |tenant: &Tenant| {
+        let rows = guard::Entity::find().stream(tenant).await.unwrap();
+        assert_eq!(rows.try_collect::<Vec<_>>().await.unwrap().len(), 2);
+    };
+    assert_eq!(it.counted(stream).await, 1);
+}
+
+#[tokio::test]
+async fn the_first_use_of_a_statement_on_a_connection_is_one_round_trip_more() {
+    let it = Fixture::new().await;
+    let sql = r#"SELECT count(*) FROM "@tenant"."guards""#;
+    let ask = async |tenant: &Tenant| {
+        let ask = Statement::from_string(DbBackend::Postgres, sql);
+        tenant.query_one_raw(ask).await.unwrap();
+    };
+    assert_eq!(it.counted(ask).await, 2);
+    assert_eq!(it.counted(ask).await, 1);
+}
+
+#[tokio::test]
+async fn an_error_of_the_database_costs_no_round_trip_more() {
+    let it = Fixture::new().await;
+    let fail = async |tenant: &Tenant| {
+        let fail = Statement::from_string(DbBackend::Postgres, "SELECT 1 / 0::int");
+        tenant.query_one_raw(fail).await.unwrap_err();
+    };
+    it.counted(fail).await;
+    assert_eq!(it.counted(fail).await, 1);
+    assert_eq!(it.counted(async |tenant| read(tenant).await).await, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_adds_its_begin_and_its_end() {
+    let it = Fixture::new().await;
+    for commit in [true, false] {
+        let work = async |tenant: &Tenant| {
+            let txn = tenant.begin().await.unwrap();
+            for _ in 0..3 {
+                read(&txn).await;
+            }
+            if commit { txn.commit().await.unwrap() } else { txn.rollback().await.unwrap() }
+        };
+        assert_eq!(it.counted(work).await, 3 + 2);
+    }
+    let dropped = async |tenant: &Tenant| {
+        let txn = tenant.begin().await.unwrap();
+        read(&txn).await;
+    };
+    assert_eq!(it.counted(dropped).await, 1 + 2);
+    let strict = async |tenant: &Tenant| {
+        let (level, mode) = (IsolationLevel::Serializable, AccessMode::ReadOnly);
+        let txn = tenant.begin_with_config(Some(level), Some(mode)).await.unwrap();
+        read(&txn).await;
+        abu().insert(&txn).await.unwrap_err();
+        txn.rollback().await.unwrap();
+    };
+    // The insert is prepared, and refused when it is run.
+    assert_eq!(it.counted(strict).await, 1 + 2 + 2);
+    let nested = async |tenant: &Tenant| {
+        let txn = tenant.begin().await.unwrap();
+        let savepoint = txn.begin().await.unwrap();
+        read(&savepoint).await;
+        savepoint.commit().await.unwrap();
+        txn.commit().await.unwrap();
+    };
+    assert_eq!(it.counted(nested).await, 1 + 4);
+}
