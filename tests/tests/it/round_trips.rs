@@ -28,7 +28,9 @@ impl Fixture {
     /// A tenant whose connection is open, when its creation has been announced.
     async fn new() -> Self {
         let (db, wire) = (TestDb::new().await, Wire::new().await);
-        let config = Config { url: wire.url(db.name()), ..db.config() };
+        // Nothing is looked at now and then.
+        let (max_connections, cache_ttl) = (1, Duration::from_secs(3600));
+        let config = Config { url: wire.url(db.name()), max_connections, cache_ttl, ..db.config() };
         let tenancy = Tenancy::connect(&config).await.unwrap();
         tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
         let tenant = tenancy.tenant(&slug("tenant-1")).await.unwrap();

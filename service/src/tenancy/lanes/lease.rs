@@ -113,12 +113,8 @@ impl Drop for Lease {
             let runtime = held.lanes.runtime.clone();
             let (rest, broken) = (self.is(State::Rest), self.is(State::Broken));
             runtime.spawn(async move {
-                let settled = rest || !broken && send(&pinned.db, word).await.is_ok();
-                if settled && held.may_park(&pinned) {
-                    held.place().park(pinned);
-                } else {
-                    held.place().discard(pinned).await;
-                }
+                let answers = rest || !broken && send(&pinned.db, word).await.is_ok();
+                held.put_back(pinned, answers).await;
             });
         }
     }
@@ -144,12 +140,23 @@ impl Held {
     /// Tries the connection that is parked here, and closes it when it has ended or is too old.
     pub(super) async fn look_after(self, too_quiet: bool) {
         let Some(pinned) = self.place().unpark() else { return };
-        let answer = async || timeout(self.lanes.patience, send(&pinned.db, "")).await;
-        if !too_quiet && self.may_park(&pinned) && matches!(answer().await, Ok(Ok(()))) {
-            self.place().park(pinned);
-        } else {
-            self.place().discard(pinned).await;
+        match self.answers(&pinned).await {
+            true if too_quiet => self.place().retire(pinned).await,
+            answers => self.put_back(pinned, answers).await,
         }
+    }
+
+    async fn put_back(&self, pinned: Pinned, answers: bool) {
+        match answers {
+            true if self.may_park(&pinned) => self.place().park(pinned),
+            true => self.place().retire(pinned).await,
+            false => self.place().throw_away(pinned),
+        }
+    }
+
+    /// Asks a connection for a sign of life.
+    async fn answers(&self, pinned: &Pinned) -> bool {
+        matches!(timeout(self.lanes.patience, send(&pinned.db, "")).await, Ok(Ok(())))
     }
 
     fn place(&self) -> &Place {
@@ -163,13 +170,14 @@ impl Held {
     /// The connection, if it answers, or else another one.
     async fn renew(&self, parked: Option<Pinned>, doubts: u64) -> Result<Pinned, DbErr> {
         if let Some(mut pinned) = parked {
-            let answer = timeout(self.lanes.patience, send(&pinned.db, "")).await;
-            if matches!(answer, Ok(Ok(()))) {
+            if self.answers(&pinned).await {
                 pinned.doubts = doubts;
                 return Ok(pinned);
             }
-            self.lanes.doubt();
-            self.place().discard(pinned).await;
+            if pinned.doubts == doubts {
+                self.lanes.doubt();
+            }
+            self.place().throw_away(pinned);
         }
         self.place().pin(doubts).await
     }

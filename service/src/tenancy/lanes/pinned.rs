@@ -120,10 +120,16 @@ impl Place {
         many || pinned.since.elapsed() > max_lifetime
     }
 
-    /// Has a connection closed.
-    pub(super) async fn discard(&self, pinned: Pinned) {
+    /// Has a connection closed that has done its duty.
+    pub(super) async fn retire(&self, pinned: Pinned) {
         self.worn.store(true, Ordering::Relaxed);
         pinned.unpin().await;
+    }
+
+    /// Has a connection closed that gives no answer, without waiting for one.
+    pub(super) fn throw_away(&self, pinned: Pinned) {
+        self.worn.store(true, Ordering::Relaxed);
+        drop(pinned);
     }
 
     pub(super) async fn close(&self) {
