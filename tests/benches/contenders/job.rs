@@ -1,0 +1,63 @@
+//! What is to be done, where.
+
+use std::sync::Arc;
+
+use entity::registry::Slug;
+use uuid::Uuid;
+
+/// The bosses of each tenant: what a filtered list shows.
+pub const BOSSES: u64 = 20;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Read,
+    List,
+    Join,
+    Update,
+    Insert,
+    /// Each of the others once.
+    Transaction,
+}
+
+impl Operation {
+    pub const SINGLE: [Self; 5] = [Self::Read, Self::List, Self::Join, Self::Update, Self::Insert];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read by primary key",
+            Self::List => "filtered list of 20",
+            Self::Join => "join, 20 rows",
+            Self::Update => "update",
+            Self::Insert => "insert",
+            Self::Transaction => "transaction of these 5",
+        }
+    }
+}
+
+/// A tenant by all its names.
+pub struct Named {
+    pub number: usize,
+    pub slug: Slug,
+    pub schema: String,
+}
+
+#[derive(Clone)]
+pub struct Job {
+    pub operation: Operation,
+    pub tenant: Arc<Named>,
+    /// Number of the guard that is read or changed.
+    pub row: usize,
+    /// Who does it.
+    pub client: usize,
+}
+
+impl Job {
+    pub fn id(&self) -> Uuid {
+        Uuid::from_u128(self.row as u128)
+    }
+
+    /// Guards are named for their tenant, so that a row of another one is noticed.
+    pub fn found(&self, name: &str) {
+        assert_eq!(name, self.tenant.slug.as_str(), "a row of another tenant");
+    }
+}

@@ -1,0 +1,6 @@
+//! The jobs on the entities of a tenant.
+
+pub use entity::tenant::{guard, shift};
+
+#[path = "work.rs"]
+pub mod work;

@@ -1,0 +1,76 @@
+//! The jobs by sqlx, in SQL that somebody wrote.
+
+use chrono::{DateTime, Utc};
+use sea_orm::sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, query_as};
+use uuid::Uuid;
+
+use super::job::{BOSSES, Job, Operation};
+
+type Time = DateTime<Utc>;
+type Guard = (Uuid, String, String, Time, Time);
+type ShiftOfGuard = (Uuid, Uuid, Time, Time, Time, Time, Uuid, String, String, Time, Time);
+
+const GUARD: &str = "id, name, position, inserted_at, updated_at";
+
+/// The job, in a transaction if it has several statements.
+pub async fn alone(pool: &PgPool, job: &Job) {
+    let mut connection = pool.acquire().await.unwrap();
+    if job.operation == Operation::Transaction {
+        let mut txn = connection.begin().await.unwrap();
+        for operation in Operation::SINGLE {
+            single(&mut txn, operation, job).await;
+        }
+        txn.commit().await.unwrap();
+    } else {
+        single(&mut connection, job.operation, job).await;
+    }
+}
+
+async fn single(db: &mut PgConnection, operation: Operation, job: &Job) {
+    let schema = &job.tenant.schema;
+    match operation {
+        Operation::Read => {
+            let sql = format!("SELECT {GUARD} FROM {schema}.guards WHERE id = $1 LIMIT 1");
+            let query = query_as(AssertSqlSafe(sql)).bind(job.id());
+            let found: Guard = query.fetch_one(db).await.unwrap();
+            job.found(&found.1);
+        }
+        Operation::List => {
+            let sql = format!(
+                "SELECT {GUARD} FROM {schema}.guards WHERE position = $1 ORDER BY id LIMIT $2"
+            );
+            let query = query_as(AssertSqlSafe(sql)).bind("Boss").bind(BOSSES as i64);
+            let bosses: Vec<Guard> = query.fetch_all(db).await.unwrap();
+            assert_eq!(bosses.len() as u64, BOSSES);
+        }
+        Operation::Join => {
+            let sql = format!(
+                "SELECT s.id, s.guard_id, s.starts_at, s.ends_at, s.inserted_at, s.updated_at, \
+                 g.id, g.name, g.position, g.inserted_at, g.updated_at FROM {schema}.shifts s \
+                 LEFT JOIN {schema}.guards g ON g.id = s.guard_id WHERE s.guard_id = $1"
+            );
+            let query = query_as(AssertSqlSafe(sql)).bind(Uuid::nil());
+            let pairs: Vec<ShiftOfGuard> = query.fetch_all(db).await.unwrap();
+            job.found(&pairs[0].7);
+        }
+        Operation::Update => {
+            let sql = format!(
+                "UPDATE {schema}.guards SET name = $2, updated_at = $3 WHERE id = $1 RETURNING {GUARD}"
+            );
+            let query = query_as(AssertSqlSafe(sql)).bind(job.id());
+            let query = query.bind(job.tenant.slug.as_str()).bind(entity::now());
+            let changed: Guard = query.fetch_one(db).await.unwrap();
+            job.found(&changed.1);
+        }
+        Operation::Insert => {
+            let sql = format!(
+                "INSERT INTO {schema}.guards ({GUARD}) VALUES ($1, $2, $3, $4, $4) RETURNING {GUARD}"
+            );
+            let query = query_as(AssertSqlSafe(sql)).bind(Uuid::now_v7());
+            let query = query.bind(job.tenant.slug.as_str()).bind("Guard").bind(entity::now());
+            let stored: Guard = query.fetch_one(db).await.unwrap();
+            job.found(&stored.1);
+        }
+        Operation::Transaction => unreachable!("made of the others"),
+    }
+}

@@ -1,0 +1,83 @@
+//! A server with tenants that all have the same rows.
+
+use std::sync::Arc;
+
+use migration::{postgres::Server, tenant};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use service::tenancy::{Config, NewTenant, Tenancy, TenantTransaction};
+
+use super::{
+    job::{BOSSES, Named},
+    named,
+};
+use crate::common;
+
+/// Guards of the first tenant, which is worked in most; the others have the bosses alone.
+pub const GUARDS: usize = 1000;
+
+pub struct Stage {
+    pub server: Server,
+    pub tenants: Vec<Arc<Named>>,
+    tenancy: Tenancy,
+}
+
+impl Stage {
+    /// With one tenant.
+    pub async fn new() -> Self {
+        let server = common::server().await;
+        let url = server.url("postgres");
+        let tenancy = tenancy(&url, "stage", 8).await;
+        let mut stage = Self { server, tenants: Vec::new(), tenancy };
+        stage.grow(1).await;
+        stage
+    }
+
+    /// Creates tenants until there are so many.
+    pub async fn grow(&mut self, tenants: usize) {
+        let first = self.tenants.len();
+        self.tenants.extend((first..tenants).map(|number| {
+            let slug = format!("tenant-{number}").parse().unwrap();
+            Arc::new(Named { number, slug, schema: format!("tenant_{number}") })
+        }));
+        let (new, tenancy) = (&self.tenants[first..], &self.tenancy);
+        let clients = new.len().clamp(1, 8);
+        common::rate(clients, new.len().div_ceil(clients), |piece| {
+            let (tenant, tenancy) = (new.get(piece).cloned(), tenancy.clone());
+            async move {
+                let Some(tenant) = tenant else { return };
+                tenancy.create(NewTenant::new(tenant.slug.clone())).await.unwrap();
+            }
+        })
+        .await;
+    }
+
+    pub async fn stop(self) {
+        self.tenancy.close().await;
+        common::stop(self.server).await;
+    }
+}
+
+/// A tenancy whose connections the server knows by this name.
+pub async fn tenancy(url: &str, name: &str, connections: u32) -> Tenancy {
+    let config = Config::new(named(url, name), tenant::Migrator).seed(rows);
+    let config = Config { max_connections: connections, ..config };
+    Tenancy::connect(&config).await.unwrap()
+}
+
+/// The guards have numbers for ids, the same in every tenant, and the tenant's name. The first
+/// guard has some shifts.
+async fn rows(tenant: &TenantTransaction) -> Result<(), sea_orm::DbErr> {
+    let first = tenant.slug().as_str() == "tenant-0";
+    let guards = if first { GUARDS as i64 } else { BOSSES as i64 };
+    let sql = r#"INSERT INTO "@tenant"."guards"
+        SELECT lpad(to_hex(n), 32, '0')::uuid, $1, CASE WHEN n < $2 THEN 'Boss' ELSE 'Guard' END,
+            now(), now() FROM generate_series(0, $3 - 1) AS n"#;
+    let values = [tenant.slug().to_string().into(), (BOSSES as i64).into(), guards.into()];
+    tenant.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    let sql = r#"INSERT INTO "@tenant"."shifts"
+        SELECT lpad(to_hex(n), 32, '0')::uuid, lpad('', 32, '0')::uuid, now(),
+            now() + interval '1 hour', now(), now() FROM generate_series(0, $1 - 1) AS n"#;
+    let values = [(BOSSES as i64).into()];
+    tenant.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! What becomes of reads by primary key as tenants grow in number. Writes its section of
+//! `docs/BENCHMARKS.md` and the picture in it, `docs/growth.svg`.
+//!
+//! Environment variables: `TENANTS` (how many there are at last, 10,000), `ROUNDS` (7), `WARM` (how
+//! often each contender is in every tenant before it is measured, 4).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark"
+)]
+#![expect(clippy::duplicate_mod, reason = "the same work on two sets of entities")]
+
+mod common;
+mod contenders;
+#[path = "contenders/draw.rs"]
+mod draw;
+#[path = "growth/memory.rs"]
+mod memory;
+#[path = "growth/plot.rs"]
+mod plot;
+
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use common::page;
+use contenders::{
+    Contender, by_hand, handle,
+    job::{Named, Operation},
+    pools,
+    rounds::{Rounds, against, number},
+    session, set_local,
+    stage::{Stage, tenancy},
+};
+use draw::{Drawn, warm};
+use memory::Memory;
+use plot::Plot;
+
+const LENGTH: Duration = Duration::from_millis(250);
+const CONNECTIONS: u32 = 8;
+const CLIENTS: usize = CONNECTIONS as usize;
+/// Most connections that all pools of one contender have together.
+const MOST: usize = 200;
+
+// The contenders of a round, in this order.
+const ONE: usize = 0;
+const HANDLE: usize = 1;
+const SET_LOCAL: usize = 2;
+const SESSION: usize = 3;
+const BY_HAND: usize = 4;
+const POOLS: usize = 5;
+
+#[tokio::main]
+async fn main() {
+    let (last, rounds, passes) =
+        (number("TENANTS", 10_000), number("ROUNDS", 7), number("WARM", 4));
+    let mut stage = Stage::new().await;
+    let url = stage.server.url("postgres");
+    let memory = Memory::new(&stage.server).await;
+    let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
+    let ours = handle(&tenancy);
+    let rivals = [
+        set_local(&url, CONNECTIONS).await,
+        session(&url, CONNECTIONS).await,
+        by_hand(&url, CONNECTIONS).await,
+    ];
+    let (mut speed, mut crowds, mut used) = (String::new(), String::new(), String::new());
+    let mut plot = Plot::default();
+    let mut grown = 0.0;
+    let mut sizes: Vec<usize> = (0..).map(|n| 10_usize.pow(n)).take_while(|n| *n < last).collect();
+    sizes.push(last);
+    for size in sizes {
+        stage.grow(size).await;
+        let tenants = &stage.tenants;
+        let before = memory::own();
+        warm(&ours, tenants, passes).await;
+        grown += memory::own() - before;
+        let mut others: Vec<&Contender> = rivals.iter().collect();
+        let each = (MOST / size).min(CLIENTS) as u32;
+        let many = if each > 0 { Some(pools(&url, tenants, each).await) } else { None };
+        others.extend(&many);
+        for other in &others {
+            warm(other, tenants, passes).await;
+        }
+        for drawn in drawn(size) {
+            let ran = measure(drawn, &ours, &others, tenants, CLIENTS, rounds).await;
+            plot.add("handle", drawn, size, ran.rate(HANDLE));
+            plot.add("session SET", drawn, size, ran.rate(SESSION));
+            plot.add("SET LOCAL", drawn, size, ran.rate(SET_LOCAL));
+            let pools = many.as_ref().map(|_| format!("{:.2}", ran.ratio(POOLS, HANDLE)));
+            writeln!(
+                speed,
+                "{} {:.2} | {} |",
+                ratios(&ran, drawn, size),
+                ran.ratio(HANDLE, BY_HAND),
+                pools.as_deref().unwrap_or("too many connections"),
+            )
+            .unwrap();
+        }
+        used += &memory_row(&memory, size, grown, many.is_some()).await;
+        if let Some(many) = many {
+            many.close().await;
+        }
+        if size == 1 || size == last {
+            let others: Vec<&Contender> = rivals.iter().collect();
+            for clients in [1, 64] {
+                for drawn in drawn(size) {
+                    let ran = measure(drawn, &ours, &others, tenants, clients, rounds).await;
+                    writeln!(crowds, "| {clients} {}", ratios(&ran, drawn, size)).unwrap();
+                }
+            }
+        }
+    }
+    plot.write(&page::root().join("docs/growth.svg"));
+    let head =
+        "tenants | drawn | handle | ÷ handle in 1 tenant | ÷ `SET LOCAL` | ÷ session `SET` |";
+    let body = format!(
+        "The operation is \"{operation}\", in tenants drawn uniformly or by Zipf (s = 1), on {CONNECTIONS} \
+         connections; medians of {rounds} rounds of {LENGTH:?}, after each contender has been in \
+         every tenant {passes} times. \"By hand\" is sqlx with qualified SQL on one pool. A pool per \
+         tenant has up to {CLIENTS} connections for each and {MOST} together; beyond {MOST} tenants \
+         the server ({limit} connections) does not let it be.\n\n![Growth](growth.svg)\n\n\
+         {CLIENTS} clients:\n\n| {head} ÷ by hand | pool per tenant ÷ handle |\n\
+         |---|---|---|---|---|---|---|---|\n{speed}\n\
+         Fewer and more clients:\n\n| clients | {head}\n|---|---|---|---|---|---|---|\n{crowds}\n\
+         Private memory of the server's processes for each contender's connections, and by how much \
+         our own process grew while the handle was in every tenant:\n\n\
+         | tenants | handle | by hand, one pool | `SET LOCAL` | session `SET` | pool per tenant \
+         | handle ÷ one pool | ours |\n|---|---|---|---|---|---|---|---|\n{used}",
+        operation = Operation::Read.name(),
+        limit = memory.connections().await,
+    );
+    page::write("growth", "From 1 tenant to many", stage.server.version(), &body);
+    for rival in rivals {
+        rival.close().await;
+    }
+    tenancy.close().await;
+    memory.close().await;
+    stage.stop().await;
+}
+
+/// With one tenant there is nothing to draw.
+fn drawn(tenants: usize) -> Vec<Drawn> {
+    if tenants == 1 { vec![Drawn::Uniform] } else { vec![Drawn::Uniform, Drawn::Zipf] }
+}
+
+/// The handle in the first tenant alone, the handle in all, and the others.
+async fn measure(
+    drawn: Drawn,
+    ours: &Contender,
+    others: &[&Contender],
+    tenants: &[Arc<Named>],
+    clients: usize,
+    rounds: usize,
+) -> Rounds {
+    let mut works = vec![drawn.reads(ours, &tenants[..1]), drawn.reads(ours, tenants)];
+    works.extend(others.iter().map(|other| drawn.reads(other, tenants)));
+    Rounds::of(&works, clients, LENGTH, rounds).await
+}
+
+fn ratios(ran: &Rounds, drawn: Drawn, tenants: usize) -> String {
+    // The goals are for ten thousand.
+    let beside = |ratio: f64, goal: f64| {
+        if tenants < 10_000 { format!("{ratio:.2}") } else { against(ratio, goal) }
+    };
+    let of_one = if drawn == Drawn::Zipf { 0.6 } else { 0.4 };
+    format!(
+        "| {tenants} | {} | {:.0}/s | {} | {} | {} |",
+        drawn.name(),
+        ran.rate(HANDLE),
+        beside(ran.ratio(HANDLE, ONE), of_one),
+        beside(ran.ratio(HANDLE, SET_LOCAL), 1.7),
+        beside(ran.ratio(HANDLE, SESSION), 1.2),
+    )
+}
+
+async fn memory_row(memory: &Memory, tenants: usize, ours: f64, pools: bool) -> String {
+    let (handle, one_pool) = (memory.of("handle").await, memory.of("by_hand").await);
+    let ratio = match handle / one_pool {
+        ratio if tenants < 10_000 => format!("{ratio:.2}"),
+        ratio if ratio > 1.0 / 3.0 => format!("**{ratio:.2}**, goal ≤ 0.33 missed"),
+        ratio => format!("{ratio:.2}, goal ≤ 0.33"),
+    };
+    let pools = if pools { format!("{:.0} MiB", memory.of("pools").await) } else { String::new() };
+    format!(
+        "| {tenants} | {handle:.0} MiB | {one_pool:.0} MiB | {:.0} MiB | {:.0} MiB | {pools} \
+         | {ratio} | {ours:+.1} MiB |\n",
+        memory.of("set_local").await,
+        memory.of("session").await,
+    )
+}

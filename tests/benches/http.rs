@@ -1,0 +1,98 @@
+//! The whole server beside one that has no tenants: axum and sqlx, and nothing else. Writes its
+//! section of `docs/BENCHMARKS.md`.
+//!
+//! Environment variables: `ROUNDS` (15), `CLIENTS` (16).
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
+
+#[path = "http/bare.rs"]
+mod bare;
+#[path = "http/child.rs"]
+mod child;
+#[expect(dead_code, reason = "here it is rounds that measure rates")]
+mod common;
+#[path = "http/load.rs"]
+mod load;
+#[path = "contenders/rounds.rs"]
+mod rounds;
+
+use std::{fmt::Write, process::Command, time::Duration};
+
+use child::Child;
+use common::page;
+use load::{Clients, Request};
+use migration::tenant;
+use rounds::{Rounds, against, number};
+use serde_json::Value;
+use service::{
+    guard::{self, NewGuard},
+    tenancy::{Config, NewTenant, Tenancy},
+};
+
+const LENGTH: Duration = Duration::from_millis(300);
+const CONNECTIONS: &str = "8";
+const HOST: &str = "tenant-1.localhost";
+/// Says that this program is the bare server, and of which database.
+const BARE: &str = "BARE_DATABASE_URL";
+
+#[tokio::main]
+async fn main() {
+    if let Ok(url) = std::env::var(BARE) {
+        return bare::serve(&url, CONNECTIONS.parse().unwrap()).await;
+    }
+    let (rounds, clients) = (number("ROUNDS", 15), number("CLIENTS", 16));
+    let server = common::server().await;
+    let url = server.url("postgres");
+    let tenancy = Tenancy::connect(&Config::new(&url, tenant::Migrator)).await.unwrap();
+    let slug = tenancy.create(NewTenant::new("tenant-1".parse().unwrap())).await.unwrap().slug;
+    let abu = NewGuard { name: Some("Abu".to_owned()), position: Some("Guard".to_owned()) };
+    let abu = guard::create(&tenancy, &slug, abu).await.unwrap();
+    tenancy.close().await;
+
+    let mut tenantry = Command::new(tests::programs().join("tenantry"));
+    tenantry.arg("serve").env("DATABASE_URL", &url).env("TENANTRY_MAX_CONNECTIONS", CONNECTIONS);
+    let ours = Child::start(tenantry.env("TENANTRY_LISTEN", "127.0.0.1:0"));
+    let bare = Child::start(Command::new(std::env::current_exe().unwrap()).env(BARE, &url));
+    let requests = [
+        Request::get(HOST, &format!("/guards/{}", abu.id)),
+        Request::post(HOST, "/guards", r#"{"name":"Abu","position":"Guard"}"#),
+    ];
+    same_answer(&bare, &ours, &requests[0]).await;
+
+    let mut body = format!(
+        "The server as it is deployed, its log to nowhere, beside a handler of one schema made of \
+         axum and sqlx alone. Both are processes of their own with {CONNECTIONS} connections to the \
+         database. {clients} clients on kept connections, in the process of the benchmark: a request \
+         is a text, its answer is read to its length. Medians of {rounds} rounds of {LENGTH:?}.\n\n\
+         | request | axum and sqlx | Tenantry | ratio |\n|---|---|---|---|\n"
+    );
+    for request in &requests {
+        let works = [
+            Clients::connect(bare.address, clients).await.work(request),
+            Clients::connect(ours.address, clients).await.work(request),
+        ];
+        let ran = Rounds::of(&works, clients, LENGTH, rounds).await;
+        writeln!(
+            body,
+            "| `{}` | {:.0}/s | {:.0}/s | {} |",
+            request.name().replace(&abu.id.to_string(), "{id}"),
+            ran.rate(0),
+            ran.rate(1),
+            against(ran.ratio(1, 0), 0.9)
+        )
+        .unwrap();
+    }
+    page::write("http", "HTTP", server.version(), &body);
+    drop((ours, bare));
+    common::stop(server).await;
+}
+
+/// Both servers do the same only if they answer the same.
+async fn same_answer(bare: &Child, ours: &Child, request: &Request) {
+    let mut bodies = Vec::new();
+    for server in [bare, ours] {
+        let body = Clients::connect(server.address, 1).await.ask(0, request).await;
+        bodies.push(serde_json::from_slice::<Value>(&body).unwrap());
+    }
+    assert_eq!(bodies[0], bodies[1]);
+}

@@ -1,0 +1,131 @@
+//! The same over a network: a proxy holds up every request, so that round trips decide. Writes its
+//! section of `docs/BENCHMARKS.md`.
+//!
+//! Environment variables: `TENANTS` (10,000), `ROUNDS` (9), `DELAY` (in microseconds, 1,000).
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark"
+)]
+#![expect(clippy::duplicate_mod, reason = "the same work on two sets of entities")]
+
+mod common;
+mod contenders;
+#[path = "network/delay.rs"]
+mod delay;
+#[path = "contenders/draw.rs"]
+mod draw;
+
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use common::{median, page};
+use contenders::{
+    Contender, by_hand, handle,
+    job::{Job, Operation},
+    pools,
+    rounds::{Rounds, against, number},
+    session, set_local,
+    stage::{Stage, tenancy},
+};
+use draw::{Drawn, warm};
+
+const LENGTH: Duration = Duration::from_millis(300);
+const CONNECTIONS: u32 = 8;
+
+#[tokio::main]
+async fn main() {
+    let (last, rounds) = (number("TENANTS", 10_000), number("ROUNDS", 9));
+    let delay = Duration::from_micros(number("DELAY", 1000) as u64);
+    let mut stage = Stage::new().await;
+    let url = delay::proxy(stage.server.socket_dir().join(".s.PGSQL.5432"), delay);
+    let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
+    let contenders = [
+        handle(&tenancy),
+        set_local(&url, CONNECTIONS).await,
+        session(&url, CONNECTIONS).await,
+        by_hand(&url, CONNECTIONS).await,
+    ];
+    let alone = pools(&url, &stage.tenants, CONNECTIONS).await;
+    let mut rows = String::new();
+    let hot = [Operation::Read, Operation::Insert, Operation::Transaction];
+    for operation in hot {
+        let mut works: Vec<_> =
+            contenders.iter().map(|one| in_first(one, &stage, operation)).collect();
+        works.push(in_first(&alone, &stage, operation));
+        let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
+        let beside = format!("{:.2}", ran.ratio(0, 4));
+        rows += &row(&format!("{}, 1 tenant", operation.name()), &ran, &beside, None);
+    }
+    let trip = median(&round_trips(&alone, &stage).await);
+    stage.grow(last).await;
+    for contender in &contenders {
+        warm(contender, &stage.tenants, 1).await;
+    }
+    for drawn in [Drawn::Zipf, Drawn::Uniform] {
+        let works: Vec<_> = contenders.iter().map(|one| drawn.reads(one, &stage.tenants)).collect();
+        let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
+        let name = format!("{}, {last} tenants, {}", Operation::Read.name(), drawn.name());
+        rows += &row(&name, &ran, "", (last >= 10_000).then_some(2.5));
+    }
+    let body = format!(
+        "A proxy on TCP holds up every request by {delay:?}; a read by primary key, made alone, \
+         then takes {trip:.2} ms. {CONNECTIONS} clients, {CONNECTIONS} connections; medians of \
+         {rounds} rounds of {LENGTH:?}.\n\n\
+         | operation | handle | ÷ SeaORM without tenancy | ÷ `SET LOCAL` | ÷ session `SET` \
+         | ÷ sqlx by hand |\n|---|---|---|---|---|---|\n{rows}"
+    );
+    page::write("network", "Over a network", stage.server.version(), &body);
+    for contender in contenders.into_iter().chain([alone]) {
+        contender.close().await;
+    }
+    tenancy.close().await;
+    stage.stop().await;
+}
+
+fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>) -> String {
+    let set_local = ran.ratio(0, 1);
+    let set_local = goal.map_or(format!("{set_local:.2}"), |goal| against(set_local, goal));
+    let mut text = String::new();
+    writeln!(
+        text,
+        "| {name} | {:.0}/s | {alone} | {set_local} | {:.2} | {:.2} |",
+        ran.rate(0),
+        ran.ratio(0, 2),
+        ran.ratio(0, 3)
+    )
+    .unwrap();
+    text
+}
+
+fn in_first(
+    contender: &Contender,
+    stage: &Stage,
+    operation: Operation,
+) -> contenders::rounds::Work {
+    let tenant = Arc::clone(&stage.tenants[0]);
+    // Each client has a guard of its own, so that nobody waits for a lock across the network.
+    contender.work(move |client| Job {
+        operation,
+        tenant: Arc::clone(&tenant),
+        row: client,
+        client,
+    })
+}
+
+/// How long single reads take, in milliseconds.
+async fn round_trips(alone: &Contender, stage: &Stage) -> Vec<f64> {
+    let work = in_first(alone, stage, Operation::Read);
+    let mut took = Vec::new();
+    for _ in 0..200 {
+        let begun = Instant::now();
+        work(0).await;
+        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    took
+}

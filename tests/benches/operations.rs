@@ -1,0 +1,97 @@
+//! What the tenant handle costs: six operations in one tenant, through the handle and by what else
+//! could be done. Writes its section of `docs/BENCHMARKS.md`.
+//!
+//! `ROUNDS` says how many rounds there are, 21 if nothing is said.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a benchmark"
+)]
+#![expect(clippy::duplicate_mod, reason = "the same work on two sets of entities")]
+
+mod common;
+mod contenders;
+
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use common::page;
+use contenders::{
+    Contender, by_hand, handle,
+    job::{Job, Operation},
+    pools,
+    rounds::{Rounds, Work, against, number},
+    session, set_local,
+    stage::{GUARDS, Stage, tenancy},
+};
+
+const LENGTH: Duration = Duration::from_millis(120);
+const CONNECTIONS: u32 = 8;
+
+#[tokio::main]
+async fn main() {
+    let rounds = number("ROUNDS", 21);
+    let stage = Stage::new().await;
+    let (url, tenants) = (&stage.server.url("postgres"), &stage.tenants);
+    let tenancy = tenancy(url, "handle", CONNECTIONS).await;
+    let contenders = [
+        pools(url, tenants, CONNECTIONS).await,
+        handle(&tenancy),
+        set_local(url, CONNECTIONS).await,
+        session(url, CONNECTIONS).await,
+        pools(url, tenants, CONNECTIONS).await,
+        by_hand(url, CONNECTIONS).await,
+    ];
+    let mut body = format!(
+        "{CONNECTIONS} clients in one tenant, each contender with {CONNECTIONS} connections of its \
+         own; medians of {rounds} rounds of {LENGTH:?}. Alone is SeaORM without tenancy on one \
+         schema. The handle is asked for on each call. A pool per tenant is, with one tenant, just \
+         the same as alone: its column shows how exact the run is.\n\n\
+         | operation | alone | handle ÷ alone | handle ÷ `SET LOCAL` | `SET LOCAL` ÷ alone \
+         | session `SET` ÷ alone | pool per tenant ÷ alone | sqlx by hand ÷ alone |\n\
+         |---|---|---|---|---|---|---|---|\n"
+    );
+    for operation in Operation::SINGLE.into_iter().chain([Operation::Transaction]) {
+        let works = contenders.each_ref().map(|contender| in_first(contender, &stage, operation));
+        let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
+        let several = operation == Operation::Transaction;
+        writeln!(
+            body,
+            "| {} | {:.0}/s | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            operation.name(),
+            ran.rate(0),
+            against(ran.ratio(1, 0), 0.97),
+            against(ran.ratio(1, 2), if several { 1.2 } else { 2.0 }),
+            ran.ratio(2, 0),
+            ran.ratio(3, 0),
+            ran.ratio(4, 0),
+            ran.ratio(5, 0),
+        )
+        .unwrap();
+    }
+    page::write("operations", "The handle, one tenant", stage.server.version(), &body);
+    for contender in contenders {
+        contender.close().await;
+    }
+    tenancy.close().await;
+    stage.stop().await;
+}
+
+/// The operation on one guard of the first tenant after the other.
+fn in_first(contender: &Contender, stage: &Stage, operation: Operation) -> Work {
+    let (tenant, next) = (Arc::clone(&stage.tenants[0]), AtomicUsize::new(0));
+    contender.work(move |client| Job {
+        operation,
+        tenant: Arc::clone(&tenant),
+        row: next.fetch_add(1, Ordering::Relaxed) % GUARDS,
+        client,
+    })
+}
