@@ -49,9 +49,8 @@ async fn main() {
     let abu = guard::create(&tenancy, &slug, abu).await.unwrap();
     tenancy.close().await;
 
-    let mut tenantry = Command::new(tests::programs().join("tenantry"));
-    tenantry.arg("serve").env("DATABASE_URL", &url).env("TENANTRY_MAX_CONNECTIONS", CONNECTIONS);
-    let ours = Child::start(tenantry.env("TENANTRY_LISTEN", "127.0.0.1:0"));
+    let ours = Child::start(&mut tenantry(&url));
+    let silent = Child::start(tenantry(&url).env("RUST_LOG", "off"));
     let bare = Child::start(Command::new(std::env::current_exe().unwrap()).env(BARE, &url));
     let requests = [
         Request::get(HOST, &format!("/guards/{}", abu.id)),
@@ -61,30 +60,46 @@ async fn main() {
 
     let mut body = format!(
         "The server as it is deployed, its log to nowhere, beside a handler of one schema made of \
-         axum and sqlx alone. Both are processes of their own with {CONNECTIONS} connections to the \
+         axum and sqlx alone. Each is a process of its own with {CONNECTIONS} connections to the \
          database. {clients} clients on kept connections, in the process of the benchmark: a request \
          is a text, its answer is read to its length. Medians of {rounds} rounds of {LENGTH:?}.\n\n\
-         | request | axum and sqlx | Tenantry | ratio |\n|---|---|---|---|\n"
+         | request | axum and sqlx | Tenantry | ratio | ratio with `RUST_LOG=off` |\n\
+         |---|---|---|---|---|\n"
     );
     for request in &requests {
         let works = [
             Clients::connect(bare.address, clients).await.work(request),
             Clients::connect(ours.address, clients).await.work(request),
+            Clients::connect(silent.address, clients).await.work(request),
         ];
         let ran = Rounds::of(&works, clients, LENGTH, rounds).await;
         writeln!(
             body,
-            "| `{}` | {:.0}/s | {:.0}/s | {} |",
+            "| `{}` | {:.0}/s | {:.0}/s | {} | {:.2} |",
             request.name().replace(&abu.id.to_string(), "{id}"),
             ran.rate(0),
             ran.rate(1),
-            against(ran.ratio(1, 0), 0.9)
+            against(ran.ratio(1, 0), 0.9),
+            ran.ratio(2, 0)
         )
         .unwrap();
     }
     page::write("http", "HTTP", server.version(), &body);
-    drop((ours, bare));
+    drop((ours, silent, bare));
     common::stop(server).await;
+}
+
+/// The server with its usual settings, whatever the environment says.
+fn tenantry(url: &str) -> Command {
+    let mut command = Command::new(tests::programs().join("tenantry"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("TENANTRY_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    command.arg("serve").env("DATABASE_URL", url).env("TENANTRY_MAX_CONNECTIONS", CONNECTIONS);
+    command.env("TENANTRY_LISTEN", "127.0.0.1:0");
+    command
 }
 
 /// Both servers do the same only if they answer the same.
