@@ -183,7 +183,8 @@ async fn busy(db: &TestDb) -> (DatabaseConnection, DatabaseTransaction) {
 }
 
 const WAITING: &str =
-    "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation IS NOT NULL";
+    "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation IS NOT NULL
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// Waits until somebody waits for a table.
 async fn stuck(plain: &DatabaseConnection) {
