@@ -30,11 +30,12 @@ use contenders::{
     pools,
     rounds::{Rounds, against, number},
     session, set_local,
-    stage::{Stage, tenancy},
+    stage::{Stage, config, tenancy},
 };
 use draw::{Drawn, warm};
 use memory::Memory;
 use plot::Plot;
+use service::tenancy::{Config, Tenancy};
 
 const LENGTH: Duration = Duration::from_millis(250);
 const CONNECTIONS: u32 = 8;
@@ -48,7 +49,8 @@ const HANDLE: usize = 1;
 const SET_LOCAL: usize = 2;
 const SESSION: usize = 3;
 const BY_HAND: usize = 4;
-const POOLS: usize = 5;
+const NO_LANES: usize = 5;
+const POOLS: usize = 6;
 
 #[tokio::main]
 async fn main() {
@@ -59,10 +61,17 @@ async fn main() {
     let memory = Memory::new(&stage.server).await;
     let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
     let ours = handle(&tenancy);
+    let one_lane = Config {
+        lane_size: CONNECTIONS,
+        recycle_after: 0,
+        ..config(&url, "no_lanes", CONNECTIONS)
+    };
+    let one_lane = Tenancy::connect(&one_lane).await.unwrap();
     let rivals = [
         set_local(&url, CONNECTIONS).await,
         session(&url, CONNECTIONS).await,
         by_hand(&url, CONNECTIONS).await,
+        handle(&one_lane),
     ];
     let (mut speed, mut crowds, mut used) = (String::new(), String::new(), String::new());
     let mut plot = Plot::default();
@@ -90,9 +99,10 @@ async fn main() {
             let pools = many.as_ref().map(|_| format!("{:.2}", ran.ratio(POOLS, HANDLE)));
             writeln!(
                 speed,
-                "{} {:.2} | {} |",
+                "{} {:.2} | {:.2} | {} |",
                 ratios(&ran, drawn, size),
                 ran.ratio(HANDLE, BY_HAND),
+                ran.ratio(HANDLE, NO_LANES),
                 pools.as_deref().unwrap_or("too many connections"),
             )
             .unwrap();
@@ -115,18 +125,19 @@ async fn main() {
     let head =
         "tenants | drawn | handle | ÷ handle in 1 tenant | ÷ `SET LOCAL` | ÷ session `SET` |";
     let body = format!(
-        "The operation is \"{operation}\", in tenants drawn uniformly or by Zipf (s = 1), on {CONNECTIONS} \
-         connections; medians of {rounds} rounds of {LENGTH:?}, after each contender has been in \
-         every tenant {passes} times. \"By hand\" is sqlx with qualified SQL on one pool. A pool per \
-         tenant has up to {CLIENTS} connections for each and {MOST} together; beyond {MOST} tenants \
-         the server ({limit} connections) does not let it be.\n\n![Growth](growth.svg)\n\n\
-         {CLIENTS} clients:\n\n| {head} ÷ by hand | pool per tenant ÷ handle |\n\
-         |---|---|---|---|---|---|---|---|\n{speed}\n\
+        "The operation is \"{operation}\", in tenants drawn uniformly or by Zipf (s = 1), on \
+         {CONNECTIONS} connections; medians of {rounds} rounds of {LENGTH:?}, after each contender \
+         has been in every tenant {passes} times. \"By hand\" is sqlx with qualified SQL on one \
+         pool, \"without lanes\" the handle with a single lane whose connections are not recycled. \
+         A pool per tenant has up to {CLIENTS} connections for each and {MOST} together; beyond \
+         {MOST} tenants the server ({limit} connections) does not let it be.\n\n![Growth](growth.svg)\n\n\
+         {CLIENTS} clients:\n\n| {head} ÷ by hand | ÷ without lanes \
+         | pool per tenant ÷ handle |\n|---|---|---|---|---|---|---|---|---|\n{speed}\n\
          Fewer and more clients:\n\n| clients | {head}\n|---|---|---|---|---|---|---|\n{crowds}\n\
          Private memory of the server's processes for each contender's connections, and by how much \
          our own process grew while the handle was in every tenant:\n\n\
-         | tenants | handle | by hand, one pool | `SET LOCAL` | session `SET` | pool per tenant \
-         | handle ÷ one pool | ours |\n|---|---|---|---|---|---|---|---|\n{used}",
+         | tenants | handle | without lanes | by hand | `SET LOCAL` | session `SET` | pool per tenant \
+         | handle ÷ without lanes | ours |\n|---|---|---|---|---|---|---|---|---|\n{used}",
         operation = Operation::Read.name(),
         limit = memory.connections().await,
     );
@@ -135,6 +146,7 @@ async fn main() {
         rival.close().await;
     }
     tenancy.close().await;
+    one_lane.close().await;
     memory.close().await;
     stage.stop().await;
 }
@@ -175,16 +187,17 @@ fn ratios(ran: &Rounds, drawn: Drawn, tenants: usize) -> String {
 }
 
 async fn memory_row(memory: &Memory, tenants: usize, ours: f64, pools: bool) -> String {
-    let (handle, one_pool) = (memory.of("handle").await, memory.of("by_hand").await);
-    let ratio = match handle / one_pool {
+    let (handle, one_lane) = (memory.of("handle").await, memory.of("no_lanes").await);
+    let ratio = match handle / one_lane {
         ratio if tenants < 10_000 => format!("{ratio:.2}"),
         ratio if ratio > 1.0 / 3.0 => format!("**{ratio:.2}**, goal ≤ 0.33 missed"),
         ratio => format!("{ratio:.2}, goal ≤ 0.33"),
     };
     let pools = if pools { format!("{:.0} MiB", memory.of("pools").await) } else { String::new() };
     format!(
-        "| {tenants} | {handle:.0} MiB | {one_pool:.0} MiB | {:.0} MiB | {:.0} MiB | {pools} \
+        "| {tenants} | {handle:.0} MiB | {one_lane:.0} MiB | {:.0} MiB | {:.0} MiB | {:.0} MiB | {pools} \
          | {ratio} | {ours:+.1} MiB |\n",
+        memory.of("by_hand").await,
         memory.of("set_local").await,
         memory.of("session").await,
     )

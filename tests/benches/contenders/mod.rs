@@ -15,8 +15,9 @@ pub mod stage;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
+use migration::tenant;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, TransactionTrait};
-use service::tenancy::Tenancy;
+use service::tenancy::{Config, Tenancy};
 use tokio::sync::Mutex;
 
 use job::{Job, Named};
@@ -119,7 +120,7 @@ pub async fn by_hand(url: &str, connections: u32) -> Contender {
     })
 }
 
-/// So many connections, all of them open.
+/// So many connections, all of them open, that keep as many statements as those of a handle.
 async fn pool(
     mut options: ConnectOptions,
     connections: u32,
@@ -130,9 +131,14 @@ async fn pool(
         .max_connections(connections)
         .sqlx_logging(false)
         .test_before_acquire(false);
-    if let Some(schema) = schema {
-        options.map_sqlx_postgres_opts(move |options| options.options([("search_path", &schema)]));
-    }
+    let statements = Config::new("", tenant::Migrator).statement_cache;
+    options.map_sqlx_postgres_opts(move |options| {
+        let options = options.statement_cache_capacity(statements);
+        match &schema {
+            Some(schema) => options.options([("search_path", schema)]),
+            None => options,
+        }
+    });
     migration::connect::open(options).await.unwrap()
 }
 

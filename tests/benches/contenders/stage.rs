@@ -59,9 +59,12 @@ impl Stage {
 
 /// A tenancy whose connections the server knows by this name.
 pub async fn tenancy(url: &str, name: &str, connections: u32) -> Tenancy {
+    Tenancy::connect(&config(url, name, connections)).await.unwrap()
+}
+
+pub fn config(url: &str, name: &str, connections: u32) -> Config {
     let config = Config::new(named(url, name), tenant::Migrator).seed(rows);
-    let config = Config { max_connections: connections, ..config };
-    Tenancy::connect(&config).await.unwrap()
+    Config { max_connections: connections, ..config }
 }
 
 /// The guards have numbers for ids, the same in every tenant, and the tenant's name. The first
