@@ -35,7 +35,8 @@ async fn a_tenant_that_an_older_program_creates_meanwhile_ends_at_the_target_too
         tokio::spawn(async move { older.create(NewTenant::new(slug("late"))).await.unwrap() })
     };
     let waits = "SELECT (count(*) = 1)::text FROM pg_locks
-                 WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
+                 WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     until(&plain, waits).await;
 
     let runner = plain.clone();
@@ -43,7 +44,8 @@ async fn a_tenant_that_an_older_program_creates_meanwhile_ends_at_the_target_too
     let run = tokio::spawn(async move { up(&runner, all, &Who::All, &fleet()).await });
     // It waits for the creation and says nothing before.
     let waits = "SELECT (count(*) = 2)::text FROM pg_locks
-                 WHERE locktype = 'advisory' AND NOT granted";
+                 WHERE locktype = 'advisory' AND NOT granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     until(&plain, waits).await;
     assert!(!run.is_finished());
     gate.rollback().await.unwrap();
@@ -70,7 +72,8 @@ async fn tenants_that_appear_while_others_are_migrated_are_found_before_the_run_
             async move { up(&runner, sql_migrator([BOOKS, slow]), &Who::All, &patient).await },
         );
     let waits = "SELECT (count(*) = 3)::text FROM pg_locks
-                 WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted";
+                 WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     until(&plain, waits).await;
     let older = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
     for name in ["late", "later"] {

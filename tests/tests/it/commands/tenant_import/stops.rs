@@ -56,7 +56,8 @@ async fn ctrl_c_finishes_what_is_in_hand_and_a_second_run_goes_on() {
     let lock = plain.begin().await.unwrap();
     lock.execute_unprepared("LOCK TABLE registry.domains IN SHARE MODE").await.unwrap();
     let child = start(&mut import.command("tenants.csv", csv(50), &["--jobs", "3"]));
-    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     while texts(&plain, waiting).await != ["3"] {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -92,7 +93,8 @@ async fn ctrl_c_does_not_wait_for_the_next_line_nor_twice_for_a_busy_server() {
     let lock = plain.begin().await.unwrap();
     lock.execute_unprepared("LOCK TABLE registry.domains IN SHARE MODE").await.unwrap();
     let child = start(&mut import.command("tenants.csv", csv(9), &["--jobs", "1"]));
-    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     while texts(&plain, waiting).await != ["1"] {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
