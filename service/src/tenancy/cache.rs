@@ -16,6 +16,7 @@ use super::{
     access::Access,
     epoch::Epochs,
     fitness::{Build, Standing},
+    near::Near,
     shared::Shared,
 };
 
@@ -23,7 +24,7 @@ use super::{
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 
 /// Places where changes are noted; each key and each tenant has one of them, by its hash.
-const PLACES: usize = 1024;
+pub(super) const PLACES: usize = 1024;
 
 /// What the process knows about tenants.
 ///
@@ -43,15 +44,26 @@ pub(super) struct TenantCache {
     /// What a row is measured by.
     pub(super) build: Build,
     epochs: Epochs,
+    near: Near,
+    ttl: Duration,
 }
 
-/// What the registry said, and how many changes had been heard of when it was asked.
+/// What the registry said.
 #[derive(Clone)]
 struct Answer {
-    heard: u64,
-    /// The places of the key and of the tenant; of the key alone where there is none.
-    places: [usize; 2],
+    asked: Asked,
     shared: Option<Arc<Shared>>,
+}
+
+/// When the registry was asked, and of whom.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    at: Instant,
+    /// How many changes had been heard of.
+    heard: u64,
+    /// The places of the key and of its tenant; the same where there is none.
+    pub(super) key: usize,
+    tenant: usize,
 }
 
 #[derive(Default)]
@@ -77,7 +89,7 @@ impl TenantCache {
             Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
         let changes = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
         let (heard, live, epochs) = (AtomicU64::new(0), Mutex::default(), Epochs::default());
-        Self { entries, live, heard, changes, build, epochs }
+        Self { entries, live, heard, changes, build, epochs, near: Near::new(), ttl }
     }
 
     /// The tenant behind `key`, asked of `load` when it is not known.
@@ -89,26 +101,26 @@ impl TenantCache {
     where
         F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
     {
+        let of_key = place(key);
         // The usual case, without what it takes to ask.
-        if let Some(answer) = self.entries.get(key).await
-            && self.holds(&answer)
-        {
-            return Ok(answer.shared);
+        let holds = |asked: &Asked| asked.at.elapsed() < self.ttl && self.holds(asked);
+        if let Some(shared) = self.near.get(key, of_key, holds) {
+            return Ok(Some(shared));
         }
         loop {
             let answer = async {
-                let heard = self.heard.load(Ordering::SeqCst);
+                let (at, heard) = (Instant::now(), self.heard.load(Ordering::SeqCst));
                 let row = load().await?;
-                let of_key = place(key);
-                let of_tenant = row.as_ref().map_or(of_key, |row| place(row.id));
-                let mut answer = Answer { heard, places: [of_key, of_tenant], shared: None };
-                if self.holds(&answer) {
-                    answer.shared = row.and_then(|row| self.share(row));
-                }
-                Ok(answer)
+                let tenant = row.as_ref().map_or(of_key, |row| place(row.id));
+                let asked = Asked { at, heard, key: of_key, tenant };
+                let row = row.filter(|_| self.holds(&asked));
+                Ok(Answer { asked, shared: row.and_then(|row| self.share(row)) })
             };
             let answer = self.entries.try_get_with_by_ref(key, answer).await?;
-            if self.holds(&answer) {
+            if self.holds(&answer.asked) {
+                if let Some(shared) = &answer.shared {
+                    self.near.put(key, answer.asked, shared);
+                }
                 return Ok(answer.shared);
             }
             self.entries.invalidate(key).await;
@@ -116,11 +128,9 @@ impl TenantCache {
     }
 
     /// Whether neither key nor tenant have changed since.
-    fn holds(&self, answer: &Answer) -> bool {
-        answer
-            .places
-            .iter()
-            .all(|place| self.changes[*place].load(Ordering::SeqCst) <= answer.heard)
+    fn holds(&self, asked: &Asked) -> bool {
+        let before = |place: usize| self.changes[place].load(Ordering::SeqCst) <= asked.heard;
+        before(asked.key) && before(asked.tenant)
     }
 
     fn note(&self, place: &AtomicU64) {
@@ -252,5 +262,22 @@ mod tests {
         assert_eq!(shared.check(), Ok(()));
         cache.get("city", load).await.unwrap();
         assert_eq!(asked.load(Ordering::SeqCst), 2, "it is believed by now");
+    }
+
+    #[tokio::test]
+    async fn a_tenant_is_believed_as_long_as_was_said_and_no_longer() {
+        let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
+        for (ttl, loads) in [(Duration::from_secs(3600), 1), (Duration::ZERO, 3)] {
+            let cache = TenantCache::new(ttl, Build::new(&migrator));
+            let (id, asked) = (TenantId::generate(), AtomicUsize::new(0));
+            for _ in 0..3 {
+                let load = async || {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    Ok(Some(row(id, migrator.latest())))
+                };
+                cache.get("city", load).await.unwrap().unwrap();
+            }
+            assert_eq!(asked.load(Ordering::SeqCst), loads);
+        }
     }
 }

@@ -17,6 +17,7 @@ mod lanes;
 mod lifecycle;
 mod lookup;
 mod metadata;
+mod near;
 mod placeholder;
 mod precheck;
 mod record;

@@ -10,8 +10,8 @@ use sea_orm::{DatabaseConnection, sqlx::postgres::PgPoolOptions};
 use super::{Lanes, choice::fold, lease::Held};
 use crate::tenancy::{Config, cache::TenantCache, fitness::Build, shared::Shared};
 
-const ROUNDS: usize = 41;
-const STATEMENTS: usize = 20_000;
+const ROUNDS: usize = 2001;
+const STATEMENTS: usize = 1000;
 
 /// As SeaORM writes it.
 const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position", "guards"."inserted_at", "guards"."updated_at" FROM "@tenant"."guards" WHERE "guards"."id" = $1"#;
