@@ -6,7 +6,9 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTraitSelf;
 
-use crate::{AnyMigrator, Error, Target, claim::end_with_client, plan::Step, run::Timeouts};
+use crate::{
+    AnyMigrator, Error, Target, claim::end_with_client, plan::Step, provision::ddl, run::Timeouts,
+};
 
 /// Runs one step on a connection of its own, while `claim` holds the claim on another, where it is
 /// noted when it is done. An idle transaction that holds only a row lock does not keep a concurrent
@@ -25,7 +27,7 @@ pub(crate) async fn run_alone(
     let own = connect(db, target, timeouts).await?;
     let ran = async {
         for sql in drop_invalid_indexes(claim, target).await? {
-            execute(&own, &sql).await?;
+            ddl(&own, &sql).await?;
         }
         step.act(&own).await
     };
@@ -52,7 +54,7 @@ async fn connect(
         .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
     let own: DatabaseConnection = pool.into();
     // Or the next run would meet an index that is half built, or valid and on no record.
-    execute(&own, &end_with_client(false)).await?;
+    ddl(&own, &end_with_client(false)).await?;
     Ok(own)
 }
 
@@ -74,13 +76,4 @@ async fn drop_invalid_indexes(
     );
     let rows = claim.query_all_raw(invalid).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a constant, or with identifiers that PostgreSQL has quoted"
-)]
-async fn execute(db: &DatabaseConnection, sql: &str) -> Result<(), DbErr> {
-    db.execute_unprepared(sql).await?;
-    Ok(())
 }

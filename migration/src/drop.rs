@@ -4,7 +4,7 @@
 //! the lock table is shared by all sessions: with default settings it holds a few thousand locks.
 
 use entity::registry::SchemaName;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 
 use crate::{Error, provision::ddl};
 
@@ -71,12 +71,6 @@ pub async fn drop_relations(txn: &DatabaseTransaction, schema: &SchemaName) -> R
     if drops.is_empty() {
         return Ok(false);
     }
-    send(txn, &drops.join(";\n")).await?;
+    ddl(txn, &drops.join(";\n")).await?;
     Ok(true)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the identifiers were quoted by PostgreSQL itself")]
-async fn send(txn: &DatabaseTransaction, sql: &str) -> Result<(), DbErr> {
-    txn.execute_unprepared(sql).await?;
-    Ok(())
 }

@@ -137,7 +137,7 @@ pub(crate) fn create_schema_sql(schema: &SchemaName) -> String {
 /// Sends statements that can have no parameters, as one message.
 #[expect(
     clippy::disallowed_methods,
-    reason = "identifiers come from a SchemaName, values are quoted by SeaORM"
+    reason = "identifiers come from a SchemaName or were quoted by PostgreSQL, values by SeaORM"
 )]
 pub(crate) async fn ddl(db: &impl ConnectionTrait, sql: &str) -> Result<(), DbErr> {
     db.execute_unprepared(sql).await?;
