@@ -93,6 +93,12 @@ impl AnyMigrator {
 
     /// What all migrations send to an empty schema, recorded by the first who asks. None when that
     /// cannot be told without running them.
+    /// Whether the statements of all migrations can be told without running them, so that a schema
+    /// is made in one message. If not, the log says why, once.
+    pub async fn is_recordable(&self) -> bool {
+        self.recording().await.is_some()
+    }
+
     pub(crate) async fn recording(&self) -> Option<&Recording> {
         self.recording.get_or_init(|| Recording::make(self)).await.as_ref()
     }

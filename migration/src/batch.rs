@@ -1,7 +1,7 @@
 //! Everything that makes a schema, in one message.
 
 use entity::registry::SchemaName;
-use sea_orm::{DatabaseTransaction, DbErr, sea_query::PostgresQueryBuilder};
+use sea_orm::{ConnectionTrait, DbErr, sea_query::PostgresQueryBuilder};
 
 use crate::{
     AnyMigrator, Target,
@@ -75,7 +75,7 @@ RELEASE SAVEPOINT {SAVEPOINT}"
     /// Makes `schema` in one round trip. When that fails the transaction is as it was before.
     pub(crate) async fn send(
         &self,
-        txn: &DatabaseTransaction,
+        txn: &impl ConnectionTrait,
         schema: &SchemaName,
     ) -> Result<(), DbErr> {
         let sent = ddl(txn, &self.batch(schema)).await;

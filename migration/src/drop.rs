@@ -4,7 +4,7 @@
 //! the lock table is shared by all sessions: with default settings it holds a few thousand locks.
 
 use entity::registry::SchemaName;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::{Error, provision::ddl};
 
@@ -18,7 +18,7 @@ const BATCH: i64 = 50;
 /// # Errors
 /// [`Error::Database`]; the lock table of the server may be too small for a schema of thousands of
 /// [`relations`], which is what [`drop_relations`] is for.
-pub async fn drop_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<(), Error> {
+pub async fn drop_schema(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<(), Error> {
     let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", schema.quoted());
     Ok(ddl(txn, &sql).await?)
 }
@@ -27,7 +27,7 @@ pub async fn drop_schema(txn: &DatabaseTransaction, schema: &SchemaName) -> Resu
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn relations(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<u64, Error> {
+pub async fn relations(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<u64, Error> {
     let count = Statement::from_sql_and_values(
         DbBackend::Postgres,
         "SELECT count(*) FROM pg_catalog.pg_class c
@@ -45,7 +45,10 @@ pub async fn relations(txn: &DatabaseTransaction, schema: &SchemaName) -> Result
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn drop_relations(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<bool, Error> {
+pub async fn drop_relations(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+) -> Result<bool, Error> {
     // Views come before tables, and what was made last before what it may depend on, so that
     // CASCADE finds little to do. A table comes after its partitions, a sequence goes with the
     // column that owns it, and what belongs to an extension goes with the schema.

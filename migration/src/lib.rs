@@ -57,7 +57,7 @@ pub use error::Error;
 pub use fault::Fault;
 pub use fleet::{Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, run_fleet};
 pub use plan::Action;
-pub use provision::{build_schema, provision, register, rename_schema};
+pub use provision::{build_at_once, build_schema, provision, register, rename_schema};
 pub use run::{Outcome, State, Timeouts, run, state};
 pub use scope::{Target, enter, leave};
 pub use status::{FailedMember, FailureNote, FleetStatus, Standing, VersionCount, fleet_status};

@@ -41,7 +41,7 @@ pub async fn provision(
 ///
 /// # Errors
 /// The errors of the database.
-pub async fn register(txn: &DatabaseTransaction, row: &tenant::Model) -> Result<(), DbErr> {
+pub async fn register(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<(), DbErr> {
     // The lock is had before the row is there, in the same round trip.
     let insert = Statement::from_sql_and_values(
         DbBackend::Postgres,
@@ -81,21 +81,10 @@ pub async fn build_schema(
     schema: &SchemaName,
     migrator: &AnyMigrator,
 ) -> Result<(), Error> {
-    let Some(recording) = migrator.recording().await else {
-        return replay(txn, schema, migrator).await;
-    };
-    let Err(error) = recording.send(txn, schema).await else { return Ok(()) };
+    if build_at_once(txn, schema, migrator).await {
+        return Ok(());
+    }
     // Run one by one, the migration that fails is known by its name.
-    replay(txn, schema, migrator).await?;
-    tracing::warn!(%schema, %error, "the recorded migrations failed, one by one they did not");
-    Ok(())
-}
-
-async fn replay(
-    txn: &DatabaseTransaction,
-    schema: &SchemaName,
-    migrator: &AnyMigrator,
-) -> Result<(), Error> {
     taken_or(ddl(txn, &create_schema_sql(schema)).await, schema)?;
     let target = Target::Schema(schema.clone());
     let before = enter(txn, &target).await?;
@@ -106,6 +95,22 @@ async fn replay(
     leave(txn, &before).await
 }
 
+/// [`build_schema`] on any transaction, where all migrations can be recorded. Whether it was made;
+/// if not, the transaction is as it was before, and the log says why.
+pub async fn build_at_once(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+    migrator: &AnyMigrator,
+) -> bool {
+    let Some(recording) = migrator.recording().await else { return false };
+    let Err(error) = recording.send(txn, schema).await else { return true };
+    // That there is a schema of this name is nothing strange, and told by the next try.
+    if Fault::of(&error) != Fault::DuplicateSchema {
+        tracing::warn!(%schema, %error, "the recorded migrations failed; they are run one by one");
+    }
+    false
+}
+
 /// Gives a schema another name in the caller's transaction.
 ///
 /// What refers to a table goes on doing so. Only a text that names the schema – the source of a
@@ -114,7 +119,7 @@ async fn replay(
 /// # Errors
 /// [`Error::SchemaExists`] when there is a schema of the new name, [`Error::Database`] otherwise.
 pub async fn rename_schema(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     from: &SchemaName,
     to: &SchemaName,
 ) -> Result<(), Error> {

@@ -27,7 +27,7 @@ mod terminal;
 mod verify;
 mod words;
 
-use std::{error::Error, io::IsTerminal, process::ExitCode};
+use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 
@@ -50,7 +50,6 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
         )
-        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(|| terminal::Log)
         .init();
     let cli = Cli::parse();

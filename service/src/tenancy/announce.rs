@@ -8,7 +8,10 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect,
     Statement, sqlx::postgres::PgListener,
 };
-use tokio::{sync::Mutex, time::MissedTickBehavior};
+use tokio::{
+    sync::Mutex,
+    time::{MissedTickBehavior, timeout},
+};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -19,6 +22,9 @@ use super::{
 
 /// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).
 const MAX_PAYLOAD: usize = 7999;
+
+/// Announcements arrive with the end of the transaction; this is for a machine that is very busy.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Announces that `id` has changed, and that what is known under `keys` (slugs and host names) is
 /// to be forgotten. Inside a transaction it is sent when that commits, and not at all otherwise.
@@ -155,15 +161,30 @@ impl Watch {
     }
 }
 
+/// Whether announcements of this process come back to it.
+pub(super) async fn arrive(listener: &mut PgListener, db: &Lane) -> Result<bool, DbErr> {
+    // The key of no tenant, so nobody does anything about it.
+    let id = TenantId::generate();
+    announce(db, id, []).await?;
+    let heard = async {
+        while let Ok(notification) = listener.recv().await {
+            if notification.payload() == id.to_string() {
+                return true;
+            }
+        }
+        false
+    };
+    Ok(timeout(ARRIVES_WITHIN, heard).await.unwrap_or_default())
+}
+
 /// Starts to listen.
 pub(super) async fn subscribe(lanes: &Lanes) -> Result<PgListener, sea_orm::sqlx::Error> {
     // A pool of its own with one connection, to the same server with the same options.
-    let options = lanes.any().get_postgres_connection_pool().connect_options();
     let pool = sea_orm::sqlx::postgres::PgPoolOptions::new()
         .max_connections(1)
         .max_lifetime(None)
         .idle_timeout(None)
-        .connect_with((*options).clone())
+        .connect_with((*lanes.options()).clone())
         .await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;

@@ -17,7 +17,7 @@ use super::{
     epoch::Epochs,
     fitness::{Build, Standing},
     near::Near,
-    shared::Shared,
+    shared::{Known, Shared},
 };
 
 /// How long "there is no such tenant" is believed.
@@ -97,15 +97,15 @@ impl TenantCache {
         &self,
         key: &str,
         load: impl Fn() -> F,
-    ) -> Result<Option<Arc<Shared>>, Arc<DbErr>>
+    ) -> Result<Option<Known>, Arc<DbErr>>
     where
         F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
     {
         let of_key = place(key);
         // The usual case, without what it takes to ask.
         let holds = |asked: &Asked| asked.at.elapsed() < self.ttl && self.holds(asked);
-        if let Some(shared) = self.near.get(key, of_key, holds) {
-            return Ok(Some(shared));
+        if let Some(known) = self.near.get(key, of_key, holds) {
+            return Ok(Some(known));
         }
         loop {
             let answer = async {
@@ -118,10 +118,11 @@ impl TenantCache {
             };
             let answer = self.entries.try_get_with_by_ref(key, answer).await?;
             if self.holds(&answer.asked) {
-                if let Some(shared) = &answer.shared {
-                    self.near.put(key, answer.asked, shared);
+                let known = answer.shared.map(Known::new);
+                if let Some(known) = &known {
+                    self.near.put(key, answer.asked, known.clone());
                 }
-                return Ok(answer.shared);
+                return Ok(known);
             }
             self.entries.invalidate(key).await;
         }

@@ -75,6 +75,14 @@ pub enum Error {
         pending: usize,
     },
 
+    /// What this process announces does not come back to it, so it would not hear of others either.
+    /// A pooler in transaction mode does that, and it would also mix up prepared statements.
+    #[error(
+        "announcements (LISTEN and NOTIFY) do not arrive; connect to PostgreSQL itself, or to a \
+         pooler in session mode"
+    )]
+    NoAnnouncements,
+
     /// A migration failed while the tenant was made.
     #[error(transparent)]
     Migration(migration::Error),

@@ -1,4 +1,4 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin};
 
 use entity::registry::{SchemaName, Slug, TenantId};
 use futures_util::stream::BoxStream;
@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::{
     lanes::{Lane, Session, Transaction},
-    shared::Shared,
+    shared::Known,
 };
 
 /// One tenant's database: a connection whose every statement goes to the tenant's schema.
@@ -46,7 +46,7 @@ pub type TenantTransaction = Scope<Transaction>;
 #[derive(Clone)]
 pub struct Scope<C> {
     pub(super) db: C,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Known,
 }
 
 impl<C> Scope<C> {
@@ -87,6 +87,16 @@ impl Tenant {
         );
         txn.execute_raw(set).await?;
         Ok(txn)
+    }
+}
+
+impl Tenant {
+    /// All that is done for a statement but to send it, for the benchmarks to measure.
+    #[doc(hidden)]
+    pub async fn rehearse<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, DbErr> {
+        let sql = self.shared.qualify_text(sql)?;
+        self.db.rehearse().await?;
+        Ok(sql)
     }
 }
 
@@ -229,7 +239,7 @@ impl<C: Session> TransactionTrait for Scope<C> {
     ) -> Result<TenantTransaction, DbErr> {
         self.shared.check()?;
         let db = self.db.start(options).await?;
-        Ok(Scope { db, shared: Arc::clone(&self.shared) })
+        Ok(Scope { db, shared: self.shared.clone() })
     }
 
     async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>

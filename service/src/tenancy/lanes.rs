@@ -16,6 +16,9 @@ mod keep;
 mod lane;
 mod lease;
 mod pinned;
+mod savepoints;
+mod seen;
+mod send;
 mod session;
 mod stream;
 mod transaction;
@@ -31,7 +34,10 @@ use std::{
 use entity::registry::TenantId;
 use futures_util::future::join_all;
 use migration::connect;
-use sea_orm::{ConnAcquireErr, ConnectOptions, DatabaseConnection, DbErr};
+use sea_orm::{
+    ConnAcquireErr, ConnectOptions, DbErr,
+    sqlx::{PgPool, postgres::PgConnectOptions},
+};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, TryAcquireError},
@@ -46,7 +52,7 @@ pub(super) use lease::was_unsent;
 
 use super::{Config, Error};
 use choice::fold;
-use pinned::Place;
+use pinned::{Limits, Place};
 
 /// All connections of a process but the one for announcements.
 pub(super) struct Lanes {
@@ -56,7 +62,6 @@ pub(super) struct Lanes {
     /// One for each place that is free.
     permits: Semaphore,
     patience: Duration,
-    max_lifetime: Duration,
     closed: AtomicBool,
     /// How often connections were found to have ended without our doing. What was parked before
     /// the last time is tried before it is used.
@@ -81,23 +86,28 @@ impl Lanes {
         // Says why, if there is no connection. The places open theirs when they are first used.
         let first = connect::open(options).await?;
         super::check_registry(&first).await?;
-        let lanes = Self::like(&first, config);
+        let lanes = Self::like(first.get_postgres_connection_pool(), config);
         first.close().await?;
         Ok(Arc::new(lanes))
     }
 
     /// With connections like that of `first`, none of which is open yet.
-    fn like(first: &DatabaseConnection, config: &Config) -> Self {
+    fn like(first: &PgPool, config: &Config) -> Self {
         let count = config.max_connections.max(1) as usize;
         let lane_size = (config.lane_size as usize).clamp(1, count);
-        let places = (0..count).map(|place| Place::new(first, config.recycle_after, place, count));
+        let places = (0..count).map(|place| {
+            // Not all are worn at once: the last one after three quarters of it.
+            let early = config.recycle_after as usize / 4 * place / count;
+            let tenants = config.recycle_after - u32::try_from(early).unwrap_or(0);
+            let (time, statements) = (config.max_lifetime, config.statement_cache);
+            Place::new(first, Limits { tenants, time, statements })
+        });
         let places = places.collect();
         Self {
             places,
             lane_size,
             permits: Semaphore::new(count),
             patience: config.acquire_timeout,
-            max_lifetime: config.max_lifetime,
             closed: AtomicBool::new(false),
             doubts: AtomicU64::new(0),
             runtime: Handle::current(),
@@ -141,9 +151,9 @@ impl Lanes {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// A database to take the options of a connection from.
-    pub(super) fn any(&self) -> &DatabaseConnection {
-        self.places[0].db()
+    /// With what options connections are opened.
+    pub(super) fn options(&self) -> Arc<PgConnectOptions> {
+        self.places[0].pool().connect_options()
     }
 
     /// Closes every connection, after what is under way.
@@ -164,7 +174,7 @@ impl Drop for Lanes {
         // In good order where there is still somebody to do it.
         for place in std::mem::take(&mut self.places) {
             if let Some(pinned) = place.unpark() {
-                self.runtime.spawn(pinned.unpin());
+                self.runtime.spawn(pinned.retire());
             }
         }
     }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use entity::registry::{SchemaName, Slug, TenantId, domain, tenant};
-use migration::{build_schema, drop_relations, drop_schema, register, relations, rename_schema};
+use migration::{
+    build_at_once, build_schema, drop_relations, drop_schema, register, relations, rename_schema,
+};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
     QuerySelect, Statement, sea_query::Expr,
@@ -10,7 +12,7 @@ use tracing::info;
 
 use super::{
     Error, NewTenant, Tenancy, TenantRecord, TenantTransaction, announce::announce,
-    lanes::Transaction, metadata, spares,
+    lanes::Transaction, metadata, shared::Known, spares,
 };
 use crate::Fault;
 
@@ -36,32 +38,59 @@ impl Tenancy {
         let mut row = spares::new_row(&self.inner.migrator, schema.clone());
         row.slug = Some(new.slug.clone());
         row.metadata = metadata::of(&new);
-        let with_spares = self.inner.spares.usable().await;
-        let txn = self.inner.db.begin().await?;
+        let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
+        let mut made = None;
+        if self.inner.migrator.is_recordable().await {
+            made = self.create_in(self.inner.db.begin().await?, &new, &row, &keys).await?;
+        }
+        let from_spare = match made {
+            Some(from_spare) => from_spare,
+            None => {
+                let txn = self.inner.db.begin_for_migrations().await?;
+                self.create_in(txn, &new, &row, &keys).await?.unwrap_or_default()
+            }
+        };
+        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
+        self.inner.spares.taken.notify_one();
+        info!(tenant = %new.slug, %schema, from_spare, "tenant created");
+        TenantRecord::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+    }
+
+    /// Whether it was made out of a spare; None when nothing was done, because it takes a
+    /// transaction for migrations.
+    async fn create_in(
+        &self,
+        txn: Transaction,
+        new: &NewTenant,
+        row: &tenant::Model,
+        keys: &[String],
+    ) -> Result<Option<bool>, Error> {
         // The unique index on the slug makes everybody else who wants it wait for this transaction.
-        let taken = |error| taken(error, &new.slug, &schema);
-        let spare = match with_spares {
-            true => spares::claim(&txn, &row).await.map_err(taken)?,
+        let taken = |error| taken(error, &new.slug, &row.schema);
+        let spare = match self.inner.spares.usable().await {
+            true => spares::claim(&txn, row).await.map_err(taken)?,
             false => None,
         };
         if spare.is_none() {
-            register(txn.db()?, &row).await.map_err(taken)?;
+            register(&txn, row).await.map_err(taken)?;
         }
         for hostname in &new.domains {
             self.insert_domain(&txn, row.id, hostname).await?;
         }
-        match &spare {
-            Some(spare) => rename_schema(txn.db()?, spare, &schema).await?,
-            None => build_schema(txn.db()?, &schema, &self.inner.migrator).await?,
+        let migrator = &self.inner.migrator;
+        match (&spare, txn.for_migrations()) {
+            (Some(spare), _) => rename_schema(&txn, spare, &row.schema).await?,
+            (None, Some(txn)) => build_schema(txn, &row.schema, migrator).await?,
+            (None, None) if build_at_once(&txn, &row.schema, migrator).await => {}
+            (None, None) => {
+                txn.rollback().await?;
+                return Ok(None);
+            }
         }
-        let txn = self.seed(txn, &row, &new.slug).await?;
-        let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
-        announce(&txn, row.id, keys.clone()).await?;
+        let txn = self.seed(txn, row, &new.slug).await?;
+        announce(&txn, row.id, keys.iter().cloned()).await?;
         txn.commit().await?;
-        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
-        self.inner.spares.taken.notify_one();
-        info!(tenant = %new.slug, %schema, from_spare = spare.is_some(), "tenant created");
-        TenantRecord::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+        Ok(Some(spare.is_some()))
     }
 
     async fn seed(
@@ -72,7 +101,7 @@ impl Tenancy {
     ) -> Result<Transaction, Error> {
         let Some(seed) = &self.inner.seed else { return Ok(txn) };
         let shared = self.inner.cache.unshared(row.id, slug.clone(), row.schema.clone());
-        let scope = TenantTransaction { db: txn, shared: Arc::new(shared) };
+        let scope = TenantTransaction { db: txn, shared: Known::new(Arc::new(shared)) };
         match seed.sow(&scope).await {
             Ok(()) => Ok(scope.db),
             Err(source) => Err(Error::Seed { slug: slug.clone(), source }),
@@ -101,7 +130,7 @@ impl Tenancy {
         let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
         let (id, schema) = (row.id, row.schema.clone());
         let is_marked = row.status == tenant::Status::Dropping;
-        if !is_marked && relations(txn.db()?, &schema).await? <= DROPPED_AT_ONCE {
+        if !is_marked && relations(&txn, &schema).await? <= DROPPED_AT_ONCE {
             finish(txn, row, &keys).await?;
         } else {
             if !is_marked {
@@ -122,7 +151,7 @@ impl Tenancy {
             let txn = self.begin_patiently().await?;
             // Somebody else who drops the tenant may be done first.
             let Some(row) = locked(&txn, tenant::Column::Id.eq(id)).await? else { return Ok(()) };
-            if !drop_relations(txn.db()?, &row.schema).await? {
+            if !drop_relations(&txn, &row.schema).await? {
                 return finish(txn, row, keys).await;
             }
             txn.commit().await?;
@@ -161,7 +190,7 @@ async fn mark(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
 
 /// Drops what is left of a tenant.
 async fn finish(txn: Transaction, row: tenant::Model, keys: &[String]) -> Result<(), Error> {
-    drop_schema(txn.db()?, &row.schema).await?;
+    drop_schema(&txn, &row.schema).await?;
     let id = row.id;
     row.delete(&txn).await?;
     announce(&txn, id, keys.iter().cloned()).await?;

@@ -26,9 +26,18 @@ impl Tenancy {
     /// [`Error::UnknownHost`] when the host is no tenant's (the base domain is not either),
     /// [`Error::ReservedHost`]; [`Error::Refused`] when the tenant is not active.
     pub async fn tenant_by_host(&self, header: &str) -> Result<Tenant, Error> {
+        self.tenant_at(&self.host(header), header).await
+    }
+
+    /// [`tenant_by_host`](Self::tenant_by_host) for a header that was read by
+    /// [`host`](Self::host).
+    ///
+    /// # Errors
+    /// As for [`tenant_by_host`](Self::tenant_by_host).
+    pub async fn tenant_at(&self, host: &Host, header: &str) -> Result<Tenant, Error> {
         let unknown = || Error::UnknownHost(header.to_owned());
-        let found = match self.host(header) {
-            Host::Slug(slug) => match self.tenant(&slug).await {
+        let found = match host {
+            Host::Slug(slug) => match self.tenant(slug).await {
                 Err(Error::UnknownTenant(_)) => None,
                 other => Some(other?),
             },

@@ -77,7 +77,7 @@ impl Tenancy {
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
     /// [`Error::Migration`] when a migration is said to be breaking that is none,
     /// [`Error::Connect`] when the server cannot be reached, [`Error::RegistryBehind`] when the
-    /// registry has not been migrated.
+    /// registry has not been migrated, [`Error::NoAnnouncements`] when a pooler is in the way.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
         let base_domain = base_domain(&config.base_domain)?;
@@ -85,9 +85,12 @@ impl Tenancy {
         let lanes = Lanes::connect(config).await?;
         let db = lanes.registry();
         let cache = Arc::new(TenantCache::new(config.cache_ttl, Build::new(&config.migrator)));
-        let listener = announce::subscribe(&lanes).await.map_err(|error| {
+        let mut listener = announce::subscribe(&lanes).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
+        if !announce::arrive(&mut listener, &db).await? {
+            return Err(Error::NoAnnouncements);
+        }
         let watch =
             announce::watch(listener, Arc::clone(&lanes), Arc::clone(&cache), config.cache_ttl);
         let mut tasks = vec![tokio::spawn(watch), tokio::spawn(Arc::clone(&lanes).keep())];

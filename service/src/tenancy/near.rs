@@ -1,19 +1,16 @@
 //! The tenants that a thread has found last, where it finds them again without a word to others.
 //!
 //! The cache that all threads share takes a quarter of a microsecond for a hit. This takes a third
-//! of that, and no two threads touch the same memory but to count the handles of a tenant.
+//! of that, and no two threads touch the same memory.
 
 use std::{
     cell::RefCell,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
     cache::{Asked, PLACES},
-    shared::Shared,
+    shared::Known,
 };
 
 thread_local! {
@@ -25,8 +22,7 @@ struct Entry {
     of: u64,
     key: Box<str>,
     asked: Asked,
-    /// The shared cache says how long a tenant is kept.
-    shared: Weak<Shared>,
+    known: Known,
 }
 
 /// Which of a process's caches an entry belongs to.
@@ -44,19 +40,16 @@ impl Near {
         key: &str,
         place: usize,
         holds: impl FnOnce(&Asked) -> bool,
-    ) -> Option<Arc<Shared>> {
+    ) -> Option<Known> {
         NEAR.with_borrow(|near| {
             let entry = near[place].as_ref()?;
-            if entry.of == self.0 && *entry.key == *key && holds(&entry.asked) {
-                entry.shared.upgrade()
-            } else {
-                None
-            }
+            let same = entry.of == self.0 && *entry.key == *key;
+            (same && holds(&entry.asked)).then(|| entry.known.clone())
         })
     }
 
-    pub(super) fn put(&self, key: &str, asked: Asked, shared: &Arc<Shared>) {
-        let entry = Entry { of: self.0, key: key.into(), asked, shared: Arc::downgrade(shared) };
+    pub(super) fn put(&self, key: &str, asked: Asked, known: Known) {
+        let entry = Entry { of: self.0, key: key.into(), asked, known };
         NEAR.with_borrow_mut(|near| near[asked.key] = Some(entry));
     }
 }

@@ -1,7 +1,8 @@
 use std::{
     borrow::Cow,
+    ops::Deref,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -27,6 +28,26 @@ pub(super) struct Shared {
     standing: Mutex<Standing>,
     /// That of the standing, for statements to read without a lock.
     access: AtomicU8,
+}
+
+/// One thread's way to what all handles of a tenant share. Handles that a thread hands out count
+/// themselves here, so that threads which work for the same tenant do not fight over one counter.
+#[expect(clippy::redundant_allocation, reason = "the outer one is the thread's own counter")]
+#[derive(Debug, Clone)]
+pub(super) struct Known(Arc<Arc<Shared>>);
+
+impl Known {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for Known {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl Shared {

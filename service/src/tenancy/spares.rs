@@ -38,9 +38,10 @@ impl Spares {
             return false;
         }
         let find = async || {
-            let txn = self.db.begin().await?;
-            let names = names_own_schema(txn.db()?, &self.migrator).await?;
-            txn.rollback().await?;
+            let begun = self.db.begin_for_migrations().await?;
+            let Some(txn) = begun.for_migrations() else { return Ok(false) };
+            let names = names_own_schema(txn, &self.migrator).await?;
+            begun.rollback().await?;
             Ok::<_, Error>(!names)
         };
         match self.usable.get_or_try_init(find).await {
@@ -78,24 +79,25 @@ impl Spares {
 
     /// None when there are enough, or somebody else is making them.
     async fn make_one(&self) -> Result<Option<SchemaName>, Error> {
-        let txn = self.db.begin().await?;
+        let begun = self.db.begin_for_migrations().await?;
+        let Some(txn) = begun.for_migrations() else { return Ok(None) };
         // Counted under the lock, so that two processes do not both make the last one.
         let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('tenantry spares', 0))";
-        if scalar(&txn, lock).await? != Some(true) {
+        if scalar(txn, lock).await? != Some(true) {
             return Ok(None);
         }
         // Those that are behind count too: a fleet run brings them up.
         let count = "SELECT count(*) FROM registry.tenants WHERE status = 'spare'";
-        if scalar::<i64>(&txn, count).await?.unwrap_or_default() >= i64::from(self.target) {
+        if scalar::<i64>(txn, count).await?.unwrap_or_default() >= i64::from(self.target) {
             return Ok(None);
         }
         let id = TenantId::generate();
         let name = format!("{}spare_{}", self.schema_prefix, id.as_uuid().simple());
         let mut row = new_row(&self.migrator, name.parse()?);
         (row.id, row.status) = (id, tenant::Status::Spare);
-        register(txn.db()?, &row).await?;
-        build_schema(txn.db()?, &row.schema, &self.migrator).await?;
-        txn.commit().await?;
+        register(txn, &row).await?;
+        build_schema(txn, &row.schema, &self.migrator).await?;
+        begun.commit().await?;
         Ok(Some(row.schema))
     }
 }

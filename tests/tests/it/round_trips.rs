@@ -25,12 +25,18 @@ struct Fixture {
 const CALM: Duration = Duration::from_millis(100);
 
 impl Fixture {
-    /// A tenant whose connection is open, when its creation has been announced.
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A tenant whose connection is open, when its creation has been announced.
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let (db, wire) = (TestDb::new().await, Wire::new().await);
         // Nothing is looked at now and then.
         let (max_connections, cache_ttl) = (1, Duration::from_secs(3600));
         let config = Config { url: wire.url(db.name()), max_connections, cache_ttl, ..db.config() };
+        let mut config = config;
+        change(&mut config);
         let tenancy = Tenancy::connect(&config).await.unwrap();
         tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
         let tenant = tenancy.tenant(&slug("tenant-1")).await.unwrap();
@@ -91,6 +97,32 @@ async fn the_first_use_of_a_statement_on_a_connection_is_one_round_trip_more() {
     };
     assert_eq!(it.counted(ask).await, 2);
     assert_eq!(it.counted(ask).await, 1);
+}
+
+#[tokio::test]
+async fn statements_that_come_once_do_not_push_out_those_that_come_often() {
+    let it = Fixture::with(|config| config.statement_cache = 20).await;
+    let ask = async |tenant: &Tenant, number: i32| {
+        let ask = Statement::from_string(DbBackend::Postgres, format!("SELECT {number}"));
+        tenant.query_one_raw(ask).await.unwrap();
+    };
+    let hot = async |tenant: &Tenant| ask(tenant, -1).await;
+    // The cache is full.
+    for number in 0..60 {
+        ask(&it.tenant, number).await;
+    }
+    it.counted(hot).await;
+    it.counted(hot).await;
+    assert_eq!(it.counted(hot).await, 1, "what comes again is kept");
+    let rare = async |tenant: &Tenant| {
+        for number in 100..130 {
+            ask(tenant, number).await;
+        }
+    };
+    // Had each of them pushed out another one, it were three for each.
+    let counted = it.counted(rare).await;
+    assert!((60..75).contains(&counted), "{counted}");
+    assert_eq!(it.counted(hot).await, 1, "it was pushed out");
 }
 
 #[tokio::test]

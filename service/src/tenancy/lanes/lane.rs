@@ -34,6 +34,16 @@ impl Lane {
         self.start(TransactionOptions::default()).await
     }
 
+    /// A transaction in which migrations may run.
+    pub(in super::super) async fn begin_for_migrations(&self) -> Result<Transaction, DbErr> {
+        Transaction::begin_for_migrations(self.lease().await?).await
+    }
+
+    /// Takes a connection and gives it back.
+    pub(in super::super) async fn rehearse(&self) -> Result<(), DbErr> {
+        self.lease().await.map(drop)
+    }
+
     async fn lease(&self) -> Result<Lease, DbErr> {
         let lanes = Arc::clone(&self.lanes);
         Lease::take(lanes, self.tenant.unwrap_or_default(), self.tenant.is_none()).await
@@ -47,24 +57,27 @@ impl ConnectionTrait for Lane {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let lease = self.lease().await?;
-        lease.run(lease.db()?.execute_raw(statement)).await
+        let mut lease = self.lease().await?;
+        let result = lease.begin()?.execute(statement).await;
+        lease.settle(result)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let lease = self.lease().await?;
-        lease.run(lease.db()?.execute_unprepared(sql)).await
+        let mut lease = self.lease().await?;
+        let result = lease.begin()?.send(sql).await;
+        lease.settle(result)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let lease = self.lease().await?;
-        lease.run(lease.db()?.query_one_raw(statement)).await
+        let mut lease = self.lease().await?;
+        let result = lease.begin()?.query_one(statement).await;
+        lease.settle(result)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let lease = self.lease().await?;
-        lease.run(lease.db()?.query_all_raw(statement)).await
+        let mut lease = self.lease().await?;
+        let result = lease.begin()?.query_all(statement).await;
+        lease.settle(result)
     }
 }
 
@@ -79,7 +92,7 @@ impl StreamTrait for Lane {
         &'a self,
         statement: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
-        Box::pin(async move { Ok(stream::of(self.lease().await?, statement)) })
+        Box::pin(async move { Ok(stream::of(Box::new(self.lease().await?), statement)) })
     }
 }
 

@@ -1,12 +1,6 @@
 //! A connection in somebody's hands.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-};
+use std::{io, sync::Arc, sync::atomic::Ordering};
 
 use sea_orm::{
     ConnAcquireErr, DatabaseTransaction, DbErr, RuntimeErr,
@@ -16,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{
     Lanes,
-    pinned::{Pinned, Place, send},
+    pinned::{Life, Pinned, Place},
 };
 
 /// A connection and its place, given back when this is dropped.
@@ -26,7 +20,7 @@ use super::{
 pub(super) struct Lease {
     /// Both are there until it is dropped.
     holding: Option<(Pinned, Held)>,
-    state: AtomicU8,
+    state: State,
 }
 
 /// A place that is taken.
@@ -35,9 +29,11 @@ pub(super) struct Held {
     place: usize,
 }
 
+/// A place whose connection a transaction of SeaORM has. It is taken back when this is dropped.
+pub(super) struct Borrowed(Option<(Life, Held)>);
+
 /// What is left to be done on a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(super) enum State {
     /// Nothing.
     Rest,
@@ -54,69 +50,84 @@ impl Lease {
     pub(super) async fn take(lanes: Arc<Lanes>, tenant: u64, tried: bool) -> Result<Self, DbErr> {
         lanes.permit().await?;
         let held = Held::best(lanes, tenant);
-        let doubts = held.lanes.doubts.load(Ordering::Relaxed);
+        let doubts = held.doubts();
         let mut pinned = match held.place().unpark() {
             Some(pinned) if pinned.doubts == doubts && !tried => pinned,
-            other => held.renew(other, doubts).await?,
+            // Apart: the state of what opens a connection is large, and every statement would carry it.
+            other => Box::pin(held.renew(other, doubts)).await?,
         };
         pinned.meet(tenant);
-        Ok(Self { holding: Some((pinned, held)), state: AtomicU8::new(State::Rest as u8) })
+        Ok(Self { holding: Some((pinned, held)), state: State::Rest })
     }
 
-    /// What SeaORM can work on.
-    pub(super) fn db(&self) -> Result<&DatabaseTransaction, DbErr> {
-        let closed = DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed);
-        self.holding.as_ref().map(|(pinned, _)| &pinned.db).ok_or(closed)
-    }
-
-    pub(super) fn set(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
-    }
-
-    pub(super) fn is(&self, state: State) -> bool {
-        self.state.load(Ordering::Relaxed) == state as u8
-    }
-
-    /// Waits for the answer to a statement, and knows if nobody has.
-    pub(super) async fn run<T>(
-        &self,
-        statement: impl Future<Output = Result<T, DbErr>> + Send,
-    ) -> Result<T, DbErr> {
-        if self.is(State::Rest) {
-            self.set(State::Busy);
+    /// The connection, for a statement whose end is told by [`settle`](Self::settle).
+    pub(super) fn begin(&mut self) -> Result<&mut Pinned, DbErr> {
+        if self.state == State::Rest {
+            self.state = State::Busy;
         }
-        let result = statement.await;
-        self.answered(result.as_ref().err());
-        result
+        self.holding.as_mut().map(|(pinned, _)| pinned).ok_or_else(given_back)
     }
 
     /// The server has answered a statement, or will not.
-    pub(super) fn answered(&self, error: Option<&DbErr>) {
-        if error.is_some_and(has_ended) {
-            self.set(State::Broken);
+    pub(super) fn settle<T>(&mut self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        if result.as_ref().err().is_some_and(has_ended) {
+            self.state = State::Broken;
             if let Some((_, held)) = &self.holding {
                 held.lanes.doubt();
             }
-        } else if self.is(State::Busy) {
-            self.set(State::Rest);
+        } else if self.state == State::Busy {
+            self.state = State::Rest;
         }
+        result
+    }
+
+    pub(super) fn set(&mut self, state: State) {
+        self.state = state;
+    }
+
+    pub(super) fn is(&self, state: State) -> bool {
+        self.state == state
+    }
+
+    /// Has SeaORM begin a transaction of its own on the connection.
+    pub(super) async fn lend(mut self) -> Result<(DatabaseTransaction, Borrowed), DbErr> {
+        let (pinned, held) = self.holding.take().ok_or_else(given_back)?;
+        let (txn, life) = held.place().begin(pinned).await?;
+        Ok((txn, Borrowed(Some((life, held)))))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some((pinned, held)) = self.holding.take() else { return };
-        let word = if self.is(State::Open) { "ROLLBACK" } else { "" };
-        if self.is(State::Rest) && held.may_park(&pinned) {
+        let Some((mut pinned, held)) = self.holding.take() else { return };
+        let state = self.state;
+        if state == State::Rest && held.may_park(&pinned) {
             held.place().park(pinned);
-        } else {
-            let runtime = held.lanes.runtime.clone();
-            let (rest, broken) = (self.is(State::Rest), self.is(State::Broken));
-            runtime.spawn(async move {
-                let answers = rest || !broken && send(&pinned.db, word).await.is_ok();
-                held.put_back(pinned, answers).await;
-            });
+            return;
         }
+        let word = if state == State::Open { "ROLLBACK" } else { "" };
+        let runtime = held.lanes.runtime.clone();
+        runtime.spawn(async move {
+            let answers = match state {
+                State::Rest => true,
+                State::Busy | State::Open => pinned.send(word).await.is_ok(),
+                State::Broken => false,
+            };
+            held.put_back(pinned, answers).await;
+        });
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let Some((life, held)) = self.0.take() else { return };
+        let runtime = held.lanes.runtime.clone();
+        // The pool has the connection when it has rolled back what SeaORM had left open.
+        runtime.spawn(async move {
+            if let Ok(pinned) = held.place().pin_again(held.doubts(), life).await {
+                held.put_back(pinned, true).await;
+            }
+        });
     }
 }
 
@@ -139,9 +150,9 @@ impl Held {
 
     /// Tries the connection that is parked here, and closes it when it has ended or is too old.
     pub(super) async fn look_after(self, too_quiet: bool) {
-        let Some(pinned) = self.place().unpark() else { return };
-        match self.answers(&pinned).await {
-            true if too_quiet => self.place().retire(pinned).await,
+        let Some(mut pinned) = self.place().unpark() else { return };
+        match self.answers(&mut pinned).await {
+            true if too_quiet => pinned.retire().await,
             answers => self.put_back(pinned, answers).await,
         }
     }
@@ -149,14 +160,18 @@ impl Held {
     async fn put_back(&self, pinned: Pinned, answers: bool) {
         match answers {
             true if self.may_park(&pinned) => self.place().park(pinned),
-            true => self.place().retire(pinned).await,
-            false => self.place().throw_away(pinned),
+            true => pinned.retire().await,
+            false => pinned.throw_away(),
         }
     }
 
     /// Asks a connection for a sign of life.
-    async fn answers(&self, pinned: &Pinned) -> bool {
-        matches!(timeout(self.lanes.patience, send(&pinned.db, "")).await, Ok(Ok(())))
+    async fn answers(&self, pinned: &mut Pinned) -> bool {
+        matches!(timeout(self.lanes.patience, pinned.send("")).await, Ok(Ok(_)))
+    }
+
+    fn doubts(&self) -> u64 {
+        self.lanes.doubts.load(Ordering::Relaxed)
     }
 
     fn place(&self) -> &Place {
@@ -164,20 +179,20 @@ impl Held {
     }
 
     fn may_park(&self, pinned: &Pinned) -> bool {
-        !self.lanes.is_closed() && !self.place().is_worn(pinned, self.lanes.max_lifetime)
+        !self.lanes.is_closed() && !self.place().is_worn(pinned)
     }
 
     /// The connection, if it answers, or else another one.
     async fn renew(&self, parked: Option<Pinned>, doubts: u64) -> Result<Pinned, DbErr> {
         if let Some(mut pinned) = parked {
-            if self.answers(&pinned).await {
+            if self.answers(&mut pinned).await {
                 pinned.doubts = doubts;
                 return Ok(pinned);
             }
             if pinned.doubts == doubts {
                 self.lanes.doubt();
             }
-            self.place().throw_away(pinned);
+            pinned.throw_away();
         }
         self.place().pin(doubts).await
     }
@@ -189,6 +204,10 @@ impl Drop for Held {
         // Only now, so that whoever gets the permit finds the place.
         self.lanes.permits.add_permits(1);
     }
+}
+
+fn given_back() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }
 
 /// Whether a connection is of no use any more.

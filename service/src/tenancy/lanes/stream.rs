@@ -1,26 +1,26 @@
 //! Rows as they come, on a connection that is held for as long as they are read.
 
-use std::future::ready;
+use std::{future::ready, ops::DerefMut};
 
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use sea_orm::{DbErr, QueryResult, Statement, StreamTrait};
+use sea_orm::{DbErr, QueryResult, Statement};
 use tokio::sync::mpsc;
 
-use super::lease::{Lease, State};
+use super::lease::Lease;
 
 /// The rows of a statement. Reading and handing out take turns in the caller's task, so that the
 /// stream can own the connection that the rows are borrowed from.
-pub(super) fn of(
-    lease: Lease,
+pub(super) fn of<'a>(
+    mut lease: impl DerefMut<Target = Lease> + Send + 'a,
     statement: Statement,
-) -> BoxStream<'static, Result<QueryResult, DbErr>> {
+) -> BoxStream<'a, Result<QueryResult, DbErr>> {
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = async move {
-        let result = read(&lease, statement, &sender).await;
-        lease.answered(result.as_ref().err());
+        let result = read(&mut lease, statement, &sender).await;
+        let result = lease.settle(result);
         // The connection is back before the end is told.
         drop(lease);
         if let Err(error) = result {
@@ -34,12 +34,11 @@ pub(super) fn of(
 }
 
 async fn read(
-    lease: &Lease,
+    lease: &mut Lease,
     statement: Statement,
     sender: &mpsc::Sender<Result<QueryResult, DbErr>>,
 ) -> Result<(), DbErr> {
-    lease.set(State::Busy);
-    let mut rows = lease.db()?.stream_raw(statement).await?;
+    let mut rows = lease.begin()?.stream(statement);
     while let Some(row) = rows.next().await {
         // The receiver is in the same stream.
         let _ = sender.send(Ok(row?)).await;

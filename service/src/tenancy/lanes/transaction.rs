@@ -1,74 +1,174 @@
 //! A transaction on a connection of the lanes.
 
-use std::{pin::Pin, sync::Arc};
-
-use futures_util::{TryStreamExt, stream::BoxStream};
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
-    StreamTrait, TransactionOptions, TransactionTrait,
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use futures_util::stream::BoxStream;
+use sea_orm::{
+    ConnAcquireErr, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    QueryResult, Statement, StreamTrait, TransactionOptions, TransactionTrait,
+};
+use tokio::sync;
 
 use super::{
     Session,
-    lease::{Lease, State},
-    pinned::send,
+    lease::{Borrowed, Lease, State},
+    savepoints::Savepoints,
+    stream,
 };
 
 /// A transaction or a savepoint in one. Rolled back when dropped.
-pub struct Transaction {
-    savepoint: Option<DatabaseTransaction>,
-    /// That of the transaction and all its savepoints. It goes back when the last of them is gone.
-    lease: Arc<Lease>,
+pub struct Transaction(Kind);
+
+enum Kind {
+    Ours(Level),
+    /// Migrations work only on a transaction of SeaORM's own.
+    SeaOrm {
+        txn: DatabaseTransaction,
+        borrowed: Arc<Borrowed>,
+    },
+}
+
+/// The whole transaction, or a savepoint in it.
+struct Level {
+    whole: Arc<Whole>,
+    savepoint: Option<u64>,
+}
+
+/// What a transaction and all its savepoints share. The connection goes back when the last of
+/// them is gone.
+struct Whole {
+    lease: sync::Mutex<Lease>,
+    savepoints: Mutex<Savepoints>,
 }
 
 impl Transaction {
-    pub(super) async fn begin(lease: Lease, options: TransactionOptions) -> Result<Self, DbErr> {
+    pub(super) async fn begin(
+        mut lease: Lease,
+        options: TransactionOptions,
+    ) -> Result<Self, DbErr> {
         // Already now: if nobody waits for the answer, the server begins one all the same.
         lease.set(State::Open);
-        lease.run(send(lease.db()?, &begin_with(options))).await?;
-        Ok(Self { savepoint: None, lease: Arc::new(lease) })
+        let result = lease.begin()?.send(&format!("BEGIN{}", modes(options))).await;
+        lease.settle(result)?;
+        let whole = Whole { lease: sync::Mutex::new(lease), savepoints: Mutex::default() };
+        Ok(Self(Kind::Ours(Level { whole: Arc::new(whole), savepoint: None })))
     }
 
-    /// What the functions of migrations work on.
-    pub(in super::super) fn db(&self) -> Result<&DatabaseTransaction, DbErr> {
-        match &self.savepoint {
-            Some(savepoint) => Ok(savepoint),
-            None => self.lease.db(),
+    pub(super) async fn begin_for_migrations(lease: Lease) -> Result<Self, DbErr> {
+        let (txn, borrowed) = lease.lend().await?;
+        Ok(Self(Kind::SeaOrm { txn, borrowed: Arc::new(borrowed) }))
+    }
+
+    /// What the functions of migrations work on, if it was begun for them.
+    pub(in super::super) fn for_migrations(&self) -> Option<&DatabaseTransaction> {
+        match &self.0 {
+            Kind::SeaOrm { txn, .. } => Some(txn),
+            Kind::Ours(_) => None,
         }
     }
 
-    pub(in super::super) async fn commit(mut self) -> Result<(), DbErr> {
-        match self.savepoint.take() {
-            Some(savepoint) => self.lease.run(savepoint.commit()).await,
-            None => self.end("COMMIT").await,
+    pub(in super::super) async fn commit(self) -> Result<(), DbErr> {
+        match self.0 {
+            Kind::Ours(level) => level.commit().await,
+            Kind::SeaOrm { txn, .. } => txn.commit().await,
         }
     }
 
-    pub(in super::super) async fn rollback(mut self) -> Result<(), DbErr> {
-        match self.savepoint.take() {
-            Some(savepoint) => self.lease.run(savepoint.rollback()).await,
-            None => self.end("ROLLBACK").await,
+    pub(in super::super) async fn rollback(self) -> Result<(), DbErr> {
+        match self.0 {
+            Kind::Ours(level) => level.rollback().await,
+            Kind::SeaOrm { txn, .. } => txn.rollback().await,
         }
-    }
-
-    async fn end(&self, word: &str) -> Result<(), DbErr> {
-        let result = self.lease.run(send(self.lease.db()?, word)).await;
-        // A commit that is refused ends the transaction too.
-        if !self.lease.is(State::Broken) {
-            self.lease.set(State::Rest);
-        }
-        result
     }
 }
 
-impl Drop for Transaction {
-    fn drop(&mut self) {
-        // A savepoint that has outlived its transaction is undone where there is nothing to be
-        // undone. The answer to that must not be left to the next one.
-        if self.savepoint.is_some() && self.lease.is(State::Rest) {
-            self.lease.set(State::Busy);
+impl Level {
+    /// The connection, when what was dropped is undone.
+    async fn lease(&self) -> Result<sync::MutexGuard<'_, Lease>, DbErr> {
+        let mut lease = self.whole.lease.lock().await;
+        if lease.is(State::Rest) {
+            return Err(ended());
+        }
+        let dropped = self.whole.savepoints().dropped();
+        if let Some(number) = dropped {
+            send(&mut lease, &format!("ROLLBACK TO SAVEPOINT tenantry_{number}")).await?;
+            self.whole.savepoints().undone();
+        }
+        Ok(lease)
+    }
+
+    async fn savepoint(&self, options: TransactionOptions) -> Result<Self, DbErr> {
+        let mut lease = self.lease().await?;
+        let number = self.whole.savepoints().begin();
+        let sent = send(&mut lease, &format!("SAVEPOINT tenantry_{number}")).await;
+        // If nobody waits for the answer nothing is done in it, and nothing is to be undone.
+        sent.inspect_err(|_| {
+            self.whole.savepoints().end(number);
+        })?;
+        let savepoint = Self { whole: Arc::clone(&self.whole), savepoint: Some(number) };
+        let modes = modes(options);
+        if !modes.is_empty() {
+            send(&mut lease, &format!("SET TRANSACTION{modes}")).await?;
+        }
+        Ok(savepoint)
+    }
+
+    async fn commit(self) -> Result<(), DbErr> {
+        let mut lease = self.lease().await?;
+        let Some(number) = self.savepoint else { return end(&mut lease, "COMMIT").await };
+        // It may have been committed with the one around it.
+        if self.whole.savepoints().end(number) {
+            send(&mut lease, &format!("RELEASE SAVEPOINT tenantry_{number}")).await?;
+        }
+        Ok(())
+    }
+
+    async fn rollback(mut self) -> Result<(), DbErr> {
+        match self.savepoint.take() {
+            // It is done before the next statement, but whoever asks for it wants to be told.
+            Some(number) => {
+                self.whole.savepoints().abandon(number);
+                self.lease().await.map(drop)
+            }
+            None => end(&mut *self.whole.lease.lock().await, "ROLLBACK").await,
         }
     }
+}
+
+impl Whole {
+    fn savepoints(&self) -> MutexGuard<'_, Savepoints> {
+        self.savepoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        if let Some(number) = self.savepoint {
+            self.whole.savepoints().abandon(number);
+        }
+    }
+}
+
+async fn send(lease: &mut Lease, sql: &str) -> Result<ExecResult, DbErr> {
+    let result = lease.begin()?.send(sql).await;
+    lease.settle(result)
+}
+
+/// Ends a transaction; a commit that is refused ends it too.
+async fn end(lease: &mut Lease, word: &str) -> Result<(), DbErr> {
+    let result = send(lease, word).await;
+    if !lease.is(State::Broken) {
+        lease.set(State::Rest);
+    }
+    result.map(drop)
+}
+
+/// Nothing is sent for a transaction that has ended: it would not be in one.
+fn ended() -> DbErr {
+    DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }
 
 #[async_trait::async_trait]
@@ -78,20 +178,44 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.lease.run(self.db()?.execute_raw(statement)).await
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                let result = lease.begin()?.execute(statement).await;
+                lease.settle(result)
+            }
+            Kind::SeaOrm { txn, .. } => txn.execute_raw(statement).await,
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.lease.run(self.db()?.execute_unprepared(sql)).await
+        match &self.0 {
+            Kind::Ours(level) => send(&mut *level.lease().await?, sql).await,
+            Kind::SeaOrm { txn, .. } => txn.execute_unprepared(sql).await,
+        }
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.lease.run(self.db()?.query_one_raw(statement)).await
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                let result = lease.begin()?.query_one(statement).await;
+                lease.settle(result)
+            }
+            Kind::SeaOrm { txn, .. } => txn.query_one_raw(statement).await,
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.lease.run(self.db()?.query_all_raw(statement)).await
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                let result = lease.begin()?.query_all(statement).await;
+                lease.settle(result)
+            }
+            Kind::SeaOrm { txn, .. } => txn.query_all_raw(statement).await,
+        }
     }
 }
 
@@ -107,9 +231,10 @@ impl StreamTrait for Transaction {
         statement: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
         Box::pin(async move {
-            let rows = self.db()?.stream_raw(statement).await?;
-            let rows = rows.inspect_err(|error| self.lease.answered(Some(error)));
-            Ok(Box::pin(rows) as Self::Stream<'a>)
+            Ok(match &self.0 {
+                Kind::Ours(level) => stream::of(level.lease().await?, statement),
+                Kind::SeaOrm { txn, .. } => Box::pin(txn.stream_raw(statement).await?),
+            })
         })
     }
 }
@@ -118,19 +243,19 @@ impl Session for Transaction {
     const RESENDS: bool = false;
 
     async fn start(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
-        let savepoint = self.lease.run(self.db()?.begin_with_options(options)).await?;
-        Ok(Self { savepoint: Some(savepoint), lease: Arc::clone(&self.lease) })
+        Ok(Self(match &self.0 {
+            Kind::Ours(level) => Kind::Ours(level.savepoint(options).await?),
+            Kind::SeaOrm { txn, borrowed } => {
+                let txn = txn.begin_with_options(options).await?;
+                Kind::SeaOrm { txn, borrowed: Arc::clone(borrowed) }
+            }
+        }))
     }
 }
 
-/// One message, whatever is asked for.
-fn begin_with(options: TransactionOptions) -> String {
-    let mut begin = "BEGIN".to_owned();
-    if let Some(level) = options.isolation_level {
-        begin.push_str(&format!(" ISOLATION LEVEL {level}"));
-    }
-    if let Some(mode) = options.access_mode {
-        begin.push_str(&format!(" {mode}"));
-    }
-    begin
+/// What is asked for, as SQL.
+fn modes(options: TransactionOptions) -> String {
+    let level = options.isolation_level.map(|level| format!(" ISOLATION LEVEL {level}"));
+    let access = options.access_mode.map(|mode| format!(" {mode}"));
+    level.unwrap_or_default() + &access.unwrap_or_default()
 }

@@ -151,3 +151,70 @@ async fn a_savepoint_that_outlives_its_transaction_is_in_nobodys_way() {
     abu().insert(it.one()).await.unwrap();
     assert_eq!(guard::Entity::find().count(it.one()).await.unwrap(), 1);
 }
+
+/// What a transaction sees, by name.
+async fn names(txn: &impl ConnectionTrait) -> Vec<String> {
+    let all = guard::Entity::find().all(txn).await.unwrap();
+    let mut names: Vec<_> = all.into_iter().map(|guard| guard.name).collect();
+    names.sort_unstable();
+    names
+}
+
+async fn insert(name: &str, txn: &impl ConnectionTrait) {
+    guard::ActiveModel { name: Set(name.into()), ..abu() }.insert(txn).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_savepoint_is_undone_and_nothing_else_is() {
+    let it = Fixture::new(1, |_| {}).await;
+    let txn = it.one().begin().await.unwrap();
+    insert("Abu", &txn).await;
+    let outer = txn.begin().await.unwrap();
+    insert("Bea", &outer).await;
+    let inner = outer.begin().await.unwrap();
+    insert("Cem", &inner).await;
+    drop(inner);
+    assert_eq!(names(&outer).await, ["Abu", "Bea"]);
+    // An error inside of one leaves the rest usable.
+    let failed = outer.begin().await.unwrap();
+    failed.execute_raw(sql("SELECT 1 / 0::int")).await.unwrap_err();
+    drop(failed);
+    insert("Dov", &outer).await;
+    // Both at once, the inner one after the outer one.
+    let [outer_2, inner_2] = {
+        let outer = outer.begin().await.unwrap();
+        insert("Eva", &outer).await;
+        let inner = outer.begin().await.unwrap();
+        insert("Fay", &inner).await;
+        [outer, inner]
+    };
+    drop(outer_2);
+    drop(inner_2);
+    outer.commit().await.unwrap();
+    txn.commit().await.unwrap();
+    assert_eq!(names(it.one()).await, ["Abu", "Bea", "Dov"]);
+}
+
+#[tokio::test]
+async fn a_savepoint_ends_with_the_one_around_it() {
+    let it = Fixture::new(1, |config| config.max_connections = 1).await;
+    let txn = it.one().begin().await.unwrap();
+    let outer = txn.begin().await.unwrap();
+    let inner = outer.begin().await.unwrap();
+    insert("Abu", &inner).await;
+    outer.commit().await.unwrap();
+    // Too late to undo it, and nothing to be done for a commit.
+    drop(inner);
+    let outer = txn.begin().await.unwrap();
+    let inner = outer.begin().await.unwrap();
+    insert("Bea", &inner).await;
+    outer.rollback().await.unwrap();
+    inner.commit().await.unwrap();
+    let orphan = txn.begin().await.unwrap();
+    txn.commit().await.unwrap();
+    // It would be sent outside of a transaction.
+    orphan.execute_raw(sql("SELECT 1")).await.unwrap_err();
+    orphan.begin().await.unwrap_err();
+    drop(orphan);
+    assert_eq!(names(it.one()).await, ["Abu"]);
+}

@@ -1,7 +1,7 @@
 //! Connections that end without our doing.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use service::tenancy::{Config, Tenancy};
+use service::tenancy::{Config, Error, Tenancy};
 
 use super::{Fixture, pid};
 use crate::support::{database::admin, serving::eventually, slug, wire::Wire};
@@ -57,4 +57,13 @@ async fn over_a_network_all_connections_are_tried_once_one_is_known_to_be_lost()
     // None, if the end of the announcements was heard before.
     assert!(failed <= 1, "{failed} failed");
     eventually("announcements are heard again", async || tenancy.ping().await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn who_would_not_hear_announcements_does_not_start() {
+    let it = Fixture::new(1, |_| {}).await;
+    let wire = Wire::without_notifications().await;
+    let config = Config { url: wire.url(it.db.name()), ..it.db.config() };
+    let error = Tenancy::connect(&config).await.unwrap_err();
+    assert!(matches!(error, Error::NoAnnouncements), "{error}");
 }

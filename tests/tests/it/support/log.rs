@@ -16,7 +16,7 @@ pub struct Log {
 impl Log {
     pub fn listen() -> Self {
         let heard = Heard::default();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(heard.clone());
+        let subscriber = tracing_subscriber::fmt().with_writer(heard.clone());
         let listening = subscriber.finish().set_default();
         Self { heard, _listening: Box::new(listening) }
     }

@@ -30,6 +30,16 @@ pub struct Wire {
 
 impl Wire {
     pub async fn new() -> Self {
+        Self::open(false).await
+    }
+
+    /// One that keeps notifications to itself, as a pooler does that has given the session to
+    /// somebody else.
+    pub async fn without_notifications() -> Self {
+        Self::open(true).await
+    }
+
+    async fn open(silent: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let countdown = Arc::new(AtomicI64::new(-1));
@@ -39,8 +49,8 @@ impl Wire {
                 let countdown = Arc::clone(&shared);
                 tokio::spawn(async move {
                     // A session that was ended ends with an error here; that is the point.
-                    let _ =
-                        serve(client, server().socket_dir().join(".s.PGSQL.5432"), countdown).await;
+                    let socket = server().socket_dir().join(".s.PGSQL.5432");
+                    let _ = serve(client, socket, countdown, silent).await;
                 });
             }
         });
@@ -77,6 +87,7 @@ async fn serve(
     client: TcpStream,
     server: PathBuf,
     countdown: Arc<AtomicI64>,
+    silent: bool,
 ) -> std::io::Result<()> {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = UnixStream::connect(server).await?.into_split();
@@ -91,7 +102,18 @@ async fn serve(
             break i32::from_be_bytes(answer[5..9].try_into().unwrap());
         }
     };
-    let answers = tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+    let answers = tokio::spawn(async move {
+        if !silent {
+            return copy(&mut from_server, &mut to_client).await.map(drop);
+        }
+        loop {
+            let answer = message(&mut from_server, true).await?;
+            // NotificationResponse
+            if answer[0] != b'A' {
+                to_client.write_all(&answer).await?;
+            }
+        }
+    });
     loop {
         let request = message(&mut from_client, true).await?;
         // Query and Sync: with these the client waits for an answer.
