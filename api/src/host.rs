@@ -28,7 +28,7 @@ impl FromRequestParts<State> for TenantOfHost {
         let found: Result<Self, Failure> = async {
             let host = host(&parts.uri, &parts.headers)?;
             let record = |slug: &Slug| {
-                Span::current().record("tenant", slug.as_str());
+                Span::current().record("tenant", tracing::field::display(slug));
             };
             // Before it is looked up where that is possible: the log tells of a tenant that is
             // refused, or not found in time, as well. Once: a second record would be a second
@@ -37,7 +37,7 @@ impl FromRequestParts<State> for TenantOfHost {
             if let Host::Slug(slug) = &asked {
                 record(slug);
             }
-            let found = state.tenancy.tenant_by_host(host).await;
+            let found = state.tenancy.tenant_at(&asked, host).await;
             if let Host::Custom(_) = &asked {
                 match &found {
                     Ok(tenant) => record(tenant.slug()),

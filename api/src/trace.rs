@@ -1,65 +1,110 @@
 //! One span per request, one line per answer, and the cause of a 5xx logged once.
 
 use std::{
+    convert::Infallible,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use axum::{
+    BoxError,
+    body::{Bytes, HttpBody},
     extract::{MatchedPath, Request},
     http::HeaderValue,
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use tokio::time::timeout;
+use tower::Service;
 use tracing::{Instrument, error, error_span, field::Empty, info};
+use uuid::Uuid;
 
-use crate::{
-    DEADLINE,
-    problem::{Cause, Problem},
-};
+use crate::problem::{Cause, Problem};
 
 /// The header by which a request can be found in the log.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// Runs a request in its span and under its deadline, and logs how it went.
-pub(crate) async fn trace(request: Request, next: Next) -> Response {
-    trace_within(DEADLINE, request, next).await
+/// Gives a request its id, runs it in its span and under its deadline, and logs how it went.
+///
+/// One service rather than several layers: each layer copies all that are inside of it for every
+/// request.
+#[derive(Clone)]
+pub(crate) struct Trace<S> {
+    pub(crate) inner: S,
+    pub(crate) deadline: Duration,
 }
 
-async fn trace_within(deadline: Duration, request: Request, next: Next) -> Response {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    // Not that every request is an error: a span is left out where its level is not logged, and
-    // the line of an error needs it.
-    let span = error_span!(
-        "request",
-        id,
-        method = %request.method(),
-        path = request.uri().path(),
-        route,
-        tenant = Empty,
-    );
-    let start = Instant::now();
-    async move {
-        let response = match timeout(deadline, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let problem = Problem::busy("deadline", "Took too long");
-                caused(problem, Fatal::Deadline(deadline))
-            }
-        };
-        let (status, micros) = (response.status().as_u16(), start.elapsed().as_micros());
-        if response.status().is_server_error() {
-            let cause = response.extensions().get().map(|Cause(cause)| chain(cause.as_ref()));
-            error!(status, micros, cause = %cause.unwrap_or_default(), "failed");
-        } else {
-            info!(status, micros, "answered");
-        }
-        response
+impl<S, B> Service<Request> for Trace<S>
+where
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
     }
-    .instrument(span)
-    .await
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let id = request_id(&request);
+        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        // Not that every request is an error: a span is left out where its level is not logged, and
+        // the line of an error needs it.
+        let span = error_span!(
+            "request",
+            id = %id.to_str().unwrap_or_default(),
+            method = %request.method(),
+            path = request.uri().path(),
+            route = %route,
+            tenant = Empty,
+        );
+        let (begun, deadline) = (Instant::now(), self.deadline);
+        let answer = span.in_scope(|| self.inner.call(request));
+        let answered = async move {
+            let mut response = match timeout(deadline, answer).await {
+                Ok(Ok(response)) => response.into_response(),
+                Err(_) => {
+                    caused(Problem::busy("deadline", "Took too long"), Fatal::Deadline(deadline))
+                }
+            };
+            log(&response, begun);
+            response.headers_mut().insert(REQUEST_ID, id);
+            Ok(response)
+        };
+        Box::pin(answered.instrument(span))
+    }
+}
+
+fn log(response: &Response, begun: Instant) {
+    let (status, micros) = (response.status().as_u16(), begun.elapsed().as_micros());
+    if response.status().is_server_error() {
+        let cause = response.extensions().get().map(|Cause(cause)| chain(cause.as_ref()));
+        error!(status, micros, cause = %cause.unwrap_or_default(), "failed");
+    } else {
+        info!(status, micros, "answered");
+    }
+}
+
+/// The id that the client has sent, if it can be shown anywhere, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let acceptable = |id: &&HeaderValue| {
+        (1..=64).contains(&id.len())
+            && id
+                .as_bytes()
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+    };
+    let given = request.headers().get(REQUEST_ID).filter(acceptable).cloned();
+    given.unwrap_or_else(|| {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        // Digits and dashes.
+        HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    })
 }
 
 /// Why a request came to no answer of its own.
@@ -78,7 +123,7 @@ fn caused(problem: Problem, cause: Fatal) -> Response {
 }
 
 /// An error and everything it comes from, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -104,28 +149,14 @@ pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     caused(Problem::internal(), Fatal::Panic(text))
 }
 
-/// A request id from outside is kept only if it can be shown anywhere.
-pub(crate) async fn screen_request_id(mut request: Request, next: Next) -> Response {
-    let acceptable = |id: &HeaderValue| {
-        (1..=64).contains(&id.len())
-            && id
-                .as_bytes()
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
-    };
-    if !request.headers().get(REQUEST_ID).is_some_and(acceptable) {
-        request.headers_mut().remove(REQUEST_ID);
-    }
-    next.run(request).await
-}
-
 #[cfg(test)]
 mod tests {
     use std::{io, sync::Mutex};
 
-    use axum::{Router, body::Body, middleware::from_fn, routing::get};
-    use hyper::service::Service;
+    use axum::{Router, body::Body, routing::get};
+    use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
+    use tower::layer::layer_fn;
     use tower_http::catch_panic::CatchPanicLayer;
 
     use super::*;
@@ -136,7 +167,6 @@ mod tests {
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::WARN)
-            .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();
         let _logged = tracing::subscriber::set_default(subscriber);
@@ -144,9 +174,7 @@ mod tests {
             .route("/panics", get(panics))
             .route("/waits", get(std::future::pending::<()>))
             .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn(async |request, next| {
-                trace_within(Duration::from_millis(50), request, next).await
-            }));
+            .layer(layer_fn(|inner| Trace { inner, deadline: Duration::from_millis(50) }));
         let app = TowerToHyperService::new(app);
         for (path, status, cause) in [
             ("/panics", 500, "the handler panicked: no guard"),
@@ -158,7 +186,7 @@ mod tests {
             let said = std::mem::take(&mut *log.0.lock().unwrap());
             let said = String::from_utf8(said).unwrap();
             assert_eq!(said.lines().count(), 1, "{said}");
-            for part in ["ERROR", "id=\"id-1\"", &format!("path=\"{path}\""), cause] {
+            for part in ["ERROR", "id=id-1", &format!("path=\"{path}\""), cause] {
                 assert!(said.contains(part), "no {part} in {said}");
             }
         }

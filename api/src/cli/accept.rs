@@ -3,7 +3,8 @@
 //! One rule bounds what a client can hold: a connection on which no request is under way for a
 //! while is closed. It covers whoever sends nothing, half a head, or nothing more; the timeouts of
 //! `hyper` do not begin before it knows the version of HTTP. A request is under way from the end
-//! of its head to its answer, and has its own deadline.
+//! of its head to its answer, and has its own deadline; afterwards, as long as a piece of the answer
+//! is made, or the client takes one.
 
 use std::{io::ErrorKind, sync::Arc, time::Duration};
 
@@ -24,6 +25,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{debug, error, warn};
+
+use super::activity::{Activity, UnderWay, Watched};
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -116,30 +119,25 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
     }
-    let (requests, under_way) = watch::channel(0_usize);
-    let requests = Arc::new(requests);
-    let app = TowerToHyperService::new(app);
+    let activity = Arc::new(Activity::new());
+    let (app, requests) = (TowerToHyperService::new(app), Arc::clone(&activity));
     let counted = service_fn(move |request: Request<Incoming>| {
-        let counted = Counted::new(&requests);
+        let under_way = UnderWay::new(&requests);
         let answer = app.call(request);
-        async move {
-            let answer = answer.await;
-            drop(counted);
-            answer
-        }
+        async move { answer.await.map(|answer| answer.map(|body| Watched::new(body, under_way))) }
     });
     let builder = Builder::new(TokioExecutor::new());
     let connection = builder.serve_connection(TokioIo::new(stream), counted);
     tokio::pin!(connection);
     select! {
         ended = &mut connection => return log(ended),
-        () = quiet(under_way.clone(), limits.quiet) => debug!("a connection without requests is closed"),
+        () = activity.quiet(limits.quiet) => debug!("a connection without requests is closed"),
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     connection.as_mut().graceful_shutdown();
     select! {
         ended = &mut connection => log(ended),
-        () = quiet(under_way, limits.linger) => {}
+        () = activity.quiet(limits.linger) => {}
     }
 }
 
@@ -147,31 +145,6 @@ async fn connection(
 fn log<E: std::fmt::Display>(ended: Result<(), E>) {
     if let Err(error) = ended {
         debug!(%error, "a connection failed");
-    }
-}
-
-/// Waits until no request has been under way for so long.
-async fn quiet(mut under_way: watch::Receiver<usize>, time: Duration) {
-    while under_way.wait_for(|count| *count == 0).await.is_ok() {
-        if timeout(time, under_way.changed()).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// One request under way, until it is dropped.
-struct Counted(Arc<watch::Sender<usize>>);
-
-impl Counted {
-    fn new(requests: &Arc<watch::Sender<usize>>) -> Self {
-        requests.send_modify(|count| *count += 1);
-        Self(Arc::clone(requests))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `tenantry` command.
 
 mod accept;
+mod activity;
 mod args;
 mod boot;
 mod error;
@@ -11,10 +12,7 @@ mod tenant;
 mod token;
 mod welcome;
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use tracing_subscriber::EnvFilter;
 
@@ -56,10 +54,7 @@ fn log_to_stderr(format: LogFormat, serves: bool) {
     let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.is_empty());
     let filter = wanted.and_then(|wanted| EnvFilter::try_new(wanted).ok());
     let filter = filter.unwrap_or_else(|| usual.into());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

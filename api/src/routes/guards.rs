@@ -2,7 +2,7 @@
 
 use axum::{
     http::{StatusCode, header::LOCATION},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use service::{
     guard::{self, Filter, Guard, GuardChange, NewGuard},
@@ -10,7 +10,7 @@ use service::{
 };
 use uuid::Uuid;
 
-use super::page::{Counted, Listed};
+use super::page::{Counted, Form, Listed, lines};
 use crate::{
     body::Json,
     extract::{Path, Query},
@@ -23,10 +23,18 @@ pub(super) async fn list(
     Query(filter): Query<Filter>,
     Query(page): Query<PageRequest>,
     Query(counted): Query<Counted>,
-) -> Result<Json<Listed<Guard>>, Failure> {
+    form: Form,
+) -> Result<Response, Failure> {
+    if form == Form::Lines {
+        return lines(page, move |page| {
+            let (tenant, filter) = (tenant.clone(), filter.clone());
+            async move { guard::list_in(&tenant, &filter, page).await }
+        })
+        .await;
+    }
     let page = guard::list_in(&tenant, &filter, page).await?;
     let count = if counted.count { Some(guard::count_in(&tenant, &filter).await?) } else { None };
-    Ok(Json(Listed { page, count }))
+    Ok(Listed { page, count }.into_response())
 }
 
 pub(super) async fn create(

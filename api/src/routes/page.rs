@@ -1,7 +1,26 @@
 //! What the lists of all nouns share.
 
+use std::{convert::Infallible, future::ready};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::FromRequestParts,
+    http::{
+        HeaderValue,
+        header::{ACCEPT, CONTENT_TYPE, VARY},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use service::page::Page;
+use service::page::{Page, PageRequest};
+use tracing::{Span, error};
+
+use crate::{body::Json, problem::Failure, trace::chain};
+
+/// One JSON value on each line (<https://github.com/ndjson/ndjson-spec>).
+const LINES: &str = "application/x-ndjson";
 
 /// Whether the answer to a list is to say how many rows there are in all, which costs a count.
 #[derive(Debug, Default, Deserialize)]
@@ -17,4 +36,79 @@ pub(super) struct Listed<T> {
     pub(super) page: Page<T>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) count: Option<u64>,
+}
+
+/// What a list is to be answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One page of it.
+    Page,
+    /// All of it, a line for each row.
+    Lines,
+}
+
+impl<S: Sync> FromRequestParts<S> for Form {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let accepted = parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let mut kinds = accepted.flat_map(|accepted| accepted.split(','));
+        let lines = kinds.any(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case(LINES)
+        });
+        Ok(if lines { Self::Lines } else { Self::Page })
+    }
+}
+
+impl<T: Serialize> IntoResponse for Listed<T> {
+    fn into_response(self) -> Response {
+        ([(VARY, HeaderValue::from_static("accept"))], Json(self)).into_response()
+    }
+}
+
+/// Answers with all rows that are wanted, however many there are.
+///
+/// They are fetched page by page as the client takes them, so that neither memory nor a connection
+/// to the database is held for a client that is slow. Rows that come or go meanwhile may or may not
+/// be there. When a later page fails the answer breaks off, which the client is told by HTTP: its
+/// end is missing.
+pub(super) async fn lines<T, F>(
+    request: PageRequest,
+    fetch: impl Fn(PageRequest) -> F + Clone + Send + 'static,
+) -> Result<Response, Failure>
+where
+    T: Serialize + Send,
+    F: Future<Output = Result<Page<T>, service::Error>> + Send,
+{
+    let limit = PageRequest::MAX_LIMIT;
+    let first = fetch(PageRequest { limit, ..request }).await?;
+    let later = stream::try_unfold(first.next, move |after| {
+        let fetch = fetch.clone();
+        async move {
+            let Some(after) = after else { return Ok(None) };
+            let page = fetch(PageRequest { limit, after: Some(after) }).await?;
+            Ok::<_, service::Error>(Some((text(&page), page.next)))
+        }
+    });
+    let span = Span::current();
+    let pages = stream::once(ready(Ok(text(&first)))).chain(later).inspect_err(move |error| {
+        error!(parent: &span, cause = %chain(error), "a list broke off");
+    });
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(LINES)),
+        (VARY, HeaderValue::from_static("accept")),
+    ];
+    Ok((headers, Body::from_stream(pages)).into_response())
+}
+
+fn text<T: Serialize>(page: &Page<T>) -> Bytes {
+    let mut text = Vec::with_capacity(page.items.len() * 256);
+    for row in &page.items {
+        // Rows are objects with names for keys, and a vector takes everything: this cannot fail.
+        if serde_json::to_writer(&mut text, row).is_ok() {
+            text.push(b'\n');
+        }
+    }
+    text.into()
 }

@@ -2,7 +2,7 @@
 
 use axum::{
     http::{StatusCode, header::LOCATION},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use service::{
     guard,
@@ -12,7 +12,7 @@ use service::{
 };
 use uuid::Uuid;
 
-use super::page::{Counted, Listed};
+use super::page::{Counted, Form, Listed, lines};
 use crate::{
     body::Json,
     extract::{Path, Query},
@@ -25,8 +25,9 @@ pub(super) async fn list(
     Query(filter): Query<Filter>,
     Query(page): Query<PageRequest>,
     Query(counted): Query<Counted>,
-) -> Result<Json<Listed<Shift>>, Failure> {
-    listed(&tenant, &filter, page, &counted).await
+    form: Form,
+) -> Result<Response, Failure> {
+    listed(tenant, filter, page, &counted, form).await
 }
 
 pub(super) async fn list_of_guard(
@@ -35,23 +36,32 @@ pub(super) async fn list_of_guard(
     Query(filter): Query<Filter>,
     Query(page): Query<PageRequest>,
     Query(counted): Query<Counted>,
-) -> Result<Json<Listed<Shift>>, Failure> {
+    form: Form,
+) -> Result<Response, Failure> {
     if guard::get_in(&tenant, guard_id).await?.is_none() {
         return Err(Problem::not_found("guard", guard_id).into());
     }
     let filter = Filter { guard_id: Some(guard_id), ..filter };
-    listed(&tenant, &filter, page, &counted).await
+    listed(tenant, filter, page, &counted, form).await
 }
 
 async fn listed(
-    tenant: &Tenant,
-    filter: &Filter,
+    tenant: Tenant,
+    filter: Filter,
     page: PageRequest,
     counted: &Counted,
-) -> Result<Json<Listed<Shift>>, Failure> {
-    let page = shift::list_in(tenant, filter, page).await?;
-    let count = if counted.count { Some(shift::count_in(tenant, filter).await?) } else { None };
-    Ok(Json(Listed { page, count }))
+    form: Form,
+) -> Result<Response, Failure> {
+    if form == Form::Lines {
+        return lines(page, move |page| {
+            let (tenant, filter) = (tenant.clone(), filter.clone());
+            async move { shift::list_in(&tenant, &filter, page).await }
+        })
+        .await;
+    }
+    let page = shift::list_in(&tenant, &filter, page).await?;
+    let count = if counted.count { Some(shift::count_in(&tenant, &filter).await?) } else { None };
+    Ok(Listed { page, count }.into_response())
 }
 
 pub(super) async fn create(

@@ -3,6 +3,7 @@
 mod guards;
 mod hosts;
 mod isolation;
+mod lines;
 mod list;
 mod log;
 mod operator;

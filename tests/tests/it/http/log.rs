@@ -51,13 +51,9 @@ async fn each_request_is_one_line_with_its_tenant() {
         let [line] = lines.as_slice() else {
             panic!("not one line: {lines:#?}");
         };
-        for part in [
-            &format!("tenant=\"{tenant}\""),
-            "method=GET",
-            "path=\"/guards\"",
-            "status=200",
-            "INFO",
-        ] {
+        for part in
+            [&format!("tenant={tenant}}}"), "method=GET", "path=\"/guards\"", "status=200", "INFO"]
+        {
             assert!(line.contains(part), "no {part} in {line}");
         }
         // What is looked for may be a person's name.
@@ -126,8 +122,7 @@ async fn a_log_of_warnings_tells_whose_request_failed() {
     let answer = heard(request.header("x-request-id", "broken-2")).await;
     answer.problem(500, "internal");
     let lines = site.serving.logged("broken-2").await;
-    for part in ["ERROR", "tenant=\"tenant-1\"", "path=\"/guards\"", "status=500", "does not exist"]
-    {
+    for part in ["ERROR", "tenant=tenant-1}", "path=\"/guards\"", "status=500", "does not exist"] {
         assert!(lines[0].contains(part), "no {part} in {lines:?}");
     }
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -151,7 +146,7 @@ async fn a_refused_tenant_is_named_once_by_whatever_host() {
             let request = caller.request("GET", "/guards").header("x-request-id", &id);
             heard(request).await.is(wanted);
             let lines = site.serving.logged(&id).await;
-            assert_eq!(lines[0].matches("tenant=\"tenant-1\"").count(), 1, "{lines:?}");
+            assert_eq!(lines[0].matches("tenant=tenant-1}").count(), 1, "{lines:?}");
         }
     }
 }
