@@ -3,17 +3,6 @@
 //!
 //! `ROUNDS` says how many rounds there are, 21 if nothing is said.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
-#![expect(clippy::duplicate_mod, reason = "the same work on two sets of entities")]
-
-mod common;
-mod contenders;
-
 use std::{
     fmt::Write,
     sync::{
@@ -23,21 +12,19 @@ use std::{
     time::Duration,
 };
 
-use common::page;
-use contenders::{
+use crate::common::page;
+use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
-    pools,
-    rounds::{Rounds, Work, against, number},
-    session, set_local,
+    pools, session, set_local,
     stage::{GUARDS, Stage, tenancy},
 };
+use crate::rounds::{Rounds, Work, against, number};
 
 const LENGTH: Duration = Duration::from_millis(120);
 const CONNECTIONS: u32 = 8;
 
-#[tokio::main]
-async fn main() {
+pub async fn run() {
     let rounds = number("ROUNDS", 21);
     let stage = Stage::new().await;
     let (url, tenants) = (&stage.server.url("postgres"), &stage.tenants);

@@ -3,17 +3,7 @@
 //!
 //! `TENANTS` says how many tenants there are, 10,000 if nothing is said.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
-
-#[path = "fleet/command.rs"]
 mod command;
-mod common;
-#[path = "fleet/raw.rs"]
 mod raw;
 
 use std::{
@@ -22,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{median, page, pool, quantile, rate, server, stop};
+use crate::common::{median, page, pool, quantile, rate, server, stop};
 use migration::{
     Action, AnyMigrator, Event, Fleet, Timeouts, Who, postgres::Server, run_fleet, tenant,
 };
@@ -34,8 +24,7 @@ const ROUNDS: usize = 9;
 /// Connections of a fleet run, and of its rival.
 const JOBS: usize = 8;
 
-#[tokio::main]
-async fn main() {
+pub async fn run() {
     let tenants = std::env::var("TENANTS").map_or(10_000, |number| number.parse().unwrap());
     let server = server().await;
     let mut body = String::from(

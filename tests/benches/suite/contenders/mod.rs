@@ -8,7 +8,6 @@
 pub mod bare;
 pub mod job;
 pub mod ours;
-pub mod rounds;
 pub mod sql;
 pub mod stage;
 
@@ -20,8 +19,8 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, TransactionTr
 use service::tenancy::{Config, Tenancy};
 use tokio::sync::Mutex;
 
+use crate::rounds::Work;
 use job::{Job, Named};
-use rounds::Work;
 
 /// One of the ways.
 pub struct Contender {

@@ -4,36 +4,20 @@
 //! Environment variables: `TENANTS` (how many there are at last, 10,000), `ROUNDS` (7), `WARM` (how
 //! often each contender is in every tenant before it is measured, 4).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
-#![expect(clippy::duplicate_mod, reason = "the same work on two sets of entities")]
-
-mod common;
-mod contenders;
-#[path = "contenders/draw.rs"]
-mod draw;
-#[path = "growth/memory.rs"]
-mod memory;
-#[path = "growth/plot.rs"]
 mod plot;
 
 use std::{fmt::Write, sync::Arc, time::Duration};
 
-use common::page;
-use contenders::{
+use crate::common::page;
+use crate::contenders::{
     Contender, by_hand, handle,
     job::{Named, Operation},
-    pools,
-    rounds::{Rounds, against, number},
-    session, set_local,
+    pools, session, set_local,
     stage::{Stage, config, tenancy},
 };
-use draw::{Drawn, warm};
-use memory::Memory;
+use crate::draw::{Drawn, warm};
+use crate::processes::{self, Memory};
+use crate::rounds::{Rounds, against, number};
 use plot::Plot;
 use service::tenancy::{Config, Tenancy};
 
@@ -52,8 +36,7 @@ const BY_HAND: usize = 4;
 const NO_LANES: usize = 5;
 const POOLS: usize = 6;
 
-#[tokio::main]
-async fn main() {
+pub async fn run() {
     let (last, rounds, passes) =
         (number("TENANTS", 10_000), number("ROUNDS", 7), number("WARM", 4));
     let mut stage = Stage::new().await;
@@ -81,9 +64,9 @@ async fn main() {
     for size in sizes {
         stage.grow(size).await;
         let tenants = &stage.tenants;
-        let before = memory::own();
+        let before = processes::own();
         warm(&ours, tenants, passes).await;
-        grown += memory::own() - before;
+        grown += processes::own() - before;
         let mut others: Vec<&Contender> = rivals.iter().collect();
         let each = (MOST / size).min(CLIENTS) as u32;
         let many = if each > 0 { Some(pools(&url, tenants, each).await) } else { None };

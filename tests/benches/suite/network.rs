@@ -3,20 +3,7 @@
 //!
 //! Environment variables: `TENANTS` (10,000), `ROUNDS` (9), `DELAY` (in microseconds, 1,000).
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a benchmark"
-)]
-#![expect(clippy::duplicate_mod, reason = "the same work on two sets of entities")]
-
-mod common;
-mod contenders;
-#[path = "network/delay.rs"]
 mod delay;
-#[path = "contenders/draw.rs"]
-mod draw;
 
 use std::{
     fmt::Write,
@@ -24,22 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{median, page};
-use contenders::{
+use crate::common::{median, page};
+use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
-    pools,
-    rounds::{Rounds, against, number},
-    session, set_local,
+    pools, session, set_local,
     stage::{Stage, tenancy},
 };
-use draw::{Drawn, warm};
+use crate::draw::{Drawn, warm};
+use crate::rounds::{Rounds, against, number};
 
 const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: u32 = 8;
 
-#[tokio::main]
-async fn main() {
+pub async fn run() {
     let (last, rounds) = (number("TENANTS", 10_000), number("ROUNDS", 9));
     let delay = Duration::from_micros(number("DELAY", 1000) as u64);
     let mut stage = Stage::new().await;
@@ -103,11 +88,7 @@ fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>) -> String {
     text
 }
 
-fn in_first(
-    contender: &Contender,
-    stage: &Stage,
-    operation: Operation,
-) -> contenders::rounds::Work {
+fn in_first(contender: &Contender, stage: &Stage, operation: Operation) -> crate::rounds::Work {
     let tenant = Arc::clone(&stage.tenants[0]);
     // Each client has a guard of its own, so that nobody waits for a lock across the network.
     contender.work(move |client| Job {

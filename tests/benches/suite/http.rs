@@ -3,26 +3,17 @@
 //!
 //! Environment variables: `ROUNDS` (15), `CLIENTS` (16).
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
-
-#[path = "http/bare.rs"]
 mod bare;
-#[path = "http/child.rs"]
 mod child;
-#[expect(dead_code, reason = "here it is rounds that measure rates")]
-mod common;
-#[path = "http/load.rs"]
 mod load;
-#[path = "contenders/rounds.rs"]
-mod rounds;
 
 use std::{fmt::Write, process::Command, time::Duration};
 
+use crate::common::page;
+use crate::rounds::{Rounds, against, number};
 use child::Child;
-use common::page;
 use load::{Clients, Request};
 use migration::tenant;
-use rounds::{Rounds, against, number};
 use serde_json::Value;
 use service::{
     guard::{self, NewGuard},
@@ -35,13 +26,19 @@ const HOST: &str = "tenant-1.localhost";
 /// Says that this program is the bare server, and of which database.
 const BARE: &str = "BARE_DATABASE_URL";
 
-#[tokio::main]
-async fn main() {
-    if let Ok(url) = std::env::var(BARE) {
-        return bare::serve(&url, CONNECTIONS.parse().unwrap()).await;
-    }
+/// Whether this process is to be the bare server.
+pub fn is_rival() -> bool {
+    std::env::var_os(BARE).is_some()
+}
+
+/// Serves until it is killed.
+pub async fn serve_rival() {
+    bare::serve(&std::env::var(BARE).unwrap(), CONNECTIONS.parse().unwrap()).await;
+}
+
+pub async fn run() {
     let (rounds, clients) = (number("ROUNDS", 15), number("CLIENTS", 16));
-    let server = common::server().await;
+    let server = crate::common::server().await;
     let url = server.url("postgres");
     let tenancy = Tenancy::connect(&Config::new(&url, tenant::Migrator)).await.unwrap();
     let slug = tenancy.create(NewTenant::new("tenant-1".parse().unwrap())).await.unwrap().slug;
@@ -86,7 +83,7 @@ async fn main() {
     }
     page::write("http", "HTTP", server.version(), &body);
     drop((ours, silent, bare));
-    common::stop(server).await;
+    crate::common::stop(server).await;
 }
 
 /// The server with its usual settings, whatever the environment says.

@@ -10,8 +10,8 @@ use crate::{
     contenders::{
         Contender,
         job::{BOSSES, Job, Named, Operation},
-        rounds::Work,
     },
+    rounds::Work,
 };
 
 /// How often the tenants come.

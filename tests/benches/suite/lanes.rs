@@ -1,0 +1,68 @@
+//! How many statements a connection should keep, and how large a lane should be: reads by key of
+//! many tenants, some of whom are in demand and most are not (Zipf's law).
+//!
+//! Environment variables: `TENANTS` (10,000), `ROUNDS` (7).
+
+use std::{fmt::Write, time::Duration};
+
+use futures_util::future::join_all;
+use service::tenancy::{Config, Tenancy};
+
+use crate::{
+    common::page,
+    contenders::{
+        Contender, handle,
+        stage::{Stage, config},
+    },
+    draw::{Drawn, warm},
+    rounds::{Rounds, number},
+};
+
+const LENGTH: Duration = Duration::from_millis(250);
+const CONNECTIONS: u32 = 10;
+/// With few clients a lane can be had; with many, tenants are served where there is room.
+const CLIENTS: [usize; 2] = [3, 10];
+const KEPT: [usize; 6] = [100, 250, 500, 1000, 2000, 4000];
+/// Times that each contender is in every tenant before it is measured.
+const WARM: usize = 2;
+
+pub async fn run() {
+    let (tenants, rounds) = (number("TENANTS", 10_000), number("ROUNDS", 7));
+    let mut stage = Stage::new().await;
+    stage.grow(tenants).await;
+    let mut body = format!(
+        "Reads by primary key, a second, in {tenants} tenants by Zipf's law (s = 1) on {CONNECTIONS} \
+         connections; medians of {rounds} rounds of {LENGTH:?}. The connections of a row's contenders \
+         are not recycled, so that all of them hold as many statements as they may.\n\n\
+         | clients | connections in a lane | {} |\n|---|---|{}\n",
+        KEPT.map(|kept| format!("{kept} statements kept")).join(" | "),
+        "---|".repeat(KEPT.len()),
+    );
+    for lane_size in [1, 2, CONNECTIONS] {
+        let url = stage.server.url("postgres");
+        let open = KEPT.map(|statement_cache| {
+            let config = config(&url, "lanes", CONNECTIONS);
+            let config = Config { statement_cache, lane_size, recycle_after: 0, ..config };
+            async move { Tenancy::connect(&config).await.unwrap() }
+        });
+        let tenancies = join_all(open).await;
+        let contenders: Vec<Contender> = tenancies.iter().map(handle).collect();
+        for contender in &contenders {
+            warm(contender, &stage.tenants, WARM).await;
+        }
+        let lane = if lane_size == CONNECTIONS { "all".to_owned() } else { lane_size.to_string() };
+        for clients in CLIENTS {
+            let works: Vec<_> =
+                contenders.iter().map(|one| Drawn::Zipf.reads(one, &stage.tenants)).collect();
+            let ran = Rounds::of(&works, clients, LENGTH, rounds).await;
+            let rates = (0..KEPT.len()).map(|who| format!("{:.0}", ran.rate(who)));
+            let rates = rates.collect::<Vec<_>>().join(" | ");
+            writeln!(body, "| {clients} | {lane} | {rates} |").unwrap();
+        }
+        for tenancy in tenancies {
+            tenancy.close().await;
+        }
+    }
+    page::write("lanes", "Lanes and prepared statements", stage.server.version(), &body);
+    stage.stop().await;
+}

@@ -1,0 +1,70 @@
+//! The benchmarks: `./dev bench` runs all of them, `./dev bench operations http` some. Each writes
+//! its section of `docs/BENCHMARKS.md`, and says by what environment variables it can be made
+//! shorter.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::duplicate_mod,
+    clippy::print_stdout,
+    reason = "benchmarks, with the same work on two sets of entities"
+)]
+
+mod common;
+mod contenders;
+mod draw;
+mod fleet;
+mod growth;
+mod http;
+mod lanes;
+mod memory;
+mod micro;
+mod network;
+mod operations;
+mod processes;
+mod rounds;
+
+use clap::{Parser, ValueEnum};
+
+#[derive(Parser)]
+struct Cli {
+    /// Which to run; all of them when none is named
+    benchmarks: Vec<Benchmark>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// In the order of their sections.
+#[derive(Clone, Copy, ValueEnum)]
+enum Benchmark {
+    Operations,
+    Growth,
+    Network,
+    Http,
+    Micro,
+    Lanes,
+    Memory,
+    Fleet,
+}
+
+#[tokio::main]
+async fn main() {
+    if http::is_rival() {
+        return http::serve_rival().await;
+    }
+    let Cli { benchmarks, .. } = Cli::parse();
+    let all = Benchmark::value_variants().to_vec();
+    for benchmark in if benchmarks.is_empty() { all } else { benchmarks } {
+        match benchmark {
+            Benchmark::Operations => operations::run().await,
+            Benchmark::Growth => growth::run().await,
+            Benchmark::Network => network::run().await,
+            Benchmark::Http => http::run().await,
+            Benchmark::Micro => micro::run().await,
+            Benchmark::Lanes => lanes::run().await,
+            Benchmark::Memory => memory::run().await,
+            Benchmark::Fleet => fleet::run().await,
+        }
+    }
+}

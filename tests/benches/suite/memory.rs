@@ -1,0 +1,56 @@
+//! What the server's processes remember of the tenants that they have served, with and without
+//! recycling: the memory of one process after it has read the tables of so many tenants.
+//!
+//! Environment variable: `TENANTS` (10,000).
+
+use std::fmt::Write;
+
+use entity::tenant::{guard, shift};
+use sea_orm::EntityTrait;
+use service::tenancy::{Config, Tenancy};
+
+use crate::{
+    common::page,
+    contenders::stage::{Stage, config},
+    processes::Memory,
+    rounds::number,
+};
+
+pub async fn run() {
+    let tenants = number("TENANTS", 10_000);
+    let mut stage = Stage::new().await;
+    stage.grow(tenants).await;
+    let memory = Memory::new(&stage.server).await;
+    let mut body = format!(
+        "One connection, two statements to each of {tenants} tenants, one tenant after the other; \
+         private memory of its server process.\n\n\
+         | recycled after | statements kept | at the end | at its most |\n|---|---|---|---|\n"
+    );
+    for (recycle_after, statement_cache) in
+        [(0, 100), (0, 500), (0, 2000), (500, 500), (1000, 500), (2000, 500)]
+    {
+        let config = config(&stage.server.url("postgres"), "memory", 1);
+        let config = Config { recycle_after, statement_cache, ..config };
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        let (mut most, mut last) = (0.0_f64, 0.0);
+        for tenant in &stage.tenants {
+            let handle = tenancy.tenant(&tenant.slug).await.unwrap();
+            guard::Entity::find().one(&handle).await.unwrap();
+            shift::Entity::find().one(&handle).await.unwrap();
+            if tenant.number % 100 == 99 {
+                last = memory.of("memory").await;
+                most = most.max(last);
+            }
+        }
+        tenancy.close().await;
+        let recycled = match recycle_after {
+            0 => "never".to_owned(),
+            tenants => format!("{tenants} tenants"),
+        };
+        writeln!(body, "| {recycled} | {statement_cache} | {last:.0} MiB | {most:.0} MiB |")
+            .unwrap();
+    }
+    memory.close().await;
+    page::write("memory", "Memory of one server process", stage.server.version(), &body);
+    stage.stop().await;
+}
