@@ -95,7 +95,7 @@ pub(super) struct TenancyArgs {
         global = true,
         env = "TENANTRY_STATEMENT_CACHE",
         value_name = "N",
-        default_value_t = 500,
+        default_value_t = 1000,
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) statement_cache: u32,

@@ -19,14 +19,16 @@ pub struct Config {
     /// Most connections, each opened when it is first needed. One more is kept for notifications.
     pub max_connections: u32,
     /// How many connections make up a lane. A tenant prefers one lane, so that its statements are
-    /// prepared on few connections, and goes to another one rather than wait.
+    /// prepared on few connections, and goes to another one rather than wait for long.
     pub lane_size: u32,
     /// How many different tenants a connection serves before it is closed, since its server
-    /// process keeps what it has learnt of every table; 0 for any number.
+    /// process keeps what it has learnt of every table; 0 for any number. Should be more than the
+    /// tenants that a lane has.
     pub recycle_after: u32,
     /// How long a connection is kept at most.
     pub max_lifetime: Duration,
-    /// How many statements each connection keeps prepared, the last used ones of all.
+    /// How many statements each connection keeps prepared: the last used ones of those that come
+    /// again and again.
     pub statement_cache: usize,
     /// How long a call waits for a free connection.
     pub acquire_timeout: Duration,
@@ -51,9 +53,9 @@ impl Config {
             base_domain: "localhost".to_owned(),
             max_connections: 10,
             lane_size: 1,
-            recycle_after: 1000,
+            recycle_after: 2000,
             max_lifetime: Duration::from_secs(30 * 60),
-            statement_cache: 500,
+            statement_cache: 1000,
             acquire_timeout: Duration::from_secs(5),
             cache_ttl: Duration::from_secs(30),
             spares: 0,

@@ -1,13 +1,11 @@
 //! The connections that statements of tenants are sent on.
 //!
-//! They are divided into lanes. Every tenant has an order of its own among them (rendezvous
-//! hashing: the lane with the highest score of tenant and lane) and takes the first with a
-//! connection that nobody uses. So in a calm system a tenant stays where its statements are
-//! prepared and its tables known to the server process, and a tenant in demand takes whatever is
-//! free: nobody waits while a connection idles.
-//!
-//! A permit is had first, one for each connection; waiting for it is fair and bounded. Who has one
-//! finds a free connection, since a connection is set free before its permit is.
+//! They are divided into lanes. Every tenant has one of its own (rendezvous hashing: the lane with
+//! the highest score of tenant and lane), where its statements are prepared and its tables known to
+//! the server process. It is served there, or by another connection that has served it lately; one
+//! that has not is taken when the lane is not free within a moment. So a tenant in demand soon uses
+//! all connections, and the many who come seldom do not all become known to all of them, which
+//! costs more than the moment, and memory in every process. [`queue`] has the rules.
 
 mod choice;
 #[cfg(test)]
@@ -16,6 +14,7 @@ mod keep;
 mod lane;
 mod lease;
 mod pinned;
+mod queue;
 mod savepoints;
 mod seen;
 mod send;
@@ -26,7 +25,7 @@ mod transaction;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,14 +34,10 @@ use entity::registry::TenantId;
 use futures_util::future::join_all;
 use migration::connect;
 use sea_orm::{
-    ConnAcquireErr, ConnectOptions, DbErr,
+    ConnectOptions,
     sqlx::{PgPool, postgres::PgConnectOptions},
 };
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, TryAcquireError},
-    time::timeout,
-};
+use tokio::runtime::Handle;
 
 pub use lane::Lane;
 pub use session::Session;
@@ -53,16 +48,14 @@ pub(super) use lease::was_unsent;
 use super::{Config, Error};
 use choice::fold;
 use pinned::{Limits, Place};
+use queue::Queue;
 
 /// All connections of a process but the one for announcements.
 pub(super) struct Lanes {
     places: Box<[Place]>,
-    /// So many neighbouring places are one lane.
-    lane_size: usize,
-    /// One for each place that is free.
-    permits: Semaphore,
+    queue: Queue,
+    /// How long a connection may take to give a sign of life.
     patience: Duration,
-    closed: AtomicBool,
     /// How often connections were found to have ended without our doing. What was parked before
     /// the last time is tried before it is used.
     doubts: AtomicU64,
@@ -103,12 +96,13 @@ impl Lanes {
             Place::new(first, Limits { tenants, time, statements })
         });
         let places = places.collect();
+        // Tenants have more than one statement.
+        let known = (config.statement_cache / 4).max(16);
+        let queue = Queue::new(count, lane_size, known, config.acquire_timeout);
         Self {
             places,
-            lane_size,
-            permits: Semaphore::new(count),
+            queue,
             patience: config.acquire_timeout,
-            closed: AtomicBool::new(false),
             doubts: AtomicU64::new(0),
             runtime: Handle::current(),
         }
@@ -124,31 +118,13 @@ impl Lanes {
         Lane::new(Arc::clone(self), None)
     }
 
-    /// Waits until a place is free, and forgets the permit: whoever sets the place free returns it.
-    async fn permit(&self) -> Result<(), DbErr> {
-        let closed = DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed);
-        if self.is_closed() {
-            return Err(closed);
-        }
-        match self.permits.try_acquire() {
-            Ok(permit) => permit.forget(),
-            Err(TryAcquireError::NoPermits) => {
-                let waited = timeout(self.patience, self.permits.acquire()).await;
-                let late = |_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
-                waited.map_err(late)?.map_err(|_| closed)?.forget();
-            }
-            Err(TryAcquireError::Closed) => return Err(closed),
-        }
-        Ok(())
-    }
-
     /// Parked connections may have ended too: from now on they are tried before they are used.
     pub(super) fn doubt(&self) {
         self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.queue.is_closed()
     }
 
     /// With what options connections are opened.
@@ -158,13 +134,7 @@ impl Lanes {
 
     /// Closes every connection, after what is under way.
     pub(super) async fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        let all = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        // An error says that somebody else has closed them.
-        if let Ok(permits) = self.permits.acquire_many(all).await {
-            permits.forget();
-        }
-        self.permits.close();
+        self.queue.close().await;
         join_all(self.places.iter().map(Place::close)).await;
     }
 }

@@ -1,5 +1,5 @@
 //! How many statements a connection should keep, and how large a lane should be: reads by key of
-//! many tenants, some of whom are in demand and most are not (Zipf's law).
+//! many tenants, and the memory that they leave behind in the server.
 //!
 //! Environment variables: `TENANTS` (10,000), `ROUNDS` (7).
 
@@ -15,13 +15,13 @@ use crate::{
         stage::{Stage, config},
     },
     draw::{Drawn, warm},
+    processes::Memory,
     rounds::{Rounds, number},
 };
 
 const LENGTH: Duration = Duration::from_millis(250);
 const CONNECTIONS: u32 = 10;
-/// With few clients a lane can be had; with many, tenants are served where there is room.
-const CLIENTS: [usize; 2] = [3, 10];
+const CLIENTS: usize = 8;
 const KEPT: [usize; 6] = [100, 250, 500, 1000, 2000, 4000];
 /// Times that each contender is in every tenant before it is measured.
 const WARM: usize = 2;
@@ -30,18 +30,19 @@ pub async fn run() {
     let (tenants, rounds) = (number("TENANTS", 10_000), number("ROUNDS", 7));
     let mut stage = Stage::new().await;
     stage.grow(tenants).await;
+    let memory = Memory::new(&stage.server).await;
     let mut body = format!(
-        "Reads by primary key, a second, in {tenants} tenants by Zipf's law (s = 1) on {CONNECTIONS} \
-         connections; medians of {rounds} rounds of {LENGTH:?}. The connections of a row's contenders \
-         are not recycled, so that all of them hold as many statements as they may.\n\n\
-         | clients | connections in a lane | {} |\n|---|---|{}\n",
+        "Reads by primary key, a second, in {tenants} tenants by {CLIENTS} clients on {CONNECTIONS} \
+         connections; medians of {rounds} rounds of {LENGTH:?}. Connections are not recycled, so \
+         that they hold as many statements as they may; below, the private memory of their server \
+         processes.\n\n| drawn | connections in a lane | {} |\n|---|---|{}\n",
         KEPT.map(|kept| format!("{kept} statements kept")).join(" | "),
         "---|".repeat(KEPT.len()),
     );
     for lane_size in [1, 2, CONNECTIONS] {
         let url = stage.server.url("postgres");
         let open = KEPT.map(|statement_cache| {
-            let config = config(&url, "lanes", CONNECTIONS);
+            let config = config(&url, &format!("lanes_{statement_cache}"), CONNECTIONS);
             let config = Config { statement_cache, lane_size, recycle_after: 0, ..config };
             async move { Tenancy::connect(&config).await.unwrap() }
         });
@@ -51,18 +52,24 @@ pub async fn run() {
             warm(contender, &stage.tenants, WARM).await;
         }
         let lane = if lane_size == CONNECTIONS { "all".to_owned() } else { lane_size.to_string() };
-        for clients in CLIENTS {
+        for drawn in [Drawn::Zipf, Drawn::Uniform] {
             let works: Vec<_> =
-                contenders.iter().map(|one| Drawn::Zipf.reads(one, &stage.tenants)).collect();
-            let ran = Rounds::of(&works, clients, LENGTH, rounds).await;
+                contenders.iter().map(|one| drawn.reads(one, &stage.tenants)).collect();
+            let ran = Rounds::of(&works, CLIENTS, LENGTH, rounds).await;
             let rates = (0..KEPT.len()).map(|who| format!("{:.0}", ran.rate(who)));
             let rates = rates.collect::<Vec<_>>().join(" | ");
-            writeln!(body, "| {clients} | {lane} | {rates} |").unwrap();
+            writeln!(body, "| {} | {lane} | {rates} |", drawn.name()).unwrap();
         }
+        let mut used = Vec::new();
+        for kept in KEPT {
+            used.push(format!("{:.0} MiB", memory.of(&format!("lanes_{kept}")).await));
+        }
+        writeln!(body, "| memory | {lane} | {} |", used.join(" | ")).unwrap();
         for tenancy in tenancies {
             tenancy.close().await;
         }
     }
+    memory.close().await;
     page::write("lanes", "Lanes and prepared statements", stage.server.version(), &body);
     stage.stop().await;
 }

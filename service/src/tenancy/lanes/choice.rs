@@ -1,28 +1,6 @@
-//! Which connection a tenant takes.
-
-use std::cmp::Reverse;
+//! Which lane a tenant prefers.
 
 use entity::registry::TenantId;
-
-use super::Lanes;
-
-impl Lanes {
-    /// Takes the best free place for a tenant. For those who have a permit, and so find one.
-    pub(super) fn take(&self, tenant: u64) -> usize {
-        loop {
-            let free = (0..self.places.len()).filter(|place| self.places[*place].is_free());
-            // Of the same lane always the first that is free, so that the others stay cold.
-            let best =
-                free.max_by_key(|place| (score(tenant, place / self.lane_size), Reverse(*place)));
-            if let Some(place) = best
-                && self.places[place].try_take()
-            {
-                return place;
-            }
-            std::hint::spin_loop();
-        }
-    }
-}
 
 /// The part of an id by which tenants differ.
 pub(super) fn fold(tenant: TenantId) -> u64 {
@@ -31,7 +9,7 @@ pub(super) fn fold(tenant: TenantId) -> u64 {
 }
 
 /// How much a tenant prefers a lane. The mixing is that of SplitMix64 (Steele, Lea and Flood 2014).
-fn score(tenant: u64, lane: usize) -> u64 {
+pub(super) fn score(tenant: u64, lane: usize) -> u64 {
     let mut mixed = tenant ^ (lane as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

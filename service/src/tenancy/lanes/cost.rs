@@ -4,9 +4,15 @@
 use std::{hint::black_box, sync::Arc};
 
 use entity::registry::TenantId;
+use futures_util::FutureExt;
 use sea_orm::sqlx::postgres::PgPoolOptions;
 
-use super::{Lanes, choice::fold, lease::Held};
+use super::{
+    Lanes,
+    choice::fold,
+    lease::Held,
+    queue::{Ask, Hold},
+};
 use crate::tenancy::{Config, cache::TenantCache, fitness::Build};
 
 /// As SeaORM writes it.
@@ -23,10 +29,10 @@ async fn a_statement_takes_no_memory_but_its_text() {
         "tenant_1".parse().unwrap(),
     );
     let lanes = Arc::new(Lanes::like(&pool, &config));
-    let permit = lanes.permit().await;
+    let ask = Ask { tenant: Some(fold(shared.id)), hold: Hold::Statement };
     let taken = allocation_counter::measure(|| {
-        permit.unwrap();
-        drop(black_box(Held::best(Arc::clone(&lanes), fold(shared.id))));
+        let held = Held::best(Arc::clone(&lanes), ask).now_or_never().unwrap();
+        drop(black_box(held.unwrap()));
         black_box(shared.qualify_text(black_box(SQL)).unwrap());
     });
     assert_eq!(taken.count_total, 1);

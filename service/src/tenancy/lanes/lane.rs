@@ -11,6 +11,7 @@ use sea_orm::{
 use super::{
     Lanes, Session, Transaction,
     lease::{Lease, has_ended},
+    queue::{Ask, Hold},
     stream,
 };
 
@@ -19,8 +20,7 @@ use super::{
 #[derive(Clone)]
 pub struct Lane {
     lanes: Arc<Lanes>,
-    /// None for the registry, whose connections are tried before they are used: it is asked
-    /// seldom, and by those who have no handle that would try again.
+    /// None for the registry.
     tenant: Option<u64>,
 }
 
@@ -36,17 +36,16 @@ impl Lane {
 
     /// A transaction in which migrations may run.
     pub(in super::super) async fn begin_for_migrations(&self) -> Result<Transaction, DbErr> {
-        Transaction::begin_for_migrations(self.lease().await?).await
+        Transaction::begin_for_migrations(self.lease(Hold::Long).await?).await
     }
 
     /// Takes a connection and gives it back.
     pub(in super::super) async fn rehearse(&self) -> Result<(), DbErr> {
-        self.lease().await.map(drop)
+        self.lease(Hold::Statement).await.map(drop)
     }
 
-    async fn lease(&self) -> Result<Lease, DbErr> {
-        let lanes = Arc::clone(&self.lanes);
-        Lease::take(lanes, self.tenant.unwrap_or_default(), self.tenant.is_none()).await
+    async fn lease(&self, hold: Hold) -> Result<Lease, DbErr> {
+        Lease::take(Arc::clone(&self.lanes), Ask { tenant: self.tenant, hold }).await
     }
 }
 
@@ -57,25 +56,25 @@ impl ConnectionTrait for Lane {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.lease(Hold::Statement).await?;
         let result = lease.begin()?.execute(statement).await;
         lease.settle(result)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.lease(Hold::Statement).await?;
         let result = lease.begin()?.send(sql).await;
         lease.settle(result)
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.lease(Hold::Statement).await?;
         let result = lease.begin()?.query_one(statement).await;
         lease.settle(result)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.lease(Hold::Statement).await?;
         let result = lease.begin()?.query_all(statement).await;
         lease.settle(result)
     }
@@ -92,7 +91,7 @@ impl StreamTrait for Lane {
         &'a self,
         statement: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
-        Box::pin(async move { Ok(stream::of(Box::new(self.lease().await?), statement)) })
+        Box::pin(async move { Ok(stream::of(Box::new(self.lease(Hold::Long).await?), statement)) })
     }
 }
 
@@ -100,10 +99,10 @@ impl Session for Lane {
     const RESENDS: bool = true;
 
     async fn start(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
-        match Transaction::begin(self.lease().await?, options).await {
+        match Transaction::begin(self.lease(Hold::Long).await?, options).await {
             // Nothing has been done yet, and what is parked is tried from now on.
             Err(error) if has_ended(&error) => {
-                Transaction::begin(self.lease().await?, options).await
+                Transaction::begin(self.lease(Hold::Long).await?, options).await
             }
             other => other,
         }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::{
     Lanes,
     pinned::{Life, Pinned, Place},
+    queue::Ask,
 };
 
 /// A connection and its place, given back when this is dropped.
@@ -46,17 +47,19 @@ pub(super) enum State {
 }
 
 impl Lease {
-    /// Takes the best free connection of a tenant. With `tried`, only one that answers.
-    pub(super) async fn take(lanes: Arc<Lanes>, tenant: u64, tried: bool) -> Result<Self, DbErr> {
-        lanes.permit().await?;
-        let held = Held::best(lanes, tenant);
+    /// Takes the connection that suits best. For the registry, only one that answers: it is asked
+    /// seldom, and by those who have no handle that would try again.
+    pub(super) async fn take(lanes: Arc<Lanes>, ask: Ask) -> Result<Self, DbErr> {
+        let held = Held::best(lanes, ask).await?;
         let doubts = held.doubts();
         let mut pinned = match held.place().unpark() {
-            Some(pinned) if pinned.doubts == doubts && !tried => pinned,
+            Some(pinned) if pinned.doubts == doubts && ask.tenant.is_some() => pinned,
             // Apart: the state of what opens a connection is large, and every statement would carry it.
             other => Box::pin(held.renew(other, doubts)).await?,
         };
-        pinned.meet(tenant);
+        if let Some(tenant) = ask.tenant {
+            pinned.meet(tenant);
+        }
         Ok(Self { holding: Some((pinned, held)), state: State::Rest })
     }
 
@@ -132,20 +135,14 @@ impl Drop for Borrowed {
 }
 
 impl Held {
-    /// The best free place of a tenant, for those who have a permit.
-    pub(super) fn best(lanes: Arc<Lanes>, tenant: u64) -> Self {
-        let place = lanes.take(tenant);
-        Self { lanes, place }
+    pub(super) async fn best(lanes: Arc<Lanes>, ask: Ask) -> Result<Self, DbErr> {
+        let place = lanes.queue.take(ask).await?;
+        Ok(Self { lanes, place })
     }
 
-    /// A certain place, when it and a permit are free.
+    /// A certain place, when it is free.
     pub(super) fn if_free(lanes: &Arc<Lanes>, place: usize) -> Option<Self> {
-        let permit = lanes.permits.try_acquire().ok()?;
-        if !lanes.places[place].try_take() {
-            return None;
-        }
-        permit.forget();
-        Some(Self { lanes: Arc::clone(lanes), place })
+        lanes.queue.take_free(place).then(|| Self { lanes: Arc::clone(lanes), place })
     }
 
     /// Tries the connection that is parked here, and closes it when it has ended or is too old.
@@ -200,9 +197,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.place().set_free();
-        // Only now, so that whoever gets the permit finds the place.
-        self.lanes.permits.add_permits(1);
+        self.lanes.queue.give_back(self.place);
     }
 }
 

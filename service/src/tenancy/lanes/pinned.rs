@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,7 +17,6 @@ use super::seen::{Seen, Worthy};
 
 /// Room for one connection, which only who has taken the place may touch.
 pub(super) struct Place {
-    taken: AtomicBool,
     parked: Mutex<Option<Pinned>>,
     /// Of one connection.
     pool: PgPool,
@@ -61,24 +60,11 @@ impl Place {
     pub(super) fn new(pool: &PgPool, limits: Limits) -> Self {
         let options: PgPoolOptions = pool.options().clone();
         Self {
-            taken: AtomicBool::new(false),
             parked: Mutex::new(None),
             pool: options.connect_lazy_with((*pool.connect_options()).clone()),
             limits,
             quiet: AtomicU32::new(0),
         }
-    }
-
-    pub(super) fn is_free(&self) -> bool {
-        !self.taken.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn try_take(&self) -> bool {
-        self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    pub(super) fn set_free(&self) {
-        self.taken.store(false, Ordering::Release);
     }
 
     pub(super) fn pool(&self) -> &PgPool {

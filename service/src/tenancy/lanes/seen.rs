@@ -32,11 +32,11 @@ impl Seen {
 
     fn has(&self, hash: u64) -> bool {
         let (word, bit) = self.place(hash);
-        self.bits[word] & bit != 0
+        self.bits.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
     fn place(&self, hash: u64) -> (usize, u64) {
-        ((hash >> 6) as usize % self.bits.len(), 1 << (hash & 63))
+        ((hash >> 6) as usize % self.bits.len().max(1), 1 << (hash & 63))
     }
 
     pub(super) fn count(&self) -> usize {
@@ -49,6 +49,41 @@ impl Seen {
     }
 }
 
+/// What there was lately: at least the last so many different things, at most twice as many.
+pub(super) struct Recent {
+    now: Seen,
+    before: Seen,
+    most: usize,
+}
+
+impl Recent {
+    pub(super) fn new(most: usize) -> Self {
+        // Twice as many bits as usual, since two are asked.
+        let [now, before] = [2 * most; 2].map(Seen::new);
+        Self { now, before, most }
+    }
+
+    pub(super) fn has(&self, hash: u64) -> bool {
+        self.now.has(hash) || self.before.has(hash)
+    }
+
+    /// Whether it was not there lately.
+    pub(super) fn note(&mut self, hash: u64) -> bool {
+        let is_new = !self.has(hash);
+        self.now.note(hash);
+        if self.now.count() >= self.most {
+            swap(&mut self.now, &mut self.before);
+            self.now.forget();
+        }
+        is_new
+    }
+
+    /// Whether something was forgotten, or soon will be.
+    fn is_full(&self) -> bool {
+        self.before.count() > 0
+    }
+}
+
 /// Which statements are worth a place among those that a connection keeps prepared.
 ///
 /// The cache throws out the statement that was used the longest ago, which takes a round trip, and
@@ -56,18 +91,13 @@ impl Seen {
 /// comes again among the next so many new ones as the cache holds; until then it is prepared for
 /// this one time, under no name. What is in the cache stays in use whatever is said here.
 pub(super) struct Worthy {
-    now: Seen,
-    /// Those that came before, as many.
-    before: Seen,
+    recent: Recent,
     places: usize,
-    full: bool,
 }
 
 impl Worthy {
     pub(super) fn new(places: usize) -> Self {
-        // Twice as many bits as usual: a statement that is taken for another one gets in.
-        let [now, before] = [2 * places; 2].map(Seen::new);
-        Self { now, before, places, full: false }
+        Self { recent: Recent::new(places), places }
     }
 
     /// Whether to keep this statement, which is about to be sent.
@@ -77,15 +107,9 @@ impl Worthy {
         }
         let mut hasher = DefaultHasher::new();
         sql.hash(&mut hasher);
-        let hash = hasher.finish();
-        let is_new = self.now.note(hash) && !self.before.has(hash);
-        let admitted = !is_new || !self.full;
-        if self.now.count() >= self.places {
-            self.full = true;
-            swap(&mut self.now, &mut self.before);
-            self.now.forget();
-        }
-        admitted
+        let had_room = !self.recent.is_full();
+        let is_new = self.recent.note(hasher.finish());
+        had_room || !is_new
     }
 }
 
