@@ -1,7 +1,8 @@
 //! The same over a network: a proxy holds up every request, so that round trips decide. Writes its
 //! section of `docs/BENCHMARKS.md`.
 //!
-//! Environment variables: `TENANTS` (10,000), `ROUNDS` (9), `DELAY` (in microseconds, 1,000).
+//! Environment variables: `TENANTS` (10,000), `ROUNDS` (9), `DELAY` (in microseconds, 1,000),
+//! `WARM` (how often each contender is in every tenant before it is measured, 3).
 
 mod delay;
 
@@ -25,7 +26,8 @@ const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: u32 = 8;
 
 pub async fn run() {
-    let (last, rounds) = (number("TENANTS", 10_000), number("ROUNDS", 9));
+    let (last, rounds, passes) =
+        (number("TENANTS", 10_000), number("ROUNDS", 9), number("WARM", 3));
     let delay = Duration::from_micros(number("DELAY", 1000) as u64);
     let mut stage = Stage::new().await;
     let url = delay::proxy(stage.server.socket_dir().join(".s.PGSQL.5432"), delay);
@@ -50,7 +52,7 @@ pub async fn run() {
     let trip = median(&round_trips(&alone, &stage).await);
     stage.grow(last).await;
     for contender in &contenders {
-        warm(contender, &stage.tenants, 1).await;
+        warm(contender, &stage.tenants, passes).await;
     }
     for drawn in [Drawn::Zipf, Drawn::Uniform] {
         let works: Vec<_> = contenders.iter().map(|one| drawn.reads(one, &stage.tenants)).collect();

@@ -43,7 +43,7 @@ struct State {
 }
 
 struct Slot {
-    held: Option<Hold>,
+    held: Option<Ask>,
     /// The tenants that the connection has served lately.
     known: Recent,
 }
@@ -51,6 +51,8 @@ struct Slot {
 struct Waiting {
     number: u64,
     ask: Ask,
+    /// Whether any place will do.
+    anywhere: bool,
     since: Instant,
     hand: oneshot::Sender<usize>,
 }
@@ -87,8 +89,9 @@ impl Queue {
 
     /// Takes the place that suits `ask` best:
     /// 1. a free one of the tenant's own lane, or else of a connection that knows the tenant;
-    /// 2. if the own lane is busy with a statement, whatever place of it is free next;
-    /// 3. if that takes too long, or the lane is held for long, any that is free;
+    /// 2. if the own lane is busy with another tenant's statement, whatever suits and is free next;
+    /// 3. if that takes too long, any that is free. At once, if the lane is held for long, or if the
+    ///    tenant is in demand: being served or waiting there already;
     /// 4. where none is, the one that is free next. Those who have waited for long come first, then
     ///    those to whose lane it belongs.
     pub(super) async fn take(&self, ask: Ask) -> Result<usize, DbErr> {
@@ -97,11 +100,12 @@ impl Queue {
             if state.closed {
                 return Err(closed());
             }
-            if let Some(place) = self.best(&state, ask, self.is_stuck(&state, ask)) {
+            let anywhere = self.is_held_long(&state, ask) || self.is_in_demand(&state, ask);
+            if let Some(place) = self.best(&state, ask, anywhere) {
                 state.give(place, ask);
                 return Ok(place);
             }
-            state.enqueue(ask)
+            state.enqueue(ask, anywhere)
         };
         let mut ticket = Ticket { queue: self, number, receiver };
         if let Ok(handed) = timeout(OWN_WITHIN, &mut ticket.receiver).await {
@@ -130,7 +134,7 @@ impl Queue {
         let slot = &mut state.places[place];
         let free = slot.held.is_none();
         if free {
-            slot.held = Some(Hold::Statement);
+            slot.held = Some(Ask { tenant: None, hold: Hold::Statement });
         }
         free
     }
@@ -148,7 +152,7 @@ impl Queue {
         }
         state.places[place].held = None;
         if state.closed && state.places.iter().all(|slot| slot.held.is_none()) {
-            self.all_free.notify_one();
+            self.all_free.notify_waiters();
         }
     }
 
@@ -158,14 +162,16 @@ impl Queue {
 
     /// Gives no more places, and waits until all of them are free.
     pub(super) async fn close(&self) {
-        let all_free = {
+        // Before it is looked at, so that no change is missed.
+        let all_free = self.all_free.notified();
+        let busy = {
             let mut state = self.state();
             state.closed = true;
             state.waiting.clear();
-            state.places.iter().all(|slot| slot.held.is_none())
+            state.places.iter().any(|slot| slot.held.is_some())
         };
-        if !all_free {
-            self.all_free.notified().await;
+        if busy {
+            all_free.await;
         }
     }
 
@@ -183,11 +189,23 @@ impl Queue {
     }
 
     /// Whether it is of no use to wait for the own lane.
-    fn is_stuck(&self, state: &State, ask: Ask) -> bool {
-        let Some(tenant) = ask.tenant else { return true };
-        let own = self.own_lane(state, tenant);
-        let mut lane = state.places.iter().skip(own * self.lane_size).take(self.lane_size);
-        lane.all(|slot| slot.held == Some(Hold::Long))
+    fn is_held_long(&self, state: &State, ask: Ask) -> bool {
+        self.own_places(state, ask).all(|slot| slot.held.is_some_and(|ask| ask.hold == Hold::Long))
+    }
+
+    /// Whether the tenant has more to do than its own lane can do at once.
+    fn is_in_demand(&self, state: &State, ask: Ask) -> bool {
+        let same = |other: &Ask| other.tenant == ask.tenant;
+        let mut waiting = state.waiting.iter().take(LOOKED_AT);
+        self.own_places(state, ask).any(|slot| slot.held.as_ref().is_some_and(same))
+            || waiting.any(|waiting| same(&waiting.ask))
+    }
+
+    /// The places of the own lane: none for the registry.
+    fn own_places<'a>(&self, state: &'a State, ask: Ask) -> impl Iterator<Item = &'a Slot> {
+        let own = ask.tenant.map(|tenant| self.own_lane(state, tenant) * self.lane_size);
+        let count = if own.is_some() { self.lane_size } else { 0 };
+        state.places.iter().skip(own.unwrap_or_default()).take(count)
     }
 
     fn own_lane(&self, state: &State, tenant: u64) -> usize {
@@ -207,7 +225,9 @@ impl Queue {
         let of_lane =
             |it: &Waiting| it.ask.tenant.is_none_or(|tenant| self.own_lane(state, tenant) == lane);
         let is_known = |it: &Waiting| it.ask.tenant.is_some_and(|tenant| known.has(tenant));
-        let is_late = |it: &Waiting| waited(it) >= OWN_WITHIN || self.is_stuck(state, it.ask);
+        let is_late = |it: &Waiting| {
+            it.anywhere || waited(it) >= OWN_WITHIN || self.is_held_long(state, it.ask)
+        };
         first(&of_lane).or_else(|| first(&is_known)).or_else(|| first(&is_late))
     }
 
@@ -219,16 +239,17 @@ impl Queue {
 impl State {
     fn give(&mut self, place: usize, ask: Ask) {
         let slot = &mut self.places[place];
-        slot.held = Some(ask.hold);
+        slot.held = Some(ask);
         if let Some(tenant) = ask.tenant {
             slot.known.note(tenant);
         }
     }
 
-    fn enqueue(&mut self, ask: Ask) -> (u64, oneshot::Receiver<usize>) {
+    fn enqueue(&mut self, ask: Ask, anywhere: bool) -> (u64, oneshot::Receiver<usize>) {
         let (hand, receiver) = oneshot::channel();
         self.last += 1;
-        self.waiting.push_back(Waiting { number: self.last, ask, since: Instant::now(), hand });
+        let since = Instant::now();
+        self.waiting.push_back(Waiting { number: self.last, ask, anywhere, since, hand });
         (self.last, receiver)
     }
 }

@@ -54,6 +54,21 @@ async fn who_waits_for_too_long_takes_an_idle_connection_and_is_known_there() {
 }
 
 #[tokio::test]
+async fn a_tenant_in_demand_is_served_by_all_connections_at_once() {
+    let queue = queue(Duration::from_secs(5));
+    let hot = statement(tenant_of(2, 1));
+    let mut places: Vec<_> = (0..PLACES).map(|_| taken(&queue, hot)).collect();
+    places.sort_unstable();
+    assert_eq!(places, [0, 1, 2, 3]);
+    // And by whichever is free next.
+    let waiting = queue.take(hot);
+    tokio::pin!(waiting);
+    assert!(waiting.as_mut().now_or_never().is_none());
+    queue.give_back(0);
+    assert_eq!(waiting.now_or_never().unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
 async fn nobody_waits_for_what_is_held_for_long() {
     let queue = queue(Duration::from_secs(5));
     assert_eq!(taken(&queue, long(tenant_of(2, 1))), 2);
