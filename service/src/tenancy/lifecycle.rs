@@ -39,15 +39,18 @@ impl Tenancy {
         row.slug = Some(new.slug.clone());
         row.metadata = metadata::of(&new);
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
+        // Before a transaction is begun, as it may take a connection of its own.
+        let with_spares = self.inner.spares.usable().await;
         let mut made = None;
         if self.inner.migrator.is_recordable().await {
-            made = self.create_in(self.inner.db.begin().await?, &new, &row, &keys).await?;
+            let txn = self.inner.db.begin().await?;
+            made = self.create_in(txn, &new, &row, &keys, with_spares).await?;
         }
         let from_spare = match made {
             Some(from_spare) => from_spare,
             None => {
                 let txn = self.inner.db.begin_for_migrations().await?;
-                self.create_in(txn, &new, &row, &keys).await?.unwrap_or_default()
+                self.create_in(txn, &new, &row, &keys, with_spares).await?.unwrap_or_default()
             }
         };
         self.inner.cache.forget(keys.iter().map(String::as_str)).await;
@@ -64,10 +67,11 @@ impl Tenancy {
         new: &NewTenant,
         row: &tenant::Model,
         keys: &[String],
+        with_spares: bool,
     ) -> Result<Option<bool>, Error> {
         // The unique index on the slug makes everybody else who wants it wait for this transaction.
         let taken = |error| taken(error, &new.slug, &row.schema);
-        let spare = match self.inner.spares.usable().await {
+        let spare = match with_spares {
             true => spares::claim(&txn, row).await.map_err(taken)?,
             false => None,
         };

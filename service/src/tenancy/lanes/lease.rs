@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, sync::atomic::Ordering};
 
 use sea_orm::{
-    ConnAcquireErr, DatabaseTransaction, DbErr, RuntimeErr,
+    DatabaseTransaction, DbErr, RuntimeErr,
     sqlx::{self, postgres::PgDatabaseError, postgres::PgSeverity},
 };
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     Lanes,
     pinned::{Life, Pinned, Place},
-    queue::Ask,
+    queue::{Ask, closed},
 };
 
 /// A connection and its place, given back when this is dropped.
@@ -68,7 +68,7 @@ impl Lease {
         if self.state == State::Rest {
             self.state = State::Busy;
         }
-        self.holding.as_mut().map(|(pinned, _)| pinned).ok_or_else(given_back)
+        self.holding.as_mut().map(|(pinned, _)| pinned).ok_or_else(closed)
     }
 
     /// The server has answered a statement, or will not.
@@ -94,7 +94,7 @@ impl Lease {
 
     /// Has SeaORM begin a transaction of its own on the connection.
     pub(super) async fn lend(mut self) -> Result<(DatabaseTransaction, Borrowed), DbErr> {
-        let (pinned, held) = self.holding.take().ok_or_else(given_back)?;
+        let (pinned, held) = self.holding.take().ok_or_else(closed)?;
         let (txn, life) = held.place().begin(pinned).await?;
         Ok((txn, Borrowed(Some((life, held)))))
     }
@@ -199,10 +199,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.lanes.queue.give_back(self.place);
     }
-}
-
-fn given_back() -> DbErr {
-    DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }
 
 /// Whether a connection is of no use any more.

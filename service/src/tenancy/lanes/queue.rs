@@ -275,7 +275,8 @@ impl Drop for Ticket<'_> {
     }
 }
 
-fn closed() -> DbErr {
+/// There is no connection any more.
+pub(super) fn closed() -> DbErr {
     DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }
 

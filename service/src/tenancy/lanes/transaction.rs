@@ -7,14 +7,15 @@ use std::{
 
 use futures_util::stream::BoxStream;
 use sea_orm::{
-    ConnAcquireErr, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    QueryResult, Statement, StreamTrait, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    StreamTrait, TransactionOptions, TransactionTrait,
 };
 use tokio::sync;
 
 use super::{
     Session,
     lease::{Borrowed, Lease, State},
+    queue::closed,
     savepoints::Savepoints,
     stream,
 };
@@ -90,7 +91,8 @@ impl Level {
     async fn lease(&self) -> Result<sync::MutexGuard<'_, Lease>, DbErr> {
         let mut lease = self.whole.lease.lock().await;
         if lease.is(State::Rest) {
-            return Err(ended());
+            // It has ended: what is sent would not be in a transaction.
+            return Err(closed());
         }
         let dropped = self.whole.savepoints().dropped();
         if let Some(number) = dropped {
@@ -164,11 +166,6 @@ async fn end(lease: &mut Lease, word: &str) -> Result<(), DbErr> {
         lease.set(State::Rest);
     }
     result.map(drop)
-}
-
-/// Nothing is sent for a transaction that has ended: it would not be in one.
-fn ended() -> DbErr {
-    DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }
 
 #[async_trait::async_trait]
