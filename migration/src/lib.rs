@@ -26,6 +26,7 @@ pub mod connect;
 pub mod generate;
 pub mod postgres;
 pub mod registry;
+pub mod sql;
 pub mod tenant;
 pub mod verify;
 

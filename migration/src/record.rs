@@ -10,8 +10,8 @@ use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     AnyMigrator,
-    check::Piece,
     plan::Step,
+    sql::Piece,
     statement::{Ground, refusal},
     together::without_concurrently,
 };

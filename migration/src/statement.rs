@@ -1,6 +1,6 @@
 //! Which statements have an answer that is known before they are sent.
 
-use crate::check::Piece;
+use crate::sql::Piece;
 
 /// What the tables may hold by the time a recorded statement is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

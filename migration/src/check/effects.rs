@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use super::{
     Rule, existing,
     observer::Fired,
-    piece::Piece,
     snapshot::{Kind, Snapshot},
 };
+use crate::sql::Piece;
 
 /// A statement, and the catalog around it.
 pub(super) struct Effect<'a> {

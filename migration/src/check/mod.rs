@@ -30,10 +30,8 @@ mod advice;
 mod allow;
 mod effects;
 mod existing;
-mod lexer;
 mod lookup;
 mod observer;
-mod piece;
 mod proxy;
 mod report;
 mod rule;
@@ -42,7 +40,6 @@ mod snapshot;
 mod words;
 
 pub use allow::allow;
-pub(crate) use piece::Piece;
 pub use report::{Acknowledged, Finding, Report};
 pub use rule::{Rule, UnknownRule};
 pub use run::check;

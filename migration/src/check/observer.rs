@@ -7,11 +7,10 @@ use super::{
     allow::Allowance,
     effects::{Effect, effects, keyless},
     lookup,
-    piece::Piece,
     snapshot::Snapshot,
     words::{self, words},
 };
-use crate::{Error, provision::ddl};
+use crate::{Error, provision::ddl, sql::Piece};
 
 /// A rule that a statement breaks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +135,7 @@ impl Observer {
             let mut state = self.state();
             (std::mem::take(&mut state.observed.pending), state.transactional)
         };
-        allowances.extend(piece.allowances.iter().cloned());
+        allowances.extend(piece.comments.iter().filter_map(|comment| Allowance::read(comment)));
         if piece.is_empty() {
             self.state().observed.pending = allowances;
             return Ok(None);
@@ -144,8 +143,8 @@ impl Observer {
         let text = statement.to_string();
         let mut sent =
             Sent { text, allowances, fired: words(&piece, transactional), ..Sent::default() };
-        let skipped = words::is_transaction_control(&piece)
-            || (!transactional && words::is_maintenance(&piece));
+        let skipped =
+            piece.is_transaction_control() || (!transactional && words::is_maintenance(&piece));
         if skipped {
             self.state().observed.sent.push(sent);
             return Ok(None);

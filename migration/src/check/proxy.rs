@@ -8,7 +8,8 @@ use sea_orm::{
     from_query_result_to_proxy_row,
 };
 
-use super::{observer::Observer, piece::Piece};
+use super::observer::Observer;
+use crate::sql::Piece;
 
 /// The connection that a migration is given: what it sends goes through the [`Observer`].
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What can be read off the words of a statement alone.
 
-use super::{Rule, lexer::Kind, observer::Fired, piece::Piece};
+use super::{Rule, observer::Fired};
+use crate::sql::{Kind, Piece};
 
 /// The rules that `piece` breaks by its words.
 pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
@@ -13,7 +14,7 @@ pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
     if let Some(schema) = schema_keyword(piece) {
         fire(Rule::NamesSchema, format!("it is about the schema {schema}"));
     }
-    if piece.tokens.iter().any(|token| token.text == "@tenant" && token.kind == Kind::Quoted) {
+    if piece.words.iter().any(|token| token.text == "@tenant" && token.kind == Kind::Quoted) {
         let what = "it names \"@tenant\", which only a tenant's handle understands";
         fire(Rule::NamesSchema, what.to_owned());
     }
@@ -23,7 +24,7 @@ pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
     if names_search_path(piece) {
         fire(Rule::SearchPath, "it is about search_path".to_owned());
     }
-    if is_transaction_control(piece) {
+    if piece.is_transaction_control() {
         let what = format!("{} begins or ends a transaction", piece.sql);
         fire(Rule::TransactionControl, what);
     }
@@ -47,7 +48,7 @@ fn actions(piece: &Piece) -> usize {
         return 0;
     }
     let commas = piece
-        .tokens
+        .words
         .iter()
         .filter(|token| token.kind == Kind::Other && token.text == "," && token.depth == 0);
     1 + commas.count()
@@ -56,9 +57,9 @@ fn actions(piece: &Piece) -> usize {
 /// The schema in `CREATE SCHEMA x`, `SET SCHEMA 'x'`, `ON SCHEMA x`. A column may be called so too.
 fn schema_keyword(piece: &Piece) -> Option<&str> {
     let before = ["create", "drop", "alter", "set", "in", "on", "foreign"];
-    (1..piece.tokens.len()).find_map(|index| {
+    (1..piece.words.len()).find_map(|index| {
         let follows = before.contains(&piece.word(index - 1)?);
-        let next = piece.tokens.get(index + 1)?;
+        let next = piece.words.get(index + 1)?;
         let is_name = next.kind != Kind::Other;
         (follows && is_name && piece.word(index)? == "schema").then_some(next.text.as_str())
     })
@@ -83,20 +84,9 @@ fn database_wide(piece: &Piece) -> Option<&str> {
 }
 
 fn names_search_path(piece: &Piece) -> bool {
-    piece.tokens.iter().any(|token| {
+    piece.words.iter().any(|token| {
         token.text.eq_ignore_ascii_case("search_path")
             && matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Text)
-    })
-}
-
-/// Whether it would end the transaction that everything runs in, or begin another.
-pub(super) fn is_transaction_control(piece: &Piece) -> bool {
-    let to_savepoint = piece.find(&["to"]).is_some();
-    piece.word(0).is_some_and(|first| match first {
-        "begin" | "commit" | "end" | "abort" => true,
-        "start" | "prepare" => piece.word(1) == Some("transaction"),
-        "rollback" => !to_savepoint,
-        _ => false,
     })
 }
 
@@ -118,7 +108,7 @@ pub(super) fn is_maintenance(piece: &Piece) -> bool {
 /// The pairs in `a.b`, `a.b.c`: perhaps a schema and what is in it, perhaps a table and its column.
 pub(super) fn dotted(piece: &Piece) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
-    for index in 0..piece.tokens.len() {
+    for index in 0..piece.words.len() {
         let behind_dot = index > 0 && piece.symbol(index - 1) == Some(".");
         if let (Some(first), Some("."), Some(second), false) =
             (piece.name(index), piece.symbol(index + 1), piece.name(index + 2), behind_dot)
@@ -141,13 +131,14 @@ pub(super) fn called_in_write(piece: &Piece) -> Vec<String> {
         _ => None,
     };
     let Some(from) = from else { return Vec::new() };
-    let calls = (from..piece.tokens.len()).filter(|index| piece.symbol(index + 1) == Some("("));
+    let calls = (from..piece.words.len()).filter(|index| piece.symbol(index + 1) == Some("("));
     calls.filter_map(|index| piece.name(index)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Piece, Rule, called_in_write, dotted};
+    use super::{Rule, called_in_write, dotted};
+    use crate::sql::Piece;
 
     fn rules(sql: &str) -> Vec<Rule> {
         super::words(&Piece::all(sql)[0], true).into_iter().map(|fired| fired.rule).collect()

@@ -18,7 +18,6 @@ mod lifecycle;
 mod lookup;
 mod metadata;
 mod near;
-mod placeholder;
 mod precheck;
 mod record;
 mod resend;

@@ -8,13 +8,13 @@ use std::{
 };
 
 use entity::registry::{SchemaName, Slug, TenantId};
+use migration::sql::replace_placeholder;
 use sea_orm::Statement;
 
 use super::{
     access::{Access, Refused},
     epoch::Epoch,
     fitness::Standing,
-    placeholder,
 };
 
 /// What all handles of one tenant share: where its tables are, and whether it may be used.
@@ -93,7 +93,7 @@ impl Shared {
     /// The statement as it is sent, and the epoch that it belongs to.
     pub(super) fn qualify(&self, mut statement: Statement) -> Result<(Statement, u64), Refused> {
         self.check()?;
-        if let Cow::Owned(sql) = placeholder::replace(&statement.sql, &self.quoted) {
+        if let Cow::Owned(sql) = replace_placeholder(&statement.sql, &self.quoted) {
             statement.sql = sql;
         }
         let epoch = self.epoch.mark(&mut statement.sql);
@@ -103,7 +103,7 @@ impl Shared {
     /// A text that is sent without being prepared, so nothing of it can be stale.
     pub(super) fn qualify_text<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, Refused> {
         self.check()?;
-        Ok(placeholder::replace(sql, &self.quoted))
+        Ok(replace_placeholder(sql, &self.quoted))
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

@@ -63,6 +63,26 @@ async fn a_migration_that_fails_is_reported_and_ends_the_check() {
 }
 
 #[tokio::test]
+async fn what_follows_the_body_of_a_function_is_looked_at_by_itself() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let report = report(
+        db,
+        &["CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql BEGIN ATOMIC
+               SELECT CASE WHEN a > 1 THEN 2 ELSE CASE a WHEN 1 THEN 3 END END; SELECT a AS end;
+           END;
+           CREATE TABLE bare (id uuid);
+           CREATE OR REPLACE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT f(1); END; COMMIT"],
+    )
+    .await;
+    let found: Vec<_> =
+        report.findings.iter().map(|it| (it.rule, it.statement.as_deref().unwrap())).collect();
+    let expected =
+        [(Rule::PrimaryKey, "CREATE TABLE bare (id uuid)"), (Rule::TransactionControl, "COMMIT")];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn nothing_is_left_behind() {
     let test = TestDb::new().await;
     let db = &test.plain().await;

@@ -36,7 +36,7 @@ fn text_that_only_looks_like_it_is_left_alone() {
         r#"SELECT E'a\' "@tenant"'"#,
         r#"SELECT e'a'' "@tenant"'"#,
         "SELECT E'a'\n  'b\\' \"@tenant\"'",
-        "SELECT E'a' -- no break before this comment\n",
+        "SELECT E'a' -- a comment is white space\n 'b\\' \"@tenant\"'",
         "SELECT E'a'\n -- comment\n 'b\\' \"@tenant\"'",
         r#"SELECT $$ "@tenant" $$"#,
         r#"SELECT $a$ $$ "@tenant" $b$ "@tenant" $a$"#,

@@ -1,0 +1,16 @@
+//! SQL text, read by the lexical rules of PostgreSQL: one lexer for all that has to know where a
+//! name, a string or a statement ends.
+//!
+//! - [`tokens`] cuts a text into tokens, [`token`] finds the end of one.
+//! - [`replace_placeholder`] puts a schema in place of the placeholder.
+//! - [`transaction_control`] finds a statement that begins or ends a transaction.
+
+mod lexer;
+mod piece;
+mod placeholder;
+mod transaction;
+
+pub use lexer::{Kind, Token, Tokens, token, tokens};
+pub(crate) use piece::Piece;
+pub use placeholder::replace as replace_placeholder;
+pub use transaction::transaction_control;
