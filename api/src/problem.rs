@@ -143,6 +143,23 @@ impl Problem {
         Self { retry_after: Some(1), ..problem.detail("try again in a moment") }
     }
 
+    /// The database server accepts no writes.
+    fn read_only_server(standby: bool) -> Self {
+        let (kind, title, detail) = match standby {
+            true => (
+                "standby",
+                "Database server is a standby",
+                "this server is a standby and accepts no writes; try again when there is a primary",
+            ),
+            false => (
+                "read-only",
+                "Database server is read-only",
+                "this server is read-only and accepts no writes; try again when it accepts them",
+            ),
+        };
+        Self::busy(kind, title).detail(detail)
+    }
+
     fn of_tenancy(error: &tenancy::Error) -> Self {
         use tenancy::Error as E;
         let (status, kind, title) = match error {
@@ -161,6 +178,7 @@ impl Problem {
                 Access::Ahead => return Self::busy("tenant-ahead", "Tenant was migrated"),
                 _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             },
+            E::ReadOnlyServer { standby } => return Self::read_only_server(*standby),
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
@@ -291,6 +309,8 @@ mod tests {
             (E::TooManyTags(51), 422, "invalid-name"),
             (E::UnknownDomain { slug: slug(), hostname: host() }, 404, "not-found"),
             (E::RegistryBehind { pending: 1 }, 500, "internal"),
+            (E::ReadOnlyServer { standby: true }, 503, "standby"),
+            (E::ReadOnlyServer { standby: false }, 503, "read-only"),
             (secret(), 500, "internal"),
         ] {
             let text = error.to_string();

@@ -7,7 +7,8 @@ use sea_orm::{
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
-    AnyMigrator, Error, Target, claim::end_with_client, plan::Step, provision::ddl, run::Timeouts,
+    AnyMigrator, Error, Target, plan::Step, provision::ddl, run::Timeouts,
+    session::notice_lost_client,
 };
 
 /// Runs one step on a connection of its own, while `claim` holds the claim on another, where it is
@@ -24,6 +25,8 @@ pub(crate) async fn run_alone(
     step: &Step,
     timeouts: &Timeouts,
 ) -> Result<(), Error> {
+    // The claim is idle for as long as the step takes. It locks no table of the tenant.
+    ddl(claim, "SET LOCAL idle_in_transaction_session_timeout = 0").await?;
     let own = connect(db, target, timeouts).await?;
     let ran = async {
         for sql in drop_invalid_indexes(claim, target).await? {
@@ -54,7 +57,7 @@ async fn connect(
         .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
     let own: DatabaseConnection = pool.into();
     // Or the next run would meet an index that is half built, or valid and on no record.
-    ddl(&own, &end_with_client(false)).await?;
+    ddl(&own, &format!("SELECT {}", notice_lost_client(false))).await?;
     Ok(own)
 }
 

@@ -8,7 +8,10 @@ use sea_orm::{
     QuerySelect, Statement, UpdateMany, Value, sea_query::Expr,
 };
 
-use crate::{AnyMigrator, Error, Member, State, Target, Timeouts};
+use crate::{
+    AnyMigrator, Error, Member, State, Target, Timeouts,
+    session::{bound_idle_time, notice_lost_client},
+};
 
 /// The advisory lock that every provisioning shares until its transaction ends.
 pub(crate) const PROVISIONING: &str = "tenantry provisioning";
@@ -18,18 +21,15 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Columns that set the scope of a schema and the timeouts until the transaction ends, and tell
 /// whether the schema has a table of migrations.
-const SCOPE: &str = "set_config('search_path', $1, true),
-    set_config('lock_timeout', coalesce($2, current_setting('lock_timeout')), true),
-    set_config('statement_timeout', coalesce($3, current_setting('statement_timeout')), true),
-    to_regclass($4) IS NOT NULL";
-
-/// Lets the server notice within a second that the program is gone, and give up what it does for
-/// it, instead of going on and committing it. Other systems than Linux may not be able to tell
-/// (PostgreSQL manual, `client_connection_check_interval`).
-pub(crate) fn end_with_client(local: bool) -> String {
+fn scope_columns() -> String {
     format!(
-        "SELECT CASE WHEN version() LIKE '%linux%'
-         THEN set_config('client_connection_check_interval', '1s', {local}) END"
+        "set_config('search_path', $1, true),
+         concat(set_config('lock_timeout', coalesce($2, current_setting('lock_timeout')), true),
+             {}, {}),
+         set_config('statement_timeout', coalesce($3, current_setting('statement_timeout')), true),
+         to_regclass($4) IS NOT NULL",
+        bound_idle_time(),
+        notice_lost_client(true)
     )
 }
 
@@ -76,8 +76,9 @@ impl Scope<'_> {
         txn: &DatabaseTransaction,
         member: &Member,
     ) -> Result<(Claim, Scoped), Error> {
+        let scope = scope_columns();
         let sql = format!(
-            r#"SELECT {SCOPE}, "schema", "status" <> 'dropping' FROM "registry"."tenants"
+            r#"SELECT {scope}, "schema", "status" <> 'dropping' FROM "registry"."tenants"
                WHERE "id" = $5 FOR UPDATE SKIP LOCKED"#
         );
         let values = self.values().into_iter().chain([member.id.into()]);
@@ -97,7 +98,7 @@ impl Scope<'_> {
 
     /// Sets the scope of a schema that is claimed already.
     pub(crate) async fn set(&self, txn: &DatabaseTransaction) -> Result<Scoped, Error> {
-        let sql = format!("SELECT {SCOPE}");
+        let sql = format!("SELECT {}", scope_columns());
         let set = Statement::from_sql_and_values(DbBackend::Postgres, sql, self.values());
         let row = txn.query_one_raw(set).await?;
         let installed = row.map(|row| row.try_get_by_index(3)).transpose()?;

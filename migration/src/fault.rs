@@ -25,9 +25,13 @@ pub enum Fault {
     Missing,
     /// 57014: the statement took too long.
     Timeout,
+    /// 25006: a write in a transaction that is read-only, or on a server that is.
+    ReadOnly,
     /// No connection became free in time.
     NoConnection,
-    /// 08xxx, 53300, 57P0x, or no connection at all: the server cannot be reached now.
+    /// The server cannot be reached or cannot work now: no connection, no answer in time, class 08
+    /// (connection), 53 (disk, memory, connections), 57P (shutdown) or 58 (system error), or 25P03
+    /// and 25P04 (the server has ended a transaction that took too long).
     Unavailable,
     /// Anything else.
     Other,
@@ -55,8 +59,8 @@ impl Fault {
             _ => Self::Other,
         };
         match (fault, error) {
-            // Whatever keeps us out, it has nothing to do with a statement: none was sent.
-            (Self::Other, DbErr::Conn(_)) => Self::Unavailable,
+            // The connection is at fault, not a statement.
+            (Self::Other | Self::ReadOnly, DbErr::Conn(_)) => Self::Unavailable,
             (fault, _) => fault,
         }
     }
@@ -92,8 +96,11 @@ impl Fault {
             "0A000" if is_stale(error) => Self::StaleStatement,
             "3F000" | "42P01" => Self::Missing,
             "57014" => Self::Timeout,
-            "53300" | "57P01" | "57P02" | "57P03" => Self::Unavailable,
-            code if code.starts_with("08") => Self::Unavailable,
+            "25006" => Self::ReadOnly,
+            "25P03" | "25P04" => Self::Unavailable,
+            code if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
+                Self::Unavailable
+            }
             _ => Self::Other,
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     claim::{Claim, Claimant, Scope, Scoped, claim, record_version, registry_exists},
     plan::{Step, plan},
     provision::ddl,
-    scope::confirm,
+    scope::{confirm, guard},
 };
 
 /// What a run did to a schema.
@@ -111,6 +111,7 @@ impl Run<'_> {
                     (claim, Some(member.id), scoped)
                 }
                 Claimant::Patient => {
+                    guard(&txn).await?;
                     let tenant = claim(&txn, target).await?;
                     if *target == Target::Registry {
                         prepare_registry(&txn, action).await?;

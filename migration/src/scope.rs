@@ -5,7 +5,10 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement,
 
 use sea_orm_migration::MigratorTraitSelf;
 
-use crate::{AnyMigrator, Error};
+use crate::{
+    AnyMigrator, Error,
+    session::{bound_idle_time, notice_lost_client},
+};
 
 /// What a migration run works on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +61,17 @@ impl fmt::Display for Target {
 /// [`Error::Database`] otherwise.
 pub async fn enter(txn: &DatabaseTransaction, target: &Target) -> Result<String, Error> {
     let before = search_path(txn).await?;
+    guard(txn).await?;
     set_search_path(txn, &target.search_path()).await?;
     confirm(target, text(txn, "SELECT current_schema()::text", []).await?.as_deref())?;
     Ok(before)
+}
+
+/// Bounds how long the transaction outlives its program, and a pause of it.
+pub(crate) async fn guard(txn: &DatabaseTransaction) -> Result<(), DbErr> {
+    let sql = format!("SELECT {}, {}", bound_idle_time(), notice_lost_client(true));
+    txn.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    Ok(())
 }
 
 /// Refuses when `current_schema()` is another: the first schema of the path is missing then.

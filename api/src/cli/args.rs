@@ -1,4 +1,4 @@
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use migration::connect::{DatabaseArgs, variables_help};
@@ -99,6 +99,17 @@ pub(super) struct TenancyArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) statement_cache: u32,
+
+    /// How long a statement of a tenant may take; fractions are allowed, 0 is for any time.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_STATEMENT_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "25",
+        value_parser = migration::cli::seconds
+    )]
+    pub(super) statement_timeout: Duration,
 
     /// Schemas that are made ahead, so that a new tenant only has to take one.
     #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]

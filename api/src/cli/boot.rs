@@ -30,6 +30,7 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role) -> Result<Booted, Error
         base_domain: args.base_domain.clone(),
         max_connections: args.max_connections,
         statement_cache: args.statement_cache as usize,
+        statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
         spares: args.spares,
         ..Config::new(located.url.expose(), tenant::Migrator)
     };

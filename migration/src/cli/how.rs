@@ -71,8 +71,12 @@ impl How {
     }
 }
 
-/// PostgreSQL keeps a timeout in milliseconds, and takes none of them for no limit.
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A timeout on the command line: seconds or a fraction of them, 0 for no limit. PostgreSQL keeps
+/// it in milliseconds, and takes none of them for no limit.
+///
+/// # Errors
+/// The rule that the text breaks, and how to write it.
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let refuse = |rule| Err(format!("{rule}; write seconds such as 2 or 0.5, or 0 for no limit"));
     let Ok(seconds) = text.parse::<f64>() else { return refuse("it is not a number") };
     if seconds.is_nan() || seconds < 0.0 || seconds > f64::from(i32::MAX / 1000) {

@@ -33,6 +33,7 @@ use clap::Parser;
 
 pub use args::Cli;
 use args::{Command, LookArgs, RunArgs};
+pub use how::seconds;
 pub use table::table;
 
 use run::Job;

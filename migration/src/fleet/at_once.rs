@@ -16,11 +16,12 @@ use sea_orm::{
 use super::Member;
 use crate::{
     Action, AnyMigrator, Fault, Outcome, State, Target, Timeouts,
-    claim::{end_with_client, version_update},
+    claim::version_update,
     plan::{Step, plan},
     provision::ddl,
     record::{joined, record},
     scope::stay_in,
+    session::notice_lost_client,
     statement::Ground,
 };
 
@@ -83,7 +84,7 @@ impl<'a> AtOnce<'a> {
             CLAIM,
             vec![member.id.into(), member.schema.clone().into(), member.version.clone().into()],
         );
-        message.extend([end_with_client(true).as_str(), ";\n"]);
+        message += &format!("SELECT {};\n", notice_lost_client(true));
         let mut settings = self.timeouts.settings();
         settings.push(("search_path", target.search_path()));
         let (mut columns, mut values) = (Vec::new(), Vec::new());

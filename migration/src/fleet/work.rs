@@ -155,7 +155,8 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
 
 /// Whether the node of this tenant is down, or the whole server.
 fn is_away(fault: &Fault) -> bool {
-    matches!(fault, Fault::Unavailable | Fault::NoConnection)
+    // A server that takes no writes may be a standby that is promoted soon.
+    matches!(fault, Fault::Unavailable | Fault::NoConnection | Fault::ReadOnly)
 }
 
 /// Whether another try may go better.

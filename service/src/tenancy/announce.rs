@@ -184,7 +184,7 @@ pub(super) async fn subscribe(lanes: &Lanes) -> Result<PgListener, sea_orm::sqlx
         .max_connections(1)
         .max_lifetime(None)
         .idle_timeout(None)
-        .connect_with((*lanes.options()).clone())
+        .connect_with(lanes.options().clone())
         .await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;

@@ -32,6 +32,14 @@ pub struct Config {
     pub statement_cache: usize,
     /// How long a call waits for a free connection.
     pub acquire_timeout: Duration,
+    /// How long a statement of a tenant may take (`statement_timeout` of its sessions); `None` for
+    /// any time. The server ends it after that; when its answer is five seconds late, the
+    /// connection is thrown away. Rows that are read one by one count as one statement. See
+    /// [`TenantTransaction::set_statement_timeout`](super::TenantTransaction::set_statement_timeout).
+    pub statement_timeout: Option<Duration>,
+    /// How long a transaction may wait for its next statement, so that a process that is paused or
+    /// unreachable holds no locks; `None` for any time. The server ends the connection after that.
+    pub idle_in_transaction_timeout: Option<Duration>,
     /// How long a resolved tenant is believed without asking the registry again. Changes are
     /// announced between processes at once; this bounds what a lost announcement can do.
     pub cache_ttl: Duration,
@@ -44,7 +52,8 @@ pub struct Config {
 
 impl Config {
     /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections,
-    /// 5 seconds to get one, tenants believed for 30 seconds, no spares, no seed.
+    /// 5 seconds to get one, 25 seconds for a statement, 30 seconds for a transaction's next one,
+    /// tenants believed for 30 seconds, no spares, no seed.
     pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
         Self {
             url: url.into(),
@@ -57,6 +66,9 @@ impl Config {
             max_lifetime: Duration::from_secs(30 * 60),
             statement_cache: 1000,
             acquire_timeout: Duration::from_secs(5),
+            // With the five seconds for a late answer, as long as a request has.
+            statement_timeout: Some(Duration::from_secs(25)),
+            idle_in_transaction_timeout: Some(Duration::from_secs(30)),
             cache_ttl: Duration::from_secs(30),
             spares: 0,
             seed: None,

@@ -75,6 +75,13 @@ pub enum Error {
         pending: usize,
     },
 
+    /// The server accepts no writes.
+    #[error("{}", read_only(*.standby))]
+    ReadOnlyServer {
+        /// Whether it is a standby; else `default_transaction_read_only` is on.
+        standby: bool,
+    },
+
     /// What this process announces does not come back to it, so it would not hear of others either.
     /// A pooler in transaction mode does that, and it would also mix up prepared statements.
     #[error(
@@ -116,8 +123,21 @@ impl Error {
                 | migration::Error::Migration { source: error, .. },
             ) => Some(Fault::of(error)),
             Self::Seed { source, .. } => fault_in(source.as_ref()),
-            Self::Connect(_) => Some(Fault::Unavailable),
+            Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(Fault::Unavailable),
             _ => None,
+        }
+    }
+}
+
+fn read_only(standby: bool) -> &'static str {
+    match standby {
+        true => {
+            "this server is a standby and accepts no writes; connect to the primary, or promote \
+             this server"
+        }
+        false => {
+            "this server is read-only (default_transaction_read_only is on); connect to the \
+             primary, or turn the setting off"
         }
     }
 }

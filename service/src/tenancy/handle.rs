@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, future::Future, pin::Pin};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
 
 use entity::registry::{SchemaName, Slug, TenantId};
 use futures_util::stream::BoxStream;
@@ -101,6 +101,16 @@ impl Tenant {
 }
 
 impl TenantTransaction {
+    /// Sets how long each of the following statements of the transaction may take, other than
+    /// [`Config::statement_timeout`](super::Config::statement_timeout) says; `None` for any time.
+    /// For a report, a long stream, a change of many rows.
+    ///
+    /// # Errors
+    /// The errors of the database.
+    pub async fn set_statement_timeout(&self, timeout: Option<Duration>) -> Result<(), DbErr> {
+        self.db.set_statement_timeout(timeout).await
+    }
+
     /// Makes what was done permanent.
     ///
     /// # Errors

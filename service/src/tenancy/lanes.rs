@@ -7,12 +7,15 @@
 //! all connections, and the many who come seldom do not all become known to all of them, which
 //! costs more than the moment, and memory in every process. [`queue`] has the rules.
 
+mod bounds;
 mod choice;
 #[cfg(test)]
 mod cost;
+mod held;
 mod keep;
 mod lane;
 mod lease;
+mod open;
 mod pinned;
 mod queue;
 mod savepoints;
@@ -25,7 +28,7 @@ mod transaction;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,32 +36,42 @@ use std::{
 use entity::registry::TenantId;
 use futures_util::future::join_all;
 use migration::connect;
-use sea_orm::{
-    ConnectOptions,
-    sqlx::{PgPool, postgres::PgConnectOptions},
-};
-use tokio::runtime::Handle;
+use sea_orm::{ConnectOptions, sqlx::postgres::PgConnectOptions};
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+use tracing::warn;
 
 pub use lane::Lane;
+pub(super) use open::Writes;
 pub use session::Session;
 pub use transaction::Transaction;
 
-pub(super) use lease::was_unsent;
+pub(super) use bounds::was_unsent;
 
 use super::{Config, Error};
 use choice::fold;
-use pinned::{Limits, Place};
+use open::{Opener, Settings};
+use pinned::{Age, Limits, Pinned, Place};
 use queue::Queue;
+
+/// For what is asked before the service starts.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// All connections of a process but the one for announcements.
 pub(super) struct Lanes {
     places: Box<[Place]>,
     queue: Queue,
-    /// How long a connection may take to give a sign of life.
+    opener: Opener,
+    /// How long a connection is waited for.
     patience: Duration,
     /// How often connections were found to have ended without our doing. What was parked before
     /// the last time is tried before it is used.
     doubts: AtomicU64,
+    /// How often a server has ceased to accept writes. Connections to the one before are replaced.
+    primary: AtomicU64,
+    /// How many connections are open.
+    open: Arc<AtomicUsize>,
+    /// Bounds how many more there are that the server has not noticed to be closed.
+    ending: Arc<Semaphore>,
     /// Where what is left to be done on a connection is done.
     runtime: Handle,
 }
@@ -70,22 +83,25 @@ impl Lanes {
         options
             .max_connections(1)
             .acquire_timeout(config.acquire_timeout)
-            // A connection is looked after here, and not asked for a sign of life at each turn.
-            .test_before_acquire(false)
-            .max_lifetime(None)
-            .idle_timeout(None)
             .sqlx_logging_level(tracing::log::LevelFilter::Debug)
             .map_sqlx_postgres_opts(move |options| options.statement_cache_capacity(capacity));
         // Says why, if there is no connection. The places open theirs when they are first used.
         let first = connect::open(options).await?;
-        super::check_registry(&first).await?;
-        let lanes = Self::like(first.get_postgres_connection_pool(), config);
+        let options = (*first.get_postgres_connection_pool().connect_options()).clone();
+        let lanes = Self::new(options, config);
+        let (connection, writes) = lanes.opener.open().await?;
+        drop(connection);
+        if writes != Writes::Accepted {
+            return Err(Error::ReadOnlyServer { standby: writes == Writes::Standby });
+        }
+        let checked = timeout(FIRST, super::check_registry(&first)).await;
+        checked.unwrap_or_else(|_| Err(bounds::no_answer(FIRST).into()))?;
         first.close().await?;
         Ok(Arc::new(lanes))
     }
 
-    /// With connections like that of `first`, none of which is open yet.
-    fn like(first: &PgPool, config: &Config) -> Self {
+    /// With connections of these options, none of which is open yet.
+    fn new(options: PgConnectOptions, config: &Config) -> Self {
         let count = config.max_connections.max(1) as usize;
         let lane_size = (config.lane_size as usize).clamp(1, count);
         let places = (0..count).map(|place| {
@@ -93,17 +109,26 @@ impl Lanes {
             let early = config.recycle_after as usize / 4 * place / count;
             let tenants = config.recycle_after - u32::try_from(early).unwrap_or(0);
             let (time, statements) = (config.max_lifetime, config.statement_cache);
-            Place::new(first, Limits { tenants, time, statements })
+            let answer = bounds::answer(config.statement_timeout);
+            Place::new(Limits { tenants, time, statements, answer })
         });
         let places = places.collect();
         // Tenants have more than one statement.
         let known = (config.statement_cache / 4).max(16);
         let queue = Queue::new(count, lane_size, known, config.acquire_timeout);
+        let settings = Settings {
+            statement_timeout: config.statement_timeout,
+            idle_in_transaction_timeout: config.idle_in_transaction_timeout,
+        };
         Self {
             places,
             queue,
+            opener: Opener::new(options, settings, config.acquire_timeout),
             patience: config.acquire_timeout,
             doubts: AtomicU64::new(0),
+            primary: AtomicU64::new(0),
+            open: Arc::default(),
+            ending: Arc::new(Semaphore::new(count)),
             runtime: Handle::current(),
         }
     }
@@ -123,13 +148,30 @@ impl Lanes {
         self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The server of a connection takes no writes: if it did before, another one may have become
+    /// the primary, so all connections are replaced.
+    fn demote(&self, pinned: &mut Pinned) {
+        if !std::mem::replace(&mut pinned.read_only, true) {
+            let Age { primary, .. } = pinned.age;
+            let order = Ordering::Relaxed;
+            if self.primary.compare_exchange(primary, primary + 1, order, order).is_ok() {
+                warn!("the database server accepts no writes; all connections are replaced");
+            }
+        }
+    }
+
+    fn age(&self) -> Age {
+        let (doubts, primary) = (&self.doubts, &self.primary);
+        Age { doubts: doubts.load(Ordering::Relaxed), primary: primary.load(Ordering::Relaxed) }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
     /// With what options connections are opened.
-    pub(super) fn options(&self) -> Arc<PgConnectOptions> {
-        self.places[0].pool().connect_options()
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        self.opener.options()
     }
 
     /// Closes every connection, after what is under way.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use entity::registry::{Hostname, SchemaName};
 use migration::{AnyMigrator, Target, registry};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm::DatabaseConnection;
 use tokio::task::JoinHandle;
 
 pub use access::{Access, Refused};
@@ -46,7 +46,7 @@ pub use seed::{Seed, SeedFn};
 
 use cache::TenantCache;
 use fitness::Build;
-use lanes::{Lane, Lanes};
+use lanes::{Lane, Lanes, Writes};
 use spares::Spares;
 
 /// All tenants of one database. Cheap to clone.
@@ -75,7 +75,8 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
     /// [`Error::Migration`] when a migration is said to be breaking that is none,
-    /// [`Error::Connect`] when the server cannot be reached, [`Error::RegistryBehind`] when the
+    /// [`Error::Connect`] when the server cannot be reached, [`Error::ReadOnlyServer`] when it
+    /// accepts no writes, [`Error::RegistryBehind`] when the
     /// registry has not been migrated, [`Error::NoAnnouncements`] when a pooler is in the way.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
@@ -114,14 +115,16 @@ impl Tenancy {
         })
     }
 
-    /// Asks the server for a sign of life.
+    /// Asks the server whether it is there and accepts writes.
     ///
     /// # Errors
-    /// [`Error::Database`] when it gives none.
+    /// [`Error::Database`] when it does not answer, [`Error::ReadOnlyServer`] when it accepts no
+    /// writes.
     pub async fn ping(&self) -> Result<(), Error> {
-        let sign = Statement::from_string(DbBackend::Postgres, "SELECT 1");
-        self.inner.db.execute_raw(sign).await?;
-        Ok(())
+        match self.inner.db.writes().await? {
+            Writes::Accepted => Ok(()),
+            other => Err(Error::ReadOnlyServer { standby: other == Writes::Standby }),
+        }
     }
 
     /// Closes every connection, after the statements that are under way.

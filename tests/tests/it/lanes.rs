@@ -1,7 +1,10 @@
 //! Which connection serves whom.
 
 mod cancelled;
+mod given_up;
+mod half_open;
 mod lost;
+mod read_only;
 
 use std::{
     collections::HashSet,

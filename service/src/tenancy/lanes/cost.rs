@@ -5,12 +5,12 @@ use std::{hint::black_box, sync::Arc};
 
 use entity::registry::TenantId;
 use futures_util::FutureExt;
-use sea_orm::sqlx::postgres::PgPoolOptions;
+use sea_orm::sqlx::postgres::PgConnectOptions;
 
 use super::{
     Lanes,
     choice::fold,
-    lease::Held,
+    held::Held,
     queue::{Ask, Hold},
 };
 use crate::tenancy::{Config, cache::TenantCache, fitness::Build};
@@ -21,14 +21,14 @@ const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position",
 #[tokio::test]
 async fn a_statement_takes_no_memory_but_its_text() {
     let config = Config::new("postgres://localhost", migration::tenant::Migrator);
-    let pool = PgPoolOptions::new().connect_lazy(&config.url).unwrap();
+    let options: PgConnectOptions = config.url.parse().unwrap();
     let (build, ttl) = (Build::new(&config.migrator), config.cache_ttl);
     let shared = TenantCache::new(ttl, build).unshared(
         TenantId::generate(),
         "tenant-1".parse().unwrap(),
         "tenant_1".parse().unwrap(),
     );
-    let lanes = Arc::new(Lanes::like(&pool, &config));
+    let lanes = Arc::new(Lanes::new(options, &config));
     let ask = Ask { tenant: Some(fold(shared.id)), hold: Hold::Statement };
     let taken = allocation_counter::measure(|| {
         let held = Held::best(Arc::clone(&lanes), ask).now_or_never().unwrap();

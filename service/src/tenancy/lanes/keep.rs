@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Lanes, lease::Held};
+use super::{
+    Lanes,
+    held::Held,
+    queue::{Ask, Hold},
+};
 
 /// How often unused connections are asked for a sign of life, so that no statement has to ask for
 /// one, and nothing between here and the server takes them for abandoned.
@@ -21,11 +25,12 @@ impl Lanes {
     }
 
     async fn look(self: &Arc<Self>) {
+        let ask = Ask { tenant: None, hold: Hold::Statement };
         for place in 0..self.places.len() {
             let looks = self.places[place].look();
             // Who is used now has no need of it.
             if looks > 0
-                && let Some(held) = Held::if_free(self, place)
+                && let Some(held) = Held::if_free(self, place, ask)
             {
                 held.look_after(looks >= PATIENCE).await;
                 self.places[place].still_quiet(looks + 1);

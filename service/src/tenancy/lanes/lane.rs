@@ -9,11 +9,16 @@ use sea_orm::{
 };
 
 use super::{
-    Lanes, Session, Transaction,
-    lease::{Lease, has_ended},
+    Lanes, Session, Transaction, Writes,
+    bounds::has_ended,
+    lease::Lease,
     queue::{Ask, Hold},
     stream,
 };
+
+/// Whether the server is a standby, and whether it is read-only.
+const WRITES: &str =
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
 
 /// All connections, the nearest to one tenant first. Each statement takes one for as long as it
 /// runs. Cheap to clone.
@@ -34,6 +39,11 @@ impl Lane {
         self.start(TransactionOptions::default()).await
     }
 
+    /// A transaction that makes or drops a schema.
+    pub(in super::super) async fn begin_for_ddl(&self) -> Result<Transaction, DbErr> {
+        Transaction::begin_for_ddl(self.lease(Hold::Long).await?).await
+    }
+
     /// A transaction in which migrations may run.
     pub(in super::super) async fn begin_for_migrations(&self) -> Result<Transaction, DbErr> {
         Transaction::begin_for_migrations(self.lease(Hold::Long).await?).await
@@ -42,6 +52,20 @@ impl Lane {
     /// Takes a connection and gives it back.
     pub(in super::super) async fn rehearse(&self) -> Result<(), DbErr> {
         self.lease(Hold::Statement).await.map(drop)
+    }
+
+    /// Whether the server accepts writes. If it does not and did before, all connections are
+    /// replaced.
+    pub(in super::super) async fn writes(&self) -> Result<Writes, DbErr> {
+        let mut lease = self.lease(Hold::Statement).await?;
+        let answer = lease.begin()?.query_one(Statement::from_string(DbBackend::Postgres, WRITES));
+        let row = answer.await;
+        let Some(row) = lease.settle(row)? else { return Ok(Writes::Accepted) };
+        let writes = Writes::of(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if writes != Writes::Accepted {
+            lease.demote();
+        }
+        Ok(writes)
     }
 
     async fn lease(&self, hold: Hold) -> Result<Lease, DbErr> {

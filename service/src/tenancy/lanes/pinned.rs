@@ -2,24 +2,27 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use sea_orm::{
-    ConnAcquireErr, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionTrait,
-    sqlx::{self, PgPool, Postgres, pool::PoolConnection, postgres::PgPoolOptions},
+    DbErr,
+    sqlx::{Connection, PgConnection},
 };
+use tokio::time::timeout;
 
-use super::seen::{Seen, Worthy};
+use super::{
+    bounds::{CLEANUP, READ_ONLY},
+    open::{Opener, Writes},
+    seen::{Seen, Worthy},
+};
 
 /// Room for one connection, which only who has taken the place may touch.
 pub(super) struct Place {
     parked: Mutex<Option<Pinned>>,
-    /// Of one connection.
-    pool: PgPool,
     limits: Limits,
     /// Looks at the place, one after the other, that have found it as the one before did.
     quiet: AtomicU32,
@@ -33,17 +36,30 @@ pub(super) struct Limits {
     pub(super) time: Duration,
     /// So many statements are kept prepared.
     pub(super) statements: usize,
+    /// For the answer to a statement.
+    pub(super) answer: Option<Duration>,
 }
 
-/// A connection that is kept out of its pool.
-///
-/// The pool asks the server for a sign of life whenever a connection comes back: a round trip after
-/// each statement, in which nobody else can use it. So it is not given back.
+/// A connection. It belongs to no pool of sqlx: that would ping the server whenever a connection
+/// comes back, a round trip after each statement, in which nobody else can use it.
 pub(super) struct Pinned {
-    pub(super) connection: PoolConnection<Postgres>,
+    pub(super) connection: PgConnection,
+    pub(super) age: Age,
+    /// Whether its server takes no writes.
+    pub(super) read_only: bool,
+    pub(super) life: Life,
+    /// How long the answer to a statement is waited for.
+    pub(super) answer: Option<Duration>,
+    _counted: Counted,
+}
+
+/// How many connections were lost, and how many primaries, before this one was last found to work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Age {
     /// See [`Lanes::doubts`](super::Lanes).
     pub(super) doubts: u64,
-    pub(super) life: Life,
+    /// See [`Lanes::primary`](super::Lanes).
+    pub(super) primary: u64,
 }
 
 /// What a connection has done since it was opened.
@@ -55,49 +71,45 @@ pub(super) struct Life {
     pub(super) statements: Worthy,
 }
 
-impl Place {
-    /// A place for connections like those of `pool`.
-    pub(super) fn new(pool: &PgPool, limits: Limits) -> Self {
-        let options: PgPoolOptions = pool.options().clone();
-        Self {
-            parked: Mutex::new(None),
-            pool: options.connect_lazy_with((*pool.connect_options()).clone()),
-            limits,
-            quiet: AtomicU32::new(0),
-        }
-    }
+/// One of the connections that are open.
+struct Counted(Arc<AtomicUsize>);
 
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.pool
+impl Place {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { parked: Mutex::new(None), limits, quiet: AtomicU32::new(0) }
     }
 
     /// Opens a connection.
-    pub(super) async fn pin(&self, doubts: u64) -> Result<Pinned, DbErr> {
-        let connection = self.pool.acquire().await.map_err(no_connection)?;
-        Ok(Pinned { connection, doubts, life: Life::new(self.limits) })
+    pub(super) async fn pin(
+        &self,
+        opener: &Opener,
+        age: Age,
+        open: &Arc<AtomicUsize>,
+    ) -> Result<Pinned, DbErr> {
+        let (connection, writes) = opener.open().await?;
+        Ok(Pinned {
+            connection,
+            age,
+            read_only: writes != Writes::Accepted,
+            life: Life::new(self.limits),
+            answer: self.limits.answer,
+            _counted: Counted::new(open),
+        })
     }
 
-    /// The connection that a transaction of SeaORM has given back to the pool.
-    pub(super) async fn pin_again(&self, doubts: u64, life: Life) -> Result<Pinned, DbErr> {
-        let connection = self.pool.acquire().await.map_err(no_connection)?;
-        Ok(Pinned { connection, doubts, life })
-    }
-
-    /// A transaction of SeaORM on the connection.
-    pub(super) async fn begin(&self, pinned: Pinned) -> Result<(DatabaseTransaction, Life), DbErr> {
-        // It goes to the pool, from where SeaORM takes it.
-        drop(pinned.connection);
-        let txn = DatabaseConnection::from(self.pool.clone()).begin().await?;
-        Ok((txn, pinned.life))
-    }
-
-    pub(super) fn park(&self, pinned: Pinned) {
+    pub(super) fn park(&self, mut pinned: Pinned) {
+        pinned.answer = self.limits.answer;
         self.quiet.store(0, Ordering::Relaxed);
         *self.parked() = Some(pinned);
     }
 
     pub(super) fn unpark(&self) -> Option<Pinned> {
         self.parked().take()
+    }
+
+    /// Whether a connection is parked here at this moment.
+    pub(super) fn has_one(&self) -> bool {
+        self.parked().is_some()
     }
 
     /// For how many looks nobody has used the place.
@@ -114,6 +126,7 @@ impl Place {
     pub(super) fn is_worn(&self, pinned: &Pinned) -> bool {
         let Limits { tenants, time, .. } = self.limits;
         let many = tenants > 0 && pinned.life.met.count() > tenants as usize;
+        let time = if pinned.read_only { time.min(READ_ONLY) } else { time };
         many || pinned.life.since.elapsed() > time
     }
 
@@ -121,7 +134,6 @@ impl Place {
         if let Some(pinned) = self.unpark() {
             pinned.retire().await;
         }
-        self.pool.close().await;
     }
 
     fn parked(&self) -> MutexGuard<'_, Option<Pinned>> {
@@ -134,15 +146,11 @@ impl Pinned {
         self.life.met.note(tenant);
     }
 
-    /// Closes a connection that has done its duty.
+    /// Closes a connection in good order.
     pub(super) async fn retire(self) {
-        // The server has closed it if this fails.
-        let _ = self.connection.close().await;
-    }
-
-    /// Closes a connection that gives no answer, without waiting for one.
-    pub(super) fn throw_away(self) {
-        drop(self.connection.detach());
+        let Self { connection, _counted, .. } = self;
+        // The server has closed it if this fails. Without an answer the socket is closed.
+        let _ = timeout(CLEANUP, connection.close()).await;
     }
 }
 
@@ -156,11 +164,15 @@ impl Life {
     }
 }
 
-/// As SeaORM tells of it.
-fn no_connection(error: sqlx::Error) -> DbErr {
-    match error {
-        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
-        sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
-        error => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

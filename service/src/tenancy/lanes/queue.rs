@@ -129,12 +129,11 @@ impl Queue {
     }
 
     /// Takes a certain place, if it is free.
-    pub(super) fn take_free(&self, place: usize) -> bool {
+    pub(super) fn take_free(&self, place: usize, ask: Ask) -> bool {
         let mut state = self.state();
-        let slot = &mut state.places[place];
-        let free = slot.held.is_none();
+        let free = !state.closed && state.places[place].held.is_none();
         if free {
-            slot.held = Some(Ask { tenant: None, hold: Hold::Statement });
+            state.give(place, ask);
         }
         free
     }

@@ -1,18 +1,25 @@
 //! Statements of SeaORM on a connection of sqlx.
 
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use std::time::Duration;
+
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use sea_orm::{
     DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values,
-    sqlx::{self, AssertSqlSafe, Executor, Postgres, query::Query},
+    sqlx::{self, AssertSqlSafe, Executor, Postgres, postgres::PgRow, query::Query},
 };
 use sea_query_sqlx::SqlxValues;
+use tokio::time::timeout;
 
-use super::pinned::Pinned;
+use super::{bounds::late, pinned::Pinned};
 
 impl Pinned {
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
         let query = self.query(statement);
-        query.execute(&mut *self.connection).await.map(Into::into).map_err(exec_error)
+        let answer = query.execute(&mut self.connection);
+        within(self.answer, answer).await.map(Into::into).map_err(exec_error)
     }
 
     pub(super) async fn query_one(
@@ -20,7 +27,7 @@ impl Pinned {
         statement: Statement,
     ) -> Result<Option<QueryResult>, DbErr> {
         let query = self.query(statement);
-        let row = query.fetch_optional(&mut *self.connection).await;
+        let row = within(self.answer, query.fetch_optional(&mut self.connection)).await;
         row.map(|row| row.map(Into::into)).map_err(query_error)
     }
 
@@ -29,23 +36,25 @@ impl Pinned {
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         let query = self.query(statement);
-        let rows = query.fetch(&mut *self.connection);
-        rows.map_ok(Into::into).try_collect().await.map_err(query_error)
+        let rows = query.fetch(&mut self.connection).map_ok(Into::into).try_collect();
+        within(self.answer, rows).await.map_err(query_error)
     }
 
-    /// The rows as they come.
+    /// The rows as they come, each of which is waited for as long as for an answer.
     pub(super) fn stream(
         &mut self,
         statement: Statement,
     ) -> BoxStream<'_, Result<QueryResult, DbErr>> {
         let query = self.query(statement);
-        query.fetch(&mut *self.connection).map_ok(Into::into).map_err(query_error).boxed()
+        let rows = (self.answer, query.fetch(&mut self.connection));
+        stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
     }
 
     /// Sends text as it is, in one round trip. Nothing at all is one too.
     pub(super) async fn send(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
-        (&mut *self.connection).execute(sql).await.map(Into::into).map_err(exec_error)
+        let answer = (&mut self.connection).execute(sql);
+        within(self.answer, answer).await.map(Into::into).map_err(exec_error)
     }
 
     fn query(&mut self, statement: Statement) -> Query<'static, Postgres, SqlxValues> {
@@ -53,6 +62,23 @@ impl Pinned {
         let kept = self.life.statements.admits(&sql);
         let values = SqlxValues(values.unwrap_or(Values(Vec::new())));
         sqlx::query_with(AssertSqlSafe(sql), values).persistent(kept)
+    }
+}
+
+type Rows<'a> = (Option<Duration>, BoxStream<'a, Result<PgRow, sqlx::Error>>);
+
+async fn next((bound, mut rows): Rows<'_>) -> Result<Option<(PgRow, Rows<'_>)>, sqlx::Error> {
+    let row = within(bound, rows.try_next()).await?;
+    Ok(row.map(|row| (row, (bound, rows))))
+}
+
+async fn within<T>(
+    bound: Option<Duration>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match bound {
+        Some(bound) => timeout(bound, answer).await.unwrap_or_else(|_| Err(late(bound))),
+        None => answer.await,
     }
 }
 

@@ -3,18 +3,21 @@
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::stream::BoxStream;
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
-    StreamTrait, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
+    Statement, StreamTrait, TransactionOptions, TransactionTrait,
 };
 use tokio::sync;
 
 use super::{
     Session,
-    lease::{Borrowed, Lease, State},
+    bounds::{DDL, answer},
+    lease::{Borrowed, Lease},
+    open::milliseconds,
     queue::closed,
     savepoints::Savepoints,
     stream,
@@ -46,14 +49,15 @@ struct Whole {
 }
 
 impl Transaction {
-    pub(super) async fn begin(
-        mut lease: Lease,
-        options: TransactionOptions,
-    ) -> Result<Self, DbErr> {
+    pub(super) async fn begin(lease: Lease, options: TransactionOptions) -> Result<Self, DbErr> {
+        let begin = format!("BEGIN{}", modes(options));
+        Self::begin_with(lease, &begin, is_read_only(options)).await
+    }
+
+    async fn begin_with(mut lease: Lease, begin: &str, read_only: bool) -> Result<Self, DbErr> {
         // Already now: if nobody waits for the answer, the server begins one all the same.
-        lease.set(State::Open);
-        let result = lease.begin()?.send(&format!("BEGIN{}", modes(options))).await;
-        lease.settle(result)?;
+        lease.open(read_only);
+        send(&mut lease, begin).await?;
         let whole = Whole { lease: sync::Mutex::new(lease), savepoints: Mutex::default() };
         Ok(Self(Kind::Ours(Level { whole: Arc::new(whole), savepoint: None })))
     }
@@ -63,12 +67,39 @@ impl Transaction {
         Ok(Self(Kind::SeaOrm { txn, borrowed: Arc::new(borrowed) }))
     }
 
+    /// A transaction whose statements may each take as long as it takes to make or drop a schema.
+    pub(super) async fn begin_for_ddl(mut lease: Lease) -> Result<Self, DbErr> {
+        lease.pinned()?.answer = answer(Some(DDL));
+        let begin = format!("BEGIN; SET LOCAL statement_timeout = {}", DDL.as_millis());
+        Self::begin_with(lease, &begin, false).await
+    }
+
     /// What the functions of migrations work on, if it was begun for them.
     pub(in super::super) fn for_migrations(&self) -> Option<&DatabaseTransaction> {
         match &self.0 {
             Kind::SeaOrm { txn, .. } => Some(txn),
             Kind::Ours(_) => None,
         }
+    }
+
+    /// Sets how long each of the following statements may take; `None` for any time.
+    pub(in super::super) async fn set_statement_timeout(
+        &self,
+        timeout: Option<Duration>,
+    ) -> Result<(), DbErr> {
+        let set = format!("SET LOCAL statement_timeout = {}", milliseconds(timeout));
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                send(&mut lease, &set).await?;
+                // A savepoint that is rolled back may bring back a longer one.
+                let pinned = lease.pinned()?;
+                pinned.answer = pinned.answer.zip(answer(timeout)).map(|(old, new)| old.max(new));
+            }
+            #[expect(clippy::disallowed_methods, reason = "a number")]
+            Kind::SeaOrm { txn, .. } => drop(txn.execute_unprepared(&set).await?),
+        }
+        Ok(())
     }
 
     pub(in super::super) async fn commit(self) -> Result<(), DbErr> {
@@ -90,7 +121,7 @@ impl Level {
     /// The connection, when what was dropped is undone.
     async fn lease(&self) -> Result<sync::MutexGuard<'_, Lease>, DbErr> {
         let mut lease = self.whole.lease.lock().await;
-        if lease.is(State::Rest) {
+        if !lease.is_open() {
             // It has ended: what is sent would not be in a transaction.
             return Err(closed());
         }
@@ -111,6 +142,9 @@ impl Level {
             self.whole.savepoints().end(number);
         })?;
         let savepoint = Self { whole: Arc::clone(&self.whole), savepoint: Some(number) };
+        if is_read_only(options) {
+            lease.refuse_writes();
+        }
         let modes = modes(options);
         if !modes.is_empty() {
             send(&mut lease, &format!("SET TRANSACTION{modes}")).await?;
@@ -162,9 +196,7 @@ async fn send(lease: &mut Lease, sql: &str) -> Result<ExecResult, DbErr> {
 /// Ends a transaction; a commit that is refused ends it too.
 async fn end(lease: &mut Lease, word: &str) -> Result<(), DbErr> {
     let result = send(lease, word).await;
-    if !lease.is(State::Broken) {
-        lease.set(State::Rest);
-    }
+    lease.close();
     result.map(drop)
 }
 
@@ -178,6 +210,7 @@ impl ConnectionTrait for Transaction {
         match &self.0 {
             Kind::Ours(level) => {
                 let mut lease = level.lease().await?;
+                lease.heed(&statement.sql);
                 let result = lease.begin()?.execute(statement).await;
                 lease.settle(result)
             }
@@ -188,7 +221,11 @@ impl ConnectionTrait for Transaction {
     #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match &self.0 {
-            Kind::Ours(level) => send(&mut *level.lease().await?, sql).await,
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                lease.heed(sql);
+                send(&mut lease, sql).await
+            }
             Kind::SeaOrm { txn, .. } => txn.execute_unprepared(sql).await,
         }
     }
@@ -248,6 +285,10 @@ impl Session for Transaction {
             }
         }))
     }
+}
+
+fn is_read_only(options: TransactionOptions) -> bool {
+    options.access_mode == Some(AccessMode::ReadOnly)
 }
 
 /// What is asked for, as SQL.

@@ -135,7 +135,7 @@ pub async fn own_server() -> Server {
     server
 }
 
-async fn migrate_registry(url: &str) {
+pub async fn migrate_registry(url: &str) {
     let db = connect(url).await;
     let migrator = AnyMigrator::new(registry::Migrator);
     run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();

@@ -1,18 +1,21 @@
-//! A proxy between a client and the test server that can end a session at a chosen message.
+//! A proxy between a client and the test server that can end a session at a chosen message, or
+//! swallow what is sent on it, as a network does that has gone.
 //!
 //! It understands as much of the frontend/backend protocol (PostgreSQL manual, chapter 55) as it
 //! takes to see where a message begins and which backend answers.
 
 use std::{
+    collections::HashSet,
+    future::pending,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
 };
 
@@ -26,6 +29,21 @@ pub struct Wire {
     port: u16,
     /// Requests left until the session that sends one is ended; negative when none is to be.
     countdown: Arc<AtomicI64>,
+    frozen: Arc<Frozen>,
+}
+
+/// What the network swallows.
+#[derive(Default)]
+struct Frozen {
+    /// The sessions of these server processes.
+    pids: Mutex<HashSet<i32>>,
+    new: AtomicBool,
+}
+
+impl Frozen {
+    fn has(&self, pid: i32) -> bool {
+        self.pids.lock().unwrap().contains(&pid)
+    }
 }
 
 impl Wire {
@@ -43,18 +61,30 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let countdown = Arc::new(AtomicI64::new(-1));
-        let shared = Arc::clone(&countdown);
+        let frozen = Arc::<Frozen>::default();
+        let shared = (Arc::clone(&countdown), Arc::clone(&frozen));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let countdown = Arc::clone(&shared);
+                let (countdown, frozen) = shared.clone();
                 tokio::spawn(async move {
                     // A session that was ended ends with an error here; that is the point.
                     let socket = server().socket_dir().join(".s.PGSQL.5432");
-                    let _ = serve(client, socket, countdown, silent).await;
+                    let _ = serve(client, socket, countdown, frozen, silent).await;
                 });
             }
         });
-        Self { port, countdown }
+        Self { port, countdown, frozen }
+    }
+
+    /// From now on swallows what is sent in either direction on the sessions of these server
+    /// processes. Neither side is told.
+    pub fn freeze(&self, pids: impl IntoIterator<Item = i32>) {
+        self.frozen.pids.lock().unwrap().extend(pids);
+    }
+
+    /// Whether new connections are accepted and then hear nothing.
+    pub fn freeze_new(&self, freeze: bool) {
+        self.frozen.new.store(freeze, Ordering::SeqCst);
     }
 
     pub fn url(&self, database: &str) -> String {
@@ -87,8 +117,12 @@ async fn serve(
     client: TcpStream,
     server: PathBuf,
     countdown: Arc<AtomicI64>,
+    frozen: Arc<Frozen>,
     silent: bool,
 ) -> std::io::Result<()> {
+    if frozen.new.load(Ordering::SeqCst) {
+        return pending().await;
+    }
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = UnixStream::connect(server).await?.into_split();
     // The first message has no type.
@@ -102,20 +136,33 @@ async fn serve(
             break i32::from_be_bytes(answer[5..9].try_into().unwrap());
         }
     };
+    let freezing = Arc::clone(&frozen);
     let answers = tokio::spawn(async move {
-        if !silent {
-            return copy(&mut from_server, &mut to_client).await.map(drop);
-        }
+        let mut chunk = vec![0; 16 * 1024];
         loop {
-            let answer = message(&mut from_server, true).await?;
+            let answer = match silent {
+                true => message(&mut from_server, true).await?,
+                false => match from_server.read(&mut chunk).await? {
+                    0 => return to_client.shutdown().await,
+                    length => chunk[..length].to_vec(),
+                },
+            };
+            if freezing.has(pid) {
+                return pending().await;
+            }
             // NotificationResponse
-            if answer[0] != b'A' {
+            if !silent || answer[0] != b'A' {
                 to_client.write_all(&answer).await?;
             }
         }
     });
     loop {
-        let request = message(&mut from_client, true).await?;
+        let request = message(&mut from_client, true).await;
+        if frozen.has(pid) {
+            // The server does not hear that the client has gone, either.
+            return pending().await;
+        }
+        let request = request?;
         // Query and Sync: with these the client waits for an answer.
         let counts = matches!(request[0], b'Q' | b'S') && countdown.load(Ordering::SeqCst) >= 0;
         if counts && countdown.fetch_sub(1, Ordering::SeqCst) == 0 {

@@ -1,0 +1,192 @@
+//! Statements that take too long, or that nobody waits for any more.
+
+use std::{collections::HashSet, time::Duration};
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
+use service::{Fault, tenancy::Tenant};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Fixture, connections, pid};
+use crate::support::{catalog::texts, serving::eventually, slug};
+
+/// Much longer than any wait that is allowed here.
+const SLOW: &str = "SELECT pg_sleep(100)";
+
+fn sql(text: &str) -> Statement {
+    Statement::from_string(DbBackend::Postgres, text)
+}
+
+/// So many slow statements of a tenant, each being carried out by the server.
+async fn slow(it: &Fixture, tenant: &Tenant, count: usize) -> Vec<JoinHandle<()>> {
+    let start = |_| {
+        let tenant = tenant.clone();
+        tokio::spawn(async move { drop(tenant.execute_raw(sql(SLOW)).await) })
+    };
+    let all = (0..count).map(start).collect();
+    at_work(it, count).await;
+    all
+}
+
+/// Waits until the server carries out so many slow statements.
+async fn at_work(it: &Fixture, count: usize) {
+    let plain = it.db.plain().await;
+    let sleeping = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'
+        AND datname = current_database()";
+    eventually("the server is at as many statements", async || {
+        texts(&plain, sleeping).await == [count.to_string()]
+    })
+    .await;
+    plain.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_are_given_up_hold_up_nobody_and_the_server_ends_them() {
+    let it = Fixture::new(2, |config| config.acquire_timeout = Duration::from_secs(60)).await;
+    for round in 0..2 {
+        let given_up = slow(&it, it.one(), 4).await;
+        let begun = Instant::now();
+        given_up.iter().for_each(JoinHandle::abort);
+        pid(&it.tenants[1]).await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "{round}: {:?}", begun.elapsed());
+        at_work(&it, 0).await;
+    }
+    assert_eq!(it.hold(4).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_given_up_during_a_statement_lets_go_of_its_locks() {
+    let it = Fixture::new(1, |_| {}).await;
+    let lock = r#"LOCK TABLE "@tenant".guards"#;
+    let tenant = it.one().clone();
+    let given_up = tokio::spawn(async move {
+        let txn = tenant.begin().await.unwrap();
+        txn.execute_raw(sql(lock)).await.unwrap();
+        drop(txn.execute_raw(sql(SLOW)).await);
+    });
+    at_work(&it, 1).await;
+    given_up.abort();
+    let begun = Instant::now();
+    let read = it.one().execute_raw(sql(r#"SELECT FROM "@tenant".guards"#));
+    timeout(Duration::from_secs(15), read).await.expect("the lock is held").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_given_up_holds_up_nobody() {
+    let it = Fixture::new(1, |config| config.acquire_timeout = Duration::from_secs(60)).await;
+    let plain = it.db.plain().await;
+    let blocking = plain.begin().await.unwrap();
+    blocking.execute_raw(sql("LOCK TABLE registry.tenants")).await.unwrap();
+    for n in 0..4 {
+        let new = service::tenancy::NewTenant::new(slug(&format!("new-{n}")));
+        let created = timeout(Duration::from_millis(300), it.tenancy.create(new)).await;
+        assert!(created.is_err(), "it was not blocked");
+    }
+    let all = timeout(Duration::from_secs(15), it.hold(4)).await;
+    assert_eq!(all.expect("connections are held").len(), 4);
+    blocking.rollback().await.unwrap();
+    let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+        AND datname = current_database()";
+    eventually("no statement waits", async || texts(&plain, waits).await == ["0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_is_nearly_done_when_it_is_given_up_keeps_its_connection() {
+    let it = Fixture::new(1, |config| config.max_connections = 1).await;
+    let mut pids = HashSet::new();
+    for _ in 0..20 {
+        pids.insert(pid(it.one()).await);
+        let brief = it.one().execute_raw(sql("SELECT pg_sleep(0.004)"));
+        let _ = timeout(Duration::from_millis(1), brief).await;
+    }
+    // Not one, as the machine may be busy.
+    assert!(pids.len() < 10, "{} connections were used", pids.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_are_given_up_the_server_has_few_connections_more() {
+    let change = |config: &mut service::tenancy::Config| {
+        config.url.push_str("&application_name=lanes");
+        config.acquire_timeout = Duration::from_secs(60);
+    };
+    let it = Fixture::new(1, change).await;
+    let plain = it.db.plain().await;
+    let flood = async {
+        let waves = (0..4).map(async |_| {
+            for _ in 0..8 {
+                let slow = it.one().execute_raw(sql(SLOW));
+                let _ = timeout(Duration::from_millis(100), slow).await;
+            }
+        });
+        futures_util::future::join_all(waves).await;
+    };
+    let mut most = 0;
+    let count = async {
+        loop {
+            most = most.max(connections(&plain, it.db.name()).await);
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = flood => {}
+        () = count => {}
+    }
+    // Twice four, and one for announcements.
+    assert!((5..=9).contains(&most), "{most}");
+    pid(it.one()).await;
+}
+
+#[tokio::test]
+async fn a_statement_ends_after_statement_timeout_and_its_connection_stays() {
+    let it = Fixture::new(1, |config| {
+        config.statement_timeout = Some(Duration::from_millis(300));
+        config.max_connections = 1;
+    });
+    let it = it.await;
+    let before = pid(it.one()).await;
+    let begun = Instant::now();
+    let error = it.one().execute_raw(sql(SLOW)).await.unwrap_err();
+    assert_eq!(Fault::of(&error), Fault::Timeout);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_eq!(pid(it.one()).await, before);
+
+    // A transaction sets another one, for itself.
+    let txn = it.one().begin().await.unwrap();
+    txn.set_statement_timeout(None).await.unwrap();
+    txn.execute_raw(sql("SELECT pg_sleep(0.6)")).await.unwrap();
+    txn.commit().await.unwrap();
+    let error = it.one().execute_raw(sql(SLOW)).await.unwrap_err();
+    assert_eq!(Fault::of(&error), Fault::Timeout);
+    assert_eq!(pid(it.one()).await, before);
+}
+
+#[tokio::test]
+async fn by_default_a_statement_ends_before_a_request_does() {
+    let it = Fixture::new(1, |_| {}).await;
+    let setting = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::int";
+    let row = it.one().query_one_raw(sql(setting)).await.unwrap().unwrap();
+    let seconds: i32 = row.try_get_by_index(0).unwrap();
+    assert!((1..=api::DEADLINE.as_secs()).contains(&(seconds as u64)), "{seconds}");
+    let unlimited = Fixture::new(1, |config| config.statement_timeout = None).await;
+    let setting = "SELECT 1 WHERE current_setting('statement_timeout') = '0'";
+    assert!(unlimited.one().query_one_raw(sql(setting)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_transaction_that_idles_for_too_long_lets_go_of_its_locks() {
+    let it = Fixture::new(1, |config| {
+        config.idle_in_transaction_timeout = Some(Duration::from_millis(300));
+    });
+    let it = it.await;
+    let txn = it.one().begin().await.unwrap();
+    txn.execute_raw(sql(r#"LOCK TABLE "@tenant".guards"#)).await.unwrap();
+    let read = it.one().execute_raw(sql(r#"SELECT FROM "@tenant".guards"#));
+    timeout(Duration::from_secs(15), read).await.expect("the lock is held").unwrap();
+    let error = txn.execute_raw(sql("SELECT 1")).await.unwrap_err();
+    assert_eq!(Fault::of(&error), Fault::Unavailable, "{error}");
+    txn.commit().await.unwrap_err();
+    assert_eq!(it.hold(4).await.len(), 4);
+}
