@@ -97,7 +97,9 @@ impl Transaction {
                 pinned.answer = pinned.answer.zip(answer(timeout)).map(|(old, new)| old.max(new));
             }
             #[expect(clippy::disallowed_methods, reason = "a number")]
-            Kind::SeaOrm { txn, .. } => drop(txn.execute_unprepared(&set).await?),
+            Kind::SeaOrm { txn, .. } => {
+                txn.execute_unprepared(&set).await?;
+            }
         }
         Ok(())
     }
