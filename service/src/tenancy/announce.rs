@@ -79,8 +79,14 @@ struct Watch {
 
 impl Watch {
     async fn listen(&self, mut listener: PgListener) {
+        let mut failover = self.lanes.failover();
         loop {
-            if let Ok(Some(notification)) = listener.try_recv().await {
+            let received = tokio::select! {
+                received = listener.try_recv() => received,
+                // The old primary announces nothing any more.
+                _ = failover.changed() => Ok(None),
+            };
+            if let Ok(Some(notification)) = received {
                 self.heed(notification.payload()).await;
                 continue;
             }

@@ -37,7 +37,11 @@ use entity::registry::TenantId;
 use futures_util::future::join_all;
 use migration::connect;
 use sea_orm::{ConnectOptions, sqlx::postgres::PgConnectOptions};
-use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use tracing::warn;
 
 pub use lane::Lane;
@@ -68,6 +72,8 @@ pub(super) struct Lanes {
     doubts: AtomicU64,
     /// How often a server has ceased to accept writes. Connections to the one before are replaced.
     primary: AtomicU64,
+    /// Tells those who keep connections of their own.
+    failover: watch::Sender<()>,
     /// How many connections are open.
     open: Arc<AtomicUsize>,
     /// Bounds how many more there are that the server has not noticed to be closed.
@@ -127,6 +133,7 @@ impl Lanes {
             patience: config.acquire_timeout,
             doubts: AtomicU64::new(0),
             primary: AtomicU64::new(0),
+            failover: watch::Sender::new(()),
             open: Arc::default(),
             ending: Arc::new(Semaphore::new(count)),
             runtime: Handle::current(),
@@ -155,9 +162,17 @@ impl Lanes {
             let Age { primary, .. } = pinned.age;
             let order = Ordering::Relaxed;
             if self.primary.compare_exchange(primary, primary + 1, order, order).is_ok() {
+                self.failover.send_replace(());
                 warn!("the database server accepts no writes; all connections are replaced");
             }
         }
+    }
+
+    /// Changes when a server has ceased to accept writes. A connection that is kept outside of the
+    /// places, whatever for, must then be replaced: it may be to the old primary, where nothing
+    /// changes any more.
+    pub(super) fn failover(&self) -> watch::Receiver<()> {
+        self.failover.subscribe()
     }
 
     fn age(&self) -> Age {

@@ -1,6 +1,6 @@
 //! A server that accepts no writes any more: after a failover, the old primary.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use entity::tenant::guard;
 use migration::postgres::{DATABASE, Role, Server, lasting_dir};
@@ -15,10 +15,12 @@ use tokio::task::spawn_blocking;
 
 use super::{Fixture, pid};
 use crate::support::{
+    catalog::texts,
     database::{connect, migrate_registry, own_server},
     process::Ran,
     serving::eventually,
     slug,
+    wire::Wire,
 };
 
 async fn write(db: &impl ConnectionTrait) -> Result<(), DbErr> {
@@ -170,20 +172,19 @@ async fn a_write_in_a_read_only_transaction_that_was_asked_for_is_the_callers_fa
 async fn on_a_standby_the_service_does_not_start_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let dir = lasting_dir(&folder.path().join("postgres")).unwrap().path;
-    let start = |dir: std::path::PathBuf| spawn_blocking(move || Server::lasting(&dir, Role::Own));
-    let server = start(dir.clone()).await.unwrap().unwrap();
+    let server = started(&dir).await;
     migrate_registry(&server.url(DATABASE)).await;
-    spawn_blocking(move || drop(server)).await.unwrap();
+    stopped(server).await;
     // It replays what there is, and waits for more from nowhere.
     std::fs::write(dir.join("standby.signal"), "").unwrap();
-    let server = start(dir).await.unwrap().unwrap();
+    let server = started(&dir).await;
     let url = server.url(DATABASE);
     let error = Tenancy::connect(&Config::new(&url, migration::tenant::Migrator)).await;
     let error = error.unwrap_err();
     assert!(matches!(error, Error::ReadOnlyServer { standby: true }), "{error}");
     let served = Ran::on("tenantry", &url, &["serve"]);
     served.exits(1).complains(["this server is a standby", "connect to the primary"]);
-    spawn_blocking(move || drop(server)).await.unwrap();
+    stopped(server).await;
 }
 
 #[tokio::test]
@@ -195,4 +196,63 @@ async fn a_disk_that_is_full_and_a_server_without_memory_are_no_fault_of_the_cal
         assert_eq!(Fault::of(&error), Fault::Unavailable, "{state}");
     }
     tokio::time::timeout(Duration::from_secs(10), it.hold(4)).await.unwrap();
+}
+
+/// Starts the server of a data folder.
+async fn started(dir: &Path) -> Server {
+    let dir = dir.to_owned();
+    spawn_blocking(move || Server::lasting(&dir, Role::Own)).await.unwrap().unwrap()
+}
+
+async fn stopped(server: Server) {
+    spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
+    let folder = tempfile::tempdir().unwrap();
+    let old_dir = lasting_dir(&folder.path().join("old")).unwrap().path;
+    let new_dir = old_dir.with_file_name("new");
+    let server = started(&old_dir).await;
+    migrate_registry(&server.url(DATABASE)).await;
+    for tenant in ["tenant-1", "tenant-2"] {
+        Ran::on("tenantry", &server.url(DATABASE), &["tenant", "create", tenant]).exits(0);
+    }
+    stopped(server).await;
+    let copied = std::process::Command::new("cp").arg("-a").args([&old_dir, &new_dir]).status();
+    assert!(copied.unwrap().success());
+    let [old, new] = [started(&old_dir).await, started(&new_dir).await];
+
+    let wire = Wire::before(&old).await;
+    let config = Config::new(wire.url(DATABASE), migration::tenant::Migrator);
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let one = tenancy.tenant(&slug("tenant-1")).await.unwrap();
+    let two = tenancy.tenant(&slug("tenant-2")).await.unwrap();
+    write(&one).await.unwrap();
+    write(&two).await.unwrap();
+
+    // The old primary goes on, and accepts writes no more.
+    wire.switch(&new);
+    let db = connect(&old.url(DATABASE)).await;
+    system(&db, "default_transaction_read_only = on").await;
+    db.close().await.unwrap();
+    // Written on the old one until that is over.
+    eventually("writes reach the new primary", async || {
+        let _ = write(&one).await;
+        let db = connect(&new.url(DATABASE)).await;
+        let there = texts(&db, "SELECT name FROM tenant_1.guards").await;
+        db.close().await.unwrap();
+        !there.is_empty()
+    })
+    .await;
+    write(&two).await.unwrap();
+    Ran::on("tenantry", &new.url(DATABASE), &["tenant", "drop", "tenant-2", "--yes"]).exits(0);
+    eventually("the drop is heard", async || tenancy.tenant(&slug("tenant-2")).await.is_err())
+        .await;
+    let error = write(&two).await.unwrap_err();
+    assert!(service::tenancy::Refused::find(&error).is_some(), "{error}");
+    write(&one).await.unwrap();
+    tenancy.close().await;
+    stopped(old).await;
+    stopped(new).await;
 }

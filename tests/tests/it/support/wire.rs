@@ -14,6 +14,7 @@ use std::{
     },
 };
 
+use migration::postgres::Server;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},
@@ -30,6 +31,7 @@ pub struct Wire {
     /// Requests left until the session that sends one is ended; negative when none is to be.
     countdown: Arc<AtomicI64>,
     frozen: Arc<Frozen>,
+    target: Arc<Mutex<PathBuf>>,
 }
 
 /// What the network swallows.
@@ -48,32 +50,44 @@ impl Frozen {
 
 impl Wire {
     pub async fn new() -> Self {
-        Self::open(false).await
+        Self::open(false, socket(server())).await
+    }
+
+    /// One to a server of the test's own.
+    pub async fn before(server: &Server) -> Self {
+        Self::open(false, socket(server)).await
+    }
+
+    /// From now on connects to another server, as an address does that a new primary has taken
+    /// over. Sessions that are open go on.
+    pub fn switch(&self, server: &Server) {
+        *self.target.lock().unwrap() = socket(server);
     }
 
     /// One that keeps notifications to itself, as a pooler does that has given the session to
     /// somebody else.
     pub async fn without_notifications() -> Self {
-        Self::open(true).await
+        Self::open(true, socket(server())).await
     }
 
-    async fn open(silent: bool) -> Self {
+    async fn open(silent: bool, target: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let countdown = Arc::new(AtomicI64::new(-1));
         let frozen = Arc::<Frozen>::default();
-        let shared = (Arc::clone(&countdown), Arc::clone(&frozen));
+        let target = Arc::new(Mutex::new(target));
+        let shared = (Arc::clone(&countdown), Arc::clone(&frozen), Arc::clone(&target));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (countdown, frozen) = shared.clone();
+                let (countdown, frozen, target) = shared.clone();
                 tokio::spawn(async move {
                     // A session that was ended ends with an error here; that is the point.
-                    let socket = server().socket_dir().join(".s.PGSQL.5432");
+                    let socket = target.lock().unwrap().clone();
                     let _ = serve(client, socket, countdown, frozen, silent).await;
                 });
             }
         });
-        Self { port, countdown, frozen }
+        Self { port, countdown, frozen, target }
     }
 
     /// From now on swallows what is sent in either direction on the sessions of these server
@@ -111,6 +125,10 @@ impl Wire {
     pub fn disarm(&self) -> bool {
         self.countdown.swap(-1, Ordering::SeqCst) < 0
     }
+}
+
+fn socket(server: &Server) -> PathBuf {
+    server.socket_dir().join(".s.PGSQL.5432")
 }
 
 async fn serve(
