@@ -43,6 +43,27 @@ impl Rule {
                  schema and records it for this one",
                 "leave search_path alone",
             ],
+            Self::CatalogByName => [
+                "catalog-by-name",
+                "the object of another tenant answers the query, so only the first tenant gets \
+                 the change",
+                "compare table_schema (nspname, schemaname) with current_schema(), or ask \
+                 to_regclass('name'), or write IF [NOT] EXISTS",
+            ],
+            Self::DiffersBetweenSchemas => [
+                "differs-between-schemas",
+                "the same migration runs in every tenant's schema, and tenants would differ from \
+                 each other although all of them are recorded as migrated",
+                "make the statements depend on nothing outside the schema; look for catalog \
+                 queries without current_schema(), and for objects that exist once in a database",
+            ],
+            Self::FunctionSearchPath => [
+                "function-search-path",
+                "a tenant's statements run without the tenant's schema in search_path, so the \
+                 body finds no table, or that of another schema",
+                "write the body as BEGIN ATOMIC … END, or add SET search_path FROM CURRENT to the \
+                 function, or build the statement with TG_TABLE_SCHEMA",
+            ],
             Self::Trigger => {
                 ["trigger", TENANT_SIDE, "let the application write timestamps and audit rows"]
             }

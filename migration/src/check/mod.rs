@@ -28,8 +28,10 @@
 
 mod advice;
 mod allow;
+mod catalog_queries;
 mod effects;
 mod existing;
+pub(crate) mod functions;
 mod lookup;
 mod observer;
 mod proxy;
@@ -37,6 +39,7 @@ mod report;
 mod rule;
 mod run;
 mod snapshot;
+mod twin;
 mod words;
 
 pub use allow::allow;

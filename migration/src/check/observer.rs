@@ -45,11 +45,32 @@ pub(super) struct Observed {
     pub(super) failed: Option<Failure>,
 }
 
+impl Observed {
+    /// Adds a finding about the migration as a whole to its last statement, so that it can be
+    /// allowed there.
+    pub(super) fn fire(&mut self, fired: Fired) {
+        let allows = |sent: &Sent| sent.allowances.iter().any(|it| it.covers(fired.rule));
+        if self.sent.is_empty() {
+            self.sent.push(Sent::default());
+        }
+        let index = self.sent.iter().position(allows).unwrap_or(self.sent.len() - 1);
+        self.sent[index].fired.push(fired);
+    }
+
+    /// Whether a rule that is broken says already why a second schema may come out differently.
+    pub(super) fn explains_difference(&self) -> bool {
+        let explains = [Rule::LeavesSchema, Rule::NamesSchema, Rule::SearchPath];
+        self.sent.iter().flat_map(|it| &it.fired).any(|fired| explains.contains(&fired.rule))
+    }
+}
+
 /// Sends the statements of migrations on, and looks at what each did.
 #[derive(Debug)]
 pub(super) struct Observer {
     pub(super) txn: DatabaseTransaction,
     schema: String,
+    /// The schema in which the migrations run a second time.
+    twin: String,
     state: Mutex<State>,
 }
 
@@ -57,6 +78,8 @@ pub(super) struct Observer {
 struct State {
     /// Whether the present migration runs in a transaction.
     transactional: bool,
+    /// Whether it runs in the second schema, where only its failure counts.
+    unobserved: bool,
     start: Arc<Snapshot>,
     now: Arc<Snapshot>,
     observed: Observed,
@@ -80,8 +103,8 @@ pub(super) struct Step {
 }
 
 impl Observer {
-    pub(super) fn new(txn: DatabaseTransaction, schema: String) -> Self {
-        Self { txn, schema, state: Mutex::default() }
+    pub(super) fn new(txn: DatabaseTransaction, schema: String, twin: String) -> Self {
+        Self { txn, schema, twin, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,9 +113,18 @@ impl Observer {
 
     /// A migration begins.
     pub(super) async fn begin(&self, transactional: bool) -> Result<(), DbErr> {
-        let now = Arc::new(Snapshot::take(&self.txn, &self.schema).await?);
+        let now = Arc::new(self.snapshot().await?);
         *self.state() = State { transactional, start: Arc::clone(&now), now, ..State::default() };
         Ok(())
+    }
+
+    /// A migration begins in the second schema.
+    pub(super) fn begin_unobserved(&self, transactional: bool) {
+        *self.state() = State { transactional, unobserved: true, ..State::default() };
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, DbErr> {
+        Snapshot::take(&self.txn, &self.schema, &self.twin).await
     }
 
     /// The migration has ended, with `result`.
@@ -131,9 +163,10 @@ impl Observer {
             let text = "a statement of this migration failed, and the transaction with it";
             return Err(DbErr::Custom(text.to_owned()));
         }
-        let (mut allowances, transactional) = {
+        let (mut allowances, transactional, unobserved) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.observed.pending), state.transactional)
+            let pending = std::mem::take(&mut state.observed.pending);
+            (pending, state.transactional, state.unobserved)
         };
         allowances.extend(piece.comments.iter().filter_map(|comment| Allowance::read(comment)));
         if piece.is_empty() {
@@ -149,6 +182,14 @@ impl Observer {
             self.state().observed.sent.push(sent);
             return Ok(None);
         }
+        let statement = match words::concurrently(&piece) {
+            Some(index) => Statement::from_string(DbBackend::Postgres, piece.without(index)),
+            None => statement,
+        };
+        if unobserved {
+            let (others, named) = (Vec::new(), Vec::new());
+            return Ok(Some(Step { piece, statement, sent, others, named }));
+        }
         let calls = words::called_in_write(&piece);
         for function in self.own(lookup::volatile(&self.txn, &calls).await)? {
             let what = format!("it calls {function}(), which is volatile");
@@ -156,10 +197,6 @@ impl Observer {
         }
         let others = words::dotted(&piece);
         let named = self.own(lookup::in_other_schemas(&self.txn, &others).await)?;
-        let statement = match words::concurrently(&piece) {
-            Some(index) => Statement::from_string(DbBackend::Postgres, piece.without(index)),
-            None => statement,
-        };
         Ok(Some(Step { piece, statement, sent, others, named }))
     }
 
@@ -183,7 +220,10 @@ impl Observer {
             state.failed_in = state.open.len();
             return Ok(());
         }
-        let mut now = self.own(Snapshot::take(&self.txn, &self.schema).await)?;
+        if self.state().unobserved {
+            return Ok(());
+        }
+        let mut now = self.own(self.snapshot().await)?;
         let (start, before) = {
             let state = self.state();
             (Arc::clone(&state.start), Arc::clone(&state.now))
@@ -237,8 +277,10 @@ impl Observer {
         }
         ddl(&self.txn, "ROLLBACK TO SAVEPOINT migration_check").await?;
         ddl(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
-        let now = Snapshot::take(&self.txn, &self.schema).await?;
-        self.state().now = Arc::new(now);
+        if !self.state().unobserved {
+            let now = self.snapshot().await?;
+            self.state().now = Arc::new(now);
+        }
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl Report {
         self.migrations.push(migration.to_owned());
         let failed = observed.failed.is_some();
         for mut sent in observed.sent {
-            let text = Some(sent.text.as_str());
+            let text = Some(sent.text.as_str()).filter(|text| !text.is_empty());
             for fired in sent.fired {
                 let allowance = sent.allowances.iter_mut().find(|it| it.covers(fired.rule));
                 let finding = Finding::new(migration, text, fired);

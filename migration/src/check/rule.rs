@@ -23,6 +23,12 @@ pub enum Rule {
     NamesSchema,
     /// A statement is about `search_path`.
     SearchPath,
+    /// A catalog query that finds an object by its name in whichever schema.
+    CatalogByName,
+    /// The migration makes something else in a second schema beside the first.
+    DiffersBetweenSchemas,
+    /// A function whose body finds tables by the `search_path` of its caller.
+    FunctionSearchPath,
     /// A trigger.
     Trigger,
     /// An enum, domain, range or composite type.
@@ -80,12 +86,15 @@ pub struct UnknownRule(pub String);
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::PrimaryKey,
         Self::Identity,
         Self::LeavesSchema,
         Self::NamesSchema,
         Self::SearchPath,
+        Self::CatalogByName,
+        Self::DiffersBetweenSchemas,
+        Self::FunctionSearchPath,
         Self::Trigger,
         Self::OwnType,
         Self::SeveralActions,

@@ -4,29 +4,40 @@ use entity::registry::SchemaName;
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     Statement, TransactionTrait,
-    sea_query::{Expr, Query},
 };
-use sea_orm_migration::{MigratorTraitSelf, SchemaManager, seaql_migrations};
+use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
 
-use super::{Report, observer::Observer, proxy::Proxy};
-use crate::{AnyMigrator, Error, Target, enter, provision::ddl};
+use super::{
+    Report, Rule,
+    functions::unqualified,
+    observer::{Fired, Observed, Observer, Sent},
+    proxy::Proxy,
+    twin::Twin,
+};
+use crate::{AnyMigrator, Error, Target, enter, provision::ddl, step::notes};
 
-/// Runs every migration in a scratch schema, and says which of their statements are unsafe.
+/// Runs every migration in two scratch schemas side by side, and says which of their statements
+/// are unsafe, and which make something else in the second schema.
 ///
 /// All of it happens in one transaction that is rolled back; tenants and the registry are not
-/// looked at. A migration that fails is a finding and ends the check, for those after it build on
-/// it.
+/// changed. The migrations really run, twice: whatever they do outside the database – print a
+/// line, call another service – happens as often. A migration that fails is a finding and ends the
+/// check, for those after it build on it.
 ///
 /// # Errors
-/// [`Error::Database`] when the database itself cannot be used, [`Error::MissingSchema`] never.
+/// [`Error::Database`] if the database fails.
 pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Report, Error> {
     let txn = db.begin().await?;
-    let schema = scratch_schema(&txn).await?;
-    ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
-    enter(&txn, &Target::Schema(schema.clone())).await?;
-    migrator.install(&txn).await?;
-    let observer = Arc::new(Observer::new(txn, schema.to_string()));
-    let report = check_all(&observer, migrator).await?;
+    let schema = scratch_schema(&txn, "").await?;
+    let twin = scratch_schema(&txn, "_twin").await?;
+    // The one that is looked at comes last, so that search_path is left at it.
+    for schema in [&twin, &schema] {
+        ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
+        enter(&txn, &Target::Schema(schema.clone())).await?;
+        migrator.install(&txn).await?;
+    }
+    let observer = Arc::new(Observer::new(txn, schema.to_string(), twin.to_string()));
+    let report = check_all(&observer, migrator, schema, twin).await?;
     if let Some(observer) = Arc::into_inner(observer) {
         observer.txn.rollback().await?;
     }
@@ -34,39 +45,83 @@ pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Re
 }
 
 /// No other transaction has the same server process.
-async fn scratch_schema(txn: &DatabaseTransaction) -> Result<SchemaName, Error> {
-    let sql = "SELECT 'migration_check_' || pg_backend_pid()";
-    let row = txn.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+async fn scratch_schema(txn: &DatabaseTransaction, suffix: &str) -> Result<SchemaName, Error> {
+    let sql = "SELECT 'migration_check_' || pg_backend_pid() || $1";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [suffix.into()]);
+    let row = txn.query_one_raw(statement).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))?;
     let name: String = row.try_get_by_index(0)?;
     name.parse().map_err(|error| Error::Database(DbErr::Type(format!("{error}"))))
 }
 
-async fn check_all(observer: &Arc<Observer>, migrator: &AnyMigrator) -> Result<Report, Error> {
+async fn check_all(
+    observer: &Arc<Observer>,
+    migrator: &AnyMigrator,
+    schema: SchemaName,
+    twin: SchemaName,
+) -> Result<Report, Error> {
     let proxy = Box::new(Proxy::new(Arc::clone(observer)));
     let recorder = Database::connect_proxy(DbBackend::Postgres, Arc::new(proxy)).await?;
+    let mut twin = Twin::new(observer, &recorder, &schema, &twin);
     let mut report = Report::default();
+    let mut reported = Vec::new();
     for migration in migrator.migrations() {
         observer.begin(migration.use_transaction() != Some(false)).await?;
         let result = migration.up(&SchemaManager::new(&recorder)).await;
-        let observed = observer.end(result)?;
+        let mut observed = observer.end(result)?;
         let failed = observed.failed.is_some();
+        if !failed {
+            functions(observer, &schema, &mut observed, &mut reported).await?;
+            record(observer, migrator, migration.as_ref()).await?;
+            let unexplained = !observed.explains_difference();
+            if let Some(what) = twin.follow(migrator, migration.as_ref()).await?
+                && unexplained
+            {
+                observed.fire(Fired { rule: Rule::DiffersBetweenSchemas, what });
+            }
+        }
         report.add(migration.name(), observed);
         if failed {
             break;
         }
-        note(&observer.txn, migrator, migration.name()).await?;
     }
     Ok(report)
 }
 
+/// Adds the functions of the migration that need the schema in `search_path`.
+async fn functions(
+    observer: &Observer,
+    schema: &SchemaName,
+    observed: &mut Observed,
+    reported: &mut Vec<String>,
+) -> Result<(), Error> {
+    for found in unqualified(&observer.txn, schema).await? {
+        let (function, names) = (&found.function, found.names.join(", "));
+        let mut what = format!("the body of {function} names {names} without a schema");
+        if !found.callers.is_empty() {
+            what.push_str(&format!(", and {} calls it", found.callers.join(", ")));
+        }
+        if reported.contains(&what) {
+            continue;
+        }
+        reported.push(what.clone());
+        let name = function.split('(').next().unwrap_or(function).to_lowercase();
+        let makes = |sent: &&mut Sent| sent.text.to_lowercase().contains(&name);
+        let fired = Fired { rule: Rule::FunctionSearchPath, what };
+        match observed.sent.iter_mut().rfind(makes) {
+            Some(sent) => sent.fired.push(fired),
+            None => observed.fire(fired),
+        }
+    }
+    Ok(())
+}
+
 /// Records the migration as a run would: a later one may look.
-async fn note(txn: &DatabaseTransaction, migrator: &AnyMigrator, name: &str) -> Result<(), DbErr> {
-    let insert = Query::insert()
-        .into_table(migrator.migration_table_name())
-        .columns([seaql_migrations::Column::Version, seaql_migrations::Column::AppliedAt])
-        .values_panic([name.into(), Expr::cust("extract(epoch FROM now())::bigint")])
-        .to_owned();
-    txn.execute(&insert).await?;
+pub(super) async fn record(
+    observer: &Observer,
+    migrator: &AnyMigrator,
+    migration: &dyn MigrationTrait,
+) -> Result<(), DbErr> {
+    observer.txn.execute(&notes(migrator, &[migration.name()])).await?;
     Ok(())
 }

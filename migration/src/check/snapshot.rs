@@ -79,12 +79,16 @@ pub(super) struct Constraint {
 }
 
 impl Snapshot {
-    /// Asks for the present state.
-    pub(super) async fn take(txn: &DatabaseTransaction, schema: &str) -> Result<Self, DbErr> {
+    /// Reads the present state of `schema`. `twin` is the second schema of the same check.
+    pub(super) async fn take(
+        txn: &DatabaseTransaction,
+        schema: &str,
+        twin: &str,
+    ) -> Result<Self, DbErr> {
         let statement = Statement::from_sql_and_values(
             DbBackend::Postgres,
             include_str!("snapshot.sql"),
-            [schema.into()],
+            [schema.into(), twin.into()],
         );
         let row = txn.query_one_raw(statement).await?;
         let row =

@@ -1,4 +1,5 @@
--- Everything that a statement could have changed, as one JSON document. $1 is the schema's name.
+-- Everything that a statement could have changed, as one JSON document. $1 is the schema's name,
+-- $2 that of the second one beside it, which the transaction uses too.
 WITH here AS (
     SELECT oid FROM pg_namespace WHERE nspname = $1
 ),
@@ -18,7 +19,7 @@ dependent (classid, objid) AS (
 -- Relations, functions and types of other schemas, but not PostgreSQL's own nor an extension's.
 foreign_schema AS (
     SELECT oid, nspname FROM pg_namespace
-    WHERE nspname <> $1 AND nspname <> 'information_schema' AND nspname !~ '^pg_'
+    WHERE nspname NOT IN ($1, $2, 'information_schema') AND nspname !~ '^pg_'
 ),
 outsider (classid, objid) AS (
     SELECT 'pg_class'::regclass, c.oid FROM pg_class c JOIN foreign_schema n ON relnamespace = n.oid

@@ -1,6 +1,6 @@
 //! What can be read off the words of a statement alone.
 
-use super::{Rule, observer::Fired};
+use super::{Rule, catalog_queries, observer::Fired};
 use crate::sql::{Kind, Piece};
 
 /// The rules that `piece` breaks by its words.
@@ -21,7 +21,11 @@ pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
     if let Some(what) = database_wide(piece) {
         fire(Rule::LeavesSchema, format!("{what} exists once, not once in each schema"));
     }
-    if names_search_path(piece) {
+    for catalog in catalog_queries::by_name(&piece.sql) {
+        let what = format!("it looks for a name in {catalog}, in whichever schema");
+        fire(Rule::CatalogByName, what);
+    }
+    if names_search_path(piece) && !is_search_path_of_function(piece) {
         fire(Rule::SearchPath, "it is about search_path".to_owned());
     }
     if piece.is_transaction_control() {
@@ -88,6 +92,16 @@ fn names_search_path(piece: &Piece) -> bool {
         token.text.eq_ignore_ascii_case("search_path")
             && matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Text)
     })
+}
+
+/// `CREATE FUNCTION … SET search_path FROM CURRENT`, which sets it for the function alone.
+fn is_search_path_of_function(piece: &Piece) -> bool {
+    let routine = ["function", "procedure", "routine"];
+    let is_routine =
+        (1..4).any(|index| piece.word(index).is_some_and(|word| routine.contains(&word)));
+    is_routine
+        && matches!(piece.word(0), Some("create" | "alter"))
+        && piece.find(&["set", "search_path", "from", "current"]).is_some()
 }
 
 /// Where the word is that a transaction refuses.
@@ -158,6 +172,11 @@ mod tests {
             ("CREATE EXTENSION IF NOT EXISTS citext", vec![Rule::LeavesSchema]),
             ("CREATE TABLE role (id uuid)", vec![]),
             ("SET LOCAL search_path = a", vec![Rule::SearchPath]),
+            (
+                "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql
+                 SET search_path FROM CURRENT AS 'SELECT 1'",
+                vec![],
+            ),
             ("SELECT set_config('search_path', 'a', true)", vec![Rule::SearchPath]),
             ("SELECT '; SET search_path = a'", vec![]),
             ("ROLLBACK", vec![Rule::TransactionControl]),

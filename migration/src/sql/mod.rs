@@ -11,6 +11,6 @@ mod placeholder;
 mod transaction;
 
 pub use lexer::{Kind, Token, Tokens, token, tokens};
-pub(crate) use piece::Piece;
+pub(crate) use piece::{Piece, Word};
 pub use placeholder::replace as replace_placeholder;
 pub use transaction::transaction_control;

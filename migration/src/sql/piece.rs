@@ -46,7 +46,8 @@ impl Piece {
         pieces
     }
 
-    fn one(sql: &str) -> Self {
+    /// The whole of `sql`, semicolons included.
+    pub(crate) fn one(sql: &str) -> Self {
         let sql = sql.trim_ascii();
         let (mut words, mut comments, mut depth) = (Vec::new(), Vec::new(), 0_usize);
         for token in tokens(sql) {

@@ -8,7 +8,9 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{
+    Change,
     catalog::{Oid, hashes, structures},
+    diff::diff,
     sql::rows,
     structure::Structure,
 };
@@ -122,6 +124,21 @@ pub async fn structure_in(
     savepoint.rollback().await?;
     let missing = || Error::MissingSchema { schema: schema.to_string() };
     described.into_iter().next().map(|(_, structure)| structure).ok_or_else(missing)
+}
+
+/// In what `second` differs from `first`, as the caller's transaction sees them. Where a migration
+/// wrote the name of its schema into a text, that is no difference.
+///
+/// # Errors
+/// As for [`structure_in`].
+pub(crate) async fn changes_between(
+    txn: &DatabaseTransaction,
+    first: &SchemaName,
+    second: &SchemaName,
+) -> Result<Vec<Change>, Error> {
+    let expected = structure_in(txn, first).await?;
+    let found = structure_in(txn, second).await?.replace(second.as_str(), first.as_str());
+    Ok(diff(&expected, &found))
 }
 
 async fn hash_in(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<String, Error> {

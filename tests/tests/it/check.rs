@@ -2,7 +2,9 @@
 
 mod acknowledgements;
 mod command;
+mod functions;
 mod locks;
 mod plan;
 mod recording;
 mod schemas;
+mod second_schema;

@@ -1,0 +1,220 @@
+//! Functions whose bodies find tables by the `search_path` of their caller.
+//!
+//! A tenant's statements run without the tenant's schema in `search_path`. A body that was parsed
+//! when the function was made (`BEGIN ATOMIC`) knows its tables; so does a function with a
+//! `search_path` of its own. Any other body is text that PostgreSQL parses when it is called.
+
+use entity::registry::SchemaName;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use serde::Deserialize;
+
+use crate::sql::{Kind, Piece, Word};
+
+/// A function that does not find its tables when a tenant's statement calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unqualified {
+    /// Name and arguments.
+    pub(crate) function: String,
+    /// The names that its body leaves unqualified.
+    pub(crate) names: Vec<String>,
+    /// The triggers, defaults, policies, indexes and so on that call it.
+    pub(crate) callers: Vec<String>,
+}
+
+/// What the catalog says of a schema's functions.
+#[derive(Deserialize)]
+struct Catalog {
+    relations: Vec<String>,
+    functions: Vec<String>,
+    types: Vec<String>,
+    bodies: Vec<Routine>,
+}
+
+#[derive(Deserialize)]
+struct Routine {
+    function: String,
+    source: String,
+    callers: Vec<String>,
+}
+
+/// The functions of `schema` that need its tables in `search_path`, in the order of their names.
+pub(crate) async fn unqualified(
+    db: &impl ConnectionTrait,
+    schema: &SchemaName,
+) -> Result<Vec<Unqualified>, DbErr> {
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        include_str!("functions.sql"),
+        [schema.as_str().into()],
+    );
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(Vec::new()) };
+    let json: String = row.try_get_by_index(0)?;
+    let catalog: Catalog =
+        serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))?;
+    let found = catalog.bodies.iter().filter_map(|body| {
+        let names = bare_names(&body.source, &catalog);
+        (!names.is_empty()).then(|| Unqualified {
+            function: body.function.clone(),
+            names,
+            callers: body.callers.clone(),
+        })
+    });
+    Ok(found.collect())
+}
+
+/// The names in `source` that only `search_path` gives a meaning.
+fn bare_names(source: &str, catalog: &Catalog) -> Vec<String> {
+    let body = Body { piece: Piece::one(source), catalog };
+    let words = &body.piece.words;
+    let bare = (0..words.len()).filter(|index| body.is_bare(*index));
+    let mut names: Vec<String> = bare.map(|index| words[index].text.clone()).collect();
+    // Dynamic SQL.
+    for index in (0..words.len()).filter(|index| body.is_statement(*index)) {
+        names.extend(bare_names(&words[index].text, catalog));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The body of a function.
+struct Body<'a> {
+    piece: Piece,
+    catalog: &'a Catalog,
+}
+
+impl Body<'_> {
+    /// Whether the token is a relation, function or type of the schema, without the schema's name.
+    fn is_bare(&self, at: usize) -> bool {
+        let Some(name) = self.piece.name(at) else { return false };
+        let contains = |names: &[String]| names.iter().any(|it| it == name);
+        if self.before(at, 1, ".") || self.piece.symbol(at + 1) == Some(".") {
+            return false;
+        }
+        if self.piece.symbol(at + 1) == Some("(") && contains(&self.catalog.functions) {
+            return true;
+        }
+        let is_type = contains(&self.catalog.types) || contains(&self.catalog.relations);
+        if is_type && self.is_in_type_position(at) {
+            return true;
+        }
+        self.is_in_relation_position(at)
+            && (contains(&self.catalog.relations)
+                || self.is_written(at) && !self.is_common_table(name))
+    }
+
+    fn is_in_relation_position(&self, at: usize) -> bool {
+        let before = self.word_before(at, 1);
+        let before = if before == "only" { self.word_before(at, 2) } else { before };
+        matches!(before, "from" | "join" | "into" | "update" | "table" | "truncate" | "using")
+            || self.before(at, 1, ",") && self.is_in_from_list(at)
+    }
+
+    /// Whether the list that the token is in, at its depth of parentheses, follows `FROM`.
+    fn is_in_from_list(&self, at: usize) -> bool {
+        let words = &self.piece.words;
+        let depth = words[at].depth;
+        let before = words[..at].iter().rev().take_while(|it| it.depth >= depth);
+        let clauses =
+            ["from", "using", "select", "set", "where", "returning", "values", "by", "on"];
+        before
+            .filter(|it| it.depth == depth && it.kind == Kind::Word)
+            .map(|it| it.text.as_str())
+            .find(|word| clauses.contains(word))
+            .is_some_and(|word| matches!(word, "from" | "using"))
+    }
+
+    /// Whether the statement writes to the relation, so that the name can be nothing else.
+    fn is_written(&self, at: usize) -> bool {
+        match self.word_before(at, 1) {
+            "into" => matches!(self.word_before(at, 2), "insert" | "merge"),
+            "from" => self.word_before(at, 2) == "delete",
+            "update" => self.piece.name(at + 1) == Some("set"),
+            _ => false,
+        }
+    }
+
+    /// `x::mood`, `CAST(x AS mood)`, `guards%ROWTYPE`, `DECLARE x mood;`
+    fn is_in_type_position(&self, at: usize) -> bool {
+        let row = self.piece.symbol(at + 1) == Some("%")
+            && matches!(self.piece.name(at + 2), Some("rowtype" | "type"));
+        let cast = self.before(at, 1, ":") && self.before(at, 2, ":")
+            || self.word_before(at, 1) == "as" && self.piece.symbol(at + 1) == Some(")");
+        let declared = at.checked_sub(1).is_some_and(|before| self.piece.name(before).is_some())
+            && (self.before(at, 2, ";") || self.word_before(at, 2) == "declare")
+            && matches!(self.piece.symbol(at + 1), Some(";" | ":"));
+        row || cast || declared
+    }
+
+    /// `WITH name AS (`
+    fn is_common_table(&self, name: &str) -> bool {
+        (0..self.piece.words.len()).any(|at| {
+            self.piece.name(at) == Some(name)
+                && self.piece.name(at + 1) == Some("as")
+                && self.piece.symbol(at + 2) == Some("(")
+        })
+    }
+
+    /// Whether a literal is executed as a statement.
+    fn is_statement(&self, at: usize) -> bool {
+        let words = &self.piece.words;
+        let statements = ["delete", "insert", "merge", "select", "truncate", "update", "with"];
+        let is_sql = || {
+            let literal = Piece::one(&words[at].text);
+            literal.word(0).is_some_and(|first| statements.contains(&first))
+        };
+        let executed = |it: &Word| it.kind == Kind::Word && it.text == "execute";
+        words[at].kind == Kind::Text && words[..at].iter().any(executed) && is_sql()
+    }
+
+    /// Whether the symbol stands so many tokens before.
+    fn before(&self, at: usize, distance: usize, symbol: &str) -> bool {
+        at.checked_sub(distance).and_then(|at| self.piece.symbol(at)) == Some(symbol)
+    }
+
+    /// The key word so many tokens before, or nothing.
+    fn word_before(&self, at: usize, distance: usize) -> &str {
+        at.checked_sub(distance).and_then(|at| self.piece.word(at)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Catalog, bare_names};
+
+    #[test]
+    fn only_names_that_search_path_resolves_are_bare() {
+        let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        let catalog = Catalog {
+            relations: names(&["audit", "things"]),
+            functions: names(&["touch"]),
+            types: names(&["mood"]),
+            bodies: Vec::new(),
+        };
+        for (source, expected) in [
+            ("INSERT INTO audit (id) VALUES (1)", &["audit"][..]),
+            ("SELECT 1 FROM things, audit", &["audit", "things"]),
+            ("SELECT things, audit FROM one.t", &[]),
+            ("INSERT INTO one.t (things, audit) SELECT 1, 2 FROM generate_series(1, 2)", &[]),
+            ("SELECT 1 FROM one.t x, audit y WHERE (x.a, y.b) IN (SELECT 1, 2)", &["audit"]),
+            ("SELECT a.id FROM one.audit a", &[]),
+            ("SELECT count(*) INTO n FROM \"audit\"", &["audit"]),
+            ("SELECT n INTO things FROM generate_series(1, 2) n", &["things"]),
+            ("INSERT INTO elsewhere VALUES (1)", &["elsewhere"]),
+            ("WITH gone AS (SELECT 1) DELETE FROM gone", &[]),
+            ("SELECT audit FROM generate_series(1, 2) audit", &[]),
+            ("SELECT id FROM t FOR UPDATE OF t", &[]),
+            ("INSERT INTO a.b VALUES (1) ON CONFLICT DO UPDATE SET c = 1", &[]),
+            ("PERFORM touch()", &["touch"]),
+            ("PERFORM one.touch()", &[]),
+            ("RETURN 'good'::mood", &["mood"]),
+            ("DECLARE m mood; n integer := 1; BEGIN NULL; END", &["mood"]),
+            ("EXECUTE 'DELETE FROM audit WHERE id = $1' USING x", &["audit"]),
+            ("EXECUTE format('DELETE FROM %I.audit', TG_TABLE_SCHEMA)", &[]),
+            ("RAISE NOTICE 'delete from audit'", &[]),
+            ("-- FROM audit\nSELECT 'FROM audit'", &[]),
+        ] {
+            assert_eq!(bare_names(source, &catalog), expected, "{source}");
+        }
+    }
+}

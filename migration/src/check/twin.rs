@@ -1,0 +1,76 @@
+//! The second schema, in which every migration runs once more beside the first.
+
+use entity::registry::SchemaName;
+use sea_orm::{DatabaseConnection, TransactionTrait};
+use sea_orm_migration::{MigrationTrait, SchemaManager};
+
+use super::{observer::Observer, run::record};
+use crate::{
+    AnyMigrator, Error, Target, enter,
+    verify::{Change, changes_between},
+};
+
+/// How many differences are named.
+const NAMED: usize = 3;
+
+/// Follows the first schema, migration by migration, until one of them fails here.
+pub(super) struct Twin<'a> {
+    observer: &'a Observer,
+    recorder: &'a DatabaseConnection,
+    first: &'a SchemaName,
+    second: &'a SchemaName,
+    follows: bool,
+    known: Vec<Change>,
+}
+
+impl<'a> Twin<'a> {
+    pub(super) fn new(
+        observer: &'a Observer,
+        recorder: &'a DatabaseConnection,
+        first: &'a SchemaName,
+        second: &'a SchemaName,
+    ) -> Self {
+        Self { observer, recorder, first, second, follows: true, known: Vec::new() }
+    }
+
+    /// Runs the migration in the second schema. Returns in what it went differently from the
+    /// first, if it did.
+    pub(super) async fn follow(
+        &mut self,
+        migrator: &AnyMigrator,
+        migration: &dyn MigrationTrait,
+    ) -> Result<Option<String>, Error> {
+        if !self.follows {
+            return Ok(None);
+        }
+        let txn = &self.observer.txn;
+        let savepoint = txn.begin().await?;
+        enter(txn, &Target::Schema(self.second.clone())).await?;
+        self.observer.begin_unobserved(migration.use_transaction() != Some(false));
+        let result = migration.up(&SchemaManager::new(self.recorder)).await;
+        if let Some(failure) = self.observer.end(result)?.failed {
+            savepoint.rollback().await?;
+            self.follows = false;
+            return Ok(Some(format!("it fails in a second schema: {}", failure.what)));
+        }
+        enter(txn, &Target::Schema(self.second.clone())).await?;
+        record(self.observer, migrator, migration).await?;
+        savepoint.commit().await?;
+        let changes = changes_between(txn, self.first, self.second).await?;
+        enter(txn, &Target::Schema(self.first.clone())).await?;
+        let new: Vec<String> = changes
+            .iter()
+            .filter(|change| !self.known.contains(change))
+            .map(ToString::to_string)
+            .collect();
+        self.known = changes;
+        if new.is_empty() {
+            return Ok(None);
+        }
+        let mut named = new[..new.len().min(NAMED)].join("; ");
+        if new.len() > NAMED {
+            named.push_str(&format!("; and {} more", new.len() - NAMED));
+        }
+        Ok(Some(format!("a second schema beside the first comes out differently: {named}")))
+    }
+}

@@ -1,0 +1,137 @@
+//! Migrations that work in one schema and do something else in a second one beside it.
+
+use migration::check::Rule;
+
+use super::plan::{finds, passes, report};
+use crate::support::TestDb;
+
+#[tokio::test]
+async fn a_catalog_query_by_name_alone_is_found() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let both = &[Rule::CatalogByName, Rule::DiffersBetweenSchemas];
+    for sql in [
+        "DO $$ BEGIN
+           IF NOT EXISTS (SELECT FROM information_schema.columns
+               WHERE table_name = 'things' AND column_name = 'color') THEN
+             ALTER TABLE things ADD color text;
+           END IF;
+         END $$",
+        "DO $do$ BEGIN
+           IF NOT EXISTS (SELECT 1 FROM pg_class WHERE relname = 'all_parts') THEN
+             CREATE VIEW all_parts AS SELECT id FROM parts;
+           END IF;
+         END $do$",
+        "DO $$ BEGIN
+           PERFORM 1 FROM pg_constraint c WHERE c.conname = 'parts_check';
+           IF NOT FOUND THEN
+             ALTER TABLE parts ADD CONSTRAINT parts_check CHECK (id IS NOT NULL) NOT VALID;
+           END IF;
+         END $$",
+        "DO $$ BEGIN
+           IF NOT EXISTS (SELECT FROM pg_tables WHERE 'fresh' = tablename) THEN
+             CREATE TABLE fresh (id uuid CONSTRAINT fresh_pkey PRIMARY KEY);
+           END IF;
+         END $$",
+    ] {
+        finds(db, &[sql], both).await;
+    }
+}
+
+#[tokio::test]
+async fn a_difference_between_two_schemas_is_found_whatever_the_words() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let rules = &[Rule::DiffersBetweenSchemas];
+    for sql in [
+        // Dynamic SQL hides the words.
+        "DO $$ DECLARE n int; BEGIN
+           EXECUTE 'SELECT count(*) FROM information_schema.' || 'columns WHERE column' ||
+               '_name = ''color''' INTO n;
+           IF n = 0 THEN ALTER TABLE things ADD color text; END IF;
+         END $$",
+        "DO $$ BEGIN EXECUTE format('CREATE TABLE %I (id uuid CONSTRAINT x_pkey PRIMARY KEY)',
+             'x' || (SELECT count(*) FROM pg_class)); END $$",
+        // A second schema cannot have it.
+        "DO $$ BEGIN EXECUTE 'CREATE ROLE ' || 'only_once'; END $$",
+    ] {
+        finds(db, &[sql], rules).await;
+    }
+    let report = report(
+        db,
+        &[
+            "DO $$ BEGIN EXECUTE 'CREATE ROLE ' || 'only_once'; END $$",
+            "ALTER TABLE things ADD other text",
+        ],
+    )
+    .await;
+    let found: Vec<&str> = report.findings.iter().map(|it| it.migration.as_str()).collect();
+    assert_eq!(found, ["m2"], "{report:#?}");
+    assert!(report.findings[0].what.contains("only_once"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_difference_is_reported_for_the_migration_that_makes_it_only() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let report = report(
+        db,
+        &[
+            "DO $$ BEGIN
+               IF NOT EXISTS (SELECT FROM information_schema.columns
+                   WHERE table_name = 'things' AND column_name = 'color') THEN
+                 ALTER TABLE things ADD color text;
+               END IF;
+             END $$",
+            "ALTER TABLE things ADD other text",
+        ],
+    )
+    .await;
+    assert!(report.findings.iter().all(|it| it.migration == "m2"), "{report:#?}");
+    let differs = report.findings.iter().find(|it| it.rule == Rule::DiffersBetweenSchemas).unwrap();
+    assert!(differs.what.contains("things.color"), "{report:#?}");
+    let by_name = report.findings.iter().find(|it| it.rule == Rule::CatalogByName).unwrap();
+    assert!(by_name.what.contains("information_schema.columns"), "{report:#?}");
+    assert!(by_name.instead.contains("current_schema()"), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_catalog_query_that_names_the_schema_passes() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    for sql in [
+        "DO $$ BEGIN
+           IF NOT EXISTS (SELECT FROM information_schema.columns
+               WHERE table_schema = current_schema() AND table_name = 'things'
+               AND column_name = 'color') THEN
+             ALTER TABLE things ADD color text;
+           END IF;
+         END $$",
+        "DO $$ BEGIN IF to_regclass('fresh') IS NULL THEN
+             CREATE TABLE fresh (id uuid CONSTRAINT fresh_pkey PRIMARY KEY); END IF; END $$",
+        "DO $$ BEGIN
+           IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'things'::regclass
+               AND attname = 'color') THEN
+             ALTER TABLE things ADD color text;
+           END IF;
+         END $$",
+        "ALTER TABLE things ADD COLUMN IF NOT EXISTS color text",
+        "DO $$ BEGIN ALTER TABLE things ADD color text;
+           EXCEPTION WHEN duplicate_column THEN NULL; END $$",
+        "SELECT count(*) FROM pg_settings WHERE name = 'work_mem'",
+    ] {
+        passes(db, &[sql]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_intended_difference_can_be_allowed() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    passes(
+        db,
+        &["/* check: allow differs-between-schemas because the role is shared */
+           DO $$ BEGIN EXECUTE 'CREATE ROLE ' || 'only_once'; END $$"],
+    )
+    .await;
+}
