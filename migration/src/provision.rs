@@ -111,10 +111,11 @@ pub async fn build_at_once(
     false
 }
 
-/// Gives a schema another name in the caller's transaction.
+/// Renames a schema in the caller's transaction, in one round trip.
 ///
-/// What refers to a table goes on doing so. Only a text that names the schema – the source of a
-/// function, say – still has the old name.
+/// Everything that refers to an object keeps referring to it, and functions that have the schema
+/// in a `search_path` of their own get the new name there. Only other texts that contain the name
+/// – the source of a function, say – keep the old one.
 ///
 /// # Errors
 /// [`Error::SchemaExists`] when there is a schema of the new name, [`Error::Database`] otherwise.
@@ -123,7 +124,29 @@ pub async fn rename_schema(
     from: &SchemaName,
     to: &SchemaName,
 ) -> Result<(), Error> {
-    let sql = format!("ALTER SCHEMA {} RENAME TO {}", from.quoted(), to.quoted());
+    // A schema name has no character that a literal would have to escape.
+    let sql = format!(
+        "ALTER SCHEMA {} RENAME TO {};
+DO $rename$
+DECLARE routine record;
+BEGIN
+    FOR routine IN
+        SELECT p.oid::regprocedure AS name,
+            (SELECT string_agg(quote_ident(CASE WHEN btrim(part, ' \"') = '{from}' THEN '{to}'
+                ELSE btrim(part, ' \"') END), ', ' ORDER BY place)
+            FROM unnest(string_to_array(substr(setting, 13), ',')) WITH ORDINALITY e (part, place))
+            AS path
+        FROM pg_catalog.pg_proc p, unnest(p.proconfig) setting
+        WHERE p.pronamespace = '{to}'::regnamespace
+        AND setting LIKE 'search_path=%' AND strpos(setting, '{from}') > 0
+    LOOP
+        EXECUTE format('ALTER ROUTINE %s SET search_path = %s', routine.name, routine.path);
+    END LOOP;
+END
+$rename$",
+        from.quoted(),
+        to.quoted()
+    );
     taken_or(ddl(txn, &sql).await, to)
 }
 

@@ -21,7 +21,7 @@ use crate::support::{
     process::Ran,
     serving::eventually,
     slug,
-    sql_migration::{Sql, SqlMigrator},
+    sql_migration::{Sql, SqlMigrator, sql_migrator},
 };
 
 /// A tenancy that keeps so many spares, once it has made them.
@@ -201,16 +201,50 @@ async fn there_are_no_spares_where_migrations_write_the_name_of_their_schema() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let up = "CREATE TABLE books (title text);
-              CREATE FUNCTION titles() RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT
-              AS 'SELECT count(*) FROM books'";
-    let migration = Sql { name: "m1_books", up, down: "", alone: false, breaking: false };
-    let migrator = SqlMigrator { migrations: vec![migration], table: "seaql_migrations" };
+              DO $do$ BEGIN EXECUTE format('CREATE FUNCTION titles() RETURNS bigint LANGUAGE sql
+                  AS $$ SELECT count(*) FROM %I.books $$', current_schema()); END $do$";
     let log = Log::listen();
-    let config = Config { spares: 2, ..Config::new(db.url(), migrator) };
+    let config = Config { spares: 2, ..Config::new(db.url(), books(up)) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     eventually("it is logged", async || log.text().contains("no spares are kept")).await;
     tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
     // It works in its own schema, as it would not after having been given another name.
     plain.execute_unprepared("SELECT city.titles()").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_function_with_its_own_search_path_works_in_a_tenant_made_of_a_spare() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let up = "CREATE TABLE books (title text);
+              CREATE TABLE audit (title text);
+              CREATE FUNCTION titles(\"a,b\" text) RETURNS bigint LANGUAGE sql
+                  SET search_path FROM CURRENT SET work_mem = '8MB'
+                  AS 'SELECT count(*) FROM books';
+              CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                  SET search_path FROM CURRENT
+                  AS $$ BEGIN INSERT INTO audit VALUES (NEW.title); RETURN NEW; END $$;
+              CREATE PROCEDURE clear() LANGUAGE plpgsql SET search_path = pg_catalog
+                  AS 'BEGIN NULL; END';
+              CREATE TRIGGER books_audited AFTER INSERT ON books
+                  FOR EACH ROW EXECUTE FUNCTION audited()";
+    let config = Config { spares: 1, ..Config::new(db.url(), books(up)) };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    eventually("there is a spare", async || ready(&plain).await.len() == 1).await;
+    tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
+    assert_eq!(claimed(&db).len(), 1);
+    tenancy.close().await;
+    plain.execute_unprepared("INSERT INTO city.books VALUES ('a')").await.unwrap();
+    assert_eq!(texts(&plain, "SELECT title FROM city.audit").await, ["a"]);
+    assert_eq!(texts(&plain, "SELECT city.titles('')::text").await, ["1"]);
+    let own = "SELECT unnest(proconfig) FROM pg_proc WHERE proname = 'clear'";
+    assert_eq!(texts(&plain, own).await, ["search_path=pg_catalog"]);
+    let migrator = AnyMigrator::new(books(up));
+    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    assert!(found.is_clean(), "{found}");
+}
+
+fn books(up: &'static str) -> SqlMigrator {
+    sql_migrator([Sql { name: "m1_books", up, down: "", alone: false, breaking: false }])
 }

@@ -27,7 +27,12 @@ SELECT kind, name, NULL, concat_ws(' ',
     CASE proparallel WHEN 's' THEN 'parallel safe' WHEN 'r' THEN 'parallel restricted' END,
     'cost ' || procost,
     'rows ' || nullif(prorows, 0),
-    'set ' || array_to_string(proconfig, ', '),
+    -- The schema's own name in a search_path is replaced: it belongs to no structure.
+    'set ' || (SELECT string_agg(CASE WHEN setting LIKE 'search_path=%' THEN 'search_path=' || (
+            SELECT string_agg(CASE WHEN btrim(part, ' \"') = n.nspname THEN '(own schema)'
+                ELSE btrim(part) END, ', ' ORDER BY place)
+            FROM unnest(string_to_array(substr(setting, 13), ',')) WITH ORDINALITY p (part, place))
+        ELSE setting END, ', ') FROM unnest(proconfig) setting),
     CASE WHEN prosupport <> 0 THEN 'support ' || prosupport END,
     (SELECT concat_ws(', ', aggkind, aggnumdirectargs, aggtransfn, aggfinalfn, aggcombinefn,
             aggserialfn, aggdeserialfn, aggmtransfn, aggminvtransfn, aggmfinalfn, aggfinalextra,
