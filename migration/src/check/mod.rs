@@ -46,3 +46,4 @@ pub use allow::allow;
 pub use report::{Acknowledged, Finding, Report};
 pub use rule::{Rule, UnknownRule};
 pub use run::check;
+pub(crate) use run::schema_dependent;

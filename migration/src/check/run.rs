@@ -44,6 +44,17 @@ pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Re
     Ok(report)
 }
 
+/// The first migration whose outcome depends on the other schemas of the database, if there is
+/// one. A check that fails finds none.
+pub(crate) async fn schema_dependent(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+) -> Option<String> {
+    let rules = [Rule::CatalogByName, Rule::DiffersBetweenSchemas];
+    let report = check(db, migrator).await.ok()?;
+    report.findings.into_iter().find(|it| rules.contains(&it.rule)).map(|it| it.migration)
+}
+
 /// No other transaction has the same server process.
 async fn scratch_schema(txn: &DatabaseTransaction, suffix: &str) -> Result<SchemaName, Error> {
     let sql = "SELECT 'migration_check_' || pg_backend_pid() || $1";

@@ -26,6 +26,10 @@ pub enum Finding {
         tenants: Vec<Subject>,
         /// In what they differ.
         difference: Vec<Change>,
+        /// A migration whose outcome depends on the other schemas of the database. If there is
+        /// one, the reference may be wrong instead of the tenants.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        suspect_migration: Option<String>,
     },
     /// A schema that looks like a tenant's, for it has the migrations table, but no row of the
     /// registry has it.

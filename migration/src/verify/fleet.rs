@@ -14,7 +14,7 @@ use super::{
     reference::References,
     strays::strays,
 };
-use crate::{AnyMigrator, Error, claim::registry_exists};
+use crate::{AnyMigrator, Error, check::schema_dependent, claim::registry_exists};
 
 /// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per
 /// thousand schemas, and has no command to forget them.
@@ -73,7 +73,12 @@ pub async fn verify(
             run.others.extend(strays(db, migrator).await?);
         }
     }
-    Ok(run.finish())
+    // The reference is built beside the tenants, as their schemas were beside each other.
+    let suspect = match run.drifts.is_empty() {
+        true => None,
+        false => schema_dependent(db, migrator).await,
+    };
+    Ok(run.finish(suspect.as_deref()))
 }
 
 struct Run<'a> {
@@ -182,14 +187,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Verification {
+    fn finish(self, suspect: Option<&str>) -> Verification {
         let mut drifts: Vec<_> = self.drifts.into_iter().collect();
         drifts.sort_by_key(|(_, tenants)| Reverse(tenants.len()));
         let drifted = drifts.iter().map(|(_, tenants)| tenants.len()).sum();
         let mut findings = Vec::with_capacity(drifts.len() + self.others.len());
         for (difference, mut tenants) in drifts {
             tenants.sort();
-            findings.push(Finding::Drift { tenants, difference });
+            let suspect_migration = suspect.map(str::to_owned);
+            findings.push(Finding::Drift { tenants, difference, suspect_migration });
         }
         findings.extend(self.others);
         Verification { schemas: self.schemas, drifted, findings }

@@ -52,9 +52,18 @@ impl Verification {
 impl Display for Finding {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Drift { tenants, difference } => {
+            Self::Drift { tenants, difference, suspect_migration } => {
                 let number = count(tenants.len(), "tenant");
-                write!(f, "{number} drifted: {}", names(tenants))?;
+                match suspect_migration {
+                    None => write!(f, "{number} drifted: {}", names(tenants))?,
+                    Some(migration) => write!(
+                        f,
+                        "{number} differ from the other tenants: {} (the outcome of migration \
+                         {migration} depends on the other schemas of the database, so the \
+                         others may be the ones that are wrong; fix that migration first)",
+                        names(tenants)
+                    )?,
+                }
                 difference.iter().try_for_each(|change| write!(f, "\n  {change}"))
             }
             Self::SchemaWithoutRow { schema } => {

@@ -16,7 +16,7 @@ use crate::support::{
     catalog::{schemas, texts},
     process::Ran,
     slug,
-    sql_migration::{Sql, SqlMigrator},
+    sql_migration::{BOOKS, SHELF, Sql, SqlMigrator, sql_migrator},
 };
 
 mod applications;

@@ -124,3 +124,25 @@ async fn one_connection_is_enough_and_migrating_meanwhile_is_no_drift() {
     }
     moving.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_tenant_is_not_blamed_where_a_migration_depends_on_the_other_tenants() {
+    let db = TestDb::new().await;
+    let color = "DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM information_schema.columns
+            WHERE table_name = 'books' AND column_name = 'color') THEN
+            ALTER TABLE books ADD color text;
+        END IF; END $$";
+    let migrator = sql_migrator([BOOKS, Sql { name: "m2_color", up: color, ..SHELF }]);
+    let tenancy = Tenancy::connect(&Config::new(db.url(), migrator.clone())).await.unwrap();
+    for name in ["city", "village", "hamlet"] {
+        tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let plain = db.plain().await;
+    let migrator = AnyMigrator::new(migrator);
+    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    let text = found.to_string();
+    assert!(text.contains("differ from the other tenants: city"), "{text}");
+    assert!(text.contains("m2_color") && !text.contains("drifted: city"), "{text}");
+    assert!(text.contains("+ column books.color text"), "{text}");
+}
