@@ -38,6 +38,9 @@ pub(super) enum Command {
         number: u32,
         #[command(flatten)]
         run: RunArgs,
+        /// Skip the confirmation prompt for tables and columns that are dropped in all tenants.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Apply or roll back until a migration is the newest.
     To {
@@ -45,11 +48,17 @@ pub(super) enum Command {
         version: String,
         #[command(flatten)]
         run: RunArgs,
+        /// Skip the confirmation prompt for tables and columns that are dropped in all tenants.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Roll back the newest migration and apply it again.
     Redo {
         #[command(flatten)]
         run: RunArgs,
+        /// Skip the confirmation prompt for tables and columns that are dropped in all tenants.
+        #[arg(short, long)]
+        yes: bool,
     },
     /// DELETE ALL DATA: drop the schema, create it again, apply every migration.
     Fresh {
@@ -128,9 +137,9 @@ impl Command {
     pub(super) fn run(&self) -> Option<(Action, &RunArgs)> {
         Some(match self {
             Self::Up { number, run } => (Action::Up(*number), run),
-            Self::Down { number, run } => (Action::Down(*number), run),
-            Self::To { version, run } => (Action::To(version.clone()), run),
-            Self::Redo { run } => (Action::Redo, run),
+            Self::Down { number, run, .. } => (Action::Down(*number), run),
+            Self::To { version, run, .. } => (Action::To(version.clone()), run),
+            Self::Redo { run, .. } => (Action::Redo, run),
             Self::Fresh { run, .. } => (Action::Fresh, run),
             _ => return None,
         })
@@ -138,7 +147,13 @@ impl Command {
 
     /// Whether the user has said yes on the command line.
     pub(super) fn confirmed(&self) -> bool {
-        matches!(self, Self::Fresh { yes: true, .. })
+        matches!(
+            self,
+            Self::Fresh { yes: true, .. }
+                | Self::Down { yes: true, .. }
+                | Self::To { yes: true, .. }
+                | Self::Redo { yes: true, .. }
+        )
     }
 }
 

@@ -15,6 +15,7 @@ mod causes;
 mod check;
 mod generate;
 mod how;
+mod losses;
 mod run;
 mod sql;
 mod states;

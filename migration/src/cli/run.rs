@@ -11,6 +11,7 @@ use sea_orm::DatabaseConnection;
 
 use super::{
     args::RunArgs,
+    losses,
     tally::Asked,
     targets,
     telling::{Name, Telling},
@@ -78,6 +79,11 @@ impl Job<'_> {
                 targets::confirm_fresh(&schemas)?;
             }
             who = Who::These(shown);
+        } else if !self.confirmed && matches!(who, Who::All | Who::Failed) {
+            let dropped = losses::dropped(self.db, &who, migrator, self.action).await?;
+            if !dropped.is_empty() {
+                targets::confirm_drops(&dropped)?;
+            }
         }
         let stop = AtomicBool::new(false);
         let single = match &who {

@@ -35,10 +35,7 @@ pub(super) async fn of_tenants(
     migrator: &AnyMigrator,
     action: &Action,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let mut groups: BTreeMap<Option<String>, Vec<Member>> = BTreeMap::new();
-    for member in members {
-        groups.entry(member.version.clone()).or_default().push(member);
-    }
+    let groups = by_version(members);
     if groups.is_empty() {
         writeln!(io::stdout(), "-- no tenants")?;
     }
@@ -74,6 +71,15 @@ pub(super) async fn of_tenants(
         }
     }
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The tenants at each version.
+pub(super) fn by_version(members: Vec<Member>) -> BTreeMap<Option<String>, Vec<Member>> {
+    let mut groups: BTreeMap<Option<String>, Vec<Member>> = BTreeMap::new();
+    for member in members {
+        groups.entry(member.version.clone()).or_default().push(member);
+    }
+    groups
 }
 
 fn print(title: &str, sql: &[String]) -> io::Result<()> {

@@ -30,7 +30,8 @@ pub(super) enum Refusal {
     #[error("not confirmed: {0:?} is not yes; nothing was changed")]
     NotConfirmed(String),
     #[error(
-        "fresh deletes all data and asks first; there is no terminal to ask, so pass --yes to confirm"
+        "stdin is not a terminal, so the deletion of data cannot be confirmed there; pass --yes to \
+         confirm (nothing was changed)"
     )]
     NoTerminal,
     #[error(transparent)]
@@ -69,14 +70,24 @@ async fn is_dropping(db: &DatabaseConnection, slug: &Slug) -> Result<bool, Error
     Ok(row.is_some_and(|row| row.status == tenant::Status::Dropping))
 }
 
-/// Asks before data is deleted.
+/// Asks before all data of schemas is deleted.
 pub(super) fn confirm_fresh(schemas: &[&str]) -> Result<(), Refusal> {
+    let names = some_of(schemas.iter().copied(), schemas.len());
+    confirm(&format!("This deletes ALL DATA in {names}."))
+}
+
+/// Asks before tables or columns are dropped in all tenants.
+pub(super) fn confirm_drops(statements: &[String]) -> Result<(), Refusal> {
+    let statements = some_of(statements.iter().map(String::as_str), statements.len());
+    confirm(&format!("This deletes data of ALL TENANTS: {statements}."))
+}
+
+fn confirm(warning: &str) -> Result<(), Refusal> {
     if !std::io::stdin().is_terminal() {
         return Err(Refusal::NoTerminal);
     }
     let mut out = std::io::stderr().lock();
-    let names = some_of(schemas.iter().copied(), schemas.len());
-    write!(out, "This deletes ALL DATA in {names}. Type yes to go on: ")?;
+    write!(out, "{warning} Type yes to go on: ")?;
     out.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -174,7 +174,7 @@ async fn a_fleet_run_migrates_spares_and_one_that_is_behind_is_not_taken() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancy = keeping(&db, 2).await;
-    Ran::on("migration", &db.url(), &["down", "--all"]).exits(0);
+    Ran::on("migration", &db.url(), &["down", "--all", "--yes"]).exits(0);
     let record = tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
     assert_eq!(record.schema_version, AnyMigrator::new(tenant::Migrator).latest());
     assert_eq!(claimed(&db), [""; 0]);

@@ -27,7 +27,7 @@ pub fn table(server: &Server) -> String {
     text += &row("`up --all` with nothing to do", &noop, "< 0.3 s");
     text += &row("`status`", &run(server, &["status"]), "");
     text += &row("`verify --all`", &run(server, &["verify", "--all"]), "< 30 s");
-    text += &row("`down --all`", &run(server, &["down", "--all"]), "< 150 MB");
+    text += &row("`down --all`", &run(server, &["down", "--all", "--yes"]), "< 150 MB");
     text += &row("`up --all` that creates a table", &run(server, &["up", "--all"]), "< 150 MB");
     text
 }

@@ -9,7 +9,7 @@ use crate::support::{
 #[tokio::test]
 async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
-    migration(&db, "down -n 2 --all").exits(0);
+    migration(&db, "down -n 2 --all --yes").exits(0);
     let plain = db.plain().await;
     assert!(schemas_with(&plain, "guards").await.is_empty());
     texts(&plain, "CREATE TABLE tenant_2.shifts (planted text)").await;
@@ -45,7 +45,7 @@ async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
 #[tokio::test]
 async fn a_tenant_whose_schema_is_missing_fails_and_the_others_do_not() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
     texts(&plain, "DROP SCHEMA tenant_1 CASCADE").await;
     let missing = "error: tenant-1: schema \"tenant_1\" does not exist";
@@ -79,7 +79,7 @@ async fn a_record_of_a_migration_that_the_program_does_not_have_is_told() {
 #[tokio::test]
 async fn without_tenants_there_is_nothing_to_do() {
     let db = TestDb::new().await;
-    for words in ["up --all", "down --all", "status --all"] {
+    for words in ["up --all", "down --all --yes", "status --all"] {
         let ran = migration(&db, words).exits(0);
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("there are no tenants\n", ""));
     }
@@ -96,7 +96,7 @@ fn sorted(lines: &str) -> Vec<&str> {
 async fn after_so_many_failures_no_more_tenants_are_begun() {
     let names = ["tenant-1", "tenant-2", "tenant-3", "tenant-4"];
     let db = with_tenants(names).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
     for name in ["tenant_1", "tenant_2"] {
         texts(&plain, &format!("CREATE TABLE {name}.shifts (planted text)")).await;
@@ -119,7 +119,7 @@ async fn after_so_many_failures_no_more_tenants_are_begun() {
 async fn a_busy_tenant_is_tried_again_while_the_others_are_done() {
     use sea_orm::{ConnectionTrait, TransactionTrait};
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("LOCK TABLE tenant_1.guards").await.unwrap();
@@ -134,7 +134,7 @@ async fn a_busy_tenant_is_tried_again_while_the_others_are_done() {
 #[tokio::test]
 async fn when_a_canary_fails_nobody_else_is_begun() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
     let tag =
         r#"UPDATE registry.tenants SET metadata = '{"tags": ["ours"]}' WHERE slug = 'tenant-3'"#;
@@ -189,7 +189,9 @@ async fn a_failed_rollback_is_forgotten_by_the_next_run_that_finds_the_tenant_up
         let db = with_tenants(["tenant-1", "tenant-2"]).await;
         let plain = db.plain().await;
         texts(&plain, "CREATE VIEW tenant_2.planted AS SELECT id FROM tenant_2.shifts").await;
-        migration(&db, "down --all").exits(1).complains(["error: tenant-2: ", "SQLSTATE 2BP01"]);
+        migration(&db, "down --all --yes")
+            .exits(1)
+            .complains(["error: tenant-2: ", "SQLSTATE 2BP01"]);
         migration(&db, "up --tenant tenant-1").exits(0);
         migration(&db, "status").exits(0).says(["1 failed, up to 1 attempt", "  tenant-2\n"]);
         migration(&db, words).exits(0);

@@ -55,3 +55,29 @@ async fn a_fresh_tenant_is_empty_and_whole() {
     let both = ["tenant-1", "tenant-2"].map(|slug| format!("{slug} {NEWEST}"));
     assert_eq!(versions(&db).await, both);
 }
+
+#[tokio::test]
+async fn rolling_back_all_tenants_asks_before_it_drops_a_table() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    texts(&plain, ABU).await;
+    for run in ["down --all", "down --all -n 2", "redo --all", &format!("to {FIRST} --all")] {
+        migration(&db, run).exits(1).complains(["pass --yes"]);
+        let arguments: Vec<&str> = run.split(' ').collect();
+        let command = program_on("migration", &db.url(), &arguments);
+        at_terminal(&command, "no\n").exits(1).says([
+            "This deletes data of ALL TENANTS: DROP TABLE",
+            "not confirmed: \"no\" is not yes; nothing was changed",
+        ]);
+    }
+    assert_eq!(texts(&plain, NAMES).await, ["Abu"]);
+    let both = ["tenant-1", "tenant-2"].map(|slug| format!("{slug} {NEWEST}"));
+    assert_eq!(versions(&db).await, both);
+
+    // What drops nothing, or was named, does not ask.
+    migration(&db, &format!("to {NEWEST} --all")).exits(0);
+    migration(&db, "down --tenant tenant-1").exits(0);
+    let command = program_on("migration", &db.url(), &["redo", "--all"]);
+    at_terminal(&command, "yes\n").exits(0).says(["tenant-1", "tenant-2"]);
+    migration(&db, "down --all -n 2 --yes").exits(0);
+}

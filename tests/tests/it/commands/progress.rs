@@ -70,7 +70,7 @@ async fn with_json_each_tenant_is_a_line_and_the_last_one_sums_up() {
 #[tokio::test]
 async fn failures_are_put_together_by_their_cause() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
     for schema in ["tenant_1", "tenant_2"] {
         texts(&plain, &format!("CREATE TABLE {schema}.shifts (planted text)")).await;
@@ -94,7 +94,7 @@ async fn failures_are_put_together_by_their_cause() {
 async fn at_a_terminal_many_tenants_are_a_bar_with_failures_above_it() {
     let names: [String; 22] = std::array::from_fn(|n| format!("tenant-{}", n + 1));
     let db = with_tenants(names.each_ref().map(String::as_str)).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     texts(&db.plain().await, "CREATE TABLE tenant_7.shifts (planted text)").await;
     let ran = at_terminal(&program_on("migration", &db.url(), &["up", "--all"]), "").exits(1);
     let ran = ran.says([
@@ -110,7 +110,7 @@ async fn at_a_terminal_many_tenants_are_a_bar_with_failures_above_it() {
 #[tokio::test]
 async fn ctrl_c_finishes_the_tenant_in_hand_and_reports() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let (plain, busy) = busy(&db).await;
     let mut command = program_on("migration", &db.url(), &STUCK);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -133,7 +133,7 @@ async fn ctrl_c_finishes_the_tenant_in_hand_and_reports() {
 #[tokio::test]
 async fn ctrl_c_finishes_a_bare_schema_too() {
     let db = with_tenants(["tenant-1"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let (plain, busy) = busy(&db).await;
     let schema = ["up", "--schema", "tenant_1", "--lock-timeout", "0"];
     let mut command = program_on("migration", &db.url(), &schema);
@@ -150,7 +150,7 @@ async fn ctrl_c_finishes_a_bare_schema_too() {
 #[tokio::test]
 async fn ctrl_c_pressed_twice_ends_at_once_and_what_was_in_hand_is_undone() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let (plain, busy) = busy(&db).await;
     let mut terminal = in_terminal(&program_on("migration", &db.url(), &STUCK));
     terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -59,7 +59,7 @@ async fn of_single_targets_the_schemas_themselves_are_asked() {
 #[tokio::test]
 async fn who_failed_is_named_with_the_reason_until_it_succeeds() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
-    migration(&db, "down --all").exits(0);
+    migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
     for schema in ["tenant_1", "tenant_2"] {
         texts(&plain, &format!("CREATE TABLE {schema}.shifts (planted text)")).await;

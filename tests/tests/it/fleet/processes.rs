@@ -39,7 +39,7 @@ async fn of_three_runs_over_500_tenants_one_is_killed_and_each_is_migrated_exact
     });
     join_all(found).await;
     let plain = pool(&db.url(), 2).await;
-    Ran::on("migration", &db.url(), &["down", "--all"]).exits(0);
+    Ran::on("migration", &db.url(), &["down", "--all", "--yes"]).exits(0);
     plain.execute_unprepared(WITNESS).await.unwrap();
     let start = || {
         let mut command = program_on("migration", &db.url(), &["up", "--all", "--jobs", "3"]);

@@ -1,0 +1,102 @@
+//! The tables and columns that a run would drop.
+
+use sea_orm::DatabaseConnection;
+use sea_orm_migration::MigratorTraitSelf;
+
+use super::{sql::by_version, words::SHOWN};
+use crate::{Action, AnyMigrator, Error, Target, Who, dry_run, members, sql::Piece};
+
+/// The statements by which `action` drops tables or columns of these tenants, each once.
+///
+/// They are those of a dry run for one tenant of each version. A run whose statements cannot be
+/// written down beforehand may drop anything.
+pub(super) async fn dropped(
+    db: &DatabaseConnection,
+    who: &Who,
+    migrator: &AnyMigrator,
+    action: &Action,
+) -> Result<Vec<String>, Error> {
+    if matches!(action, Action::Up(_)) {
+        return Ok(Vec::new());
+    }
+    let table = migrator.migration_table_name().to_string();
+    let mut found = Vec::new();
+    for tenants in by_version(members(db, who).await?).into_values() {
+        for tenant in tenants.iter().take(SHOWN) {
+            let target = Target::Schema(tenant.schema.clone());
+            match dry_run(db, &target, migrator, action).await {
+                Ok(statements) => {
+                    found.extend(statements.iter().flat_map(|sql| drops(sql, &table)));
+                    break;
+                }
+                Err(Error::NotPrintable { migration, .. }) => {
+                    found.push(format!("the statements of {migration} cannot be shown"));
+                    break;
+                }
+                // Another one may serve as an example; the run reports this one.
+                Err(_) => {}
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// The statements in `sql` that delete data, but for rows of the migrations table.
+fn drops(sql: &str, migrations_table: &str) -> Vec<String> {
+    let pieces = Piece::all(sql).into_iter().filter(Piece::drops_data);
+    let applied = |piece: &Piece| piece.name(2) == Some(migrations_table);
+    pieces.filter(|piece| !applied(piece)).map(|piece| piece.sql).collect()
+}
+
+impl Piece {
+    fn drops_data(&self) -> bool {
+        let drops = |at: usize, what: &[&str]| {
+            self.word(at) == Some("drop") && self.word(at + 1).is_some_and(|it| what.contains(&it))
+        };
+        if drops(0, &["table", "schema", "materialized", "foreign", "owned"])
+            || self.begins(&["truncate"])
+            || self.begins(&["delete"])
+            || self.begins(&["do"])
+        {
+            return true;
+        }
+        // `DROP` alone drops a column, as the word COLUMN is optional.
+        let parts = ["constraint", "default", "not", "expression", "identity"];
+        self.begins(&["alter"])
+            && self.word(1).is_some_and(|it| it == "table" || it == "foreign")
+            && (2..self.words.len()).any(|at| {
+                self.word(at) == Some("drop")
+                    && self.words[at].depth == 0
+                    && !self.word(at + 1).is_some_and(|it| parts.contains(&it))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drops;
+
+    #[test]
+    fn statements_that_delete_data_are_found() {
+        for (sql, found) in [
+            ("DROP TABLE IF EXISTS a", true),
+            ("ALTER TABLE a DROP COLUMN b", true),
+            ("ALTER TABLE a ADD c int, DROP b", true),
+            ("ALTER TABLE a DROP CONSTRAINT b", false),
+            ("ALTER TABLE a ALTER COLUMN b DROP NOT NULL", false),
+            ("ALTER TABLE a ALTER b DROP DEFAULT", false),
+            ("ALTER TABLE a RENAME TO drop_table", false),
+            ("DROP INDEX a", false),
+            ("DROP VIEW a", false),
+            ("TRUNCATE a", true),
+            ("DELETE FROM a", true),
+            ("DELETE FROM \"seaql_migrations\" WHERE version = 'm1'", false),
+            ("SELECT 'DROP TABLE a'", false),
+            ("DO $$ BEGIN EXECUTE 'DROP TABLE a'; END $$", true),
+        ] {
+            assert_eq!(!drops(sql, "seaql_migrations").is_empty(), found, "{sql}");
+        }
+    }
+}
