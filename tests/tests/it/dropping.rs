@@ -106,8 +106,9 @@ async fn a_tenant_that_is_being_dropped_is_left_alone_by_everybody_until_it_is_f
     let list = Ran::on("tenantry", &db.url(), &["tenant", "list"]).exits(0).stdout;
     let line = list.lines().find(|line| line.contains("tenant-1")).unwrap();
     assert!(line.contains("dropping"), "{list}");
-    for command in ["status", "up", "verify", "down"] {
-        let ran = Ran::on("migration", &db.url(), &[command, "--all"]).exits(0);
+    for command in ["status --all", "up --all", "verify --all", "down --all --yes"] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let ran = Ran::on("migration", &db.url(), &arguments).exits(0);
         assert!(!ran.stdout.contains("tenant-1"), "{}", ran.stdout);
     }
     let ran = Ran::on("migration", &db.url(), &["up", "--tenant", "tenant-1"]).exits(1);
