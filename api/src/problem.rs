@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use service::{
     Error, Fault,
-    tenancy::{self, Access},
+    tenancy::{self, Access, Misuse},
 };
 use validator::ValidationErrors;
 
@@ -185,6 +185,12 @@ impl Problem {
             E::HostBelowBase(_) | E::TooManyTags(_) | E::Name(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-name", "Name not acceptable")
             }
+            E::Misuse(Misuse::TooManyParameters { .. }) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "too-many-values", "Too many values")
+            }
+            E::Misuse(Misuse::Value { .. } | Misuse::Encoding { .. }) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "value-not-storable", "Value cannot be stored")
+            }
             E::UnknownDomain { .. } => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             other => {
                 return match other.fault() {
@@ -308,6 +314,13 @@ mod tests {
             (E::HostBelowBase(host()), 422, "invalid-name"),
             (E::TooManyTags(51), 422, "invalid-name"),
             (E::UnknownDomain { slug: slug(), hostname: host() }, 404, "not-found"),
+            (E::Misuse(Misuse::TooManyParameters { count: 65_536 }), 422, "too-many-values"),
+            (
+                E::Misuse(Misuse::Value { number: 1, reason: String::new() }),
+                422,
+                "value-not-storable",
+            ),
+            (E::Misuse(Misuse::TransactionControl { keyword: "BEGIN" }), 500, "internal"),
             (E::RegistryBehind { pending: 1 }, 500, "internal"),
             (E::ReadOnlyServer { standby: true }, 503, "standby"),
             (E::ReadOnlyServer { standby: false }, 503, "read-only"),

@@ -15,8 +15,9 @@ pub enum Fault {
     Conflict,
     /// 55P03: a lock was not to be had in time.
     LockTimeout,
-    /// 0A000, of a statement that was prepared before a migration and no longer fits: prepared
-    /// anew it works. Other features that are not supported have the same SQLSTATE.
+    /// 0A000, of a statement that was prepared before a migration and no longer fits, or 26000, of
+    /// one that the server does not know any more: prepared once more it works. Other features that
+    /// are not supported have the first SQLSTATE, too.
     StaleStatement,
     /// 42P06: a schema of this name exists. While two transactions create one at the same moment,
     /// it is the unique constraint `pg_namespace_nspname_index` instead.
@@ -94,6 +95,7 @@ impl Fault {
             "40001" | "40P01" => Self::Conflict,
             "55P03" => Self::LockTimeout,
             "0A000" if is_stale(error) => Self::StaleStatement,
+            "26000" => Self::StaleStatement,
             "3F000" | "42P01" => Self::Missing,
             "57014" => Self::Timeout,
             "25006" => Self::ReadOnly,

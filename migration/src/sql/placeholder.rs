@@ -10,31 +10,33 @@ use std::borrow::Cow;
 
 use entity::tenant::PLACEHOLDER;
 
-use super::{Kind, tokens};
+use super::{Kind, Token, tokens};
 
 /// The placeholder as SeaORM writes it.
 const QUOTED: &str = "\"@tenant\"";
 
-/// Replaces every quoted identifier that is the placeholder by `schema` (a quoted identifier).
+/// Replaces every quoted identifier that is the placeholder by `schema` (a quoted identifier), and
+/// shows `see` every token of `sql`.
 ///
 /// One pass over the text, one allocation for the result; none when there is nothing to replace.
 ///
 /// ```
 /// let sql = r#"SELECT '"@tenant"' FROM "@tenant"."guards""#;
-/// let replaced = migration::sql::replace_placeholder(sql, "\"city\"");
+/// let replaced = migration::sql::replace_placeholder(sql, "\"city\"", |_| {});
 /// assert_eq!(replaced, r#"SELECT '"@tenant"' FROM "city"."guards""#);
 /// ```
 #[must_use]
-pub fn replace<'a>(sql: &'a str, schema: &str) -> Cow<'a, str> {
+pub fn replace<'a>(sql: &'a str, schema: &str, mut see: impl FnMut(&Token)) -> Cow<'a, str> {
     debug_assert_eq!(QUOTED[1..QUOTED.len() - 1], *PLACEHOLDER);
-    if !sql.contains(QUOTED) {
-        return Cow::Borrowed(sql);
-    }
-    // Room for a handful of tables; a statement with more grows once.
-    let mut out = String::with_capacity(sql.len() + 8 * schema.len());
+    let mut out = String::new();
     let mut copied = 0;
-    for token in tokens(sql).filter(|token| token.kind == Kind::Quoted) {
-        if &sql[token.at.clone()] == QUOTED {
+    for token in tokens(sql) {
+        see(&token);
+        if token.kind == Kind::Quoted && &sql[token.at.clone()] == QUOTED {
+            if copied == 0 {
+                // Room for a handful of tables; a statement with more grows once.
+                out.reserve_exact(sql.len() + 8 * schema.len());
+            }
             out.push_str(&sql[copied..token.at.start]);
             out.push_str(schema);
             copied = token.at.end;

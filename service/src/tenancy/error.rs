@@ -2,7 +2,7 @@ use entity::registry::{Hostname, NameError, SchemaName, Slug};
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use super::Refused;
+use super::{Misuse, Refused};
 use crate::Fault;
 
 /// Why a tenant could not be resolved, made, changed or used.
@@ -64,6 +64,10 @@ pub enum Error {
     )]
     TooManyTags(usize),
 
+    /// A statement was refused before it was sent.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+
     /// A name is not acceptable.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -117,12 +121,12 @@ impl Error {
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Database(error) => Some(Fault::of(error)),
-            Self::Migration(
+            Self::Database(error)
+            | Self::Migration(
                 migration::Error::Database(error)
                 | migration::Error::Migration { source: error, .. },
-            ) => Some(server_fault(Fault::of(error))),
-            Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
+            ) => Some(Fault::of(error)),
+            Self::Seed { source, .. } => fault_in(source.as_ref()),
             Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(Fault::Unavailable),
             _ => None,
         }
@@ -142,14 +146,6 @@ fn read_only(standby: bool) -> &'static str {
     }
 }
 
-/// A creation never asks for a read-only transaction, so the server is at fault for one.
-fn server_fault(fault: Fault) -> Fault {
-    match fault {
-        Fault::ReadOnly => Fault::Unavailable,
-        other => other,
-    }
-}
-
 /// The kind of database failure that an application's error comes from.
 fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
     let causes = std::iter::successors(Some(error), |error| error.source());
@@ -158,9 +154,10 @@ fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        match Refused::find(&error) {
-            Some(refused) => Self::Refused(refused.clone()),
-            None => Self::Database(error),
+        match (Refused::find(&error), Misuse::find(&error)) {
+            (Some(refused), _) => Self::Refused(refused.clone()),
+            (_, Some(misuse)) => Self::Misuse(misuse.clone()),
+            _ => Self::Database(error),
         }
     }
 }

@@ -11,6 +11,7 @@ use sea_orm::{
 use super::{
     lanes::{Lane, Session, Transaction},
     shared::Known,
+    statement::Effect,
 };
 
 /// One tenant's database: a connection whose every statement goes to the tenant's schema.
@@ -85,7 +86,8 @@ impl Tenant {
             // of the tenant before (PostgreSQL manual, search_path).
             [format!("{}, pg_temp", self.shared.quoted).into()],
         );
-        txn.execute_raw(set).await?;
+        // Functions of the tenant's own may be called by a name of PostgreSQL's.
+        txn.db.run(set, Effect::Reset).await?;
         Ok(txn)
     }
 }
@@ -94,7 +96,7 @@ impl Tenant {
     /// All that is done for a statement but to send it, for the benchmarks to measure.
     #[doc(hidden)]
     pub async fn rehearse<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, DbErr> {
-        let sql = self.shared.qualify_text(sql)?;
+        let (sql, _) = self.shared.qualify_text(sql)?;
         self.db.rehearse().await?;
         Ok(sql)
     }
@@ -161,38 +163,38 @@ impl<C: Session> ConnectionTrait for Scope<C> {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.send_raw(statement, |statement| self.db.execute_raw(statement)).await
+        self.send_raw(statement, |statement, effect| self.db.run(statement, effect)).await
     }
 
     async fn execute<S: StatementBuilder>(&self, statement: &S) -> Result<ExecResult, DbErr> {
-        self.send_built(statement, |statement| self.db.execute_raw(statement)).await
+        self.send_built(statement, |statement, effect| self.db.run(statement, effect)).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.db.execute_unprepared(&self.shared.qualify_text(sql)?).await
+        let (sql, effect) = self.shared.qualify_text(sql)?;
+        self.db.send(&sql, effect).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.send_raw(statement, |statement| self.db.query_one_raw(statement)).await
+        self.send_raw(statement, |statement, effect| self.db.first_row(statement, effect)).await
     }
 
     async fn query_one<S: StatementBuilder>(
         &self,
         statement: &S,
     ) -> Result<Option<QueryResult>, DbErr> {
-        self.send_built(statement, |statement| self.db.query_one_raw(statement)).await
+        self.send_built(statement, |statement, effect| self.db.first_row(statement, effect)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.send_raw(statement, |statement| self.db.query_all_raw(statement)).await
+        self.send_raw(statement, |statement, effect| self.db.all_rows(statement, effect)).await
     }
 
     async fn query_all<S: StatementBuilder>(
         &self,
         statement: &S,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        self.send_built(statement, |statement| self.db.query_all_raw(statement)).await
+        self.send_built(statement, |statement, effect| self.db.all_rows(statement, effect)).await
     }
 }
 

@@ -22,6 +22,7 @@ mod savepoints;
 mod seen;
 mod send;
 mod session;
+mod settings;
 mod stream;
 mod transaction;
 
@@ -49,13 +50,14 @@ pub(super) use open::Writes;
 pub use session::Session;
 pub use transaction::Transaction;
 
-pub(super) use bounds::{bounded, was_unsent};
+pub(super) use bounds::was_unsent;
 
 use super::{Config, Error};
 use choice::fold;
-use open::{Opener, Settings};
+use open::Opener;
 use pinned::{Age, Limits, Pinned, Place};
 use queue::Queue;
+use settings::Settings;
 
 /// For what is asked before the service starts.
 const FIRST: Duration = Duration::from_secs(10);

@@ -26,6 +26,7 @@ mod scoped;
 mod seed;
 mod shared;
 mod spares;
+mod statement;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
 pub use scoped::{Scoped, WrongTenant};
 pub use seed::{Seed, SeedFn};
+pub use statement::Misuse;
 
 use cache::TenantCache;
 use fitness::Build;

@@ -8,6 +8,8 @@ use sea_orm::{DbBackend, DbErr, QueryResult, Statement, StatementBuilder};
 use super::{
     Scope,
     lanes::{Session, was_unsent},
+    shared::Qualified,
+    statement::Effect,
 };
 
 impl<C: Session> Scope<C> {
@@ -15,7 +17,7 @@ impl<C: Session> Scope<C> {
     pub(super) async fn send_built<T, F>(
         &self,
         statement: &impl StatementBuilder,
-        send: impl Fn(Statement) -> F + Send,
+        send: impl Fn(Statement, Effect) -> F + Send,
     ) -> Result<T, DbErr>
     where
         T: Send,
@@ -29,7 +31,7 @@ impl<C: Session> Scope<C> {
     pub(super) async fn send_raw<T, F>(
         &self,
         statement: Statement,
-        send: impl Fn(Statement) -> F + Send,
+        send: impl Fn(Statement, Effect) -> F + Send,
     ) -> Result<T, DbErr>
     where
         T: Send,
@@ -43,21 +45,21 @@ impl<C: Session> Scope<C> {
         &self,
         statement: Statement,
         again: impl FnOnce() -> Option<Statement> + Send,
-        send: impl Fn(Statement) -> F + Send,
+        send: impl Fn(Statement, Effect) -> F + Send,
     ) -> Result<T, DbErr>
     where
         T: Send,
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        let (statement, epoch) = self.shared.qualify(statement)?;
-        let result = send(statement).await;
+        let Qualified { statement, effect, epoch } = self.shared.qualify(statement)?;
+        let result = send(statement, effect).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
         if !self.renewed(epoch, result.as_ref().err()) && !unsent {
             return result;
         }
         let Some(statement) = again() else { return result };
-        let (statement, epoch) = self.shared.qualify(statement)?;
-        let result = send(statement).await;
+        let Qualified { statement, effect, epoch } = self.shared.qualify(statement)?;
+        let result = send(statement, effect).await;
         self.renewed(epoch, result.as_ref().err());
         result
     }
@@ -81,8 +83,8 @@ impl<C: Session> Scope<C> {
         &self,
         statement: Statement,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        let (statement, epoch) = self.shared.qualify(statement)?;
-        let stream = self.db.stream_raw(statement).await?;
+        let Qualified { statement, effect, epoch } = self.shared.qualify(statement)?;
+        let stream = self.db.stream(statement, effect).await?;
         Ok(Box::pin(stream.inspect_err(move |error| {
             self.renewed(epoch, Some(error));
         })))

@@ -9,12 +9,13 @@ use std::{
 
 use entity::registry::{SchemaName, Slug, TenantId};
 use migration::sql::replace_placeholder;
-use sea_orm::Statement;
+use sea_orm::{DbErr, Statement};
 
 use super::{
     access::{Access, Refused},
     epoch::Epoch,
     fitness::Standing,
+    statement::{self, Effect, Misuse, Reader},
 };
 
 /// What all handles of one tenant share: where its tables are, and whether it may be used.
@@ -28,6 +29,14 @@ pub(super) struct Shared {
     standing: Mutex<Standing>,
     /// That of the standing, for statements to read without a lock.
     access: AtomicU8,
+}
+
+/// A statement as it is sent to one tenant's schema.
+pub(super) struct Qualified {
+    pub(super) statement: Statement,
+    pub(super) effect: Effect,
+    /// See [`Epoch`].
+    pub(super) epoch: u64,
 }
 
 /// One thread's way to what all handles of a tenant share. Handles that a thread hands out count
@@ -90,20 +99,26 @@ impl Shared {
         }
     }
 
-    /// The statement as it is sent, and the epoch that it belongs to.
-    pub(super) fn qualify(&self, mut statement: Statement) -> Result<(Statement, u64), Refused> {
-        self.check()?;
-        if let Cow::Owned(sql) = replace_placeholder(&statement.sql, &self.quoted) {
+    /// The statement as it is sent.
+    pub(super) fn qualify(&self, mut statement: Statement) -> Result<Qualified, DbErr> {
+        statement::check(&statement)?;
+        let (sql, effect) = self.qualify_text(&statement.sql)?;
+        if let Cow::Owned(sql) = sql {
             statement.sql = sql;
         }
         let epoch = self.epoch.mark(&mut statement.sql);
-        Ok((statement, epoch))
+        Ok(Qualified { statement, effect, epoch })
     }
 
-    /// A text that is sent without being prepared, so nothing of it can be stale.
-    pub(super) fn qualify_text<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, Refused> {
+    /// A text as it is sent, and what it does to the session.
+    pub(super) fn qualify_text<'a>(&self, sql: &'a str) -> Result<(Cow<'a, str>, Effect), DbErr> {
         self.check()?;
-        Ok(replace_placeholder(sql, &self.quoted))
+        let mut reader = Reader::new(sql);
+        let text = replace_placeholder(sql, &self.quoted, |token| reader.see(token));
+        match reader.control() {
+            Some(keyword) => Err(Misuse::TransactionControl { keyword }.into()),
+            None => Ok((text, reader.effect())),
+        }
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

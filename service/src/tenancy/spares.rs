@@ -8,10 +8,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};
 
-use super::{
-    Error,
-    lanes::{Lane, bounded},
-};
+use super::{Error, lanes::Lane};
 
 /// How often the spares are counted without anybody having taken one here.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -47,7 +44,7 @@ impl Spares {
             begun.rollback().await?;
             Ok::<_, Error>(!names)
         };
-        match self.usable.get_or_try_init(|| bounded(find())).await {
+        match self.usable.get_or_try_init(find).await {
             Ok(usable) => *usable,
             Err(error) => {
                 warn!(%error, "whether spares can be used could not be found out");
@@ -72,7 +69,7 @@ impl Spares {
 
     async fn top_up(&self) {
         loop {
-            match bounded(self.make_one()).await {
+            match self.make_one().await {
                 Ok(Some(schema)) => debug!(%schema, "spare made"),
                 Ok(None) => return,
                 Err(error) => return warn!(%error, "a spare could not be made; trying again later"),
@@ -82,6 +79,10 @@ impl Spares {
 
     /// None when there are enough, or somebody else is making them.
     async fn make_one(&self) -> Result<Option<SchemaName>, Error> {
+        // Mostly there are, and the connection of a transaction for migrations is closed after it.
+        if self.enough(&self.db).await? {
+            return Ok(None);
+        }
         let begun = self.db.begin_for_migrations().await?;
         let Some(txn) = begun.for_migrations() else { return Ok(None) };
         // Counted under the lock, so that two processes do not both make the last one.
@@ -89,9 +90,7 @@ impl Spares {
         if scalar(txn, lock).await? != Some(true) {
             return Ok(None);
         }
-        // Those that are behind count too: a fleet run brings them up.
-        let count = "SELECT count(*) FROM registry.tenants WHERE status = 'spare'";
-        if scalar::<i64>(txn, count).await?.unwrap_or_default() >= i64::from(self.target) {
+        if self.enough(txn).await? {
             return Ok(None);
         }
         let id = TenantId::generate();
@@ -102,6 +101,13 @@ impl Spares {
         build_schema(txn, &row.schema, &self.migrator).await?;
         begun.commit().await?;
         Ok(Some(row.schema))
+    }
+
+    /// Those that are behind count too: a fleet run brings them up.
+    async fn enough(&self, db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let count = "SELECT count(*) FROM registry.tenants WHERE status = 'spare'";
+        let spares = scalar::<i64>(db, count).await?.unwrap_or_default();
+        Ok(spares >= i64::from(self.target))
     }
 }
 

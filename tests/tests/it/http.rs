@@ -1,6 +1,5 @@
 //! What a client hears from a running `tenantry serve`.
 
-mod given_up;
 mod guards;
 mod hosts;
 mod isolation;

@@ -25,6 +25,7 @@ mod round_trips;
 mod scale_out_rules;
 mod second_application;
 mod seed;
+mod sessions;
 mod spares;
 mod stale;
 mod verify;

@@ -5,11 +5,11 @@
 
 use std::{io, time::Duration};
 
+use migration::Fault;
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, postgres::PgDatabaseError, postgres::PgSeverity},
 };
-use tokio::time::timeout;
 
 /// For the answer to a ping, a `ROLLBACK` or the end of a connection.
 pub(super) const CLEANUP: Duration = Duration::from_secs(1);
@@ -44,14 +44,6 @@ pub(super) fn answer(statement_timeout: Option<Duration>) -> Option<Duration> {
     timeout.map(|time| time.saturating_add(MARGIN))
 }
 
-/// Bounds all that is done in a transaction of SeaORM's own, whose statements are not bounded one
-/// by one.
-pub(in super::super) async fn bounded<T, E: From<DbErr>>(
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    timeout(DDL, work).await.unwrap_or_else(|_| Err(no_answer(DDL).into()))
-}
-
 /// No answer in time.
 pub(super) fn late(after: Duration) -> sqlx::Error {
     let text = format!("no answer from the server within {after:?}; the connection is closed");
@@ -84,6 +76,12 @@ pub(super) fn has_ended(error: &DbErr) -> bool {
             .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
         _ => false,
     }
+}
+
+/// Whether the server does not know a statement that was prepared on the connection (26000), and
+/// so none of them.
+pub(super) fn has_forgotten(error: &DbErr) -> bool {
+    Fault::sqlstate(error).as_deref() == Some("26000")
 }
 
 /// Whether a statement has not been sent to its end, so that the server has done nothing: its

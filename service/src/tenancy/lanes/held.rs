@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    super::statement::Effect,
     Lanes,
     bounds::{CLEANUP, ELSEWHERE, GRACE, NOTICED, SUSPICIOUS},
     lease::{Lease, State},
@@ -29,6 +30,8 @@ pub(super) struct Held {
 pub(super) struct Left {
     pub(super) state: State,
     pub(super) in_transaction: bool,
+    /// What its statements have done to the session.
+    pub(super) effect: Effect,
     /// When the last statement was sent.
     pub(super) since: Instant,
 }
@@ -130,7 +133,7 @@ impl Held {
     pub(super) async fn look_after(self, too_quiet: bool) {
         match self.tried().await {
             Some(pinned) if too_quiet => pinned.retire().await,
-            Some(pinned) => self.put_back(pinned).await,
+            Some(pinned) => self.put_back(pinned, Effect::None).await,
             None => {}
         }
     }
@@ -144,13 +147,15 @@ impl Held {
         let bound = match left.state {
             State::Ended => return,
             State::Late => return self.abandon(pinned).await,
-            State::Rest if !left.in_transaction => return self.put_back(pinned).await,
+            State::Rest if !left.in_transaction => {
+                return self.put_back(pinned, left.effect).await;
+            }
             State::Rest => CLEANUP,
             State::Busy => GRACE,
         };
         let word = if left.in_transaction { "ROLLBACK" } else { "" };
         match timeout(bound, pinned.send(word)).await {
-            Ok(Ok(_)) => self.put_back(pinned).await,
+            Ok(Ok(_)) => self.put_back(pinned, left.effect).await,
             // The answer was that of the statement before, or there is none.
             Ok(Err(_)) => {}
             Err(_) => {
@@ -174,8 +179,15 @@ impl Held {
         drop(permit);
     }
 
-    async fn put_back(&self, pinned: Pinned) {
-        if self.may_park(&pinned) {
+    /// Parks a connection whose session is, or can be made, as tenants expect it. Else closes it.
+    async fn put_back(&self, mut pinned: Pinned, effect: Effect) {
+        let is_fit = self.may_park(&pinned)
+            && match effect {
+                Effect::None => true,
+                Effect::Reset => pinned.reset(&self.lanes.opener).await,
+                Effect::Replace => false,
+            };
+        if is_fit {
             self.park(pinned);
         } else {
             pinned.retire().await;

@@ -1,14 +1,14 @@
 //! The connections in the order of one tenant, as SeaORM sees them.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, StreamTrait,
-    TransactionOptions,
+    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, TransactionOptions,
 };
 
 use super::{
+    super::statement::Effect,
     Lanes, Session, Transaction, Writes,
     bounds::has_ended,
     lease::Lease,
@@ -58,7 +58,9 @@ impl Lane {
     /// replaced.
     pub(in super::super) async fn writes(&self) -> Result<Writes, DbErr> {
         let mut lease = self.lease(Hold::Statement).await?;
-        let answer = lease.begin()?.query_one(Statement::from_string(DbBackend::Postgres, WRITES));
+        let answer = lease
+            .begin(Effect::None)?
+            .query_one(Statement::from_string(DbBackend::Postgres, WRITES));
         let row = answer.await;
         let Some(row) = lease.settle(row)? else { return Ok(Writes::Accepted) };
         let writes = Writes::of(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
@@ -73,52 +75,6 @@ impl Lane {
     }
 }
 
-#[async_trait::async_trait]
-impl ConnectionTrait for Lane {
-    fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin()?.execute(statement).await;
-        lease.settle(result)
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin()?.send(sql).await;
-        lease.settle(result)
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin()?.query_one(statement).await;
-        lease.settle(result)
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin()?.query_all(statement).await;
-        lease.settle(result)
-    }
-}
-
-impl StreamTrait for Lane {
-    type Stream<'a> = BoxStream<'a, Result<QueryResult, DbErr>>;
-
-    fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
-    }
-
-    fn stream_raw<'a>(
-        &'a self,
-        statement: Statement,
-    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
-        Box::pin(async move { Ok(stream::of(Box::new(self.lease(Hold::Long).await?), statement)) })
-    }
-}
-
 impl Session for Lane {
     const RESENDS: bool = true;
 
@@ -130,5 +86,69 @@ impl Session for Lane {
             }
             other => other,
         }
+    }
+
+    async fn run(&self, statement: Statement, effect: Effect) -> Result<ExecResult, DbErr> {
+        let mut lease = self.lease(Hold::Statement).await?;
+        let result = lease.begin(effect)?.execute(statement).await;
+        lease.settle(result)
+    }
+
+    async fn send(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
+        let mut lease = self.lease(Hold::Statement).await?;
+        let result = lease.begin(effect)?.send(sql).await;
+        lease.settle(result)
+    }
+
+    async fn first_row(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<Option<QueryResult>, DbErr> {
+        let mut lease = self.lease(Hold::Statement).await?;
+        let result = lease.begin(effect)?.query_one(statement).await;
+        lease.settle(result)
+    }
+
+    async fn all_rows(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        let mut lease = self.lease(Hold::Statement).await?;
+        let result = lease.begin(effect)?.query_all(statement).await;
+        lease.settle(result)
+    }
+
+    async fn stream(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
+        Ok(stream::of(Box::new(self.lease(Hold::Long).await?), statement, effect))
+    }
+}
+
+/// For the registry's own statements, which leave the session as it is.
+#[async_trait::async_trait]
+impl ConnectionTrait for Lane {
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.run(statement, Effect::None).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.send(sql, Effect::of(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.first_row(statement, Effect::None).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.all_rows(statement, Effect::None).await
     }
 }

@@ -7,8 +7,9 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait, 
 use tokio::time::timeout;
 
 use super::{
+    super::statement::Effect,
     Lanes,
-    bounds::{CLEANUP, DDL, has_ended, is_late, lost, no_answer},
+    bounds::{CLEANUP, DDL, has_ended, has_forgotten, is_late, lost},
     held::{Held, Left},
     pinned::Pinned,
     queue::{Ask, closed},
@@ -24,6 +25,8 @@ pub(super) struct Lease {
     in_transaction: bool,
     /// Whether the transaction takes no writes because its caller has asked for that.
     read_only: bool,
+    /// What its statements have done to the session.
+    effect: Effect,
     /// When the last statement was sent.
     since: Instant,
 }
@@ -66,15 +69,18 @@ impl Lease {
             state: State::Rest,
             in_transaction: false,
             read_only: false,
+            effect: Effect::None,
             since: Instant::now(),
         }
     }
 
-    /// The connection, for a statement whose end is told by [`settle`](Self::settle).
-    pub(super) fn begin(&mut self) -> Result<&mut Pinned, DbErr> {
+    /// The connection, for a statement with this effect. Its end is reported to
+    /// [`settle`](Self::settle).
+    pub(super) fn begin(&mut self, effect: Effect) -> Result<&mut Pinned, DbErr> {
         if matches!(self.state, State::Late | State::Ended) {
             return Err(lost());
         }
+        self.effect = self.effect.max(effect);
         self.state = State::Busy;
         self.since = Instant::now();
         self.pinned()
@@ -90,7 +96,9 @@ impl Lease {
             held.lanes().doubt();
         } else if !self.read_only && Fault::of(&error) == Fault::ReadOnly {
             held.lanes().demote(pinned);
-            return Err(of_server(error));
+            return Err(of_connection(error));
+        } else if has_forgotten(&error) {
+            self.effect = Effect::Replace;
         }
         Err(error)
     }
@@ -128,9 +136,10 @@ impl Lease {
     /// Notices a statement such as `SET TRANSACTION READ ONLY`.
     pub(super) fn heed(&mut self, sql: &str) {
         let sql = sql.trim_ascii_start();
-        if sql.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
-            let sql = sql.to_ascii_lowercase();
-            self.read_only |= sql.contains("read") && sql.contains("only");
+        if sql.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set"))
+            && sql.to_ascii_lowercase().contains("read")
+        {
+            self.refuse_writes();
         }
     }
 
@@ -141,10 +150,8 @@ impl Lease {
         let (pinned, held) = self.holding.take().ok_or_else(closed)?;
         pinned.retire().await;
         let pool = held.lanes().opener.pool(DDL);
-        let patience = held.lanes().patience;
         let borrowed = Borrowed(Some((pool.clone(), held)));
-        let begun = timeout(patience, DatabaseConnection::from(pool.clone()).begin()).await;
-        let txn = begun.unwrap_or_else(|_| Err(no_answer(patience)))?;
+        let txn = DatabaseConnection::from(pool.clone()).begin().await?;
         // From now on the pool closes what comes back, without waiting for a statement's answer.
         drop(pool.close());
         Ok((txn, borrowed))
@@ -154,13 +161,14 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some((pinned, held)) = self.holding.take() else { return };
-        if self.state == State::Rest && !self.in_transaction && held.may_park(&pinned) {
+        let Self { state, in_transaction, effect, since, .. } = *self;
+        let is_clean = state == State::Rest && !in_transaction && effect == Effect::None;
+        if is_clean && held.may_park(&pinned) {
             held.park(pinned);
             return;
         }
-        let Self { state, in_transaction, since, .. } = *self;
         let runtime = held.lanes().runtime.clone();
-        runtime.spawn(held.clean_up(pinned, Left { state, in_transaction, since }));
+        runtime.spawn(held.clean_up(pinned, Left { state, in_transaction, effect, since }));
     }
 }
 
@@ -175,12 +183,10 @@ impl Drop for Borrowed {
     }
 }
 
-/// Makes an error of the connection of one that says that the server accepts no writes, where the
-/// statement's caller has not asked for that.
-pub(super) fn of_server(error: DbErr) -> DbErr {
-    let is_read_only = Fault::of(&error) == Fault::ReadOnly;
+/// An error that says nothing of the statement.
+fn of_connection(error: DbErr) -> DbErr {
     match error {
-        DbErr::Exec(source) | DbErr::Query(source) if is_read_only => DbErr::Conn(source),
+        DbErr::Exec(error) | DbErr::Query(error) => DbErr::Conn(error),
         other => other,
     }
 }

@@ -13,6 +13,7 @@ use sea_orm::{
     sqlx::{Connection, PgConnection},
 };
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::{
     bounds::{CLEANUP, READ_ONLY},
@@ -144,6 +145,17 @@ impl Place {
 impl Pinned {
     pub(super) fn meet(&mut self, tenant: u64) {
         self.life.met.note(tenant);
+    }
+
+    /// Resets a session that may have been changed. Whether that was possible.
+    pub(super) async fn reset(&mut self, opener: &Opener) -> bool {
+        match timeout(CLEANUP, opener.reset(&mut self.connection)).await {
+            Ok(Ok(true)) => return true,
+            Ok(Ok(false)) => warn!("a connection came back in a transaction; it is closed"),
+            Ok(Err(error)) => warn!(%error, "a connection could not be reset; it is closed"),
+            Err(_) => warn!("a connection was not reset within {CLEANUP:?}; it is closed"),
+        }
+        false
     }
 
     /// Closes a connection in good order.

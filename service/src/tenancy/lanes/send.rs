@@ -1,6 +1,6 @@
 //! Statements of SeaORM on a connection of sqlx.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use futures_util::{
     StreamExt, TryStreamExt,
@@ -8,16 +8,23 @@ use futures_util::{
 };
 use sea_orm::{
     DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values,
-    sqlx::{self, AssertSqlSafe, Executor, Postgres, postgres::PgRow, query::Query},
+    sqlx::{
+        self, AssertSqlSafe, Executor, Postgres,
+        postgres::{PgArguments, PgRow},
+        query::Query,
+    },
 };
-use sea_query_sqlx::SqlxValues;
 use tokio::time::timeout;
 
-use super::{bounds::late, pinned::Pinned};
+use super::{
+    super::statement::{Misuse, encode},
+    bounds::late,
+    pinned::Pinned,
+};
 
 impl Pinned {
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let query = self.query(statement);
+        let query = self.query(statement)?;
         let answer = query.execute(&mut self.connection);
         within(self.answer, answer).await.map(Into::into).map_err(exec_error)
     }
@@ -26,7 +33,7 @@ impl Pinned {
         &mut self,
         statement: Statement,
     ) -> Result<Option<QueryResult>, DbErr> {
-        let query = self.query(statement);
+        let query = self.query(statement)?;
         let row = within(self.answer, query.fetch_optional(&mut self.connection)).await;
         row.map(|row| row.map(Into::into)).map_err(query_error)
     }
@@ -35,7 +42,7 @@ impl Pinned {
         &mut self,
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let query = self.query(statement);
+        let query = self.query(statement)?;
         let rows = query.fetch(&mut self.connection).map_ok(Into::into).try_collect();
         within(self.answer, rows).await.map_err(query_error)
     }
@@ -45,9 +52,13 @@ impl Pinned {
         &mut self,
         statement: Statement,
     ) -> BoxStream<'_, Result<QueryResult, DbErr>> {
-        let query = self.query(statement);
-        let rows = (self.answer, query.fetch(&mut self.connection));
-        stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
+        match self.query(statement) {
+            Ok(query) => {
+                let rows = (self.answer, query.fetch(&mut self.connection));
+                stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
+            }
+            Err(misuse) => stream::once(ready(Err(misuse.into()))).boxed(),
+        }
     }
 
     /// Sends text as it is, in one round trip. Nothing at all is one too.
@@ -57,11 +68,14 @@ impl Pinned {
         within(self.answer, answer).await.map(Into::into).map_err(exec_error)
     }
 
-    fn query(&mut self, statement: Statement) -> Query<'static, Postgres, SqlxValues> {
+    fn query(
+        &mut self,
+        statement: Statement,
+    ) -> Result<Query<'static, Postgres, PgArguments>, Misuse> {
         let Statement { sql, values, .. } = statement;
+        let values = encode(values.unwrap_or(Values(Vec::new())))?;
         let kept = self.life.statements.admits(&sql);
-        let values = SqlxValues(values.unwrap_or(Values(Vec::new())));
-        sqlx::query_with(AssertSqlSafe(sql), values).persistent(kept)
+        Ok(sqlx::query_with(AssertSqlSafe(sql), values).persistent(kept))
     }
 }
 

@@ -9,17 +9,18 @@ use futures_util::{
 use sea_orm::{DbErr, QueryResult, Statement};
 use tokio::sync::mpsc;
 
-use super::lease::Lease;
+use super::{super::statement::Effect, lease::Lease};
 
 /// The rows of a statement. Reading and handing out take turns in the caller's task, so that the
 /// stream can own the connection that the rows are borrowed from.
 pub(super) fn of<'a>(
     mut lease: impl DerefMut<Target = Lease> + Send + 'a,
     statement: Statement,
+    effect: Effect,
 ) -> BoxStream<'a, Result<QueryResult, DbErr>> {
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = async move {
-        let result = read(&mut lease, statement, &sender).await;
+        let result = read(&mut lease, statement, effect, &sender).await;
         let result = lease.settle(result);
         // The connection is back before the end is told.
         drop(lease);
@@ -36,9 +37,10 @@ pub(super) fn of<'a>(
 async fn read(
     lease: &mut Lease,
     statement: Statement,
+    effect: Effect,
     sender: &mpsc::Sender<Result<QueryResult, DbErr>>,
 ) -> Result<(), DbErr> {
-    let mut rows = lease.begin()?.stream(statement);
+    let mut rows = lease.begin(effect)?.stream(statement);
     while let Some(row) = rows.next().await {
         // The receiver is in the same stream.
         let _ = sender.send(Ok(row?)).await;

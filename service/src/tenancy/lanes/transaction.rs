@@ -1,7 +1,6 @@
 //! A transaction on a connection of the lanes.
 
 use std::{
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,12 +13,13 @@ use sea_orm::{
 use tokio::sync;
 
 use super::{
+    super::statement::Effect,
     Session,
-    bounds::{DDL, SUSPICIOUS, answer},
-    lease::{Borrowed, Lease, of_server},
-    open::milliseconds,
+    bounds::{DDL, answer},
+    lease::{Borrowed, Lease},
     queue::closed,
     savepoints::Savepoints,
+    settings::milliseconds,
     stream,
 };
 
@@ -57,11 +57,7 @@ impl Transaction {
     async fn begin_with(mut lease: Lease, begin: &str, read_only: bool) -> Result<Self, DbErr> {
         // Already now: if nobody waits for the answer, the server begins one all the same.
         lease.open(read_only);
-        // It takes the server no time.
-        let pinned = lease.pinned()?;
-        let usual = pinned.answer.replace(SUSPICIOUS);
-        send(&mut lease, begin).await?;
-        lease.pinned()?.answer = usual;
+        send(&mut lease, begin, Effect::None).await?;
         let whole = Whole { lease: sync::Mutex::new(lease), savepoints: Mutex::default() };
         Ok(Self(Kind::Ours(Level { whole: Arc::new(whole), savepoint: None })))
     }
@@ -95,7 +91,7 @@ impl Transaction {
         match &self.0 {
             Kind::Ours(level) => {
                 let mut lease = level.lease().await?;
-                send(&mut lease, &set).await?;
+                send(&mut lease, &set, Effect::None).await?;
                 // A savepoint that is rolled back may bring back a longer one.
                 let pinned = lease.pinned()?;
                 pinned.answer = pinned.answer.zip(answer(timeout)).map(|(old, new)| old.max(new));
@@ -133,7 +129,8 @@ impl Level {
         }
         let dropped = self.whole.savepoints().dropped();
         if let Some(number) = dropped {
-            send(&mut lease, &format!("ROLLBACK TO SAVEPOINT tenantry_{number}")).await?;
+            send(&mut lease, &format!("ROLLBACK TO SAVEPOINT tenantry_{number}"), Effect::None)
+                .await?;
             self.whole.savepoints().undone();
         }
         Ok(lease)
@@ -142,7 +139,7 @@ impl Level {
     async fn savepoint(&self, options: TransactionOptions) -> Result<Self, DbErr> {
         let mut lease = self.lease().await?;
         let number = self.whole.savepoints().begin();
-        let sent = send(&mut lease, &format!("SAVEPOINT tenantry_{number}")).await;
+        let sent = send(&mut lease, &format!("SAVEPOINT tenantry_{number}"), Effect::None).await;
         // If nobody waits for the answer nothing is done in it, and nothing is to be undone.
         sent.inspect_err(|_| {
             self.whole.savepoints().end(number);
@@ -153,7 +150,7 @@ impl Level {
         }
         let modes = modes(options);
         if !modes.is_empty() {
-            send(&mut lease, &format!("SET TRANSACTION{modes}")).await?;
+            send(&mut lease, &format!("SET TRANSACTION{modes}"), Effect::None).await?;
         }
         Ok(savepoint)
     }
@@ -163,7 +160,7 @@ impl Level {
         let Some(number) = self.savepoint else { return end(&mut lease, "COMMIT").await };
         // It may have been committed with the one around it.
         if self.whole.savepoints().end(number) {
-            send(&mut lease, &format!("RELEASE SAVEPOINT tenantry_{number}")).await?;
+            send(&mut lease, &format!("RELEASE SAVEPOINT tenantry_{number}"), Effect::None).await?;
         }
         Ok(())
     }
@@ -194,89 +191,16 @@ impl Drop for Level {
     }
 }
 
-async fn send(lease: &mut Lease, sql: &str) -> Result<ExecResult, DbErr> {
-    let result = lease.begin()?.send(sql).await;
+async fn send(lease: &mut Lease, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
+    let result = lease.begin(effect)?.send(sql).await;
     lease.settle(result)
 }
 
 /// Ends a transaction; a commit that is refused ends it too.
 async fn end(lease: &mut Lease, word: &str) -> Result<(), DbErr> {
-    let result = send(lease, word).await;
+    let result = send(lease, word, Effect::None).await;
     lease.close();
     result.map(drop)
-}
-
-#[async_trait::async_trait]
-impl ConnectionTrait for Transaction {
-    fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                lease.heed(&statement.sql);
-                let result = lease.begin()?.execute(statement).await;
-                lease.settle(result)
-            }
-            Kind::SeaOrm { txn, .. } => txn.execute_raw(statement).await.map_err(of_server),
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                lease.heed(sql);
-                send(&mut lease, sql).await
-            }
-            Kind::SeaOrm { txn, .. } => txn.execute_unprepared(sql).await.map_err(of_server),
-        }
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                let result = lease.begin()?.query_one(statement).await;
-                lease.settle(result)
-            }
-            Kind::SeaOrm { txn, .. } => txn.query_one_raw(statement).await.map_err(of_server),
-        }
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                let result = lease.begin()?.query_all(statement).await;
-                lease.settle(result)
-            }
-            Kind::SeaOrm { txn, .. } => txn.query_all_raw(statement).await.map_err(of_server),
-        }
-    }
-}
-
-impl StreamTrait for Transaction {
-    type Stream<'a> = BoxStream<'a, Result<QueryResult, DbErr>>;
-
-    fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
-    }
-
-    fn stream_raw<'a>(
-        &'a self,
-        statement: Statement,
-    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
-        Box::pin(async move {
-            Ok(match &self.0 {
-                Kind::Ours(level) => stream::of(level.lease().await?, statement),
-                Kind::SeaOrm { txn, .. } => Box::pin(txn.stream_raw(statement).await?),
-            })
-        })
-    }
 }
 
 impl Session for Transaction {
@@ -290,6 +214,95 @@ impl Session for Transaction {
                 Kind::SeaOrm { txn, borrowed: Arc::clone(borrowed) }
             }
         }))
+    }
+
+    async fn run(&self, statement: Statement, effect: Effect) -> Result<ExecResult, DbErr> {
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                lease.heed(&statement.sql);
+                let result = lease.begin(effect)?.execute(statement).await;
+                lease.settle(result)
+            }
+            Kind::SeaOrm { txn, .. } => txn.execute_raw(statement).await,
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
+    async fn send(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                lease.heed(sql);
+                send(&mut lease, sql, effect).await
+            }
+            Kind::SeaOrm { txn, .. } => txn.execute_unprepared(sql).await,
+        }
+    }
+
+    async fn first_row(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<Option<QueryResult>, DbErr> {
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                let result = lease.begin(effect)?.query_one(statement).await;
+                lease.settle(result)
+            }
+            Kind::SeaOrm { txn, .. } => txn.query_one_raw(statement).await,
+        }
+    }
+
+    async fn all_rows(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        match &self.0 {
+            Kind::Ours(level) => {
+                let mut lease = level.lease().await?;
+                let result = lease.begin(effect)?.query_all(statement).await;
+                lease.settle(result)
+            }
+            Kind::SeaOrm { txn, .. } => txn.query_all_raw(statement).await,
+        }
+    }
+
+    async fn stream(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
+        Ok(match &self.0 {
+            Kind::Ours(level) => stream::of(level.lease().await?, statement, effect),
+            Kind::SeaOrm { txn, .. } => Box::pin(txn.stream_raw(statement).await?),
+        })
+    }
+}
+
+/// For our own statements and for recorded migrations, which are sent as texts.
+#[async_trait::async_trait]
+impl ConnectionTrait for Transaction {
+    fn get_database_backend(&self) -> DbBackend {
+        DbBackend::Postgres
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.run(statement, Effect::None).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.send(sql, Effect::of(sql)).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.first_row(statement, Effect::None).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.all_rows(statement, Effect::None).await
     }
 }
 

@@ -1,0 +1,85 @@
+//! The state in which every tenant finds a session.
+
+use std::time::Duration;
+
+use migration::notice_lost_client;
+use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
+
+use super::open::Writes;
+
+/// The search path of a session. No schema in it has tables, so that SQL without a schema finds
+/// none: neither in a tenant's schema nor in `public`.
+const SEARCH_PATH: &str = "pg_catalog";
+
+/// Undoes what statements may have changed in a session, but keeps its prepared statements: they
+/// are the driver's own, since a connection on which others may have been prepared is closed.
+/// Otherwise the same as DISCARD ALL, which cannot be sent together with other statements.
+const RESET: &str = "\
+    RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; ";
+
+/// What a session is set to when it is opened, and again when it is reset. By statement, since
+/// poolers drop start-up options.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) statement_timeout: Option<Duration>,
+    pub(super) idle_in_transaction_timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// Makes the settings of a new connection, in one round trip.
+    pub(super) async fn apply(self, connection: &mut PgConnection) -> Result<Writes, sqlx::Error> {
+        let row = ask(connection, &self.sql()).await?;
+        if !row.try_get("kept")? {
+            let text = "the server does not keep the settings of a session; connect to PostgreSQL \
+                        itself, or to a pooler in session mode";
+            return Err(sqlx::Error::Configuration(text.into()));
+        }
+        Ok(Writes::of(row.try_get("standby")?, row.try_get("read_only")?))
+    }
+
+    /// Brings a session that may have been changed back to these settings, in one round trip. False
+    /// if it is in a transaction that began earlier.
+    pub(super) async fn reset(self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let row = ask(connection, &format!("{RESET}{}", self.sql())).await?;
+        Ok(row.try_get("kept")? && row.try_get("alone")?)
+    }
+
+    /// On Linux the server notices within a second that a client has closed its connection, and
+    /// within half a minute that a client is unreachable; elsewhere it may refuse these settings
+    /// (PostgreSQL manual, 20.3.2 and 20.3.3).
+    fn sql(self) -> String {
+        let [statement, idle] =
+            [self.statement_timeout, self.idle_in_transaction_timeout].map(milliseconds);
+        let settings = [
+            ("search_path", SEARCH_PATH),
+            // The lexer of `migration::sql` relies on it.
+            ("standard_conforming_strings", "on"),
+            ("statement_timeout", &statement.to_string()),
+            ("idle_in_transaction_session_timeout", &idle.to_string()),
+        ];
+        let set = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
+        format!(
+            "SELECT {}, {}; \
+             SELECT current_setting('search_path') = '{SEARCH_PATH}' \
+             AND current_setting('standard_conforming_strings')::boolean AS kept, \
+             now() = statement_timestamp() AS alone, \
+             pg_is_in_recovery() AS standby, \
+             current_setting('transaction_read_only')::boolean AS read_only",
+            set.join(", "),
+            notice_lost_client(false),
+        )
+    }
+}
+
+/// As PostgreSQL takes a timeout; 0 is none.
+pub(super) fn milliseconds(timeout: Option<Duration>) -> i32 {
+    let time = timeout.filter(|time| !time.is_zero());
+    time.map_or(0, |time| i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1))
+}
+
+/// The row of the last statement.
+async fn ask(connection: &mut PgConnection, sql: &str) -> Result<PgRow, sqlx::Error> {
+    let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    rows.into_iter().next_back().ok_or(sqlx::Error::RowNotFound)
+}

@@ -1,0 +1,295 @@
+//! How a statement leaves the session behind, read off its text.
+//!
+//! Connections are shared by all tenants, so a session that a statement may have changed serves
+//! nobody else as it is. The rule is one of known good: statements that read and write rows and
+//! call nothing but known functions change nothing; all others may have.
+
+use migration::sql::{self, Kind, tokens};
+
+use super::calls::{self, Name};
+
+/// How a session is made fit for the next tenant after a statement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// It is as it was.
+    #[default]
+    None,
+    /// It is reset: settings, roles, temporary tables, cursors, session locks may have changed.
+    Reset,
+    /// It is closed: the statement may have changed what no reset undoes, such as the prepared
+    /// statements or the state of a loaded library.
+    Replace,
+}
+
+impl Effect {
+    /// That of a text with any number of statements.
+    pub(crate) fn of(sql: &str) -> Self {
+        let mut reader = Reader::new(sql);
+        tokens(sql).for_each(|token| reader.see(&token));
+        reader.effect
+    }
+}
+
+/// Reads the tokens of one text in their order.
+pub(crate) struct Reader<'a> {
+    sql: &'a [u8],
+    verb: Verb,
+    /// Open parentheses.
+    depth: u32,
+    /// Open `BEGIN ATOMIC` and `CASE` of a function's body, in which `;` ends no statement.
+    bodies: u32,
+    /// Between `CREATE … INDEX` and its columns.
+    index: bool,
+    last: Option<Token>,
+    /// The newest name, and the one that qualifies it.
+    name: Option<Token>,
+    qualifier: Option<Token>,
+    /// The token before that name and its qualifiers.
+    before: Option<Token>,
+    effect: Effect,
+    control: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+struct Token {
+    kind: Kind,
+    start: usize,
+    end: usize,
+}
+
+/// What the current statement begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    /// It has not begun.
+    Missing,
+    /// A statement about rows.
+    Rows,
+    Explain,
+    Create,
+    /// `PREPARE`, of which the next word decides.
+    Prepare,
+    Other,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(sql: &'a str) -> Self {
+        Self {
+            sql: sql.as_bytes(),
+            verb: Verb::Missing,
+            depth: 0,
+            bodies: 0,
+            index: false,
+            last: None,
+            name: None,
+            qualifier: None,
+            before: None,
+            effect: Effect::None,
+            control: None,
+        }
+    }
+
+    /// What all statements so far do to the session.
+    pub(crate) fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// The first keyword that begins or ends a transaction.
+    pub(crate) fn control(&self) -> Option<&'static str> {
+        self.control
+    }
+
+    /// Takes the next token.
+    pub(crate) fn see(&mut self, token: &sql::Token) {
+        let (kind, start, end) = (token.kind, token.at.start, token.at.end);
+        if kind == Kind::Comment {
+            return;
+        }
+        let token = Token { kind, start, end };
+        match (kind, self.sql[start]) {
+            (Kind::Other, b';') if self.depth == 0 && self.bodies == 0 => {
+                self.verb = Verb::Missing;
+                self.index = false;
+            }
+            (Kind::Other, b'(') => {
+                self.open();
+                self.depth += 1;
+            }
+            (Kind::Other, b')') => self.depth = self.depth.saturating_sub(1),
+            (Kind::Word, _) if self.verb == Verb::Missing => self.begin(token),
+            (Kind::Word, _) => self.word(token),
+            // No statement begins like this: whatever it is, PostgreSQL will say so.
+            _ if self.verb == Verb::Missing => {
+                self.verb = Verb::Other;
+                self.changes(Effect::Replace);
+            }
+            _ => {}
+        }
+        if matches!(kind, Kind::Word | Kind::Quoted) {
+            if self.last.is_some_and(|last| self.is_symbol(last, b'.')) {
+                self.qualifier = self.name;
+            } else {
+                (self.before, self.qualifier) = (self.last, None);
+            }
+            self.name = Some(token);
+        }
+        self.last = Some(token);
+    }
+
+    /// The first word of a statement.
+    fn begin(&mut self, first: Token) {
+        let mut lower = [0; LONGEST];
+        let word = lowered(&self.sql[first.start..first.end], &mut lower);
+        if let Some(control) = control(word) {
+            self.control = self.control.or(Some(control));
+        }
+        let (verb, effect) = match word {
+            b"select" | b"insert" | b"update" | b"delete" | b"merge" | b"with" | b"values"
+            | b"table" => (Verb::Rows, Effect::None),
+            b"explain" => (Verb::Explain, Effect::None),
+            b"create" => (Verb::Create, Effect::Reset),
+            b"prepare" => (Verb::Prepare, Effect::Replace),
+            b"alter" | b"analyze" | b"close" | b"cluster" | b"comment" | b"copy" | b"declare"
+            | b"drop" | b"fetch" | b"grant" | b"listen" | b"lock" | b"move" | b"notify"
+            | b"refresh" | b"reindex" | b"reset" | b"revoke" | b"set" | b"show" | b"truncate"
+            | b"unlisten" | b"vacuum" => (Verb::Other, Effect::Reset),
+            // Where they may be sent they are ours.
+            _ if control(word).is_some() => (Verb::Other, Effect::None),
+            _ => (Verb::Other, Effect::Replace),
+        };
+        self.verb = verb;
+        self.changes(effect);
+    }
+
+    /// A word within a statement.
+    fn word(&mut self, token: Token) {
+        match self.verb {
+            Verb::Rows => {
+                // SELECT … INTO makes a table.
+                let inserts = |last| self.is(last, "insert") || self.is(last, "merge");
+                if self.is(token, "into") && !self.last.is_some_and(inserts) {
+                    self.changes(Effect::Reset);
+                }
+            }
+            Verb::Explain => {
+                // With ANALYZE it is carried out.
+                if self.is(token, "execute") {
+                    self.changes(Effect::Replace);
+                } else if ["create", "declare", "refresh", "into"]
+                    .iter()
+                    .any(|it| self.is(token, it))
+                {
+                    self.changes(Effect::Reset);
+                }
+            }
+            Verb::Create if self.depth == 0 => self.word_of_create(token),
+            Verb::Prepare => {
+                if self.is(token, "transaction") {
+                    self.control = self.control.or(Some("PREPARE TRANSACTION"));
+                }
+                self.verb = Verb::Other;
+            }
+            _ => {}
+        }
+    }
+
+    /// The body of an SQL function is made of statements. Counted as psql does it.
+    fn word_of_create(&mut self, token: Token) {
+        if self.is(token, "index") {
+            self.index = true;
+        } else if self.is(token, "atomic") && self.last.is_some_and(|last| self.is(last, "begin"))
+            || self.bodies > 0 && self.is(token, "case")
+        {
+            self.bodies += 1;
+        } else if self.bodies > 0 && self.is(token, "end") {
+            self.bodies -= 1;
+        }
+    }
+
+    /// An opening parenthesis: what follows a name may be the arguments of a call.
+    fn open(&mut self) {
+        let Some(name) = self.last.filter(|last| matches!(last.kind, Kind::Word | Kind::Quoted))
+        else {
+            return;
+        };
+        if self.names_columns() {
+            self.index = false;
+            return;
+        }
+        let text = &self.sql[name.start..name.end];
+        let text = match (name.kind, self.qualifier) {
+            (Kind::Quoted, None) => Name::Quoted(text),
+            (_, None) => Name::Bare(text),
+            (_, Some(qualifier)) if self.is(qualifier, "pg_catalog") && name.kind == Kind::Word => {
+                Name::Function(text)
+            }
+            _ => return self.changes(Effect::Replace),
+        };
+        self.changes(calls::effect(&text));
+    }
+
+    /// Whether the newest name is that of a table, a type or a function to be made, and is not
+    /// called.
+    fn names_columns(&self) -> bool {
+        let Some(before) = self.before else { return false };
+        match before.kind {
+            // A cast: x::numeric(10, 2).
+            Kind::Other => self.is_symbol(before, b':') && self.sql[..before.start].ends_with(b":"),
+            Kind::Word => {
+                let mut lower = [0; LONGEST];
+                match lowered(&self.sql[before.start..before.end], &mut lower) {
+                    b"into" | b"as" | b"with" | b"recursive" | b"table" | b"exists"
+                    | b"references" | b"view" | b"function" | b"procedure" | b"aggregate"
+                    | b"routine" => true,
+                    b"copy" | b"analyze" => self.verb == Verb::Other,
+                    b"using" => matches!(self.verb, Verb::Create | Verb::Other),
+                    b"on" | b"only" => self.index,
+                    _ => false,
+                }
+            }
+            _ => false,
+        }
+    }
+
+    fn changes(&mut self, effect: Effect) {
+        self.effect = self.effect.max(effect);
+    }
+
+    /// Whether a token is a certain word, given in lower case. A name in quotes is none.
+    fn is(&self, token: Token, word: &str) -> bool {
+        token.kind == Kind::Word
+            && self.sql[token.start..token.end].eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    fn is_symbol(&self, token: Token, symbol: u8) -> bool {
+        token.kind == Kind::Other && self.sql[token.start] == symbol
+    }
+}
+
+/// As the first word of a statement, what begins or ends a transaction or a part of one.
+fn control(word: &[u8]) -> Option<&'static str> {
+    Some(match word {
+        b"begin" => "BEGIN",
+        b"start" => "START TRANSACTION",
+        b"commit" => "COMMIT",
+        b"end" => "END",
+        b"rollback" => "ROLLBACK",
+        b"abort" => "ABORT",
+        b"savepoint" => "SAVEPOINT",
+        b"release" => "RELEASE",
+        _ => return None,
+    })
+}
+
+/// Longer words are of no interest.
+pub(super) const LONGEST: usize = 32;
+
+/// A word in lower case; empty if it is too long.
+pub(super) fn lowered<'b>(word: &[u8], buffer: &'b mut [u8; LONGEST]) -> &'b [u8] {
+    let Some(lower) = buffer.get_mut(..word.len()) else { return &[] };
+    lower.copy_from_slice(word);
+    lower.make_ascii_lowercase();
+    lower
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! The statements of a tenant, looked at before they are sent: what their text does to the session,
+//! and whether the driver can send their values.
+
+mod calls;
+mod effect;
+mod misuse;
+mod values;
+
+pub use misuse::Misuse;
+
+pub(super) use effect::{Effect, Reader};
+pub(super) use values::{check, encode};
