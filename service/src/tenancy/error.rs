@@ -121,12 +121,12 @@ impl Error {
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Database(error)
-            | Self::Migration(
+            Self::Database(error) => Some(Fault::of(error)),
+            Self::Migration(
                 migration::Error::Database(error)
                 | migration::Error::Migration { source: error, .. },
-            ) => Some(Fault::of(error)),
-            Self::Seed { source, .. } => fault_in(source.as_ref()),
+            ) => Some(server_fault(Fault::of(error))),
+            Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
             Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(Fault::Unavailable),
             _ => None,
         }
@@ -143,6 +143,14 @@ fn read_only(standby: bool) -> &'static str {
             "this server is read-only (default_transaction_read_only is on); connect to the \
              primary, or turn the setting off"
         }
+    }
+}
+
+/// A creation never asks for a read-only transaction, so the server is at fault for one.
+fn server_fault(fault: Fault) -> Fault {
+    match fault {
+        Fault::ReadOnly => Fault::Unavailable,
+        other => other,
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) use open::Writes;
 pub use session::Session;
 pub use transaction::Transaction;
 
-pub(super) use bounds::was_unsent;
+pub(super) use bounds::{bounded, was_unsent};
 
 use super::{Config, Error};
 use choice::fold;

@@ -11,8 +11,12 @@ use sea_orm::{
 use tracing::info;
 
 use super::{
-    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction, announce::announce,
-    lanes::Transaction, metadata, shared::Known, spares,
+    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
+    announce::announce,
+    lanes::{Transaction, bounded},
+    metadata,
+    shared::Known,
+    spares,
 };
 use crate::Fault;
 
@@ -50,7 +54,8 @@ impl Tenancy {
             Some(from_spare) => from_spare,
             None => {
                 let txn = self.inner.db.begin_for_migrations().await?;
-                self.create_in(txn, &new, &row, &keys, with_spares).await?.unwrap_or_default()
+                let created = self.create_in(txn, &new, &row, &keys, with_spares);
+                bounded(created).await?.unwrap_or_default()
             }
         };
         self.inner.cache.forget(keys.iter().map(String::as_str)).await;

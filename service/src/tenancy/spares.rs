@@ -8,7 +8,10 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};
 
-use super::{Error, lanes::Lane};
+use super::{
+    Error,
+    lanes::{Lane, bounded},
+};
 
 /// How often the spares are counted without anybody having taken one here.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -44,7 +47,7 @@ impl Spares {
             begun.rollback().await?;
             Ok::<_, Error>(!names)
         };
-        match self.usable.get_or_try_init(find).await {
+        match self.usable.get_or_try_init(|| bounded(find())).await {
             Ok(usable) => *usable,
             Err(error) => {
                 warn!(%error, "whether spares can be used could not be found out");
@@ -69,7 +72,7 @@ impl Spares {
 
     async fn top_up(&self) {
         loop {
-            match self.make_one().await {
+            match bounded(self.make_one()).await {
                 Ok(Some(schema)) => debug!(%schema, "spare made"),
                 Ok(None) => return,
                 Err(error) => return warn!(%error, "a spare could not be made; trying again later"),

@@ -10,6 +10,7 @@ use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, postgres::PgDatabaseError, postgres::PgSeverity},
 };
+use tokio::time::timeout;
 
 /// For the answer to a ping, a `ROLLBACK` or the end of a connection.
 pub(super) const CLEANUP: Duration = Duration::from_secs(1);
@@ -42,6 +43,14 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub(super) fn answer(statement_timeout: Option<Duration>) -> Option<Duration> {
     let timeout = statement_timeout.filter(|time| !time.is_zero());
     timeout.map(|time| time.saturating_add(MARGIN))
+}
+
+/// Bounds all that is done in a transaction of SeaORM's own, whose statements are not bounded one
+/// by one.
+pub(in super::super) async fn bounded<T, E: From<DbErr>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    timeout(DDL, work).await.unwrap_or_else(|_| Err(no_answer(DDL).into()))
 }
 
 /// No answer in time.

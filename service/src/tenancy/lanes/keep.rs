@@ -25,6 +25,8 @@ impl Lanes {
     }
 
     async fn look(self: &Arc<Self>) {
+        // A service that only reads would not notice otherwise. What fails is tried below.
+        let _ = self.registry().writes().await;
         let ask = Ask { tenant: None, hold: Hold::Statement };
         for place in 0..self.places.len() {
             let looks = self.places[place].look();

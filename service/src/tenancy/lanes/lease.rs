@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{
     super::statement::Effect,
     Lanes,
-    bounds::{CLEANUP, DDL, has_ended, has_forgotten, is_late, lost},
+    bounds::{CLEANUP, DDL, has_ended, has_forgotten, is_late, lost, no_answer},
     held::{Held, Left},
     pinned::Pinned,
     queue::{Ask, closed},
@@ -96,7 +96,7 @@ impl Lease {
             held.lanes().doubt();
         } else if !self.read_only && Fault::of(&error) == Fault::ReadOnly {
             held.lanes().demote(pinned);
-            return Err(of_connection(error));
+            return Err(of_server(error));
         } else if has_forgotten(&error) {
             self.effect = Effect::Replace;
         }
@@ -136,10 +136,9 @@ impl Lease {
     /// Notices a statement such as `SET TRANSACTION READ ONLY`.
     pub(super) fn heed(&mut self, sql: &str) {
         let sql = sql.trim_ascii_start();
-        if sql.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set"))
-            && sql.to_ascii_lowercase().contains("read")
-        {
-            self.refuse_writes();
+        if sql.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
+            let sql = sql.to_ascii_lowercase();
+            self.read_only |= sql.contains("read") && sql.contains("only");
         }
     }
 
@@ -150,8 +149,10 @@ impl Lease {
         let (pinned, held) = self.holding.take().ok_or_else(closed)?;
         pinned.retire().await;
         let pool = held.lanes().opener.pool(DDL);
+        let patience = held.lanes().patience;
         let borrowed = Borrowed(Some((pool.clone(), held)));
-        let txn = DatabaseConnection::from(pool.clone()).begin().await?;
+        let begun = timeout(patience, DatabaseConnection::from(pool.clone()).begin()).await;
+        let txn = begun.unwrap_or_else(|_| Err(no_answer(patience)))?;
         // From now on the pool closes what comes back, without waiting for a statement's answer.
         drop(pool.close());
         Ok((txn, borrowed))
@@ -183,10 +184,12 @@ impl Drop for Borrowed {
     }
 }
 
-/// An error that says nothing of the statement.
-fn of_connection(error: DbErr) -> DbErr {
+/// Makes an error of the connection of one that says that the server accepts no writes, where the
+/// statement's caller has not asked for that.
+pub(super) fn of_server(error: DbErr) -> DbErr {
+    let is_read_only = Fault::of(&error) == Fault::ReadOnly;
     match error {
-        DbErr::Exec(error) | DbErr::Query(error) => DbErr::Conn(error),
+        DbErr::Exec(source) | DbErr::Query(source) if is_read_only => DbErr::Conn(source),
         other => other,
     }
 }

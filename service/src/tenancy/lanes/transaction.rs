@@ -15,8 +15,8 @@ use tokio::sync;
 use super::{
     super::statement::Effect,
     Session,
-    bounds::{DDL, answer},
-    lease::{Borrowed, Lease},
+    bounds::{DDL, SUSPICIOUS, answer},
+    lease::{Borrowed, Lease, of_server},
     queue::closed,
     savepoints::Savepoints,
     settings::milliseconds,
@@ -57,7 +57,11 @@ impl Transaction {
     async fn begin_with(mut lease: Lease, begin: &str, read_only: bool) -> Result<Self, DbErr> {
         // Already now: if nobody waits for the answer, the server begins one all the same.
         lease.open(read_only);
+        // It takes the server no time.
+        let pinned = lease.pinned()?;
+        let usual = pinned.answer.replace(SUSPICIOUS);
         send(&mut lease, begin, Effect::None).await?;
+        lease.pinned()?.answer = usual;
         let whole = Whole { lease: sync::Mutex::new(lease), savepoints: Mutex::default() };
         Ok(Self(Kind::Ours(Level { whole: Arc::new(whole), savepoint: None })))
     }
@@ -224,7 +228,7 @@ impl Session for Transaction {
                 let result = lease.begin(effect)?.execute(statement).await;
                 lease.settle(result)
             }
-            Kind::SeaOrm { txn, .. } => txn.execute_raw(statement).await,
+            Kind::SeaOrm { txn, .. } => txn.execute_raw(statement).await.map_err(of_server),
         }
     }
 
@@ -236,7 +240,7 @@ impl Session for Transaction {
                 lease.heed(sql);
                 send(&mut lease, sql, effect).await
             }
-            Kind::SeaOrm { txn, .. } => txn.execute_unprepared(sql).await,
+            Kind::SeaOrm { txn, .. } => txn.execute_unprepared(sql).await.map_err(of_server),
         }
     }
 
@@ -251,7 +255,7 @@ impl Session for Transaction {
                 let result = lease.begin(effect)?.query_one(statement).await;
                 lease.settle(result)
             }
-            Kind::SeaOrm { txn, .. } => txn.query_one_raw(statement).await,
+            Kind::SeaOrm { txn, .. } => txn.query_one_raw(statement).await.map_err(of_server),
         }
     }
 
@@ -266,7 +270,7 @@ impl Session for Transaction {
                 let result = lease.begin(effect)?.query_all(statement).await;
                 lease.settle(result)
             }
-            Kind::SeaOrm { txn, .. } => txn.query_all_raw(statement).await,
+            Kind::SeaOrm { txn, .. } => txn.query_all_raw(statement).await.map_err(of_server),
         }
     }
 

@@ -11,7 +11,7 @@ use super::*;
 use crate::support::{
     catalog::texts,
     database::own_server,
-    sql_migration::{SHELF, Sql},
+    sql_migration::{PRICE, SHELF, Sql},
 };
 
 #[tokio::test]
@@ -126,5 +126,38 @@ async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
     // Not the failures that it caused.
     assert_eq!(told.summary.stopped, Some(Stopped::Unavailable));
     assert!(server.has_ended());
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_while_the_server_accepts_no_writes() {
+    let server = own_server().await;
+    let url = server.url("postgres");
+    found_towns(&url, 12).await;
+    let system = async |setting: &str| {
+        let db = pool(&url, 1).await;
+        db.execute_unprepared(&format!("ALTER SYSTEM SET {setting}")).await.unwrap();
+        db.execute_unprepared("SELECT pg_reload_conf()").await.unwrap();
+        db.close().await.unwrap();
+    };
+    system("default_transaction_read_only = on").await;
+    let db = pool(&url, 4).await;
+    let begun = std::time::Instant::now();
+    let run = async { up(&db, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet()).await };
+    let failover = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        system("default_transaction_read_only = off").await;
+    };
+    let (told, ()) = tokio::join!(run, failover);
+    assert_eq!(told.summary, Summary { done: 12, ..Summary::default() }, "{told:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+
+    // One that accepts none for longer ends the run, and no tenant is to blame.
+    system("default_transaction_read_only = on").await;
+    let brief = Fleet { outage: Duration::from_millis(500), ..fleet() };
+    let told = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &Who::All, &brief).await;
+    assert_eq!(told.summary.stopped, Some(Stopped::Unavailable), "{told:?}");
+    assert!(told.summary.done == 0 && told.summary.left > 0, "{told:?}");
+    db.close().await.unwrap();
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }

@@ -1,7 +1,14 @@
 //! Several programs at once, one of which is killed.
 
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::*;
@@ -84,4 +91,39 @@ async fn an_index_that_a_killed_program_was_building_is_built_by_the_next() {
     assert_eq!(texts(&plain, valid).await, ["false"]);
     Ran::of(&mut library("up -n 1 --schema branch")).exits(0).says(["branch: applied m2_index"]);
     assert_eq!(texts(&plain, valid).await, ["true"]);
+}
+
+#[tokio::test]
+async fn a_run_that_is_paused_in_a_transaction_does_not_lock_the_tenant_out() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    plain.execute_unprepared("CREATE SCHEMA branch").await.unwrap();
+    let library = |words: &str| {
+        program_on("library-migration", &db.url(), &words.split(' ').collect::<Vec<_>>())
+    };
+    Ran::of(&mut library("up -n 2 --schema branch")).exits(0);
+    // The migration waits for a lock, the program is paused, and the migration gets its own lock.
+    let reader = plain.begin().await.unwrap();
+    reader.execute_unprepared("SELECT FROM branch.books").await.unwrap();
+    let mut paused = library("up --schema branch --lock-timeout 0");
+    let paused = paused.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let waits = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                 AND datname = current_database() AND query LIKE 'ALTER TABLE%'";
+    eventually("the migration waits", async || texts(&plain, waits).await == ["1"]).await;
+    let pid = Pid::from_raw(i32::try_from(paused.id()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    reader.rollback().await.unwrap();
+    let locked = "SELECT count(*)::text FROM pg_locks WHERE mode = 'AccessExclusiveLock'
+                  AND granted AND relation = 'branch.books'::regclass";
+    eventually("the migration has its lock", async || texts(&plain, locked).await == ["1"]).await;
+
+    let begun = Instant::now();
+    let read = plain.execute_unprepared("SELECT title FROM branch.books");
+    let read = tokio::time::timeout(Duration::from_secs(30), read).await;
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert!(read.is_ok(), "the tenant was locked out for {:?}", begun.elapsed());
+    read.unwrap().unwrap();
+    // Nothing was done, and the program says so.
+    Ran::ended(paused).exits(1);
+    Ran::of(&mut library("up --schema branch")).exits(0).says(["branch: applied m3_drop"]);
 }
