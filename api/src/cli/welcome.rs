@@ -80,7 +80,10 @@ impl fmt::Display for Welcome<'_> {
         let guards = self.curl(&format!("{}.{base}", own.tenant), "/guards");
         let tenants = self.curl(base, "/admin/tenants");
         let abu = r#"-H 'content-type: application/json' -d '{"name":"Abu","position":"Guard"}'"#;
-        writeln!(f, "\nTry:\n\n  {guards} {abu}\n  {guards}\n  {tenants} -H {authorization}\n")
+        writeln!(
+            f,
+            "\nTry it with curl:\n\n  {guards} {abu}\n  {guards}\n  {tenants} -H {authorization}\n"
+        )
     }
 }
 
