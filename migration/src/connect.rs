@@ -44,6 +44,17 @@ pub fn variables_help() -> String {
     help
 }
 
+/// A variable that is empty counts as unset, as containers and `.env` files mean it.
+#[must_use]
+pub fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |arg: &clap::Arg| {
+        arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| if empty(&arg) { arg.env(None::<&str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
 /// The options that every command shares.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {

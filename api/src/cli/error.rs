@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use migration::connect::ConnectError;
+use migration::connect::{ConnectError, SecretError};
 use service::{Slug, tenancy};
 use thiserror::Error;
 
@@ -19,6 +19,8 @@ pub(super) enum Error {
     Tenancy(#[from] tenancy::Error),
     #[error(transparent)]
     Migration(#[from] migration::Error),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error(

@@ -43,8 +43,11 @@ async fn data_and_token_are_still_there_at_the_next_start() {
     assert_eq!(mode & 0o777, 0o600, "others can read the token");
     assert_eq!(fs::read_to_string(&file).unwrap().trim(), token);
 
-    let (mut serving, same) = serve(&scratch).await;
-    assert_eq!(same, token);
+    // It was printed when it was made, and not again: output is kept in logs.
+    let (mut serving, _) = serve(&scratch).await;
+    assert!(!serving.stdout().contains(&token), "{}", serving.stdout());
+    assert!(serving.stdout().contains(file.to_str().unwrap()), "{}", serving.stdout());
+    assert_eq!(fs::read_to_string(&file).unwrap().trim(), token);
     let lines = curl_lines(&serving.stdout());
     let guards = pasted(&lines[1]).await;
     assert_eq!(guards.matches("Abu").count(), 1, "{guards}");
