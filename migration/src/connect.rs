@@ -9,8 +9,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use sea_orm::{
-    ConnAcquireErr, ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
-    sqlx::{Connection, PgConnection},
+    ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::{self, Connection, PgConnection},
 };
 use thiserror::Error;
 use tokio::time::timeout;
@@ -205,6 +205,7 @@ pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnectio
 /// # Errors
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
 pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, ConnectError> {
+    let conn = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
     let parsed = url::check(options.get_url())?.options;
     let unreachable = |source| ConnectError::Unreachable {
         host: match parsed.get_socket() {
@@ -223,9 +224,9 @@ pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, Connect
             let _ = connection.close().await;
         }
         Ok(Err(error)) => {
-            return Err(unreachable(DbErr::Conn(RuntimeErr::SqlxError(error.into()))));
+            return Err(unreachable(conn(error)));
         }
-        Err(_) => return Err(unreachable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
+        Err(_) => return Err(unreachable(conn(sqlx::Error::PoolTimedOut))),
     }
     #[expect(clippy::disallowed_methods, reason = "the one place where connections are made")]
     sea_orm::Database::connect(options).await.map_err(unreachable)

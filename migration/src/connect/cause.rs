@@ -74,10 +74,10 @@ impl Cause {
     fn remedy(self) -> Option<&'static str> {
         Some(match self {
             Self::Refused => "is the server running, and does it listen there?",
-            Self::NoSocket => "is the server running, and is that the folder of its socket?",
+            Self::NoSocket => "is the server running, and is its socket in that folder?",
             Self::Unreachable => "check host and port in DATABASE_URL",
             Self::Silent => "check host and port in DATABASE_URL, and the firewalls on the way",
-            Self::Ended => "see the log of the server",
+            Self::Ended => "check that a PostgreSQL server listens there, and see its log",
             Self::Authentication => "check user and password in DATABASE_URL",
             Self::NoDatabase => "create it, or name another one in DATABASE_URL",
             Self::NotAccepting => "try again in a moment",
@@ -93,7 +93,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "connection refused",
-            Self::NoSocket => "the server's socket does not exist",
+            Self::NoSocket => "no server listens there",
             Self::Unreachable => "the server cannot be reached",
             Self::Silent => "no answer in time",
             Self::Ended => "the connection has ended",
@@ -102,7 +102,7 @@ impl fmt::Display for Cause {
             Self::NotAccepting => "the server accepts no connections at the moment",
             Self::TooMany => "the server has too many connections",
             Self::Tls => "TLS failed",
-            Self::NotPostgres => "the answer is not that of a PostgreSQL server",
+            Self::NotPostgres => "the answer is not that of a database server",
             Self::Other => "the connection failed",
         })
     }
@@ -122,8 +122,7 @@ pub(crate) fn explain(error: &DbErr) -> String {
             error if cause == Cause::Other => error.to_string(),
             _ => cause.to_string(),
         },
-        DbErr::Conn(_) => error.to_string(),
-        _ => Cause::Silent.to_string(),
+        error => error.to_string(),
     };
     match cause.remedy() {
         Some(remedy) => format!("{said}; {remedy}"),

@@ -16,6 +16,7 @@ mod rolling_release;
 mod server_errors;
 mod shifts;
 mod shutdown;
+mod unreachable;
 mod walk_through;
 
 use reqwest::{Client, Method, RequestBuilder, header};

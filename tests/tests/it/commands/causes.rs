@@ -1,5 +1,11 @@
 //! Why there is no connection: the same words from both commands.
 
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
 use crate::support::{
     TestDb,
     database::{admin, own_server},
@@ -31,9 +37,39 @@ fn a_port_that_nobody_listens_on_refuses_connections() {
 fn a_folder_without_a_socket_is_named() {
     assert_eq!(
         cause("postgres://me:hunter2@localhost/guards?host=/nonexistent/socket"),
-        "error: cannot connect to database \"guards\" at /nonexistent/socket:5432: the server's \
-         socket does not exist; is the server running, and is that the folder of its socket?\n"
+        "error: cannot connect to database \"guards\" at /nonexistent/socket:5432: no \
+         server listens there; is the server running, and is its socket in that folder?\n"
     );
+}
+
+#[test]
+fn something_else_that_listens_there_is_not_taken_for_a_server_that_is_down() {
+    for (answer, said) in [
+        (None, "no answer in time; check host and port"),
+        (Some(&b""[..]), "the connection has ended; check that a PostgreSQL server listens"),
+        (
+            Some(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+            "the connection has ended; check that a PostgreSQL server listens",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let mut open = Vec::new();
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                match answer {
+                    Some(answer) => {
+                        let _ = stream.read(&mut [0; 64]);
+                        let _ = stream.write_all(answer);
+                    }
+                    None => open.push(stream),
+                }
+            }
+        });
+        let said_now = cause(&format!("postgres://me:hunter2@127.0.0.1:{port}/x?sslmode=disable"));
+        assert!(said_now.contains(said), "{said_now}");
+        assert!(!said_now.contains("is the server running"), "{said_now}");
+    }
 }
 
 #[test]

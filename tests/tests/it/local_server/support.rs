@@ -93,7 +93,7 @@ fn processes() -> Vec<(u32, u32)> {
         return numbers.filter_map(|number| Some((number, parent_of(number)?))).collect();
     }
     let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-    let listed = listed.expect("this machine has neither /proc nor ps");
+    let listed = listed.unwrap_or_else(|error| panic!("neither /proc nor ps: {error}"));
     assert!(listed.status.success(), "ps failed: {listed:?}");
     let text = String::from_utf8(listed.stdout).unwrap();
     let number = |word: Option<&str>| word.and_then(|word| word.parse().ok());
@@ -111,8 +111,8 @@ fn processes() -> Vec<(u32, u32)> {
 fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    let (_, fields) = stat.rsplit_once(')').expect("a process has a name");
-    Some(fields.split_whitespace().nth(1).expect("a process has a parent").parse().unwrap())
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    Some(fields.split_whitespace().nth(1).unwrap().parse().unwrap())
 }
 
 pub(super) fn pid(number: u32) -> Result<Pid, std::num::TryFromIntError> {
