@@ -22,6 +22,7 @@ use super::{
     args::{ServeArgs, TenancyArgs},
     boot::boot,
     error::Error,
+    files::room_for,
     token::{Kept, kept_token},
     welcome::{Own, Token, Welcome},
 };
@@ -29,10 +30,13 @@ use crate::{AdminToken, State, router};
 
 /// Serves until it is told to stop, then finishes the requests that are under way.
 pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), Error> {
-    // Both before anything is started: a bad token, and a taken port, the most common mistake.
+    // All before anything is started: a bad token, and a taken port, the most common mistake.
     let (text, file) = (args.admin_token.as_ref(), args.admin_token_file.as_deref());
     let given = given(text, file, "TENANTRY_ADMIN_TOKEN")?;
     let given = given.map(|secret| AdminToken::new(secret.expose())).transpose()?;
+    let mut limits = Limits::default();
+    // One for announcements.
+    limits.connections = room_for(limits.connections, tenancy.max_connections.saturating_add(1))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
@@ -65,7 +69,7 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
     }
     let app = router(State::new(booted.tenancy.clone(), token));
     tokio::select! {
-        () = accept(listener, app, Limits::default(), stop) => {}
+        () = accept(listener, app, limits, stop) => {}
         error = end_of(booted.located.server.as_mut()) => return Err(error),
     }
     // A pool whose connections are open would keep the machine's own server waiting.

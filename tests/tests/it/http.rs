@@ -1,5 +1,6 @@
 //! What a client hears from a running `tenantry serve`.
 
+mod file_limit;
 mod given_up;
 mod guards;
 mod hosts;
