@@ -209,6 +209,16 @@ impl Problem {
         Self::new(status, kind, title).detail(error.to_string())
     }
 
+    /// The database does not answer `/health`: says why there is no connection, in words that name
+    /// nothing of the installation.
+    fn of_health(error: &tenancy::Error) -> Self {
+        let problem = Self::of_tenancy(error);
+        match error.cause() {
+            Some(cause) => problem.detail(format!("no connection to the database: {cause}")),
+            None => problem,
+        }
+    }
+
     fn of(error: &Error) -> Self {
         match error {
             Error::Invalid(errors) => Self::invalid(field_errors(errors)),
@@ -242,15 +252,26 @@ impl From<Problem> for Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let problem = Problem::of(&error);
+impl Failure {
+    /// What `/health` answers when the database does not.
+    pub(crate) fn of_health(error: tenancy::Error) -> Self {
+        Self::caused(Problem::of_health(&error), error.into())
+    }
+
+    /// The problem, and beside it what is behind it if that is to be logged.
+    fn caused(problem: Problem, error: Error) -> Self {
         let server_error = problem.status.is_server_error();
         let mut response = problem.into_response();
         if server_error {
             response.extensions_mut().insert(Cause(Arc::new(error)));
         }
         Self(response)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::caused(Problem::of(&error), error)
     }
 }
 

@@ -15,6 +15,7 @@ use axum::{
     http::HeaderValue,
     response::{IntoResponse, Response},
 };
+use service::explain;
 use tokio::time::timeout;
 use tower::Service;
 use tracing::{Instrument, error, error_span, field::Empty, info};
@@ -82,7 +83,7 @@ where
 fn log(response: &Response, begun: Instant) {
     let (status, micros) = (response.status().as_u16(), begun.elapsed().as_micros());
     if response.status().is_server_error() {
-        let cause = response.extensions().get().map(|Cause(cause)| chain(cause.as_ref()));
+        let cause = response.extensions().get().map(|Cause(cause)| explain(cause.as_ref()));
         error!(status, micros, cause = %cause.unwrap_or_default(), "failed");
     } else {
         info!(status, micros, "answered");
@@ -120,22 +121,6 @@ fn caused(problem: Problem, cause: Fatal) -> Response {
     let mut response = problem.into_response();
     response.extensions_mut().insert(Cause(Arc::new(cause)));
     response
-}
-
-/// An error and everything it comes from, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        // Many errors repeat their source in their own text.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Answers for a handler that panicked.

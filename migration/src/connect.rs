@@ -1,15 +1,23 @@
 //! Which database a command works on: the one named by `DATABASE_URL`, or else the machine's own
 //! PostgreSQL with its data below the data folder.
 
-use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr, time::Duration};
+mod cause;
+mod secret;
+mod url;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use sea_orm::{
-    ConnAcquireErr, ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
-    sqlx::{self, Connection, PgConnection, postgres::PgConnectOptions},
+    ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::{self, Connection, PgConnection},
 };
 use thiserror::Error;
 use tokio::time::timeout;
+
+pub use cause::Cause;
+pub(crate) use cause::explain;
+pub use secret::{Secret, SecretError, given};
 
 use crate::postgres::{self, Role, Server, ServerError};
 
@@ -36,39 +44,30 @@ pub fn variables_help() -> String {
     help
 }
 
-/// A text that may hold a password: `Debug` does not show it.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text, for the one who needs it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Secret {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
+/// A variable that is empty counts as unset, as containers and `.env` files mean it.
+#[must_use]
+pub fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |arg: &clap::Arg| {
+        arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| if empty(&arg) { arg.env(None::<&str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// The options that every command shares.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
     /// Database to use, as postgres://user:password@host:port/name. Without it the machine's own
-    /// PostgreSQL server is started and keeps its data below the data folder.
+    /// PostgreSQL server is started and keeps its data below the data folder. Other users of the
+    /// machine can see a program's arguments: give a URL with a password by the variable or the
+    /// file.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<Secret>,
+
+    /// File that holds the database URL and nothing else.
+    #[arg(long, global = true, env = "DATABASE_URL_FILE", value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
 
     /// Folder for the data of the machine's own PostgreSQL server. Not used with a database URL.
     #[arg(
@@ -109,14 +108,12 @@ pub struct Connected {
 pub enum ConnectError {
     /// The URL is not one. Its text is not repeated: it may hold a password.
     #[error(
-        "DATABASE_URL is not a PostgreSQL URL: write it as postgres://user:password@host:port/name"
+        "DATABASE_URL is not a PostgreSQL URL: write it as postgres://user:password@host:port/name, \
+         with %40 for @, %2F for / and so on in user, password and name"
     )]
     BadUrl,
     /// The server does not answer, or does not let us in.
-    #[error(
-        "cannot connect to database {database:?} at {host}:{port}: {source}; is the server running, \
-         and DATABASE_URL right?"
-    )]
+    #[error("cannot connect to database {database:?} at {host}:{port}: {}", explain(source))]
     Unreachable {
         /// Host, or folder of the Unix socket.
         host: String,
@@ -124,10 +121,13 @@ pub enum ConnectError {
         port: u16,
         /// Name of the database.
         database: String,
-        /// What the driver says.
+        /// What the driver says; [`Cause::of`] sorts it.
         #[source]
         source: DbErr,
     },
+    /// The URL cannot be taken from its file.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The machine's own server could not be started.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -137,12 +137,13 @@ impl DatabaseArgs {
     /// Finds the database; starts the machine's own server when no URL is given.
     ///
     /// # Errors
-    /// [`ConnectError::BadUrl`], or [`ConnectError::Server`] when the server cannot be started.
+    /// [`ConnectError::BadUrl`], [`ConnectError::Secret`], or [`ConnectError::Server`] when the
+    /// server cannot be started.
     pub async fn locate(&self, role: Role) -> Result<Located, ConnectError> {
-        // An empty variable is an unset one.
-        if let Some(url) = self.database_url.as_ref().filter(|url| !url.expose().is_empty()) {
-            parse(url.expose())?;
-            return Ok(Located { url: url.clone(), server: None, moved_because: None });
+        let file = self.database_url_file.as_deref();
+        if let Some(url) = given(self.database_url.as_ref(), file, "DATABASE_URL")? {
+            url::check(url.expose())?;
+            return Ok(Located { url, server: None, moved_because: None });
         }
         let wanted = self.data_dir.join("postgres");
         // Starting a server waits for processes and files.
@@ -150,7 +151,7 @@ impl DatabaseArgs {
             let place = postgres::lasting_dir(&wanted)?;
             let server = Server::lasting(&place.path, role)?;
             Ok(Located {
-                url: Secret(server.url(postgres::DATABASE)),
+                url: server.url(postgres::DATABASE).into(),
                 server: Some(server),
                 moved_because: place.moved_because,
             })
@@ -171,12 +172,25 @@ impl DatabaseArgs {
     }
 }
 
+/// Options for connections to the database of a URL, without parameters that the driver does not
+/// read: it would log them with their values.
+///
+/// # Errors
+/// [`ConnectError::BadUrl`].
+pub fn options(url: &str) -> Result<ConnectOptions, ConnectError> {
+    let checked = url::check(url)?;
+    if checked.cut {
+        tracing::warn!("DATABASE_URL has parameters that are not known here; they are ignored");
+    }
+    Ok(ConnectOptions::new(checked.text))
+}
+
 /// So many connections, for a command.
 ///
 /// # Errors
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
 pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnection, ConnectError> {
-    let mut options = ConnectOptions::new(url);
+    let mut options = options(url)?;
     options
         .max_connections(connections)
         .acquire_timeout(TIMEOUT)
@@ -191,14 +205,16 @@ pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnectio
 /// # Errors
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
 pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, ConnectError> {
-    let parsed = parse(options.get_url())?;
+    let conn = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
+    let parsed = url::check(options.get_url())?.options;
     let unreachable = |source| ConnectError::Unreachable {
         host: match parsed.get_socket() {
             Some(folder) => folder.display().to_string(),
             None => parsed.get_host().to_owned(),
         },
         port: parsed.get_port(),
-        database: parsed.get_database().unwrap_or_default().to_owned(),
+        // PostgreSQL's own default is the name of the user.
+        database: parsed.get_database().unwrap_or(parsed.get_username()).to_owned(),
         source,
     };
     // A pool tries until its time is over and then says only that; one connection says why.
@@ -208,18 +224,10 @@ pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, Connect
             let _ = connection.close().await;
         }
         Ok(Err(error)) => {
-            return Err(unreachable(DbErr::Conn(RuntimeErr::SqlxError(error.into()))));
+            return Err(unreachable(conn(error)));
         }
-        Err(_) => return Err(unreachable(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))),
+        Err(_) => return Err(unreachable(conn(sqlx::Error::PoolTimedOut))),
     }
     #[expect(clippy::disallowed_methods, reason = "the one place where connections are made")]
     sea_orm::Database::connect(options).await.map_err(unreachable)
-}
-
-fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    if !matches!(scheme, Some("postgres" | "postgresql")) {
-        return Err(ConnectError::BadUrl);
-    }
-    url.parse::<PgConnectOptions>().map_err(|_: sqlx::Error| ConnectError::BadUrl)
 }

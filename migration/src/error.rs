@@ -2,7 +2,7 @@ use entity::registry::SchemaName;
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use crate::Fault;
+use crate::{Fault, connect::explain};
 
 /// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
 #[derive(Debug, Error)]
@@ -109,7 +109,7 @@ pub enum Error {
     /// A migration failed.
     #[error(
         "migration {migration} failed in schema \"{schema}\", which is as it was before it: {}",
-        detail(source)
+        describe(source)
     )]
     Migration {
         /// Name of the schema.
@@ -124,7 +124,7 @@ pub enum Error {
     /// The statements of a migration depend on data, so they cannot be shown without running it.
     #[error(
         "migration {migration} of schema \"{schema}\" cannot be shown without running it: {}",
-        detail(source)
+        describe(source)
     )]
     NotPrintable {
         /// Name of the schema.
@@ -137,7 +137,7 @@ pub enum Error {
     },
 
     /// Any other error of the database.
-    #[error("{}", detail(.0))]
+    #[error("{}", describe(.0))]
     Database(#[from] DbErr),
 }
 
@@ -180,11 +180,14 @@ impl Error {
     }
 }
 
-/// The message of the database, with the SQLSTATE where the server sent one.
-fn detail(error: &DbErr) -> String {
-    match Fault::sqlstate(error) {
-        Some(code) => format!("{} (SQLSTATE {code})", message(error)),
-        None => message(error),
+/// What went wrong, in one line without the prefixes of SeaORM and sqlx: the server's message with
+/// its SQLSTATE, or why there is no connection and what to do about it.
+#[must_use]
+pub fn describe(error: &DbErr) -> String {
+    match (error, Fault::sqlstate(error)) {
+        (DbErr::Conn(_), _) => format!("no connection to the database: {}", explain(error)),
+        (_, Some(code)) => format!("{} (SQLSTATE {code})", message(error)),
+        (_, None) => message(error),
     }
 }
 
@@ -192,11 +195,11 @@ fn detail(error: &DbErr) -> String {
 fn message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error))
-        | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error))
-        | DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error)) => match error.as_database_error() {
+        | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error)) => match error.as_database_error() {
             Some(error) => error.message().to_owned(),
             None => error.to_string(),
         },
+        DbErr::Conn(_) => explain(error),
         DbErr::Custom(text) | DbErr::Migration(text) => text.clone(),
         other => other.to_string(),
     }

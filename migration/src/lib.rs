@@ -55,7 +55,7 @@ pub use announce::{CHANNEL, announce};
 pub use any_migrator::{AnyMigrator, TenantMigrator};
 pub use drop::{drop_relations, drop_schema, relations};
 pub use dry_run::dry_run;
-pub use error::Error;
+pub use error::{Error, describe};
 pub use fault::Fault;
 pub use fleet::{Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, run_fleet};
 pub use plan::Action;

@@ -28,6 +28,6 @@ mod error;
 mod input;
 
 pub use entity::registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};
-pub use error::Error;
+pub use error::{Error, explain};
 pub use input::Input;
-pub use migration::Fault;
+pub use migration::{Fault, connect::Cause};

@@ -21,7 +21,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 use tracing::{debug, error, warn};
@@ -31,8 +31,11 @@ use super::activity::{Activity, UnderWay, Watched};
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Most at a time. Further ones wait in the queue of the operating system.
+    /// Most at a time. Further ones wait in the queue of the operating system until a place is
+    /// free, which the connection gives up that has been without a request for longest.
     pub(super) connections: u32,
+    /// How long one has to be without a request before it gives up its place.
+    pub(super) yields: Duration,
     /// How long one may be open without a request under way.
     pub(super) quiet: Duration,
     /// The same once the server stops: for the end of an answer on its way out.
@@ -45,6 +48,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            yields: Duration::from_secs(1),
             quiet: Duration::from_secs(30),
             linger: Duration::from_secs(1),
             grace: Duration::from_secs(25),
@@ -61,14 +65,16 @@ pub(super) async fn accept(
     stop: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections as usize));
+    let wanted = Arc::new(Notify::new());
     let (stopping, stopped) = watch::channel(false);
     tokio::pin!(stop);
     loop {
         let (place, stream) = select! {
             () = &mut stop => break,
-            next = next(&listener, &places) => next,
+            next = next(&listener, &places, &wanted) => next,
         };
-        let connection = connection(stream, app.clone(), limits, stopped.clone());
+        let connection =
+            connection(stream, app.clone(), limits, Arc::clone(&wanted), stopped.clone());
         tokio::spawn(async move {
             connection.await;
             drop(place);
@@ -86,7 +92,11 @@ pub(super) async fn accept(
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    wanted: &Notify,
 ) -> (Option<OwnedSemaphorePermit>, TcpStream) {
+    if places.available_permits() == 0 {
+        wanted.notify_one();
+    }
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
@@ -113,6 +123,7 @@ async fn connection(
     stream: TcpStream,
     app: Router,
     limits: Limits,
+    wanted: Arc<Notify>,
     mut stopped: watch::Receiver<bool>,
 ) {
     // Answers are written at once and in whole: there is nothing to gather.
@@ -132,12 +143,27 @@ async fn connection(
     select! {
         ended = &mut connection => return log(ended),
         () = activity.quiet(limits.quiet) => debug!("a connection without requests is closed"),
+        () = yields(&activity, limits.yields, &wanted) => debug!("a connection gives up its place"),
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     connection.as_mut().graceful_shutdown();
     select! {
         ended = &mut connection => log(ended),
         () = activity.quiet(limits.linger) => {}
+    }
+}
+
+/// Waits until the place of this connection is wanted while it has been quiet for so long. Of all
+/// that have been, the first one is notified.
+async fn yields(activity: &Activity, time: Duration, wanted: &Notify) {
+    loop {
+        activity.quiet(time).await;
+        wanted.notified().await;
+        if activity.idle() >= time {
+            return;
+        }
+        // A request is under way again: the next one may yield.
+        wanted.notify_one();
     }
 }
 
@@ -216,6 +242,22 @@ mod tests {
         assert_eq!(half, "");
         assert!(whole.ends_with("done"), "{whole}");
         timeout(LONG, server.1).await.expect("the server never ends").unwrap();
+    }
+
+    #[tokio::test]
+    async fn quiet_connections_give_up_their_places_and_busy_ones_do_not() {
+        let (_stop, stopped) = oneshot::channel();
+        let limits =
+            Limits { connections: 3, quiet: LONG * 10, yields: SHORT, ..Limits::default() };
+        let server = served(limits, stopped).await;
+        let mut idle = Vec::new();
+        for _ in 0..20 {
+            idle.push(TcpStream::connect(server.0).await.unwrap());
+        }
+        // A request takes longer than an idle connection may be quiet for.
+        let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let (one, other) = tokio::join!(server.said(request), server.said(request));
+        assert!(one.ends_with("done") && other.ends_with("done"), "{one} {other}");
     }
 
     #[tokio::test]

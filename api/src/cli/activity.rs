@@ -50,7 +50,7 @@ impl Activity {
     }
 
     /// For how long nothing has been under way.
-    fn idle(&self) -> Duration {
+    pub(super) fn idle(&self) -> Duration {
         if self.under_way.load(Ordering::Acquire) > 0 {
             return Duration::ZERO;
         }

@@ -1,7 +1,7 @@
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use migration::connect::{DatabaseArgs, variables_help};
+use migration::connect::{DatabaseArgs, Secret, variables_help};
 use service::{DisplayName, Hostname, Slug, Tag};
 
 use super::import::ImportArgs;
@@ -134,25 +134,14 @@ pub(super) struct ServeArgs {
     pub(super) listen: SocketAddr,
 
     /// Secret of the operator, at least 16 characters. Without it the routes under /admin refuse,
-    /// but for the machine's own PostgreSQL one is made and kept in the data folder.
+    /// but for the machine's own PostgreSQL one is made and kept in the data folder. Other users of
+    /// the machine can see a program's arguments: give it by the variable or the file.
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) admin_token: Option<Secret>,
-}
 
-/// A text that `Debug` does not show.
-#[derive(Clone)]
-pub(super) struct Secret(pub(super) String);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
+    /// File that holds the operator's secret and nothing else.
+    #[arg(long, env = "TENANTRY_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub(super) admin_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

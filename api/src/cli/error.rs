@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use migration::connect::ConnectError;
+use migration::connect::{ConnectError, SecretError};
 use service::{Slug, tenancy};
 use thiserror::Error;
 
@@ -20,6 +20,8 @@ pub(super) enum Error {
     #[error(transparent)]
     Migration(#[from] migration::Error),
     #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
     Token(#[from] TokenError),
     #[error(
         "{} holds no usable operator's token (at least 16 characters, printable ASCII without \
@@ -31,6 +33,13 @@ pub(super) enum Error {
         log.display()
     )]
     ServerEnded { log: PathBuf },
+    #[error(
+        "the limit on open files is {limit}, too low to serve with {database} connections to the \
+         database; raise it to {needed} or more (`ulimit -n`), or lower --max-connections"
+    )]
+    FewFiles { limit: u64, needed: u64, database: u32 },
+    #[error("the limit on open files cannot be read: {0}")]
+    Limit(#[from] nix::errno::Errno),
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen { address: std::net::SocketAddr, source: io::Error },
     #[error("{}: {source}", path.display())]

@@ -5,6 +5,7 @@ mod activity;
 mod args;
 mod boot;
 mod error;
+mod files;
 mod import;
 mod read;
 mod serve;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
+use migration::connect::without_empty_variables;
 
 use super::args::{Cli, Command};
 
@@ -33,16 +34,6 @@ fn parse(words: &[OsString]) -> Result<(Cli, Option<Command>), clap::Error> {
     let mut cli = Cli::from_arg_matches(&matches)?;
     let command = cli.command.take();
     Ok((cli, command))
-}
-
-/// A variable that is empty counts as unset, as containers and `.env` files mean it.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let empty = |arg: &clap::Arg| {
-        arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
-    };
-    command
-        .mut_args(|arg| if empty(&arg) { arg.env(None::<&str>) } else { arg })
-        .mut_subcommands(without_empty_variables)
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 use std::{io, time::Duration};
 
-use migration::postgres::{Role, Server};
+use migration::{
+    connect::given,
+    postgres::{Role, Server},
+};
 use service::{
     Slug,
     page::PageRequest,
@@ -19,34 +22,45 @@ use super::{
     args::{ServeArgs, TenancyArgs},
     boot::boot,
     error::Error,
-    token::kept_token,
-    welcome::{Own, Welcome},
+    files::room_for,
+    token::{Kept, kept_token},
+    welcome::{Own, Token, Welcome},
 };
 use crate::{AdminToken, State, router};
 
 /// Serves until it is told to stop, then finishes the requests that are under way.
 pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), Error> {
-    // Both before anything is started: a bad token, and a taken port, the most common mistake.
-    let given = args.admin_token.map(|secret| AdminToken::new(secret.0)).transpose()?;
+    // All before anything is started: a bad token, and a taken port, the most common mistake.
+    let (text, file) = (args.admin_token.as_ref(), args.admin_token_file.as_deref());
+    let given = given(text, file, "TENANTRY_ADMIN_TOKEN")?;
+    let given = given.map(|secret| AdminToken::new(secret.expose())).transpose()?;
+    let mut limits = Limits::default();
+    // One for announcements.
+    limits.connections = room_for(limits.connections, tenancy.max_connections.saturating_add(1))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
     let mut booted = boot(tenancy, Role::Own).await?;
-    let (mut own, mut made) = (None, None);
+    let (mut own, mut kept) = (None, None);
     if let Some(server) = &booted.located.server {
         if given.is_none() {
-            made = Some(kept_token(&tenancy.database.data_dir)?);
+            kept = Some(kept_token(&tenancy.database.data_dir)?);
         }
         own = Some(Own {
             data_dir: server.data_dir(),
             version: server.version(),
             moved_because: booted.located.moved_because.as_deref(),
             tenant: first_tenant(&booted.tenancy).await?,
-            token: made.as_deref(),
+            token: match (&kept, file) {
+                (Some(Kept { token, is_new: true, .. }), _) => Token::New(token),
+                (Some(Kept { file, .. }), _) => Token::In(file),
+                (None, Some(file)) if text.is_none() => Token::In(file),
+                (None, _) => Token::Given,
+            },
         });
     }
-    let token = made.as_deref().map(AdminToken::new).transpose()?.or(given);
+    let token = kept.as_ref().map(|kept| AdminToken::new(&kept.token)).transpose()?.or(given);
     // Before anybody is told that the server is there, and may stop it.
     let stop = stop_signal()?;
     Welcome { address, base_domain: &tenancy.base_domain, own }.print()?;
@@ -55,7 +69,7 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
     }
     let app = router(State::new(booted.tenancy.clone(), token));
     tokio::select! {
-        () = accept(listener, app, Limits::default(), stop) => {}
+        () = accept(listener, app, limits, stop) => {}
         error = end_of(booted.located.server.as_mut()) => return Err(error),
     }
     // A pool whose connections are open would keep the machine's own server waiting.

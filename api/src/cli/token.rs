@@ -2,14 +2,24 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::error::Error;
 use crate::AdminToken;
 
-/// The operator's token of a data folder: made once, readable by its owner alone.
-pub(super) fn kept_token(data_dir: &Path) -> Result<String, Error> {
+/// The operator's token of a data folder.
+pub(super) struct Kept {
+    pub(super) token: String,
+    /// The file that holds it, readable by its owner alone.
+    pub(super) file: PathBuf,
+    /// Whether it was made just now.
+    pub(super) is_new: bool,
+}
+
+/// Reads the token of a data folder, or makes it where there is none.
+pub(super) fn kept_token(data_dir: &Path) -> Result<Kept, Error> {
+    let data_dir = std::path::absolute(data_dir)?;
     let path = data_dir.join("admin-token");
     let failed = |source| Error::File { path: path.clone(), source };
     let kept = match fs::read(&path) {
@@ -18,14 +28,14 @@ pub(super) fn kept_token(data_dir: &Path) -> Result<String, Error> {
             // 244 random bits: two UUIDs of version 4, from the system's source of randomness.
             let [one, two] = [(); 2].map(|()| uuid::Uuid::new_v4().simple());
             let token = format!("{one}{two}");
-            write(data_dir, &path, &token).map_err(failed)?;
-            return Ok(token);
+            write(&data_dir, &path, &token).map_err(failed)?;
+            return Ok(Kept { token, file: path, is_new: true });
         }
         Err(error) => return Err(failed(error)),
     };
     let token = String::from_utf8(kept).unwrap_or_default().trim().to_owned();
     match AdminToken::new(&token) {
-        Ok(_) => Ok(token),
+        Ok(_) => Ok(Kept { token, file: path, is_new: false }),
         Err(_) => Err(Error::KeptToken { path }),
     }
 }

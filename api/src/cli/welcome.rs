@@ -22,8 +22,18 @@ pub(super) struct Own<'a> {
     pub(super) moved_because: Option<&'a Path>,
     /// A tenant to try things with.
     pub(super) tenant: Slug,
-    /// The token that was made for this data folder; one that was given is not repeated.
-    pub(super) token: Option<&'a str>,
+    pub(super) token: Token<'a>,
+}
+
+/// How the user comes by the operator's token.
+#[derive(Clone, Copy)]
+pub(super) enum Token<'a> {
+    /// It was made just now: shown this once, as output is kept in logs.
+    New(&'a str),
+    /// A file holds it.
+    In(&'a Path),
+    /// It was given as it is, and is not repeated.
+    Given,
 }
 
 impl Welcome<'_> {
@@ -71,17 +81,29 @@ impl fmt::Display for Welcome<'_> {
             )?;
         }
         let authorization = match own.token {
-            Some(token) => {
+            Token::New(token) => {
                 writeln!(f, "  token      {token}")?;
                 format!("'authorization: Bearer {token}'")
             }
-            None => "\"authorization: Bearer $TENANTRY_ADMIN_TOKEN\"".to_owned(),
+            Token::In(file) => {
+                writeln!(f, "  token      in {}", file.display())?;
+                format!("\"authorization: Bearer $(cat {})\"", quoted(file))
+            }
+            Token::Given => "\"authorization: Bearer $TENANTRY_ADMIN_TOKEN\"".to_owned(),
         };
         let guards = self.curl(&format!("{}.{base}", own.tenant), "/guards");
         let tenants = self.curl(base, "/admin/tenants");
         let abu = r#"-H 'content-type: application/json' -d '{"name":"Abu","position":"Guard"}'"#;
-        writeln!(f, "\nTry:\n\n  {guards} {abu}\n  {guards}\n  {tenants} -H {authorization}\n")
+        writeln!(
+            f,
+            "\nTry it with curl:\n\n  {guards} {abu}\n  {guards}\n  {tenants} -H {authorization}\n"
+        )
     }
+}
+
+/// A path as a word of the shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -89,7 +111,7 @@ mod tests {
     use super::*;
 
     /// The lines to be pasted.
-    fn lines(address: &str, base_domain: &str, token: Option<&str>) -> Vec<String> {
+    fn lines(address: &str, base_domain: &str, token: Token<'_>) -> Vec<String> {
         let own = Own {
             data_dir: "/data".as_ref(),
             version: 18,
@@ -105,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_lines_name_a_tenant_that_is_there() {
-        let [store, list, tenants] = &lines("127.0.0.1:3000", "localhost", Some("secret"))[..]
+        let [store, list, tenants] =
+            &lines("127.0.0.1:3000", "localhost", Token::New("secret"))[..]
         else {
             panic!("not three lines");
         };
@@ -116,8 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_not_new_is_read_from_its_file() {
+        let lines = lines("127.0.0.1:3000", "localhost", Token::In("/my data/it's".as_ref()));
+        let wanted = r#" -H "authorization: Bearer $(cat '/my data/it'\''s')""#;
+        assert!(lines[2].ends_with(wanted), "{lines:?}");
+    }
+
+    #[test]
     fn a_token_that_was_given_is_left_to_the_shell() {
-        let lines = lines("127.0.0.1:3000", "localhost", None);
+        let lines = lines("127.0.0.1:3000", "localhost", Token::Given);
         let wanted = r#" -H "authorization: Bearer $TENANTRY_ADMIN_TOKEN""#;
         assert!(lines[2].ends_with(wanted), "{lines:?}");
     }
@@ -136,7 +166,7 @@ mod tests {
             ("[::]:1", "notlocalhost", Some("127.0.0.1")),
             ("[2001:db8::1]:1", "example.com", Some("[2001:db8::1]")),
         ] {
-            let lines = lines(address, base, None);
+            let lines = lines(address, base, Token::Given);
             for (line, host) in [(1, format!("tenant-2.{base}")), (2, base.to_owned())] {
                 let wanted = resolve.map(|ip| format!(" --resolve {host}:1:{ip}"));
                 let line = &lines[line];

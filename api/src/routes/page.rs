@@ -14,10 +14,13 @@ use axum::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use service::page::{Page, PageRequest};
+use service::{
+    explain,
+    page::{Page, PageRequest},
+};
 use tracing::{Span, error};
 
-use crate::{body::Json, problem::Failure, trace::chain};
+use crate::{body::Json, problem::Failure};
 
 /// One JSON value on each line (<https://github.com/ndjson/ndjson-spec>).
 const LINES: &str = "application/x-ndjson";
@@ -93,7 +96,7 @@ where
     });
     let span = Span::current();
     let pages = stream::once(ready(Ok(text(&first)))).chain(later).inspect_err(move |error| {
-        error!(parent: &span, cause = %chain(error), "a list broke off");
+        error!(parent: &span, cause = %explain(error), "a list broke off");
     });
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(LINES)),

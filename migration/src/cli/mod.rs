@@ -30,7 +30,7 @@ mod words;
 
 use std::{error::Error, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 pub use args::Cli;
 use args::{Command, LookArgs, RunArgs};
@@ -42,7 +42,9 @@ use states::States;
 use targets::Chosen;
 
 use crate::{
-    Action, AnyMigrator, Target, TenantMigrator, Who, connect::DatabaseArgs, members, registry,
+    Action, AnyMigrator, Target, TenantMigrator, Who,
+    connect::{DatabaseArgs, without_empty_variables},
+    members, registry,
 };
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
@@ -54,7 +56,8 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
         )
         .with_writer(|| terminal::Log)
         .init();
-    let cli = Cli::parse();
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let runner = Runner {
         tenant: AnyMigrator::tenant(tenant_migrator),
         registry: AnyMigrator::new(registry::Migrator),

@@ -52,6 +52,7 @@ pub(super) async fn run(
     };
     let database = database.connect(2).await?;
     let found = verify(&database.connection, migrator, &scope).await?;
+    database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &found)?;

@@ -5,8 +5,9 @@
 //! every program that has joined the owner's server, so that the owner can wait for them.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, Permissions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -123,14 +124,18 @@ fn beside(dir: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Opens a lock file that no other user may open: whoever can read a file can hold its lock.
 fn open(path: &Path) -> Result<File, ServerError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(ServerError::io("open", path))
+    let opened = || {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    };
+    opened().map_err(ServerError::io("open", path))
 }
 
 /// Whether the lock was had; a file system without locks is an error, not a "no".

@@ -1,4 +1,5 @@
 use entity::registry::{Hostname, NameError, SchemaName, Slug};
+use migration::connect::{Cause, ConnectError};
 use sea_orm::DbErr;
 use thiserror::Error;
 
@@ -109,14 +110,25 @@ pub enum Error {
 
     /// There is no connection to the database.
     #[error(transparent)]
-    Connect(#[from] migration::connect::ConnectError),
+    Connect(#[from] ConnectError),
 
     /// Any other error of the database; [`Fault::of`] sorts it.
-    #[error("the database reports an error: {0}")]
+    #[error("{}", reported(.0))]
     Database(#[source] DbErr),
 }
 
 impl Error {
+    /// Why there is no connection, if that is what is wrong.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Database(error)
+            | Self::Migration(migration::Error::Database(error))
+            | Self::Connect(ConnectError::Unreachable { source: error, .. }) => Cause::of(error),
+            _ => None,
+        }
+    }
+
     /// The kind of database failure behind the error, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -151,6 +163,13 @@ fn server_fault(fault: Fault) -> Fault {
     match fault {
         Fault::ReadOnly => Fault::Unavailable,
         other => other,
+    }
+}
+
+fn reported(error: &DbErr) -> String {
+    match error {
+        DbErr::Conn(_) => migration::describe(error),
+        _ => format!("the database reports an error: {}", migration::describe(error)),
     }
 }
 

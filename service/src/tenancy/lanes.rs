@@ -37,7 +37,7 @@ use std::{
 use entity::registry::TenantId;
 use futures_util::future::join_all;
 use migration::connect;
-use sea_orm::{ConnectOptions, sqlx::postgres::PgConnectOptions};
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
@@ -86,7 +86,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) async fn connect(config: &Config) -> Result<Arc<Self>, Error> {
-        let mut options = ConnectOptions::new(&config.url);
+        let mut options = connect::options(&config.url)?;
         let capacity = config.statement_cache;
         options
             .max_connections(1)

@@ -1,5 +1,6 @@
 //! The commands `tenantry` and `migration`, as somebody at a terminal uses them.
 
+mod causes;
 mod connection;
 mod down_and_up;
 mod dry_run;
@@ -8,6 +9,7 @@ mod fleet;
 mod fresh;
 mod progress;
 mod refusals;
+mod secrets;
 mod serve;
 mod status;
 mod tenant;

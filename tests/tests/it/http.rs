@@ -1,5 +1,6 @@
 //! What a client hears from a running `tenantry serve`.
 
+mod file_limit;
 mod given_up;
 mod guards;
 mod hosts;
@@ -16,6 +17,7 @@ mod rolling_release;
 mod server_errors;
 mod shifts;
 mod shutdown;
+mod unreachable;
 mod walk_through;
 
 use reqwest::{Client, Method, RequestBuilder, header};

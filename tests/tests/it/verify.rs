@@ -22,6 +22,7 @@ use crate::support::{
 mod applications;
 mod findings;
 mod planted;
+mod server_own;
 
 const FIRST: &str = "m20261123_000001_create_guards";
 const NEWEST: &str = "m20261123_000002_create_shifts";

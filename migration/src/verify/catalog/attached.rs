@@ -1,16 +1,30 @@
 //! What hangs on a table: constraints, indexes, triggers, rules, policies, statistics.
 
+use super::options;
+
 /// A line per constraint of a table. NOT NULL is told with the column.
-pub(super) const CONSTRAINTS: &str = "
+pub(super) fn constraints() -> String {
+    let exclusion = options::without_hidden("pg_get_constraintdef(k.oid, true)");
+    let hidden = options::hidden();
+    format!(
+        "
 SELECT 'constraint', name || '.' || conname, kind || ' ' || name, concat_ws(' ',
-    pg_get_constraintdef(k.oid, true),
+    CASE contype WHEN 'x' THEN
+        (SELECT {exclusion} FROM pg_class c CROSS JOIN {hidden} WHERE c.oid = conindid)
+        ELSE pg_get_constraintdef(k.oid, true) END,
     CASE WHEN contype = 'f' AND EXISTS (SELECT FROM pg_trigger
         WHERE tgconstraint = k.oid AND tgenabled <> 'O') THEN 'TRIGGERS DISABLED' END)
 FROM rel JOIN pg_constraint k ON conrelid = rel.oid
-WHERE contype NOT IN ('n', 't')";
+WHERE contype NOT IN ('n', 't')"
+    )
+}
 
 /// A line per index. The index of a constraint comes and goes with it.
-pub(super) const INDEXES: &str = "
+pub(super) fn indexes() -> String {
+    let definition = options::without_hidden("pg_get_indexdef(indexrelid, 0, true)");
+    let hidden = options::hidden();
+    format!(
+        "
 SELECT 'index', c.relname::text,
     coalesce(
         (SELECT 'constraint ' || name || '.' || conname FROM pg_constraint
@@ -18,15 +32,20 @@ SELECT 'index', c.relname::text,
         kind || ' ' || name),
     concat_ws(' ',
     CASE WHEN indisunique THEN 'UNIQUE' END,
-    substr(pg_get_indexdef(indexrelid, 0, true), length(
+    substr({definition}, length(
         CASE WHEN indisunique THEN 'CREATE UNIQUE INDEX ' ELSE 'CREATE INDEX ' END
         || quote_ident(c.relname) || ' ') + 1),
     (SELECT 'TABLESPACE ' || spcname FROM pg_tablespace s WHERE s.oid = c.reltablespace),
+    (SELECT 'STATISTICS ' || string_agg(attnum || ' ' || attstattarget, ', ' ORDER BY attnum)
+        FROM pg_attribute WHERE attrelid = c.oid AND coalesce(attstattarget, -1) <> -1),
     CASE WHEN indisclustered THEN 'CLUSTERED' END,
     CASE WHEN indisreplident THEN 'REPLICA IDENTITY' END,
     CASE WHEN NOT indisvalid THEN 'INVALID' END,
     CASE WHEN NOT indisready THEN 'NOT READY' END)
-FROM rel JOIN pg_index ON indrelid = rel.oid JOIN pg_class c ON c.oid = indexrelid";
+FROM rel JOIN pg_index ON indrelid = rel.oid JOIN pg_class c ON c.oid = indexrelid
+CROSS JOIN {hidden}"
+    )
+}
 
 /// A line per trigger, rule, policy and extended statistics.
 pub(super) const OTHERS: &str = "
@@ -48,14 +67,15 @@ SELECT 'policy', name || '.' || polname, kind || ' ' || name, concat_ws(' ',
     CASE WHEN NOT polpermissive THEN 'restrictive' END,
     'for ' || CASE polcmd WHEN 'r' THEN 'select' WHEN 'a' THEN 'insert' WHEN 'w' THEN 'update'
         WHEN 'd' THEN 'delete' ELSE 'all' END,
-    'to ' || (SELECT string_agg(CASE role WHEN 0 THEN 'public' ELSE role::regrole::text END, ', ')
-        FROM unnest(polroles) role),
+    'to ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM unnest(polroles) role,
+        LATERAL (SELECT CASE role WHEN 0 THEN 'public' ELSE role::regrole::text END) it (name)),
     'using (' || pg_get_expr(polqual, polrelid) || ')',
     'with check (' || pg_get_expr(polwithcheck, polrelid) || ')')
 FROM rel JOIN pg_policy ON polrelid = rel.oid
 UNION ALL
 SELECT 'statistics', stxname::text, 'table ' || t.relname,
-    substr(pg_get_statisticsobjdef(s.oid),
-        length(format('CREATE STATISTICS %I.%I ', n.nspname, stxname)) + 1)
+    concat_ws(' ', substr(pg_get_statisticsobjdef(s.oid),
+        length(format('CREATE STATISTICS %I.%I ', n.nspname, stxname)) + 1),
+    CASE WHEN coalesce(stxstattarget, -1) <> -1 THEN 'statistics ' || stxstattarget END)
 FROM member JOIN pg_statistic_ext s ON s.oid = objid JOIN pg_class t ON t.oid = stxrelid
 WHERE classid = 'pg_statistic_ext'::regclass";

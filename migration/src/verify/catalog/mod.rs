@@ -7,6 +7,7 @@
 
 mod access;
 mod attached;
+mod options;
 mod relations;
 mod routines;
 
@@ -72,10 +73,10 @@ fn read(json: &str) -> Result<Structure, DbErr> {
 fn statement(aggregate: &str) -> String {
     let found = [relations::FOUND, routines::FOUND, access::FOUND].join(",");
     let lines = [
-        relations::RELATIONS,
-        relations::COLUMNS,
-        attached::CONSTRAINTS,
-        attached::INDEXES,
+        &relations::relations(),
+        &relations::columns(),
+        &attached::constraints(),
+        &attached::indexes(),
         attached::OTHERS,
         routines::ROUTINES,
         routines::TYPES,

@@ -1,5 +1,7 @@
 //! Tables, views, sequences and composite types, and the columns of tables.
 
+use super::options;
+
 /// What a schema holds of `pg_class`; `kind` and `name` are those of its line.
 ///
 /// The dependency on the schema is looked up instead of `relnamespace`, which has no index.
@@ -17,7 +19,10 @@ rel AS MATERIALIZED (
 )";
 
 /// A line per relation.
-pub(super) const RELATIONS: &str = "
+pub(super) fn relations() -> String {
+    let options = options::of_relation();
+    format!(
+        "
 SELECT kind, name,
     -- A sequence that belongs to a column comes and goes with it.
     CASE relkind WHEN 'S' THEN (
@@ -35,7 +40,7 @@ SELECT kind, name,
     pg_get_expr(relpartbound, rel.oid),
     CASE relkind WHEN 'p' THEN 'partition by ' || pg_get_partkeydef(rel.oid) END,
     (SELECT 'using ' || amname FROM pg_am WHERE pg_am.oid = relam AND amname <> 'heap'),
-    'with (' || array_to_string(reloptions, ', ') || ')',
+    {options},
     (SELECT 'tablespace ' || spcname FROM pg_tablespace WHERE pg_tablespace.oid = reltablespace),
     CASE WHEN relrowsecurity THEN 'row level security' END,
     CASE WHEN relforcerowsecurity THEN 'forced row level security' END,
@@ -52,10 +57,15 @@ SELECT kind, name,
         WHERE relkind = 'S' AND classid = 'pg_class'::regclass AND objid = rel.oid
         AND objsubid = 0 AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i')),
     CASE WHEN relkind IN ('v', 'm') THEN 'as ' || pg_get_viewdef(rel.oid) END)
-FROM rel";
+FROM rel"
+    )
+}
 
 /// A line per column. Those of views follow from their queries.
-pub(super) const COLUMNS: &str = "
+pub(super) fn columns() -> String {
+    let options = options::of_column();
+    format!(
+        "
 SELECT 'column', name || '.' || attname, kind || ' ' || name, concat_ws(' ',
     format_type(atttypid, atttypmod),
     CASE WHEN attcollation NOT IN (0, typcollation)
@@ -70,7 +80,8 @@ SELECT 'column', name || '.' || attname, kind || ' ' || name, concat_ws(' ',
         WHEN 'e' THEN 'external' WHEN 'm' THEN 'main' ELSE 'extended' END END,
     CASE attcompression WHEN 'p' THEN 'compression pglz' WHEN 'l' THEN 'compression lz4' END,
     CASE WHEN coalesce(attstattarget, -1) <> -1 THEN 'statistics ' || attstattarget END,
-    'with (' || array_to_string(attoptions, ', ') || ')')
+    {options},
+    'options (' || array_to_string(attfdwoptions, ', ') || ')')
 FROM rel
 JOIN pg_attribute ON attrelid = rel.oid AND attnum > 0 AND NOT attisdropped
 JOIN pg_type t ON t.oid = atttypid
@@ -79,4 +90,6 @@ WHERE relkind IN ('r', 'p', 'f', 'c')
 UNION ALL
 SELECT 'order of columns', name, kind || ' ' || name, string_agg(attname, ', ' ORDER BY attnum)
 FROM rel JOIN pg_attribute ON attrelid = rel.oid AND attnum > 0 AND NOT attisdropped
-WHERE relkind IN ('r', 'p', 'f', 'c') GROUP BY 2, 3";
+WHERE relkind IN ('r', 'p', 'f', 'c') GROUP BY 2, 3"
+    )
+}

@@ -32,7 +32,7 @@ SELECT kind, name, NULL, concat_ws(' ',
             SELECT string_agg(CASE WHEN btrim(part, ' \"') = n.nspname THEN '(own schema)'
                 ELSE btrim(part) END, ', ' ORDER BY place)
             FROM unnest(string_to_array(substr(setting, 13), ',')) WITH ORDINALITY p (part, place))
-        ELSE setting END, ', ') FROM unnest(proconfig) setting),
+        ELSE setting END, ', ' ORDER BY setting) FROM unnest(proconfig) setting),
     CASE WHEN prosupport <> 0 THEN 'support ' || prosupport END,
     (SELECT concat_ws(', ', aggkind, aggnumdirectargs, aggtransfn, aggfinalfn, aggcombinefn,
             aggserialfn, aggdeserialfn, aggmtransfn, aggminvtransfn, aggmfinalfn, aggfinalextra,

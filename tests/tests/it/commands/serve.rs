@@ -43,8 +43,11 @@ async fn data_and_token_are_still_there_at_the_next_start() {
     assert_eq!(mode & 0o777, 0o600, "others can read the token");
     assert_eq!(fs::read_to_string(&file).unwrap().trim(), token);
 
-    let (mut serving, same) = serve(&scratch).await;
-    assert_eq!(same, token);
+    // It was printed when it was made, and not again: output is kept in logs.
+    let (mut serving, _) = serve(&scratch).await;
+    assert!(!serving.stdout().contains(&token), "{}", serving.stdout());
+    assert!(serving.stdout().contains(file.to_str().unwrap()), "{}", serving.stdout());
+    assert_eq!(fs::read_to_string(&file).unwrap().trim(), token);
     let lines = curl_lines(&serving.stdout());
     let guards = pasted(&lines[1]).await;
     assert_eq!(guards.matches("Abu").count(), 1, "{guards}");
@@ -94,6 +97,35 @@ async fn a_token_that_is_given_is_not_repeated() {
     assert!(said.contains("tenant-1"), "{said}");
     assert!(!scratch.data().join("admin-token").exists());
     assert!(!serving.stdout().contains(given), "{}", serving.stdout());
+}
+
+#[tokio::test]
+async fn the_operators_token_is_taken_from_a_file() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("operator's token");
+    fs::write(&file, "a-token-from-a-file\n").unwrap();
+    let file = file.to_str().unwrap();
+    let serving =
+        Serving::launch(scratch.tenantry(&["serve"]).env("TENANTRY_ADMIN_TOKEN_FILE", file));
+    eventually("the welcome is complete", async || curl_lines(&serving.stdout()).len() == 3).await;
+    let welcome = serving.stdout();
+    assert!(!welcome.contains("a-token-from-a-file"), "{welcome}");
+    let said = pasted(&curl_lines(&welcome)[2]).await;
+    assert!(said.contains("tenant-1"), "{said}");
+    assert!(!scratch.data().join("admin-token").exists());
+    drop(serving);
+
+    // The option wins over the variable, and a secret that is none is not repeated.
+    let short = scratch.path().join("short");
+    fs::write(&short, "hunter2").unwrap();
+    let short = short.to_str().unwrap();
+    let mut command = scratch.tenantry(&["serve", "--admin-token-file", short]);
+    let ran = Ran::of(command.env("TENANTRY_ADMIN_TOKEN", "a-token-that-was-given")).exits(1);
+    assert!(!format!("{ran:?}").contains("hunter2"), "{ran:#?}");
+    ran.complains(["must have at least 16 characters"]);
+    let mut command = scratch.tenantry(&["serve", "--admin-token-file", file]);
+    let ran = Ran::of(command.args(["--admin-token", "a-token-that-was-given"])).exits(1);
+    ran.complains(["TENANTRY_ADMIN_TOKEN and TENANTRY_ADMIN_TOKEN_FILE are both given"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,18 @@
 //! A lasting server: its data stays, its programs share it.
 
-use std::{thread, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use migration::postgres::{DATABASE, Role, Server, ServerError};
-use nix::sys::signal::{SIGKILL, kill};
+use nix::{
+    sys::signal::{SIGKILL, kill},
+    unistd::{User, geteuid},
+};
 use sea_orm::ConnectionTrait;
 
 use super::{TestResult, owner::*, support::*};
@@ -129,5 +138,28 @@ fn a_second_owner_is_refused_by_the_pid_of_the_first() -> TestResult {
     let text = error.to_string();
     assert!(text.contains(&pid.to_string()), "{text}");
     assert!(text.contains(&scratch.data().display().to_string()), "{text}");
+    Ok(())
+}
+
+#[test]
+fn no_other_user_can_open_and_hold_the_locks_of_a_data_folder() -> TestResult {
+    let scratch = Scratch::new()?;
+    let locks = ["postgres.lock", "postgres.users"].map(|name| scratch.path().join(name));
+    // One is left from a program that let others read it.
+    fs::write(&locks[0], "")?;
+    fs::set_permissions(&locks[0], fs::Permissions::from_mode(0o644))?;
+    let server = Server::lasting(&scratch.data(), Role::Own)?;
+    let joined = Server::lasting(&scratch.data(), Role::Share)?;
+    for lock in &locks {
+        assert_eq!(fs::metadata(lock)?.permissions().mode() & 0o777, 0o600, "{}", lock.display());
+        if let (true, Some(nobody)) = (geteuid().is_root(), User::from_name("nobody")?) {
+            let mut open = Command::new("sh");
+            open.args(["-c", "exec 9<\"$0\""]).arg(lock).current_dir("/").stderr(Stdio::null());
+            let opened = open.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw()).status()?;
+            assert!(!opened.success(), "another user opens {}", lock.display());
+        }
+    }
+    drop(joined);
+    drop(server);
     Ok(())
 }

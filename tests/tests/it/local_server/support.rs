@@ -75,14 +75,44 @@ pub(super) fn server_of(data: &Path) -> Result<u32, Box<dyn Error>> {
     Ok(file.lines().next().ok_or("empty file")?.parse()?)
 }
 
+/// The child processes of a process.
 pub(super) fn children_of(pid: u32) -> Vec<Pid> {
-    let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    let all = processes();
+    let own = std::process::id();
+    assert!(all.iter().any(|(number, _)| *number == own), "the list of processes lacks this one");
+    let children = all.into_iter().filter(|(_, parent)| *parent == pid);
+    children.map(|(number, _)| Pid::from_raw(number.try_into().unwrap())).collect()
+}
+
+/// Every process with its parent: from `/proc`, or from `ps` where there is none (macOS). A minimal
+/// Debian has no `ps`.
+fn processes() -> Vec<(u32, u32)> {
+    if Path::new("/proc/self/stat").exists() {
+        let folders = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+        let numbers = folders.filter_map(|name| name.to_str()?.parse().ok());
+        return numbers.filter_map(|number| Some((number, parent_of(number)?))).collect();
+    }
+    let listed = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+    let listed = listed.unwrap_or_else(|error| panic!("neither /proc nor ps: {error}"));
+    assert!(listed.status.success(), "ps failed: {listed:?}");
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let number = |word: Option<&str>| word.and_then(|word| word.parse().ok());
     text.lines()
-        .filter_map(|line| line.trim().split_once(' '))
-        .filter(|(_, parent)| parent.trim() == pid.to_string())
-        .filter_map(|(child, _)| child.parse().ok().map(Pid::from_raw))
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let pair = number(words.next()).zip(number(words.next()));
+            pair.unwrap_or_else(|| panic!("ps printed {line:?}"))
+        })
         .collect()
+}
+
+/// The fourth field of `stat` (proc(5)), unless the process has ended. The second one is the name
+/// in parentheses, which may contain both blanks and parentheses.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    Some(fields.split_whitespace().nth(1).unwrap().parse().unwrap())
 }
 
 pub(super) fn pid(number: u32) -> Result<Pid, std::num::TryFromIntError> {
