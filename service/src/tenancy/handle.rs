@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use entity::registry::{SchemaName, Slug, TenantId};
 use futures_util::stream::BoxStream;
@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::{
     lanes::{Lane, Session, Transaction},
-    shared::Known,
+    shared::Shared,
 };
 
 /// One tenant's database: a connection whose every statement goes to the tenant's schema.
@@ -46,7 +46,7 @@ pub type TenantTransaction = Scope<Transaction>;
 #[derive(Clone)]
 pub struct Scope<C> {
     pub(super) db: C,
-    pub(super) shared: Known,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl<C> Scope<C> {
@@ -94,7 +94,7 @@ impl Tenant {
     /// All that is done for a statement but to send it, for the benchmarks to measure.
     #[doc(hidden)]
     pub async fn rehearse<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, DbErr> {
-        let sql = self.shared.qualify_text(sql)?;
+        let sql = self.shared.qualify_text(sql).await?;
         self.db.rehearse().await?;
         Ok(sql)
     }
@@ -170,7 +170,7 @@ impl<C: Session> ConnectionTrait for Scope<C> {
 
     #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.db.execute_unprepared(&self.shared.qualify_text(sql)?).await
+        self.db.execute_unprepared(&self.shared.qualify_text(sql).await?).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -247,7 +247,7 @@ impl<C: Session> TransactionTrait for Scope<C> {
         &self,
         options: TransactionOptions,
     ) -> Result<TenantTransaction, DbErr> {
-        self.shared.check()?;
+        self.shared.check().await?;
         let db = self.db.start(options).await?;
         Ok(Scope { db, shared: self.shared.clone() })
     }

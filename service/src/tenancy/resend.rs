@@ -49,14 +49,14 @@ impl<C: Session> Scope<C> {
         T: Send,
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        let (statement, epoch) = self.shared.qualify(statement)?;
+        let (statement, epoch) = self.shared.qualify(statement).await?;
         let result = send(statement).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
         if !self.renewed(epoch, result.as_ref().err()) && !unsent {
             return result;
         }
         let Some(statement) = again() else { return result };
-        let (statement, epoch) = self.shared.qualify(statement)?;
+        let (statement, epoch) = self.shared.qualify(statement).await?;
         let result = send(statement).await;
         self.renewed(epoch, result.as_ref().err());
         result
@@ -81,7 +81,7 @@ impl<C: Session> Scope<C> {
         &self,
         statement: Statement,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        let (statement, epoch) = self.shared.qualify(statement)?;
+        let (statement, epoch) = self.shared.qualify(statement).await?;
         let stream = self.db.stream_raw(statement).await?;
         Ok(Box::pin(stream.inspect_err(move |error| {
             self.renewed(epoch, Some(error));
