@@ -77,7 +77,8 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) schema_prefix: String,
 
-    /// Most database connections; one more is kept for announcements.
+    /// Most database connections; two more are kept, for announcements and for looking up
+    /// tenants.
     #[arg(
         long,
         global = true,

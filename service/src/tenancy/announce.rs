@@ -1,33 +1,23 @@
-//! Changes of tenants, announced between processes with LISTEN and NOTIFY.
+//! Announcements of changes, sent between processes with NOTIFY.
+//!
+//! The payload is the tenant's id, followed by the slugs and host names under which it must not be
+//! looked up in a cache any longer. A heartbeat is an announcement of a process to itself.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::str::Split;
 
-use entity::registry::{TenantId, tenant};
+use entity::registry::TenantId;
 use migration::CHANNEL;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect,
-    Statement, sqlx::postgres::PgListener,
-};
-use tokio::{
-    sync::Mutex,
-    time::{MissedTickBehavior, timeout},
-};
-use tracing::warn;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use uuid::Uuid;
-
-use super::{
-    cache::TenantCache,
-    lanes::{Lane, Lanes},
-};
 
 /// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).
 const MAX_PAYLOAD: usize = 7999;
 
-/// Announcements arrive with the end of the transaction; this is for a machine that is very busy.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// Begins the payload of a heartbeat.
+const HEARTBEAT: &str = "heartbeat ";
 
-/// Announces that `id` has changed, and that what is known under `keys` (slugs and host names) is
-/// to be forgotten. Inside a transaction it is sent when that commits, and not at all otherwise.
+/// Announces that `id` has changed, and that cache entries for `keys` (slugs and host names) are
+/// no longer valid. Inside a transaction it is sent when that commits, and not at all otherwise.
 pub(super) async fn announce(
     db: &impl ConnectionTrait,
     id: TenantId,
@@ -54,145 +44,56 @@ pub(super) async fn announce(
     Ok(())
 }
 
-/// Keeps the process's knowledge of tenants right until it is aborted.
-///
-/// Announcements do it at once. Besides, every open tenant is looked at after each `period`, which
-/// bounds what a lost announcement or a failed look can do.
-pub(super) async fn watch(
-    listener: PgListener,
-    lanes: Arc<Lanes>,
-    cache: Arc<TenantCache>,
-    period: Duration,
-) {
-    let watch = Watch { db: lanes.registry(), lanes, cache, looking: Mutex::new(()) };
-    tokio::join!(watch.listen(listener), watch.sweep(period));
+/// What a payload says.
+pub(super) enum Announcement<'a> {
+    /// A tenant has changed.
+    Changed { id: Option<TenantId>, keys: Split<'a, char> },
+    /// A heartbeat of the process with this id, sent at this moment of its clock.
+    Heartbeat { process: &'a str, at: u64 },
 }
 
-struct Watch {
-    lanes: Arc<Lanes>,
-    db: Lane,
-    cache: Arc<TenantCache>,
-    /// Held from reading rows until the states are set, so that an older look never overwrites
-    /// what a newer one found.
-    looking: Mutex<()>,
-}
-
-impl Watch {
-    async fn listen(&self, mut listener: PgListener) {
-        let mut failover = self.lanes.failover();
-        loop {
-            let received = tokio::select! {
-                received = listener.try_recv() => received,
-                // The old primary announces nothing any more.
-                _ = failover.changed() => Ok(None),
-            };
-            if let Ok(Some(notification)) = received {
-                self.heed(notification.payload()).await;
-                continue;
-            }
-            if self.closing() {
-                return;
-            }
-            warn!("the connection for announcements is lost; connecting again");
-            self.cache.forget_all();
-            // What ended this one may have ended others.
-            self.lanes.doubt();
-            listener = loop {
-                match subscribe(&self.lanes).await {
-                    Ok(listener) => break listener,
-                    Err(error) => warn!(%error, "no connection for announcements; trying again"),
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            };
-            // What was announced in between was missed.
-            self.cache.forget_all();
-            self.look(self.cache.all_live()).await;
-        }
+impl<'a> Announcement<'a> {
+    pub(super) fn parse(payload: &'a str) -> Self {
+        let heartbeat = payload.strip_prefix(HEARTBEAT).and_then(|rest| {
+            let (process, at) = rest.split_once(' ')?;
+            Some(Self::Heartbeat { process, at: at.parse().ok()? })
+        });
+        heartbeat.unwrap_or_else(|| {
+            let mut keys = payload.split(' ');
+            let id = keys.next().and_then(|id| id.parse::<Uuid>().ok()).map(TenantId::from);
+            Self::Changed { id, keys }
+        })
     }
 
-    async fn sweep(&self, period: Duration) {
-        let mut clock = tokio::time::interval(period.max(Duration::from_secs(1)));
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        clock.tick().await;
-        loop {
-            clock.tick().await;
-            self.look(self.cache.all_live()).await;
-        }
-    }
-
-    async fn heed(&self, payload: &str) {
-        let mut words = payload.split(' ');
-        let id = words.next().and_then(|id| id.parse::<Uuid>().ok()).map(TenantId::from);
-        self.cache.forget(words).await;
-        let Some(id) = id else { return };
-        self.cache.doubt(id);
-        if self.cache.is_live(id) {
-            self.look(vec![id]).await;
-        }
-    }
-
-    /// Tells the open handles of tenants what the registry says of them now.
-    async fn look(&self, ids: Vec<TenantId>) {
-        let _looking = self.looking.lock().await;
-        for ids in ids.chunks(1000) {
-            let rows = tenant::Entity::find()
-                .select_only()
-                .columns([
-                    tenant::Column::Id,
-                    tenant::Column::Status,
-                    tenant::Column::SchemaVersion,
-                    tenant::Column::ContractVersion,
-                ])
-                .filter(tenant::Column::Id.is_in(ids.iter().copied()))
-                .into_tuple::<(TenantId, tenant::Status, Option<String>, Option<String>)>()
-                .all(&self.db)
-                .await;
-            match rows {
-                Ok(rows) => {
-                    let mut gone: HashSet<_> = ids.iter().copied().collect();
-                    for (id, status, version, contract) in rows {
-                        gone.remove(&id);
-                        self.cache.set(id, self.cache.build.standing(status, version, contract));
-                    }
-                    gone.into_iter().for_each(|id| self.cache.dropped(id));
-                }
-                Err(_) if self.closing() => return,
-                Err(error) => warn!(%error, "the state of open tenants could not be read"),
-            }
-        }
-    }
-
-    fn closing(&self) -> bool {
-        self.lanes.is_closed()
+    pub(super) fn heartbeat(process: &str, at: u64) -> String {
+        format!("{HEARTBEAT}{process} {at}")
     }
 }
 
-/// Whether announcements of this process come back to it.
-pub(super) async fn arrive(listener: &mut PgListener, db: &Lane) -> Result<bool, DbErr> {
-    // The key of no tenant, so nobody does anything about it.
-    let id = TenantId::generate();
-    announce(db, id, []).await?;
-    let heard = async {
-        while let Ok(notification) = listener.recv().await {
-            if notification.payload() == id.to_string() {
-                return true;
-            }
-        }
-        false
-    };
-    Ok(timeout(ARRIVES_WITHIN, heard).await.unwrap_or_default())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Starts to listen.
-pub(super) async fn subscribe(lanes: &Lanes) -> Result<PgListener, sea_orm::sqlx::Error> {
-    // A pool of its own with one connection, to the same server with the same options.
-    let pool = sea_orm::sqlx::postgres::PgPoolOptions::new()
-        .max_connections(1)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_with(lanes.options().clone())
-        .await?;
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.listen(CHANNEL).await?;
-    Ok(listener)
+    #[test]
+    fn a_payload_says_which_tenant_and_which_keys() {
+        let id = TenantId::generate();
+        let payload = format!("{id} acme acme.example.org");
+        let Announcement::Changed { id: Some(found), keys } = Announcement::parse(&payload) else {
+            panic!("no change: {payload}");
+        };
+        assert_eq!((found, keys.collect::<Vec<_>>()), (id, vec!["acme", "acme.example.org"]));
+        for payload in ["", "acme", "heartbeat", "heartbeat x", "heartbeat x y"] {
+            let parsed = Announcement::parse(payload);
+            assert!(matches!(parsed, Announcement::Changed { id: None, .. }), "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_says_of_which_process_it_is_and_when_it_was_sent() {
+        let payload = Announcement::heartbeat("some-process", 17);
+        let Announcement::Heartbeat { process, at } = Announcement::parse(&payload) else {
+            panic!("no heartbeat: {payload}");
+        };
+        assert_eq!((process, at), ("some-process", 17));
+    }
 }

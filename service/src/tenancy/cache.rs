@@ -1,69 +1,40 @@
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use entity::registry::{SchemaName, Slug, TenantId, tenant};
-use moka::{Expiry, future::Cache};
+use moka::{Expiry, sync::Cache};
 use sea_orm::DbErr;
 
 use super::{
-    access::Access,
     epoch::Epochs,
-    fitness::{Build, Standing},
-    near::Near,
-    shared::{Known, Shared},
+    freshness::{Freshness, Stamp},
+    registry_view::{Key, RegistryView},
+    shared::Shared,
 };
 
 /// How long "there is no such tenant" is believed.
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 
-/// Places where changes are noted; each key and each tenant has one of them, by its hash.
-pub(super) const PLACES: usize = 1024;
-
-/// What the process knows about tenants.
+/// The tenants that the process has asked the registry for.
 ///
-/// Keys are slugs and host names alike: a slug has no dot and a host name always has one. Many
-/// callers who ask for the same unknown key at once cause one query.
+/// Keys are slugs and host names alike: a slug has no dot and a host name always has one.
 pub(super) struct TenantCache {
-    entries: Cache<String, Answer>,
+    entries: Cache<Key, Answer>,
     /// Every tenant that some handle is open for, also when its entry has expired: handles that
     /// were made at different times share one state.
     live: Mutex<Live>,
-    /// How many changes the process has heard of.
-    heard: AtomicU64,
-    /// The last of them that was about a key, or about a tenant. An answer holds only if that was
-    /// before the registry was asked, so one that was under way during a change is asked for
-    /// again.
-    changes: Box<[AtomicU64]>,
-    /// What a row is measured by.
-    pub(super) build: Build,
+    view: Arc<RegistryView>,
     epochs: Epochs,
-    near: Near,
-    ttl: Duration,
 }
 
 /// What the registry said.
 #[derive(Clone)]
 struct Answer {
-    asked: Asked,
+    stamp: Stamp,
     shared: Option<Arc<Shared>>,
-}
-
-/// When the registry was asked, and of whom.
-#[derive(Clone, Copy)]
-pub(super) struct Asked {
-    at: Instant,
-    /// How many changes had been heard of.
-    heard: u64,
-    /// The places of the key and of its tenant; the same where there is none.
-    pub(super) key: usize,
-    tenant: usize,
 }
 
 #[derive(Default)]
@@ -77,137 +48,77 @@ struct Lifetime {
     found: Duration,
 }
 
-impl Expiry<String, Answer> for Lifetime {
-    fn expire_after_create(&self, _: &String, answer: &Answer, _: Instant) -> Option<Duration> {
+impl Expiry<Key, Answer> for Lifetime {
+    fn expire_after_create(&self, _: &Key, answer: &Answer, _: Instant) -> Option<Duration> {
         Some(if answer.shared.is_some() { self.found } else { NEGATIVE_TTL.min(self.found) })
     }
 }
 
 impl TenantCache {
-    pub(super) fn new(ttl: Duration, build: Build) -> Self {
+    pub(super) fn new(ttl: Duration, view: Arc<RegistryView>) -> Self {
         let entries =
             Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
-        let changes = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
-        let (heard, live, epochs) = (AtomicU64::new(0), Mutex::default(), Epochs::default());
-        Self { entries, live, heard, changes, build, epochs, near: Near::new(), ttl }
+        Self { entries, live: Mutex::default(), view, epochs: Epochs::default() }
     }
 
-    /// The tenant behind `key`, asked of `load` when it is not known.
-    pub(super) async fn get<F>(
-        &self,
-        key: &str,
-        load: impl Fn() -> F,
-    ) -> Result<Option<Known>, Arc<DbErr>>
-    where
-        F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
-    {
-        let of_key = place(key);
-        // The usual case, without what it takes to ask.
-        let holds = |asked: &Asked| asked.at.elapsed() < self.ttl && self.holds(asked);
-        if let Some(known) = self.near.get(key, of_key, holds) {
-            return Ok(Some(known));
+    /// The tenant behind `key`; the registry is asked for it when it is not known.
+    pub(super) async fn get(&self, key: Key) -> Result<Option<Arc<Shared>>, DbErr> {
+        let (slot, freshness) = (key.slot(), &self.view.freshness);
+        if let Some(Answer { stamp, shared }) = self.entries.get(&key)
+            && !freshness.has_changed(slot, stamp.changes)
+            && freshness.is_recent(stamp.at)
+        {
+            return Ok(shared);
         }
         loop {
-            let answer = async {
-                let (at, heard) = (Instant::now(), self.heard.load(Ordering::SeqCst));
-                let row = load().await?;
-                let tenant = row.as_ref().map_or(of_key, |row| place(row.id));
-                let asked = Asked { at, heard, key: of_key, tenant };
-                let row = row.filter(|_| self.holds(&asked));
-                Ok(Answer { asked, shared: row.and_then(|row| self.share(row)) })
-            };
-            let answer = self.entries.try_get_with_by_ref(key, answer).await?;
-            if self.holds(&answer.asked) {
-                let known = answer.shared.map(Known::new);
-                if let Some(known) = &known {
-                    self.near.put(key, answer.asked, known.clone());
-                }
-                return Ok(known);
+            let stamp = freshness.stamp();
+            let row = self.view.ask(key.clone()).await?;
+            let shared = row.and_then(|row| self.share(row, stamp));
+            if !freshness.has_changed(slot, stamp.changes) {
+                self.entries.insert(key, Answer { stamp, shared: shared.clone() });
+                return Ok(shared);
             }
-            self.entries.invalidate(key).await;
         }
     }
 
-    /// Whether neither key nor tenant have changed since.
-    fn holds(&self, asked: &Asked) -> bool {
-        let before = |place: usize| self.changes[place].load(Ordering::SeqCst) <= asked.heard;
-        before(asked.key) && before(asked.tenant)
-    }
-
-    fn note(&self, place: &AtomicU64) {
-        let change = self.heard.fetch_add(1, Ordering::SeqCst) + 1;
-        place.fetch_max(change, Ordering::SeqCst);
-    }
-
-    /// The shared state of a tenant as its row says now. A row without slug is no tenant.
-    fn share(&self, row: tenant::Model) -> Option<Arc<Shared>> {
+    /// The shared state of a tenant as its row says. A row without slug is no tenant.
+    fn share(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<Shared>> {
+        let standing = self.view.build.standing_of(&row);
         let slug = row.slug?;
-        let standing = self.build.standing(row.status, row.schema_version, row.contract_version);
         let mut live = self.live();
         if let Some(shared) = live.tenants.get(&row.id).and_then(Weak::upgrade)
             && shared.slug == slug
         {
-            shared.set(standing);
+            shared.set(standing, stamp);
             return Some(shared);
         }
         if live.tenants.len() >= live.sweep_at {
             live.tenants.retain(|_, shared| shared.strong_count() > 0);
             live.sweep_at = 2 * live.tenants.len() + 64;
         }
-        let shared = Shared::new(row.id, slug, row.schema, standing, self.epochs.join());
+        let (epoch, view) = (self.epochs.join(), Arc::clone(&self.view));
+        let shared = Shared::new((row.id, slug, row.schema), epoch, view, standing, stamp);
         let shared = Arc::new(shared);
         live.tenants.insert(row.id, Arc::downgrade(&shared));
         Some(shared)
     }
 
     /// The state of a tenant that nobody else can see yet.
-    pub(super) fn unshared(&self, id: TenantId, slug: Slug, schema: SchemaName) -> Shared {
-        Shared::new(id, slug, schema, Access::Active.into(), self.epochs.join())
+    pub(super) fn unseen(&self, id: TenantId, slug: Slug, schema: SchemaName) -> Shared {
+        Shared::unseen(id, slug, schema, self.epochs.join())
     }
 
-    /// Forgets what is known under `keys`, because it has changed.
-    pub(super) async fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
-        for key in keys {
-            self.note(&self.changes[place(key)]);
-            self.entries.invalidate(key).await;
-        }
+    /// No longer uses what is known under `keys`, because it has changed.
+    pub(super) fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
+        keys.into_iter().for_each(|key| self.view.freshness.changed(Freshness::slot(key)));
     }
 
-    /// No longer believes what is known of a tenant, whatever it is known under.
-    pub(super) fn doubt(&self, id: TenantId) {
-        self.note(&self.changes[place(id)]);
-    }
-
-    /// Forgets everything; open handles stay as they are.
-    pub(super) fn forget_all(&self) {
-        for place in &self.changes {
-            self.note(place);
-        }
-        self.entries.invalidate_all();
-    }
-
-    /// Tells every handle of a tenant what its state is now.
-    pub(super) fn set(&self, id: TenantId, standing: Standing) {
-        if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
-            shared.set(standing);
-        }
-    }
-
-    /// Tells every handle of a tenant that it is no more.
+    /// Makes every handle of a tenant refuse: it is dropped.
     pub(super) fn dropped(&self, id: TenantId) {
-        self.set(id, Access::Dropped.into());
-    }
-
-    /// Whether some handle is open for the tenant.
-    pub(super) fn is_live(&self, id: TenantId) -> bool {
-        self.live().tenants.get(&id).is_some_and(|shared| shared.strong_count() > 0)
-    }
-
-    /// The tenants that some handle is open for.
-    pub(super) fn all_live(&self) -> Vec<TenantId> {
-        let live = self.live();
-        let live = live.tenants.iter().filter(|(_, shared)| shared.strong_count() > 0);
-        live.map(|(id, _)| *id).collect()
+        self.view.freshness.changed(Freshness::slot(id));
+        if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
+            shared.set_dropped();
+        }
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -215,19 +126,14 @@ impl TenantCache {
     }
 }
 
-fn place(of: impl Hash) -> usize {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish() as usize % PLACES
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use migration::AnyMigrator;
 
     use super::*;
+    use crate::tenancy::{access::Access, fitness::Build, freshness::now, registry_view::Request};
 
     fn row(id: TenantId, version: Option<String>) -> tenant::Model {
         tenant::Model {
@@ -245,40 +151,102 @@ mod tests {
         }
     }
 
+    fn city() -> Key {
+        Key::Slug("city".parse().unwrap())
+    }
+
+    /// A cache whose registry answers as `answer` does when it is asked for the nth time.
+    fn cache(
+        ttl: Duration,
+        answer: impl Fn(usize, &RegistryView) -> Option<tenant::Model> + Send + 'static,
+    ) -> (TenantCache, Arc<RegistryView>, Arc<AtomicUsize>) {
+        let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
+        let patience = Duration::from_secs(5);
+        let (view, mut requests) = RegistryView::new(Build::new(&migrator), ttl, patience);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (view_of_task, counter) = (Arc::clone(&view), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Some(Request::Tenant(_, reply)) = requests.recv().await {
+                let number = counter.fetch_add(1, Ordering::SeqCst);
+                let _ = reply.send(Ok(answer(number, &view_of_task)));
+            }
+        });
+        (TenantCache::new(ttl, Arc::clone(&view)), view, asked)
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn latest() -> Option<String> {
+        AnyMigrator::tenant(migration::tenant::Migrator).latest()
+    }
+
     #[tokio::test]
     async fn a_tenant_that_is_migrated_while_it_is_looked_up_is_looked_up_again() {
-        let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
-        let cache = TenantCache::new(Duration::from_secs(30), Build::new(&migrator));
-        let (id, asked) = (TenantId::generate(), AtomicUsize::new(0));
-        let load = async || {
-            if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+        let id = TenantId::generate();
+        let (cache, _, asked) = cache(LONG, move |number, view| {
+            if number == 0 {
                 // Announced by its id alone, as a fleet run does it.
-                cache.doubt(id);
-                Ok(Some(row(id, None)))
-            } else {
-                Ok(Some(row(id, migrator.latest())))
+                view.freshness.changed(Freshness::slot(id));
+                return Some(row(id, None));
             }
-        };
-        let shared = cache.get("city", load).await.unwrap().unwrap();
-        assert_eq!(shared.check(), Ok(()));
-        cache.get("city", load).await.unwrap();
-        assert_eq!(asked.load(Ordering::SeqCst), 2, "it is believed by now");
+            Some(row(id, latest()))
+        });
+        let shared = cache.get(city()).await.unwrap().unwrap();
+        shared.check().await.unwrap();
+        shared.check().await.unwrap();
+        cache.get(city()).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
     async fn a_tenant_is_believed_as_long_as_was_said_and_no_longer() {
-        let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
-        for (ttl, loads) in [(Duration::from_secs(3600), 1), (Duration::ZERO, 3)] {
-            let cache = TenantCache::new(ttl, Build::new(&migrator));
-            let (id, asked) = (TenantId::generate(), AtomicUsize::new(0));
+        for (ttl, lookups) in [(LONG, 1), (Duration::ZERO, 6)] {
+            let id = TenantId::generate();
+            let (cache, view, asked) = cache(ttl, move |_, _| Some(row(id, latest())));
+            view.freshness.received(now());
             for _ in 0..3 {
-                let load = async || {
-                    asked.fetch_add(1, Ordering::SeqCst);
-                    Ok(Some(row(id, migrator.latest())))
-                };
-                cache.get("city", load).await.unwrap().unwrap();
+                cache.get(city()).await.unwrap().unwrap().check().await.unwrap();
             }
-            assert_eq!(asked.load(Ordering::SeqCst), loads);
+            assert_eq!(asked.load(Ordering::SeqCst), lookups);
         }
+    }
+
+    #[tokio::test]
+    async fn an_announced_change_is_looked_up_before_the_next_use() {
+        let id = TenantId::generate();
+        let (cache, view, asked) = cache(LONG, move |number, _| match number {
+            0 => Some(row(id, latest())),
+            1 => Some(tenant::Model { status: tenant::Status::Suspended, ..row(id, latest()) }),
+            _ => None,
+        });
+        view.freshness.received(now());
+        let shared = cache.get(city()).await.unwrap().unwrap();
+        let refused = async || {
+            let error = shared.check().await.unwrap_err();
+            crate::tenancy::Refused::find(&error).unwrap().access
+        };
+        shared.check().await.unwrap();
+        view.freshness.changed(Freshness::slot(id));
+        assert_eq!(refused().await, Access::Suspended);
+        assert_eq!(refused().await, Access::Suspended);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        view.freshness.all_changed();
+        assert_eq!(refused().await, Access::Dropped);
+        // For good: nothing has to be asked.
+        view.freshness.all_changed();
+        assert_eq!(refused().await, Access::Dropped);
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_host_name_that_is_moved_leads_to_its_new_tenant() {
+        let ids = [TenantId::generate(), TenantId::generate()];
+        let (cache, view, _) = cache(LONG, move |number, _| Some(row(ids[number], latest())));
+        view.freshness.received(now());
+        let key = || Key::Host("guards.example.org".parse().unwrap());
+        assert_eq!(cache.get(key()).await.unwrap().unwrap().id, ids[0]);
+        assert_eq!(cache.get(key()).await.unwrap().unwrap().id, ids[0]);
+        cache.forget(["guards.example.org"]);
+        assert_eq!(cache.get(key()).await.unwrap().unwrap().id, ids[1]);
     }
 }

@@ -16,7 +16,8 @@ pub struct Config {
     pub schema_prefix: String,
     /// Domain whose subdomains are tenants, such as `example.com`.
     pub base_domain: String,
-    /// Most connections, each opened when it is first needed. One more is kept for notifications.
+    /// Most connections, each opened when it is first needed. Two more are kept: for notifications,
+    /// and for looking up tenants.
     pub max_connections: u32,
     /// How many connections make up a lane. A tenant prefers one lane, so that its statements are
     /// prepared on few connections, and goes to another one rather than wait for long.
@@ -40,8 +41,9 @@ pub struct Config {
     /// How long a transaction may wait for its next statement, so that a process that is paused or
     /// unreachable holds no locks; `None` for any time. The server ends the connection after that.
     pub idle_in_transaction_timeout: Option<Duration>,
-    /// How long a resolved tenant is believed without asking the registry again. Changes are
-    /// announced between processes at once; this bounds what a lost announcement can do.
+    /// How long a resolved tenant is used without asking the registry again. Changes are announced
+    /// between processes at once; this bounds what a change that was not announced can do. While
+    /// announcements are not received, it is a second at most.
     pub cache_ttl: Duration,
     /// How many schemas are made ahead, so that a new tenant only has to take one; 0 for none. All
     /// processes together keep the largest number that one of them is given.

@@ -19,7 +19,7 @@ impl Tenancy {
         })?;
         announce(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
-        self.inner.cache.forget([hostname.as_str()]).await;
+        self.inner.cache.forget([hostname.as_str()]);
         Ok(())
     }
 
@@ -39,7 +39,7 @@ impl Tenancy {
         }
         announce(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
-        self.inner.cache.forget([hostname.as_str()]).await;
+        self.inner.cache.forget([hostname.as_str()]);
         Ok(())
     }
 

@@ -37,9 +37,13 @@ impl Build {
         Self { names: migrator.names() }
     }
 
-    /// What the registry's row of a tenant means for this build. A state that the operator has
-    /// given it counts before what its schema is.
-    pub(super) fn standing(
+    /// What the registry's row of a tenant means for this build.
+    pub(super) fn standing_of(&self, row: &tenant::Model) -> Standing {
+        self.standing(row.status, row.schema_version.clone(), row.contract_version.clone())
+    }
+
+    /// A state that the operator has given the tenant counts before what its schema is.
+    fn standing(
         &self,
         status: tenant::Status,
         version: Option<String>,

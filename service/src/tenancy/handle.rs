@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use entity::registry::{SchemaName, Slug, TenantId};
 use futures_util::stream::BoxStream;
@@ -10,7 +10,7 @@ use sea_orm::{
 
 use super::{
     lanes::{Lane, Session, Transaction},
-    shared::Known,
+    shared::Shared,
     statement::Effect,
 };
 
@@ -47,7 +47,7 @@ pub type TenantTransaction = Scope<Transaction>;
 #[derive(Clone)]
 pub struct Scope<C> {
     pub(super) db: C,
-    pub(super) shared: Known,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl<C> Scope<C> {
@@ -96,7 +96,7 @@ impl Tenant {
     /// All that is done for a statement but to send it, for the benchmarks to measure.
     #[doc(hidden)]
     pub async fn rehearse<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, DbErr> {
-        let (sql, _) = self.shared.qualify_text(sql)?;
+        let (sql, _) = self.shared.qualify_text(sql).await?;
         self.db.rehearse().await?;
         Ok(sql)
     }
@@ -171,7 +171,7 @@ impl<C: Session> ConnectionTrait for Scope<C> {
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (sql, effect) = self.shared.qualify_text(sql)?;
+        let (sql, effect) = self.shared.qualify_text(sql).await?;
         self.db.send(&sql, effect).await
     }
 
@@ -249,7 +249,7 @@ impl<C: Session> TransactionTrait for Scope<C> {
         &self,
         options: TransactionOptions,
     ) -> Result<TenantTransaction, DbErr> {
-        self.shared.check()?;
+        self.shared.check().await?;
         let db = self.db.start(options).await?;
         Ok(Scope { db, shared: self.shared.clone() })
     }

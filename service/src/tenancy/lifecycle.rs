@@ -14,9 +14,7 @@ use super::{
     Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
     announce::announce,
     lanes::{Transaction, bounded},
-    metadata,
-    shared::Known,
-    spares,
+    metadata, spares,
 };
 use crate::Fault;
 
@@ -58,7 +56,7 @@ impl Tenancy {
                 bounded(created).await?.unwrap_or_default()
             }
         };
-        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
+        self.inner.cache.forget(keys.iter().map(String::as_str));
         self.inner.spares.taken.notify_one();
         info!(tenant = %new.slug, %schema, from_spare, "tenant created");
         TenantRecord::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
@@ -109,8 +107,8 @@ impl Tenancy {
         slug: &Slug,
     ) -> Result<Transaction, Error> {
         let Some(seed) = &self.inner.seed else { return Ok(txn) };
-        let shared = self.inner.cache.unshared(row.id, slug.clone(), row.schema.clone());
-        let scope = TenantTransaction { db: txn, shared: Known::new(Arc::new(shared)) };
+        let shared = self.inner.cache.unseen(row.id, slug.clone(), row.schema.clone());
+        let scope = TenantTransaction { db: txn, shared: Arc::new(shared) };
         match seed.sow(&scope).await {
             Ok(()) => Ok(scope.db),
             Err(source) => Err(Error::Seed { slug: slug.clone(), source }),
@@ -147,10 +145,10 @@ impl Tenancy {
                 announce(&txn, id, keys.clone()).await?;
             }
             txn.commit().await?;
-            self.refuse(id, &keys).await;
+            self.refuse(id, &keys);
             self.drop_bit_by_bit(id, &keys).await?;
         }
-        self.refuse(id, &keys).await;
+        self.refuse(id, &keys);
         info!(tenant = %slug, %schema, "tenant dropped");
         Ok(())
     }
@@ -176,9 +174,9 @@ impl Tenancy {
     }
 
     /// Makes this process refuse the tenant, as the others do when they hear of it.
-    async fn refuse(&self, id: TenantId, keys: &[String]) {
+    fn refuse(&self, id: TenantId, keys: &[String]) {
         self.inner.cache.dropped(id);
-        self.inner.cache.forget(keys.iter().map(String::as_str)).await;
+        self.inner.cache.forget(keys.iter().map(String::as_str));
     }
 }
 

@@ -1,9 +1,9 @@
-use std::{collections::HashMap, future::Future};
+use std::collections::HashMap;
 
 use entity::registry::{Slug, TenantId, domain, tenant};
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
-use super::{Error, Host, Tenancy, Tenant, TenantRecord};
+use super::{Error, Host, Tenancy, Tenant, TenantRecord, registry_view::Key};
 use crate::page::{self, Page, PageRequest};
 
 impl Tenancy {
@@ -12,10 +12,7 @@ impl Tenancy {
     /// # Errors
     /// [`Error::UnknownTenant`]; [`Error::Refused`] when the tenant is not active.
     pub async fn tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
-        let load = || {
-            tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.clone())).one(&self.inner.db)
-        };
-        let found = self.resolve(slug.as_str(), load).await?;
+        let found = self.resolve(Key::Slug(slug.clone())).await?;
         found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
     }
 
@@ -41,16 +38,7 @@ impl Tenancy {
                 Err(Error::UnknownTenant(_)) => None,
                 other => Some(other?),
             },
-            Host::Custom(hostname) => {
-                let load = async || {
-                    let found = domain::Entity::find_by_id(hostname.clone())
-                        .find_also_related(tenant::Entity)
-                        .one(&self.inner.db)
-                        .await?;
-                    Ok(found.and_then(|(_, tenant)| tenant))
-                };
-                self.resolve(hostname.as_str(), load).await?
-            }
+            Host::Custom(hostname) => self.resolve(Key::Host(hostname.clone())).await?,
             Host::Reserved => return Err(Error::ReservedHost(header.to_owned())),
             Host::Base | Host::Unknown => None,
         };
@@ -95,14 +83,9 @@ impl Tenancy {
         Ok(Page { items: items.collect(), next: page.next })
     }
 
-    async fn resolve<F>(&self, key: &str, load: impl Fn() -> F) -> Result<Option<Tenant>, Error>
-    where
-        F: Future<Output = Result<Option<tenant::Model>, DbErr>>,
-    {
-        let found = self.inner.cache.get(key, load).await;
-        let found = found.map_err(|error| Error::Database(error.as_ref().clone()))?;
-        let Some(shared) = found else { return Ok(None) };
-        shared.check()?;
+    async fn resolve(&self, key: Key) -> Result<Option<Tenant>, Error> {
+        let Some(shared) = self.inner.cache.get(key).await? else { return Ok(None) };
+        shared.check().await?;
         Ok(Some(Tenant { db: self.inner.lanes.of(shared.id), shared }))
     }
 

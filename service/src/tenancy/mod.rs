@@ -11,15 +11,18 @@ mod domains;
 mod epoch;
 mod error;
 mod fitness;
+mod freshness;
 mod handle;
 mod host;
 mod lanes;
 mod lifecycle;
+mod listener;
 mod lookup;
 mod metadata;
-mod near;
 mod precheck;
+mod reader;
 mod record;
+mod registry_view;
 mod resend;
 mod scope;
 mod scoped;
@@ -49,6 +52,8 @@ pub use statement::Misuse;
 use cache::TenantCache;
 use fitness::Build;
 use lanes::{Lane, Lanes, Writes};
+use listener::Listener;
+use registry_view::RegistryView;
 use spares::Spares;
 
 /// All tenants of one database. Cheap to clone.
@@ -64,11 +69,15 @@ struct Inner {
     migrator: AnyMigrator,
     schema_prefix: String,
     base_domain: String,
-    cache: Arc<TenantCache>,
+    cache: TenantCache,
     seed: Option<Seed>,
     spares: Arc<Spares>,
-    /// The tasks that hear of changes, look after connections, and keep spares.
+    view: Arc<RegistryView>,
+    /// The tasks that look after connections, and keep spares.
     tasks: Vec<JoinHandle<()>>,
+    /// The tasks that receive announcements and ask the registry. They end with the last handle of
+    /// a tenant, or when the tenancy is closed.
+    view_tasks: [JoinHandle<()>; 3],
 }
 
 impl Tenancy {
@@ -86,16 +95,19 @@ impl Tenancy {
         config.migrator.confirm_breaking()?;
         let lanes = Lanes::connect(config).await?;
         let db = lanes.registry();
-        let cache = Arc::new(TenantCache::new(config.cache_ttl, Build::new(&config.migrator)));
-        let mut listener = announce::subscribe(&lanes).await.map_err(|error| {
+        let build = Build::new(&config.migrator);
+        let (view, requests) = RegistryView::new(build, config.cache_ttl, config.acquire_timeout);
+        let cache = TenantCache::new(config.cache_ttl, Arc::clone(&view));
+        let reader = tokio::spawn(reader::run(requests, lanes.options().clone()));
+        let mut listener = Listener::connect(&lanes, &view).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
-        if !announce::arrive(&mut listener, &db).await? {
+        if !listener.is_receiving(&view).await {
             return Err(Error::NoAnnouncements);
         }
-        let watch =
-            announce::watch(listener, Arc::clone(&lanes), Arc::clone(&cache), config.cache_ttl);
-        let mut tasks = vec![tokio::spawn(watch), tokio::spawn(Arc::clone(&lanes).keep())];
+        let clock = tokio::spawn(listener::watch_clock(Arc::downgrade(&view)));
+        let view_tasks = [tokio::spawn(listener.run()), reader, clock];
+        let mut tasks = vec![tokio::spawn(Arc::clone(&lanes).keep())];
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
         let spares = Spares::new(config.spares, db.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
@@ -112,7 +124,9 @@ impl Tenancy {
                 cache,
                 seed: config.seed.clone(),
                 spares,
+                view,
                 tasks,
+                view_tasks,
             }),
         })
     }
@@ -129,12 +143,19 @@ impl Tenancy {
         }
     }
 
+    /// Whether the process receives announcements of changes. While it does not, it connects again,
+    /// and what it has cached about tenants is checked against the registry every second.
+    #[must_use]
+    pub fn is_receiving_announcements(&self) -> bool {
+        self.inner.view.freshness.is_connected()
+    }
+
     /// Closes every connection, after the statements that are under way.
     pub async fn close(&self) {
-        let tasks = &self.inner.tasks;
-        tasks.iter().for_each(JoinHandle::abort);
-        // Waited for, as they use the pool.
-        while !tasks.iter().all(JoinHandle::is_finished) {
+        let tasks = || self.inner.tasks.iter().chain(&self.inner.view_tasks);
+        tasks().for_each(JoinHandle::abort);
+        // Waited for, as they use connections.
+        while !tasks().all(JoinHandle::is_finished) {
             tokio::task::yield_now().await;
         }
         self.inner.lanes.close().await;

@@ -51,14 +51,14 @@ impl<C: Session> Scope<C> {
         T: Send,
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        let Qualified { statement, effect, epoch } = self.shared.qualify(statement)?;
+        let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
         let result = send(statement, effect).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
         if !self.renewed(epoch, result.as_ref().err()) && !unsent {
             return result;
         }
         let Some(statement) = again() else { return result };
-        let Qualified { statement, effect, epoch } = self.shared.qualify(statement)?;
+        let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
         let result = send(statement, effect).await;
         self.renewed(epoch, result.as_ref().err());
         result
@@ -83,7 +83,7 @@ impl<C: Session> Scope<C> {
         &self,
         statement: Statement,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        let Qualified { statement, effect, epoch } = self.shared.qualify(statement)?;
+        let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
         let stream = self.db.stream(statement, effect).await?;
         Ok(Box::pin(stream.inspect_err(move |error| {
             self.renewed(epoch, Some(error));

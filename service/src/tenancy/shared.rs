@@ -1,9 +1,8 @@
 use std::{
     borrow::Cow,
-    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -15,6 +14,8 @@ use super::{
     access::{Access, Refused},
     epoch::Epoch,
     fitness::Standing,
+    freshness::{Freshness, Stamp},
+    registry_view::{Key, RegistryView},
     statement::{self, Effect, Misuse, Reader},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) schema: SchemaName,
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
+    /// None for a tenant that is being created: nobody else can see it, or change it.
+    source: Option<Source>,
     standing: Mutex<Standing>,
     /// That of the standing, for statements to read without a lock.
     access: AtomicU8,
@@ -39,70 +42,122 @@ pub(super) struct Qualified {
     pub(super) epoch: u64,
 }
 
-/// One thread's way to what all handles of a tenant share. Handles that a thread hands out count
-/// themselves here, so that threads which work for the same tenant do not fight over one counter.
-#[expect(clippy::redundant_allocation, reason = "the outer one is the thread's own counter")]
-#[derive(Debug, Clone)]
-pub(super) struct Known(Arc<Arc<Shared>>);
-
-impl Known {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self(Arc::new(shared))
-    }
+/// Where the state of a tenant comes from.
+#[derive(Debug)]
+struct Source {
+    view: Arc<RegistryView>,
+    slot: usize,
+    /// The stamp of the standing. Stored after it, moment first, and read before it, moment last:
+    /// who sees a stamp sees the standing that it belongs to, or a later one.
+    asked_at: AtomicU64,
+    changes: AtomicU64,
 }
 
-impl Deref for Known {
-    type Target = Shared;
+impl Source {
+    fn new(view: Arc<RegistryView>, id: TenantId, stamp: Stamp) -> Self {
+        let (asked_at, changes) = (AtomicU64::new(stamp.at), AtomicU64::new(stamp.changes));
+        Self { view, slot: Freshness::slot(id), asked_at, changes }
+    }
 
-    fn deref(&self) -> &Shared {
-        &self.0
+    fn is_current(&self) -> bool {
+        let changes = self.changes.load(Ordering::Acquire);
+        let asked_at = self.asked_at.load(Ordering::Acquire);
+        let freshness = &self.view.freshness;
+        !freshness.has_changed(self.slot, changes) && freshness.is_recent(asked_at)
     }
 }
 
 impl Shared {
-    pub(super) fn new(
-        id: TenantId,
-        slug: Slug,
-        schema: SchemaName,
-        standing: Standing,
-        epoch: Epoch,
-    ) -> Self {
+    /// The state of a tenant that nobody else can see yet.
+    pub(super) fn unseen(id: TenantId, slug: Slug, schema: SchemaName, epoch: Epoch) -> Self {
         let quoted = schema.quoted();
-        let access = AtomicU8::new(standing.access as u8);
-        Self { id, slug, schema, quoted, epoch, standing: Mutex::new(standing), access }
+        let standing = Access::Active.into();
+        let access = AtomicU8::new(Access::Active as u8);
+        let standing = Mutex::new(standing);
+        Self { id, slug, schema, quoted, epoch, source: None, standing, access }
     }
 
-    /// Tells every handle of the tenant. What was dropped stays dropped: its id never comes back.
-    pub(super) fn set(&self, standing: Standing) {
+    /// The state of a tenant as the registry had it when it was asked.
+    pub(super) fn new(
+        (id, slug, schema): (TenantId, Slug, SchemaName),
+        epoch: Epoch,
+        view: Arc<RegistryView>,
+        standing: Standing,
+        stamp: Stamp,
+    ) -> Self {
+        let source = Some(Source::new(view, id, stamp));
+        let access = AtomicU8::new(standing.access as u8);
+        let standing = Mutex::new(standing);
+        Self { source, standing, access, ..Self::unseen(id, slug, schema, epoch) }
+    }
+
+    /// Stores what the registry has answered, for every handle of the tenant. What was dropped
+    /// stays dropped: its id never comes back.
+    pub(super) fn set(&self, standing: Standing, stamp: Stamp) {
         let mut now = self.standing();
+        let Some(source) = &self.source else { return };
         if now.access != Access::Dropped {
             *now = standing;
             self.access.store(now.access as u8, Ordering::Release);
+            source.asked_at.store(stamp.at, Ordering::Release);
+            source.changes.store(stamp.changes, Ordering::Release);
         }
     }
 
-    /// Refuses when the tenant may not be used.
-    pub(super) fn check(&self) -> Result<(), Refused> {
-        match Access::from_stored(self.access.load(Ordering::Acquire)) {
+    /// The tenant is dropped.
+    pub(super) fn set_dropped(&self) {
+        *self.standing() = Access::Dropped.into();
+        self.access.store(Access::Dropped as u8, Ordering::Release);
+    }
+
+    /// Refuses when the tenant may not be used. When what is known of it is no longer current, the
+    /// registry is asked first.
+    pub(super) async fn check(&self) -> Result<(), DbErr> {
+        if let Some(source) = &self.source
+            && !source.is_current()
+            && self.access() != Access::Dropped
+        {
+            // Apart, as it is rare and its state is large.
+            Box::pin(self.refresh(source)).await?;
+        }
+        match self.access() {
             Access::Active => Ok(()),
             _ => self.refuse(),
         }
     }
 
+    async fn refresh(&self, source: &Source) -> Result<(), DbErr> {
+        loop {
+            let stamp = source.view.freshness.stamp();
+            match source.view.ask(Key::Id(self.id)).await? {
+                Some(row) => self.set(source.view.build.standing_of(&row), stamp),
+                None => self.set_dropped(),
+            }
+            // Not older than this call, unless there was another change meanwhile.
+            if !source.view.freshness.has_changed(source.slot, stamp.changes) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn access(&self) -> Access {
+        Access::from_stored(self.access.load(Ordering::Acquire))
+    }
+
     /// Once more, with the reason: it may have become usable in between.
     #[cold]
-    fn refuse(&self) -> Result<(), Refused> {
+    fn refuse(&self) -> Result<(), DbErr> {
         let Standing { access, applied, newest } = self.standing().clone();
         match access {
             Access::Active => Ok(()),
-            access => Err(Refused { slug: self.slug.clone(), access, applied, newest }),
+            access => Err(Refused { slug: self.slug.clone(), access, applied, newest }.into()),
         }
     }
 
     /// The statement as it is sent.
-    pub(super) fn qualify(&self, mut statement: Statement) -> Result<Qualified, DbErr> {
+    pub(super) async fn qualify(&self, mut statement: Statement) -> Result<Qualified, DbErr> {
         statement::check(&statement)?;
-        let (sql, effect) = self.qualify_text(&statement.sql)?;
+        let (sql, effect) = self.qualify_text(&statement.sql).await?;
         if let Cow::Owned(sql) = sql {
             statement.sql = sql;
         }
@@ -111,8 +166,11 @@ impl Shared {
     }
 
     /// A text as it is sent, and what it does to the session.
-    pub(super) fn qualify_text<'a>(&self, sql: &'a str) -> Result<(Cow<'a, str>, Effect), DbErr> {
-        self.check()?;
+    pub(super) async fn qualify_text<'a>(
+        &self,
+        sql: &'a str,
+    ) -> Result<(Cow<'a, str>, Effect), DbErr> {
+        self.check().await?;
         let mut reader = Reader::new(sql);
         let text = replace_placeholder(sql, &self.quoted, |token| reader.see(token));
         match reader.control() {

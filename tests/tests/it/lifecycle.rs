@@ -149,10 +149,10 @@ async fn a_change_is_heard_also_after_the_connection_for_announcements_broke() {
     let db = TestDb::new().await;
     let (_tenancy, [tenant]) = db.with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
-    // Not announced, as if that had been missed: only the look after reconnecting can find it.
+    assert_eq!(refusal(&tenant).await, None);
+    // Not announced, as if that had been missed.
     let suspend = "UPDATE registry.tenants SET status = 'suspended'";
     plain.execute_unprepared(suspend).await.unwrap();
-    assert_eq!(refusal(&tenant).await, None);
     let broken = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
                   WHERE datname = current_database() AND query ILIKE 'LISTEN%'";
     let broken = plain.execute_unprepared(broken).await.unwrap();

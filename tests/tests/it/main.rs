@@ -4,6 +4,7 @@
 
 mod support;
 
+mod announcements;
 mod behind;
 mod check;
 mod commands;

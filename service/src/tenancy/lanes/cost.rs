@@ -13,7 +13,10 @@ use super::{
     held::Held,
     queue::{Ask, Hold},
 };
-use crate::tenancy::{Config, cache::TenantCache, fitness::Build};
+use crate::tenancy::{
+    Access, Config, epoch::Epochs, fitness::Build, freshness::now, registry_view::RegistryView,
+    shared::Shared,
+};
 
 /// As SeaORM writes it.
 const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position", "guards"."inserted_at", "guards"."updated_at" FROM "@tenant"."guards" WHERE "guards"."id" = $1"#;
@@ -22,18 +25,18 @@ const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position",
 async fn a_statement_takes_no_memory_but_its_text() {
     let config = Config::new("postgres://localhost", migration::tenant::Migrator);
     let options: PgConnectOptions = config.url.parse().unwrap();
-    let (build, ttl) = (Build::new(&config.migrator), config.cache_ttl);
-    let shared = TenantCache::new(ttl, build).unshared(
-        TenantId::generate(),
-        "tenant-1".parse().unwrap(),
-        "tenant_1".parse().unwrap(),
-    );
+    let build = Build::new(&config.migrator);
+    let (view, _requests) = RegistryView::new(build, config.cache_ttl, config.acquire_timeout);
+    view.freshness.received(now());
+    let of = (TenantId::generate(), "tenant-1".parse().unwrap(), "tenant_1".parse().unwrap());
+    let (epoch, stamp) = (Epochs::default().join(), view.freshness.stamp());
+    let shared = Shared::new(of, epoch, view, Access::Active.into(), stamp);
     let lanes = Arc::new(Lanes::new(options, &config));
     let ask = Ask { tenant: Some(fold(shared.id)), hold: Hold::Statement };
     let taken = allocation_counter::measure(|| {
         let held = Held::best(Arc::clone(&lanes), ask).now_or_never().unwrap();
         drop(black_box(held.unwrap()));
-        black_box(shared.qualify_text(black_box(SQL)).unwrap());
+        black_box(shared.qualify_text(black_box(SQL)).now_or_never().unwrap().unwrap());
     });
     assert_eq!(taken.count_total, 1);
 }

@@ -97,7 +97,7 @@ async fn checks_at_the_same_time_do_not_meet() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let one = async || assert!(report(db, &["ALTER TABLE things ADD a text"]).await.is_clean());
-    futures_util::join!(one(), one(), one());
+    tokio::join!(one(), one(), one());
 }
 
 /// Looks before it acts, in a transaction of its own, and asks its own migrations table.

@@ -163,6 +163,7 @@ async fn the_registry_and_the_end_do_not_wait_for_frozen_connections() {
 async fn while_no_connection_can_be_opened_those_that_idle_serve_everybody() {
     let it = Far::new(12, 4).await;
     // One connection is open, and it serves whoever comes.
+    it.pids(1).await;
     it.wire.freeze_new(true);
     for tenant in &it.tenants {
         let served = timeout(Duration::from_secs(3), ask(tenant)).await;
@@ -177,6 +178,7 @@ async fn while_no_connection_can_be_opened_those_that_idle_serve_everybody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_server_refuses_connections_those_that_there_are_serve_everybody() {
     let it = Far::new(12, 4).await;
+    it.pids(1).await;
     let name = it.near.db.name();
     admin(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
     for _ in 0..3 {

@@ -40,6 +40,10 @@ struct Frozen {
     /// The sessions of these server processes.
     pids: Mutex<HashSet<i32>>,
     new: AtomicBool,
+    /// Notifications, on every session.
+    notifications: AtomicBool,
+    /// The sessions that have sent LISTEN.
+    listening: Mutex<HashSet<i32>>,
 }
 
 impl Frozen {
@@ -50,12 +54,12 @@ impl Frozen {
 
 impl Wire {
     pub async fn new() -> Self {
-        Self::open(false, socket(server())).await
+        Self::open(socket(server())).await
     }
 
     /// One to a server of the test's own.
     pub async fn before(server: &Server) -> Self {
-        Self::open(false, socket(server)).await
+        Self::open(socket(server)).await
     }
 
     /// From now on connects to another server, as an address does that a new primary has taken
@@ -67,10 +71,12 @@ impl Wire {
     /// One that keeps notifications to itself, as a pooler does that has given the session to
     /// somebody else.
     pub async fn without_notifications() -> Self {
-        Self::open(true, socket(server())).await
+        let wire = Self::open(socket(server())).await;
+        wire.keep_notifications(true);
+        wire
     }
 
-    async fn open(silent: bool, target: PathBuf) -> Self {
+    async fn open(target: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let countdown = Arc::new(AtomicI64::new(-1));
@@ -83,7 +89,7 @@ impl Wire {
                 tokio::spawn(async move {
                     // A session that was ended ends with an error here; that is the point.
                     let socket = target.lock().unwrap().clone();
-                    let _ = serve(client, socket, countdown, frozen, silent).await;
+                    let _ = serve(client, socket, countdown, frozen).await;
                 });
             }
         });
@@ -94,6 +100,16 @@ impl Wire {
     /// processes. Neither side is told.
     pub fn freeze(&self, pids: impl IntoIterator<Item = i32>) {
         self.frozen.pids.lock().unwrap().extend(pids);
+    }
+
+    /// Freezes the sessions that have sent LISTEN until now.
+    pub fn freeze_listeners(&self) {
+        self.freeze(self.frozen.listening.lock().unwrap().clone());
+    }
+
+    /// Whether notifications are swallowed from now on.
+    pub fn keep_notifications(&self, keep: bool) {
+        self.frozen.notifications.store(keep, Ordering::SeqCst);
     }
 
     /// Whether new connections are accepted and then hear nothing.
@@ -111,7 +127,8 @@ impl Wire {
         self.countdown.store(requests, Ordering::SeqCst);
     }
 
-    /// From now on counts the requests of all sessions.
+    /// From now on counts the requests of all sessions but those that listen or send heartbeats:
+    /// these ask from time to time, whatever a test does.
     pub fn count(&self) {
         self.terminate_after(ENDLESS);
     }
@@ -136,7 +153,6 @@ async fn serve(
     server: PathBuf,
     countdown: Arc<AtomicI64>,
     frozen: Arc<Frozen>,
-    silent: bool,
 ) -> std::io::Result<()> {
     if frozen.new.load(Ordering::SeqCst) {
         return pending().await;
@@ -156,24 +172,20 @@ async fn serve(
     };
     let freezing = Arc::clone(&frozen);
     let answers = tokio::spawn(async move {
-        let mut chunk = vec![0; 16 * 1024];
         loop {
-            let answer = match silent {
-                true => message(&mut from_server, true).await?,
-                false => match from_server.read(&mut chunk).await? {
-                    0 => return to_client.shutdown().await,
-                    length => chunk[..length].to_vec(),
-                },
+            let Ok(answer) = message(&mut from_server, true).await else {
+                return to_client.shutdown().await;
             };
             if freezing.has(pid) {
                 return pending().await;
             }
             // NotificationResponse
-            if !silent || answer[0] != b'A' {
+            if answer[0] != b'A' || !freezing.notifications.load(Ordering::SeqCst) {
                 to_client.write_all(&answer).await?;
             }
         }
     });
+    let mut background = false;
     loop {
         let request = message(&mut from_client, true).await;
         if frozen.has(pid) {
@@ -181,9 +193,15 @@ async fn serve(
             return pending().await;
         }
         let request = request?;
+        let text = String::from_utf8_lossy(&request);
+        if request[0] == b'Q' && text.contains("LISTEN") {
+            frozen.listening.lock().unwrap().insert(pid);
+            background = true;
+        }
+        background |= request[0] == b'P' && text.contains("/* heartbeat */");
         // Query and Sync: with these the client waits for an answer.
         let counts = matches!(request[0], b'Q' | b'S') && countdown.load(Ordering::SeqCst) >= 0;
-        if counts && countdown.fetch_sub(1, Ordering::SeqCst) == 0 {
+        if counts && !background && countdown.fetch_sub(1, Ordering::SeqCst) == 0 {
             admin(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await;
             answers.await??;
             return Ok(());

@@ -1,0 +1,210 @@
+//! The connection on which the registry is asked about tenants, whatever the other connections do.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use entity::registry::{domain, tenant};
+use migration::CHANNEL;
+use sea_orm::{
+    ColumnTrait, Condition, ConnAcquireErr, DbBackend, DbErr, EntityTrait, FromQueryResult,
+    Iterable, JoinType, QueryFilter, QueryResult, QuerySelect, QueryTrait, RelationTrait,
+    RuntimeErr, Statement, Values,
+    sqlx::{
+        self, AssertSqlSafe, Connection, PgConnection,
+        postgres::{PgConnectOptions, PgDatabaseError, PgSeverity},
+    },
+};
+use sea_query_sqlx::SqlxValues;
+use tokio::{sync::mpsc, time::timeout};
+use tracing::debug;
+
+use super::registry_view::{Key, Request};
+
+/// Most tenants that one query asks for.
+const BATCH: usize = 1000;
+
+/// How long opening the connection may take.
+const OPENED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long an answer may take before the connection is given up.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
+/// The server ends a query before that, so that one which waits for a lock does not cost the
+/// connection.
+const SETTINGS: &str = "SET statement_timeout = 1500";
+
+/// Answers requests until none can come any more.
+pub(super) async fn run(mut requests: mpsc::UnboundedReceiver<Request>, options: PgConnectOptions) {
+    let mut reader = Reader { options: Arc::new(options), connection: None };
+    let mut batch = Vec::new();
+    while requests.recv_many(&mut batch, BATCH).await > 0 {
+        reader.answer(std::mem::take(&mut batch)).await;
+    }
+}
+
+struct Reader {
+    options: Arc<PgConnectOptions>,
+    connection: Option<PgConnection>,
+}
+
+/// The rows that were found, and why one of them could not be read.
+#[derive(Default)]
+struct Found {
+    rows: HashMap<Key, tenant::Model>,
+    unreadable: Option<DbErr>,
+}
+
+impl Reader {
+    async fn answer(&mut self, batch: Vec<Request>) {
+        let (mut keys, mut waiting) = (Vec::new(), Vec::new());
+        for request in batch {
+            match request {
+                Request::Tenant(key, answer) if !answer.is_closed() => {
+                    keys.push(key.clone());
+                    waiting.push((key, answer));
+                }
+                Request::Tenant(..) => {}
+                Request::Reopen => self.connection = None,
+                Request::Heartbeat(payload, sent) => match self.notify(&payload).await {
+                    // That nobody waits for it any more is no matter.
+                    Ok(_) => drop(sent.send(())),
+                    Err(error) => {
+                        debug!(%error, "the heartbeat was not sent; opening another connection");
+                        // It may be to a standby, where nothing can be announced.
+                        self.connection = None;
+                    }
+                },
+            }
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let found = self.find(&keys).await;
+        for (key, answer) in waiting {
+            let row = match &found {
+                Ok(Found { rows, unreadable }) => match (rows.get(&key), unreadable) {
+                    (Some(row), _) => Ok(Some(row.clone())),
+                    (None, Some(error)) => Err(error.clone()),
+                    (None, None) => Ok(None),
+                },
+                Err(error) => Err(error.clone()),
+            };
+            // Whoever has asked may have given up.
+            let _ = answer.send(row);
+        }
+    }
+
+    async fn notify(&mut self, payload: &str) -> Result<Vec<QueryResult>, DbErr> {
+        let notify = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            "SELECT pg_notify($1, $2) /* heartbeat */",
+            [CHANNEL.into(), payload.into()],
+        );
+        self.query(&notify).await
+    }
+
+    async fn find(&mut self, keys: &[Key]) -> Result<Found, DbErr> {
+        let (mut ids, mut slugs, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            match key {
+                Key::Id(id) => ids.push(*id),
+                Key::Slug(slug) => slugs.push(slug.clone()),
+                Key::Host(host) => hosts.push(host.clone()),
+            }
+        }
+        let mut found = Found::default();
+        if !ids.is_empty() || !slugs.is_empty() {
+            let wanted = Condition::any()
+                .add(tenant::Column::Id.eq_any(ids))
+                .add(tenant::Column::Slug.eq_any(slugs));
+            let select = tenant::Entity::find().filter(wanted);
+            for row in self.query(&select.build(DbBackend::Postgres)).await? {
+                found.add(&row, |row| {
+                    let slug = row.slug.clone().map(Key::Slug);
+                    slug.into_iter().chain([Key::Id(row.id)]).collect()
+                });
+            }
+        }
+        if !hosts.is_empty() {
+            let select = domain::Entity::find()
+                .select_only()
+                .column(domain::Column::Hostname)
+                .columns(tenant::Column::iter())
+                .join(JoinType::InnerJoin, domain::Relation::Tenant.def())
+                .filter(domain::Column::Hostname.eq_any(hosts));
+            for row in self.query(&select.build(DbBackend::Postgres)).await? {
+                let host = domain_of(&row);
+                found.add(&row, |_| host.map(Key::Host).into_iter().collect());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sends a statement. A connection that is found to be lost is replaced, and the statement is
+    /// sent again: all that is sent here may be repeated.
+    async fn query(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
+        if let Some(connection) = self.connection.take() {
+            match self.query_on(connection, statement).await {
+                Err(error) if self.connection.is_none() => {
+                    debug!(%error, "the connection for the registry is lost; opening another");
+                }
+                other => return other,
+            }
+        }
+        let connection = open(&self.options).await?;
+        self.query_on(connection, statement).await
+    }
+
+    /// Keeps the connection, if it is good for another statement.
+    async fn query_on(
+        &mut self,
+        mut connection: PgConnection,
+        statement: &Statement,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        let values = SqlxValues(statement.values.clone().unwrap_or(Values(Vec::new())));
+        let query = sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), values);
+        let Ok(result) = timeout(ANSWERED_WITHIN, query.fetch_all(&mut connection)).await else {
+            return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
+        };
+        if result.as_ref().err().is_none_or(is_answer) {
+            self.connection = Some(connection);
+        }
+        let rows = result.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+impl Found {
+    fn add(&mut self, row: &QueryResult, keys: impl FnOnce(&tenant::Model) -> Vec<Key>) {
+        match tenant::Model::from_query_result(row, "") {
+            Ok(row) => {
+                for key in keys(&row) {
+                    self.rows.insert(key, row.clone());
+                }
+            }
+            Err(error) => self.unreadable = Some(error),
+        }
+    }
+}
+
+fn domain_of(row: &QueryResult) -> Option<entity::registry::Hostname> {
+    row.try_get("", "hostname").ok()
+}
+
+async fn open(options: &PgConnectOptions) -> Result<PgConnection, DbErr> {
+    let opened = timeout(OPENED_WITHIN, async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
+        Ok::<_, sqlx::Error>(connection)
+    });
+    match opened.await {
+        Ok(opened) => opened.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into()))),
+        Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
+    }
+}
+
+/// Whether an error leaves the connection good for another statement.
+fn is_answer(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    let error = error.try_downcast_ref::<PgDatabaseError>();
+    error.is_some_and(|error| !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+}

@@ -1,0 +1,28 @@
+//! What other processes change counts at once, whatever state this process is in.
+
+mod busy;
+mod paused;
+mod silence;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use service::{
+    Slug,
+    tenancy::{Access, Refused, Tenant},
+};
+
+/// Changes a tenant's state from outside, and announces it as a process does.
+async fn set_status(plain: &DatabaseConnection, slug: &Slug, status: &str) {
+    let sql = format!(
+        "WITH changed AS (
+             UPDATE registry.tenants SET status = '{status}' WHERE slug = '{slug}' RETURNING id
+         )
+         SELECT pg_notify('tenantry_tenants', id || ' {slug}') FROM changed"
+    );
+    plain.execute_unprepared(&sql).await.unwrap();
+}
+
+/// How a statement of the tenant is refused, if it is.
+async fn refusal(tenant: &Tenant) -> Option<Access> {
+    let asked = tenant.execute_unprepared("SELECT 1").await;
+    asked.err().map(|error| Refused::find(&error).unwrap_or_else(|| panic!("{error}")).access)
+}
