@@ -236,14 +236,25 @@ async fn only_what_may_change_the_session_costs_anything() {
 async fn a_session_that_cannot_be_reset_is_closed() {
     let it = Shared::new().await;
     let before = pid(&it.one).await;
-    // It takes longer than a millisecond to reset it.
-    let sql = "CREATE TEMP TABLE kept AS SELECT n FROM generate_series(1, 100000) n; \
-               SET statement_timeout = 1";
-    it.one.execute_unprepared(sql).await.unwrap();
+    // The text of the statement does not show that it makes a temporary table.
+    for sql in [
+        "CREATE FUNCTION tenant_1.keep() RETURNS int LANGUAGE plpgsql AS
+         $$BEGIN CREATE TEMP TABLE kept (); RETURN 1; END$$",
+        "CREATE VIEW tenant_1.keeping AS SELECT tenant_1.keep()",
+    ] {
+        it.plain.execute_unprepared(sql).await.unwrap();
+    }
+    it.one.execute_unprepared("SELECT * FROM \"@tenant\".keeping").await.unwrap();
+    let schema = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'kept'";
+    let schema = text(&it.plain, schema).await.unwrap().unwrap();
+    // While another session holds a lock on it, it cannot be dropped.
+    let locker = it.plain.begin().await.unwrap();
+    locker.execute_unprepared(&format!("LOCK TABLE {schema}.kept")).await.unwrap();
+
+    it.one.execute_unprepared("SET work_mem = '1MB'").await.unwrap();
     assert_eq!(text(&it.two, TEMPORARY).await.unwrap(), None);
-    named("Yan").insert(&it.two).await.unwrap();
-    assert_eq!(it.guards_of_two().await, "Xia Yan");
-    assert_ne!(pid(&it.one).await, before);
+    assert_ne!(pid(&it.two).await, before);
+    locker.rollback().await.unwrap();
 }
 
 const REPLICA: Sql = Sql {
