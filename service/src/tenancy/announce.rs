@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     cache::TenantCache,
     lanes::{Lane, Lanes},
+    limits::Limits,
 };
 
 /// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).
@@ -67,6 +68,9 @@ pub(super) async fn watch(
     let watch = Watch { db: lanes.registry(), lanes, cache, looking: Mutex::new(()) };
     tokio::join!(watch.listen(listener), watch.sweep(period));
 }
+
+/// What is read of a tenant: its key, status, versions and limits.
+type Row = (TenantId, tenant::Status, Option<String>, Option<String>, Option<i32>, Option<i32>);
 
 struct Watch {
     lanes: Arc<Lanes>,
@@ -142,16 +146,19 @@ impl Watch {
                     tenant::Column::Status,
                     tenant::Column::SchemaVersion,
                     tenant::Column::ContractVersion,
+                    tenant::Column::MaxConnections,
+                    tenant::Column::MaxWaiting,
                 ])
                 .filter(tenant::Column::Id.is_in(ids.iter().copied()))
-                .into_tuple::<(TenantId, tenant::Status, Option<String>, Option<String>)>()
+                .into_tuple::<Row>()
                 .all(&self.db)
                 .await;
             match rows {
                 Ok(rows) => {
                     let mut gone: HashSet<_> = ids.iter().copied().collect();
-                    for (id, status, version, contract) in rows {
+                    for (id, status, version, contract, connections, waiting) in rows {
                         gone.remove(&id);
+                        self.cache.set_limits(id, Limits::stored(connections, waiting));
                         self.cache.set(id, self.cache.build.standing(status, version, contract));
                     }
                     gone.into_iter().for_each(|id| self.cache.dropped(id));

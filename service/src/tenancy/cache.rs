@@ -16,6 +16,7 @@ use super::{
     access::Access,
     epoch::Epochs,
     fitness::{Build, Standing},
+    limits::Limits,
     near::Near,
     shared::{Known, Shared},
 };
@@ -143,11 +144,13 @@ impl TenantCache {
     fn share(&self, row: tenant::Model) -> Option<Arc<Shared>> {
         let slug = row.slug?;
         let standing = self.build.standing(row.status, row.schema_version, row.contract_version);
+        let limits = Limits::stored(row.max_connections, row.max_waiting);
         let mut live = self.live();
         if let Some(shared) = live.tenants.get(&row.id).and_then(Weak::upgrade)
             && shared.slug == slug
         {
             shared.set(standing);
+            shared.limits.set(limits);
             return Some(shared);
         }
         if live.tenants.len() >= live.sweep_at {
@@ -155,6 +158,7 @@ impl TenantCache {
             live.sweep_at = 2 * live.tenants.len() + 64;
         }
         let shared = Shared::new(row.id, slug, row.schema, standing, self.epochs.join());
+        shared.limits.set(limits);
         let shared = Arc::new(shared);
         live.tenants.insert(row.id, Arc::downgrade(&shared));
         Some(shared)
@@ -190,6 +194,13 @@ impl TenantCache {
     pub(super) fn set(&self, id: TenantId, standing: Standing) {
         if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
             shared.set(standing);
+        }
+    }
+
+    /// Sets the limits of a tenant for all its handles.
+    pub(super) fn set_limits(&self, id: TenantId, limits: Limits) {
+        if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
+            shared.limits.set(limits);
         }
     }
 
@@ -237,6 +248,8 @@ mod tests {
             status: tenant::Status::Active,
             schema_version: version,
             contract_version: None,
+            max_connections: None,
+            max_waiting: None,
             metadata: serde_json::json!({}),
             inserted_at: entity::now(),
             updated_at: entity::now(),

@@ -2,7 +2,7 @@ use entity::registry::{Hostname, NameError, SchemaName, Slug};
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use super::Refused;
+use super::{Busy, Refused};
 use crate::Fault;
 
 /// Why a tenant could not be resolved, made, changed or used.
@@ -24,6 +24,10 @@ pub enum Error {
     /// The tenant may not be used: it is suspended, archived or dropped.
     #[error(transparent)]
     Refused(#[from] Refused),
+
+    /// Too many statements of the tenant wait for a connection already.
+    #[error(transparent)]
+    Busy(#[from] Busy),
 
     /// A tenant of this name is there already.
     #[error("the slug {0} is taken; choose another")]
@@ -158,8 +162,11 @@ fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        match Refused::find(&error) {
-            Some(refused) => Self::Refused(refused.clone()),
+        if let Some(refused) = Refused::find(&error) {
+            return Self::Refused(refused.clone());
+        }
+        match Busy::find(&error) {
+            Some(busy) => Self::Busy(busy.clone()),
             None => Self::Database(error),
         }
     }

@@ -103,7 +103,7 @@ impl Tenancy {
         let found = found.map_err(|error| Error::Database(error.as_ref().clone()))?;
         let Some(shared) = found else { return Ok(None) };
         shared.check()?;
-        Ok(Some(Tenant { db: self.inner.lanes.of(shared.id), shared }))
+        Ok(Some(Tenant { db: self.inner.lanes.of(shared.clone()), shared }))
     }
 
     async fn domains_of(

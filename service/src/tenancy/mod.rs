@@ -5,6 +5,7 @@
 
 mod access;
 mod announce;
+mod busy;
 mod cache;
 mod config;
 mod domains;
@@ -15,7 +16,9 @@ mod handle;
 mod host;
 mod lanes;
 mod lifecycle;
+mod limits;
 mod lookup;
+mod marker;
 mod metadata;
 mod near;
 mod precheck;
@@ -35,10 +38,12 @@ use sea_orm::DatabaseConnection;
 use tokio::task::JoinHandle;
 
 pub use access::{Access, Refused};
+pub use busy::Busy;
 pub use config::Config;
 pub use error::Error;
 pub use handle::{Scope, Tenant, TenantTransaction};
 pub use host::Host;
+pub use limits::Limits;
 pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
 pub use scoped::{Scoped, WrongTenant};
@@ -56,8 +61,10 @@ pub struct Tenancy {
 }
 
 struct Inner {
-    /// For the registry.
+    /// For look-ups in the registry.
     db: Lane,
+    /// For creations, drops and spares.
+    lifecycle: Lane,
     lanes: Arc<Lanes>,
     migrator: AnyMigrator,
     schema_prefix: String,
@@ -83,7 +90,7 @@ impl Tenancy {
         let base_domain = base_domain(&config.base_domain)?;
         config.migrator.confirm_breaking()?;
         let lanes = Lanes::connect(config).await?;
-        let db = lanes.registry();
+        let (db, lifecycle) = (lanes.registry(), lanes.lifecycle());
         let cache = Arc::new(TenantCache::new(config.cache_ttl, Build::new(&config.migrator)));
         let mut listener = announce::subscribe(&lanes).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
@@ -95,7 +102,7 @@ impl Tenancy {
             announce::watch(listener, Arc::clone(&lanes), Arc::clone(&cache), config.cache_ttl);
         let mut tasks = vec![tokio::spawn(watch), tokio::spawn(Arc::clone(&lanes).keep())];
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
-        let spares = Spares::new(config.spares, db.clone(), migrator.clone(), prefix);
+        let spares = Spares::new(config.spares, lifecycle.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
         if config.spares > 0 {
             tasks.push(tokio::spawn(Arc::clone(&spares).keep()));
@@ -103,6 +110,7 @@ impl Tenancy {
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
+                lifecycle,
                 lanes,
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),

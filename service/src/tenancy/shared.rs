@@ -15,6 +15,7 @@ use super::{
     access::{Access, Refused},
     epoch::Epoch,
     fitness::Standing,
+    limits::{CurrentLimits, Limits},
 };
 
 /// What all handles of one tenant share: where its tables are, and whether it may be used.
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) schema: SchemaName,
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
+    pub(super) limits: CurrentLimits,
     standing: Mutex<Standing>,
     /// That of the standing, for statements to read without a lock.
     access: AtomicU8,
@@ -60,7 +62,8 @@ impl Shared {
     ) -> Self {
         let quoted = schema.quoted();
         let access = AtomicU8::new(standing.access as u8);
-        Self { id, slug, schema, quoted, epoch, standing: Mutex::new(standing), access }
+        let (standing, limits) = (Mutex::new(standing), CurrentLimits::new(Limits::default()));
+        Self { id, slug, schema, quoted, epoch, limits, standing, access }
     }
 
     /// Tells every handle of the tenant. What was dropped stays dropped: its id never comes back.
