@@ -179,6 +179,8 @@ impl Problem {
                 _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             },
             E::ReadOnlyServer { standby } => return Self::read_only_server(*standby),
+            // Of this tenant alone: the others are served.
+            E::Busy(_) => return Self::busy("tenant-busy", "Tenant is busy"),
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
@@ -311,7 +313,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 
 #[cfg(test)]
 mod tests {
-    use service::tenancy::{Error as E, Refused};
+    use service::tenancy::{Busy, Error as E, Refused};
 
     use super::*;
 
@@ -330,6 +332,7 @@ mod tests {
             (refused(Access::Dropped), 404, "unknown-tenant"),
             (refused(Access::Behind), 503, "tenant-behind"),
             (refused(Access::Ahead), 503, "tenant-ahead"),
+            (E::Busy(Busy::new(slug(), 200)), 503, "tenant-busy"),
             (E::SlugTaken(slug()), 409, "slug-taken"),
             (E::HostTaken(host()), 409, "host-taken"),
             (E::HostBelowBase(host()), 422, "invalid-name"),

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use migration::connect::{DatabaseArgs, Secret, variables_help};
@@ -88,6 +88,39 @@ pub(super) struct TenancyArgs {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) max_connections: u32,
+
+    /// Percentage of the connections that one tenant may hold at a time; the same for creations,
+    /// drops and spares together.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_TENANT_SHARE",
+        value_name = "PERCENT",
+        default_value_t = 75,
+        value_parser = clap::value_parser!(u32).range(1..=100)
+    )]
+    pub(super) tenant_share: u32,
+
+    /// Connections that stay free for tenants that hold none, at most half of them all.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_RESERVED_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 2
+    )]
+    pub(super) reserved_connections: u32,
+
+    /// Statements of one tenant that may wait for a connection; further ones are answered 503 at
+    /// once.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_MAX_WAITING",
+        value_name = "N",
+        default_value_t = 200
+    )]
+    pub(super) max_waiting: u32,
 
     /// Statements that each connection keeps prepared. More of them spare the server work where
     /// many tenants are busy, and take memory in each of its processes.
@@ -196,6 +229,20 @@ pub(super) enum SingleCommand {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Set how much of the database connections a tenant may take.
+    ///
+    /// Every server applies it from the next statement on. A limit that is left out is back at the
+    /// default: --tenant-share and --max-waiting of the server.
+    Limit {
+        /// Name of the tenant.
+        slug: Slug,
+        /// Most connections that it holds at a time, in each server.
+        #[arg(long, value_name = "N")]
+        connections: Option<NonZeroU32>,
+        /// Statements of it that may wait for a connection, in each server.
+        #[arg(long, value_name = "N")]
+        waiting: Option<u32>,
     },
     /// Change the host names of a tenant.
     Domain {

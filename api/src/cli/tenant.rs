@@ -1,11 +1,14 @@
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    num::NonZeroU32,
+};
 
 use migration::{cli::table, postgres::Role};
 use serde::Serialize;
 use service::{
     Hostname, Slug,
     page::PageRequest,
-    tenancy::{self, NewTenant, Tenancy, TenantRecord},
+    tenancy::{self, Limits, NewTenant, Tenancy, TenantRecord},
 };
 
 use super::{
@@ -43,6 +46,15 @@ async fn carry_out(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Erro
             }
             tenancy.drop(&slug).await?;
             writeln!(io::stdout(), "dropped {slug} and its schema {}", record.schema)?;
+        }
+        SingleCommand::Limit { slug, connections, waiting } => {
+            let limits = Limits { max_connections: connections, max_waiting: waiting };
+            tenancy.limit(&slug, limits).await?;
+            let [connections, waiting] = [connections.map(NonZeroU32::get), waiting].map(limit);
+            writeln!(
+                io::stdout(),
+                "limits of {slug}: connections {connections}, waiting statements {waiting}"
+            )?;
         }
         SingleCommand::Domain { command } => domain(tenancy, command).await?,
     }
@@ -124,6 +136,8 @@ fn show(record: &TenantRecord, output: Output) -> Result<(), Error> {
         ("domains", spaced(&record.domains)),
         ("tags", spaced(&record.tags)),
         ("name", name(record)),
+        ("connections", limit(record.max_connections.map(NonZeroU32::get))),
+        ("waiting", limit(record.max_waiting)),
         ("created", time(record.inserted_at)),
         ("changed", time(record.updated_at)),
     ];
@@ -139,6 +153,10 @@ fn spaced(values: &[impl ToString]) -> String {
 
 fn name(record: &TenantRecord) -> String {
     record.name.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+fn limit(limit: Option<u32>) -> String {
+    limit.map_or_else(|| "default".to_owned(), |limit| limit.to_string())
 }
 
 /// RFC 3339, whole seconds, UTC.

@@ -25,6 +25,10 @@ pub struct Model {
     /// Name of the newest applied migration that code without it cannot work with; none when there
     /// is none.
     pub contract_version: Option<String>,
+    /// Most connections that the tenant holds at a time in each process; none for the default.
+    pub max_connections: Option<i32>,
+    /// How many of its statements may wait for a connection; none for the default.
+    pub max_waiting: Option<i32>,
     /// What the application keeps about the tenant, as a JSON object.
     #[sea_orm(column_type = "JsonBinary")]
     pub metadata: Json,

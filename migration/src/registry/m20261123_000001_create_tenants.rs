@@ -16,6 +16,8 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("status").text().not_null())
                     .col(ColumnDef::new("schema_version").text())
                     .col(ColumnDef::new("contract_version").text())
+                    .col(ColumnDef::new("max_connections").integer())
+                    .col(ColumnDef::new("max_waiting").integer())
                     .col(ColumnDef::new("metadata").json_binary().not_null())
                     .col(ColumnDef::new("inserted_at").timestamp_with_time_zone().not_null())
                     .col(ColumnDef::new("updated_at").timestamp_with_time_zone().not_null())
@@ -32,6 +34,8 @@ impl MigrationTrait for Migration {
                             "dropping",
                         ]),
                     ))
+                    .check(("tenants_max_connections_check", Expr::col("max_connections").gte(1)))
+                    .check(("tenants_max_waiting_check", Expr::col("max_waiting").gte(0)))
                     // A spare has no slug, every other tenant has one.
                     .check((
                         "tenants_slug_check",

@@ -1,8 +1,10 @@
 use std::fmt;
 
 use entity::registry::{Slug, tenant};
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::DbErr;
 use thiserror::Error;
+
+use super::marker;
 
 /// Whether a tenant may be used, as the process knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,19 +107,12 @@ impl Refused {
     /// The refusal inside an error of SeaORM, if that is what it is.
     #[must_use]
     pub fn find(error: &DbErr) -> Option<&Self> {
-        match error {
-            DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
-                sqlx::Error::Configuration(error) => error.downcast_ref(),
-                _ => None,
-            },
-            _ => None,
-        }
+        marker::find(error)
     }
 }
 
-/// SeaORM's error has no place for an error of ours but the one sqlx keeps for its own callers.
 impl From<Refused> for DbErr {
     fn from(refused: Refused) -> Self {
-        Self::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(refused)).into()))
+        marker::wrap(refused)
     }
 }

@@ -11,6 +11,7 @@ use sea_orm::DbErr;
 use super::{
     epoch::Epochs,
     freshness::{Freshness, Stamp},
+    limits::Limits,
     registry_view::{Key, RegistryView},
     shared::Shared,
 };
@@ -85,11 +86,12 @@ impl TenantCache {
     fn share(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<Shared>> {
         let standing = self.view.build.standing_of(&row);
         let slug = row.slug?;
+        let limits = Limits::stored(row.max_connections, row.max_waiting);
         let mut live = self.live();
         if let Some(shared) = live.tenants.get(&row.id).and_then(Weak::upgrade)
             && shared.slug == slug
         {
-            shared.set(standing, stamp);
+            shared.set(standing, limits, stamp);
             return Some(shared);
         }
         if live.tenants.len() >= live.sweep_at {
@@ -98,6 +100,7 @@ impl TenantCache {
         }
         let (epoch, view) = (self.epochs.join(), Arc::clone(&self.view));
         let shared = Shared::new((row.id, slug, row.schema), epoch, view, standing, stamp);
+        shared.limits.set(limits);
         let shared = Arc::new(shared);
         live.tenants.insert(row.id, Arc::downgrade(&shared));
         Some(shared)
@@ -111,6 +114,13 @@ impl TenantCache {
     /// No longer uses what is known under `keys`, because it has changed.
     pub(super) fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
         keys.into_iter().for_each(|key| self.view.freshness.changed(Freshness::slot(key)));
+    }
+
+    /// Sets the limits of a tenant for all its handles.
+    pub(super) fn set_limits(&self, id: TenantId, limits: Limits) {
+        if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
+            shared.limits.set(limits);
+        }
     }
 
     /// Makes every handle of a tenant refuse: it is dropped.
@@ -143,6 +153,8 @@ mod tests {
             status: tenant::Status::Active,
             schema_version: version,
             contract_version: None,
+            max_connections: None,
+            max_waiting: None,
             metadata: serde_json::json!({}),
             inserted_at: entity::now(),
             updated_at: entity::now(),

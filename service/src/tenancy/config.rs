@@ -19,12 +19,18 @@ pub struct Config {
     /// Most connections, each opened when it is first needed. Two more are kept: for notifications,
     /// and for looking up tenants.
     pub max_connections: u32,
-    /// How many connections make up a lane. A tenant prefers one lane, so that its statements are
-    /// prepared on few connections, and goes to another one rather than wait for long.
-    pub lane_size: u32,
+    /// Percentage of the connections that one tenant may hold at a time; at least one. The same
+    /// share is for creations, drops and spares together, and for look-ups in the registry.
+    pub tenant_share: u32,
+    /// How many connections stay free for tenants that hold none; at most half of them all. So
+    /// several slow tenants together do not keep the others waiting.
+    pub reserved_connections: u32,
+    /// How many statements of one tenant may wait for a connection. Further ones are refused at
+    /// once ([`Busy`](super::Busy)).
+    pub max_waiting: u32,
     /// How many different tenants a connection serves before it is closed, since its server
-    /// process keeps what it has learnt of every table; 0 for any number. Should be more than the
-    /// tenants that a lane has.
+    /// process caches the catalog entries of every table that it has used; 0 for any number.
+    /// Should be more than the tenants that prefer the same connection.
     pub recycle_after: u32,
     /// How long a connection is kept at most.
     pub max_lifetime: Duration,
@@ -53,9 +59,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections,
-    /// 5 seconds to get one, 25 seconds for a statement, 30 seconds for a transaction's next one,
-    /// tenants believed for 30 seconds, no spares, no seed.
+    /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections
+    /// of which one tenant holds 7 at most, 5 seconds to get one, 25 seconds for a statement, 30
+    /// seconds for a transaction's next one, tenants believed for 30 seconds, no spares, no seed.
     pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
         Self {
             url: url.into(),
@@ -63,7 +69,9 @@ impl Config {
             schema_prefix: String::new(),
             base_domain: "localhost".to_owned(),
             max_connections: 10,
-            lane_size: 1,
+            tenant_share: 75,
+            reserved_connections: 2,
+            max_waiting: 200,
             recycle_after: 2000,
             max_lifetime: Duration::from_secs(30 * 60),
             statement_cache: 1000,

@@ -11,7 +11,7 @@ impl Tenancy {
     /// [`Error::UnknownTenant`], [`Error::HostTaken`], [`Error::HostBelowBase`].
     pub async fn domain_add(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
         let id = self.id_of(slug).await?;
-        let txn = self.inner.db.begin().await?;
+        let txn = self.inner.lifecycle.begin().await?;
         self.insert_domain(&txn, id, hostname).await.map_err(|error| match error.fault() {
             // The tenant was dropped a moment ago.
             Some(Fault::ForeignKey(_)) => Error::UnknownTenant(slug.clone()),
@@ -29,7 +29,7 @@ impl Tenancy {
     /// [`Error::UnknownTenant`]; [`Error::UnknownDomain`] when the host name is not this tenant's.
     pub async fn domain_remove(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
         let id = self.id_of(slug).await?;
-        let txn = self.inner.db.begin().await?;
+        let txn = self.inner.lifecycle.begin().await?;
         let deleted = domain::Entity::delete_by_id(hostname.clone())
             .filter(domain::Column::TenantId.eq(id))
             .exec(&txn)

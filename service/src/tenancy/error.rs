@@ -3,7 +3,7 @@ use migration::connect::{Cause, ConnectError};
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use super::{Misuse, Refused};
+use super::{Busy, Misuse, Refused};
 use crate::Fault;
 
 /// Why a tenant could not be resolved, made, changed or used.
@@ -25,6 +25,10 @@ pub enum Error {
     /// The tenant may not be used: it is suspended, archived or dropped.
     #[error(transparent)]
     Refused(#[from] Refused),
+
+    /// Too many statements of the tenant wait for a connection already.
+    #[error(transparent)]
+    Busy(#[from] Busy),
 
     /// A tenant of this name is there already.
     #[error("the slug {0} is taken; choose another")]
@@ -181,9 +185,12 @@ fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        match (Refused::find(&error), Misuse::find(&error)) {
-            (Some(refused), _) => Self::Refused(refused.clone()),
-            (_, Some(misuse)) => Self::Misuse(misuse.clone()),
+        if let Some(refused) = Refused::find(&error) {
+            return Self::Refused(refused.clone());
+        }
+        match (Misuse::find(&error), Busy::find(&error)) {
+            (Some(misuse), _) => Self::Misuse(misuse.clone()),
+            (_, Some(busy)) => Self::Busy(busy.clone()),
             _ => Self::Database(error),
         }
     }

@@ -1,12 +1,16 @@
 //! The connections that statements of tenants are sent on.
 //!
-//! They are divided into lanes. Every tenant has one of its own (rendezvous hashing: the lane with
-//! the highest score of tenant and lane), where its statements are prepared and its tables known to
-//! the server process. It is served there, or by another connection that has served it lately; one
-//! that has not is taken when the lane is not free within a moment. So a tenant in demand soon uses
-//! all connections, and the many who come seldom do not all become known to all of them, which
-//! costs more than the moment, and memory in every process. [`queue`] has the rules.
+//! Every tenant prefers one of them (rendezvous hashing: the one with the highest score of tenant
+//! and connection), where its statements are prepared and the server process has its tables in its
+//! caches. It is served there, or by another connection that has served it recently; one that has
+//! not is taken when the preferred one is not free within a moment. So a tenant in demand soon uses
+//! several connections, and tenants that come rarely are not cached in all server processes, which
+//! costs more than the moment, and memory in every process.
+//!
+//! Connections are shared fairly: the next free one goes to the waiting tenant that holds the
+//! fewest, and no tenant holds more than its share ([`shares`]). [`queue`] has the rules.
 
+mod ask;
 mod bounds;
 mod choice;
 #[cfg(test)]
@@ -23,6 +27,7 @@ mod seen;
 mod send;
 mod session;
 mod settings;
+mod shares;
 mod stream;
 mod transaction;
 
@@ -34,7 +39,6 @@ use std::{
     time::Duration,
 };
 
-use entity::registry::TenantId;
 use futures_util::future::join_all;
 use migration::connect;
 use sea_orm::sqlx::postgres::PgConnectOptions;
@@ -52,12 +56,13 @@ pub use transaction::Transaction;
 
 pub(super) use bounds::{bounded, was_unsent};
 
-use super::{Config, Error};
-use choice::fold;
+use super::{Config, Error, shared::Shared};
+use lane::User;
 use open::Opener;
 use pinned::{Age, Limits, Pinned, Place};
 use queue::Queue;
 use settings::Settings;
+use shares::Shares;
 
 /// For what is asked before the service starts.
 const FIRST: Duration = Duration::from_secs(10);
@@ -111,7 +116,6 @@ impl Lanes {
     /// With connections of these options, none of which is open yet.
     fn new(options: PgConnectOptions, config: &Config) -> Self {
         let count = config.max_connections.max(1) as usize;
-        let lane_size = (config.lane_size as usize).clamp(1, count);
         let places = (0..count).map(|place| {
             // Not all are worn at once: the last one after three quarters of it.
             let early = config.recycle_after as usize / 4 * place / count;
@@ -123,7 +127,7 @@ impl Lanes {
         let places = places.collect();
         // Tenants have more than one statement.
         let known = (config.statement_cache / 4).max(16);
-        let queue = Queue::new(count, lane_size, known, config.acquire_timeout);
+        let queue = Queue::new(count, known, Shares::new(config), config.acquire_timeout);
         let settings = Settings {
             statement_timeout: config.statement_timeout,
             idle_in_transaction_timeout: config.idle_in_transaction_timeout,
@@ -142,14 +146,19 @@ impl Lanes {
         }
     }
 
-    /// The connections in the order of a tenant.
-    pub(super) fn of(self: &Arc<Self>, tenant: TenantId) -> Lane {
-        Lane::new(Arc::clone(self), Some(fold(tenant)))
+    /// The connections for a tenant.
+    pub(super) fn of(self: &Arc<Self>, tenant: Arc<Shared>) -> Lane {
+        Lane::new(Arc::clone(self), User::Tenant(tenant))
     }
 
-    /// The connections for the registry.
+    /// The connections for look-ups in the registry.
     pub(super) fn registry(self: &Arc<Self>) -> Lane {
-        Lane::new(Arc::clone(self), None)
+        Lane::new(Arc::clone(self), User::Registry)
+    }
+
+    /// The connections for creations, drops and spares.
+    pub(super) fn lifecycle(self: &Arc<Self>) -> Lane {
+        Lane::new(Arc::clone(self), User::Lifecycle)
     }
 
     /// Parked connections may have ended too: from now on they are tried before they are used.

@@ -45,13 +45,13 @@ impl Tenancy {
         let with_spares = self.inner.spares.usable().await;
         let mut made = None;
         if self.inner.migrator.is_recordable().await {
-            let txn = self.inner.db.begin_for_ddl().await?;
+            let txn = self.inner.lifecycle.begin_for_ddl().await?;
             made = self.create_in(txn, &new, &row, &keys, with_spares).await?;
         }
         let from_spare = match made {
             Some(from_spare) => from_spare,
             None => {
-                let txn = self.inner.db.begin_for_migrations().await?;
+                let txn = self.inner.lifecycle.begin_for_migrations().await?;
                 let created = self.create_in(txn, &new, &row, &keys, with_spares);
                 bounded(created).await?.unwrap_or_default()
             }
@@ -167,7 +167,7 @@ impl Tenancy {
 
     /// Begins a transaction that waits for a lock, but not for ever.
     async fn begin_patiently(&self) -> Result<Transaction, DbErr> {
-        let txn = self.inner.db.begin_for_ddl().await?;
+        let txn = self.inner.lifecycle.begin_for_ddl().await?;
         let patience = "SELECT set_config('lock_timeout', '10s', true)";
         txn.execute_raw(Statement::from_string(DbBackend::Postgres, patience)).await?;
         Ok(txn)

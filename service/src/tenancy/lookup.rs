@@ -86,7 +86,7 @@ impl Tenancy {
     async fn resolve(&self, key: Key) -> Result<Option<Tenant>, Error> {
         let Some(shared) = self.inner.cache.get(key).await? else { return Ok(None) };
         shared.check().await?;
-        Ok(Some(Tenant { db: self.inner.lanes.of(shared.id), shared }))
+        Ok(Some(Tenant { db: self.inner.lanes.of(shared.clone()), shared }))
     }
 
     async fn domains_of(

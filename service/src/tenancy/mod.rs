@@ -5,6 +5,7 @@
 
 mod access;
 mod announce;
+mod busy;
 mod cache;
 mod config;
 mod domains;
@@ -16,8 +17,10 @@ mod handle;
 mod host;
 mod lanes;
 mod lifecycle;
+mod limits;
 mod listener;
 mod lookup;
+mod marker;
 mod metadata;
 mod precheck;
 mod reader;
@@ -39,10 +42,12 @@ use sea_orm::DatabaseConnection;
 use tokio::task::JoinHandle;
 
 pub use access::{Access, Refused};
+pub use busy::Busy;
 pub use config::Config;
 pub use error::Error;
 pub use handle::{Scope, Tenant, TenantTransaction};
 pub use host::Host;
+pub use limits::Limits;
 pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
 pub use scoped::{Scoped, WrongTenant};
@@ -63,8 +68,10 @@ pub struct Tenancy {
 }
 
 struct Inner {
-    /// For the registry.
+    /// For look-ups in the registry.
     db: Lane,
+    /// For creations, drops and spares.
+    lifecycle: Lane,
     lanes: Arc<Lanes>,
     migrator: AnyMigrator,
     schema_prefix: String,
@@ -94,7 +101,7 @@ impl Tenancy {
         let base_domain = base_domain(&config.base_domain)?;
         config.migrator.confirm_breaking()?;
         let lanes = Lanes::connect(config).await?;
-        let db = lanes.registry();
+        let (db, lifecycle) = (lanes.registry(), lanes.lifecycle());
         let build = Build::new(&config.migrator);
         let (view, requests) = RegistryView::new(build, config.cache_ttl, config.acquire_timeout);
         let cache = TenantCache::new(config.cache_ttl, Arc::clone(&view));
@@ -109,7 +116,7 @@ impl Tenancy {
         let view_tasks = [tokio::spawn(listener.run()), reader, clock];
         let mut tasks = vec![tokio::spawn(Arc::clone(&lanes).keep())];
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
-        let spares = Spares::new(config.spares, db.clone(), migrator.clone(), prefix);
+        let spares = Spares::new(config.spares, lifecycle.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
         if config.spares > 0 {
             tasks.push(tokio::spawn(Arc::clone(&spares).keep()));
@@ -117,6 +124,7 @@ impl Tenancy {
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
+                lifecycle,
                 lanes,
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),

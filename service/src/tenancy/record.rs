@@ -1,8 +1,10 @@
+use std::num::NonZeroU32;
+
 use chrono::{DateTime, Utc};
 use entity::registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, tenant};
 use serde::Serialize;
 
-use super::{Error, metadata};
+use super::{Error, Limits, metadata};
 
 /// What the registry keeps about a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +31,10 @@ pub struct TenantRecord {
     /// Words by which tenants are told apart, sorted.
     #[serde(serialize_with = "all_as_text")]
     pub tags: Vec<Tag>,
+    /// See [`Limits::max_connections`].
+    pub max_connections: Option<NonZeroU32>,
+    /// See [`Limits::max_waiting`].
+    pub max_waiting: Option<u32>,
     /// When the tenant was created.
     pub inserted_at: DateTime<Utc>,
     /// When its entry was last changed.
@@ -80,6 +86,8 @@ impl TenantRecord {
     pub(super) fn new(row: tenant::Model, mut domains: Vec<Hostname>) -> Option<Self> {
         domains.sort_unstable();
         let (name, tags) = metadata::read(&row.metadata);
+        let Limits { max_connections, max_waiting } =
+            Limits::stored(row.max_connections, row.max_waiting);
         Some(Self {
             id: row.id,
             slug: row.slug?,
@@ -89,6 +97,8 @@ impl TenantRecord {
             schema_version: row.schema_version,
             domains,
             tags,
+            max_connections,
+            max_waiting,
             inserted_at: row.inserted_at,
             updated_at: row.updated_at,
         })

@@ -15,6 +15,7 @@ use super::{
     epoch::Epoch,
     fitness::Standing,
     freshness::{Freshness, Stamp},
+    limits::{CurrentLimits, Limits},
     registry_view::{Key, RegistryView},
     statement::{self, Effect, Misuse, Reader},
 };
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) schema: SchemaName,
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
+    pub(super) limits: CurrentLimits,
     /// None for a tenant that is being created: nobody else can see it, or change it.
     source: Option<Source>,
     standing: Mutex<Standing>,
@@ -73,8 +75,8 @@ impl Shared {
         let quoted = schema.quoted();
         let standing = Access::Active.into();
         let access = AtomicU8::new(Access::Active as u8);
-        let standing = Mutex::new(standing);
-        Self { id, slug, schema, quoted, epoch, source: None, standing, access }
+        let (standing, limits) = (Mutex::new(standing), CurrentLimits::new(Limits::default()));
+        Self { id, slug, schema, quoted, epoch, limits, source: None, standing, access }
     }
 
     /// The state of a tenant as the registry had it when it was asked.
@@ -93,12 +95,13 @@ impl Shared {
 
     /// Stores what the registry has answered, for every handle of the tenant. What was dropped
     /// stays dropped: its id never comes back.
-    pub(super) fn set(&self, standing: Standing, stamp: Stamp) {
+    pub(super) fn set(&self, standing: Standing, limits: Limits, stamp: Stamp) {
         let mut now = self.standing();
         let Some(source) = &self.source else { return };
         if now.access != Access::Dropped {
             *now = standing;
             self.access.store(now.access as u8, Ordering::Release);
+            self.limits.set(limits);
             source.asked_at.store(stamp.at, Ordering::Release);
             source.changes.store(stamp.changes, Ordering::Release);
         }
@@ -130,7 +133,10 @@ impl Shared {
         loop {
             let stamp = source.view.freshness.stamp();
             match source.view.ask(Key::Id(self.id)).await? {
-                Some(row) => self.set(source.view.build.standing_of(&row), stamp),
+                Some(row) => {
+                    let limits = Limits::stored(row.max_connections, row.max_waiting);
+                    self.set(source.view.build.standing_of(&row), limits, stamp);
+                }
                 None => self.set_dropped(),
             }
             // Not older than this call, unless there was another change meanwhile.

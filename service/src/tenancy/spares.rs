@@ -124,6 +124,8 @@ pub(super) fn new_row(migrator: &AnyMigrator, schema: SchemaName) -> tenant::Mod
         status: tenant::Status::Active,
         schema_version: migrator.latest(),
         contract_version: migrator.latest_breaking(),
+        max_connections: None,
+        max_waiting: None,
         metadata: serde_json::json!({}),
         inserted_at: now,
         updated_at: now,

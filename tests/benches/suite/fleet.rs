@@ -76,7 +76,10 @@ fn row(name: &str, limit: f64, ours: f64, ratio: f64, goal: &str) -> String {
 async fn tenancy(server: &Server, connections: usize, spares: u32) -> Tenancy {
     let config = Config::new(server.url("postgres"), tenant::Migrator);
     let max_connections = connections as u32;
-    Tenancy::connect(&Config { max_connections, spares, ..config }).await.unwrap()
+    // Creations may use all of them, as the limit does.
+    let (tenant_share, reserved_connections) = (100, 0);
+    let config = Config { max_connections, tenant_share, reserved_connections, spares, ..config };
+    Tenancy::connect(&config).await.unwrap()
 }
 
 fn create(tenancy: Tenancy, number: usize) -> impl Future<Output = ()> + Send + 'static {

@@ -13,13 +13,12 @@ use crate::contenders::{
     Contender, by_hand, handle,
     job::{Named, Operation},
     pools, session, set_local,
-    stage::{Stage, config, tenancy},
+    stage::{Stage, tenancy},
 };
 use crate::draw::{Drawn, warm};
 use crate::processes::{self, Memory};
 use crate::rounds::{Rounds, against, number};
 use plot::Plot;
-use service::tenancy::{Config, Tenancy};
 
 const LENGTH: Duration = Duration::from_millis(250);
 const CONNECTIONS: u32 = 8;
@@ -33,8 +32,7 @@ const HANDLE: usize = 1;
 const SET_LOCAL: usize = 2;
 const SESSION: usize = 3;
 const BY_HAND: usize = 4;
-const NO_LANES: usize = 5;
-const POOLS: usize = 6;
+const POOLS: usize = 5;
 
 pub async fn run() {
     let (last, rounds, passes) =
@@ -44,17 +42,10 @@ pub async fn run() {
     let memory = Memory::new(&stage.server).await;
     let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
     let ours = handle(&tenancy);
-    let one_lane = Config {
-        lane_size: CONNECTIONS,
-        recycle_after: 0,
-        ..config(&url, "no_lanes", CONNECTIONS)
-    };
-    let one_lane = Tenancy::connect(&one_lane).await.unwrap();
     let rivals = [
         set_local(&url, CONNECTIONS).await,
         session(&url, CONNECTIONS).await,
         by_hand(&url, CONNECTIONS).await,
-        handle(&one_lane),
     ];
     let (mut speed, mut crowds, mut used) = (String::new(), String::new(), String::new());
     let mut plot = Plot::default();
@@ -82,10 +73,9 @@ pub async fn run() {
             let pools = many.as_ref().map(|_| format!("{:.2}", ran.ratio(POOLS, HANDLE)));
             writeln!(
                 speed,
-                "{} {:.2} | {:.2} | {} |",
+                "{} {:.2} | {} |",
                 ratios(&ran, drawn, size),
                 ran.ratio(HANDLE, BY_HAND),
-                ran.ratio(HANDLE, NO_LANES),
                 pools.as_deref().unwrap_or("too many connections"),
             )
             .unwrap();
@@ -111,16 +101,16 @@ pub async fn run() {
         "The operation is \"{operation}\", in tenants drawn uniformly or by Zipf (s = 1), on \
          {CONNECTIONS} connections; medians of {rounds} rounds of {LENGTH:?}, after each contender \
          has been in every tenant {passes} times. \"By hand\" is sqlx with qualified SQL on one \
-         pool, \"without lanes\" the handle with a single lane whose connections are not recycled. \
+         pool. \
          A pool per tenant has up to {CLIENTS} connections for each and {MOST} together; beyond \
          {MOST} tenants the server ({limit} connections) does not let it be.\n\n![Growth](growth.svg)\n\n\
-         {CLIENTS} clients:\n\n| {head} ÷ by hand | ÷ without lanes \
-         | pool per tenant ÷ handle |\n|---|---|---|---|---|---|---|---|---|\n{speed}\n\
+         {CLIENTS} clients:\n\n| {head} ÷ by hand \
+         | pool per tenant ÷ handle |\n|---|---|---|---|---|---|---|---|\n{speed}\n\
          Fewer and more clients:\n\n| clients | {head}\n|---|---|---|---|---|---|---|\n{crowds}\n\
          Private memory of the server's processes for each contender's connections, and by how much \
          our own process grew while the handle was in every tenant:\n\n\
-         | tenants | handle | without lanes | by hand | `SET LOCAL` | session `SET` | pool per tenant \
-         | handle ÷ without lanes | ours |\n|---|---|---|---|---|---|---|---|---|\n{used}",
+         | tenants | handle | by hand | `SET LOCAL` | session `SET` | pool per tenant \
+         | handle ÷ by hand | ours |\n|---|---|---|---|---|---|---|---|\n{used}",
         operation = Operation::Read.name(),
         limit = memory.connections().await,
     );
@@ -129,7 +119,6 @@ pub async fn run() {
         rival.close().await;
     }
     tenancy.close().await;
-    one_lane.close().await;
     memory.close().await;
     stage.stop().await;
 }
@@ -170,17 +159,16 @@ fn ratios(ran: &Rounds, drawn: Drawn, tenants: usize) -> String {
 }
 
 async fn memory_row(memory: &Memory, tenants: usize, ours: f64, pools: bool) -> String {
-    let (handle, one_lane) = (memory.of("handle").await, memory.of("no_lanes").await);
-    let ratio = match handle / one_lane {
+    let (handle, by_hand) = (memory.of("handle").await, memory.of("by_hand").await);
+    let ratio = match handle / by_hand {
         ratio if tenants < 10_000 => format!("{ratio:.2}"),
         ratio if ratio > 1.0 / 3.0 => format!("**{ratio:.2}**, goal ≤ 0.33 missed"),
         ratio => format!("{ratio:.2}, goal ≤ 0.33"),
     };
     let pools = if pools { format!("{:.0} MiB", memory.of("pools").await) } else { String::new() };
     format!(
-        "| {tenants} | {handle:.0} MiB | {one_lane:.0} MiB | {:.0} MiB | {:.0} MiB | {:.0} MiB | {pools} \
+        "| {tenants} | {handle:.0} MiB | {by_hand:.0} MiB | {:.0} MiB | {:.0} MiB | {pools} \
          | {ratio} | {ours:+.1} MiB |\n",
-        memory.of("by_hand").await,
         memory.of("set_local").await,
         memory.of("session").await,
     )

@@ -1,5 +1,5 @@
-//! How many statements a connection should keep, and how large a lane should be: reads by key of
-//! many tenants, and the memory that they leave behind in the server.
+//! How many statements a connection should keep: reads by key of many tenants, and the memory that
+//! they leave behind in the server.
 //!
 //! Environment variables: `TENANTS` (10,000), `ROUNDS` (7).
 
@@ -35,41 +35,37 @@ pub async fn run() {
         "Reads by primary key, a second, in {tenants} tenants by {CLIENTS} clients on {CONNECTIONS} \
          connections; medians of {rounds} rounds of {LENGTH:?}. Connections are not recycled, so \
          that they hold as many statements as they may; below, the private memory of their server \
-         processes.\n\n| drawn | connections in a lane | {} |\n|---|---|{}\n",
+         processes.\n\n| drawn | {} |\n|---|{}\n",
         KEPT.map(|kept| format!("{kept} statements kept")).join(" | "),
         "---|".repeat(KEPT.len()),
     );
-    for lane_size in [1, 2, CONNECTIONS] {
-        let url = stage.server.url("postgres");
-        let open = KEPT.map(|statement_cache| {
-            let config = config(&url, &format!("lanes_{statement_cache}"), CONNECTIONS);
-            let config = Config { statement_cache, lane_size, recycle_after: 0, ..config };
-            async move { Tenancy::connect(&config).await.unwrap() }
-        });
-        let tenancies = join_all(open).await;
-        let contenders: Vec<Contender> = tenancies.iter().map(handle).collect();
-        for contender in &contenders {
-            warm(contender, &stage.tenants, WARM).await;
-        }
-        let lane = if lane_size == CONNECTIONS { "all".to_owned() } else { lane_size.to_string() };
-        for drawn in [Drawn::Zipf, Drawn::Uniform] {
-            let works: Vec<_> =
-                contenders.iter().map(|one| drawn.reads(one, &stage.tenants)).collect();
-            let ran = Rounds::of(&works, CLIENTS, LENGTH, rounds).await;
-            let rates = (0..KEPT.len()).map(|who| format!("{:.0}", ran.rate(who)));
-            let rates = rates.collect::<Vec<_>>().join(" | ");
-            writeln!(body, "| {} | {lane} | {rates} |", drawn.name()).unwrap();
-        }
-        let mut used = Vec::new();
-        for kept in KEPT {
-            used.push(format!("{:.0} MiB", memory.of(&format!("lanes_{kept}")).await));
-        }
-        writeln!(body, "| memory | {lane} | {} |", used.join(" | ")).unwrap();
-        for tenancy in tenancies {
-            tenancy.close().await;
-        }
+    let url = stage.server.url("postgres");
+    let open = KEPT.map(|statement_cache| {
+        let config = config(&url, &format!("lanes_{statement_cache}"), CONNECTIONS);
+        let config = Config { statement_cache, recycle_after: 0, ..config };
+        async move { Tenancy::connect(&config).await.unwrap() }
+    });
+    let tenancies = join_all(open).await;
+    let contenders: Vec<Contender> = tenancies.iter().map(handle).collect();
+    for contender in &contenders {
+        warm(contender, &stage.tenants, WARM).await;
+    }
+    for drawn in [Drawn::Zipf, Drawn::Uniform] {
+        let works: Vec<_> = contenders.iter().map(|one| drawn.reads(one, &stage.tenants)).collect();
+        let ran = Rounds::of(&works, CLIENTS, LENGTH, rounds).await;
+        let rates = (0..KEPT.len()).map(|who| format!("{:.0}", ran.rate(who)));
+        let rates = rates.collect::<Vec<_>>().join(" | ");
+        writeln!(body, "| {} | {rates} |", drawn.name()).unwrap();
+    }
+    let mut used = Vec::new();
+    for kept in KEPT {
+        used.push(format!("{:.0} MiB", memory.of(&format!("lanes_{kept}")).await));
+    }
+    writeln!(body, "| memory | {} |", used.join(" | ")).unwrap();
+    for tenancy in tenancies {
+        tenancy.close().await;
     }
     memory.close().await;
-    page::write("lanes", "Lanes and prepared statements", stage.server.version(), &body);
+    page::write("lanes", "Prepared statements", stage.server.version(), &body);
     stage.stop().await;
 }

@@ -13,6 +13,7 @@
 mod common;
 mod contenders;
 mod draw;
+mod fairness;
 mod fleet;
 mod growth;
 mod http;
@@ -45,6 +46,7 @@ enum Benchmark {
     Micro,
     Lanes,
     Memory,
+    Fairness,
     Fleet,
 }
 
@@ -64,6 +66,7 @@ async fn main() {
             Benchmark::Micro => micro::run().await,
             Benchmark::Lanes => lanes::run().await,
             Benchmark::Memory => memory::run().await,
+            Benchmark::Fairness => fairness::run().await,
             Benchmark::Fleet => fleet::run().await,
         }
     }

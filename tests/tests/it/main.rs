@@ -10,6 +10,7 @@ mod check;
 mod commands;
 mod conformance;
 mod dropping;
+mod fairness;
 mod fleet;
 mod generate;
 mod http;

@@ -34,6 +34,8 @@ impl Fixture {
         let db = TestDb::new().await;
         let mut config = db.config();
         config.max_connections = connections;
+        // One tenant uses all of them.
+        (config.tenant_share, config.reserved_connections) = (100, 0);
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let mut tenants = Vec::new();
         for name in ["tenant-1", "tenant-2"] {

@@ -9,9 +9,9 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 
 use super::{
     Lanes,
+    ask::{Ask, Hold, Owner},
     choice::fold,
     held::Held,
-    queue::{Ask, Hold},
 };
 use crate::tenancy::{
     Access, Config, epoch::Epochs, fitness::Build, freshness::now, registry_view::RegistryView,
@@ -32,7 +32,12 @@ async fn a_statement_takes_no_memory_but_its_text() {
     let (epoch, stamp) = (Epochs::default().join(), view.freshness.stamp());
     let shared = Shared::new(of, epoch, view, Access::Active.into(), stamp);
     let lanes = Arc::new(Lanes::new(options, &config));
-    let ask = Ask { tenant: Some(fold(shared.id)), hold: Hold::Statement };
+    let ask = Ask {
+        owner: Owner::Tenant(fold(shared.id)),
+        hold: Hold::Statement,
+        slug: Some(&shared.slug),
+        limits: shared.limits.get(),
+    };
     let taken = allocation_counter::measure(|| {
         let held = Held::best(Arc::clone(&lanes), ask).now_or_never().unwrap();
         drop(black_box(held.unwrap()));

@@ -14,10 +14,11 @@ use tokio::{
 use super::{
     super::statement::Effect,
     Lanes,
+    ask::Ask,
     bounds::{CLEANUP, ELSEWHERE, GRACE, NOTICED, SUSPICIOUS},
     lease::{Lease, State},
     pinned::{Pinned, Place},
-    queue::{Ask, closed},
+    queue::closed,
 };
 
 /// A place that is taken, until this is dropped.
@@ -37,13 +38,13 @@ pub(super) struct Left {
 }
 
 impl Held {
-    pub(super) async fn best(lanes: Arc<Lanes>, ask: Ask) -> Result<Self, DbErr> {
+    pub(super) async fn best(lanes: Arc<Lanes>, ask: Ask<'_>) -> Result<Self, DbErr> {
         let place = lanes.queue.take(ask).await?;
         Ok(Self { lanes, place })
     }
 
-    /// A certain place, when it is free.
-    pub(super) fn if_free(lanes: &Arc<Lanes>, place: usize, ask: Ask) -> Option<Self> {
+    /// A certain place, when it is free and the owner may have it instead of one that it holds.
+    pub(super) fn if_free(lanes: &Arc<Lanes>, place: usize, ask: Ask<'_>) -> Option<Self> {
         lanes.queue.take_free(place, ask).then(|| Self { lanes: Arc::clone(lanes), place })
     }
 
@@ -63,7 +64,7 @@ impl Held {
 
     /// A connection that answers: the one that is parked here, or a new one. While that takes
     /// long, or if it fails, one that idles elsewhere.
-    pub(super) async fn supply(self, ask: Ask) -> Result<Lease, DbErr> {
+    pub(super) async fn supply(self, ask: Ask<'_>) -> Result<Lease, DbErr> {
         let lanes = Arc::clone(&self.lanes);
         let (sender, mut receiver) = oneshot::channel();
         // Goes on when its caller is served elsewhere: then the connection is there for the next.
@@ -217,12 +218,12 @@ impl Drop for Held {
 
 impl Lanes {
     /// A connection that idles and can be used.
-    async fn idle(self: &Arc<Self>, ask: Ask) -> Option<Lease> {
+    async fn idle(self: &Arc<Self>, ask: Ask<'_>) -> Option<Lease> {
         for place in 0..self.places.len() {
             if self.places[place].has_one()
                 && let Some(held) = Held::if_free(self, place, ask)
             {
-                let pinned = match ask.tenant.and_then(|_| held.trusted()) {
+                let pinned = match ask.owner.tenant().and_then(|_| held.trusted()) {
                     Some(pinned) => Some(pinned),
                     None => held.tried().await,
                 };

@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    Lanes,
-    held::Held,
-    queue::{Ask, Hold},
-};
+use super::{Lanes, ask::Ask, held::Held};
 
 /// How often unused connections are asked for a sign of life, so that no statement has to ask for
 /// one, and nothing between here and the server takes them for abandoned.
@@ -27,12 +23,11 @@ impl Lanes {
     async fn look(self: &Arc<Self>) {
         // A service that only reads would not notice otherwise. What fails is tried below.
         let _ = self.registry().writes().await;
-        let ask = Ask { tenant: None, hold: Hold::Statement };
         for place in 0..self.places.len() {
             let looks = self.places[place].look();
             // Who is used now has no need of it.
             if looks > 0
-                && let Some(held) = Held::if_free(self, place, ask)
+                && let Some(held) = Held::if_free(self, place, Ask::UPKEEP)
             {
                 held.look_after(looks >= PATIENCE).await;
                 self.places[place].still_quiet(looks + 1);

@@ -10,28 +10,39 @@ use sea_orm::{
 use super::{
     super::statement::Effect,
     Lanes, Session, Transaction, Writes,
+    ask::{Ask, Hold, Owner},
     bounds::has_ended,
+    choice::fold,
     lease::Lease,
-    queue::{Ask, Hold},
     stream,
 };
+use crate::tenancy::{Limits, shared::Shared};
 
 /// Whether the server is a standby, and whether it is read-only.
 const WRITES: &str =
     "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
 
-/// All connections, the nearest to one tenant first. Each statement takes one for as long as it
-/// runs. Cheap to clone.
+/// The connections as one user has them. Each statement takes one for as long as it runs. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Lane {
     lanes: Arc<Lanes>,
-    /// None for the registry.
-    tenant: Option<u64>,
+    user: User,
+}
+
+/// On whose behalf statements are sent.
+#[derive(Clone)]
+pub(super) enum User {
+    Tenant(Arc<Shared>),
+    /// Look-ups in the registry.
+    Registry,
+    /// Creations, drops and spares.
+    Lifecycle,
 }
 
 impl Lane {
-    pub(super) fn new(lanes: Arc<Lanes>, tenant: Option<u64>) -> Self {
-        Self { lanes, tenant }
+    pub(super) fn new(lanes: Arc<Lanes>, user: User) -> Self {
+        Self { lanes, user }
     }
 
     /// A transaction as the server has them by default.
@@ -71,7 +82,26 @@ impl Lane {
     }
 
     async fn lease(&self, hold: Hold) -> Result<Lease, DbErr> {
-        Lease::take(Arc::clone(&self.lanes), Ask { tenant: self.tenant, hold }).await
+        Lease::take(Arc::clone(&self.lanes), self.user.ask(hold)).await
+    }
+}
+
+impl User {
+    fn ask(&self, hold: Hold) -> Ask<'_> {
+        match self {
+            Self::Tenant(tenant) => Ask {
+                owner: Owner::Tenant(fold(tenant.id)),
+                hold,
+                slug: Some(&tenant.slug),
+                limits: tenant.limits.get(),
+            },
+            Self::Registry => Self::without_tenant(Owner::Registry, hold),
+            Self::Lifecycle => Self::without_tenant(Owner::Lifecycle, hold),
+        }
+    }
+
+    fn without_tenant(owner: Owner, hold: Hold) -> Ask<'static> {
+        Ask { owner, hold, slug: None, limits: Limits::default() }
     }
 }
 

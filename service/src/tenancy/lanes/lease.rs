@@ -9,10 +9,11 @@ use tokio::time::timeout;
 use super::{
     super::statement::Effect,
     Lanes,
+    ask::Ask,
     bounds::{CLEANUP, DDL, has_ended, has_forgotten, is_late, lost, no_answer},
     held::{Held, Left},
     pinned::Pinned,
-    queue::{Ask, closed},
+    queue::closed,
 };
 
 /// A connection and its place, given back when this is dropped.
@@ -50,14 +51,15 @@ pub(super) enum State {
 impl Lease {
     /// Takes the connection that suits best. For the registry, only one that answers: it is asked
     /// seldom, and by those who have no handle that would try again.
-    pub(super) async fn take(lanes: Arc<Lanes>, ask: Ask) -> Result<Self, DbErr> {
+    pub(super) async fn take(lanes: Arc<Lanes>, ask: Ask<'_>) -> Result<Self, DbErr> {
+        let tenant = ask.owner.tenant();
         let held = Held::best(lanes, ask).await?;
-        let mut lease = match ask.tenant.and_then(|_| held.trusted()) {
+        let mut lease = match tenant.and_then(|_| held.trusted()) {
             Some(pinned) => Self::new(pinned, held),
             // Apart: the state of what opens a connection is large, and every statement would carry it.
             None => Box::pin(held.supply(ask)).await?,
         };
-        if let (Some(tenant), Some((pinned, _))) = (ask.tenant, &mut lease.holding) {
+        if let (Some(tenant), Some((pinned, _))) = (tenant, &mut lease.holding) {
             pinned.meet(tenant);
         }
         Ok(lease)

@@ -45,6 +45,11 @@ impl Contender {
         Arc::new(move |client| run(job(client)))
     }
 
+    /// The pool of sqlx, of a contender that has a single one.
+    pub fn sqlx(&self) -> sea_orm::sqlx::PgPool {
+        self.pools[0].get_postgres_connection_pool().clone()
+    }
+
     pub async fn close(self) {
         for pool in self.pools {
             pool.close_by_ref().await.unwrap();

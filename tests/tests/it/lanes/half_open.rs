@@ -40,6 +40,9 @@ impl Far {
         let config = Config {
             url: wire.url(near.db.name()),
             max_connections: connections,
+            // The first tenant opens all of them.
+            tenant_share: 100,
+            reserved_connections: 0,
             statement_timeout: Some(Duration::from_secs(1)),
             ..near.db.config()
         };

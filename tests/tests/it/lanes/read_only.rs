@@ -51,8 +51,13 @@ impl Failover {
     async fn new() -> Self {
         let server = own_server().await;
         let url = server.url("postgres");
-        let config =
-            Config { max_connections: 4, ..Config::new(&url, migration::tenant::Migrator) };
+        let config = Config {
+            max_connections: 4,
+            // The first tenant opens all of them.
+            tenant_share: 100,
+            reserved_connections: 0,
+            ..Config::new(&url, migration::tenant::Migrator)
+        };
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let mut tenants = Vec::new();
         for n in 1..=6 {

@@ -1,0 +1,120 @@
+use std::{
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use entity::registry::{Slug, tenant};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+
+use super::{Error, Tenancy, announce::announce};
+
+/// How much of the connections one tenant may take, where that differs from
+/// [`Config`](super::Config). Kept in the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections that it holds at a time, instead of
+    /// [`Config::tenant_share`](super::Config::tenant_share). Each process counts its own.
+    pub max_connections: Option<NonZeroU32>,
+    /// How many of its statements may wait for a connection, instead of
+    /// [`Config::max_waiting`](super::Config::max_waiting).
+    pub max_waiting: Option<u32>,
+}
+
+impl Limits {
+    /// The limits that are stored in these columns.
+    pub(super) fn stored(max_connections: Option<i32>, max_waiting: Option<i32>) -> Self {
+        let positive = |number: i32| u32::try_from(number).ok();
+        Self {
+            max_connections: max_connections.and_then(positive).and_then(NonZeroU32::new),
+            max_waiting: max_waiting.and_then(positive),
+        }
+    }
+
+    /// As they are stored.
+    fn columns(self) -> [Option<i32>; 2] {
+        let stored = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        [self.max_connections.map(NonZeroU32::get), self.max_waiting].map(|it| it.map(stored))
+    }
+}
+
+/// The limits of a tenant as its statements read them, without a lock.
+#[derive(Debug)]
+pub(super) struct CurrentLimits {
+    /// 0 for none.
+    max_connections: AtomicU32,
+    /// `u32::MAX` for none.
+    max_waiting: AtomicU32,
+}
+
+impl CurrentLimits {
+    pub(super) fn new(limits: Limits) -> Self {
+        let it = Self { max_connections: AtomicU32::new(0), max_waiting: AtomicU32::new(u32::MAX) };
+        it.set(limits);
+        it
+    }
+
+    pub(super) fn set(&self, limits: Limits) {
+        let connections = limits.max_connections.map_or(0, NonZeroU32::get);
+        self.max_connections.store(connections, Ordering::Relaxed);
+        self.max_waiting.store(limits.max_waiting.unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Limits {
+        let waiting = self.max_waiting.load(Ordering::Relaxed);
+        Limits {
+            max_connections: NonZeroU32::new(self.max_connections.load(Ordering::Relaxed)),
+            max_waiting: Some(waiting).filter(|waiting| *waiting < u32::MAX),
+        }
+    }
+}
+
+impl Tenancy {
+    /// Sets the limits of a tenant. Every process applies them from the next statement on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTenant`], [`Error::Database`].
+    pub async fn limit(&self, slug: &Slug, limits: Limits) -> Result<(), Error> {
+        let [max_connections, max_waiting] = limits.columns();
+        let txn = self.inner.lifecycle.begin().await?;
+        let row = tenant::Entity::update_many()
+            .col_expr(tenant::Column::MaxConnections, Expr::value(max_connections))
+            .col_expr(tenant::Column::MaxWaiting, Expr::value(max_waiting))
+            .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
+            .filter(tenant::Column::Slug.eq(slug.clone()))
+            .exec_with_returning(&txn)
+            .await?
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+        announce(&txn, row.id, []).await?;
+        txn.commit().await?;
+        self.inner.cache.set_limits(row.id, Limits::stored(max_connections, max_waiting));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_as_they_were_stored() {
+        for (connections, waiting) in
+            [(None, None), (Some(1), Some(0)), (Some(7), None), (None, Some(5000))]
+        {
+            let max_connections = connections.and_then(NonZeroU32::new);
+            let limits = Limits { max_connections, max_waiting: waiting };
+            let [connections, waiting] = limits.columns();
+            assert_eq!(Limits::stored(connections, waiting), limits);
+            assert_eq!(CurrentLimits::new(limits).get(), limits);
+        }
+        let most = Limits { max_connections: NonZeroU32::new(u32::MAX), max_waiting: None };
+        assert_eq!(most.columns(), [Some(i32::MAX), None]);
+    }
+
+    #[test]
+    fn numbers_that_are_no_limits_do_not_count() {
+        assert_eq!(Limits::stored(Some(0), Some(-1)), Limits::default());
+        assert_eq!(Limits::stored(Some(-5), None), Limits::default());
+    }
+}
