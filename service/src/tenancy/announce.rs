@@ -1,13 +1,10 @@
 //! Changes of tenants, announced between processes with LISTEN and NOTIFY.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use entity::registry::{TenantId, tenant};
+use entity::registry::TenantId;
 use migration::CHANNEL;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect,
-    Statement, sqlx::postgres::PgListener,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, sqlx::postgres::PgListener};
 use tokio::{
     sync::Mutex,
     time::{MissedTickBehavior, timeout},
@@ -135,26 +132,11 @@ impl Watch {
     async fn look(&self, ids: Vec<TenantId>) {
         let _looking = self.looking.lock().await;
         for ids in ids.chunks(1000) {
-            let rows = tenant::Entity::find()
-                .select_only()
-                .columns([
-                    tenant::Column::Id,
-                    tenant::Column::Status,
-                    tenant::Column::SchemaVersion,
-                    tenant::Column::ContractVersion,
-                ])
-                .filter(tenant::Column::Id.is_in(ids.iter().copied()))
-                .into_tuple::<(TenantId, tenant::Status, Option<String>, Option<String>)>()
-                .all(&self.db)
-                .await;
-            match rows {
-                Ok(rows) => {
-                    let mut gone: HashSet<_> = ids.iter().copied().collect();
-                    for (id, status, version, contract) in rows {
-                        gone.remove(&id);
-                        self.cache.set(id, self.cache.build.standing(status, version, contract));
+            match self.cache.looker.build.standings(&self.db, ids).await {
+                Ok(standings) => {
+                    for (id, standing) in standings {
+                        self.cache.set(id, standing);
                     }
-                    gone.into_iter().for_each(|id| self.cache.dropped(id));
                 }
                 Err(_) if self.closing() => return,
                 Err(error) => warn!(%error, "the state of open tenants could not be read"),

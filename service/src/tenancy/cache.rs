@@ -15,8 +15,9 @@ use sea_orm::DbErr;
 use super::{
     access::Access,
     epoch::Epochs,
-    fitness::{Build, Standing},
+    fitness::Standing,
     near::Near,
+    second_look::Looker,
     shared::{Known, Shared},
 };
 
@@ -41,8 +42,8 @@ pub(super) struct TenantCache {
     /// before the registry was asked, so one that was under way during a change is asked for
     /// again.
     changes: Box<[AtomicU64]>,
-    /// What a row is measured by.
-    pub(super) build: Build,
+    /// For the second look at a tenant whose statement has failed.
+    pub(super) looker: Arc<Looker>,
     epochs: Epochs,
     near: Near,
     ttl: Duration,
@@ -84,12 +85,12 @@ impl Expiry<String, Answer> for Lifetime {
 }
 
 impl TenantCache {
-    pub(super) fn new(ttl: Duration, build: Build) -> Self {
+    pub(super) fn new(ttl: Duration, looker: Arc<Looker>) -> Self {
         let entries =
             Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
         let changes = (0..PLACES).map(|_| AtomicU64::new(0)).collect();
         let (heard, live, epochs) = (AtomicU64::new(0), Mutex::default(), Epochs::default());
-        Self { entries, live, heard, changes, build, epochs, near: Near::new(), ttl }
+        Self { entries, live, heard, changes, looker, epochs, near: Near::new(), ttl }
     }
 
     /// The tenant behind `key`, asked of `load` when it is not known.
@@ -141,8 +142,8 @@ impl TenantCache {
 
     /// The shared state of a tenant as its row says now. A row without slug is no tenant.
     fn share(&self, row: tenant::Model) -> Option<Arc<Shared>> {
+        let standing = self.looker.build.standing(&row);
         let slug = row.slug?;
-        let standing = self.build.standing(row.status, row.schema_version, row.contract_version);
         let mut live = self.live();
         if let Some(shared) = live.tenants.get(&row.id).and_then(Weak::upgrade)
             && shared.slug == slug
@@ -154,15 +155,18 @@ impl TenantCache {
             live.tenants.retain(|_, shared| shared.strong_count() > 0);
             live.sweep_at = 2 * live.tenants.len() + 64;
         }
-        let shared = Shared::new(row.id, slug, row.schema, standing, self.epochs.join());
-        let shared = Arc::new(shared);
+        let shared = Arc::new(self.shared(row.id, slug, row.schema, standing));
         live.tenants.insert(row.id, Arc::downgrade(&shared));
         Some(shared)
     }
 
     /// The state of a tenant that nobody else can see yet.
     pub(super) fn unshared(&self, id: TenantId, slug: Slug, schema: SchemaName) -> Shared {
-        Shared::new(id, slug, schema, Access::Active.into(), self.epochs.join())
+        self.shared(id, slug, schema, Access::Active.into())
+    }
+
+    fn shared(&self, id: TenantId, slug: Slug, schema: SchemaName, standing: Standing) -> Shared {
+        Shared::new(id, slug, schema, standing, self.epochs.join(), Arc::clone(&self.looker))
     }
 
     /// Forgets what is known under `keys`, because it has changed.
@@ -228,6 +232,14 @@ mod tests {
     use migration::AnyMigrator;
 
     use super::*;
+    use crate::tenancy::{Config, fitness::Build, lanes::Lanes};
+
+    /// A cache for the product's own migrations, without a server behind it.
+    fn cache(ttl: Duration) -> TenantCache {
+        let config = Config::new("postgres://localhost", migration::tenant::Migrator);
+        let lanes = Arc::new(Lanes::new(config.url.parse().unwrap(), &config));
+        TenantCache::new(ttl, Looker::new(&lanes, Build::new(&config.migrator)).into())
+    }
 
     fn row(id: TenantId, version: Option<String>) -> tenant::Model {
         tenant::Model {
@@ -236,19 +248,22 @@ mod tests {
             schema: "city".parse().unwrap(),
             status: tenant::Status::Active,
             schema_version: version,
-            contract_version: None,
+            migrations: Vec::new(),
+            breaking: Vec::new(),
             metadata: serde_json::json!({}),
             inserted_at: entity::now(),
             updated_at: entity::now(),
             migration_error: None,
             migration_attempts: 0,
+            dropped_at: None,
+            dropped_by: None,
         }
     }
 
     #[tokio::test]
     async fn a_tenant_that_is_migrated_while_it_is_looked_up_is_looked_up_again() {
         let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
-        let cache = TenantCache::new(Duration::from_secs(30), Build::new(&migrator));
+        let cache = cache(Duration::from_secs(30));
         let (id, asked) = (TenantId::generate(), AtomicUsize::new(0));
         let load = async || {
             if asked.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -269,7 +284,7 @@ mod tests {
     async fn a_tenant_is_believed_as_long_as_was_said_and_no_longer() {
         let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
         for (ttl, loads) in [(Duration::from_secs(3600), 1), (Duration::ZERO, 3)] {
-            let cache = TenantCache::new(ttl, Build::new(&migrator));
+            let cache = cache(ttl);
             let (id, asked) = (TenantId::generate(), AtomicUsize::new(0));
             for _ in 0..3 {
                 let load = async || {

@@ -168,9 +168,8 @@ impl<C: Session> ConnectionTrait for Scope<C> {
         self.send_built(statement, |statement| self.db.execute_raw(statement)).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.db.execute_unprepared(&self.shared.qualify_text(sql)?).await
+        self.send_text(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {

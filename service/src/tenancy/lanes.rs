@@ -33,7 +33,6 @@ use std::{
     time::Duration,
 };
 
-use entity::registry::TenantId;
 use futures_util::future::join_all;
 use migration::connect;
 use sea_orm::{ConnectOptions, sqlx::postgres::PgConnectOptions};
@@ -51,8 +50,7 @@ pub use transaction::Transaction;
 
 pub(super) use bounds::{bounded, was_unsent};
 
-use super::{Config, Error};
-use choice::fold;
+use super::{Config, Error, shared::Known};
 use open::{Opener, Settings};
 use pinned::{Age, Limits, Pinned, Place};
 use queue::Queue;
@@ -100,14 +98,14 @@ impl Lanes {
         if writes != Writes::Accepted {
             return Err(Error::ReadOnlyServer { standby: writes == Writes::Standby });
         }
-        let checked = timeout(FIRST, super::check_registry(&first)).await;
+        let checked = timeout(FIRST, super::check_registry(&first, &config.migrator)).await;
         checked.unwrap_or_else(|_| Err(bounds::no_answer(FIRST).into()))?;
         first.close().await?;
         Ok(Arc::new(lanes))
     }
 
     /// With connections of these options, none of which is open yet.
-    fn new(options: PgConnectOptions, config: &Config) -> Self {
+    pub(super) fn new(options: PgConnectOptions, config: &Config) -> Self {
         let count = config.max_connections.max(1) as usize;
         let lane_size = (config.lane_size as usize).clamp(1, count);
         let places = (0..count).map(|place| {
@@ -141,8 +139,8 @@ impl Lanes {
     }
 
     /// The connections in the order of a tenant.
-    pub(super) fn of(self: &Arc<Self>, tenant: TenantId) -> Lane {
-        Lane::new(Arc::clone(self), Some(fold(tenant)))
+    pub(super) fn of(self: &Arc<Self>, tenant: Known) -> Lane {
+        Lane::new(Arc::clone(self), Some(tenant))
     }
 
     /// The connections for the registry.

@@ -13,7 +13,8 @@ impl Tenancy {
     /// [`Error::UnknownTenant`]; [`Error::Refused`] when the tenant is not active.
     pub async fn tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
         let load = || {
-            tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.clone())).one(&self.inner.db)
+            let row = tenant::Entity::find_living();
+            row.filter(tenant::Column::Slug.eq(slug.clone())).one(&self.inner.db)
         };
         let found = self.resolve(slug.as_str(), load).await?;
         found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
@@ -68,7 +69,7 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Database`].
     pub async fn get(&self, slug: &Slug) -> Result<Option<TenantRecord>, Error> {
-        let row = tenant::Entity::find()
+        let row = tenant::Entity::find_living()
             .filter(tenant::Column::Slug.eq(slug.clone()))
             .one(&self.inner.db)
             .await?;
@@ -83,7 +84,7 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Database`].
     pub async fn list(&self, request: PageRequest) -> Result<Page<TenantRecord>, Error> {
-        let select = tenant::Entity::find().filter(tenant::Column::Slug.is_not_null());
+        let select = tenant::Entity::find_living().filter(tenant::Column::Slug.is_not_null());
         let id = |row: &tenant::Model| row.id.as_uuid();
         let page = page::fetch(&self.inner.db, select, tenant::Column::Id, request, id).await?;
         let ids: Vec<TenantId> = page.items.iter().map(|row| row.id).collect();
@@ -103,7 +104,7 @@ impl Tenancy {
         let found = found.map_err(|error| Error::Database(error.as_ref().clone()))?;
         let Some(shared) = found else { return Ok(None) };
         shared.check()?;
-        Ok(Some(Tenant { db: self.inner.lanes.of(shared.id), shared }))
+        Ok(Some(Tenant { db: self.inner.lanes.of(shared.clone()), shared }))
     }
 
     async fn domains_of(

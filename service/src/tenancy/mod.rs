@@ -8,6 +8,7 @@ mod announce;
 mod cache;
 mod config;
 mod domains;
+mod drop;
 mod epoch;
 mod error;
 mod fitness;
@@ -17,12 +18,14 @@ mod lanes;
 mod lifecycle;
 mod lookup;
 mod metadata;
+mod naming;
 mod near;
 mod precheck;
 mod record;
 mod resend;
 mod scope;
 mod scoped;
+mod second_look;
 mod seed;
 mod shared;
 mod spares;
@@ -30,7 +33,7 @@ mod spares;
 use std::sync::Arc;
 
 use entity::registry::{Hostname, SchemaName};
-use migration::{AnyMigrator, Target, registry};
+use migration::{AnyMigrator, Target, claim_application, registry};
 use sea_orm::DatabaseConnection;
 use tokio::task::JoinHandle;
 
@@ -47,6 +50,7 @@ pub use seed::{Seed, SeedFn};
 use cache::TenantCache;
 use fitness::Build;
 use lanes::{Lane, Lanes, Writes};
+use second_look::Looker;
 use spares::Spares;
 
 /// All tenants of one database. Cheap to clone.
@@ -62,6 +66,7 @@ struct Inner {
     migrator: AnyMigrator,
     schema_prefix: String,
     base_domain: String,
+    actor: String,
     cache: Arc<TenantCache>,
     seed: Option<Seed>,
     spares: Arc<Spares>,
@@ -74,7 +79,8 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
-    /// [`Error::Migration`] when a migration is said to be breaking that is none,
+    /// [`Error::Migration`] when a migration is said to be breaking that is none, or the registry
+    /// belongs to [another application](migration::TenantMigrator::application),
     /// [`Error::Connect`] when the server cannot be reached, [`Error::ReadOnlyServer`] when it
     /// accepts no writes, [`Error::RegistryBehind`] when the
     /// registry has not been migrated, [`Error::NoAnnouncements`] when a pooler is in the way.
@@ -84,7 +90,8 @@ impl Tenancy {
         config.migrator.confirm_breaking()?;
         let lanes = Lanes::connect(config).await?;
         let db = lanes.registry();
-        let cache = Arc::new(TenantCache::new(config.cache_ttl, Build::new(&config.migrator)));
+        let looker = Arc::new(Looker::new(&lanes, Build::new(&config.migrator)));
+        let cache = Arc::new(TenantCache::new(config.cache_ttl, looker));
         let mut listener = announce::subscribe(&lanes).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
@@ -107,6 +114,7 @@ impl Tenancy {
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
+                actor: config.actor.clone(),
                 cache,
                 seed: config.seed.clone(),
                 spares,
@@ -164,12 +172,15 @@ fn base_domain(text: &str) -> Result<String, Error> {
     Ok(below.as_str()["tenant.".len()..].to_owned())
 }
 
-async fn check_registry(db: &DatabaseConnection) -> Result<(), Error> {
+async fn check_registry(db: &DatabaseConnection, tenants: &AnyMigrator) -> Result<(), Error> {
     let migrator = AnyMigrator::new(registry::Migrator);
     let pending = match migration::state(db, &Target::Registry, &migrator).await {
         Ok(state) => state.pending.len(),
         Err(migration::Error::MissingRegistry) => migrator.names().len(),
         Err(error) => return Err(error.into()),
     };
-    if pending > 0 { Err(Error::RegistryBehind { pending }) } else { Ok(()) }
+    if pending > 0 {
+        return Err(Error::RegistryBehind { pending });
+    }
+    Ok(claim_application(db, tenants).await?)
 }

@@ -3,7 +3,7 @@
 
 use futures_util::{TryStreamExt, stream::BoxStream};
 use migration::Fault;
-use sea_orm::{DbBackend, DbErr, QueryResult, Statement, StatementBuilder};
+use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder};
 
 use super::{
     Scope,
@@ -53,13 +53,29 @@ impl<C: Session> Scope<C> {
         let result = send(statement).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
         if !self.renewed(epoch, result.as_ref().err()) && !unsent {
-            return result;
+            return self.explained(result).await;
         }
         let Some(statement) = again() else { return result };
         let (statement, epoch) = self.shared.qualify(statement)?;
         let result = send(statement).await;
         self.renewed(epoch, result.as_ref().err());
-        result
+        self.explained(result).await
+    }
+
+    async fn explained<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        match result {
+            // Apart, so that statements which succeed do not carry its state.
+            Err(error) => Err(Box::pin(self.explain(error)).await),
+            done => done,
+        }
+    }
+
+    /// Sends text that is not prepared.
+    pub(super) async fn send_text(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let sql = self.shared.qualify_text(sql)?;
+        #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
+        let result = self.db.execute_unprepared(&sql).await;
+        self.explained(result).await
     }
 }
 
@@ -83,8 +99,9 @@ impl<C: Session> Scope<C> {
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
         let (statement, epoch) = self.shared.qualify(statement)?;
         let stream = self.db.stream_raw(statement).await?;
-        Ok(Box::pin(stream.inspect_err(move |error| {
-            self.renewed(epoch, Some(error));
+        Ok(Box::pin(stream.or_else(move |error| async move {
+            self.renewed(epoch, Some(&error));
+            Err(self.explain(error).await)
         })))
     }
 }

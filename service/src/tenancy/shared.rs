@@ -15,6 +15,7 @@ use super::{
     access::{Access, Refused},
     epoch::Epoch,
     fitness::Standing,
+    second_look::{Looker, Seen},
 };
 
 /// What all handles of one tenant share: where its tables are, and whether it may be used.
@@ -25,6 +26,8 @@ pub(super) struct Shared {
     pub(super) schema: SchemaName,
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
+    pub(super) looker: Arc<Looker>,
+    pub(super) seen: Seen,
     standing: Mutex<Standing>,
     /// That of the standing, for statements to read without a lock.
     access: AtomicU8,
@@ -57,10 +60,12 @@ impl Shared {
         schema: SchemaName,
         standing: Standing,
         epoch: Epoch,
+        looker: Arc<Looker>,
     ) -> Self {
         let quoted = schema.quoted();
         let access = AtomicU8::new(standing.access as u8);
-        Self { id, slug, schema, quoted, epoch, standing: Mutex::new(standing), access }
+        let (standing, seen) = (Mutex::new(standing), Seen::default());
+        Self { id, slug, schema, quoted, epoch, looker, seen, standing, access }
     }
 
     /// Tells every handle of the tenant. What was dropped stays dropped: its id never comes back.
@@ -83,10 +88,10 @@ impl Shared {
     /// Once more, with the reason: it may have become usable in between.
     #[cold]
     fn refuse(&self) -> Result<(), Refused> {
-        let Standing { access, applied, newest } = self.standing().clone();
+        let Standing { access, applied, newest, unknown } = self.standing().clone();
         match access {
             Access::Active => Ok(()),
-            access => Err(Refused { slug: self.slug.clone(), access, applied, newest }),
+            access => Err(Refused { slug: self.slug.clone(), access, applied, newest, unknown }),
         }
     }
 

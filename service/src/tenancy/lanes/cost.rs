@@ -13,7 +13,7 @@ use super::{
     held::Held,
     queue::{Ask, Hold},
 };
-use crate::tenancy::{Config, cache::TenantCache, fitness::Build};
+use crate::tenancy::{Config, cache::TenantCache, fitness::Build, second_look::Looker};
 
 /// As SeaORM writes it.
 const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position", "guards"."inserted_at", "guards"."updated_at" FROM "@tenant"."guards" WHERE "guards"."id" = $1"#;
@@ -22,13 +22,13 @@ const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position",
 async fn a_statement_takes_no_memory_but_its_text() {
     let config = Config::new("postgres://localhost", migration::tenant::Migrator);
     let options: PgConnectOptions = config.url.parse().unwrap();
-    let (build, ttl) = (Build::new(&config.migrator), config.cache_ttl);
-    let shared = TenantCache::new(ttl, build).unshared(
+    let lanes = Arc::new(Lanes::new(options, &config));
+    let looker = Looker::new(&lanes, Build::new(&config.migrator));
+    let shared = TenantCache::new(config.cache_ttl, looker.into()).unshared(
         TenantId::generate(),
         "tenant-1".parse().unwrap(),
         "tenant_1".parse().unwrap(),
     );
-    let lanes = Arc::new(Lanes::new(options, &config));
     let ask = Ask { tenant: Some(fold(shared.id)), hold: Hold::Statement };
     let taken = allocation_counter::measure(|| {
         let held = Held::best(Arc::clone(&lanes), ask).now_or_never().unwrap();

@@ -11,10 +11,12 @@ use sea_orm::{
 use super::{
     Lanes, Session, Transaction, Writes,
     bounds::has_ended,
+    choice::fold,
     lease::Lease,
     queue::{Ask, Hold},
     stream,
 };
+use crate::tenancy::shared::Known;
 
 /// Whether the server is a standby, and whether it is read-only.
 const WRITES: &str =
@@ -26,11 +28,11 @@ const WRITES: &str =
 pub struct Lane {
     lanes: Arc<Lanes>,
     /// None for the registry.
-    tenant: Option<u64>,
+    tenant: Option<Known>,
 }
 
 impl Lane {
-    pub(super) fn new(lanes: Arc<Lanes>, tenant: Option<u64>) -> Self {
+    pub(super) fn new(lanes: Arc<Lanes>, tenant: Option<Known>) -> Self {
         Self { lanes, tenant }
     }
 
@@ -69,7 +71,13 @@ impl Lane {
     }
 
     async fn lease(&self, hold: Hold) -> Result<Lease, DbErr> {
-        Lease::take(Arc::clone(&self.lanes), Ask { tenant: self.tenant, hold }).await
+        let tenant = self.tenant.as_ref().map(|shared| fold(shared.id));
+        let lease = Lease::take(Arc::clone(&self.lanes), Ask { tenant, hold }).await?;
+        if let Some(shared) = &self.tenant {
+            // Once more: while the connection was waited for, the tenant may have been dropped.
+            shared.check()?;
+        }
+        Ok(lease)
     }
 }
 
