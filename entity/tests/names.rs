@@ -77,6 +77,22 @@ proptest! {
     }
 
     #[test]
+    fn numbered_names_are_schema_names_and_differ(
+        name in "[a-z_][a-z0-9_]{0,62}", one in 1u32.., two in 1u32..,
+    ) {
+        if let Ok(name) = name.parse::<SchemaName>()
+            && let (Ok(a), Ok(b)) = (name.numbered(one), name.numbered(two))
+        {
+            for name in [&a, &b] {
+                prop_assert!(name.as_str().len() <= SchemaName::MAX_LEN);
+                prop_assert_eq!(&name.as_str().parse::<SchemaName>().unwrap(), name);
+            }
+            // One may be what is left of the name itself when it is cut: `a_2` of 63 bytes.
+            prop_assert!(a != b || one == two || one == 1 || two == 1);
+        }
+    }
+
+    #[test]
     fn every_slug_fits_behind_a_prefix_of_fifteen(slug in "[a-z][a-z0-9]{47}") {
         let slug: Slug = slug.parse().unwrap();
         prop_assert_eq!(SchemaName::for_slug("customer_of_us_", &slug).unwrap().as_str().len(), 63);

@@ -14,6 +14,15 @@ use crate::Error;
 /// schemas that are ahead of them. That is how it should be (expand, then contract): a migration is
 /// taken to leave the program before it working, unless it is listed here.
 pub trait TenantMigrator: MigratorTraitSelf {
+    /// Name of the application. The registry keeps the one of the program that used it first, and
+    /// programs of other applications are refused: to them its tenants have the wrong tables.
+    ///
+    /// Unless it is overridden, it is the name of the oldest migration. Override it before that
+    /// migration is renamed or removed. An empty name belongs to every registry.
+    fn application(&self) -> String {
+        self.migrations().first().map(|oldest| oldest.name().to_owned()).unwrap_or_default()
+    }
+
     /// Names of the migrations that programs without them cannot work with, such as one that drops
     /// a column which the release before still reads. Those programs refuse a tenant from the
     /// moment on when such a migration is applied to it.
@@ -33,6 +42,7 @@ pub struct AnyMigrator {
     migrations: Arc<dyn Fn() -> Vec<Box<dyn MigrationTrait>> + Send + Sync>,
     table: DynIden,
     breaking: Arc<[&'static str]>,
+    application: Arc<str>,
     recording: Arc<OnceCell<Option<Recording>>>,
 }
 
@@ -44,14 +54,22 @@ impl AnyMigrator {
             migrations: Arc::new(move || migrator.migrations()),
             table,
             breaking: Arc::default(),
+            application: Arc::default(),
             recording: Arc::default(),
         }
     }
 
     /// Wraps a migrator of tenants' schemas.
     pub fn tenant<M: TenantMigrator + 'static>(migrator: M) -> Self {
-        let breaking = migrator.breaking().into();
-        Self { breaking, ..Self::new(migrator) }
+        let (breaking, application) = (migrator.breaking().into(), migrator.application().into());
+        Self { breaking, application, ..Self::new(migrator) }
+    }
+
+    /// Name of the application, see [`TenantMigrator::application`]; empty for a migrator that was
+    /// wrapped by [`new`](Self::new).
+    #[must_use]
+    pub fn application(&self) -> &str {
+        &self.application
     }
 
     /// The migrations that programs without them cannot work with.
@@ -84,11 +102,19 @@ impl AnyMigrator {
         self.names().pop()
     }
 
-    /// The name of the newest migration that programs without it cannot work with.
+    /// What a registry row has when all migrations are applied: their names, sorted, and those of
+    /// the breaking ones among them.
     #[must_use]
-    pub fn latest_breaking(&self) -> Option<String> {
-        let breaking = |name: &String| self.breaking.contains(&name.as_str());
-        self.names().into_iter().rfind(breaking)
+    pub fn all_applied(&self) -> (Vec<String>, Vec<String>) {
+        self.applied(self.names())
+    }
+
+    /// [`all_applied`](Self::all_applied) when these are.
+    pub(crate) fn applied(&self, mut names: Vec<String>) -> (Vec<String>, Vec<String>) {
+        names.sort_unstable();
+        let breaking = |name: &&String| self.breaking.contains(&name.as_str());
+        let breaking = names.iter().filter(breaking).cloned().collect();
+        (names, breaking)
     }
 
     /// What all migrations send to an empty schema, recorded by the first who asks. None when that

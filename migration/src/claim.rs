@@ -78,8 +78,8 @@ impl Scope<'_> {
     ) -> Result<(Claim, Scoped), Error> {
         let scope = scope_columns();
         let sql = format!(
-            r#"SELECT {scope}, "schema", "status" <> 'dropping' FROM "registry"."tenants"
-               WHERE "id" = $5 FOR UPDATE SKIP LOCKED"#
+            r#"SELECT {scope}, "schema", "status" NOT IN ('dropping', 'dropped')
+               FROM "registry"."tenants" WHERE "id" = $5 FOR UPDATE SKIP LOCKED"#
         );
         let values = self.values().into_iter().chain([member.id.into()]);
         let locked = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
@@ -118,6 +118,9 @@ impl Scope<'_> {
 /// Waits for the claim on a schema, and returns the tenant that it belongs to, if it does.
 ///
 /// A schema without a registry row, and the registry itself, are guarded by an advisory lock.
+///
+/// # Errors
+/// [`Error::Dropping`] when the tenant is being dropped.
 pub(crate) async fn claim(
     txn: &DatabaseTransaction,
     target: &Target,
@@ -125,14 +128,19 @@ pub(crate) async fn claim(
     if *target != Target::Registry && registry_exists(txn).await? {
         let row = tenant::Entity::find()
             .select_only()
-            .column(tenant::Column::Id)
+            .columns([tenant::Column::Id, tenant::Column::Status])
             .filter(tenant::Column::Schema.eq(target.name()))
+            .filter(tenant::Column::Status.ne(tenant::Status::Dropped))
             .lock_exclusive()
             .into_tuple()
             .one(txn)
             .await?;
-        if row.is_some() {
-            return Ok(row);
+        match row {
+            Some((_, tenant::Status::Dropping)) => {
+                return Err(Error::Dropping { schema: target.name().to_owned() });
+            }
+            Some((id, _)) => return Ok(Some(id)),
+            None => {}
         }
     }
     // Tried in a loop: waiting inside PostgreSQL for an advisory lock deadlocks with a
@@ -176,13 +184,16 @@ pub(crate) fn version_update(
     migrator: &AnyMigrator,
     at: Expr,
 ) -> UpdateMany<tenant::Entity> {
+    let (migrations, breaking) = migrator.applied(state.applied.clone());
     tenant::Entity::update_many()
         .col_expr(tenant::Column::SchemaVersion, Expr::value(state.version(migrator)))
-        .col_expr(tenant::Column::ContractVersion, Expr::value(state.contract(migrator)))
+        .col_expr(tenant::Column::Migrations, Expr::value(migrations))
+        .col_expr(tenant::Column::Breaking, Expr::value(breaking))
         .col_expr(tenant::Column::MigrationError, Expr::value(None::<sea_orm::JsonValue>))
         .col_expr(tenant::Column::MigrationAttempts, Expr::value(0))
         .col_expr(tenant::Column::UpdatedAt, at)
         .filter(tenant::Column::Schema.eq(target.name()))
+        .filter(tenant::Column::Status.ne(tenant::Status::Dropped))
 }
 
 pub(crate) async fn registry_exists(db: &impl ConnectionTrait) -> Result<bool, DbErr> {

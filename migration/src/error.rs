@@ -44,9 +44,33 @@ pub enum Error {
         schema: String,
     },
 
+    /// The tenant whose schema is to be migrated is being dropped.
+    #[error(
+        "schema \"{schema}\" belongs to a tenant that is being dropped; drop the tenant again to \
+         finish that (nothing was changed)"
+    )]
+    Dropping {
+        /// Name of the schema.
+        schema: String,
+    },
+
+    /// The registry belongs to another application.
+    #[error(
+        "the registry of this database belongs to the application {registry:?}, but this program is \
+         {program:?}; use the database of this application (after its name was changed: UPDATE \
+         registry.application SET name = '{program}')"
+    )]
+    OtherApplication {
+        /// Application that the registry belongs to.
+        registry: String,
+        /// Application of the program.
+        program: String,
+    },
+
     /// The schema to provision is there already.
     #[error(
-        "schema \"{schema}\" exists already; choose another slug, or drop the schema if it is left over"
+        "schema \"{schema}\" exists already, but belongs to no tenant; look what it holds, \
+         and rename it (ALTER SCHEMA \"{schema}\" RENAME TO …) or choose another slug"
     )]
     SchemaExists {
         /// Name of the schema.

@@ -45,17 +45,18 @@ pub async fn register(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result
     // The lock is had before the row is there, in the same round trip.
     let insert = Statement::from_sql_and_values(
         DbBackend::Postgres,
-        "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, contract_version,
-             metadata, inserted_at, updated_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
-         FROM pg_advisory_xact_lock_shared(hashtextextended($10, 0))",
+        "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, migrations,
+             breaking, metadata, inserted_at, updated_at)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+         FROM pg_advisory_xact_lock_shared(hashtextextended($11, 0))",
         [
             row.id.into(),
             row.slug.clone().into(),
             row.schema.clone().into(),
             row.status.as_str().into(),
             row.schema_version.clone().into(),
-            row.contract_version.clone().into(),
+            row.migrations.clone().into(),
+            row.breaking.clone().into(),
             row.metadata.clone().into(),
             row.inserted_at.into(),
             row.updated_at.into(),

@@ -1,22 +1,23 @@
-use std::{iter::Peekable, time::Duration, vec::IntoIter};
+use std::time::Duration;
 
-use entity::registry::{TenantId, tenant};
+use entity::registry::tenant;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, JoinType,
-    PaginatorTrait, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, JoinType, PaginatorTrait,
+    TransactionTrait,
     sea_query::{Expr, Order, Query},
 };
 use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
-    Action, AnyMigrator, Error, Target,
-    alone::run_alone,
-    announce,
-    claim::{Claim, Claimant, Scope, Scoped, claim, record_version, registry_exists},
-    plan::{Step, plan},
-    provision::ddl,
-    scope::{confirm, guard},
+    Action, AnyMigrator, Error, Target, announce,
+    claim::{Claimant, Scope, Scoped},
+    plan::Step,
+    rounds::{Ran, Run},
+    scope::confirm,
 };
+
+/// How long a lock is waited for at one go.
+const ATTEMPT: Duration = Duration::from_millis(100);
 
 /// What a run did to a schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +40,9 @@ pub struct State {
 /// How long one tenant's migration may wait and work; `None` is as the server has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For each lock (`lock_timeout`).
+    /// For locks. What waits for a lock on a table holds up all who want the table after it, so it
+    /// waits for a tenth of a second, lets them through, and tries again until this time is over.
+    /// Zero waits without an end, at one go; what runs outside a transaction waits at one go too.
     pub lock: Option<Duration>,
     /// For each statement (`statement_timeout`).
     pub statement: Option<Duration>,
@@ -77,105 +80,6 @@ pub async fn run(
     }
 }
 
-/// What is to be done with one schema.
-pub(crate) struct Run<'a> {
-    pub(crate) db: &'a DatabaseConnection,
-    pub(crate) target: &'a Target,
-    pub(crate) migrator: &'a AnyMigrator,
-    pub(crate) action: &'a Action,
-    pub(crate) timeouts: Timeouts,
-}
-
-/// How it ended.
-pub(crate) enum Ran {
-    /// It is done, for the tenant of this key if the schema is a tenant's.
-    Done(Outcome, Option<TenantId>),
-    /// Somebody else has the claim and is not waited for.
-    Busy,
-    /// The tenant is no more.
-    Gone,
-}
-
-impl Run<'_> {
-    /// Does it. Each round is a transaction that claims the schema; nearly always there is one.
-    pub(crate) async fn carry_out(&self, claimant: Claimant<'_>) -> Result<Ran, Error> {
-        let Self { db, target, migrator, action, timeouts } = *self;
-        let mut outcome = Outcome::default();
-        let mut steps: Option<Peekable<IntoIter<Step>>> = None;
-        loop {
-            let txn = db.begin().await?;
-            let scope = Scope { target, migrator, timeouts };
-            let (claim, tenant, mut scoped) = match claimant {
-                Claimant::Member(member) => {
-                    let (claim, scoped) = scope.claim_member(&txn, member).await?;
-                    (claim, Some(member.id), scoped)
-                }
-                Claimant::Patient => {
-                    guard(&txn).await?;
-                    let tenant = claim(&txn, target).await?;
-                    if *target == Target::Registry {
-                        prepare_registry(&txn, action).await?;
-                    }
-                    (Claim::Ours, tenant, scope.set(&txn).await?)
-                }
-            };
-            match claim {
-                Claim::Ours => {}
-                // Taken between two rounds of ours.
-                Claim::Busy if steps.is_some() => {
-                    txn.rollback().await?;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-                Claim::Busy => return Ok(Ran::Busy),
-                Claim::Gone => return Ok(Ran::Gone),
-            }
-            // What is there is not looked at when it is going to be dropped.
-            let fresh = *action == Action::Fresh && steps.is_none();
-            scoped.installed &= !fresh;
-            let mut state = state_in(&txn, target, migrator, scoped).await?;
-            if fresh {
-                for sql in fresh_sql(target) {
-                    ddl(&txn, &sql).await?;
-                }
-            }
-            let rest = match &mut steps {
-                Some(rest) => rest,
-                none => none.insert(plan(migrator, &state, action)?.into_iter().peekable()),
-            };
-            // The claim was free between two rounds: what somebody else has done by now is left
-            // out. Outside a transaction a step must be the first of its round, so that the claim
-            // is all that this one holds: a schema that is made afresh is committed before.
-            if let Some(step) = rest.next_if(|step| step.alone() && !fresh) {
-                if !step.done(&state) {
-                    run_alone(&txn, db, target, migrator, &step, &timeouts).await?;
-                    step.settle(&mut state);
-                    outcome.add(&step);
-                }
-            } else {
-                if !scoped.installed && rest.peek().is_some() {
-                    migrator.install(&txn).await?;
-                }
-                while let Some(step) = rest.next_if(|step| !step.alone()) {
-                    if !step.done(&state) {
-                        step.run_in(&txn, target, migrator).await?;
-                        step.settle(&mut state);
-                        outcome.add(&step);
-                    }
-                }
-            }
-            let more = rest.peek().is_some();
-            if tenant.is_some() {
-                record_version(&txn, target, &state, migrator).await?;
-            }
-            txn.commit().await?;
-            if !more {
-                return Ok(Ran::Done(outcome, tenant));
-            }
-        }
-    }
-}
-
 /// How far one schema is migrated. Changes nothing, not even to make a migrations table.
 ///
 /// # Errors
@@ -205,7 +109,7 @@ pub(crate) async fn state_within(
 
 /// The state of the schema in whose scope the transaction is, after it has been confirmed that the
 /// schema is there.
-async fn state_in(
+pub(crate) async fn state_in(
     txn: &DatabaseTransaction,
     target: &Target,
     migrator: &AnyMigrator,
@@ -247,12 +151,6 @@ impl State {
         let applied = |name: &String| self.applied.contains(name);
         migrator.names().into_iter().take_while(applied).last()
     }
-
-    /// The newest applied migration that code without it cannot work with.
-    pub(crate) fn contract(&self, migrator: &AnyMigrator) -> Option<String> {
-        let breaking = |name: &&String| migrator.breaking().contains(&name.as_str());
-        self.applied.iter().rev().find(breaking).cloned()
-    }
 }
 
 impl Outcome {
@@ -269,6 +167,12 @@ impl Outcome {
 }
 
 impl Timeouts {
+    /// Those of one attempt.
+    pub(crate) fn attempt(self) -> Self {
+        let lock = self.lock.map(|lock| if lock.is_zero() { lock } else { lock.min(ATTEMPT) });
+        Self { lock, ..self }
+    }
+
     /// As settings of PostgreSQL, in milliseconds.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         [("lock_timeout", self.lock), ("statement_timeout", self.statement)]
@@ -282,21 +186,9 @@ impl Timeouts {
     }
 }
 
-/// The registry's schema is made by the first run.
-async fn prepare_registry(txn: &DatabaseTransaction, action: &Action) -> Result<(), Error> {
-    if let Action::Up(_) = action {
-        ddl(txn, &create_registry_sql()).await?;
-    } else if registry_exists(txn).await? {
-        // A tenant that is being created right now counts too.
-        ddl(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;
-        keep_tenants(txn).await?;
-    }
-    Ok(())
-}
-
 /// The registry is not given up while it holds tenants.
 pub(crate) async fn keep_tenants(txn: &DatabaseTransaction) -> Result<(), Error> {
-    match tenant::Entity::find().count(txn).await? {
+    match tenant::Entity::find_living().count(txn).await? {
         0 => Ok(()),
         tenants => Err(Error::RegistryInUse { tenants }),
     }

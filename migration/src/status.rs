@@ -1,5 +1,10 @@
 //! How far all tenants are, from the registry alone: a few queries, whatever their number.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, btree_map::Entry},
+};
+
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult, Statement,
     prelude::DateTimeUtc,
@@ -105,22 +110,25 @@ pub async fn fleet_status(
     migrator: &AnyMigrator,
 ) -> Result<FleetStatus, Error> {
     let names = migrator.names();
-    let mut found = Vec::new();
+    let mut versions: BTreeMap<(Reverse<Place>, usize), VersionCount> = BTreeMap::new();
     for row in rows::<VersionRow>(db, VERSIONS).await.map_err(registry)? {
-        found.push((Place::of(row.version.as_deref(), &names), row));
-    }
-    found.sort_by(|(a, _), (b, _)| b.cmp(a));
-    let versions: Vec<VersionCount> = found
-        .into_iter()
-        .map(|(place, row)| VersionCount {
-            standing: place.standing(names.len()),
+        let place = Place::of(row.version.as_deref(), &names);
+        let missing = missing(&row, &names);
+        let count = VersionCount {
+            standing: place.standing(names.len(), missing),
             version: row.version,
             tenants: row.tenants as usize,
             spares: row.spares as usize,
             oldest: row.oldest,
             last_changed: row.last_changed,
-        })
-        .collect();
+        };
+        // Sets that differ only in what this program does not know are one line.
+        match versions.entry((Reverse(place), missing)) {
+            Entry::Vacant(entry) => _ = entry.insert(count),
+            Entry::Occupied(mut entry) => entry.get_mut().add(count),
+        }
+    }
+    let versions: Vec<VersionCount> = versions.into_values().collect();
     let failed = rows::<FailedRow>(db, FAILED).await?;
     Ok(FleetStatus {
         latest: migrator.latest(),
@@ -137,21 +145,22 @@ pub async fn fleet_status(
 }
 
 const VERSIONS: &str = r#"
-    SELECT "schema_version" AS "version", count(*) AS "tenants",
+    SELECT "schema_version" AS "version", "migrations", count(*) AS "tenants",
            count(*) FILTER (WHERE "status" = 'spare') AS "spares",
            (array_agg(coalesce("slug", "schema") ORDER BY "updated_at", "id"))[1] AS "oldest",
            min("updated_at") AS "last_changed"
-    FROM "registry"."tenants" WHERE "status" <> 'dropping' GROUP BY 1"#;
+    FROM "registry"."tenants" WHERE "status" NOT IN ('dropping', 'dropped') GROUP BY 1, 2"#;
 
 const FAILED: &str = r#"
     SELECT coalesce("slug", "schema") AS "tenant", "schema", "schema_version" AS "version",
            "migration_attempts" AS "attempts", "migration_error" AS "error"
     FROM "registry"."tenants"
-    WHERE "migration_error" IS NOT NULL AND "status" <> 'dropping' ORDER BY "id""#;
+    WHERE "migration_error" IS NOT NULL AND "status" NOT IN ('dropping', 'dropped') ORDER BY "id""#;
 
 #[derive(FromQueryResult)]
 struct VersionRow {
     version: Option<String>,
+    migrations: Vec<String>,
     tenants: i64,
     spares: i64,
     oldest: String,
@@ -183,11 +192,32 @@ impl Place {
         }
     }
 
-    fn standing(&self, all: usize) -> Standing {
+    fn standing(&self, all: usize, missing: usize) -> Standing {
         match self {
+            _ if missing > 0 => Standing::Behind { behind: missing },
             Self::Unknown(_) => Standing::Ahead,
             Self::Applied(applied) if *applied == all => Standing::UpToDate,
             Self::Applied(applied) => Standing::Behind { behind: all - applied },
+        }
+    }
+}
+
+/// How many of a program's migrations the set lacks that a version stands for. None where the
+/// version alone is known.
+fn missing(row: &VersionRow, names: &[String]) -> usize {
+    if row.version.as_ref().is_some_and(|version| row.migrations.contains(version)) {
+        names.iter().filter(|name| !row.migrations.contains(name)).count()
+    } else {
+        0
+    }
+}
+
+impl VersionCount {
+    fn add(&mut self, other: Self) {
+        self.tenants += other.tenants;
+        self.spares += other.spares;
+        if other.last_changed < self.last_changed {
+            (self.oldest, self.last_changed) = (other.oldest, other.last_changed);
         }
     }
 }

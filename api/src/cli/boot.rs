@@ -4,6 +4,7 @@ use migration::{
     postgres::Role,
     registry, run, tenant,
 };
+use nix::unistd::{Uid, User};
 use service::tenancy::{Config, Tenancy};
 
 use super::{args::TenancyArgs, error::Error};
@@ -15,9 +16,16 @@ pub(super) struct Booted {
     pub(super) located: Located,
 }
 
+/// The user of the operating system who has started the command.
+pub(super) fn user() -> String {
+    let id = Uid::current();
+    let user = User::from_uid(id).ok().flatten();
+    user.map_or_else(|| format!("user {id}"), |user| user.name)
+}
+
 /// Finds the database and connects. In the machine's own server the registry is migrated first;
 /// elsewhere that is the deployment's task.
-pub(super) async fn boot(args: &TenancyArgs, role: Role) -> Result<Booted, Error> {
+pub(super) async fn boot(args: &TenancyArgs, role: Role, actor: String) -> Result<Booted, Error> {
     let located = args.database.locate(role).await?;
     if located.server.is_some() {
         let db = connect::small_pool(located.url.expose(), 1).await?;
@@ -35,6 +43,7 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role) -> Result<Booted, Error
         statement_cache: args.statement_cache as usize,
         statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
         spares: args.spares,
+        actor,
         ..Config::new(located.url.expose(), tenant::Migrator)
     };
     Ok(Booted { tenancy: Tenancy::connect(&config).await?, located })

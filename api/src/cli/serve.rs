@@ -41,7 +41,7 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
-    let mut booted = boot(tenancy, Role::Own).await?;
+    let mut booted = boot(tenancy, Role::Own, "admin token".to_owned()).await?;
     let (mut own, mut kept) = (None, None);
     if let Some(server) = &booted.located.server {
         if given.is_none() {

@@ -13,7 +13,7 @@ use service::{
 
 use super::{
     args::{DomainCommand, Output, SingleCommand, TenancyArgs},
-    boot::boot,
+    boot::{boot, user},
     error::Error,
 };
 
@@ -24,7 +24,7 @@ pub(super) async fn run(args: &TenancyArgs, command: SingleCommand) -> Result<()
         // Who creates nothing has no use for them.
         args.spares = 0;
     }
-    let booted = boot(&args, Role::Share).await?;
+    let booted = boot(&args, Role::Share, user()).await?;
     let result = carry_out(&booted.tenancy, command).await;
     booted.tenancy.close().await;
     result

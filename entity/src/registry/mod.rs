@@ -1,5 +1,6 @@
 //! Tables that exist once, in the schema [`SCHEMA`], and the names they are keyed by.
 
+pub mod application;
 pub mod domain;
 pub mod tenant;
 

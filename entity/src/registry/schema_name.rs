@@ -63,6 +63,29 @@ impl SchemaName {
         format!("{prefix}{}", slug.as_str().replace('-', "_")).parse()
     }
 
+    /// The name that is tried as number `n` when this one and others before it are taken: this one
+    /// itself for 1, else with `_n` behind it. It is cut so that the whole fits.
+    ///
+    /// ```
+    /// use entity::registry::SchemaName;
+    /// let name: SchemaName = "tenant_1".parse()?;
+    /// assert_eq!(name.numbered(1)?.as_str(), "tenant_1");
+    /// assert_eq!(name.numbered(2)?.as_str(), "tenant_1_2");
+    /// # Ok::<(), entity::registry::NameError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When that is no schema name.
+    pub fn numbered(&self, n: u32) -> Result<Self, NameError> {
+        if n <= 1 {
+            return Ok(self.clone());
+        }
+        let suffix = format!("_{n}");
+        // A name is ASCII, so it can be cut anywhere.
+        let kept = self.0.len().min(Self::MAX_LEN - suffix.len());
+        format!("{}{suffix}", &self.0[..kept]).parse()
+    }
+
     /// The name as text, without quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,6 +1,10 @@
-//! `registry.tenants`: one row per tenant.
+//! `registry.tenants`: one row per tenant, also after it has been dropped.
+//!
+//! The row of a dropped tenant keeps the name of its schema, which is unique: no other tenant is
+//! ever given a schema of this name, so a late statement of the dropped one fails instead of
+//! reaching its successor.
 
-use sea_orm::entity::prelude::*;
+use sea_orm::{QueryFilter, Select, entity::prelude::*, sea_query::Expr};
 
 use super::{SchemaName, Slug, TenantId};
 
@@ -12,19 +16,23 @@ pub struct Model {
     /// Key; tenants sorted by it come in the order of their creation.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: TenantId,
-    /// Name in URLs and commands. Without one the row is a spare.
-    #[sea_orm(unique)]
+    /// Name in URLs and commands, unique among the tenants that have not been dropped. Without one
+    /// the row is a spare.
     pub slug: Option<Slug>,
-    /// Schema of the tenant's tables. Fixed at creation: a new slug does not change it.
+    /// Schema of the tenant's tables. Fixed at creation: a new slug does not change it. Unique
+    /// among all tenants there have ever been.
     #[sea_orm(unique)]
     pub schema: SchemaName,
     /// Whether the tenant may be used.
     pub status: Status,
-    /// Name of the newest migration applied to the schema; none when there is none yet.
+    /// Name of the newest migration applied to the schema before which none is missing, for the
+    /// program that applied it; none when there is none yet.
     pub schema_version: Option<String>,
-    /// Name of the newest applied migration that code without it cannot work with; none when there
-    /// is none.
-    pub contract_version: Option<String>,
+    /// Names of all migrations applied to the schema, sorted. They count only if
+    /// `schema_version` is one of them: a version that was set by hand is believed by itself.
+    pub migrations: Vec<String>,
+    /// Those of them that code without them cannot work with, sorted.
+    pub breaking: Vec<String>,
     /// Most connections that the tenant holds at a time in each process; none for the default.
     pub max_connections: Option<i32>,
     /// How many of its statements may wait for a connection; none for the default.
@@ -42,12 +50,27 @@ pub struct Model {
     pub migration_error: Option<Json>,
     /// How often migrating the tenant has failed since it last succeeded.
     pub migration_attempts: i32,
+    /// When the tenant was dropped, if it was.
+    pub dropped_at: Option<DateTimeUtc>,
+    /// Who dropped it, or has begun to.
+    pub dropped_by: Option<String>,
     /// Host names of its own, besides its subdomain.
     #[sea_orm(has_many)]
     pub domains: HasMany<super::domain::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Entity {
+    /// All rows but those of dropped tenants.
+    ///
+    /// The condition is part of the text and no parameter, as in the unique index on the slug, so
+    /// that PostgreSQL can use that index.
+    #[must_use]
+    pub fn find_living() -> Select<Self> {
+        Self::find().filter(Expr::cust(r#""tenants"."status" <> 'dropped'"#))
+    }
+}
 
 /// Whether a tenant may be used. Stored as text with a CHECK, not as an enum type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
@@ -61,11 +84,16 @@ pub enum Status {
     Archived,
     /// Provisioned ahead, waiting for a slug.
     Spare,
-    /// Being dropped, in more than one transaction: part of its tables may be gone.
+    /// Being dropped: part of its tables may be gone.
     Dropping,
+    /// Dropped: the row is kept so that the name of the schema is never used again.
+    Dropped,
 }
 
 impl Status {
+    /// The states of tenants whose tables may be gone.
+    pub const GONE: [Self; 2] = [Self::Dropping, Self::Dropped];
+
     /// The state as it is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -75,6 +103,7 @@ impl Status {
             Self::Archived => "archived",
             Self::Spare => "spare",
             Self::Dropping => "dropping",
+            Self::Dropped => "dropped",
         }
     }
 }

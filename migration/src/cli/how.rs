@@ -21,8 +21,8 @@ pub(super) struct How {
     /// Write a line of JSON for each tenant and a last one that sums up, for machines.
     #[arg(long, conflicts_with = "dry_run")]
     pub(super) json: bool,
-    /// How long to wait for a lock, so that a busy tenant is not held up behind its migration;
-    /// fractions are allowed, 0 is for ever.
+    /// How long to wait for a lock, a tenth of a second at a time, so that a busy tenant is not held
+    /// up behind its migration; fractions are allowed, 0 waits without a limit and at one go.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds, allow_negative_numbers = true)]
     lock_timeout: Duration,
     /// How long a statement may take; fractions are allowed, 0 is for ever.

@@ -42,7 +42,7 @@ use states::States;
 use targets::Chosen;
 
 use crate::{
-    Action, AnyMigrator, Target, TenantMigrator, Who,
+    Action, AnyMigrator, Target, TenantMigrator, Who, claim_application, confirm_application,
     connect::{DatabaseArgs, without_empty_variables},
     members, registry,
 };
@@ -108,7 +108,13 @@ impl Runner {
         let connections = if args.how.dry_run { 1 } else { fleet.jobs + 1 };
         let database = database.connect(connections as u32).await?;
         let db = &database.connection;
+        if args.how.dry_run {
+            confirm_application(db, &self.tenant).await?;
+        } else {
+            claim_application(db, &self.tenant).await?;
+        }
         let chosen = targets::resolve(db, &args.targets, args.only_failed).await?;
+        let makes_registry = matches!(chosen, Chosen::One(Target::Registry)) && !args.how.dry_run;
         let job = Job { db, action, args, confirmed };
         let code = match chosen {
             Chosen::One(target) if args.how.dry_run => {
@@ -120,6 +126,9 @@ impl Runner {
             Chosen::One(target) => job.on_schema(&target, self.migrator(&target), &fleet).await,
             Chosen::Tenants(who) => job.on_tenants(who, &self.tenant, &fleet).await,
         };
+        if makes_registry {
+            claim_application(db, &self.tenant).await?;
+        }
         database.connection.close_by_ref().await?;
         code
     }
@@ -131,6 +140,7 @@ impl Runner {
     ) -> Result<ExitCode, Box<dyn Error>> {
         let database = database.connect(1).await?;
         let db = &database.connection;
+        confirm_application(db, &self.tenant).await?;
         match targets::resolve(db, &args.targets, false).await? {
             Chosen::Tenants(Who::All) => status::run(db, &self.tenant, args.json).await,
             chosen => Ok(self.states(db, chosen).await?.status(args.json)?),
@@ -147,6 +157,7 @@ impl Runner {
         }
         let database = database.connect(1).await?;
         let db = &database.connection;
+        confirm_application(db, &self.tenant).await?;
         let chosen = targets::resolve(db, &args.targets, false).await?;
         Ok(self.states(db, chosen).await?.list(args.json)?)
     }

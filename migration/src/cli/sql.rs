@@ -40,7 +40,7 @@ pub(super) async fn of_tenants(
         writeln!(io::stdout(), "-- no tenants")?;
     }
     let mut all_well = true;
-    for (version, members) in &groups {
+    for ((version, _), members) in &groups {
         let version = version.as_deref().unwrap_or("no version yet");
         for member in members.iter().take(SHOWN) {
             let target = Target::Schema(member.schema.clone());
@@ -73,11 +73,13 @@ pub(super) async fn of_tenants(
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The tenants at each version.
-pub(super) fn by_version(members: Vec<Member>) -> BTreeMap<Option<String>, Vec<Member>> {
-    let mut groups: BTreeMap<Option<String>, Vec<Member>> = BTreeMap::new();
+/// The tenants at each version, and with each set of migrations: of two at the same version one may
+/// lack what came before it.
+pub(super) fn by_version(members: Vec<Member>) -> BTreeMap<(Option<String>, String), Vec<Member>> {
+    let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
     for member in members {
-        groups.entry(member.version.clone()).or_default().push(member);
+        let key = (member.version.clone(), member.set.clone());
+        groups.entry(key).or_default().push(member);
     }
     groups
 }

@@ -1,7 +1,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use entity::registry::{Slug, tenant};
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DatabaseConnection, QueryFilter};
 use thiserror::Error;
 
 use super::{args::Targets, words::some_of};
@@ -66,7 +66,8 @@ pub(super) async fn resolve(
 }
 
 async fn is_dropping(db: &DatabaseConnection, slug: &Slug) -> Result<bool, Error> {
-    let row = tenant::Entity::find().filter(tenant::Column::Slug.eq(slug.clone())).one(db).await?;
+    let row =
+        tenant::Entity::find_living().filter(tenant::Column::Slug.eq(slug.clone())).one(db).await?;
     Ok(row.is_some_and(|row| row.status == tenant::Status::Dropping))
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use entity::registry::{SchemaName, Slug};
 
 use crate::{
-    AnyMigrator,
+    AnyMigrator, confirm_application,
     connect::DatabaseArgs,
     verify::{Scope, verify},
 };
@@ -51,6 +51,7 @@ pub(super) async fn run(
         None => Scope::Tenants(args.what.tenants.clone()),
     };
     let database = database.connect(2).await?;
+    confirm_application(&database.connection, migrator).await?;
     let found = verify(&database.connection, migrator, &scope).await?;
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();

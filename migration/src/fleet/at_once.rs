@@ -159,8 +159,8 @@ impl<'a> AtOnce<'a> {
 /// The version is compared in a way that no index can answer: of one that thousands share, but that
 /// is newer than the statistics, PostgreSQL expects a single row, and reads them all.
 const CLAIM: &str = r#"SELECT 1 / count(*) FROM (SELECT FROM "registry"."tenants"
-    WHERE "id" = $1 AND "schema" = $2 AND "schema_version" IS NOT DISTINCT FROM $3 AND "status" <> 'dropping'
-    FOR UPDATE SKIP LOCKED) AS ours"#;
+    WHERE "id" = $1 AND "schema" = $2 AND "schema_version" IS NOT DISTINCT FROM $3
+    AND "status" NOT IN ('dropping', 'dropped') FOR UPDATE SKIP LOCKED) AS ours"#;
 
 /// SQLSTATE 22012, division by zero.
 fn is_unexpected(error: &DbErr) -> bool {

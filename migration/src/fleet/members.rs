@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::Canary;
-use crate::{Error, Fault, claim::PROVISIONING};
+use crate::{AnyMigrator, Error, Fault, claim::PROVISIONING};
 
 /// A tenant or a spare, as the registry had it when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,10 @@ pub struct Member {
     pub slug: Option<Slug>,
     /// Schema of its tables.
     pub schema: SchemaName,
-    /// Newest migration of its schema.
+    /// Newest migration of its schema before which none is missing.
     pub version: Option<String>,
+    /// Stands for the set of its migrations.
+    pub(crate) set: String,
 }
 
 /// Which tenants are worked on.
@@ -45,13 +47,16 @@ impl fmt::Display for Member {
     }
 }
 
-type Row = (TenantId, Option<Slug>, SchemaName, Option<String>);
+type Row = (TenantId, Option<Slug>, SchemaName, Option<String>, String);
 
 impl From<Row> for Member {
-    fn from((id, slug, schema, version): Row) -> Self {
-        Self { id, slug, schema, version }
+    fn from((id, slug, schema, version, set): Row) -> Self {
+        Self { id, slug, schema, version, set }
     }
 }
+
+/// The names themselves are many.
+const SET: &str = r#"md5("migrations"::text)"#;
 
 const COLUMNS: [tenant::Column; 4] = [
     tenant::Column::Id,
@@ -83,12 +88,13 @@ pub(crate) async fn members_named(
     fetch(db, present().filter(tenant::Column::Slug.is_in(slugs.to_vec()))).await
 }
 
-/// All that are not being dropped.
+/// All that are not dropped, nor being dropped.
 fn present() -> Select<tenant::Entity> {
     tenant::Entity::find()
         .select_only()
         .columns(COLUMNS)
-        .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
+        .expr(Expr::cust(SET))
+        .filter(tenant::Column::Status.is_not_in(tenant::Status::GONE))
         .order_by_asc(tenant::Column::Id)
 }
 
@@ -100,24 +106,29 @@ async fn fetch(
     Ok(rows.into_iter().map(Member::from).collect())
 }
 
-/// How many there are, and those whose version is not `latest` or whose last migration failed, be
-/// it one that went back from `latest`: one query.
+/// How many there are, and those that do not have exactly the migrations of `migrator`, or whose
+/// last migration failed, be it one that went back from the newest: one query.
 pub(super) async fn behind(
     db: &DatabaseConnection,
     who: &Who,
-    latest: Option<String>,
+    migrator: &AnyMigrator,
 ) -> Result<(usize, Vec<Member>), Error> {
+    let (names, _) = migrator.all_applied();
     // A row comes back also when nobody is behind: the number alone.
     let statement = Statement::from_sql_and_values(
         DbBackend::Postgres,
-        r#"SELECT "all"."count", t."id", t."slug", t."schema", t."schema_version"
+        r#"SELECT "all"."count", t."id", t."slug", t."schema", t."schema_version",
+               md5(t."migrations"::text)
            FROM (SELECT count(*) FROM "registry"."tenants"
-                 WHERE "status" <> 'dropping' AND ("migration_error" IS NOT NULL OR NOT $2)) AS "all"
+                 WHERE "status" NOT IN ('dropping', 'dropped')
+                 AND ("migration_error" IS NOT NULL OR NOT $2)) AS "all"
            LEFT JOIN "registry"."tenants" t
-             ON t."status" <> 'dropping' AND (t."migration_error" IS NOT NULL
-                OR NOT $2 AND t."schema_version" IS DISTINCT FROM $1)
+             ON t."status" NOT IN ('dropping', 'dropped')
+             AND (t."migration_error" IS NOT NULL
+                OR NOT $2 AND (t."schema_version" IS DISTINCT FROM $1
+                   OR t."migrations" <> $3 AND t."schema_version" = ANY (t."migrations")))
            ORDER BY t."id""#,
-        [latest.into(), (*who == Who::Failed).into()],
+        [migrator.latest().into(), (*who == Who::Failed).into(), names.into()],
     );
     let rows = db.query_all_raw(statement).await.map_err(registry)?;
     let (mut all, mut behind) = (0, Vec::new());
@@ -129,6 +140,7 @@ pub(super) async fn behind(
                 slug: row.try_get_by_index(2)?,
                 schema: row.try_get_by_index(3)?,
                 version: row.try_get_by_index(4)?,
+                set: row.try_get_by_index(5)?,
             });
         }
     }
@@ -161,6 +173,7 @@ pub(super) async fn canaries(
                 .select_only()
                 .column(tenant::Column::Id)
                 .filter(Expr::col(tenant::Column::Metadata).contains(tagged))
+                .filter(tenant::Column::Status.is_not_in(tenant::Status::GONE))
                 .into_tuple()
                 .all(db)
                 .await?

@@ -148,7 +148,7 @@ pub async fn run_fleet(
         return Err(Error::UnknownVersion { version: version.clone() });
     }
     let news = News::new(db);
-    let at_once = AtOnce::new(migrator, action, fleet.timeouts);
+    let at_once = AtOnce::new(migrator, action, fleet.timeouts.attempt());
     let workers =
         Workers { db, migrator, action, fleet, news: &news, at_once: &at_once, report: &report };
     let queue = Queue::new(stop, fleet.max_failures);
@@ -177,7 +177,7 @@ async fn rounds<R: Fn(&Event<'_>) + Sync>(
     while queue.stopped().is_none() {
         // Who is being created now is waited for, or would be missed.
         provisioned(db).await?;
-        let (all, behind) = behind(db, who, migrator.latest()).await?;
+        let (all, behind) = behind(db, who, migrator).await?;
         let first = skipped.is_none();
         skipped.get_or_insert(all - behind.len());
         let mut found = queue.unseen(behind);

@@ -211,7 +211,8 @@ mod tests {
 
     fn job() -> Job {
         let schema = "tenant_1".parse().unwrap();
-        let member = Member { id: TenantId::generate(), slug: None, schema, version: None };
+        let (id, set) = (TenantId::generate(), String::new());
+        let member = Member { id, slug: None, schema, version: None, set };
         Job { member, tries: 0, busy: 0, away_since: None, not_before: Instant::now() }
     }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Action, AnyMigrator, Error, Fault, Target,
     claim::Claimant,
-    run::{Ran, Run},
+    rounds::{PAUSE, Ran, Run},
 };
 
 pub(super) struct Workers<'a, R> {
@@ -109,6 +109,8 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
         match self.at_once.migrate(db, &job.member).await.map_err(Error::from) {
             Ok(Some(outcome)) => return Ok(Ran::Done(outcome, Some(job.member.id))),
             Ok(None) => return run.carry_out(claimant).await,
+            // Waited for no longer than for a moment, so that nobody was held up.
+            Err(error) if error.fault() == Some(Fault::LockTimeout) => sleep(PAUSE).await,
             Err(error) if passes(&error) => return Err(error),
             Err(_) => {}
         }

@@ -6,6 +6,7 @@ pub struct Migration;
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.create_table(application()).await?;
         manager
             .create_table(
                 Table::create()
@@ -15,7 +16,8 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("schema").text().not_null())
                     .col(ColumnDef::new("status").text().not_null())
                     .col(ColumnDef::new("schema_version").text())
-                    .col(ColumnDef::new("contract_version").text())
+                    .col(names("migrations"))
+                    .col(names("breaking"))
                     .col(ColumnDef::new("max_connections").integer())
                     .col(ColumnDef::new("max_waiting").integer())
                     .col(ColumnDef::new("metadata").json_binary().not_null())
@@ -23,6 +25,8 @@ impl MigrationTrait for Migration {
                     .col(ColumnDef::new("updated_at").timestamp_with_time_zone().not_null())
                     .col(ColumnDef::new("migration_error").json_binary())
                     .col(ColumnDef::new("migration_attempts").integer().not_null().default(0))
+                    .col(ColumnDef::new("dropped_at").timestamp_with_time_zone())
+                    .col(ColumnDef::new("dropped_by").text())
                     .primary_key(Index::create().name("tenants_pkey").col("id"))
                     .check((
                         "tenants_status_check",
@@ -32,6 +36,7 @@ impl MigrationTrait for Migration {
                             "archived",
                             "spare",
                             "dropping",
+                            "dropped",
                         ]),
                     ))
                     .check(("tenants_max_connections_check", Expr::col("max_connections").gte(1)))
@@ -41,21 +46,37 @@ impl MigrationTrait for Migration {
                         "tenants_slug_check",
                         Expr::cust(r#"("status" = 'spare') = ("slug" IS NULL)"#),
                     ))
+                    .check((
+                        "tenants_dropped_check",
+                        Expr::cust(r#"("status" = 'dropped') = ("dropped_at" IS NOT NULL)"#),
+                    ))
                     .to_owned(),
             )
             .await?;
-        for (name, column, unique) in [
-            ("tenants_slug_key", "slug", true),
-            ("tenants_schema_key", "schema", true),
-            // Answers "who is behind?" for any number of tenants.
-            ("tenants_schema_version_idx", "schema_version", false),
-        ] {
-            let mut index = Index::create().name(name).table("tenants").col(column).to_owned();
-            if unique {
-                index.unique();
-            }
-            manager.create_index(index).await?;
-        }
+        // Of the living: a tenant of the same name may be created after one was dropped. This index
+        // comes first, so that a slug that is taken is reported as such, and not its schema.
+        manager
+            .create_index(
+                Index::create()
+                    .name("tenants_slug_key")
+                    .table("tenants")
+                    .col("slug")
+                    .unique()
+                    .and_where(Expr::cust(r#""status" <> 'dropped'"#))
+                    .to_owned(),
+            )
+            .await?;
+        // Of all, so that the name of a schema is never given out twice.
+        manager
+            .create_index(
+                Index::create()
+                    .name("tenants_schema_key")
+                    .table("tenants")
+                    .col("schema")
+                    .unique()
+                    .to_owned(),
+            )
+            .await?;
         // Finds the next spare however many tenants there are.
         manager
             .create_index(
@@ -70,6 +91,23 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("tenants").to_owned()).await
+        manager.drop_table(Table::drop().table("tenants").to_owned()).await?;
+        manager.drop_table(Table::drop().table("application").to_owned()).await
     }
+}
+
+/// Names of migrations, none by default.
+fn names(column: &'static str) -> ColumnDef {
+    ColumnDef::new(column).array(ColumnType::Text).not_null().default(Expr::cust("'{}'")).to_owned()
+}
+
+/// The application that all tenants belong to: at most one row.
+fn application() -> TableCreateStatement {
+    Table::create()
+        .table("application")
+        .col(ColumnDef::new("only").boolean().not_null().default(true))
+        .col(ColumnDef::new("name").text().not_null())
+        .primary_key(Index::create().name("application_pkey").col("only"))
+        .check(("application_only_check", Expr::col("only")))
+        .to_owned()
 }

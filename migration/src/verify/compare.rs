@@ -19,7 +19,8 @@ pub(super) async fn is_right(
 ) -> Result<bool, Error> {
     let Some(Look::Hash(hash)) = &seen.structure else { return Ok(false) };
     let applied = applied(seen, names);
-    if applied.len() != seen.records.len() || wrong_version(seen, names).is_some() {
+    let wrong = wrong_version(seen, names).or_else(|| wrong_set(seen));
+    if applied.len() != seen.records.len() || wrong.is_some() {
         return Ok(false);
     }
     Ok(references.get(&applied).await?.hash.as_ref() == Some(hash))
@@ -45,7 +46,12 @@ pub(super) async fn difference(
         Ok(diff(&expected, &found))
     };
     let mut changes = against(&applied(seen, &names)).await?;
-    let Some(wrong) = wrong_version(seen, &names) else { return Ok(changes) };
+    let Some(wrong) = wrong_version(seen, &names) else {
+        if changes.is_empty() {
+            changes.extend(wrong_set(seen));
+        }
+        return Ok(changes);
+    };
     changes.push(wrong);
     if let Some(steps) = registered(seen).and_then(|version| up_to(version, &names)) {
         let others = against(&names[..steps]).await?;
@@ -73,6 +79,24 @@ fn wrong_version(seen: &Seen, names: &[String]) -> Option<Change> {
         name: "schema_version".to_owned(),
         expected: text(own.map(String::as_str)),
         found: text(version),
+    })
+}
+
+/// The registry's version is right, but the set that it names lacks a migration on record or has
+/// another.
+fn wrong_set(seen: &Seen) -> Option<Change> {
+    let row = seen.tenant.as_ref()?;
+    let mut records = seen.records.clone();
+    records.sort_unstable();
+    let told = row.version.as_ref().is_some_and(|version| row.migrations.contains(version));
+    if !told || row.migrations == records {
+        return None;
+    }
+    Some(Change::Changed {
+        object: "registry".to_owned(),
+        name: "migrations".to_owned(),
+        expected: records.join(" "),
+        found: row.migrations.join(" "),
     })
 }
 

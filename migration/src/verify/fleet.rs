@@ -99,8 +99,8 @@ impl Run<'_> {
                 .select_only()
                 .column(tenant::Column::Id)
                 .column(tenant::Column::Schema)
-                // Part of its tables may be gone.
-                .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
+                // Some or all of its tables may be gone.
+                .filter(tenant::Column::Status.is_not_in(tenant::Status::GONE))
                 .order_by_asc(tenant::Column::Id)
                 .limit(BATCH as u64);
             if let Some(after) = after {

@@ -53,6 +53,7 @@ pub(super) struct Seen {
 pub(super) struct Registered {
     pub(super) slug: Option<Slug>,
     pub(super) version: Option<String>,
+    pub(super) migrations: Vec<String>,
 }
 
 /// How much was seen of a structure.
@@ -136,27 +137,29 @@ async fn select(
     let (from, value) = match selection {
         Selection::Slugs(slugs) => (
             "registry.tenants t
-             WHERE t.slug IN (SELECT json_array_elements_text($1::text::json))",
+             WHERE t.status <> 'dropped'
+             AND t.slug IN (SELECT json_array_elements_text($1::text::json))",
             json(slugs.iter().map(Slug::as_str).collect()),
         ),
         Selection::Schemas(schemas) => (
             "registry.tenants t
-             WHERE t.schema IN (SELECT json_array_elements_text($1::text::json))",
+             WHERE t.status <> 'dropped'
+             AND t.schema IN (SELECT json_array_elements_text($1::text::json))",
             json(schemas.iter().map(SchemaName::as_str).collect()),
         ),
         Selection::Bare(schema) => (
-            "(SELECT NULL::uuid, NULL::text, $1::text, NULL::text)
-             t (id, slug, schema, schema_version)",
+            "(SELECT NULL::uuid, NULL::text, $1::text, NULL::text, NULL::text[])
+             t (id, slug, schema, schema_version, migrations)",
             Value::from(schema.as_str()),
         ),
     };
     let sql = format!(
-        "SELECT t.id, t.slug, t.schema, t.schema_version, n.oid::bigint AS oid,
+        "SELECT t.id, t.slug, t.schema, t.schema_version, t.migrations, n.oid::bigint AS oid,
              EXISTS (SELECT FROM pg_catalog.pg_class c
                  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
                  WHERE c.relname = $2 AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
                  AND a.attname = 'version' AND NOT a.attisdropped) AS records
-         FROM (SELECT t.id, t.slug, t.schema, t.schema_version FROM {from}
+         FROM (SELECT t.id, t.slug, t.schema, t.schema_version, t.migrations FROM {from}
                ORDER BY t.id LIMIT {BATCH}) t
          LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema
          ORDER BY t.id"
@@ -203,8 +206,10 @@ impl Seen {
     fn from_row(row: &QueryResult) -> Result<Self, DbErr> {
         let id: Option<TenantId> = row.try_get("", "id")?;
         let (slug, version) = (row.try_get("", "slug")?, row.try_get("", "schema_version")?);
+        let migrations: Option<Vec<String>> = row.try_get("", "migrations")?;
+        let migrations = migrations.unwrap_or_default();
         Ok(Self {
-            tenant: id.map(|_| Registered { slug, version }),
+            tenant: id.map(|_| Registered { slug, version, migrations }),
             schema: row.try_get("", "schema")?,
             records: Vec::new(),
             structure: None,

@@ -17,7 +17,7 @@ pub(super) async fn strays(
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = $1 AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
         AND n.nspname NOT IN ('public', 'registry')
-        EXCEPT SELECT t.schema FROM registry.tenants t ORDER BY 1";
+        EXCEPT SELECT t.schema FROM registry.tenants t WHERE t.status <> 'dropped' ORDER BY 1";
     // Those of an extension (PostGIS has one) are not there by accident.
     let in_public = "
         SELECT c.relname::text FROM pg_catalog.pg_class c

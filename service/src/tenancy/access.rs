@@ -39,6 +39,9 @@ pub struct Refused {
     pub applied: Option<String>,
     /// When the tenant is behind or ahead, the newest migration that this build knows.
     pub newest: Option<String>,
+    /// When the tenant is behind, the newest migration of its schema that this build does not know,
+    /// if there is one: what brings it up is a build that has both.
+    pub unknown: Option<String>,
 }
 
 impl Access {
@@ -71,21 +74,26 @@ impl From<tenant::Status> for Access {
             tenant::Status::Suspended => Self::Suspended,
             tenant::Status::Archived => Self::Archived,
             // A tenant never becomes a spare again; whatever had this id is gone.
-            tenant::Status::Spare | tenant::Status::Dropping => Self::Dropped,
+            tenant::Status::Spare | tenant::Status::Dropping | tenant::Status::Dropped => {
+                Self::Dropped
+            }
         }
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { slug, access, .. } = self;
+        let Self { slug, access, unknown, .. } = self;
         let [applied, newest] =
             [&self.applied, &self.newest].map(|name| name.as_deref().unwrap_or("no migration"));
         match access {
             Access::Behind => write!(
                 f,
                 "tenant {slug} is behind: its schema is at {applied}, this program needs {newest}; \
-                 run `migration up --tenant {slug}`"
+                 run `migration up --tenant {slug}`{}",
+                unknown.iter().fold(String::new(), |text, unknown| {
+                    text + " of a program that also has " + unknown + ", which its schema has"
+                })
             ),
             Access::Ahead => write!(
                 f,
@@ -101,7 +109,7 @@ impl Refused {
     /// The refusal of a tenant for a state that needs no more words.
     #[must_use]
     pub fn new(slug: Slug, access: Access) -> Self {
-        Self { slug, access, applied: None, newest: None }
+        Self { slug, access, applied: None, newest: None, unknown: None }
     }
 
     /// The refusal inside an error of SeaORM, if that is what it is.

@@ -84,7 +84,7 @@ impl TenantCache {
 
     /// The shared state of a tenant as its row says. A row without slug is no tenant.
     fn share(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<Shared>> {
-        let standing = self.view.build.standing_of(&row);
+        let standing = self.view.build.standing(&row);
         let slug = row.slug?;
         let limits = Limits::stored(row.max_connections, row.max_waiting);
         let mut live = self.live();
@@ -152,7 +152,8 @@ mod tests {
             schema: "city".parse().unwrap(),
             status: tenant::Status::Active,
             schema_version: version,
-            contract_version: None,
+            migrations: Vec::new(),
+            breaking: Vec::new(),
             max_connections: None,
             max_waiting: None,
             metadata: serde_json::json!({}),
@@ -160,6 +161,8 @@ mod tests {
             updated_at: entity::now(),
             migration_error: None,
             migration_attempts: 0,
+            dropped_at: None,
+            dropped_by: None,
         }
     }
 

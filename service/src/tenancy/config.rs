@@ -54,6 +54,9 @@ pub struct Config {
     /// How many schemas are made ahead, so that a new tenant only has to take one; 0 for none. All
     /// processes together keep the largest number that one of them is given.
     pub spares: u32,
+    /// Who works here, such as the name of a user or a program: the registry keeps it as who dropped
+    /// a tenant.
+    pub actor: String,
     /// What is put into every new tenant, see [`Config::seed`].
     pub seed: Option<Seed>,
 }
@@ -61,7 +64,8 @@ pub struct Config {
 impl Config {
     /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections
     /// of which one tenant holds 7 at most, 5 seconds to get one, 25 seconds for a statement, 30
-    /// seconds for a transaction's next one, tenants believed for 30 seconds, no spares, no seed.
+    /// seconds for a transaction's next one, tenants believed for 30 seconds, no spares, no seed;
+    /// the actor is the name of the program.
     pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
         Self {
             url: url.into(),
@@ -81,6 +85,7 @@ impl Config {
             idle_in_transaction_timeout: Some(Duration::from_secs(30)),
             cache_ttl: Duration::from_secs(30),
             spares: 0,
+            actor: program(),
             seed: None,
         }
     }
@@ -106,6 +111,13 @@ impl Config {
         self.seed = Some(Seed::new(seed));
         self
     }
+}
+
+/// The name of the file that runs.
+fn program() -> String {
+    let file = std::env::current_exe().ok();
+    let name = file.as_deref().and_then(std::path::Path::file_name);
+    name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 impl std::fmt::Debug for Config {

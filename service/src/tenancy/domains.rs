@@ -1,5 +1,8 @@
-use entity::registry::{Hostname, Slug, TenantId, domain};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use entity::registry::{Hostname, Slug, TenantId, domain, tenant};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set,
+    sea_query::LockType,
+};
 
 use super::{Error, Host, Tenancy, announce::announce};
 use crate::Fault;
@@ -10,13 +13,19 @@ impl Tenancy {
     /// # Errors
     /// [`Error::UnknownTenant`], [`Error::HostTaken`], [`Error::HostBelowBase`].
     pub async fn domain_add(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
-        let id = self.id_of(slug).await?;
         let txn = self.inner.lifecycle.begin().await?;
-        self.insert_domain(&txn, id, hostname).await.map_err(|error| match error.fault() {
-            // The tenant was dropped a moment ago.
-            Some(Fault::ForeignKey(_)) => Error::UnknownTenant(slug.clone()),
-            _ => error,
-        })?;
+        // Locked against a drop, as the row of a dropped tenant stays.
+        let id = tenant::Entity::find_living()
+            .select_only()
+            .column(tenant::Column::Id)
+            .filter(tenant::Column::Slug.eq(slug.clone()))
+            .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
+            .lock(LockType::KeyShare)
+            .into_tuple()
+            .one(&txn)
+            .await?
+            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+        self.insert_domain(&txn, id, hostname).await?;
         announce(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
         self.inner.cache.forget([hostname.as_str()]);

@@ -1,5 +1,8 @@
 use entity::registry::{Hostname, NameError, SchemaName, Slug};
-use migration::connect::{Cause, ConnectError};
+use migration::{
+    LockHolder,
+    connect::{Cause, ConnectError},
+};
 use sea_orm::DbErr;
 use thiserror::Error;
 
@@ -34,11 +37,33 @@ pub enum Error {
     #[error("the slug {0} is taken; choose another")]
     SlugTaken(Slug),
 
-    /// The schema that the tenant would have is there already.
+    /// The schema that the tenant would have is in the database, but belongs to no tenant.
     #[error(
-        "the schema \"{0}\" exists already; choose another slug, or drop the schema if it is left over"
+        "the schema \"{0}\" exists already, but belongs to no tenant; look what it holds, \
+         and rename it (ALTER SCHEMA \"{0}\" RENAME TO …) or choose another slug"
     )]
     SchemaTaken(SchemaName),
+
+    /// Another program works on the tenant, and nothing was changed.
+    #[error(
+        "tenant {0} is being changed by another program, perhaps migrated; try again when that has \
+         ended (nothing was changed)"
+    )]
+    BeingMigrated(Slug),
+
+    /// The tenant is refused from now on, but other sessions use its tables, so these could not be
+    /// dropped yet.
+    #[error(
+        "tenant {slug} is refused from now on, but its tables are still in use{}; when that has \
+         ended, drop the tenant again to continue",
+        by(holders)
+    )]
+    DropBlocked {
+        /// The tenant.
+        slug: Slug,
+        /// The sessions that have locks on its tables.
+        holders: Vec<LockHolder>,
+    },
 
     /// The host name leads to a tenant already.
     #[error("the host name {0} is taken; remove it from its tenant first")]
@@ -144,9 +169,16 @@ impl Error {
             ) => Some(server_fault(Fault::of(error))),
             Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
             Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(Fault::Unavailable),
+            Self::BeingMigrated(_) | Self::DropBlocked { .. } => Some(Fault::LockTimeout),
             _ => None,
         }
     }
+}
+
+/// Whom a drop waits for.
+fn by(holders: &[LockHolder]) -> String {
+    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }
 }
 
 fn read_only(standby: bool) -> &'static str {

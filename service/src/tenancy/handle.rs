@@ -171,8 +171,7 @@ impl<C: Session> ConnectionTrait for Scope<C> {
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (sql, effect) = self.shared.qualify_text(sql).await?;
-        self.db.send(&sql, effect).await
+        self.send_text(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {

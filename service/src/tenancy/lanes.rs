@@ -107,14 +107,14 @@ impl Lanes {
         if writes != Writes::Accepted {
             return Err(Error::ReadOnlyServer { standby: writes == Writes::Standby });
         }
-        let checked = timeout(FIRST, super::check_registry(&first)).await;
+        let checked = timeout(FIRST, super::check_registry(&first, &config.migrator)).await;
         checked.unwrap_or_else(|_| Err(bounds::no_answer(FIRST).into()))?;
         first.close().await?;
         Ok(Arc::new(lanes))
     }
 
     /// With connections of these options, none of which is open yet.
-    fn new(options: PgConnectOptions, config: &Config) -> Self {
+    pub(super) fn new(options: PgConnectOptions, config: &Config) -> Self {
         let count = config.max_connections.max(1) as usize;
         let places = (0..count).map(|place| {
             // Not all are worn at once: the last one after three quarters of it.

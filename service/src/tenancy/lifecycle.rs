@@ -1,27 +1,25 @@
 use std::sync::Arc;
 
-use entity::registry::{SchemaName, Slug, TenantId, domain, tenant};
-use migration::{
-    build_at_once, build_schema, drop_relations, drop_schema, register, relations, rename_schema,
-};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
-    QuerySelect, Statement, sea_query::Expr,
-};
+use entity::registry::{SchemaName, Slug, tenant};
+use migration::{build_at_once, build_schema, register, rename_schema};
+use sea_orm::DbErr;
 use tracing::info;
 
 use super::{
     Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
     announce::announce,
     lanes::{Transaction, bounded},
-    metadata, spares,
+    metadata,
+    naming::free_name,
+    spares,
 };
 use crate::Fault;
 
-/// A schema with more tables, indexes, views and sequences than these is dropped in several
-/// transactions. Each takes about three locks, and the lock table of a server with default
-/// settings has room for 6,400, which all its sessions share.
-const DROPPED_AT_ONCE: u64 = 500;
+/// How often a name for the schema is chosen, as others may choose the same at the same moment.
+const TRIES: u32 = 20;
+
+const SLUG_KEY: &str = "tenants_slug_key";
+const SCHEMA_KEY: &str = "tenants_schema_key";
 
 impl Tenancy {
     /// Creates a tenant: registry row, schema, tables, migration records, host names and what the
@@ -30,36 +28,57 @@ impl Tenancy {
     ///
     /// If there are [spares](super::Config::spares), it takes one of them.
     ///
+    /// The schema has the name of the slug. When another tenant has that name or has ever had it,
+    /// it is `name_2`, `name_3` or so on.
+    ///
     /// # Errors
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
     /// [`Error::Name`] when the slug gives no schema name, [`Error::TooManyTags`],
     /// [`Error::Migration`], [`Error::Seed`]. Nothing is changed in any of these cases.
     pub async fn create(&self, mut new: NewTenant) -> Result<TenantRecord, Error> {
         new.check()?;
-        let schema = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
-        let mut row = spares::new_row(&self.inner.migrator, schema.clone());
+        let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
+        let mut row = spares::new_row(&self.inner.migrator, base.clone());
         row.slug = Some(new.slug.clone());
         row.metadata = metadata::of(&new);
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
         // Before a transaction is begun, as it may take a connection of its own.
         let with_spares = self.inner.spares.usable().await;
-        let mut made = None;
-        if self.inner.migrator.is_recordable().await {
-            let txn = self.inner.lifecycle.begin_for_ddl().await?;
-            made = self.create_in(txn, &new, &row, &keys, with_spares).await?;
-        }
-        let from_spare = match made {
-            Some(from_spare) => from_spare,
-            None => {
-                let txn = self.inner.lifecycle.begin_for_migrations().await?;
-                let created = self.create_in(txn, &new, &row, &keys, with_spares);
-                bounded(created).await?.unwrap_or_default()
+        let mut tries = 0;
+        let from_spare = loop {
+            match self.create_as(&new, &row, &keys, with_spares).await {
+                // Mostly the name is free, so it is tried before it is asked for. And between the
+                // question and the insertion another tenant may take the one that was found.
+                Err(Error::Database(error)) if tries < TRIES && is_taken(&error, SCHEMA_KEY) => {
+                    row.schema = free_name(&self.inner.db, &base).await?;
+                    tries += 1;
+                }
+                other => break other?,
             }
         };
         self.inner.cache.forget(keys.iter().map(String::as_str));
         self.inner.spares.taken.notify_one();
-        info!(tenant = %new.slug, %schema, from_spare, "tenant created");
+        info!(tenant = %new.slug, schema = %row.schema, from_spare, "tenant created");
         TenantRecord::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+    }
+
+    /// Whether it was made out of a spare.
+    async fn create_as(
+        &self,
+        new: &NewTenant,
+        row: &tenant::Model,
+        keys: &[String],
+        with_spares: bool,
+    ) -> Result<bool, Error> {
+        if self.inner.migrator.is_recordable().await {
+            let txn = self.inner.lifecycle.begin_for_ddl().await?;
+            if let Some(from_spare) = self.create_in(txn, new, row, keys, with_spares).await? {
+                return Ok(from_spare);
+            }
+        }
+        let txn = self.inner.lifecycle.begin_for_migrations().await?;
+        let created = self.create_in(txn, new, row, keys, with_spares);
+        Ok(bounded(created).await?.unwrap_or_default())
     }
 
     /// Whether it was made out of a spare; None when nothing was done, because it takes a
@@ -73,7 +92,10 @@ impl Tenancy {
         with_spares: bool,
     ) -> Result<Option<bool>, Error> {
         // The unique index on the slug makes everybody else who wants it wait for this transaction.
-        let taken = |error| taken(error, &new.slug, &row.schema);
+        let taken = |error| match is_taken(&error, SLUG_KEY) {
+            true => Error::SlugTaken(new.slug.clone()),
+            false => error.into(),
+        };
         let spare = match with_spares {
             true => spares::claim(&txn, row).await.map_err(taken)?,
             false => None,
@@ -114,104 +136,13 @@ impl Tenancy {
             Err(source) => Err(Error::Seed { slug: slug.clone(), source }),
         }
     }
-
-    /// Drops a tenant: its schema with everything in it, its host names, its registry row. Open
-    /// handles refuse their next statement.
-    ///
-    /// It is one transaction, but for a schema of hundreds of tables: their locks would fill the
-    /// server's lock table. Then the first transaction marks the tenant as being dropped, from
-    /// which on everybody refuses it, and the others drop some of the tables each. When that is
-    /// interrupted, dropping the tenant again goes on with it.
-    ///
-    /// Waits for the tenant's transactions that are under way, 10 seconds at most.
-    ///
-    /// # Errors
-    /// [`Error::UnknownTenant`]; [`Error::Database`] with [`Fault::LockTimeout`] when the tenant is
-    /// busy. Nothing is changed then, or the tenant is still being dropped.
-    pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
-        let txn = self.begin_patiently().await?;
-        let row = locked(&txn, tenant::Column::Slug.eq(slug.clone()))
-            .await?
-            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        let domains = row.find_related(domain::Entity).all(&txn).await?;
-        let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
-        let (id, schema) = (row.id, row.schema.clone());
-        let is_marked = row.status == tenant::Status::Dropping;
-        if !is_marked && relations(&txn, &schema).await? <= DROPPED_AT_ONCE {
-            finish(txn, row, &keys).await?;
-        } else {
-            if !is_marked {
-                mark(&txn, id).await?;
-                announce(&txn, id, keys.clone()).await?;
-            }
-            txn.commit().await?;
-            self.refuse(id, &keys);
-            self.drop_bit_by_bit(id, &keys).await?;
-        }
-        self.refuse(id, &keys);
-        info!(tenant = %slug, %schema, "tenant dropped");
-        Ok(())
-    }
-
-    async fn drop_bit_by_bit(&self, id: TenantId, keys: &[String]) -> Result<(), Error> {
-        loop {
-            let txn = self.begin_patiently().await?;
-            // Somebody else who drops the tenant may be done first.
-            let Some(row) = locked(&txn, tenant::Column::Id.eq(id)).await? else { return Ok(()) };
-            if !drop_relations(&txn, &row.schema).await? {
-                return finish(txn, row, keys).await;
-            }
-            txn.commit().await?;
-        }
-    }
-
-    /// Begins a transaction that waits for a lock, but not for ever.
-    async fn begin_patiently(&self) -> Result<Transaction, DbErr> {
-        let txn = self.inner.lifecycle.begin_for_ddl().await?;
-        let patience = "SELECT set_config('lock_timeout', '10s', true)";
-        txn.execute_raw(Statement::from_string(DbBackend::Postgres, patience)).await?;
-        Ok(txn)
-    }
-
-    /// Makes this process refuse the tenant, as the others do when they hear of it.
-    fn refuse(&self, id: TenantId, keys: &[String]) {
-        self.inner.cache.dropped(id);
-        self.inner.cache.forget(keys.iter().map(String::as_str));
-    }
 }
 
-/// A tenant's row. The lock on it makes a migration of this tenant and the drop wait for each other.
-async fn locked(txn: &Transaction, which: Expr) -> Result<Option<tenant::Model>, DbErr> {
-    tenant::Entity::find().filter(which).lock_exclusive().one(txn).await
+fn is_taken(error: &DbErr, key: &str) -> bool {
+    matches!(Fault::of(error), Fault::Unique(name) if name == key)
 }
 
-async fn mark(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
-    tenant::Entity::update_many()
-        .col_expr(tenant::Column::Status, Expr::value(tenant::Status::Dropping))
-        .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
-        .filter(tenant::Column::Id.eq(id))
-        .exec(txn)
-        .await?;
-    Ok(())
-}
-
-/// Drops what is left of a tenant.
-async fn finish(txn: Transaction, row: tenant::Model, keys: &[String]) -> Result<(), Error> {
-    drop_schema(&txn, &row.schema).await?;
-    let id = row.id;
-    row.delete(&txn).await?;
-    announce(&txn, id, keys.iter().cloned()).await?;
-    Ok(txn.commit().await?)
-}
-
-fn taken(error: DbErr, slug: &Slug, schema: &SchemaName) -> Error {
-    match Fault::of(&error) {
-        Fault::Unique(name) if name == "tenants_slug_key" => Error::SlugTaken(slug.clone()),
-        Fault::Unique(name) if name == "tenants_schema_key" => Error::SchemaTaken(schema.clone()),
-        _ => error.into(),
-    }
-}
-
-fn keys(slug: &Slug, hostnames: impl Iterator<Item = String>) -> Vec<String> {
+/// What a tenant is known under: its slug and its host names.
+pub(super) fn keys(slug: &Slug, hostnames: impl Iterator<Item = String>) -> Vec<String> {
     std::iter::once(slug.to_string()).chain(hostnames).collect()
 }

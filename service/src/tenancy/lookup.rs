@@ -56,7 +56,7 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Database`].
     pub async fn get(&self, slug: &Slug) -> Result<Option<TenantRecord>, Error> {
-        let row = tenant::Entity::find()
+        let row = tenant::Entity::find_living()
             .filter(tenant::Column::Slug.eq(slug.clone()))
             .one(&self.inner.db)
             .await?;
@@ -71,7 +71,7 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Database`].
     pub async fn list(&self, request: PageRequest) -> Result<Page<TenantRecord>, Error> {
-        let select = tenant::Entity::find().filter(tenant::Column::Slug.is_not_null());
+        let select = tenant::Entity::find_living().filter(tenant::Column::Slug.is_not_null());
         let id = |row: &tenant::Model| row.id.as_uuid();
         let page = page::fetch(&self.inner.db, select, tenant::Column::Id, request, id).await?;
         let ids: Vec<TenantId> = page.items.iter().map(|row| row.id).collect();

@@ -9,6 +9,7 @@ mod busy;
 mod cache;
 mod config;
 mod domains;
+mod drop;
 mod epoch;
 mod error;
 mod fitness;
@@ -22,6 +23,7 @@ mod listener;
 mod lookup;
 mod marker;
 mod metadata;
+mod naming;
 mod precheck;
 mod reader;
 mod record;
@@ -29,6 +31,7 @@ mod registry_view;
 mod resend;
 mod scope;
 mod scoped;
+mod second_look;
 mod seed;
 mod shared;
 mod spares;
@@ -37,7 +40,7 @@ mod statement;
 use std::sync::Arc;
 
 use entity::registry::{Hostname, SchemaName};
-use migration::{AnyMigrator, Target, registry};
+use migration::{AnyMigrator, Target, claim_application, registry};
 use sea_orm::DatabaseConnection;
 use tokio::task::JoinHandle;
 
@@ -76,6 +79,7 @@ struct Inner {
     migrator: AnyMigrator,
     schema_prefix: String,
     base_domain: String,
+    actor: String,
     cache: TenantCache,
     seed: Option<Seed>,
     spares: Arc<Spares>,
@@ -92,7 +96,8 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
-    /// [`Error::Migration`] when a migration is said to be breaking that is none,
+    /// [`Error::Migration`] when a migration is said to be breaking that is none, or the registry
+    /// belongs to [another application](migration::TenantMigrator::application),
     /// [`Error::Connect`] when the server cannot be reached, [`Error::ReadOnlyServer`] when it
     /// accepts no writes, [`Error::RegistryBehind`] when the
     /// registry has not been migrated, [`Error::NoAnnouncements`] when a pooler is in the way.
@@ -129,6 +134,7 @@ impl Tenancy {
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
+                actor: config.actor.clone(),
                 cache,
                 seed: config.seed.clone(),
                 spares,
@@ -195,12 +201,15 @@ fn base_domain(text: &str) -> Result<String, Error> {
     Ok(below.as_str()["tenant.".len()..].to_owned())
 }
 
-async fn check_registry(db: &DatabaseConnection) -> Result<(), Error> {
+async fn check_registry(db: &DatabaseConnection, tenants: &AnyMigrator) -> Result<(), Error> {
     let migrator = AnyMigrator::new(registry::Migrator);
     let pending = match migration::state(db, &Target::Registry, &migrator).await {
         Ok(state) => state.pending.len(),
         Err(migration::Error::MissingRegistry) => migrator.names().len(),
         Err(error) => return Err(error.into()),
     };
-    if pending > 0 { Err(Error::RegistryBehind { pending }) } else { Ok(()) }
+    if pending > 0 {
+        return Err(Error::RegistryBehind { pending });
+    }
+    Ok(claim_application(db, tenants).await?)
 }

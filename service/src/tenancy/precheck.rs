@@ -3,7 +3,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
 };
 
-use super::{Error, NewTenant, Tenancy};
+use super::{Error, NewTenant, Tenancy, naming::free_name};
 
 impl Tenancy {
     /// Looks for what [`create`](Self::create) would refuse as things are now; changes nothing.
@@ -13,22 +13,22 @@ impl Tenancy {
     pub async fn precheck(&self, new: &NewTenant) -> Result<(), Error> {
         let mut new = new.clone();
         new.check()?;
-        let schema = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
+        let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         for hostname in &new.domains {
             self.check_domain(hostname)?;
         }
         let db = &self.inner.db;
-        let rows = tenant::Entity::find()
+        let rows = tenant::Entity::find_living()
             .filter(tenant::Column::Slug.eq(new.slug.clone()))
             .select_only()
             .column(tenant::Column::Id);
         if rows.into_tuple::<uuid::Uuid>().one(db).await?.is_some() {
             return Err(Error::SlugTaken(new.slug));
         }
+        let schema = free_name(db, &base).await?;
         let taken = Statement::from_sql_and_values(
             DbBackend::Postgres,
-            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1 UNION ALL \
-             SELECT 1 FROM registry.tenants WHERE schema = $1",
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1",
             [schema.as_str().into()],
         );
         if db.query_one_raw(taken).await?.is_some() {

@@ -119,7 +119,9 @@ impl Reader {
             let select = tenant::Entity::find().filter(wanted);
             for row in self.query(&select.build(DbBackend::Postgres)).await? {
                 found.add(&row, |row| {
-                    let slug = row.slug.clone().map(Key::Slug);
+                    // The slug of a dropped tenant may belong to another one.
+                    let is_living = row.status != tenant::Status::Dropped;
+                    let slug = row.slug.clone().filter(|_| is_living).map(Key::Slug);
                     slug.into_iter().chain([Key::Id(row.id)]).collect()
                 });
             }

@@ -21,7 +21,7 @@ pub struct TenantRecord {
     /// Schema of the tenant's tables.
     #[serde(serialize_with = "as_text")]
     pub schema: SchemaName,
-    /// Whether the tenant may be used: `active`, `suspended` or `archived`.
+    /// Whether the tenant may be used: `active`, `suspended`, `archived` or `dropping`.
     pub status: &'static str,
     /// Newest migration applied to the schema.
     pub schema_version: Option<String>,

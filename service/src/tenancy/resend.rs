@@ -3,7 +3,7 @@
 
 use futures_util::{TryStreamExt, stream::BoxStream};
 use migration::Fault;
-use sea_orm::{DbBackend, DbErr, QueryResult, Statement, StatementBuilder};
+use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder};
 
 use super::{
     Scope,
@@ -55,13 +55,28 @@ impl<C: Session> Scope<C> {
         let result = send(statement, effect).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
         if !self.renewed(epoch, result.as_ref().err()) && !unsent {
-            return result;
+            return self.explained(result).await;
         }
         let Some(statement) = again() else { return result };
         let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
         let result = send(statement, effect).await;
         self.renewed(epoch, result.as_ref().err());
-        result
+        self.explained(result).await
+    }
+
+    async fn explained<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        match result {
+            // Apart, so that statements which succeed do not carry its state.
+            Err(error) => Err(Box::pin(self.explain(error)).await),
+            done => done,
+        }
+    }
+
+    /// Sends text that is not prepared.
+    pub(super) async fn send_text(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let (sql, effect) = self.shared.qualify_text(sql).await?;
+        let result = self.db.send(&sql, effect).await;
+        self.explained(result).await
     }
 }
 
@@ -85,8 +100,9 @@ impl<C: Session> Scope<C> {
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
         let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
         let stream = self.db.stream(statement, effect).await?;
-        Ok(Box::pin(stream.inspect_err(move |error| {
-            self.renewed(epoch, Some(error));
+        Ok(Box::pin(stream.or_else(move |error| async move {
+            self.renewed(epoch, Some(&error));
+            Err(self.explain(error).await)
         })))
     }
 }

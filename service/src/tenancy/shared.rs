@@ -135,7 +135,7 @@ impl Shared {
             match source.view.ask(Key::Id(self.id)).await? {
                 Some(row) => {
                     let limits = Limits::stored(row.max_connections, row.max_waiting);
-                    self.set(source.view.build.standing_of(&row), limits, stamp);
+                    self.set(source.view.build.standing(&row), limits, stamp);
                 }
                 None => self.set_dropped(),
             }
@@ -150,14 +150,25 @@ impl Shared {
         Access::from_stored(self.access.load(Ordering::Acquire))
     }
 
+    /// Asks the registry what the tenant's state is now.
+    pub(super) async fn look(&self) -> Result<(), DbErr> {
+        match &self.source {
+            Some(source) => Box::pin(self.refresh(source)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Why the tenant may not be used, if it may not.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        let Standing { access, applied, newest, unknown } = self.standing().clone();
+        let refused = access != Access::Active;
+        refused.then(|| Refused { slug: self.slug.clone(), access, applied, newest, unknown })
+    }
+
     /// Once more, with the reason: it may have become usable in between.
     #[cold]
     fn refuse(&self) -> Result<(), DbErr> {
-        let Standing { access, applied, newest } = self.standing().clone();
-        match access {
-            Access::Active => Ok(()),
-            access => Err(Refused { slug: self.slug.clone(), access, applied, newest }.into()),
-        }
+        self.refused().map_or(Ok(()), |refused| Err(refused.into()))
     }
 
     /// The statement as it is sent.

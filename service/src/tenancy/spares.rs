@@ -117,13 +117,15 @@ impl Spares {
 /// The row of an active tenant whose schema is about to be made by `migrator`.
 pub(super) fn new_row(migrator: &AnyMigrator, schema: SchemaName) -> tenant::Model {
     let now = entity::now();
+    let (migrations, breaking) = migrator.all_applied();
     tenant::Model {
         id: TenantId::generate(),
         slug: None,
         schema,
         status: tenant::Status::Active,
         schema_version: migrator.latest(),
-        contract_version: migrator.latest_breaking(),
+        migrations,
+        breaking,
         max_connections: None,
         max_waiting: None,
         metadata: serde_json::json!({}),
@@ -131,10 +133,12 @@ pub(super) fn new_row(migrator: &AnyMigrator, schema: SchemaName) -> tenant::Mod
         updated_at: now,
         migration_error: None,
         migration_attempts: 0,
+        dropped_at: None,
+        dropped_by: None,
     }
 }
 
-/// Makes a spare at the version of `row` become `row`. The schema that it has until now; None when
+/// Makes a spare with the migrations of `row` become `row`. The schema that it has until now; None when
 /// there is no spare that nobody else is taking or migrating.
 ///
 /// The key is a new one: tenants in the order of their keys are in the order of their creation.
@@ -148,6 +152,7 @@ pub(super) async fn claim(
              metadata = $4, inserted_at = $5, updated_at = $5
          FROM (SELECT s.id, s.schema FROM registry.tenants s
              WHERE s.status = 'spare' AND s.schema_version IS NOT DISTINCT FROM $6
+             AND s.migrations = $7
              ORDER BY s.id LIMIT 1 FOR UPDATE SKIP LOCKED) spare
          WHERE t.id = spare.id RETURNING spare.schema",
         [
@@ -157,6 +162,7 @@ pub(super) async fn claim(
             row.metadata.clone().into(),
             row.inserted_at.into(),
             row.schema_version.clone().into(),
+            row.migrations.clone().into(),
         ],
     );
     txn.query_one_raw(update).await?.map(|row| row.try_get_by_index(0)).transpose()

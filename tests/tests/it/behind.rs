@@ -3,7 +3,8 @@
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use migration::{
-    Action, AnyMigrator, Fleet, Target, TenantMigrator, Timeouts, Who, run, run_fleet,
+    Action, AnyMigrator, Fleet, Standing, Summary, Target, TenantMigrator, Timeouts, Who,
+    fleet_status, run, run_fleet,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
@@ -37,7 +38,8 @@ async fn program<const N: usize>(db: &TestDb, migrations: [Sql; N]) -> Tenancy {
 /// Migrates the tenant as a deployment of the release does.
 async fn migrate<const N: usize>(db: &DatabaseConnection, migrations: [Sql; N], action: Action) {
     let migrator = AnyMigrator::tenant(sql_migrator(migrations));
-    let city = Target::Schema("city".parse().unwrap());
+    let schema = "SELECT schema FROM registry.tenants WHERE slug = 'city' AND status <> 'dropped'";
+    let city = Target::Schema(texts(db, schema).await[0].parse().unwrap());
     run(db, &city, &migrator, &action, Timeouts::default()).await.unwrap();
 }
 
@@ -185,6 +187,18 @@ async fn a_suspended_tenant_is_suspended_whatever_its_schema_is() {
     }
 }
 
+/// One tenant after the other, each once.
+fn fleet() -> Fleet {
+    Fleet {
+        jobs: 1,
+        timeouts: Timeouts::default(),
+        tries: 1,
+        outage: Duration::ZERO,
+        max_failures: None,
+        canary: None,
+    }
+}
+
 /// A migrator whose list of breaking migrations has a slip of the pen.
 struct Misspelt;
 
@@ -213,18 +227,140 @@ async fn no_program_runs_whose_breaking_migrations_protect_nobody() {
     let city = Target::Schema("city".parse().unwrap());
     let error = run(&plain, &city, &migrator, &action, Timeouts::default()).await.unwrap_err();
     assert!(error.to_string().starts_with(wanted), "{error}");
-    let fleet = Fleet {
-        jobs: 1,
-        timeouts: Timeouts::default(),
-        tries: 1,
-        outage: Duration::ZERO,
-        max_failures: None,
-        canary: None,
-    };
+    let fleet = fleet();
     let stop = AtomicBool::new(false);
     let ran = run_fleet(&plain, &migrator, &Who::All, &action, &fleet, &stop, |_| {}).await;
     let error = ran.unwrap_err();
     assert!(error.to_string().starts_with(wanted), "{error}");
     let version = "SELECT schema_version FROM registry.tenants";
     assert_eq!(texts(&plain, version).await, ["m1_books"]);
+}
+
+/// Releases of two lines of development, neither of which knows the other's third migration.
+const OURS: Sql = Sql {
+    name: "m4_ours",
+    up: "ALTER TABLE books ADD COLUMN ours text",
+    down: "ALTER TABLE books DROP COLUMN ours",
+    alone: false,
+    breaking: false,
+};
+const THEIRS: Sql = Sql {
+    name: "m5_theirs",
+    up: "ALTER TABLE books ADD COLUMN theirs text",
+    down: "ALTER TABLE books DROP COLUMN theirs",
+    alone: false,
+    breaking: false,
+};
+
+#[tokio::test]
+async fn a_tenant_that_lacks_a_migration_is_refused_also_when_a_later_unknown_one_is_applied() {
+    let db = TestDb::new().await;
+    let theirs = program(&db, [BOOKS, SHELF, THEIRS]).await;
+    theirs.create(NewTenant::new(slug("city"))).await.unwrap();
+    let ours = program(&db, [BOOKS, SHELF, OURS]).await;
+    let error = ours.tenant(&slug("city")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tenant city is behind: its schema is at m2_shelf, this program needs m4_ours; run \
+         `migration up --tenant city` of a program that also has m5_theirs, which its schema has"
+    );
+    let Error::Refused(refused) = error else { panic!("{error}") };
+    assert_eq!(refused.access, Access::Behind);
+    assert_eq!(refused.unknown.as_deref(), Some("m5_theirs"));
+
+    // It is served by the programs of both lines as soon as it has the migrations of both.
+    let all = || [BOOKS, SHELF, OURS, THEIRS];
+    let merged = program(&db, all()).await;
+    let error = merged.tenant(&slug("city")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tenant city is behind: its schema is at m2_shelf, this program needs m5_theirs; run \
+         `migration up --tenant city`"
+    );
+    let plain = db.plain().await;
+    migrate(&plain, all(), Action::Up(None)).await;
+    for tenancy in [&ours, &theirs, &merged] {
+        eventually("it is found", async || tenancy.tenant(&slug("city")).await.is_ok()).await;
+        assert_eq!(refusal(&tenancy.tenant(&slug("city")).await.unwrap()).await, None);
+    }
+}
+
+#[tokio::test]
+async fn open_handles_follow_when_what_they_need_is_taken_back_below_an_unknown_migration() {
+    let db = TestDb::new().await;
+    let all = || [BOOKS, SHELF, OURS, THEIRS];
+    program(&db, all()).await.create(NewTenant::new(slug("city"))).await.unwrap();
+    let ours = program(&db, [BOOKS, SHELF, OURS]).await;
+    let tenant = ours.tenant(&slug("city")).await.unwrap();
+    assert_eq!(refusal(&tenant).await, None);
+    let plain = db.plain().await;
+    // All is rolled back, and a program of the other line brings up its own.
+    migrate(&plain, all(), Action::Down(2)).await;
+    becomes(&tenant, Some(Access::Behind)).await;
+    migrate(&plain, [BOOKS, SHELF, THEIRS], Action::Up(None)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(refusal(&tenant).await.unwrap().access, Access::Behind);
+}
+
+#[tokio::test]
+async fn a_fleet_run_finds_tenants_that_lack_a_migration_below_their_newest() {
+    let db = TestDb::new().await;
+    let theirs = program(&db, [BOOKS, SHELF, THEIRS]).await;
+    for name in ["city", "village"] {
+        theirs.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let merged = || AnyMigrator::tenant(sql_migrator([BOOKS, SHELF, OURS, THEIRS]));
+    let plain = db.plain().await;
+    let status = fleet_status(&plain, &merged()).await.unwrap();
+    assert_eq!((status.tenants, status.up_to_date), (2, 0));
+    let [version] = status.versions.as_slice() else { panic!("{status:?}") };
+    assert_eq!(version.version.as_deref(), Some("m5_theirs"));
+    assert_eq!(version.standing, Standing::Behind { behind: 1 });
+    // To a program that does not know the newest it is no different.
+    let ours = AnyMigrator::tenant(sql_migrator([BOOKS, SHELF, OURS]));
+    let status = fleet_status(&plain, &ours).await.unwrap();
+    assert_eq!(status.versions[0].standing, Standing::Behind { behind: 1 });
+
+    let fleet = fleet();
+    let (stop, up) = (AtomicBool::new(false), Action::Up(None));
+    let run = async || run_fleet(&plain, &merged(), &Who::All, &up, &fleet, &stop, |_| {}).await;
+    assert_eq!(run().await.unwrap().done, 2);
+    assert_eq!(run().await.unwrap(), Summary { skipped: 2, ..Summary::default() });
+    let status = fleet_status(&plain, &merged()).await.unwrap();
+    assert!(status.is_up_to_date(), "{status:?}");
+    let columns =
+        "SELECT count(*)::text FROM information_schema.columns WHERE column_name = 'ours'";
+    assert_eq!(texts(&plain, columns).await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_spare_that_lacks_a_migration_is_not_taken() {
+    let db = TestDb::new().await;
+    let spares = |config: Config| Config { spares: 1, ..config };
+    let theirs = sql_migrator([BOOKS, SHELF, THEIRS]);
+    let theirs = Tenancy::connect(&spares(Config::new(db.url(), theirs))).await.unwrap();
+    let plain = db.plain().await;
+    let ready = "SELECT schema FROM registry.tenants WHERE status = 'spare'";
+    eventually("there is a spare", async || texts(&plain, ready).await.len() == 1).await;
+    theirs.close().await;
+    let merged = sql_migrator([BOOKS, SHELF, OURS, THEIRS]);
+    let merged = Tenancy::connect(&spares(Config::new(db.url(), merged))).await.unwrap();
+    merged.create(NewTenant::new(slug("city"))).await.unwrap();
+    let city = merged.tenant(&slug("city")).await.unwrap();
+    let ours = r#"SELECT ours FROM "@tenant"."books""#;
+    city.query_all_raw(Statement::from_string(DbBackend::Postgres, ours)).await.unwrap();
+    assert_eq!(texts(&plain, ready).await.len(), 1);
+    merged.close().await;
+}
+
+#[tokio::test]
+async fn an_older_breaking_migration_is_not_hidden_by_a_newer_one_that_the_program_knows() {
+    let db = TestDb::new().await;
+    let newer = Sql { breaking: true, ..OURS };
+    let all = || [BOOKS, SHELF, ISBN13, newer.clone()];
+    program(&db, all()).await.create(NewTenant::new(slug("city"))).await.unwrap();
+    let old = program(&db, [BOOKS, SHELF, newer.clone()]).await;
+    let error = old.tenant(&slug("city")).await.unwrap_err();
+    let Error::Refused(refused) = error else { panic!("{error}") };
+    assert_eq!((refused.access, refused.applied.as_deref()), (Access::Ahead, Some("m3_isbn13")));
 }

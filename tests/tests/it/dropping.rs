@@ -1,14 +1,24 @@
-//! Tenants with very many tables are dropped bit by bit.
+//! Tenants are dropped also when they have very many tables, or are in use.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use entity::tenant::guard;
+use futures_util::future::join_all;
 use migration::{
     Action, AnyMigrator, Fault, Target, Timeouts, postgres::Server, registry, run, tenant,
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait, Statement,
+    TransactionTrait,
+};
 use service::tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy};
 
 use crate::support::{
     TestDb,
-    catalog::{schemas, texts},
+    catalog::{schemas, schemas_with, texts},
     database::connect,
     process::Ran,
     slug,
@@ -119,4 +129,128 @@ async fn a_tenant_that_is_being_dropped_is_left_alone_by_everybody_until_it_is_f
     Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-1", "--yes"]).exits(0);
     assert_eq!(schemas(&plain).await, ["public", "registry", "tenant_2"]);
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
+}
+
+/// A session of another program that reads the tenant's guards in a long transaction; its process.
+async fn report(db: &TestDb) -> (sea_orm::DatabaseTransaction, String) {
+    let url = format!("{}&application_name=nightly-report", db.url());
+    let reader = connect(&url).await.begin().await.unwrap();
+    reader.execute_unprepared("SELECT FROM tenant_1.guards").await.unwrap();
+    let pid = Statement::from_string(DbBackend::Postgres, "SELECT pg_backend_pid()::text");
+    let pid = reader.query_one_raw(pid).await.unwrap().unwrap().try_get_by_index(0).unwrap();
+    (reader, pid)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_is_read_while_it_is_dropped_holds_up_nobody() {
+    let db = TestDb::new().await;
+    let config = Config { max_connections: 4, ..db.config() };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let mut tenants = Vec::new();
+    for name in ["tenant-1", "tenant-2"] {
+        tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+        tenants.push(tenancy.tenant(&slug(name)).await.unwrap());
+    }
+    let [one, two] = tenants.try_into().unwrap();
+    let (reader, pid) = report(&db).await;
+    let stop = AtomicBool::new(false);
+    let of_one = join_all((0..24).map(|_| async {
+        while !stop.load(Ordering::SeqCst) {
+            if let Err(error) = guard::Entity::find().count(&one).await {
+                let refused = Refused::find(&error).unwrap_or_else(|| panic!("{error}"));
+                assert_eq!(refused.access, Access::Dropped);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }));
+    let of_two = async {
+        let mut longest = Duration::ZERO;
+        while !stop.load(Ordering::SeqCst) {
+            let begun = Instant::now();
+            guard::Entity::find().count(&two).await.unwrap();
+            longest = longest.max(begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        longest
+    };
+    let dropping = async {
+        let error = tenancy.drop(&slug("tenant-1")).await.unwrap_err();
+        stop.store(true, Ordering::SeqCst);
+        error
+    };
+    let (error, _, longest) = tokio::join!(dropping, of_one, of_two);
+    assert!(longest < Duration::from_secs(3), "another tenant waited for {longest:?}");
+    assert_eq!(error.fault(), Some(Fault::LockTimeout));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "tenant tenant-1 is refused from now on, but its tables are still in use by process \
+             {pid} (nightly-report); when that has ended, drop the tenant again to continue"
+        )
+    );
+    let list = tenancy.list(service::page::PageRequest::default()).await.unwrap();
+    assert_eq!(list.items[0].status, "dropping");
+
+    reader.rollback().await.unwrap();
+    tenancy.drop(&slug("tenant-1")).await.unwrap();
+    assert_eq!(schemas(&db.plain().await).await, ["public", "registry", "tenant_2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_ends_in_time_costs_the_drop_nothing() {
+    let db = TestDb::new().await;
+    let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
+    let (reader, _) = report(&db).await;
+    let ends = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Refused long before the tables are gone.
+        let error = guard::Entity::find().count(&one).await.unwrap_err();
+        assert_eq!(Refused::find(&error).unwrap().access, Access::Dropped, "{error}");
+        reader.rollback().await.unwrap();
+    };
+    let (dropped, ()) = tokio::join!(tenancy.drop(one.slug()), ends);
+    dropped.unwrap();
+    assert_eq!(schemas(&db.plain().await).await, ["public", "registry"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_who_drop_a_tenant_at_once_all_are_done_when_it_is_gone() {
+    let db = TestDb::new().await;
+    let (_first, [one]) = db.with_tenants(["tenant-1"]).await;
+    fill(&db.plain().await, "tenant_1", 400).await;
+    let tenancies = [db.tenancy().await, db.tenancy().await, db.tenancy().await];
+    let all = join_all(tenancies.iter().map(|tenancy| tenancy.drop(one.slug()))).await;
+    for result in all {
+        assert!(matches!(result, Ok(()) | Err(Error::UnknownTenant(_))), "{result:?}");
+        assert_eq!(schemas(&db.plain().await).await, ["public", "registry"]);
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_being_migrated_is_not_dropped_and_is_left_as_it_is() {
+    let db = TestDb::new().await;
+    let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
+    let migrating = db.plain().await.begin().await.unwrap();
+    let claim = "SELECT FROM registry.tenants WHERE slug = 'tenant-1' FOR UPDATE";
+    migrating.execute_unprepared(claim).await.unwrap();
+    let error = tenancy.drop(one.slug()).await.unwrap_err();
+    assert!(matches!(&error, Error::BeingMigrated(slug) if slug == one.slug()), "{error}");
+    migrating.rollback().await.unwrap();
+    assert_eq!(guard::Entity::find().count(&one).await.unwrap(), 0);
+    tenancy.drop(one.slug()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_whose_tenant_is_being_dropped_is_not_migrated() {
+    let db = TestDb::new().await;
+    let (tenancy, _) = db.with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    texts(&plain, "UPDATE registry.tenants SET status = 'dropping'").await;
+    for words in ["up --schema tenant_1", "fresh --yes --schema tenant_1", "down --schema tenant_1"]
+    {
+        let ran = Ran::on("migration", &db.url(), &words.split(' ').collect::<Vec<_>>()).exits(1);
+        ran.complains(["\"tenant_1\" belongs to a tenant that is being dropped"]);
+    }
+    assert_eq!(schemas_with(&plain, "shifts").await, ["tenant_1"]);
+    tenancy.drop(&slug("tenant-1")).await.unwrap();
 }

@@ -2,6 +2,7 @@
 //! becomes of it when something goes wrong.
 
 mod faults;
+mod locks;
 mod order;
 mod processes;
 mod together;

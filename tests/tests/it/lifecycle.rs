@@ -230,7 +230,7 @@ async fn a_drop_waits_for_nobody_for_ever() {
     let error = tenancy.drop(one.slug()).await.unwrap_err();
     assert_eq!(error.fault(), Some(Fault::LockTimeout), "{error}");
     busy.rollback().await.unwrap();
-    assert_eq!(refusal(&one).await, None);
+    assert_eq!(refusal(&one).await, Some(Access::Dropped));
     tenancy.drop(one.slug()).await.unwrap();
 }
 

@@ -1,13 +1,17 @@
 //! The tenancy knows nothing of guards: another application brings its own tables.
 
-use migration::{Action, AnyMigrator, Target, Timeouts, provision, run, state};
+use migration::{Action, AnyMigrator, Target, TenantMigrator, Timeouts, provision, run, state};
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
-use service::tenancy::{Config, NewTenant, Tenancy};
+use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
+use service::tenancy::{Config, Error, NewTenant, Tenancy};
 
 use crate::support::{
-    TestDb, slug,
+    TestDb,
+    catalog::{schemas, texts},
+    process::Ran,
+    slug,
     sql_migration::{Sql, SqlMigrator},
 };
 
@@ -105,4 +109,128 @@ async fn its_migrations_go_up_and_down_and_are_kept_in_its_own_table() {
     assert_eq!((up.applied, up.rolled_back), (vec!["m2_loans".to_owned()], vec![]));
     plain.execute_unprepared("SELECT version FROM branch.library_migrations").await.unwrap();
     plain.execute_unprepared("SELECT version FROM branch.seaql_migrations").await.unwrap_err();
+}
+
+const OWNER: &str = "SELECT name FROM registry.application";
+
+/// The error of a program that comes to another application's registry.
+#[track_caller]
+fn is_refused(error: &str, registry: &str, program: &str) {
+    let wanted = format!(
+        "the registry of this database belongs to the application {registry:?}, but this program \
+         is {program:?}; "
+    );
+    assert!(error.contains(&wanted), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_of_another_application_is_refused_at_connect_and_changes_nothing() {
+    let db = TestDb::new().await;
+    db.with_tenants(["tenant-1"]).await;
+    let plain = db.plain().await;
+    let guards = "m20261123_000001_create_guards";
+    assert_eq!(texts(&plain, OWNER).await, [guards]);
+    let error = Tenancy::connect(&Config::new(db.url(), library())).await.unwrap_err();
+    assert!(matches!(error, Error::Migration(migration::Error::OtherApplication { .. })));
+    is_refused(&error.to_string(), guards, "m1_books");
+    for words in [
+        &["up", "--all"][..],
+        &["up", "--registry"],
+        &["up", "--schema", "tenant_1"],
+        &["up", "--all", "--dry-run"],
+        &["fresh", "--tenant", "tenant-1", "--yes"],
+        &["down", "--registry"],
+        &["status"],
+        &["list", "--all"],
+        &["verify", "--all"],
+    ] {
+        let ran = Ran::on("library-migration", &db.url(), words).exits(1);
+        is_refused(&ran.stderr, guards, "m1_books");
+    }
+    assert_eq!(schemas(&plain).await, ["public", "registry", "tenant_1"]);
+    assert_eq!(texts(&plain, OWNER).await, [guards]);
+    Ran::on("migration", &db.url(), &["verify", "--all"]).exits(0);
+}
+
+#[tokio::test]
+async fn the_products_own_commands_are_refused_in_another_applications_database() {
+    let db = TestDb::new().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), library())).await.unwrap();
+    tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
+    for (program, words) in [
+        ("tenantry", &["tenant", "create", "tenant-1"][..]),
+        ("tenantry", &["tenant", "drop", "city", "--yes"]),
+        ("tenantry", &["serve"]),
+        ("migration", &["up", "--all"]),
+    ] {
+        let ran = Ran::on(program, &db.url(), words).exits(1);
+        is_refused(&ran.stderr, "m1_books", "m20261123_000001_create_guards");
+    }
+    assert_eq!(schemas(&db.plain().await).await, ["city", "public", "registry"]);
+}
+
+#[tokio::test]
+async fn the_registry_belongs_to_whoever_migrates_or_uses_it_first() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    assert_eq!(texts(&plain, OWNER).await, [""; 0]);
+    // Who only looks does not take it.
+    Ran::on("migration", &db.url(), &["status"]).exits(0);
+    Ran::on("migration", &db.url(), &["up", "--registry", "--dry-run"]).exits(0);
+    assert_eq!(texts(&plain, OWNER).await, [""; 0]);
+    Ran::on("library-migration", &db.url(), &["up", "--all"]).exits(0);
+    assert_eq!(texts(&plain, OWNER).await, ["m1_books"]);
+
+    // One that is made by it is its own from the start.
+    texts(&plain, "DROP SCHEMA registry CASCADE").await;
+    Ran::on("library-migration", &db.url(), &["up", "--registry"]).exits(0);
+    assert_eq!(texts(&plain, OWNER).await, ["m1_books"]);
+    let error = Tenancy::connect(&db.config()).await.unwrap_err();
+    is_refused(&error.to_string(), "m1_books", "m20261123_000001_create_guards");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_applications_that_come_at_the_same_moment_one_has_the_registry() {
+    let db = TestDb::new().await;
+    let (ours, theirs) = (db.config(), Config::new(db.url(), library()));
+    let (ours, theirs) = tokio::join!(Tenancy::connect(&ours), Tenancy::connect(&theirs));
+    assert!(ours.is_ok() != theirs.is_ok(), "{ours:?} {theirs:?}");
+    let owner = if ours.is_ok() { "m20261123_000001_create_guards" } else { "m1_books" };
+    assert_eq!(texts(&db.plain().await, OWNER).await, [owner]);
+}
+
+/// The library under a name of its own, whatever its migrations are called.
+struct Named(SqlMigrator, &'static str);
+
+impl MigratorTraitSelf for Named {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        self.0.migrations()
+    }
+}
+
+impl TenantMigrator for Named {
+    fn application(&self) -> String {
+        self.1.to_owned()
+    }
+}
+
+#[tokio::test]
+async fn an_application_keeps_its_name_when_its_oldest_migration_changes() {
+    let db = TestDb::new().await;
+    let whole = || Sql { name: "m0_whole_library", ..BOOKS };
+    let connect = async |migrations: Vec<Sql>, name| {
+        let migrator = Named(SqlMigrator { migrations, table: "library_migrations" }, name);
+        Tenancy::connect(&Config::new(db.url(), migrator)).await
+    };
+    connect(vec![BOOKS, LOANS], "library").await.unwrap();
+    connect(vec![whole()], "library").await.unwrap();
+    let error = connect(vec![BOOKS, LOANS], "archive").await.unwrap_err();
+    is_refused(&error.to_string(), "library", "archive");
+    // The remedy that the error names.
+    let remedy = "UPDATE registry.application SET name = 'archive'";
+    assert!(error.to_string().contains(remedy), "{error}");
+    texts(&db.plain().await, remedy).await;
+    connect(vec![BOOKS, LOANS], "archive").await.unwrap();
+    // A migrator without migrations and without a name is at home everywhere.
+    connect(Vec::new(), "").await.unwrap();
 }

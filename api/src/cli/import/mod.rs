@@ -28,7 +28,11 @@ use tokio::{
 pub(super) use args::ImportArgs;
 pub(super) use csv::HeaderError;
 
-use super::{args::TenancyArgs, boot::boot, error::Error};
+use super::{
+    args::TenancyArgs,
+    boot::{boot, user},
+    error::Error,
+};
 use report::{Report, Sum};
 use row::{Place, Row};
 use seen::Seen;
@@ -50,7 +54,7 @@ pub(super) async fn run(args: &TenancyArgs, import: &ImportArgs) -> Result<ExitC
         // They would be made at once.
         args.spares = 0;
     }
-    let booted = boot(&args, Role::Share).await?;
+    let booted = boot(&args, Role::Share, user()).await?;
     let report = Report::new(import.json, import.dry_run, size);
     let jobs = import.jobs(args.max_connections);
     let mut crew = Crew::new(booted.tenancy.clone(), jobs, import.dry_run, report);

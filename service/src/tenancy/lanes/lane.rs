@@ -82,7 +82,12 @@ impl Lane {
     }
 
     async fn lease(&self, hold: Hold) -> Result<Lease, DbErr> {
-        Lease::take(Arc::clone(&self.lanes), self.user.ask(hold)).await
+        let lease = Lease::take(Arc::clone(&self.lanes), self.user.ask(hold)).await?;
+        if let User::Tenant(shared) = &self.user {
+            // Once more: while the connection was waited for, the tenant may have been dropped.
+            shared.check().await?;
+        }
+        Ok(lease)
     }
 }
 

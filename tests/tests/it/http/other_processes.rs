@@ -1,7 +1,14 @@
 //! What other processes change is known to a running server at once.
 
-use super::Site;
-use crate::support::{process::Ran, serving::eventually};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use serde_json::json;
+
+use super::{Site, heard};
+use crate::support::{catalog::texts, process::Ran, serving::eventually};
 
 #[tokio::test]
 async fn a_host_name_that_another_process_adds_or_removes_counts_at_once() {
@@ -85,6 +92,126 @@ async fn announcements_are_heard_again_after_the_connection_for_them_was_lost() 
     .await;
     site.set_status("tenant-1", "suspended").await;
     becomes(&one, 403).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_when_its_tenant_is_dropped_is_answered_404_without_an_error_in_the_log()
+ {
+    let (site, one, two) = Site::with_tenants().await;
+    one.get("/guards").await.is(200);
+    let plain = site.db.plain().await;
+    let drop = plain.begin().await.unwrap();
+    drop.execute_unprepared("LOCK TABLE tenant_1.guards, tenant_1.shifts").await.unwrap();
+    let input = json!({ "name": "Abu", "position": "Gate" });
+    let requests = [
+        one.request("GET", "/guards").header("x-request-id", "late-0"),
+        one.request("POST", "/guards").json(&input).header("x-request-id", "late-1"),
+        one.request("GET", "/shifts").header("x-request-id", "late-2"),
+    ];
+    let requests: Vec<_> =
+        requests.into_iter().map(|request| tokio::spawn(heard(request))).collect();
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
+    eventually("they wait", async || texts(&plain, waiting).await == ["3"]).await;
+    // Not announced, as if the server had not heard of it yet.
+    drop.execute_unprepared(
+        "DROP SCHEMA tenant_1 CASCADE; UPDATE registry.tenants SET status = 'dropped',
+         dropped_at = now(), dropped_by = 'x' WHERE slug = 'tenant-1'",
+    )
+    .await
+    .unwrap();
+    drop.commit().await.unwrap();
+    for (number, request) in requests.into_iter().enumerate() {
+        let answer = request.await.unwrap();
+        let problem = answer.problem(404, "unknown-tenant");
+        assert_eq!(problem["detail"], "tenant tenant-1 is dropped");
+        let lines = site.serving.logged(&format!("late-{number}")).await;
+        assert!(!lines.iter().any(|line| line.contains("ERROR")), "{lines:#?}");
+    }
+    assert!(!site.serving.stderr().contains("ERROR"), "{}", site.serving.stderr());
+    two.get("/guards").await.is(200);
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_breaking_migration_is_answered_503_without_an_sql_error() {
+    let (site, one, _) = Site::with_tenants().await;
+    one.get("/guards").await.is(200);
+    let db = site.db.plain().await;
+    super::execute(
+        &db,
+        "BEGIN; ALTER TABLE tenant_1.guards RENAME position TO place;
+         UPDATE registry.tenants SET schema_version = 'm2099_place', breaking = '{m2099_place}',
+             migrations = migrations || '{m2099_place}' WHERE slug = 'tenant-1'; COMMIT",
+    )
+    .await;
+    let answer = one.get("/guards").await;
+    answer.problem(503, "tenant-ahead");
+    assert!(answer.header("retry-after").parse::<u32>().is_ok());
+}
+
+/// A server that stands still while the tenant is dropped and created again by another process,
+/// with requests that wait for one of its connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_that_stood_still_had_to_do_never_reaches_the_next_tenant_of_the_slug() {
+    let site = Site::new().await;
+    let busy = ["busy-1", "busy-2", "busy-3", "busy-4"];
+    site.create("q-1").await;
+    for name in busy {
+        site.create(name).await;
+    }
+    let one = site.caller("q-1.localhost");
+    one.guard("before", "Gate").await;
+    // All connections of the server wait for these tables.
+    let plain = site.db.plain().await;
+    let lock = plain.begin().await.unwrap();
+    for name in busy {
+        let schema = name.replace('-', "_");
+        lock.execute_unprepared(&format!("LOCK TABLE {schema}.guards")).await.unwrap();
+    }
+    let callers = busy.map(|name| site.caller(&format!("{name}.localhost")));
+    let blocked: Vec<_> = callers
+        .iter()
+        .map(|caller| tokio::spawn(heard(caller.request("GET", "/guards"))))
+        .collect();
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
+    eventually("they wait", async || texts(&plain, waiting).await == ["4"]).await;
+    let late = |number: usize| {
+        let input = json!({ "name": format!("late {number}"), "position": "Gate" });
+        tokio::spawn(heard(one.request("POST", "/guards").json(&input)))
+    };
+    let mut writes: Vec<_> = (0..10).map(late).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    site.serving.signal(Signal::SIGSTOP);
+    tenantry(&site, &["tenant", "drop", "q-1", "--yes"]);
+    tenantry(&site, &["tenant", "create", "q-1"]);
+    // These begin after the drop was acknowledged, and are read when the server goes on.
+    writes.extend((10..20).map(late));
+    lock.rollback().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    site.serving.signal(Signal::SIGCONT);
+
+    for write in join_all(writes).await {
+        let answer = write.unwrap();
+        // One that is read when the announcement has been heard is a new request, for the new
+        // tenant; all others are refused.
+        assert!([201, 404, 503].contains(&answer.status), "{answer:#?}");
+        if answer.status == 404 {
+            answer.problem(404, "unknown-tenant");
+        }
+    }
+    for answer in join_all(blocked).await {
+        let status = answer.unwrap().status;
+        assert!([200, 503].contains(&status), "{status}");
+    }
+    let late = "SELECT name FROM q_1_2.guards WHERE name LIKE 'late _'";
+    assert_eq!(texts(&plain, late).await, [""; 0], "written by requests of before the drop");
+    becomes(&one, 200).await;
+    assert!(!one.names("/guards").await.iter().any(|name| name == "before"));
+    one.guard("after", "Gate").await;
+    assert_eq!(
+        texts(&plain, "SELECT name FROM q_1_2.guards WHERE name = 'after'").await,
+        ["after"]
+    );
 }
 
 fn tenantry(site: &Site, arguments: &[&str]) {

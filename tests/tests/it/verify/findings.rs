@@ -167,7 +167,7 @@ async fn a_tenant_that_is_behind_is_right_at_its_version() {
 #[tokio::test]
 async fn records_that_are_wrong_are_told_from_structures_that_are() {
     let db = TestDb::new().await;
-    db.with_tenants(["gone", "older", "newer", "none", "not-run"]).await;
+    db.with_tenants(["gone", "older", "newer", "none", "set", "not-run"]).await;
     let plain = db.plain().await;
     let delete = format!("DELETE FROM seaql_migrations WHERE version = '{NEWEST}'");
     plant(&plain, "gone", &delete).await;
@@ -177,6 +177,8 @@ async fn records_that_are_wrong_are_told_from_structures_that_are() {
     texts(&plain, &version("older", &format!("'{FIRST}'"))).await;
     texts(&plain, &version("none", "NULL")).await;
     texts(&plain, &version("newer", "'m2099_from_the_future'")).await;
+    let set = "UPDATE registry.tenants SET migrations = migrations[2:] WHERE slug = 'set'";
+    texts(&plain, set).await;
     // A record without the work: made by hand on a schema that was behind.
     migrate(&db, &["down", "--tenant", "not-run"]);
     plant(&plain, "not_run", &format!("INSERT INTO seaql_migrations VALUES ('{NEWEST}', 0)")).await;
@@ -187,6 +189,7 @@ async fn records_that_are_wrong_are_told_from_structures_that_are() {
     assert_eq!(said["gone"], [format!("- migration {NEWEST} on record")]);
     assert_eq!(said["older"], [wrong(FIRST)]);
     assert_eq!(said["none"], [wrong("none")]);
+    assert_eq!(said["set"], [format!("~ registry migrations: {FIRST} {NEWEST} → {NEWEST}")]);
     assert_eq!(said["newer"], [wrong("m2099_from_the_future")]);
     assert_eq!(
         said["not_run"],

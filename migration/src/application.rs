@@ -1,0 +1,67 @@
+//! The application that a registry belongs to.
+
+use entity::registry::application;
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement};
+
+use crate::{AnyMigrator, Error, Fault};
+
+/// Refuses a registry that belongs to another application than `migrator`. One that belongs to
+/// none yet, or that is not there, is anybody's.
+///
+/// # Errors
+/// [`Error::OtherApplication`], [`Error::Database`].
+pub async fn confirm_application(
+    db: &impl ConnectionTrait,
+    migrator: &AnyMigrator,
+) -> Result<(), Error> {
+    let owner = owner(db).await?.and_then(|owner| owner.name);
+    confirm(owner.as_deref(), migrator)
+}
+
+/// [`confirm_application`], and from now on the registry belongs to the application of `migrator`.
+///
+/// # Errors
+/// As for [`confirm_application`].
+pub async fn claim_application(
+    db: &impl ConnectionTrait,
+    migrator: &AnyMigrator,
+) -> Result<(), Error> {
+    let program = migrator.application();
+    match owner(db).await? {
+        Some(Owner { name: None }) if !program.is_empty() => {}
+        other => return confirm(other.and_then(|owner| owner.name).as_deref(), migrator),
+    }
+    // Somebody else may do so at the same moment.
+    let claim = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "INSERT INTO registry.application (name) VALUES ($1) ON CONFLICT DO NOTHING",
+        [program.into()],
+    );
+    db.execute_raw(claim).await?;
+    confirm_application(db, migrator).await
+}
+
+/// What a registry says about its application.
+struct Owner {
+    /// None when it belongs to nobody yet.
+    name: Option<String>,
+}
+
+/// None where there is no registry.
+async fn owner(db: &impl ConnectionTrait) -> Result<Option<Owner>, Error> {
+    match application::Entity::find().one(db).await {
+        Ok(row) => Ok(Some(Owner { name: row.map(|row| row.name) })),
+        Err(error) if Fault::of(&error) == Fault::Missing => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn confirm(owner: Option<&str>, migrator: &AnyMigrator) -> Result<(), Error> {
+    let program = migrator.application();
+    match owner {
+        Some(owner) if !program.is_empty() && owner != program => {
+            Err(Error::OtherApplication { registry: owner.to_owned(), program: program.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,191 @@
+//! Carrying out an action on one schema, in as many transactions as it takes.
+
+use std::time::Duration;
+
+use entity::registry::TenantId;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm_migration::MigratorTraitSelf;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Action, AnyMigrator, Error, Fault, Outcome, Target, Timeouts,
+    alone::run_alone,
+    claim::{Claim, Claimant, Scope, claim, record_version, registry_exists},
+    plan::{Step, plan},
+    provision::ddl,
+    run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
+    scope::guard,
+};
+
+/// How long those are let through who want the tables that a lock was waited for on.
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
+
+/// What is to be done with one schema.
+pub(crate) struct Run<'a> {
+    pub(crate) db: &'a DatabaseConnection,
+    pub(crate) target: &'a Target,
+    pub(crate) migrator: &'a AnyMigrator,
+    pub(crate) action: &'a Action,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// How it ended.
+pub(crate) enum Ran {
+    /// It is done, for the tenant of this key if the schema is a tenant's.
+    Done(Outcome, Option<TenantId>),
+    /// Somebody else has the claim and is not waited for.
+    Busy,
+    /// The tenant is no more.
+    Gone,
+}
+
+/// How far it has come.
+#[derive(Default)]
+struct Progress {
+    /// All steps, as soon as they are known.
+    steps: Option<Vec<Step>>,
+    /// How many of them are done.
+    done: usize,
+    outcome: Outcome,
+}
+
+/// How a transaction ended.
+enum Round {
+    /// It is committed.
+    Committed {
+        more: bool,
+        tenant: Option<TenantId>,
+    },
+    Busy,
+    Gone,
+}
+
+impl Run<'_> {
+    /// Does it. Each round is a transaction that claims the schema; nearly always there is one. A
+    /// round that waits for a lock in vain is repeated, as long as [`Timeouts::lock`] says.
+    pub(crate) async fn carry_out(&self, claimant: Claimant<'_>) -> Result<Ran, Error> {
+        let mut progress = Progress::default();
+        let mut begun = Instant::now();
+        loop {
+            let planned = progress.steps.is_some();
+            let (done, outcome) = (progress.done, progress.outcome.clone());
+            match self.round(claimant, &mut progress).await {
+                Ok(Round::Committed { more: true, .. }) => begun = Instant::now(),
+                Ok(Round::Committed { tenant, .. }) => {
+                    return Ok(Ran::Done(progress.outcome, tenant));
+                }
+                // Taken between two rounds of ours.
+                Ok(Round::Busy) if planned => sleep(Duration::from_millis(50)).await,
+                Ok(Round::Busy) => return Ok(Ran::Busy),
+                Ok(Round::Gone) => return Ok(Ran::Gone),
+                Err(error) if self.has_time(begun) && is_lock_timeout(&error) => {
+                    (progress.done, progress.outcome) = (done, outcome);
+                    progress.steps = progress.steps.filter(|_| planned);
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a lock may still be waited for.
+    fn has_time(&self, since: Instant) -> bool {
+        self.timeouts.lock.is_some_and(|lock| since.elapsed() + PAUSE < lock)
+    }
+
+    async fn round(&self, claimant: Claimant<'_>, progress: &mut Progress) -> Result<Round, Error> {
+        let txn = self.db.begin().await?;
+        let round = self.round_in(&txn, claimant, progress).await;
+        if let Ok(Round::Committed { .. }) = round {
+            txn.commit().await?;
+        } else {
+            // Waited for, as the claim is wanted again. Where it fails the connection is gone.
+            let _ = txn.rollback().await;
+        }
+        round
+    }
+
+    async fn round_in(
+        &self,
+        txn: &DatabaseTransaction,
+        claimant: Claimant<'_>,
+        progress: &mut Progress,
+    ) -> Result<Round, Error> {
+        let Self { db, target, migrator, action, timeouts } = *self;
+        let scope = Scope { target, migrator, timeouts: timeouts.attempt() };
+        let (tenant, mut scoped) = match claimant {
+            Claimant::Member(member) => match scope.claim_member(txn, member).await? {
+                (Claim::Ours, scoped) => (Some(member.id), scoped),
+                (Claim::Busy, _) => return Ok(Round::Busy),
+                (Claim::Gone, _) => return Ok(Round::Gone),
+            },
+            Claimant::Patient => {
+                guard(txn).await?;
+                let tenant = claim(txn, target).await?;
+                let scoped = scope.set(txn).await?;
+                if *target == Target::Registry {
+                    prepare_registry(txn, action).await?;
+                }
+                (tenant, scoped)
+            }
+        };
+        // What is there is not looked at when it is going to be dropped.
+        let fresh = *action == Action::Fresh && progress.steps.is_none();
+        scoped.installed &= !fresh;
+        let mut state = state_in(txn, target, migrator, scoped).await?;
+        if fresh {
+            for sql in fresh_sql(target) {
+                ddl(txn, &sql).await?;
+            }
+        }
+        let Progress { steps, done, outcome } = progress;
+        let steps = match steps {
+            Some(steps) => steps,
+            none => none.insert(plan(migrator, &state, action)?),
+        };
+        // The claim was free between two rounds: what somebody else has done by now is left out.
+        // Outside a transaction a step must be the first of its round, so that the claim is all
+        // that this one holds: a schema that is made afresh is committed before.
+        if let Some(step) = steps.get(*done).filter(|step| step.alone() && !fresh) {
+            if !step.done(&state) {
+                run_alone(txn, db, target, migrator, step, &timeouts).await?;
+                step.settle(&mut state);
+                outcome.add(step);
+            }
+            *done += 1;
+        } else {
+            if !scoped.installed && *done < steps.len() {
+                migrator.install(txn).await?;
+            }
+            while let Some(step) = steps.get(*done).filter(|step| !step.alone()) {
+                if !step.done(&state) {
+                    step.run_in(txn, target, migrator).await?;
+                    step.settle(&mut state);
+                    outcome.add(step);
+                }
+                *done += 1;
+            }
+        }
+        let more = *done < steps.len();
+        if tenant.is_some() {
+            record_version(txn, target, &state, migrator).await?;
+        }
+        Ok(Round::Committed { more, tenant })
+    }
+}
+
+fn is_lock_timeout(error: &Error) -> bool {
+    error.fault() == Some(Fault::LockTimeout)
+}
+
+/// The registry's schema is made by the first run.
+async fn prepare_registry(txn: &DatabaseTransaction, action: &Action) -> Result<(), Error> {
+    if let Action::Up(_) = action {
+        ddl(txn, &create_registry_sql()).await?;
+    } else if registry_exists(txn).await? {
+        // A tenant that is being created right now counts too.
+        ddl(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;
+        keep_tenants(txn).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Dropping a tenant.
+//!
+//! A short first transaction marks the tenant and announces that, and from then on everybody
+//! refuses it. What drops its tables comes after: it needs a lock on each, and all who want a
+//! table that a lock is waited for on wait as well. So a lock is waited for only for a moment at
+//! one go.
+
+use std::time::Duration;
+
+use entity::registry::{Slug, TenantId, domain, tenant};
+use migration::{drop_relations, drop_schema, lock_holders, relations};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
+    QuerySelect, Statement, UpdateMany, sea_query::Expr,
+};
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use super::{Error, Tenancy, announce::announce, lanes::Transaction, lifecycle::keys};
+use crate::Fault;
+
+/// A schema with more tables, indexes, views and sequences than these is dropped in several
+/// transactions. Each takes about three locks, and the lock table of a server with default
+/// settings has room for 6,400, which all its sessions share.
+const DROPPED_AT_ONCE: u64 = 500;
+
+/// How long a lock is waited for at one go.
+const ATTEMPT: &str = "SELECT set_config('lock_timeout', '200ms', true)";
+
+/// How long others are let through before the next attempt.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long it is tried without getting on.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A tenant that is marked.
+struct Marked {
+    row: tenant::Model,
+    /// The slug and the host names.
+    keys: Vec<String>,
+    /// Whether its locks would be too many for one transaction.
+    bit_by_bit: bool,
+}
+
+impl Tenancy {
+    /// Drops a tenant: its schema with everything in it and its host names. Open handles refuse
+    /// their next statement.
+    ///
+    /// The registry keeps its row, with the time and [who did it](super::Config::actor): a tenant
+    /// that is created with the same slug gets a schema of another name.
+    ///
+    /// The tenant is refused at once; then its tables are dropped, in more than one transaction if
+    /// there are hundreds, as their locks would fill the server's lock table. Transactions of the
+    /// tenant that are under way are waited for, 10 seconds at most. When that is interrupted,
+    /// dropping the tenant again continues it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTenant`]; [`Error::BeingMigrated`] when it is, and nothing was
+    /// changed; [`Error::DropBlocked`] when its tables are in use, and the tenant is refused but
+    /// still there.
+    pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
+        let mut patience = Patience::new();
+        let marked = loop {
+            let error = match self.mark(slug).await {
+                Ok(marked) => break marked,
+                Err(error) => error,
+            };
+            match patience.bears(error).await {
+                Err(error) if is_blocked(&error) => return Err(Error::BeingMigrated(slug.clone())),
+                other => other?,
+            }
+        };
+        let Marked { row, keys, .. } = &marked;
+        self.refuse(row.id, keys);
+        patience = Patience::new();
+        loop {
+            match self.drop_some(&marked).await {
+                Ok(true) => patience = Patience::new(),
+                Ok(false) => break,
+                Err(error) => {
+                    let Err(error) = patience.bears(error).await else { continue };
+                    if !is_blocked(&error) {
+                        return Err(error);
+                    }
+                    let holders = lock_holders(&self.inner.db, &row.schema).await?;
+                    return Err(Error::DropBlocked { slug: slug.clone(), holders });
+                }
+            }
+        }
+        self.refuse(row.id, keys);
+        info!(tenant = %slug, schema = %row.schema, "tenant dropped");
+        Ok(())
+    }
+
+    /// Marks the tenant, so that everybody refuses it.
+    async fn mark(&self, slug: &Slug) -> Result<Marked, Error> {
+        let txn = self.begin_attempt().await?;
+        // The lock makes a migration of this tenant, a new host name and the drop wait for each
+        // other.
+        let row = tenant::Entity::find_living()
+            .filter(tenant::Column::Slug.eq(slug.clone()))
+            .lock_exclusive()
+            .one(&txn)
+            .await?
+            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+        let domains = row.find_related(domain::Entity).all(&txn).await?;
+        let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
+        let bit_by_bit = relations(&txn, &row.schema).await? > DROPPED_AT_ONCE;
+        if row.status != tenant::Status::Dropping {
+            update(row.id, tenant::Status::Dropping)
+                .col_expr(tenant::Column::DroppedBy, Expr::value(self.inner.actor.clone()))
+                .exec(&txn)
+                .await?;
+            announce(&txn, row.id, keys.clone()).await?;
+        }
+        txn.commit().await?;
+        Ok(Marked { row, keys, bit_by_bit })
+    }
+
+    /// Drops some of the tenant's tables, or what is left of it. Whether there is more.
+    async fn drop_some(&self, marked: &Marked) -> Result<bool, Error> {
+        let Marked { row: tenant::Model { id, schema, .. }, keys, bit_by_bit } = marked;
+        let txn = self.begin_attempt().await?;
+        let row = tenant::Entity::find_by_id(*id)
+            .filter(tenant::Column::Status.eq(tenant::Status::Dropping))
+            .lock_exclusive()
+            .one(&txn)
+            .await?;
+        if row.is_none() {
+            // Somebody else who drops the tenant was done first.
+            return Ok(false);
+        }
+        let more = *bit_by_bit && drop_relations(&txn, schema).await?;
+        if !more {
+            drop_schema(&txn, schema).await?;
+            finish(&txn, *id).await?;
+            announce(&txn, *id, keys.iter().cloned()).await?;
+        }
+        txn.commit().await?;
+        Ok(more)
+    }
+
+    async fn begin_attempt(&self) -> Result<Transaction, DbErr> {
+        let txn = self.inner.lifecycle.begin_for_ddl().await?;
+        txn.execute_raw(Statement::from_string(DbBackend::Postgres, ATTEMPT)).await?;
+        Ok(txn)
+    }
+
+    /// Makes this process refuse the tenant, as the others do when they hear of it.
+    fn refuse(&self, id: TenantId, keys: &[String]) {
+        self.inner.cache.dropped(id);
+        self.inner.cache.forget(keys.iter().map(String::as_str));
+    }
+}
+
+/// How long an attempt that meets a lock is repeated.
+struct Patience {
+    since: Instant,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { since: Instant::now() }
+    }
+
+    /// Waits until the next attempt, without holding a connection; returns the error when there is
+    /// to be none.
+    async fn bears(&self, error: Error) -> Result<(), Error> {
+        if !is_blocked(&error) || self.since.elapsed() >= PATIENCE {
+            return Err(error);
+        }
+        sleep(PAUSE).await;
+        Ok(())
+    }
+}
+
+/// A lock was not to be had in time, or whoever has it waits for one of ours.
+fn is_blocked(error: &Error) -> bool {
+    matches!(error.fault(), Some(Fault::LockTimeout | Fault::Conflict))
+}
+
+/// Leaves of a tenant what is to be remembered: its id, slug and schema, when it was created and
+/// dropped, and by whom.
+async fn finish(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
+    domain::Entity::delete_many().filter(domain::Column::TenantId.eq(id)).exec(txn).await?;
+    update(id, tenant::Status::Dropped)
+        .col_expr(tenant::Column::DroppedAt, Expr::value(entity::now()))
+        .col_expr(tenant::Column::Metadata, Expr::value(serde_json::json!({})))
+        .col_expr(tenant::Column::MigrationError, Expr::value(None::<sea_orm::JsonValue>))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+fn update(id: TenantId, status: tenant::Status) -> UpdateMany<tenant::Entity> {
+    tenant::Entity::update_many()
+        .col_expr(tenant::Column::Status, Expr::value(status))
+        .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
+        .filter(tenant::Column::Id.eq(id))
+}

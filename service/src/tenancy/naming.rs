@@ -1,0 +1,32 @@
+use std::collections::HashSet;
+
+use entity::registry::{SchemaName, tenant};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+
+/// The first of `base`, `base_2`, `base_3`, … that no tenant has or has ever had.
+///
+/// Between this and the tenant's creation it can be taken by another, which the unique index on the
+/// registry's column finds out.
+pub(super) async fn free_name(
+    db: &impl ConnectionTrait,
+    base: &SchemaName,
+) -> Result<SchemaName, DbErr> {
+    let (mut first, mut count) = (1, 16);
+    loop {
+        let names: Vec<_> = (first..first + count).flat_map(|n| base.numbered(n)).collect();
+        let taken = tenant::Entity::find()
+            .select_only()
+            .column(tenant::Column::Schema)
+            .filter(tenant::Column::Schema.is_in(names.clone()))
+            .into_tuple::<SchemaName>()
+            .all(db)
+            .await?;
+        let taken: HashSet<_> = taken.into_iter().collect();
+        if let Some(free) = names.into_iter().find(|name| !taken.contains(name)) {
+            return Ok(free);
+        }
+        // A slug of which very many tenants have been dropped.
+        first += count;
+        count = (2 * count).min(4096);
+    }
+}
