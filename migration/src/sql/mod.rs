@@ -2,9 +2,10 @@
 //! name, a string or a statement ends.
 //!
 //! - [`tokens`] cuts a text into tokens, [`token`] finds the end of one.
-//! - [`replace_placeholder`] puts a schema in place of the placeholder.
+//! - [`qualify`] puts a schema in place of the placeholder, and finds those of other tenants.
 //! - [`transaction_control`] finds a statement that begins or ends a transaction.
 
+mod foreign;
 mod lexer;
 mod piece;
 mod placeholder;
@@ -12,5 +13,5 @@ mod transaction;
 
 pub use lexer::{Kind, Token, Tokens, token, tokens};
 pub(crate) use piece::{Piece, Word};
-pub use placeholder::replace as replace_placeholder;
+pub use placeholder::qualify;
 pub use transaction::transaction_control;

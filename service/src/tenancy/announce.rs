@@ -1,7 +1,8 @@
 //! Announcements of changes, sent between processes with NOTIFY.
 //!
 //! The payload is the tenant's id, followed by the slugs and host names under which it must not be
-//! looked up in a cache any longer. A heartbeat is an announcement of a process to itself.
+//! looked up in a cache any longer. The schema of a new tenant is among them, marked by an `@`. A
+//! heartbeat is an announcement of a process to itself.
 
 use std::str::Split;
 
@@ -15,6 +16,9 @@ const MAX_PAYLOAD: usize = 7999;
 
 /// Begins the payload of a heartbeat.
 const HEARTBEAT: &str = "heartbeat ";
+
+/// Marks a schema among the keys: no slug and no host name begins with it.
+pub(super) const SCHEMA_MARK: char = '@';
 
 /// Announces that `id` has changed, and that cache entries for `keys` (slugs and host names) are
 /// no longer valid. Inside a transaction it is sent when that commits, and not at all otherwise.

@@ -108,7 +108,7 @@ impl TenantCache {
 
     /// The state of a tenant that nobody else can see yet.
     pub(super) fn unseen(&self, id: TenantId, slug: Slug, schema: SchemaName) -> Shared {
-        Shared::unseen(id, slug, schema, self.epochs.join())
+        Shared::unseen((id, slug, schema), self.epochs.join(), self.view.schemas.clone())
     }
 
     /// No longer uses what is known under `keys`, because it has changed.

@@ -6,7 +6,7 @@ use migration::{
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use super::{Busy, Misuse, Refused};
+use super::{Busy, Misuse, OtherSchema, Refused};
 use crate::Fault;
 
 /// Why a tenant could not be resolved, made, changed or used.
@@ -32,6 +32,10 @@ pub enum Error {
     /// Too many statements of the tenant wait for a connection already.
     #[error(transparent)]
     Busy(#[from] Busy),
+
+    /// A statement names the schema of another tenant.
+    #[error(transparent)]
+    OtherSchema(#[from] OtherSchema),
 
     /// A tenant of this name is there already.
     #[error("the slug {0} is taken; choose another")]
@@ -219,6 +223,9 @@ impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         if let Some(refused) = Refused::find(&error) {
             return Self::Refused(refused.clone());
+        }
+        if let Some(other) = OtherSchema::find(&error) {
+            return Self::OtherSchema(other.clone());
         }
         match (Misuse::find(&error), Busy::find(&error)) {
             (Some(misuse), _) => Self::Misuse(misuse.clone()),

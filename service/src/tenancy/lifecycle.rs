@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{
     Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
-    announce::announce,
+    announce::{SCHEMA_MARK, announce},
     lanes::{Transaction, bounded},
     metadata,
     naming::free_name,
@@ -117,8 +117,10 @@ impl Tenancy {
             }
         }
         let txn = self.seed(txn, row, &new.slug).await?;
-        announce(&txn, row.id, keys.iter().cloned()).await?;
+        let schema = format!("{SCHEMA_MARK}{}", row.schema);
+        announce(&txn, row.id, keys.iter().cloned().chain([schema])).await?;
         txn.commit().await?;
+        self.inner.view.schemas.add(row.schema.as_str());
         Ok(Some(spare.is_some()))
     }
 

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    announce::Announcement,
+    announce::{Announcement, SCHEMA_MARK},
     freshness::{Freshness, TICK, now},
     lanes::Lanes,
     registry_view::RegistryView,
@@ -129,6 +129,13 @@ impl Listener {
             let Some(view) = self.view.upgrade() else { return };
             view.freshness.all_changed();
             info!("the connection for announcements is open again");
+            // Apart, as it may wait for a connection.
+            let db = self.lanes.registry();
+            tokio::spawn(async move {
+                if let Err(error) = view.schemas.load(&db).await {
+                    warn!(%error, "the schemas of new tenants could not be read");
+                }
+            });
         }
     }
 
@@ -180,7 +187,12 @@ impl Listener {
             }
             Announcement::Changed { id, keys } => {
                 id.into_iter().for_each(|id| view.freshness.changed(Freshness::slot(id)));
-                keys.for_each(|key| view.freshness.changed(Freshness::slot(key)));
+                for key in keys {
+                    match key.strip_prefix(SCHEMA_MARK) {
+                        Some(schema) => view.schemas.add(schema),
+                        None => view.freshness.changed(Freshness::slot(key)),
+                    }
+                }
                 false
             }
         }

@@ -24,11 +24,14 @@ mod lookup;
 mod marker;
 mod metadata;
 mod naming;
+mod other_schema;
+mod placeholders;
 mod precheck;
 mod reader;
 mod record;
 mod registry_view;
 mod resend;
+mod schemas;
 mod scope;
 mod scoped;
 mod second_look;
@@ -51,6 +54,8 @@ pub use error::Error;
 pub use handle::{Scope, Tenant, TenantTransaction};
 pub use host::Host;
 pub use limits::Limits;
+pub use other_schema::OtherSchema;
+pub use placeholders::{assert_placeholder, without_placeholder};
 pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
 pub use scoped::{Scoped, WrongTenant};
@@ -117,6 +122,8 @@ impl Tenancy {
         if !listener.is_receiving(&view).await {
             return Err(Error::NoAnnouncements);
         }
+        // After announcements are received, so that none is missed.
+        view.schemas.load(&db).await?;
         let clock = tokio::spawn(listener::watch_clock(Arc::downgrade(&view)));
         let view_tasks = [tokio::spawn(listener.run()), reader, clock];
         let mut tasks = vec![tokio::spawn(Arc::clone(&lanes).keep())];

@@ -9,13 +9,15 @@ use tokio::{
     time::timeout,
 };
 
-use super::{fitness::Build, freshness::Freshness};
+use super::{fitness::Build, freshness::Freshness, schemas::Schemas};
 
 /// Shared by the cache, the state of every tenant, and the tasks that keep it up to date.
 pub(super) struct RegistryView {
     pub(super) freshness: Freshness,
     /// What a row is measured by.
     pub(super) build: Build,
+    /// The schemas of all tenants.
+    pub(super) schemas: Schemas,
     requests: mpsc::UnboundedSender<Request>,
     /// How long an answer is waited for.
     patience: Duration,
@@ -58,7 +60,13 @@ impl RegistryView {
         patience: Duration,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Request>) {
         let (requests, received) = mpsc::unbounded_channel();
-        let view = Self { freshness: Freshness::new(ttl), build, requests, patience };
+        let view = Self {
+            freshness: Freshness::new(ttl),
+            build,
+            schemas: Schemas::default(),
+            requests,
+            patience,
+        };
         (Arc::new(view), received)
     }
 

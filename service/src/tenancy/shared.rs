@@ -7,7 +7,7 @@ use std::{
 };
 
 use entity::registry::{SchemaName, Slug, TenantId};
-use migration::sql::replace_placeholder;
+use migration::sql::qualify;
 use sea_orm::{DbErr, Statement};
 
 use super::{
@@ -16,7 +16,9 @@ use super::{
     fitness::Standing,
     freshness::{Freshness, Stamp},
     limits::{CurrentLimits, Limits},
+    other_schema::OtherSchema,
     registry_view::{Key, RegistryView},
+    schemas::Schemas,
     statement::{self, Effect, Misuse, Reader},
 };
 
@@ -29,6 +31,8 @@ pub(super) struct Shared {
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
     pub(super) limits: CurrentLimits,
+    /// Those of all tenants.
+    schemas: Schemas,
     /// None for a tenant that is being created: nobody else can see it, or change it.
     source: Option<Source>,
     standing: Mutex<Standing>,
@@ -71,26 +75,31 @@ impl Source {
 
 impl Shared {
     /// The state of a tenant that nobody else can see yet.
-    pub(super) fn unseen(id: TenantId, slug: Slug, schema: SchemaName, epoch: Epoch) -> Self {
+    pub(super) fn unseen(
+        (id, slug, schema): (TenantId, Slug, SchemaName),
+        epoch: Epoch,
+        schemas: Schemas,
+    ) -> Self {
         let quoted = schema.quoted();
         let standing = Access::Active.into();
         let access = AtomicU8::new(Access::Active as u8);
         let (standing, limits) = (Mutex::new(standing), CurrentLimits::new(Limits::default()));
-        Self { id, slug, schema, quoted, epoch, limits, source: None, standing, access }
+        Self { id, slug, schema, quoted, epoch, limits, schemas, source: None, standing, access }
     }
 
     /// The state of a tenant as the registry had it when it was asked.
     pub(super) fn new(
-        (id, slug, schema): (TenantId, Slug, SchemaName),
+        of: (TenantId, Slug, SchemaName),
         epoch: Epoch,
         view: Arc<RegistryView>,
         standing: Standing,
         stamp: Stamp,
     ) -> Self {
-        let source = Some(Source::new(view, id, stamp));
+        let schemas = view.schemas.clone();
+        let source = Some(Source::new(view, of.0, stamp));
         let access = AtomicU8::new(standing.access as u8);
         let standing = Mutex::new(standing);
-        Self { source, standing, access, ..Self::unseen(id, slug, schema, epoch) }
+        Self { source, standing, access, ..Self::unseen(of, epoch, schemas) }
     }
 
     /// Stores what the registry has answered, for every handle of the tenant. What was dropped
@@ -188,8 +197,11 @@ impl Shared {
         sql: &'a str,
     ) -> Result<(Cow<'a, str>, Effect), DbErr> {
         self.check().await?;
+        let own = self.schema.as_str();
+        let is_other = |name: &str| name != own && self.schemas.contains(name);
         let mut reader = Reader::new(sql);
-        let text = replace_placeholder(sql, &self.quoted, |token| reader.see(token));
+        let text = qualify(sql, &self.quoted, is_other, |token| reader.see(token))
+            .map_err(|schema| OtherSchema { slug: self.slug.clone(), schema })?;
         match reader.control() {
             Some(keyword) => Err(Misuse::TransactionControl { keyword }.into()),
             None => Ok((text, reader.effect())),

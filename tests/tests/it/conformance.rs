@@ -8,6 +8,7 @@ mod find;
 mod interleaved;
 mod neighbours;
 mod nested;
+mod other_schema;
 mod relations;
 mod search_path;
 mod shapes;

@@ -2,12 +2,12 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 
-use super::{QUOTED, replace};
+use super::{QUOTED, qualify};
 
 const SCHEMA: &str = "\"tenant_1\"";
 
 fn replaced(sql: &str) -> String {
-    replace(sql, SCHEMA, |_| {}).into_owned()
+    qualify(sql, SCHEMA, |_| false, |_| {}).unwrap().into_owned()
 }
 
 #[test]
@@ -23,7 +23,8 @@ fn quoted_placeholders_are_replaced() {
 #[test]
 fn a_statement_without_the_placeholder_is_not_copied() {
     for sql in ["", "SELECT 1", r#"SELECT '"tenant"'"#, "SELECT '@tenant'"] {
-        assert!(matches!(replace(sql, SCHEMA, |_| {}), Cow::Borrowed(same) if same == sql));
+        let qualified = qualify(sql, SCHEMA, |_| false, |_| {});
+        assert!(matches!(qualified, Ok(Cow::Borrowed(same)) if same == sql));
     }
 }
 
@@ -127,5 +128,29 @@ proptest! {
         if !sql.contains(SCHEMA) {
             prop_assert_eq!(out.replace(SCHEMA, QUOTED), sql);
         }
+    }
+}
+
+#[test]
+fn a_schema_of_another_tenant_is_refused_and_a_table_of_its_name_is_not() {
+    let is_other = |name: &str| name == "guards" || name == "tenant_2";
+    let other = |sql| qualify(sql, SCHEMA, is_other, |_| {});
+    for sql in [
+        r#"SELECT "a"."id" FROM "tenant_2"."shifts" AS "a""#,
+        r#"SELECT "a"."id" FROM "@tenant"."guards" AS "a", "tenant_2"."shifts""#,
+        r#"SELECT * FROM U&"tenant!005f2" UESCAPE '!' . guards"#,
+        "SELECT * FROM Tenant_2 /* c */ .\n guards",
+    ] {
+        assert_eq!(other(sql), Err("tenant_2".to_owned()), "{sql}");
+    }
+    for (sql, qualified) in [
+        (
+            r#"SELECT "guards"."id" FROM "@tenant"."guards""#,
+            r#"SELECT "guards"."id" FROM "tenant_1"."guards""#,
+        ),
+        (r#"SELECT "tenant_1"."guards"."id""#, r#"SELECT "tenant_1"."guards"."id""#),
+        ("SELECT U&\"guards\".id FROM a guards", "SELECT U&\"guards\".id FROM a guards"),
+    ] {
+        assert_eq!(other(sql).as_deref(), Ok(qualified), "{sql}");
     }
 }

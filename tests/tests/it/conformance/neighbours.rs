@@ -27,7 +27,7 @@ pub struct Neighbours {
     /// A connection that knows nothing of tenants, to look at the schemas from outside.
     pub plain: DatabaseConnection,
     two_at_first: Vec<String>,
-    _tenancy: Tenancy,
+    tenancy: Tenancy,
     /// Last, since the database is dropped with it.
     _db: TestDb,
 }
@@ -50,14 +50,11 @@ impl Neighbours {
         let [one, two] = tenants.try_into().unwrap();
         fill(&plain, "tenant_1", &GUARDS_OF_ONE, &SHIFTS_OF_ONE).await;
         fill(&plain, "tenant_2", &GUARDS_OF_TWO, &SHIFTS_OF_TWO).await;
-        Self {
-            one,
-            two,
-            two_at_first: rows(&plain, "tenant_2").await,
-            plain,
-            _tenancy: tenancy,
-            _db: db,
-        }
+        Self { one, two, two_at_first: rows(&plain, "tenant_2").await, plain, tenancy, _db: db }
+    }
+
+    pub fn tenancy(&self) -> &Tenancy {
+        &self.tenancy
     }
 
     /// Asserts that tenant two holds what it held at first, byte for byte.

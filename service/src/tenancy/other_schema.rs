@@ -1,0 +1,40 @@
+use entity::registry::Slug;
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+use thiserror::Error;
+
+/// A statement on a tenant's handle names the schema of another tenant, and was not sent. Found
+/// inside the [`DbErr`] that the handle returns, see [`OtherSchema::find`].
+///
+/// An entity that was generated from the tables of one tenant names that tenant's schema:
+/// `sea-orm-cli generate entity -s tenant_1` writes `schema_name = "tenant_1"`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "the statement names schema {schema:?} of another tenant, on the handle of tenant {slug}; write \
+     \"@tenant\" in place of the schema, in an entity as schema_name = \"@tenant\""
+)]
+#[non_exhaustive]
+pub struct OtherSchema {
+    /// The tenant of the handle.
+    pub slug: Slug,
+    /// The schema that the statement names.
+    pub schema: String,
+}
+
+impl OtherSchema {
+    /// The refusal inside an error of SeaORM, if that is what it is.
+    #[must_use]
+    pub fn find(error: &DbErr) -> Option<&Self> {
+        let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return None };
+        match error.as_ref() {
+            sqlx::Error::Configuration(error) => error.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// As for [`Refused`](super::Refused): in the place that sqlx keeps for its callers' errors.
+impl From<OtherSchema> for DbErr {
+    fn from(other: OtherSchema) -> Self {
+        Self::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(other)).into()))
+    }
+}
