@@ -24,6 +24,7 @@ async fn fixture() -> Fixture {
     let db = TestDb::new().await;
     let mut config = db.config();
     (config.max_connections, config.acquire_timeout) = (3, Duration::from_secs(20));
+    (config.tenant_share, config.reserved_connections) = (100, 0);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let other = db.tenancy().await;
     for name in ["tenant-1", "tenant-2"] {
