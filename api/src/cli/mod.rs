@@ -6,6 +6,7 @@ mod args;
 mod boot;
 mod error;
 mod import;
+mod linger;
 mod read;
 mod serve;
 mod tenant;

@@ -1,5 +1,6 @@
 //! What a client hears from a running `tenantry serve`.
 
+mod bodies;
 mod given_up;
 mod guards;
 mod hosts;
@@ -7,8 +8,10 @@ mod isolation;
 mod lines;
 mod list;
 mod log;
+mod moments;
 mod operator;
 mod other_processes;
+mod overload;
 mod own_server;
 mod problems;
 mod raw;
@@ -16,6 +19,7 @@ mod rolling_release;
 mod server_errors;
 mod shifts;
 mod shutdown;
+mod targets;
 mod walk_through;
 
 use reqwest::{Client, Method, RequestBuilder, header};
