@@ -13,8 +13,12 @@ use serde::{
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 use service::Input;
+use tokio::time::timeout;
 
-use crate::problem::{Failure, FieldError, Problem, field_errors};
+use crate::{
+    BODY_DEADLINE,
+    problem::{Failure, FieldError, Problem, field_errors},
+};
 
 /// A body in JSON.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -26,7 +30,8 @@ impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(Problem::unsupported_media_type().into());
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+        let body = timeout(BODY_DEADLINE, Bytes::from_request(request, state));
+        let body = body.await.map_err(|_| Problem::slow_body())?.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::too_large()
             } else {

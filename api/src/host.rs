@@ -1,19 +1,13 @@
 //! The tenant of a request, from its `Host`.
 
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, Uri, header, request::Parts},
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use service::{
     Slug,
     tenancy::{self, Host, Tenant},
 };
 use tracing::Span;
 
-use crate::{
-    State,
-    problem::{Failure, Problem},
-};
+use crate::{State, problem::Failure, target::Target};
 
 /// The tenant that the request's host belongs to.
 ///
@@ -26,7 +20,7 @@ impl FromRequestParts<State> for TenantOfHost {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Self::Rejection> {
         let found: Result<Self, Failure> = async {
-            let host = host(&parts.uri, &parts.headers)?;
+            let host = Target::from(&*parts).host()?;
             let record = |slug: &Slug| {
                 Span::current().record("tenant", tracing::field::display(slug));
             };
@@ -50,21 +44,5 @@ impl FromRequestParts<State> for TenantOfHost {
         }
         .await;
         found.map_err(axum::response::IntoResponse::into_response)
-    }
-}
-
-/// The host that was asked for: the authority of the target if it has one (always in HTTP/2), else
-/// the `Host` header, of which there must be exactly one (RFC 9112, 3.2).
-pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
-    if let Some(host) = uri.host() {
-        return Ok(host);
-    }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    match (hosts.next().map(|host| host.to_str()), hosts.next()) {
-        (Some(Ok(host)), None) => Ok(host),
-        (None, _) => Err(Problem::malformed(
-            "the request has no Host header; send one, it says which tenant is meant",
-        )),
-        _ => Err(Problem::malformed("the request must have one Host header, in ASCII")),
     }
 }

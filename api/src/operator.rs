@@ -8,7 +8,7 @@ use axum::{
 use service::tenancy::Host;
 use subtle::ConstantTimeEq;
 
-use crate::{State, host::host, problem::Problem};
+use crate::{State, problem::Problem, target::Target};
 
 /// The operator's secret. Never shown by `Debug`.
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl FromRequestParts<State> for Operator {
 }
 
 fn authorize(parts: &Parts, state: &State) -> Result<Operator, Problem> {
-    let host = host(&parts.uri, &parts.headers)?;
+    let host = Target::from(parts).host()?;
     if state.tenancy.host(host) != Host::Base {
         return Err(Problem::no_such_path());
     }

@@ -97,6 +97,14 @@ impl Problem {
             .detail(format!("the body may have at most {} bytes", crate::MAX_BODY))
     }
 
+    /// The client has not sent its body in time.
+    pub(crate) fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "Body too slow").detail(format!(
+            "the body did not arrive within {} seconds; send it again, faster",
+            crate::BODY_DEADLINE.as_secs()
+        ))
+    }
+
     /// The input breaks its rules.
     pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
         errors.sort_unstable();

@@ -10,9 +10,9 @@ use std::{
 
 use axum::{
     BoxError,
-    body::{Bytes, HttpBody},
+    body::{Body, Bytes, HttpBody},
     extract::{MatchedPath, Request},
-    http::HeaderValue,
+    http::{HeaderValue, StatusCode, Version, header::CONNECTION},
     response::{IntoResponse, Response},
 };
 use service::explain;
@@ -21,12 +21,16 @@ use tower::Service;
 use tracing::{Instrument, error, error_span, field::Empty, info};
 use uuid::Uuid;
 
-use crate::problem::{Cause, Problem};
+use crate::{
+    gate::{Gate, Held},
+    problem::{Cause, Problem},
+};
 
 /// The header by which a request can be found in the log.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// Gives a request its id, runs it in its span and under its deadline, and logs how it went.
+/// Gives a request its id, has the gate let it in, runs it in its span and under its deadline, and
+/// logs how it went.
 ///
 /// One service rather than several layers: each layer copies all that are inside of it for every
 /// request.
@@ -34,13 +38,14 @@ pub(crate) const REQUEST_ID: &str = "x-request-id";
 pub(crate) struct Trace<S> {
     pub(crate) inner: S,
     pub(crate) deadline: Duration,
+    pub(crate) gate: Gate,
 }
 
 impl<S, B> Service<Request> for Trace<S>
 where
     S: Service<Request, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
-    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     type Response = Response;
     type Error = Infallible;
@@ -64,16 +69,28 @@ where
             tenant = Empty,
         );
         let (begun, deadline) = (Instant::now(), self.deadline);
-        let answer = span.in_scope(|| self.inner.call(request));
+        let keeps_alive = request.version() > Version::HTTP_11;
+        let admitted = self.gate.admit(&request);
+        let answer = admitted.map(|place| (span.in_scope(|| self.inner.call(request)), place));
         let answered = async move {
-            let mut response = match timeout(deadline, answer).await {
-                Ok(Ok(response)) => response.into_response(),
-                Err(_) => {
-                    caused(Problem::busy("deadline", "Took too long"), Fatal::Deadline(deadline))
-                }
+            let mut response = match answer {
+                Ok((answer, place)) => match timeout(deadline, answer).await {
+                    Ok(Ok(response)) => response.map(|body| Body::new(Held::new(body, place))),
+                    Err(_) => caused(
+                        Problem::busy("deadline", "Took too long"),
+                        Fatal::Deadline(deadline),
+                    ),
+                },
+                Err(refused) => refused.into_response(),
             };
             log(&response, begun);
             response.headers_mut().insert(REQUEST_ID, id);
+            let is_body_left = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT]
+                .contains(&response.status());
+            if is_body_left && !keeps_alive {
+                // What may still come of the body is not the next request.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(response)
         };
         Box::pin(answered.instrument(span))
@@ -82,9 +99,9 @@ where
 
 fn log(response: &Response, begun: Instant) {
     let (status, micros) = (response.status().as_u16(), begun.elapsed().as_micros());
-    if response.status().is_server_error() {
-        let cause = response.extensions().get().map(|Cause(cause)| explain(cause.as_ref()));
-        error!(status, micros, cause = %cause.unwrap_or_default(), "failed");
+    // A 5xx without a cause is the gate's: the service has more to do than it can, and works.
+    if let Some(Cause(cause)) = response.extensions().get() {
+        error!(status, micros, cause = %explain(cause.as_ref()), "failed");
     } else {
         info!(status, micros, "answered");
     }
@@ -138,7 +155,7 @@ pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 mod tests {
     use std::{io, sync::Mutex};
 
-    use axum::{Router, body::Body, routing::get};
+    use axum::{Router, routing::get};
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
     use tower::layer::layer_fn;
@@ -155,17 +172,23 @@ mod tests {
             .with_writer(move || writer.clone())
             .finish();
         let _logged = tracing::subscriber::set_default(subscriber);
+        let gate = Gate::new(10);
         let app = Router::new()
             .route("/panics", get(panics))
             .route("/waits", get(std::future::pending::<()>))
             .layer(CatchPanicLayer::custom(panicked))
-            .layer(layer_fn(|inner| Trace { inner, deadline: Duration::from_millis(50) }));
+            .layer(layer_fn(move |inner| Trace {
+                inner,
+                deadline: Duration::from_millis(50),
+                gate: gate.clone(),
+            }));
         let app = TowerToHyperService::new(app);
         for (path, status, cause) in [
             ("/panics", 500, "the handler panicked: no guard"),
             ("/waits", 503, "took longer than 50ms"),
         ] {
-            let request = Request::get(path).header(REQUEST_ID, "id-1").body(Body::empty());
+            let request = Request::get(path).header(REQUEST_ID, "id-1");
+            let request = request.header("host", "localhost").body(Body::empty());
             let answer = app.call(request.unwrap()).await.unwrap();
             assert_eq!(answer.status(), status);
             let said = std::mem::take(&mut *log.0.lock().unwrap());

@@ -20,4 +20,4 @@ pub mod registry;
 pub mod tenant;
 mod timestamp;
 
-pub use timestamp::now;
+pub use timestamp::{microseconds, now};

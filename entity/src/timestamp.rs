@@ -1,4 +1,4 @@
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::{self, NotSet},
     Set,
@@ -16,7 +16,23 @@ use uuid::Uuid;
 /// ```
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
+    microseconds(Utc::now())
+}
+
+/// The same moment as PostgreSQL keeps it: whole microseconds, and without leap seconds.
+///
+/// RFC 3339 can write a leap second, and chrono keeps it apart from the second after it. For
+/// PostgreSQL both are the same, so what chrono takes for earlier may be equal there.
+///
+/// ```
+/// let moment = |text: &str| entity::microseconds(text.parse().unwrap());
+/// assert_eq!(moment("2016-12-31T23:59:60Z"), moment("2017-01-01T00:00:00Z"));
+/// assert_eq!(moment("2016-12-31T23:59:59.0000019Z"), moment("2016-12-31T23:59:59.000001Z"));
+/// ```
+#[must_use]
+pub fn microseconds(at: DateTime<Utc>) -> DateTime<Utc> {
+    // There are that many for every moment that chrono knows.
+    DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
 }
 
 /// What every row of a tenant gets before it is saved: an id of version 7 and both timestamps on

@@ -108,7 +108,7 @@ pub async fn get_in(scope: &impl TenantScope, id: Uuid) -> Result<Option<Guard>,
     Ok(Entity::find_by_id(id).one(scope).await?)
 }
 
-/// One page of guards, in the order of their creation.
+/// One page of guards, in the order of their ids.
 ///
 /// # Errors
 /// [`Error::Tenancy`].

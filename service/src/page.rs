@@ -12,7 +12,8 @@ use uuid::Uuid;
 #[serde(default)]
 pub struct PageRequest {
     /// Begin behind this id; at the start when absent. Ids are UUIDs of version 7, so the order
-    /// is that of creation.
+    /// is that of creation, as far as the clocks of all processes that write agree. Not a feed: a
+    /// row that is committed later may come before an id that was read earlier.
     pub after: Option<Uuid>,
     /// Rows on a page, 1 to 200; a number outside is moved to the nearer end.
     pub limit: u64,
@@ -32,7 +33,7 @@ impl Default for PageRequest {
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Page<T> {
-    /// The rows, in the order of their creation.
+    /// The rows, in the order of their ids.
     pub items: Vec<T>,
     /// What to ask for as `after` to get the next page; `None` on the last one.
     pub next: Option<Uuid>,

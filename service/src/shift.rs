@@ -1,7 +1,10 @@
 //! Shifts: when a guard is on duty.
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use entity::tenant::shift::{ActiveModel, Column, Entity};
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{
+    microseconds,
+    tenant::shift::{ActiveModel, Column, Entity},
+};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
     QuerySelect, Select, Set,
@@ -19,13 +22,13 @@ use crate::{
     tenancy::{Tenancy, TenantScope},
 };
 
-/// First and last second of the years 0000 to 9999, which are those that RFC 3339 can write; all
-/// of them can be stored.
-const FIRST: DateTime<Utc> = second(-62_167_219_200);
-const LAST: DateTime<Utc> = second(253_402_300_799);
+/// First and last microsecond of the years 0000 to 9999, which are those that RFC 3339 can write;
+/// all of them can be stored.
+const FIRST: DateTime<Utc> = micros(-62_167_219_200_000_000);
+const LAST: DateTime<Utc> = micros(253_402_300_799_999_999);
 
-const fn second(unix: i64) -> DateTime<Utc> {
-    match DateTime::from_timestamp(unix, 0) {
+const fn micros(unix: i64) -> DateTime<Utc> {
+    match DateTime::from_timestamp_micros(unix) {
         Some(at) => at,
         None => DateTime::UNIX_EPOCH,
     }
@@ -57,8 +60,8 @@ pub struct ShiftChange {
 
 impl Input for NewShift {
     fn check(&mut self) -> Result<(), ValidationErrors> {
-        microseconds(&mut self.starts_at);
-        microseconds(&mut self.ends_at);
+        self.starts_at = self.starts_at.map(microseconds);
+        self.ends_at = self.ends_at.map(microseconds);
         let required = self.validate();
         match rules(self.starts_at, self.ends_at) {
             Ok(()) => required,
@@ -73,8 +76,8 @@ impl Input for NewShift {
 
 impl Input for ShiftChange {
     fn check(&mut self) -> Result<(), ValidationErrors> {
-        microseconds(&mut self.starts_at);
-        microseconds(&mut self.ends_at);
+        self.starts_at = self.starts_at.map(microseconds);
+        self.ends_at = self.ends_at.map(microseconds);
         rules(self.starts_at, self.ends_at)
     }
 }
@@ -145,7 +148,7 @@ pub async fn get_in(scope: &impl TenantScope, id: Uuid) -> Result<Option<Shift>,
     Ok(Entity::find_by_id(id).one(scope).await?)
 }
 
-/// One page of shifts, in the order of their creation.
+/// One page of shifts, in the order of their ids.
 ///
 /// # Errors
 /// [`Error::Tenancy`].
@@ -267,14 +270,14 @@ fn rules(
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// As PostgreSQL keeps it.
-fn microseconds(at: &mut Option<DateTime<Utc>>) {
-    *at = at.map(|at| at.trunc_subsecs(6));
-}
-
 /// A moment has no empty value, so `null` is refused where it is read.
 fn not_null<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     DateTime::deserialize(input).map(Some)
+}
+
+/// The nearest moment that a shift can have: to compare shifts with, it is as good.
+fn storable(at: DateTime<Utc>) -> DateTime<Utc> {
+    microseconds(at).clamp(FIRST, LAST)
 }
 
 impl Filter {
@@ -283,11 +286,10 @@ impl Filter {
         if let Some(guard_id) = self.guard_id {
             select = select.filter(Column::GuardId.eq(guard_id));
         }
-        // Beyond the years in which there can be a shift, their ends say the same.
-        if let Some(from) = self.from.map(|from| from.clamp(FIRST, LAST)) {
+        if let Some(from) = self.from.map(storable) {
             select = select.filter(Column::EndsAt.gt(from));
         }
-        if let Some(until) = self.until.map(|until| until.clamp(FIRST, LAST)) {
+        if let Some(until) = self.until.map(storable) {
             select = select.filter(Column::StartsAt.lt(until));
         }
         select

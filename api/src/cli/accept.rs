@@ -26,7 +26,11 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use super::activity::{Activity, UnderWay, Watched};
+use super::{
+    activity::{Activity, UnderWay, Watched},
+    linger::Returned,
+};
+use crate::MAX_BODY;
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +40,14 @@ pub(super) struct Limits {
     pub(super) connections: u32,
     /// How long one has to be without a request before it gives up its place.
     pub(super) yields: Duration,
+    /// Most requests at a time on one connection of HTTP/2.
+    pub(super) streams: u32,
+    /// Most bytes of a request's head.
+    pub(super) head: usize,
     /// How long one may be open without a request under way.
     pub(super) quiet: Duration,
-    /// The same once the server stops: for the end of an answer on its way out.
+    /// The same once the server stops: for the end of an answer on its way out. Also how long a
+    /// client has to close a connection that the server has ended.
     pub(super) linger: Duration,
     /// How long requests that are under way may take once the server stops.
     pub(super) grace: Duration,
@@ -49,6 +58,9 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             yields: Duration::from_secs(1),
+            // As few as RFC 9113, 5.1.2, recommends.
+            streams: 100,
+            head: 64 * 1024,
             quiet: Duration::from_secs(30),
             linger: Duration::from_secs(1),
             grace: Duration::from_secs(25),
@@ -118,18 +130,30 @@ async fn next(
     }
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end, and closes it.
 async fn connection(
     stream: TcpStream,
     app: Router,
     limits: Limits,
     wanted: Arc<Notify>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     // Answers are written at once and in whole: there is nothing to gather.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
     }
+    let (stream, back) = Returned::new(stream);
+    serve(stream, app, limits, &wanted, stopped).await;
+    back.close(limits.linger).await;
+}
+
+async fn serve(
+    stream: Returned,
+    app: Router,
+    limits: Limits,
+    wanted: &Notify,
+    mut stopped: watch::Receiver<bool>,
+) {
     let activity = Arc::new(Activity::new());
     let (app, requests) = (TowerToHyperService::new(app), Arc::clone(&activity));
     let counted = service_fn(move |request: Request<Incoming>| {
@@ -137,13 +161,13 @@ async fn connection(
         let answer = app.call(request);
         async move { answer.await.map(|answer| answer.map(|body| Watched::new(body, under_way))) }
     });
-    let builder = Builder::new(TokioExecutor::new());
+    let builder = builder(&limits);
     let connection = builder.serve_connection(TokioIo::new(stream), counted);
     tokio::pin!(connection);
     select! {
         ended = &mut connection => return log(ended),
         () = activity.quiet(limits.quiet) => debug!("a connection without requests is closed"),
-        () = yields(&activity, limits.yields, &wanted) => debug!("a connection gives up its place"),
+        () = yields(&activity, limits.yields, wanted) => debug!("a connection gives up its place"),
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -165,6 +189,16 @@ async fn yields(activity: &Activity, time: Duration, wanted: &Notify) {
         // A request is under way again: the next one may yield.
         wanted.notify_one();
     }
+}
+
+/// What a connection may take of the memory.
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    // A body that is longer is refused, so nobody needs to send more of it ahead.
+    let body = u32::try_from(MAX_BODY).ok();
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(limits.head);
+    builder.http2().max_concurrent_streams(limits.streams).initial_stream_window_size(body);
+    builder
 }
 
 /// What goes wrong on a connection is the client's or the network's doing.

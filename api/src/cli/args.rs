@@ -167,6 +167,17 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "TENANTRY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(super) listen: SocketAddr,
 
+    /// Most requests that are served at the same time. Further ones are answered 503 at once;
+    /// /health has places of its own.
+    #[arg(
+        long,
+        env = "TENANTRY_MAX_REQUESTS",
+        value_name = "N",
+        default_value_t = 2000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(super) max_requests: u32,
+
     /// Secret of the operator, at least 16 characters. Without it the routes under /admin refuse,
     /// but for the machine's own PostgreSQL one is made and kept in the data folder. Other users of
     /// the machine can see a program's arguments: give it by the variable or the file.

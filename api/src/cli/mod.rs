@@ -7,6 +7,7 @@ mod boot;
 mod error;
 mod files;
 mod import;
+mod linger;
 mod read;
 mod serve;
 mod tenant;

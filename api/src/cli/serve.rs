@@ -67,7 +67,8 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
     if token.is_none() {
         warn!("the routes under /admin refuse: set TENANTRY_ADMIN_TOKEN to open them");
     }
-    let app = router(State::new(booted.tenancy.clone(), token));
+    let state = State::new(booted.tenancy.clone(), token);
+    let app = router(state.max_requests(args.max_requests as usize));
     tokio::select! {
         () = accept(listener, app, limits, stop) => {}
         error = end_of(booted.located.server.as_mut()) => return Err(error),

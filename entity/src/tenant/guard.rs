@@ -10,7 +10,8 @@ use crate::timestamp::{now, stamp};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveEntityModel)]
 #[sea_orm(schema_name = "@tenant", table_name = "guards")]
 pub struct Model {
-    /// UUID of version 7: guards sorted by it come in the order of their creation.
+    /// UUID of version 7: guards sorted by it come in the order of their creation, as far as the
+    /// clocks of all writers agree.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// Name, 1 to 200 characters.

@@ -66,7 +66,7 @@ impl Tenancy {
         Ok(TenantRecord::new(row, own))
     }
 
-    /// One page of tenants, in the order of their creation.
+    /// One page of tenants, in the order of their ids.
     ///
     /// # Errors
     /// [`Error::Database`].

@@ -1,5 +1,6 @@
 //! What a client hears from a running `tenantry serve`.
 
+mod bodies;
 mod file_limit;
 mod given_up;
 mod guards;
@@ -8,8 +9,10 @@ mod isolation;
 mod lines;
 mod list;
 mod log;
+mod moments;
 mod operator;
 mod other_processes;
+mod overload;
 mod own_server;
 mod problems;
 mod raw;
@@ -17,6 +20,7 @@ mod rolling_release;
 mod server_errors;
 mod shifts;
 mod shutdown;
+mod targets;
 mod unreachable;
 mod walk_through;
 

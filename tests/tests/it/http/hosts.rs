@@ -1,13 +1,10 @@
 //! The tenant comes from the `Host` and nothing else.
 
-use std::process::Command;
-
 use serde_json::json;
 
 use super::{Site, heard, names};
 use crate::support::{
     TestDb,
-    process::Ran,
     serving::{Serving, TOKEN},
 };
 
@@ -87,17 +84,6 @@ async fn a_request_without_a_host_or_with_two_is_400() {
 }
 
 #[tokio::test]
-async fn the_host_of_the_target_goes_before_the_header() {
-    let (site, one, two) = Site::with_tenants().await;
-    one.guard("Abu", "Guard").await;
-    two.guard("Bea", "Guard").await;
-    // RFC 9112, 3.2.2: what a proxy is sent.
-    let head = ["GET http://tenant-1.localhost/guards HTTP/1.1", "host: tenant-2.localhost"];
-    let page = site.raw(&head, b"").await.is(200).json();
-    assert_eq!(names(&page), ["Abu"]);
-}
-
-#[tokio::test]
 async fn no_other_header_leads_to_a_tenant() {
     let (_site, one, two) = Site::with_tenants().await;
     one.guard("Abu", "Guard").await;
@@ -132,24 +118,4 @@ async fn the_base_domain_can_be_any() {
     tenant.get("/guards").await.is(200);
     let elsewhere = site.caller("tenant-1.localhost");
     elsewhere.get("/guards").await.problem(404, "unknown-host");
-}
-
-#[tokio::test]
-async fn over_http_2_the_host_is_the_authority() {
-    let (site, one, two) = Site::with_tenants().await;
-    one.guard("Abu", "Guard").await;
-    two.guard("Bea", "Guard").await;
-    // reqwest speaks it with TLS only; a machine without a curl that does has to go without.
-    let version = Command::new("curl").arg("--version").output();
-    if !version.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("HTTP2")) {
-        return;
-    }
-    for (host, said) in [("tenant-1", "Abu"), ("tenant-2", "Bea"), ("tenant-3", "unknown-host")] {
-        let address = site.serving.address();
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "--noproxy", "*", "--http2-prior-knowledge", "-w", "\n%{http_version}"])
-            .arg(format!("http://{address}/guards"))
-            .args(["-H", &format!("host: {host}.localhost")]);
-        Ran::of(&mut curl).exits(0).says([said, "\n2"]);
-    }
 }

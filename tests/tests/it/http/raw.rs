@@ -1,8 +1,11 @@
 //! Requests that no client library would send.
 
+use std::time::Duration;
+
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
 
 use super::{Answer, Site};
@@ -15,10 +18,16 @@ impl Site {
         request.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
         request.extend_from_slice(body);
         stream.write_all(&request).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        parse(&answer)
+        read_answer(&mut stream).await
     }
+}
+
+/// Reads an answer until the server closes.
+pub(super) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> Answer {
+    let mut answer = String::new();
+    // Longer than the deadline of a request.
+    timeout(Duration::from_secs(40), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    parse(&answer)
 }
 
 fn parse(answer: &str) -> Answer {

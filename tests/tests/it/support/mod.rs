@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod database;
+pub mod http2;
 pub mod log;
 pub mod process;
 pub mod scratch;

@@ -96,10 +96,14 @@ impl Serving {
         lines
     }
 
-    /// Tells the server to stop, by SIGTERM or SIGINT.
+    /// The id of its process.
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    /// Sends the server a signal, such as SIGTERM or SIGINT, by which it is told to stop.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        kill(Pid::from_raw(pid), signal).unwrap();
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// Waits until the server has ended.

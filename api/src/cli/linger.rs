@@ -1,0 +1,106 @@
+//! Closes a connection so that the client can read the last answer.
+//!
+//! A socket that is closed while bytes of the client are unread resets the connection, and the
+//! client's system then throws away what it has received. So a client whose body is refused before
+//! it was read would be told of a broken connection instead of the refusal.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    sync::oneshot,
+    time::timeout,
+};
+
+/// A stream that comes back when its user drops it.
+pub(super) struct Returned {
+    // Until it is dropped.
+    stream: Option<TcpStream>,
+    back: Option<oneshot::Sender<TcpStream>>,
+}
+
+/// Where the stream comes back.
+pub(super) struct Back(oneshot::Receiver<TcpStream>);
+
+impl Returned {
+    pub(super) fn new(stream: TcpStream) -> (Self, Back) {
+        let (back, returned) = oneshot::channel();
+        (Self { stream: Some(stream), back: Some(back) }, Back(returned))
+    }
+
+    fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
+        let stream = self.get_mut().stream.as_mut();
+        stream.map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
+            // If nobody waits for it, it is closed as it is.
+            let _ = back.send(stream);
+        }
+    }
+}
+
+impl Back {
+    /// Reads on, and forgets, what the client sends, until it closes or the time is over. Only
+    /// after the stream was dropped.
+    pub(super) async fn close(self, time: Duration) {
+        let Ok(mut stream) = self.0.await else { return };
+        let drain = async {
+            stream.shutdown().await?;
+            let mut buffer = [0; 4096];
+            while stream.read(&mut buffer).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Either way nothing more can be done for the client.
+        let _ = timeout(time, drain).await;
+    }
+}
+
+impl AsyncRead for Returned {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Returned {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+}

@@ -1,0 +1,186 @@
+//! Decides, before anything is done for a request, whether it is served at all.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Bytes, HttpBody},
+    extract::{MatchedPath, Request},
+};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::warn;
+
+use crate::{MAX_BODY, problem::Problem, routes::HEALTH, target::Target};
+
+/// Bound of `/health`, which has places of its own: it answers when all others are taken.
+const HEALTH_PLACES: usize = 100;
+
+/// How often the log says that requests are refused.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// Bound on the requests that are under way, shared by all connections.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Inner>);
+
+struct Inner {
+    max_requests: usize,
+    places: Arc<Semaphore>,
+    health: Arc<Semaphore>,
+    opened: Instant,
+    /// Milliseconds after the opening from which on a refusal is logged again.
+    warn_from: AtomicU64,
+}
+
+/// Place of a request, held until its answer has been handed to the connection in whole.
+pub(crate) type Place = OwnedSemaphorePermit;
+
+impl Gate {
+    /// Lets so many requests be under way at a time.
+    pub(crate) fn new(max_requests: usize) -> Self {
+        let max_requests = max_requests.clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Inner {
+            max_requests,
+            places: Arc::new(Semaphore::new(max_requests)),
+            health: Arc::new(Semaphore::new(HEALTH_PLACES)),
+            opened: Instant::now(),
+            warn_from: AtomicU64::new(0),
+        }))
+    }
+
+    /// Gives the request a place, unless it is malformed, its body will be too long, or there is
+    /// no place.
+    pub(crate) fn admit(&self, request: &Request) -> Result<Place, Problem> {
+        Target::from(request).named()?;
+        // By its Content-Length: nobody has to send, or read, what will be refused.
+        if request.body().size_hint().lower() > MAX_BODY as u64 {
+            return Err(Problem::too_large());
+        }
+        let route = request.extensions().get::<MatchedPath>();
+        let health = route.is_some_and(|route| route.as_str() == HEALTH);
+        let places = if health { &self.0.health } else { &self.0.places };
+        Arc::clone(places).try_acquire_owned().map_err(|_| {
+            self.warn();
+            Problem::busy("overloaded", "Too many requests under way")
+        })
+    }
+
+    /// Logs that requests are refused, but not for each of them.
+    fn warn(&self) {
+        let Inner { max_requests, opened, warn_from, .. } = &*self.0;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = opened.elapsed();
+        let from = warn_from.load(Ordering::Relaxed);
+        let until = millis(now + WARN_EVERY);
+        if millis(now) >= from
+            && warn_from.compare_exchange(from, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            warn!(
+                max_requests,
+                "requests are refused with 503: as many as are allowed are under way"
+            );
+        }
+    }
+}
+
+/// An answer's body, with the place of its request.
+pub(crate) struct Held<B> {
+    body: B,
+    _place: Place,
+}
+
+impl<B> Held<B> {
+    pub(crate) fn new(body: B, place: Place) -> Self {
+        Self { body, _place: place }
+    }
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Held<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        Router,
+        body::{Body, to_bytes},
+        http::StatusCode,
+        routing::get,
+    };
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use tokio::sync::Notify;
+    use tower::layer::layer_fn;
+
+    use super::*;
+    use crate::{problem::Cause, trace::Trace};
+
+    #[tokio::test]
+    async fn a_request_holds_its_place_until_its_answer_is_taken() {
+        let finish = Arc::new(Notify::new());
+        let waiting = Arc::clone(&finish);
+        let slow = move || async move {
+            waiting.notified().await;
+            "done"
+        };
+        let gate = Gate::new(2);
+        let layer = layer_fn(move |inner| Trace {
+            inner,
+            deadline: Duration::from_secs(20),
+            gate: gate.clone(),
+        });
+        let app = Router::new().route("/", get(slow)).route(HEALTH, get(|| async {})).layer(layer);
+        let app = TowerToHyperService::new(app);
+        let ask = |path: &str| {
+            let request = Request::get(path).header("host", "localhost").body(Body::empty());
+            app.call(request.unwrap())
+        };
+        let [one, two] = [tokio::spawn(ask("/")), tokio::spawn(ask("/"))];
+        tokio::task::yield_now().await;
+        for path in ["/", "/nowhere"] {
+            let refused = ask(path).await.unwrap();
+            assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(refused.headers().contains_key("retry-after"), "{path}");
+            // That would make it an error in the log.
+            assert!(refused.extensions().get::<Cause>().is_none(), "{path}");
+        }
+        assert_eq!(ask(HEALTH).await.unwrap().status(), StatusCode::OK);
+
+        one.abort();
+        assert!(one.await.is_err());
+        finish.notify_one();
+        let two = two.await.unwrap().unwrap();
+        finish.notify_one();
+        let three = ask("/").await.unwrap();
+        // Both answers are there, neither has been taken.
+        assert_eq!(ask("/").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        for answer in [two, three] {
+            assert_eq!(to_bytes(answer.into_body(), 100).await.unwrap(), "done");
+        }
+        finish.notify_one();
+        assert_eq!(ask("/").await.unwrap().status(), StatusCode::OK);
+    }
+}
