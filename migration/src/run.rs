@@ -2,20 +2,20 @@ use std::{iter::Peekable, time::Duration, vec::IntoIter};
 
 use entity::registry::{TenantId, tenant};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, JoinType,
-    PaginatorTrait, TransactionTrait,
-    sea_query::{Expr, Order, Query},
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, PaginatorTrait,
+    TransactionTrait,
+    sea_query::{Order, Query},
 };
 use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
     Action, AnyMigrator, Error, Target,
-    alone::run_alone,
+    alone::{Alone, Sessions},
     announce,
     claim::{Claim, Claimant, Scope, Scoped, claim, record_version, registry_exists},
     plan::{Step, plan},
     provision::ddl,
-    scope::{confirm, guard},
+    scope::{Watch, confirm_schema, guard},
 };
 
 /// What a run did to a schema.
@@ -64,7 +64,8 @@ pub async fn run(
     timeouts: Timeouts,
 ) -> Result<Outcome, Error> {
     migrator.confirm_breaking()?;
-    let run = Run { db, target, migrator, action, timeouts };
+    let sessions = Sessions::default();
+    let run = Run { db, target, migrator, action, timeouts, sessions: &sessions };
     match run.carry_out(Claimant::Patient).await? {
         Ran::Done(outcome, tenant) => {
             if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
@@ -84,6 +85,7 @@ pub(crate) struct Run<'a> {
     pub(crate) migrator: &'a AnyMigrator,
     pub(crate) action: &'a Action,
     pub(crate) timeouts: Timeouts,
+    pub(crate) sessions: &'a Sessions,
 }
 
 /// How it ended.
@@ -99,7 +101,7 @@ pub(crate) enum Ran {
 impl Run<'_> {
     /// Does it. Each round is a transaction that claims the schema; nearly always there is one.
     pub(crate) async fn carry_out(&self, claimant: Claimant<'_>) -> Result<Ran, Error> {
-        let Self { db, target, migrator, action, timeouts } = *self;
+        let Self { db, target, migrator, action, timeouts, sessions } = *self;
         let mut outcome = Outcome::default();
         let mut steps: Option<Peekable<IntoIter<Step>>> = None;
         loop {
@@ -130,6 +132,24 @@ impl Run<'_> {
                 Claim::Busy => return Ok(Ran::Busy),
                 Claim::Gone => return Ok(Ran::Gone),
             }
+            // Outside a transaction a step must be the first of its round, so that the claim is all
+            // that this one holds.
+            if let Some(step) = steps.as_mut().and_then(|rest| rest.next_if(Step::alone)) {
+                let alone = Alone { db, target, migrator, timeouts: &timeouts, sessions };
+                let mut state = alone.run(&txn, &step).await?;
+                if !step.done(&state) {
+                    step.settle(&mut state);
+                    outcome.add(&step);
+                }
+                if tenant.is_some() {
+                    record_version(&txn, target, &state, migrator).await?;
+                }
+                txn.commit().await?;
+                if steps.as_mut().is_none_or(|rest| rest.peek().is_none()) {
+                    return Ok(Ran::Done(outcome, tenant));
+                }
+                continue;
+            }
             // What is there is not looked at when it is going to be dropped.
             let fresh = *action == Action::Fresh && steps.is_none();
             scoped.installed &= !fresh;
@@ -144,21 +164,15 @@ impl Run<'_> {
                 none => none.insert(plan(migrator, &state, action)?.into_iter().peekable()),
             };
             // The claim was free between two rounds: what somebody else has done by now is left
-            // out. Outside a transaction a step must be the first of its round, so that the claim
-            // is all that this one holds: a schema that is made afresh is committed before.
-            if let Some(step) = rest.next_if(|step| step.alone() && !fresh) {
-                if !step.done(&state) {
-                    run_alone(&txn, db, target, migrator, &step, &timeouts).await?;
-                    step.settle(&mut state);
-                    outcome.add(&step);
-                }
-            } else {
-                if !scoped.installed && rest.peek().is_some() {
+            // out.
+            if rest.peek().is_some_and(|step| !step.alone()) {
+                let watch = Watch::begin(&txn, target).await?;
+                if !scoped.installed {
                     migrator.install(&txn).await?;
                 }
                 while let Some(step) = rest.next_if(|step| !step.alone()) {
                     if !step.done(&state) {
-                        step.run_in(&txn, target, migrator).await?;
+                        step.run_in(&txn, &watch, migrator).await?;
                         step.settle(&mut state);
                         outcome.add(&step);
                     }
@@ -211,25 +225,28 @@ async fn state_in(
     migrator: &AnyMigrator,
     scoped: Scoped,
 ) -> Result<State, Error> {
-    // A row comes back also when there is no migration: the schema alone.
-    let mut select = Query::select()
-        .expr(Expr::cust("current_schema()::text"))
-        .from_subquery(Query::select().expr(Expr::val(1)).take(), "one")
-        .to_owned();
+    confirm_schema(txn, target).await?;
+    let mut recorded: Vec<String> = Vec::new();
     if scoped.installed {
         let version = seaql_migrations::Column::Version;
-        select
+        let select = Query::select()
             .column(version)
-            .join(JoinType::LeftJoin, migrator.migration_table_name(), Expr::cust("true"))
-            .order_by(version, Order::Asc);
-    }
-    let mut recorded: Vec<String> = Vec::new();
-    for row in txn.query_all(&select).await? {
-        confirm(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
-        if scoped.installed {
-            recorded.extend(row.try_get_by_index::<Option<String>>(1)?);
+            .from(migrator.migration_table_name())
+            .order_by(version, Order::Asc)
+            .take();
+        for row in txn.query_all(&select).await? {
+            recorded.push(row.try_get_by_index(0)?);
         }
     }
+    state_of(target, migrator, recorded)
+}
+
+/// The state of a schema with these migrations on record.
+pub(crate) fn state_of(
+    target: &Target,
+    migrator: &AnyMigrator,
+    recorded: Vec<String>,
+) -> Result<State, Error> {
     let (applied, pending) = migrator.names().into_iter().partition(|it| recorded.contains(it));
     let state = State { applied, pending };
     let known = |name: &String| state.applied.contains(name);

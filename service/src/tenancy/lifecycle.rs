@@ -3,6 +3,7 @@ use std::sync::Arc;
 use entity::registry::{SchemaName, Slug, TenantId, domain, tenant};
 use migration::{
     build_at_once, build_schema, drop_relations, drop_schema, register, relations, rename_schema,
+    unregister,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
@@ -55,7 +56,13 @@ impl Tenancy {
             None => {
                 let txn = self.inner.db.begin_for_migrations().await?;
                 let created = self.create_in(txn, &new, &row, &keys, with_spares);
-                bounded(created).await?.unwrap_or_default()
+                match bounded(created).await {
+                    Err(error @ Error::Migration(migration::Error::TransactionEnded { .. })) => {
+                        self.take_back(&row).await?;
+                        return Err(error);
+                    }
+                    created => created?.unwrap_or_default(),
+                }
             }
         };
         self.inner.cache.forget(keys.iter().map(String::as_str)).await;
@@ -100,6 +107,13 @@ impl Tenancy {
         announce(&txn, row.id, keys.iter().cloned()).await?;
         txn.commit().await?;
         Ok(Some(spare.is_some()))
+    }
+
+    /// Removes what a migration has committed of a tenant that is not to be.
+    async fn take_back(&self, row: &tenant::Model) -> Result<(), Error> {
+        let txn = self.inner.db.begin_for_ddl().await?;
+        unregister(&txn, row).await?;
+        Ok(txn.commit().await?)
     }
 
     async fn seed(

@@ -5,6 +5,7 @@
 mod support;
 
 mod behind;
+mod chains;
 mod check;
 mod commands;
 mod conformance;
