@@ -207,9 +207,9 @@ impl Problem {
                     Some(Fault::Conflict | Fault::LockTimeout | Fault::StaleStatement) => {
                         Self::busy("conflict", "Lost against another change")
                     }
-                    Some(Fault::Timeout | Fault::NoConnection | Fault::Unavailable) => {
-                        Self::busy("unavailable", "Database not available")
-                    }
+                    Some(
+                        Fault::Timeout | Fault::NoConnection | Fault::Unavailable | Fault::Refused,
+                    ) => Self::busy("unavailable", "Database not available"),
                     // Dropped a moment ago by another process, or never migrated: see the log.
                     Some(Fault::Missing) => Self::busy("not-ready", "Tenant not ready"),
                     _ => Self::internal(),

@@ -1,82 +1,221 @@
 //! Migrations that cannot run in a transaction, such as `CREATE INDEX CONCURRENTLY`.
 
+use std::{convert::Infallible, time::Duration};
+
+use entity::registry::TenantId;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
-    Statement, sqlx::postgres::PgPoolOptions,
+    DatabaseConnection, DatabaseTransaction, DbErr,
+    sqlx::{Row, postgres::PgConnectOptions},
 };
 use sea_orm_migration::MigratorTraitSelf;
+use tokio::{
+    sync::OnceCell,
+    time::{sleep, timeout},
+};
 
 use crate::{
-    AnyMigrator, Error, Target, plan::Step, provision::ddl, run::Timeouts,
+    AnyMigrator, Error, State, Target, Timeouts,
+    plan::Step,
+    provision::ddl,
+    proxy::{Halt, OwnSession, act},
+    run::state_of,
+    scope::confirm,
     session::notice_lost_client,
 };
 
-/// Runs one step on a connection of its own, while `claim` holds the claim on another, where it is
-/// noted when it is done. An idle transaction that holds only a row lock does not keep a concurrent
-/// index build waiting.
-///
-/// The connection is made for this schema (`search_path` is one of its start-up options, so it
-/// holds without a transaction) and closed afterwards.
-pub(crate) async fn run_alone(
-    claim: &DatabaseTransaction,
-    db: &DatabaseConnection,
-    target: &Target,
-    migrator: &AnyMigrator,
-    step: &Step,
-    timeouts: &Timeouts,
-) -> Result<(), Error> {
-    // The claim is idle for as long as the step takes. It locks no table of the tenant.
-    ddl(claim, "SET LOCAL idle_in_transaction_session_timeout = 0").await?;
-    let own = connect(db, target, timeouts).await?;
-    let ran = async {
-        for sql in drop_invalid_indexes(claim, target).await? {
-            ddl(&own, &sql).await?;
+/// How often the claim's connection is used while the migration runs on another, and after how
+/// long without it the server ends the claim: the program was stopped or is cut off.
+const PULSE: Duration = Duration::from_secs(10);
+const KEEP_CLAIM: &str = "SELECT set_config(name,
+        CASE name WHEN 'transaction_timeout' THEN '0' ELSE '60s' END, true)
+    FROM pg_catalog.pg_settings
+    WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')";
+
+/// How long a pooler may take to find a session for us.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The session, and what it says of itself.
+const PLACE: &str = "SELECT current_setting('tenantry.session', true),
+    current_setting('search_path'), current_schema()::text";
+
+/// Whether each connection has a session of its own. Asked once in a run.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(OnceCell<()>);
+
+/// What it takes to run steps of one schema outside a transaction.
+pub(crate) struct Alone<'a> {
+    pub(crate) db: &'a DatabaseConnection,
+    pub(crate) target: &'a Target,
+    pub(crate) migrator: &'a AnyMigrator,
+    pub(crate) timeouts: &'a Timeouts,
+    pub(crate) sessions: &'a Sessions,
+}
+
+impl Alone<'_> {
+    /// Runs one step on a connection of its own, while `claim` holds the claim on another, where it
+    /// is recorded when it is done. The state before it: somebody else may have done it.
+    ///
+    /// An idle transaction that holds only a row lock does not keep a concurrent index build
+    /// waiting. So nothing of the schema is read in the claim's transaction.
+    pub(crate) async fn run(
+        &self,
+        claim: &DatabaseTransaction,
+        step: &Step,
+    ) -> Result<State, Error> {
+        let options = self.db.get_postgres_connection_pool().connect_options();
+        ddl(claim, KEEP_CLAIM).await?;
+        let mut own = OwnSession::open(&options, self.target).await?;
+        let session = TenantId::generate().as_uuid().simple().to_string();
+        let work = async {
+            self.prepare(&mut own, &session, &options, step).await?;
+            let state = self.state(&mut own).await?;
+            if !step.done(&state) {
+                self.carry_out(&mut own, &session, step).await?;
+            }
+            Ok(state)
+        };
+        let state = tokio::select! {
+            done = work => done,
+            lost = keep(claim) => lost.map(|never| match never {}),
+        };
+        // A connection on which a statement is under way is cut, and the server gives it up.
+        if state.is_ok() {
+            own.close().await;
         }
-        step.act(&own).await
-    };
-    let result = ran.await;
-    own.close().await?;
-    result.map_err(|source| step.failed(target, source))?;
-    migrator.install(claim).await?;
-    step.note(claim, migrator).await?;
-    Ok(())
+        let state = state?;
+        if !step.done(&state) {
+            self.migrator.install(claim).await?;
+            step.note(claim, self.migrator).await?;
+        }
+        Ok(state)
+    }
+
+    /// Sets all that the session needs by statements, since poolers drop start-up parameters.
+    async fn prepare(
+        &self,
+        own: &mut OwnSession,
+        session: &str,
+        options: &PgConnectOptions,
+        step: &Step,
+    ) -> Result<(), Error> {
+        // If the session turns out to be shared, this has done no harm to the others.
+        own.send("SELECT set_config('tenantry.session', $1, false)", [session.into()]).await?;
+        let asked = self.sessions.0.get_or_try_init(|| self.prove(own, session, options, step));
+        asked.await?;
+        let mut settings = vec![("search_path", self.target.search_path())];
+        settings.extend(self.timeouts.settings());
+        for (name, value) in settings {
+            own.send("SELECT set_config($1, $2, false)", [name.into(), value.into()]).await?;
+        }
+        // Or the next run would meet an index that is half built, or valid and on no record.
+        own.send(&format!("SELECT {}", notice_lost_client(false)), []).await?;
+        self.confirm(own, session, step).await
+    }
+
+    /// Refuses when another connection is given the same session. A pooler in transaction mode
+    /// gives it the one that was used last.
+    async fn prove(
+        &self,
+        own: &mut OwnSession,
+        session: &str,
+        options: &PgConnectOptions,
+        step: &Step,
+    ) -> Result<(), Error> {
+        let mut other = OwnSession::open(options, self.target).await?;
+        let kept = async {
+            other.send("BEGIN; SELECT 1", []).await?;
+            let [kept, ..] = own.texts::<3>(PLACE).await?;
+            other.send("ROLLBACK", []).await?;
+            Ok::<_, DbErr>(kept)
+        };
+        // There may be no third session for a transaction that holds the second.
+        let kept = timeout(PATIENCE, kept).await.unwrap_or(Ok(None))?;
+        if kept.as_deref() != Some(session) {
+            return Err(self.shared(step));
+        }
+        other.close().await;
+        Ok(())
+    }
+
+    /// Refuses unless the session is the one in which everything was set, and leads to the schema.
+    async fn confirm(&self, own: &mut OwnSession, session: &str, step: &Step) -> Result<(), Error> {
+        let [kept, path, schema] = own.texts(PLACE).await?;
+        if kept.as_deref() != Some(session) {
+            return Err(self.shared(step));
+        }
+        match path {
+            Some(found) if found != self.target.search_path() => Err(Error::ScopeLost {
+                schema: self.target.name().to_owned(),
+                migration: step.migration.name().to_owned(),
+                found,
+            }),
+            _ => confirm(self.target, schema.as_deref()),
+        }
+    }
+
+    fn shared(&self, step: &Step) -> Error {
+        let (schema, migration) = (self.target.name().to_owned(), step.migration.name().to_owned());
+        Error::SharedSession { schema, migration }
+    }
+
+    async fn state(&self, own: &mut OwnSession) -> Result<State, Error> {
+        let table = self.target.table(self.migrator);
+        let installed =
+            own.send("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [table.clone().into()]);
+        let mut recorded = Vec::new();
+        if !installed.await?.is_empty() {
+            for row in own.send(&format!("SELECT version::text FROM {table}"), []).await? {
+                let version = row.try_get(0).map_err(|error| DbErr::Type(error.to_string()))?;
+                recorded.push(version);
+            }
+        }
+        state_of(self.target, self.migrator, recorded)
+    }
+
+    async fn carry_out(
+        &self,
+        own: &mut OwnSession,
+        session: &str,
+        step: &Step,
+    ) -> Result<(), Error> {
+        let failed = |source| self.halted(step, Halt::Failed(source));
+        for sql in invalid_indexes(own, self.target).await.map_err(failed)? {
+            own.send(&sql, []).await.map_err(failed)?;
+        }
+        act(step, own).await.map_err(|halt| self.halted(step, halt))?;
+        self.confirm(own, session, step).await
+    }
+
+    fn halted(&self, step: &Step, halt: Halt) -> Error {
+        match step.halted(self.target, halt) {
+            Error::Migration { schema, migration, source, .. } => {
+                Error::Migration { schema, migration, source, rolled_back: false }
+            }
+            error => error,
+        }
+    }
 }
 
-async fn connect(
-    db: &DatabaseConnection,
-    target: &Target,
-    timeouts: &Timeouts,
-) -> Result<DatabaseConnection, DbErr> {
-    let options = (*db.get_postgres_connection_pool().connect_options()).clone();
-    let mut settings = vec![("search_path", target.search_path())];
-    settings.extend(timeouts.settings());
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .connect_with(options.options(settings))
-        .await
-        .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-    let own: DatabaseConnection = pool.into();
-    // Or the next run would meet an index that is half built, or valid and on no record.
-    ddl(&own, &format!("SELECT {}", notice_lost_client(false))).await?;
-    Ok(own)
+/// Uses the claim's connection from time to time, until that fails.
+async fn keep(claim: &DatabaseTransaction) -> Result<Infallible, Error> {
+    loop {
+        sleep(PULSE).await;
+        ddl(claim, "SELECT 1").await?;
+    }
 }
 
+/// Statements that drop the invalid indexes of a schema.
+///
 /// A concurrent build that failed leaves an invalid index behind, which costs writes, answers
 /// nothing, and stands in the way of the next try (PostgreSQL manual, CREATE INDEX). Whoever holds
 /// the claim is the only one who could be building it.
-async fn drop_invalid_indexes(
-    claim: &DatabaseTransaction,
-    target: &Target,
-) -> Result<Vec<String>, DbErr> {
-    let invalid = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname)
+async fn invalid_indexes(own: &mut OwnSession, target: &Target) -> Result<Vec<String>, DbErr> {
+    let sql = "SELECT format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname)
          FROM pg_catalog.pg_index i
          JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND NOT i.indisvalid",
-        [target.name().into()],
-    );
-    let rows = claim.query_all_raw(invalid).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+         WHERE n.nspname = $1 AND NOT i.indisvalid";
+    let rows = own.send(sql, [target.name().into()]).await?;
+    let text = |error: sea_orm::sqlx::Error| DbErr::Type(error.to_string());
+    rows.iter().map(|row| row.try_get(0).map_err(text)).collect()
 }

@@ -9,6 +9,7 @@ use crate::{
     provision::{create_schema_sql, ddl},
     record::{Unrecordable, joined, record, record_install},
     scope::stay_in,
+    sql::replace_placeholder,
     statement::Ground,
     step::notes,
 };
@@ -29,7 +30,7 @@ impl Recording {
     pub(crate) async fn make(migrator: &AnyMigrator) -> Option<Self> {
         match record(&every_step(migrator), migrator, Ground::Empty).await {
             Ok(migrations) => {
-                let install = record_install(migrator).await.ok()?;
+                let install = record_install(migrator);
                 let names = migrator.names();
                 let insert = (!names.is_empty()).then(|| notes(migrator, &names));
                 let notes = insert.map(|insert| insert.to_string(PostgresQueryBuilder));
@@ -61,7 +62,7 @@ SELECT set_config('tenantry.search_path', current_setting('search_path'), true),
         );
         sql.push_str(&self.install);
         for migration in &self.migrations {
-            sql.push_str(migration);
+            sql.push_str(&replace_placeholder(migration, &target.quoted()));
             sql.push_str(&stay);
         }
         sql.push_str(&self.notes);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use entity::registry::{SchemaName, TenantId, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter,
-    QuerySelect, Statement, UpdateMany, Value, sea_query::Expr,
+    QuerySelect, Statement, UpdateMany, Value,
+    sea_query::{Expr, LockType},
 };
 
 use crate::{
@@ -70,7 +71,7 @@ impl Scope<'_> {
     /// Claims a tenant and sets its scope in one round trip.
     ///
     /// The lock on the tenant's registry row is the claim: a crash releases it, and operations on
-    /// the tenant's lifecycle wait for it.
+    /// the tenant's lifecycle wait for it. What only refers to the tenant does not: the row stays.
     pub(crate) async fn claim_member(
         &self,
         txn: &DatabaseTransaction,
@@ -79,7 +80,7 @@ impl Scope<'_> {
         let scope = scope_columns();
         let sql = format!(
             r#"SELECT {scope}, "schema", "status" NOT IN ('dropping', 'dropped')
-               FROM "registry"."tenants" WHERE "id" = $5 FOR UPDATE SKIP LOCKED"#
+               FROM "registry"."tenants" WHERE "id" = $5 FOR NO KEY UPDATE SKIP LOCKED"#
         );
         let values = self.values().into_iter().chain([member.id.into()]);
         let locked = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
@@ -131,7 +132,7 @@ pub(crate) async fn claim(
             .columns([tenant::Column::Id, tenant::Column::Status])
             .filter(tenant::Column::Schema.eq(target.name()))
             .filter(tenant::Column::Status.ne(tenant::Status::Dropped))
-            .lock_exclusive()
+            .lock(LockType::NoKeyUpdate)
             .into_tuple()
             .one(txn)
             .await?;
@@ -166,7 +167,7 @@ pub(crate) async fn claim(
 /// Writes what a tenant's schema has come to to its registry row, and clears the last failure.
 /// A schema without a row has no version to keep.
 pub(crate) async fn record_version(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     target: &Target,
     state: &State,
     migrator: &AnyMigrator,

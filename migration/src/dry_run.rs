@@ -1,30 +1,36 @@
-use std::sync::{Arc, Mutex, PoisonError};
+mod script;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, QueryTrait, Statement, TransactionTrait,
-    from_query_result_to_proxy_row, sea_query::Expr,
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, QueryTrait, TransactionTrait,
+    sea_query::Expr,
 };
-use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     Action, AnyMigrator, Error, State, Target,
     claim::{registry_exists, version_update},
     enter,
-    plan::plan,
+    plan::{Step, plan},
+    provision::run_all,
+    proxy::act,
+    record::record_install,
     run::{create_registry_sql, fresh_sql, keep_tenants, state_within},
+    scope::Watch,
+    scratch::Scratch,
 };
+use script::{Answers, Script};
 
 /// The statements by which [`run`](fn@crate::run) would do `action`, without doing it: a script
 /// that does the same by hand, transactions and `search_path` included. Empty when there is nothing
 /// to do.
 ///
 /// Questions that a migration asks (does this column exist?) are answered by the database in a
-/// read-only transaction; everything else is only written down.
+/// read-only transaction; everything else is only written down. If a migration asks for what an
+/// earlier one makes, or for the rows that it inserts, all of them are run in a scratch schema, in
+/// a transaction that is rolled back, and the script begins with a comment that says so: there are
+/// no rows in that schema but those that migrations insert.
 ///
 /// # Errors
-/// As for [`run`](fn@crate::run); [`Error::NotPrintable`] when a migration reads what an earlier
-/// one has yet to make.
+/// As for [`run`](fn@crate::run); [`Error::NotPrintable`] when a migration fails there, too.
 pub async fn dry_run(
     db: &DatabaseConnection,
     target: &Target,
@@ -37,7 +43,7 @@ pub async fn dry_run(
         keep_tenants(&reader).await?;
     }
     let entered = enter(&reader, target).await;
-    let mut state = match (entered, action) {
+    let state = match (entered, action) {
         // The registry's schema is made by the run itself.
         (Err(Error::MissingRegistry), Action::Up(_)) => state_of_nothing(migrator),
         (Ok(_), Action::Fresh) => state_of_nothing(migrator),
@@ -46,102 +52,101 @@ pub async fn dry_run(
             state_within(&reader, target, migrator).await?
         }
     };
-    let steps = plan(migrator, &state, action)?;
-    if steps.is_empty() && *action != Action::Fresh {
+    let run = DryRun { target, migrator, action, state, registry };
+    if run.steps()?.is_empty() && *action != Action::Fresh {
         return Ok(Vec::new());
     }
-    let script = Script::new(target, reader).await?;
-    script.begin();
-    match (target, action) {
-        (_, Action::Fresh) => script.extend(fresh_sql(target)),
-        (Target::Registry, Action::Up(_)) => script.extend([create_registry_sql()]),
-        _ => {}
-    }
-    script.scope(true);
-    if state.applied.is_empty() {
-        migrator.install(&script.recorder).await?;
-    }
-    for step in steps {
-        if step.alone() {
-            script.extend(["COMMIT".to_owned()]);
-            script.scope(false);
+    let mut script = Script::new(target, Answers::Reader(&reader));
+    match run.write(&mut script).await {
+        Err(Error::NotPrintable { .. } | Error::Panicked { .. }) if *target != Target::Registry => {
         }
-        step.run(&script.recorder, migrator).await.map_err(|source| Error::NotPrintable {
-            schema: target.name().to_owned(),
-            migration: step.migration.name().to_owned(),
-            source,
-        })?;
-        if step.alone() {
-            script.extend(["RESET search_path".to_owned()]);
-            script.begin();
-            script.scope(true);
-        }
-        step.settle(&mut state);
+        Err(error) => return Err(error),
+        Ok(()) if script.is_answered() => return Ok(script.sql),
+        Ok(()) => {}
     }
-    if registry && *target != Target::Registry {
-        let update = version_update(target, &state, migrator, Expr::current_timestamp());
-        script.extend([update.build(DbBackend::Postgres).to_string()]);
-    }
-    script.extend(["COMMIT".to_owned()]);
-    Ok(script.into_sql())
+    reader.rollback().await?;
+    let scratch = Scratch::begin(db, "dry_run").await?;
+    let sql = run.in_scratch_schema(&scratch.txn, &scratch.target).await;
+    scratch.end(sql).await
 }
 
 fn state_of_nothing(migrator: &AnyMigrator) -> State {
     State { applied: Vec::new(), pending: migrator.names() }
 }
 
-/// The statements so far, and the connection that writes them down.
-struct Script {
-    search_path: String,
-    sql: Arc<Mutex<Vec<String>>>,
-    recorder: DatabaseConnection,
+struct DryRun<'a> {
+    target: &'a Target,
+    migrator: &'a AnyMigrator,
+    action: &'a Action,
+    state: State,
+    /// Whether there is a registry that would be written to.
+    registry: bool,
 }
 
-impl Script {
-    async fn new(target: &Target, reader: DatabaseTransaction) -> Result<Self, DbErr> {
-        let sql = Arc::new(Mutex::new(Vec::new()));
-        let recorder = Recorder { sql: Arc::clone(&sql), reader };
-        let recorder = Arc::new(Box::new(recorder) as Box<dyn ProxyDatabaseTrait>);
-        let recorder = Database::connect_proxy(DbBackend::Postgres, recorder).await?;
-        Ok(Self { search_path: target.search_path(), sql, recorder })
+impl DryRun<'_> {
+    fn steps(&self) -> Result<Vec<Step>, Error> {
+        plan(self.migrator, &self.state, self.action)
     }
 
-    fn begin(&self) {
-        self.extend(["BEGIN".to_owned()]);
+    /// Writes the script with the answers of a schema that is made for it.
+    async fn in_scratch_schema(
+        &self,
+        txn: &DatabaseTransaction,
+        scratch: &Target,
+    ) -> Result<Vec<String>, Error> {
+        let applied = State { applied: Vec::new(), pending: self.state.applied.clone() };
+        let before = plan(self.migrator, &applied, &Action::Up(None))?;
+        run_all(txn, scratch, self.migrator, before).await?;
+        let watch = Watch::begin(txn, scratch).await?;
+        let mut script = Script::new(self.target, Answers::Scratch { txn, watch });
+        script.sql.push(
+            "-- the migrations were run in an empty schema, as some of them read what others make: \
+             where a statement depends on the rows of a tenant, it is not what is sent to that tenant"
+                .to_owned(),
+        );
+        self.write(&mut script).await?;
+        Ok(script.sql)
     }
 
-    /// Sets `search_path`, for the transaction or for the session.
-    fn scope(&self, local: bool) {
-        let local = if local { "LOCAL " } else { "" };
-        self.extend([format!("SET {local}search_path = {}", self.search_path)]);
-    }
-
-    fn extend(&self, sql: impl IntoIterator<Item = String>) {
-        self.sql.lock().unwrap_or_else(PoisonError::into_inner).extend(sql);
-    }
-
-    fn into_sql(self) -> Vec<String> {
-        std::mem::take(&mut *self.sql.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A connection that writes statements down, and passes on questions.
-#[derive(Debug)]
-struct Recorder {
-    sql: Arc<Mutex<Vec<String>>>,
-    reader: DatabaseTransaction,
-}
-
-#[async_trait::async_trait]
-impl ProxyDatabaseTrait for Recorder {
-    async fn query(&self, statement: Statement) -> Result<Vec<ProxyRow>, DbErr> {
-        let rows = self.reader.query_all_raw(statement).await?;
-        Ok(rows.iter().map(from_query_result_to_proxy_row).collect())
-    }
-
-    async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
-        let sql = statement.to_string();
-        self.sql.lock().unwrap_or_else(PoisonError::into_inner).push(sql);
-        Ok(ProxyExecResult::default())
+    async fn write(&self, script: &mut Script<'_>) -> Result<(), Error> {
+        let Self { target, migrator, action, .. } = *self;
+        let mut state = self.state.clone();
+        script.begin_all();
+        match (target, action) {
+            (_, Action::Fresh) => script.sql.extend(fresh_sql(target)),
+            (Target::Registry, Action::Up(_)) => script.sql.push(create_registry_sql()),
+            _ => {}
+        }
+        script.scope(true);
+        if state.applied.is_empty() {
+            script.write(&record_install(migrator));
+        }
+        for step in self.steps()? {
+            if step.alone() {
+                script.sql.push("COMMIT".to_owned());
+                script.scope(false);
+            }
+            script.alone = step.alone();
+            act(&step, script).await.map_err(|halt| match step.halted(target, halt) {
+                Error::Migration { schema, migration, source, .. } => {
+                    Error::NotPrintable { schema, migration, source }
+                }
+                error => error,
+            })?;
+            if step.alone() {
+                script.sql.push("RESET search_path".to_owned());
+                script.begin_all();
+                script.scope(true);
+            }
+            script.sql.push(step.note_sql(migrator));
+            script.note(&step, migrator).await?;
+            step.settle(&mut state);
+        }
+        if self.registry && *target != Target::Registry {
+            let update = version_update(target, &state, migrator, Expr::current_timestamp());
+            script.sql.push(update.build(DbBackend::Postgres).to_string());
+        }
+        script.sql.push("COMMIT".to_owned());
+        Ok(())
     }
 }

@@ -79,8 +79,8 @@ pub enum Error {
 
     /// A migration left `search_path` pointing elsewhere.
     #[error(
-        "migration {migration} of schema \"{schema}\" changed search_path to {found}; nothing was \
-         changed: remove the SET search_path from it"
+        "migration {migration} of schema \"{schema}\" changed search_path to {found}; remove the \
+         SET search_path from it"
     )]
     ScopeLost {
         /// Name of the schema that was being migrated.
@@ -89,6 +89,54 @@ pub enum Error {
         migration: String,
         /// `search_path` after it.
         found: String,
+    },
+
+    /// A migration sent a statement that begins or ends a transaction. It was not sent to the
+    /// server, and what came before it in the same transaction was rolled back.
+    #[error("migration {migration} of schema \"{schema}\" {}", control_reason(statement))]
+    TransactionControl {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the migration.
+        migration: String,
+        /// The statement.
+        statement: String,
+    },
+
+    /// A migration has ended the transaction that it was part of, in a way that was not seen
+    /// before. What it did until then is committed.
+    #[error("migration {migration} of schema \"{schema}\" {TRANSACTION_ENDED}")]
+    TransactionEnded {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the migration.
+        migration: String,
+    },
+
+    /// A migration panicked.
+    #[error(
+        "migration {migration} panicked in schema \"{schema}\", which is as it was before it: {message}"
+    )]
+    Panicked {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the migration.
+        migration: String,
+        /// What the panic says.
+        message: String,
+    },
+
+    /// Statements sent on one connection reach different sessions of the server.
+    #[error(
+        "migration {migration} of schema \"{schema}\" runs outside a transaction and needs a session \
+         of its own, but the connection goes through a pooler in transaction mode; connect to \
+         PostgreSQL itself or to a pooler in session mode"
+    )]
+    SharedSession {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the migration.
+        migration: String,
     },
 
     /// The registry cannot be dropped while tenants depend on it.
@@ -132,7 +180,8 @@ pub enum Error {
 
     /// A migration failed.
     #[error(
-        "migration {migration} failed in schema \"{schema}\", which is as it was before it: {}",
+        "migration {migration} failed in schema \"{schema}\", {}: {}",
+        if *rolled_back { "which is as it was before it" } else { KEPT },
         describe(source)
     )]
     Migration {
@@ -143,6 +192,8 @@ pub enum Error {
         /// What the migration ran into.
         #[source]
         source: DbErr,
+        /// Whether all that the migration did is undone. Outside a transaction it is not.
+        rolled_back: bool,
     },
 
     /// The statements of a migration depend on data, so they cannot be shown without running it.
@@ -171,6 +222,10 @@ impl Error {
     pub fn migration(&self) -> Option<&str> {
         match self {
             Self::Migration { migration, .. }
+            | Self::TransactionControl { migration, .. }
+            | Self::TransactionEnded { migration, .. }
+            | Self::Panicked { migration, .. }
+            | Self::SharedSession { migration, .. }
             | Self::ScopeLost { migration, .. }
             | Self::NotPrintable { migration, .. } => Some(migration),
             _ => None,
@@ -193,7 +248,12 @@ impl Error {
     /// and the tenant's name tell already.
     #[must_use]
     pub fn reason(&self) -> String {
-        self.database().map_or_else(|| self.to_string(), message)
+        match self {
+            Self::TransactionControl { statement, .. } => control_reason(statement),
+            Self::TransactionEnded { .. } => TRANSACTION_ENDED.to_owned(),
+            Self::Panicked { message, .. } => format!("panicked: {message}"),
+            _ => self.database().map_or_else(|| self.to_string(), message),
+        }
     }
 
     fn database(&self) -> Option<&DbErr> {
@@ -202,6 +262,20 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// What becomes of a schema whose migration fails outside a transaction.
+const KEPT: &str = "where the statements before it stay done, as it runs outside a transaction";
+
+const TRANSACTION_ENDED: &str = "ended the transaction that it was part of: what came before is committed and cannot be rolled \
+     back; remove what ends the transaction from it, and compare the schema with what it should be";
+
+fn control_reason(statement: &str) -> String {
+    format!(
+        "sends {statement}, which would begin or end the transaction that also records it; remove \
+         the statement, or call SchemaManager::begin in a migration whose use_transaction() is \
+         Some(false) (it was not sent)"
+    )
 }
 
 /// What went wrong, in one line without the prefixes of SeaORM and sqlx: the server's message with

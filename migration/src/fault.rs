@@ -1,4 +1,7 @@
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::{
+    DbErr, RuntimeErr,
+    sqlx::{self, error::DatabaseError},
+};
 
 /// What kind of failure a database error is: the one place where errors are sorted.
 ///
@@ -34,6 +37,9 @@ pub enum Fault {
     /// (connection), 53 (disk, memory, connections), 57P (shutdown) or 58 (system error), or 25P03
     /// and 25P04 (the server has ended a transaction that took too long).
     Unavailable,
+    /// The server or a pooler before it refuses the connection, and will refuse the next one too:
+    /// 08P01, 0A000, 28xxx (password, role), 3D000 (database) while connecting.
+    Refused,
     /// Anything else.
     Other,
 }
@@ -60,6 +66,7 @@ impl Fault {
             _ => Self::Other,
         };
         match (fault, error) {
+            (_, DbErr::Conn(_)) if is_refusal(sqlx) => Self::Refused,
             // The connection is at fault, not a statement.
             (Self::Other | Self::ReadOnly, DbErr::Conn(_)) => Self::Unavailable,
             (fault, _) => fault,
@@ -79,7 +86,7 @@ impl Fault {
         }
     }
 
-    fn of_server(error: &dyn sqlx::error::DatabaseError) -> Self {
+    fn of_server(error: &dyn DatabaseError) -> Self {
         let code = error.code().unwrap_or_default();
         let constraint = || match error.constraint() {
             Some(name) => name.to_owned(),
@@ -108,9 +115,17 @@ impl Fault {
     }
 }
 
+/// Whether a connection fails for a reason that does not pass.
+fn is_refusal(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| {
+        ["08P01", "0A000", "3D000"].contains(&code.as_ref()) || code.starts_with("28")
+    })
+}
+
 /// Whether PostgreSQL has found that a prepared statement would return something else by now. Told
 /// by the name of the server's function, since its messages are translated.
-fn is_stale(error: &dyn sqlx::error::DatabaseError) -> bool {
+fn is_stale(error: &dyn DatabaseError) -> bool {
     let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
     error.and_then(|error| error.routine()) == Some("RevalidateCachedQuery")
 }

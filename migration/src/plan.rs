@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
 use crate::{AnyMigrator, Error, State};
@@ -19,7 +21,7 @@ pub enum Action {
 
 /// One migration to apply or to roll back.
 pub(crate) struct Step {
-    pub(crate) migration: Box<dyn MigrationTrait>,
+    pub(crate) migration: Arc<dyn MigrationTrait>,
     pub(crate) up: bool,
 }
 
@@ -76,11 +78,12 @@ pub(crate) fn plan(
 
 /// All migrations, for an empty schema.
 pub(crate) fn every_step(migrator: &AnyMigrator) -> Vec<Step> {
-    migrator.migrations().into_iter().map(|migration| Step { migration, up: true }).collect()
+    let migrations = migrator.migrations().into_iter();
+    migrations.map(|migration| Step { migration: migration.into(), up: true }).collect()
 }
 
 /// The names come from the migrator itself, so each is found.
 fn step(migrator: &AnyMigrator, name: &str, up: bool) -> Option<Step> {
     let migration = migrator.migrations().into_iter().find(|it| it.name() == name)?;
-    Some(Step { migration, up })
+    Some(Step { migration: migration.into(), up })
 }

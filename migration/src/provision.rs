@@ -1,13 +1,13 @@
 use entity::registry::{SchemaName, tenant};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, Statement};
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     AnyMigrator, Error, Fault, State, Target,
     claim::{PROVISIONING, record_version},
-    enter, leave,
-    plan::every_step,
-    together::run_together,
+    drop_schema, enter, leave,
+    plan::{Step, every_step},
+    scope::Watch,
 };
 
 /// Makes the schema of one tenant in the caller's transaction, as [`build_schema`] does, and
@@ -19,7 +19,7 @@ use crate::{
 /// [`Error::SchemaExists`] when there is a schema of this name, [`Error::Migration`] when a
 /// migration fails. The caller's transaction is aborted then and can only be rolled back.
 pub async fn provision(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     schema: &SchemaName,
     migrator: &AnyMigrator,
 ) -> Result<(), Error> {
@@ -67,6 +67,16 @@ pub async fn register(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result
     Ok(())
 }
 
+/// Undoes [`register`] and drops the schema, where a migration has committed both although the tenant
+/// was not made.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn unregister(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<(), Error> {
+    tenant::Entity::delete_by_id(row.id).exec(txn).await?;
+    drop_schema(txn, &row.schema).await
+}
+
 /// Makes the schema of one tenant with everything that the migrations make, and leaves the
 /// registry to the caller: see [`register`]; the version is [`AnyMigrator::latest`] then.
 ///
@@ -78,7 +88,7 @@ pub async fn register(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result
 /// # Errors
 /// As for [`provision`].
 pub async fn build_schema(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     schema: &SchemaName,
     migrator: &AnyMigrator,
 ) -> Result<(), Error> {
@@ -89,10 +99,7 @@ pub async fn build_schema(
     taken_or(ddl(txn, &create_schema_sql(schema)).await, schema)?;
     let target = Target::Schema(schema.clone());
     let before = enter(txn, &target).await?;
-    migrator.install(txn).await?;
-    for step in every_step(migrator) {
-        run_together(txn, &target, migrator, &step).await?;
-    }
+    run_all(txn, &target, migrator, every_step(migrator)).await?;
     leave(txn, &before).await
 }
 
@@ -110,6 +117,21 @@ pub async fn build_at_once(
         tracing::warn!(%schema, %error, "the recorded migrations failed; they are run one by one");
     }
     false
+}
+
+/// Runs these steps in a new schema, in whose scope the caller's transaction is.
+pub(crate) async fn run_all(
+    txn: &impl ConnectionTrait,
+    target: &Target,
+    migrator: &AnyMigrator,
+    steps: impl IntoIterator<Item = Step>,
+) -> Result<(), Error> {
+    let watch = Watch::begin(txn, target).await?;
+    migrator.install(txn).await?;
+    for step in steps {
+        step.run_in(txn, &watch, migrator).await?;
+    }
+    Ok(())
 }
 
 /// Renames a schema in the caller's transaction, in one round trip.

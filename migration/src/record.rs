@@ -1,19 +1,16 @@
 //! What migrations send, written down without sending it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use sea_orm::{
-    Database, DatabaseConnection, DbBackend, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow,
-    Statement,
+    DbBackend, DbErr, ExecResult, QueryResult, Schema, Statement, sea_query::PostgresQueryBuilder,
 };
-use sea_orm_migration::MigratorTraitSelf;
+use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
     AnyMigrator,
     plan::Step,
+    proxy::{Backend, Halt, act, in_one, is_plain, rows_affected},
     sql::Piece,
     statement::{Ground, refusal},
-    together::without_concurrently,
 };
 
 /// Why the statements of a migration cannot be written down once for every schema.
@@ -52,32 +49,34 @@ async fn record_once(
     migrator: &AnyMigrator,
     ground: Ground,
 ) -> Result<Vec<String>, Unrecordable> {
-    let recorder = Recorder::new(migrator, ground);
+    let table = Some(migrator.migration_table_name().to_string());
+    let mut tape = Tape { ground, table, ..Tape::default() };
     let mut texts = Vec::with_capacity(steps.len());
     for step in steps {
-        let failed =
-            |reason: String| Unrecordable { migration: step.migration.name().to_owned(), reason };
-        let db = recorder.connection().await.map_err(|error| failed(error.to_string()))?;
-        recorder.tape().alone = step.alone();
-        let acted = step.act(&db).await;
-        let mut tape = recorder.tape();
+        tape.alone = step.alone();
+        let acted = act(step, &mut tape).await;
         // A migration may have swallowed the error that the refusal came back as.
-        if let Some(reason) = tape.refused.take() {
-            return Err(failed(reason));
-        }
-        acted.map_err(|error| failed(error.to_string()))?;
-        texts.push(joined(std::mem::take(&mut tape.sql)));
+        let reason = match (tape.refused.take(), acted) {
+            (Some(reason), _) => reason,
+            (None, Ok(())) => {
+                texts.push(joined(std::mem::take(&mut tape.sql)));
+                continue;
+            }
+            (None, Err(Halt::Failed(error))) => error.to_string(),
+            (None, Err(Halt::TransactionControl(sql))) => format!("it sends {sql}"),
+            (None, Err(Halt::Panicked(message))) => format!("it panics: {message}"),
+        };
+        return Err(Unrecordable { migration: step.migration.name().to_owned(), reason });
     }
     Ok(texts)
 }
 
 /// The statement that makes the migrations table.
-pub(crate) async fn record_install(migrator: &AnyMigrator) -> Result<String, DbErr> {
-    let recorder = Recorder::new(migrator, Ground::Empty);
-    recorder.tape().table = None;
-    migrator.install(&recorder.connection().await?).await?;
-    let sql = std::mem::take(&mut recorder.tape().sql);
-    Ok(joined(sql))
+pub(crate) fn record_install(migrator: &AnyMigrator) -> String {
+    let mut table =
+        Schema::new(DbBackend::Postgres).create_table_from_entity(seaql_migrations::Entity);
+    table.table(migrator.migration_table_name()).if_not_exists();
+    joined(vec![table.to_string(PostgresQueryBuilder)])
 }
 
 /// Several statements as one text. Each ends on a line of its own, as it may end with a comment.
@@ -85,11 +84,8 @@ pub(crate) fn joined(sql: Vec<String>) -> String {
     sql.into_iter().map(|sql| sql + "\n;\n").collect()
 }
 
-/// A connection that executes nothing.
-#[derive(Debug, Clone)]
-struct Recorder(Arc<Mutex<Tape>>);
-
-#[derive(Debug)]
+/// Writes statements down and executes nothing.
+#[derive(Debug, Default)]
 struct Tape {
     sql: Vec<String>,
     ground: Ground,
@@ -99,36 +95,16 @@ struct Tape {
     refused: Option<String>,
 }
 
-impl Recorder {
-    fn new(migrator: &AnyMigrator, ground: Ground) -> Self {
-        let table = Some(migrator.migration_table_name().to_string());
-        let tape = Tape { sql: Vec::new(), ground, alone: false, table, refused: None };
-        Self(Arc::new(Mutex::new(tape)))
-    }
-
-    async fn connection(&self) -> Result<DatabaseConnection, DbErr> {
-        let proxy: Box<dyn ProxyDatabaseTrait> = Box::new(self.clone());
-        Database::connect_proxy(DbBackend::Postgres, Arc::new(proxy)).await
-    }
-
-    fn tape(&self) -> MutexGuard<'_, Tape> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Tape {
     fn write(&mut self, statement: &Statement) -> Result<(), DbErr> {
         // Without values a `$1` in the text is part of it.
-        let sql = match &statement.values {
-            Some(values) if !values.0.is_empty() => statement.to_string(),
-            _ => statement.sql.clone(),
-        };
-        for piece in Piece::all(&sql).into_iter().filter(|piece| !piece.is_empty()) {
+        let sql = if is_plain(statement) { statement.sql.clone() } else { statement.to_string() };
+        let plain = in_one(&sql).filter(|_| self.alone).unwrap_or(sql);
+        for piece in Piece::all(&plain).into_iter().filter(|piece| !piece.is_empty()) {
             if let Some(reason) = refusal(&piece, &mut self.ground, self.table.as_deref()) {
                 return Err(self.refuse(reason));
             }
-            let plain = without_concurrently(&piece.sql).filter(|_| self.alone);
-            self.sql.push(plain.unwrap_or(piece.sql));
+            self.sql.push(piece.sql);
         }
         Ok(())
     }
@@ -140,22 +116,25 @@ impl Tape {
     }
 }
 
-#[async_trait::async_trait]
-impl ProxyDatabaseTrait for Recorder {
-    async fn query(&self, _: Statement) -> Result<Vec<ProxyRow>, DbErr> {
-        Err(self.tape().refuse("it reads from the database".to_owned()))
+impl Backend for Tape {
+    async fn query(&mut self, _: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        Err(self.refuse("it reads from the database".to_owned()))
     }
 
-    async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
-        self.tape().write(&statement)?;
-        Ok(ProxyExecResult::default())
+    async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.write(&statement)?;
+        Ok(rows_affected(0))
     }
 
-    async fn rollback(&self) {
-        self.start_rollback();
+    async fn begin(&mut self) -> Result<(), DbErr> {
+        Ok(())
     }
 
-    fn start_rollback(&self) {
-        self.tape().refuse("it rolls a transaction back".to_owned());
+    async fn commit(&mut self) -> Result<(), DbErr> {
+        Ok(())
+    }
+
+    async fn rollback(&mut self) -> Result<(), DbErr> {
+        Err(self.refuse("it rolls a transaction back".to_owned()))
     }
 }

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Action, AnyMigrator, Error, Fault, Outcome, Target, Timeouts,
-    alone::run_alone,
+    alone::{Alone, Sessions},
     claim::{Claim, Claimant, Scope, claim, record_version, registry_exists},
     plan::{Step, plan},
     provision::ddl,
     run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
-    scope::guard,
+    scope::{Watch, guard},
 };
 
 /// How long those are let through who want the tables that a lock was waited for on.
@@ -27,6 +27,7 @@ pub(crate) struct Run<'a> {
     pub(crate) migrator: &'a AnyMigrator,
     pub(crate) action: &'a Action,
     pub(crate) timeouts: Timeouts,
+    pub(crate) sessions: &'a Sessions,
 }
 
 /// How it ended.
@@ -111,7 +112,7 @@ impl Run<'_> {
         claimant: Claimant<'_>,
         progress: &mut Progress,
     ) -> Result<Round, Error> {
-        let Self { db, target, migrator, action, timeouts } = *self;
+        let Self { db, target, migrator, action, timeouts, sessions } = *self;
         let scope = Scope { target, migrator, timeouts: timeouts.attempt() };
         let (tenant, mut scoped) = match claimant {
             Claimant::Member(member) => match scope.claim_member(txn, member).await? {
@@ -129,8 +130,26 @@ impl Run<'_> {
                 (tenant, scoped)
             }
         };
+        // Outside a transaction a step must be the first of its round, so that the claim is all
+        // that this one holds.
+        let Progress { steps, done, outcome } = progress;
+        let next = steps.as_ref().and_then(|steps| steps.get(*done));
+        if let Some(step) = next.filter(|step| step.alone()) {
+            let alone = Alone { db, target, migrator, timeouts: &timeouts, sessions };
+            let mut state = alone.run(txn, step).await?;
+            if !step.done(&state) {
+                step.settle(&mut state);
+                outcome.add(step);
+            }
+            *done += 1;
+            if tenant.is_some() {
+                record_version(txn, target, &state, migrator).await?;
+            }
+            let more = steps.as_ref().is_some_and(|steps| *done < steps.len());
+            return Ok(Round::Committed { more, tenant });
+        }
         // What is there is not looked at when it is going to be dropped.
-        let fresh = *action == Action::Fresh && progress.steps.is_none();
+        let fresh = *action == Action::Fresh && steps.is_none();
         scoped.installed &= !fresh;
         let mut state = state_in(txn, target, migrator, scoped).await?;
         if fresh {
@@ -138,28 +157,19 @@ impl Run<'_> {
                 ddl(txn, &sql).await?;
             }
         }
-        let Progress { steps, done, outcome } = progress;
         let steps = match steps {
             Some(steps) => steps,
             none => none.insert(plan(migrator, &state, action)?),
         };
         // The claim was free between two rounds: what somebody else has done by now is left out.
-        // Outside a transaction a step must be the first of its round, so that the claim is all
-        // that this one holds: a schema that is made afresh is committed before.
-        if let Some(step) = steps.get(*done).filter(|step| step.alone() && !fresh) {
-            if !step.done(&state) {
-                run_alone(txn, db, target, migrator, step, &timeouts).await?;
-                step.settle(&mut state);
-                outcome.add(step);
-            }
-            *done += 1;
-        } else {
-            if !scoped.installed && *done < steps.len() {
+        if steps.get(*done).is_some_and(|step| !step.alone()) {
+            let watch = Watch::begin(txn, target).await?;
+            if !scoped.installed {
                 migrator.install(txn).await?;
             }
             while let Some(step) = steps.get(*done).filter(|step| !step.alone()) {
                 if !step.done(&state) {
-                    step.run_in(txn, target, migrator).await?;
+                    step.run_in(txn, &watch, migrator).await?;
                     step.settle(&mut state);
                     outcome.add(step);
                 }

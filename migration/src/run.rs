@@ -2,18 +2,19 @@ use std::time::Duration;
 
 use entity::registry::tenant;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, JoinType, PaginatorTrait,
-    TransactionTrait,
-    sea_query::{Expr, Order, Query},
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, PaginatorTrait, TransactionTrait,
+    sea_query::{Order, Query},
 };
 use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
-    Action, AnyMigrator, Error, Target, announce,
+    Action, AnyMigrator, Error, Target,
+    alone::Sessions,
+    announce,
     claim::{Claimant, Scope, Scoped},
     plan::Step,
     rounds::{Ran, Run},
-    scope::confirm,
+    scope::confirm_schema,
 };
 
 /// How long a lock is waited for at one go.
@@ -67,7 +68,8 @@ pub async fn run(
     timeouts: Timeouts,
 ) -> Result<Outcome, Error> {
     migrator.confirm_breaking()?;
-    let run = Run { db, target, migrator, action, timeouts };
+    let sessions = Sessions::default();
+    let run = Run { db, target, migrator, action, timeouts, sessions: &sessions };
     match run.carry_out(Claimant::Patient).await? {
         Ran::Done(outcome, tenant) => {
             if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
@@ -115,25 +117,28 @@ pub(crate) async fn state_in(
     migrator: &AnyMigrator,
     scoped: Scoped,
 ) -> Result<State, Error> {
-    // A row comes back also when there is no migration: the schema alone.
-    let mut select = Query::select()
-        .expr(Expr::cust("current_schema()::text"))
-        .from_subquery(Query::select().expr(Expr::val(1)).take(), "one")
-        .to_owned();
+    confirm_schema(txn, target).await?;
+    let mut recorded: Vec<String> = Vec::new();
     if scoped.installed {
         let version = seaql_migrations::Column::Version;
-        select
+        let select = Query::select()
             .column(version)
-            .join(JoinType::LeftJoin, migrator.migration_table_name(), Expr::cust("true"))
-            .order_by(version, Order::Asc);
-    }
-    let mut recorded: Vec<String> = Vec::new();
-    for row in txn.query_all(&select).await? {
-        confirm(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
-        if scoped.installed {
-            recorded.extend(row.try_get_by_index::<Option<String>>(1)?);
+            .from(migrator.migration_table_name())
+            .order_by(version, Order::Asc)
+            .take();
+        for row in txn.query_all(&select).await? {
+            recorded.push(row.try_get_by_index(0)?);
         }
     }
+    state_of(target, migrator, recorded)
+}
+
+/// The state of a schema with these migrations on record.
+pub(crate) fn state_of(
+    target: &Target,
+    migrator: &AnyMigrator,
+    recorded: Vec<String>,
+) -> Result<State, Error> {
     let (applied, pending) = migrator.names().into_iter().partition(|it| recorded.contains(it));
     let state = State { applied, pending };
     let known = |name: &String| state.applied.contains(name);

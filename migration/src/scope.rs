@@ -1,12 +1,13 @@
 use std::fmt;
 
 use entity::registry::{SCHEMA, SchemaName};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, Values};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Values};
 
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     AnyMigrator, Error,
+    plan::Step,
     session::{bound_idle_time, notice_lost_client},
 };
 
@@ -59,19 +60,29 @@ impl fmt::Display for Target {
 /// # Errors
 /// [`Error::MissingSchema`] or [`Error::MissingRegistry`] when the schema does not exist,
 /// [`Error::Database`] otherwise.
-pub async fn enter(txn: &DatabaseTransaction, target: &Target) -> Result<String, Error> {
+pub async fn enter(txn: &impl ConnectionTrait, target: &Target) -> Result<String, Error> {
     let before = search_path(txn).await?;
     guard(txn).await?;
     set_search_path(txn, &target.search_path()).await?;
-    confirm(target, text(txn, "SELECT current_schema()::text", []).await?.as_deref())?;
+    confirm_schema(txn, target).await?;
     Ok(before)
 }
 
 /// Bounds how long the transaction outlives its program, and a pause of it.
-pub(crate) async fn guard(txn: &DatabaseTransaction) -> Result<(), DbErr> {
+pub(crate) async fn guard(txn: &impl ConnectionTrait) -> Result<(), DbErr> {
     let sql = format!("SELECT {}, {}", bound_idle_time(), notice_lost_client(true));
     txn.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
     Ok(())
+}
+
+/// Refuses when the schema that `search_path` was set to does not exist. In a statement of its own:
+/// a distributed engine sends one that is also about a table to the node of that table, where the
+/// path is another.
+pub(crate) async fn confirm_schema(
+    txn: &impl ConnectionTrait,
+    target: &Target,
+) -> Result<(), Error> {
+    confirm(target, text(txn, "SELECT current_schema()::text", []).await?.as_deref())
 }
 
 /// Refuses when `current_schema()` is another: the first schema of the path is missing then.
@@ -87,43 +98,66 @@ pub(crate) fn confirm(target: &Target, current_schema: Option<&str>) -> Result<(
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn leave(txn: &DatabaseTransaction, before: &str) -> Result<(), Error> {
+pub async fn leave(txn: &impl ConnectionTrait, before: &str) -> Result<(), Error> {
     set_search_path(txn, before).await?;
     Ok(())
 }
 
-/// Refuses when a migration has changed `search_path`: what follows would run elsewhere.
-pub(crate) async fn check(
-    txn: &DatabaseTransaction,
-    target: &Target,
-    migration: &str,
-) -> Result<(), Error> {
-    let found = search_path(txn).await?;
-    if found == target.search_path() {
-        return Ok(());
-    }
-    let schema = target.name().to_owned();
-    Err(Error::ScopeLost { schema, migration: migration.to_owned(), found })
+/// A transaction in which migrations of one schema run one after the other. Looked at before the
+/// first and after each: what follows must be in the same transaction and in the same schema.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    pub(crate) target: &'a Target,
+    transaction: String,
 }
 
-/// [`check`] as a statement that fails, by dividing by zero.
+impl<'a> Watch<'a> {
+    /// Refuses when the schema that `search_path` was set to does not exist.
+    pub(crate) async fn begin(
+        txn: &impl ConnectionTrait,
+        target: &'a Target,
+    ) -> Result<Self, Error> {
+        let row = row(txn, "SELECT current_schema()::text, pg_current_xact_id()::text").await?;
+        confirm(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
+        Ok(Self { target, transaction: row.try_get_by_index(1)? })
+    }
+
+    /// Refuses when the transaction has ended, by whatever means, or when `search_path` leads
+    /// elsewhere.
+    pub(crate) async fn check(&self, txn: &impl ConnectionTrait, step: &Step) -> Result<(), Error> {
+        let sql = "SELECT pg_current_xact_id_if_assigned()::text,
+            current_setting('search_path'), current_schema()::text";
+        let row = row(txn, sql).await?;
+        let (schema, migration) = (self.target.name().to_owned(), step.migration.name().to_owned());
+        if row.try_get_by_index::<Option<String>>(0)?.as_ref() != Some(&self.transaction) {
+            return Err(Error::TransactionEnded { schema, migration });
+        }
+        let found: String = row.try_get_by_index(1)?;
+        if found != self.target.search_path() {
+            return Err(Error::ScopeLost { schema, migration, found });
+        }
+        confirm(self.target, row.try_get_by_index::<Option<String>>(2)?.as_deref())
+    }
+}
+
+/// That `search_path` still is the one of the schema, as a statement that fails by dividing by zero.
 pub(crate) fn stay_in(target: &Target) -> String {
     let path = target.search_path();
     format!("SELECT 1 / (current_setting('search_path') = '{path}')::int;\n")
 }
 
-async fn search_path(txn: &DatabaseTransaction) -> Result<String, DbErr> {
+async fn search_path(txn: &impl ConnectionTrait) -> Result<String, DbErr> {
     Ok(text(txn, "SELECT current_setting('search_path')", []).await?.unwrap_or_default())
 }
 
-async fn set_search_path(txn: &DatabaseTransaction, path: &str) -> Result<(), DbErr> {
+async fn set_search_path(txn: &impl ConnectionTrait, path: &str) -> Result<(), DbErr> {
     text(txn, "SELECT set_config('search_path', $1, true)", [path.into()]).await?;
     Ok(())
 }
 
 /// The first column of the first row, as text.
 async fn text<const N: usize>(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     sql: &str,
     values: [sea_orm::Value; N],
 ) -> Result<Option<String>, DbErr> {
@@ -136,4 +170,9 @@ async fn text<const N: usize>(
         Some(row) => row.try_get_by_index(0),
         None => Ok(None),
     }
+}
+
+async fn row(txn: &impl ConnectionTrait, sql: &str) -> Result<QueryResult, DbErr> {
+    let row = txn.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))
 }

@@ -1,13 +1,14 @@
 //! Which statements have an answer that is known before they are sent.
 
-use crate::sql::Piece;
+use crate::sql::{Piece, Word};
 
 /// What the tables may hold by the time a recorded statement is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Ground {
     /// Nothing: the schema is new.
     Empty,
     /// Rows.
+    #[default]
     Rows,
 }
 
@@ -29,6 +30,9 @@ pub(crate) fn refusal(
     if let Some(table) = migrations_table.filter(|table| piece.sql.contains(*table)) {
         return Some(format!("it is about {table}, which is written last"));
     }
+    if reads_strings_otherwise(piece) {
+        return Some("it changes how PostgreSQL reads strings".to_owned());
+    }
     if ["update", "delete"].contains(&first) {
         return match ground {
             Ground::Rows => Some(format!("its {first} may find rows")),
@@ -48,6 +52,14 @@ pub(crate) fn refusal(
         *ground = Ground::Rows;
     }
     None
+}
+
+/// Whether a backslash in a string may mean something else afterwards than it does here.
+fn reads_strings_otherwise(piece: &Piece) -> bool {
+    let setting = |word: &Word| word.text.eq_ignore_ascii_case("standard_conforming_strings");
+    let Some(at) = piece.words.iter().position(setting) else { return false };
+    let on = piece.words.get(at + 2).is_some_and(|word| word.text.eq_ignore_ascii_case("on"));
+    !(on && piece.word(0) == Some("set") && piece.words.len() == at + 3)
 }
 
 /// Whether an `UPDATE` or a `DELETE` names the schema of its table.
@@ -110,6 +122,9 @@ mod tests {
             ("SAVEPOINT a", false, false),
             ("ALTER TABLE \"seaql_migrations\" ADD a int", false, false),
             ("\"create\" TABLE", false, false),
+            ("SET LOCAL standard_conforming_strings TO on", true, true),
+            ("SET standard_conforming_strings = off", false, false),
+            ("ALTER ROLE r SET standard_conforming_strings = on", false, false),
         ] {
             assert_eq!(known(sql, Ground::Empty), empty, "{sql}");
             assert_eq!(known(sql, Ground::Rows), rows, "{sql}");

@@ -1,59 +1,60 @@
-//! Carrying out one step, on whatever connection: a transaction, a connection of its own, or the
-//! recorder of a dry run.
+//! Carrying out one step in a transaction, and the row that records it.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr,
+    ConnectionTrait, DbErr,
     sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, PostgresQueryBuilder, Query},
 };
-use sea_orm_migration::{
-    IntoSchemaManagerConnection, MigratorTraitSelf, SchemaManager, seaql_migrations,
+use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
+
+use crate::{
+    AnyMigrator, Error, Target,
+    plan::Step,
+    proxy::{Halt, InTransaction, act},
+    scope::Watch,
 };
 
-use crate::{AnyMigrator, Error, Target, plan::Step, scope::check};
-
 impl Step {
-    /// Runs the migration and notes it.
-    pub(crate) async fn run<'c, C>(&self, db: &'c C, migrator: &AnyMigrator) -> Result<(), DbErr>
-    where
-        C: ConnectionTrait,
-        &'c C: IntoSchemaManagerConnection<'c>,
-    {
-        self.act(db).await?;
-        self.note(db, migrator).await
+    /// Runs the migration in the transaction that is watched, and records it. One that is to run
+    /// outside a transaction runs without what a transaction refuses: that is for a new schema, on
+    /// whose tables nobody waits.
+    pub(crate) async fn run_in<C: ConnectionTrait>(
+        &self,
+        txn: &C,
+        watch: &Watch<'_>,
+        migrator: &AnyMigrator,
+    ) -> Result<(), Error> {
+        let mut backend = InTransaction::new(txn, watch.target, self.alone());
+        if let Err(halt) = act(self, &mut backend).await {
+            // Whether it is undone depends on that.
+            if let Err(ended @ Error::TransactionEnded { .. }) = watch.check(txn, self).await {
+                return Err(ended);
+            }
+            return Err(self.halted(watch.target, halt));
+        }
+        watch.check(txn, self).await?;
+        self.note(txn, migrator).await.map_err(|source| self.failed(watch.target, source))
     }
 
-    /// Runs the migration.
-    pub(crate) async fn act<'c>(
-        &self,
-        db: impl IntoSchemaManagerConnection<'c>,
-    ) -> Result<(), DbErr> {
-        let manager = SchemaManager::new(db);
-        if self.up {
-            self.migration.up(&manager).await
-        } else {
-            self.migration.down(&manager).await
+    /// The error of this step, all of which is undone.
+    pub(crate) fn failed(&self, target: &Target, source: DbErr) -> Error {
+        self.halted(target, Halt::Failed(source))
+    }
+
+    /// The error of this step, which runs in a transaction that is rolled back now.
+    pub(crate) fn halted(&self, target: &Target, halt: Halt) -> Error {
+        let (schema, migration) = (target.name().to_owned(), self.migration.name().to_owned());
+        match halt {
+            Halt::Failed(source) => {
+                Error::Migration { schema, migration, source, rolled_back: true }
+            }
+            Halt::TransactionControl(statement) => {
+                Error::TransactionControl { schema, migration, statement }
+            }
+            Halt::Panicked(message) => Error::Panicked { schema, migration, message },
         }
     }
 
-    /// [`run`](Self::run) in the scope of `target`, from which the migration must not lead away.
-    pub(crate) async fn run_in(
-        &self,
-        txn: &DatabaseTransaction,
-        target: &Target,
-        migrator: &AnyMigrator,
-    ) -> Result<(), Error> {
-        self.act(txn).await.map_err(|source| self.failed(target, source))?;
-        check(txn, target, self.migration.name()).await?;
-        self.note(txn, migrator).await.map_err(|source| self.failed(target, source))
-    }
-
-    /// The error of this step.
-    pub(crate) fn failed(&self, target: &Target, source: DbErr) -> Error {
-        let migration = self.migration.name().to_owned();
-        Error::Migration { schema: target.name().to_owned(), migration, source }
-    }
-
-    /// Notes in the schema's migrations table that the migration was run.
+    /// Records in the schema's migrations table that the migration was run.
     pub(crate) async fn note(
         &self,
         db: &impl ConnectionTrait,
@@ -84,7 +85,7 @@ impl Step {
     }
 }
 
-/// The statement that notes these migrations, of which there is at least one, as run.
+/// The statement that records these migrations, of which there is at least one, as run.
 pub(crate) fn notes(migrator: &AnyMigrator, names: &[impl AsRef<str>]) -> InsertStatement {
     let mut insert = Query::insert();
     insert

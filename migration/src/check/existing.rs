@@ -7,7 +7,6 @@ use super::{
     effects::Effect,
     observer::Fired,
     snapshot::{Column, Constraint, Relation},
-    words::concurrently,
 };
 
 pub(super) fn effects(effect: &Effect<'_>, fired: &mut Vec<Fired>) {
@@ -182,7 +181,7 @@ impl Table<'_> {
         if self.rewritten() || self.type_changed() {
             return false;
         }
-        let is_concurrent = concurrently(self.effect.piece).is_some();
+        let is_concurrent = self.effect.piece.concurrently().is_some();
         for index in self.built().filter(|_| !is_concurrent) {
             let (index, table) = (&index.name, &self.after.name);
             let what = format!("index {index} of {table} is built under a lock");

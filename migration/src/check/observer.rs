@@ -127,19 +127,15 @@ impl Observer {
         Snapshot::take(&self.txn, &self.schema, &self.twin).await
     }
 
-    /// The migration has ended, with `result`.
-    pub(super) fn end(&self, result: Result<(), DbErr>) -> Result<Observed, DbErr> {
+    /// The migration has ended: `error` says why it failed.
+    pub(super) fn end(&self, error: Option<String>) -> Result<Observed, DbErr> {
         let mut state = std::mem::take(&mut *self.state());
         if let Some(trouble) = state.trouble {
             return Err(trouble);
         }
         let observed = &mut state.observed;
-        match result {
-            Err(error) if observed.failed.is_none() => {
-                let what = Error::Database(error).to_string();
-                observed.failed = Some(Failure { statement: None, what });
-            }
-            _ => {}
+        if let (Some(what), None) = (error, &observed.failed) {
+            observed.failed = Some(Failure { statement: None, what });
         }
         if observed.failed.is_none() {
             for table in state.now.tables().filter(|table| !table.key) {
@@ -182,7 +178,7 @@ impl Observer {
             self.state().observed.sent.push(sent);
             return Ok(None);
         }
-        let statement = match words::concurrently(&piece) {
+        let statement = match piece.concurrently() {
             Some(index) => Statement::from_string(DbBackend::Postgres, piece.without(index)),
             None => statement,
         };

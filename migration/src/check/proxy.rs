@@ -1,101 +1,89 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::borrow::Cow;
 
-use sea_orm::{
-    ConnectionTrait, DbErr, ProxyDatabaseTrait, ProxyExecResult, ProxyRow, Statement,
-    from_query_result_to_proxy_row,
-};
+use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement};
 
 use super::observer::Observer;
-use crate::sql::Piece;
+use crate::{
+    proxy::{Backend, is_plain, rows_affected},
+    sql::{Piece, replace_placeholder},
+};
 
-/// The connection that a migration is given: what it sends goes through the [`Observer`].
+/// What answers the statements of a migration that is checked: they go through the [`Observer`].
 #[derive(Debug)]
-pub(super) struct Proxy {
-    observer: Arc<Observer>,
-    /// Transactions that were dropped without an end, which are still to be rolled back.
-    dropped: AtomicUsize,
+pub(super) struct Watched<'a> {
+    pub(super) observer: &'a Observer,
+    /// The quoted name of the schema that the migration runs in.
+    pub(super) schema: String,
 }
 
-impl Proxy {
-    pub(super) fn new(observer: Arc<Observer>) -> Self {
-        Self { observer, dropped: AtomicUsize::new(0) }
+impl Watched<'_> {
+    /// What is sent for a statement, which is shown as it was written.
+    fn qualified(&self, mut statement: Statement) -> Statement {
+        if let Cow::Owned(sql) = replace_placeholder(&statement.sql, &self.schema) {
+            statement.sql = sql;
+        }
+        statement
+    }
+}
+
+impl Backend for Watched<'_> {
+    /// It is a finding.
+    const REFUSES_CONTROL: bool = false;
+
+    /// With values, or where rows are asked for, PostgreSQL itself refuses several statements.
+    async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let Some(piece) = Piece::all(&statement.sql).into_iter().next() else {
+            return self.observer.txn.query_all_raw(self.qualified(statement)).await;
+        };
+        let Some(step) = self.observer.before(piece, statement).await? else {
+            return Ok(Vec::new());
+        };
+        let done = self.observer.txn.query_all_raw(self.qualified(step.statement.clone())).await;
+        self.observer.after(step, done.as_ref().err()).await?;
+        done
     }
 
-    /// The statements to send for one that may hold several.
-    async fn pieces(&self, statement: Statement) -> Result<Vec<(Piece, Statement)>, DbErr> {
-        self.settle().await;
-        let mut pieces = Piece::all(&statement.sql);
-        let backend = statement.db_backend;
-        if pieces.len() > 1 && statement.values.as_ref().is_none_or(|values| values.0.is_empty()) {
-            let split = |piece: Piece| {
-                let statement = Statement::from_string(backend, piece.sql.clone());
-                (piece, statement)
+    #[expect(clippy::disallowed_methods, reason = "the text of a migration")]
+    async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let pieces = Piece::all(&statement.sql);
+        let (backend, mut rows) = (statement.db_backend, 0);
+        if !is_plain(&statement) {
+            let Some(piece) = pieces.into_iter().next() else {
+                return self.observer.txn.execute_raw(self.qualified(statement)).await;
             };
-            return Ok(pieces.into_iter().map(split).collect());
-        }
-        // With values PostgreSQL itself refuses more than one.
-        pieces.truncate(1);
-        Ok(pieces.into_iter().map(|piece| (piece, statement.clone())).collect())
-    }
-
-    /// Rolls back what was dropped without an end: that could not wait for the database.
-    async fn settle(&self) {
-        for _ in 0..self.dropped.swap(0, Ordering::Relaxed) {
-            self.roll_back().await;
-        }
-    }
-
-    async fn roll_back(&self) {
-        let done = self.observer.roll_back().await;
-        let _ = self.observer.own(done);
-    }
-}
-
-#[async_trait::async_trait]
-impl ProxyDatabaseTrait for Proxy {
-    async fn query(&self, statement: Statement) -> Result<Vec<ProxyRow>, DbErr> {
-        let mut rows = Vec::new();
-        for (piece, statement) in self.pieces(statement).await? {
-            let Some(step) = self.observer.before(piece, statement).await? else { continue };
-            let done = self.observer.txn.query_all_raw(step.statement.clone()).await;
+            let Some(step) = self.observer.before(piece, statement).await? else {
+                return Ok(rows_affected(0));
+            };
+            let done = self.observer.txn.execute_raw(self.qualified(step.statement.clone())).await;
             self.observer.after(step, done.as_ref().err()).await?;
-            rows = done?.iter().map(from_query_result_to_proxy_row).collect();
+            return done;
         }
-        Ok(rows)
-    }
-
-    async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
-        let mut result = ProxyExecResult::default();
-        for (piece, statement) in self.pieces(statement).await? {
+        for piece in pieces {
+            let statement = Statement::from_string(backend, piece.sql.clone());
             let Some(step) = self.observer.before(piece, statement).await? else { continue };
-            let done = self.observer.txn.execute_raw(step.statement.clone()).await;
+            let done = self
+                .observer
+                .txn
+                .execute_unprepared(&self.qualified(step.statement.clone()).sql)
+                .await;
             self.observer.after(step, done.as_ref().err()).await?;
-            result = done?.into();
+            rows += done?.rows_affected();
         }
-        Ok(result)
+        Ok(rows_affected(rows))
     }
 
-    async fn begin(&self) {
-        self.settle().await;
+    async fn begin(&mut self) -> Result<(), DbErr> {
         let done = self.observer.savepoint().await;
-        let _ = self.observer.own(done);
+        self.observer.own(done)
     }
 
-    async fn commit(&self) {
-        self.settle().await;
+    async fn commit(&mut self) -> Result<(), DbErr> {
         let done = self.observer.release().await;
-        let _ = self.observer.own(done);
+        self.observer.own(done)
     }
 
-    async fn rollback(&self) {
-        self.settle().await;
-        self.roll_back().await;
-    }
-
-    fn start_rollback(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
+    async fn rollback(&mut self) -> Result<(), DbErr> {
+        let done = self.observer.roll_back().await;
+        self.observer.own(done)
     }
 }

@@ -1,20 +1,24 @@
-use std::sync::Arc;
-
 use entity::registry::SchemaName;
 use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    Statement, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
+    TransactionTrait,
 };
-use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, SchemaManager};
+use sea_orm_migration::MigratorTraitSelf;
 
 use super::{
     Report, Rule,
     functions::unqualified,
     observer::{Fired, Observed, Observer, Sent},
-    proxy::Proxy,
+    proxy::Watched,
     twin::Twin,
 };
-use crate::{AnyMigrator, Error, Target, enter, provision::ddl, step::notes};
+use crate::{
+    AnyMigrator, Error, Target, drop_schema, enter,
+    plan::{Step, every_step},
+    provision::ddl,
+    proxy::{Halt, act},
+    scope::Watch,
+};
 
 /// Runs every migration in two scratch schemas side by side, and says which of their statements
 /// are unsafe, and which make something else in the second schema.
@@ -36,12 +40,15 @@ pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Re
         enter(&txn, &Target::Schema(schema.clone())).await?;
         migrator.install(&txn).await?;
     }
-    let observer = Arc::new(Observer::new(txn, schema.to_string(), twin.to_string()));
-    let report = check_all(&observer, migrator, schema, twin).await?;
-    if let Some(observer) = Arc::into_inner(observer) {
-        observer.txn.rollback().await?;
+    let observer = Observer::new(txn, schema.to_string(), twin.to_string());
+    let report = check_all(&observer, migrator, &schema, &twin).await;
+    observer.txn.rollback().await?;
+    if let Err(Error::TransactionEnded { .. }) = &report {
+        for schema in [&schema, &twin] {
+            drop_schema(db, schema).await?;
+        }
     }
-    Ok(report)
+    report
 }
 
 /// The first migration whose outcome depends on the other schemas of the database, if there is
@@ -66,37 +73,50 @@ async fn scratch_schema(txn: &DatabaseTransaction, suffix: &str) -> Result<Schem
 }
 
 async fn check_all(
-    observer: &Arc<Observer>,
+    observer: &Observer,
     migrator: &AnyMigrator,
-    schema: SchemaName,
-    twin: SchemaName,
+    schema: &SchemaName,
+    twin: &SchemaName,
 ) -> Result<Report, Error> {
-    let proxy = Box::new(Proxy::new(Arc::clone(observer)));
-    let recorder = Database::connect_proxy(DbBackend::Postgres, Arc::new(proxy)).await?;
-    let mut twin = Twin::new(observer, &recorder, &schema, &twin);
+    let target = Target::Schema(schema.clone());
+    let watch = Watch::begin(&observer.txn, &target).await?;
+    let mut twin = Twin::new(observer, schema, twin);
     let mut report = Report::default();
     let mut reported = Vec::new();
-    for migration in migrator.migrations() {
-        observer.begin(migration.use_transaction() != Some(false)).await?;
-        let result = migration.up(&SchemaManager::new(&recorder)).await;
-        let mut observed = observer.end(result)?;
+    for step in every_step(migrator) {
+        observer.begin(!step.alone()).await?;
+        let mut observed = observer.end(run(observer, &step, schema).await)?;
         let failed = observed.failed.is_some();
+        if let Err(ended @ Error::TransactionEnded { .. }) = watch.check(&observer.txn, &step).await
+        {
+            return Err(ended);
+        }
         if !failed {
-            functions(observer, &schema, &mut observed, &mut reported).await?;
-            record(observer, migrator, migration.as_ref()).await?;
+            functions(observer, schema, &mut observed, &mut reported).await?;
+            step.note(&observer.txn, migrator).await?;
             let unexplained = !observed.explains_difference();
-            if let Some(what) = twin.follow(migrator, migration.as_ref()).await?
+            if let Some(what) = twin.follow(migrator, &step).await?
                 && unexplained
             {
                 observed.fire(Fired { rule: Rule::DiffersBetweenSchemas, what });
             }
         }
-        report.add(migration.name(), observed);
+        report.add(step.migration.name(), observed);
         if failed {
             break;
         }
     }
     Ok(report)
+}
+
+/// Runs one migration in one of the two schemas. Returns why it failed, if it did.
+pub(super) async fn run(observer: &Observer, step: &Step, schema: &SchemaName) -> Option<String> {
+    let mut backend = Watched { observer, schema: schema.quoted() };
+    act(step, &mut backend).await.err().map(|halt| match halt {
+        Halt::Failed(error) => Error::Database(error).to_string(),
+        Halt::TransactionControl(statement) => statement,
+        Halt::Panicked(message) => format!("it panics: {message}"),
+    })
 }
 
 /// Adds the functions of the migration that need the schema in `search_path`.
@@ -124,15 +144,5 @@ async fn functions(
             None => observed.fire(fired),
         }
     }
-    Ok(())
-}
-
-/// Records the migration as a run would: a later one may look.
-pub(super) async fn record(
-    observer: &Observer,
-    migrator: &AnyMigrator,
-    migration: &dyn MigrationTrait,
-) -> Result<(), DbErr> {
-    observer.txn.execute(&notes(migrator, &[migration.name()])).await?;
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! The second schema, in which every migration runs once more beside the first.
 
 use entity::registry::SchemaName;
-use sea_orm::{DatabaseConnection, TransactionTrait};
-use sea_orm_migration::{MigrationTrait, SchemaManager};
+use sea_orm::TransactionTrait;
 
-use super::{observer::Observer, run::record};
+use super::{observer::Observer, run::run};
 use crate::{
     AnyMigrator, Error, Target, enter,
+    plan::Step,
     verify::{Change, changes_between},
 };
 
@@ -16,7 +16,6 @@ const NAMED: usize = 3;
 /// Follows the first schema, migration by migration, until one of them fails here.
 pub(super) struct Twin<'a> {
     observer: &'a Observer,
-    recorder: &'a DatabaseConnection,
     first: &'a SchemaName,
     second: &'a SchemaName,
     follows: bool,
@@ -26,11 +25,10 @@ pub(super) struct Twin<'a> {
 impl<'a> Twin<'a> {
     pub(super) fn new(
         observer: &'a Observer,
-        recorder: &'a DatabaseConnection,
         first: &'a SchemaName,
         second: &'a SchemaName,
     ) -> Self {
-        Self { observer, recorder, first, second, follows: true, known: Vec::new() }
+        Self { observer, first, second, follows: true, known: Vec::new() }
     }
 
     /// Runs the migration in the second schema. Returns in what it went differently from the
@@ -38,7 +36,7 @@ impl<'a> Twin<'a> {
     pub(super) async fn follow(
         &mut self,
         migrator: &AnyMigrator,
-        migration: &dyn MigrationTrait,
+        step: &Step,
     ) -> Result<Option<String>, Error> {
         if !self.follows {
             return Ok(None);
@@ -46,15 +44,15 @@ impl<'a> Twin<'a> {
         let txn = &self.observer.txn;
         let savepoint = txn.begin().await?;
         enter(txn, &Target::Schema(self.second.clone())).await?;
-        self.observer.begin_unobserved(migration.use_transaction() != Some(false));
-        let result = migration.up(&SchemaManager::new(self.recorder)).await;
-        if let Some(failure) = self.observer.end(result)?.failed {
+        self.observer.begin_unobserved(!step.alone());
+        let error = run(self.observer, step, self.second).await;
+        if let Some(failure) = self.observer.end(error)?.failed {
             savepoint.rollback().await?;
             self.follows = false;
             return Ok(Some(format!("it fails in a second schema: {}", failure.what)));
         }
         enter(txn, &Target::Schema(self.second.clone())).await?;
-        record(self.observer, migrator, migration).await?;
+        step.note(txn, migrator).await?;
         savepoint.commit().await?;
         let changes = changes_between(txn, self.first, self.second).await?;
         enter(txn, &Target::Schema(self.first.clone())).await?;

@@ -14,10 +14,6 @@ pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
     if let Some(schema) = schema_keyword(piece) {
         fire(Rule::NamesSchema, format!("it is about the schema {schema}"));
     }
-    if piece.words.iter().any(|token| token.text == "@tenant" && token.kind == Kind::Quoted) {
-        let what = "it names \"@tenant\", which only a tenant's handle understands";
-        fire(Rule::NamesSchema, what.to_owned());
-    }
     if let Some(what) = database_wide(piece) {
         fire(Rule::LeavesSchema, format!("{what} exists once, not once in each schema"));
     }
@@ -32,7 +28,7 @@ pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
         let what = format!("{} begins or ends a transaction", piece.sql);
         fire(Rule::TransactionControl, what);
     }
-    if let Some(at) = concurrently(piece) {
+    if let Some(at) = piece.concurrently() {
         if transactional {
             let what = "the migration runs in a transaction, where CONCURRENTLY is refused";
             fire(Rule::ConcurrentlyInTransaction, what.to_owned());
@@ -104,17 +100,11 @@ fn is_search_path_of_function(piece: &Piece) -> bool {
         && piece.find(&["set", "search_path", "from", "current"]).is_some()
 }
 
-/// Where the word is that a transaction refuses.
-pub(super) fn concurrently(piece: &Piece) -> Option<usize> {
-    let applies = ["create", "drop", "reindex", "alter"].contains(&piece.word(0)?);
-    piece.find(&["concurrently"]).filter(|_| applies)
-}
-
 /// Whether it cannot run in a transaction, and changes nothing that is looked at.
 pub(super) fn is_maintenance(piece: &Piece) -> bool {
     match piece.word(0) {
         Some("vacuum") => true,
-        Some("reindex") => concurrently(piece).is_some(),
+        Some("reindex") => piece.concurrently().is_some(),
         _ => false,
     }
 }

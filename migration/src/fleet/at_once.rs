@@ -22,6 +22,7 @@ use crate::{
     record::{joined, record},
     scope::stay_in,
     session::notice_lost_client,
+    sql::replace_placeholder,
     statement::Ground,
 };
 
@@ -96,14 +97,17 @@ impl<'a> AtOnce<'a> {
         let names = recorded.before.applied.iter().map(|name| name.clone().into()).collect();
         let names = Value::Array(ArrayType::String, Some(Box::new(names)));
         let state = format!(
-            "SELECT 1 / (current_schema() = $1 AND coalesce(array_agg(version::text), '{{}}')
-                 @> $2 AND count(*) = cardinality($2))::int FROM {}",
+            "SELECT 1 / (coalesce(array_agg(version::text), '{{}}')
+                 @> $1 AND count(*) = cardinality($1))::int FROM {}",
             target.table(self.migrator)
         );
-        message += &text(&state, vec![target.name().into(), names]);
+        // In a statement of its own: see `confirm_schema`.
+        message += &text("SELECT 1 / (current_schema() = $1)::int", vec![target.name().into()]);
+        message += &text(&state, vec![names]);
         let stay = stay_in(&target);
+        let schema = target.quoted();
         for (sql, note) in &recorded.texts {
-            message.extend([sql.as_str(), &stay, note]);
+            message.extend([&replace_placeholder(sql, &schema), stay.as_str(), note]);
         }
         let now = Expr::current_timestamp();
         let update = version_update(&target, &recorded.after, self.migrator, now);
@@ -160,7 +164,7 @@ impl<'a> AtOnce<'a> {
 /// is newer than the statistics, PostgreSQL expects a single row, and reads them all.
 const CLAIM: &str = r#"SELECT 1 / count(*) FROM (SELECT FROM "registry"."tenants"
     WHERE "id" = $1 AND "schema" = $2 AND "schema_version" IS NOT DISTINCT FROM $3
-    AND "status" NOT IN ('dropping', 'dropped') FOR UPDATE SKIP LOCKED) AS ours"#;
+    AND "status" NOT IN ('dropping', 'dropped') FOR NO KEY UPDATE SKIP LOCKED) AS ours"#;
 
 /// SQLSTATE 22012, division by zero.
 fn is_unexpected(error: &DbErr) -> bool {

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub use members::{Member, Who, members};
 pub(crate) use members::{members_named, registry};
 
-use crate::{Action, AnyMigrator, Error, Outcome, Timeouts};
+use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, alone::Sessions};
 use at_once::AtOnce;
 use members::{behind, provisioned};
 use news::News;
@@ -149,8 +149,16 @@ pub async fn run_fleet(
     }
     let news = News::new(db);
     let at_once = AtOnce::new(migrator, action, fleet.timeouts.attempt());
-    let workers =
-        Workers { db, migrator, action, fleet, news: &news, at_once: &at_once, report: &report };
+    let workers = Workers {
+        db,
+        migrator,
+        action,
+        fleet,
+        news: &news,
+        at_once: &at_once,
+        report: &report,
+        sessions: Sessions::default(),
+    };
     let queue = Queue::new(stop, fleet.max_failures);
     let skipped = news.tell_during(rounds(&workers, &queue, who)).await?;
     let mut summary = queue.summary();

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Action, AnyMigrator, Error, Fault, Target,
+    alone::Sessions,
     claim::Claimant,
     rounds::{PAUSE, Ran, Run},
 };
@@ -27,6 +28,7 @@ pub(super) struct Workers<'a, R> {
     pub(super) news: &'a News<'a>,
     pub(super) at_once: &'a AtOnce<'a>,
     pub(super) report: &'a R,
+    pub(super) sessions: Sessions,
 }
 
 /// What to do after a failure.
@@ -101,7 +103,8 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
         let Self { db, migrator, action, fleet, .. } = *self;
         let claimant = Claimant::Member(&job.member);
         let timeouts = fleet.timeouts;
-        let run = Run { db, target: &target, migrator, action, timeouts };
+        let sessions = &self.sessions;
+        let run = Run { db, target: &target, migrator, action, timeouts, sessions };
         // The last try tells which migration fails, and the second who is in the way.
         if job.tries + 1 == fleet.tries || job.busy > 0 {
             return run.carry_out(claimant).await;

@@ -13,5 +13,5 @@ mod transaction;
 
 pub use lexer::{Kind, Token, Tokens, token, tokens};
 pub(crate) use piece::{Piece, Word};
-pub use placeholder::qualify;
+pub use placeholder::{qualify, replace_placeholder};
 pub use transaction::transaction_control;

@@ -97,6 +97,12 @@ impl Piece {
         words.iter().enumerate().all(|(n, word)| self.word(index + n) == Some(word))
     }
 
+    /// Where the `CONCURRENTLY` is that a transaction refuses.
+    pub(crate) fn concurrently(&self) -> Option<usize> {
+        let applies = ["create", "drop", "reindex", "alter"].contains(&self.word(0)?);
+        self.find(&["concurrently"]).filter(|_| applies)
+    }
+
     /// The character at `index`.
     pub(crate) fn symbol(&self, index: usize) -> Option<&str> {
         let word = self.words.get(index).filter(|word| word.kind == Kind::Other)?;

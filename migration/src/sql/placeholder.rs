@@ -89,5 +89,12 @@ pub fn qualify<'a>(
     Ok(Cow::Owned(out))
 }
 
+/// [`qualify`] for a text that may name any schema, such as that of a migration.
+#[must_use]
+pub fn replace_placeholder<'a>(sql: &'a str, schema: &str) -> Cow<'a, str> {
+    // Without names of other tenants' schemas there is no error.
+    qualify(sql, schema, |_| false, |_| {}).unwrap_or(Cow::Borrowed(sql))
+}
+
 #[cfg(test)]
 mod tests;

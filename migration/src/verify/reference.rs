@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 
-use entity::registry::{SchemaName, TenantId};
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
-use sea_orm_migration::MigratorTraitSelf;
+use entity::registry::SchemaName;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
 
 use super::{
     Change,
@@ -15,8 +14,7 @@ use super::{
     structure::Structure,
 };
 use crate::{
-    Action, AnyMigrator, Error, State, Target, enter, plan::plan, provision::ddl,
-    together::run_together,
+    Action, AnyMigrator, Error, State, Target, plan::plan, provision::run_all, scratch::Scratch,
 };
 
 /// The structure that some migrations make.
@@ -59,30 +57,29 @@ impl Reference {
         migrator: &AnyMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
-        let random = TenantId::generate().as_uuid().simple().to_string();
-        let schema: SchemaName = format!("tenantry_reference_{random}")
-            .parse()
-            .map_err(|error| DbErr::Custom(format!("{error}")))?;
-        let target = Target::Schema(schema.clone());
         // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
-        let txn = db.begin().await?;
-        ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
-        enter(&txn, &target).await?;
-        migrator.install(&txn).await?;
-        for step in plan(migrator, &State::default(), &Action::Fresh)? {
-            if !applied.iter().any(|name| name == step.migration.name()) {
-                continue;
-            }
-            run_together(&txn, &target, migrator, &step).await?;
-        }
-        let structure = structure_in(&txn, &schema).await?;
+        let scratch = Scratch::begin(db, "reference").await?;
+        let built = Self::build_in(&scratch.txn, scratch.schema(), migrator, applied).await;
+        scratch.end(built).await
+    }
+
+    async fn build_in(
+        txn: &DatabaseTransaction,
+        schema: &SchemaName,
+        migrator: &AnyMigrator,
+        applied: &[String],
+    ) -> Result<Self, Error> {
+        let target = Target::Schema(schema.clone());
+        let steps = plan(migrator, &State::default(), &Action::Fresh)?.into_iter();
+        let steps = steps.filter(|step| applied.iter().any(|name| name == step.migration.name()));
+        run_all(txn, &target, migrator, steps).await?;
+        let structure = structure_in(txn, schema).await?;
         let hash = if structure.mentions(schema.as_str()) {
             None
         } else {
-            Some(hash_in(&txn, &schema).await?)
+            Some(hash_in(txn, schema).await?)
         };
-        txn.rollback().await?;
-        Ok(Self { hash, schema, structure })
+        Ok(Self { hash, schema: schema.clone(), structure })
     }
 
     /// What schema `name` should be. Where a migration wrote the name of its own schema into a

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use entity::registry::{SchemaName, Slug, tenant};
-use migration::{build_at_once, build_schema, register, rename_schema};
+use migration::{build_at_once, build_schema, register, rename_schema, unregister};
 use sea_orm::DbErr;
 use tracing::info;
 
@@ -78,7 +78,13 @@ impl Tenancy {
         }
         let txn = self.inner.lifecycle.begin_for_migrations().await?;
         let created = self.create_in(txn, new, row, keys, with_spares);
-        Ok(bounded(created).await?.unwrap_or_default())
+        match bounded(created).await {
+            Err(error @ Error::Migration(migration::Error::TransactionEnded { .. })) => {
+                self.take_back(row).await?;
+                Err(error)
+            }
+            created => Ok(created?.unwrap_or_default()),
+        }
     }
 
     /// Whether it was made out of a spare; None when nothing was done, because it takes a
@@ -122,6 +128,13 @@ impl Tenancy {
         txn.commit().await?;
         self.inner.view.schemas.add(row.schema.as_str());
         Ok(Some(spare.is_some()))
+    }
+
+    /// Removes what a migration has committed of a tenant that is not to be.
+    async fn take_back(&self, row: &tenant::Model) -> Result<(), Error> {
+        let txn = self.inner.lifecycle.begin_for_ddl().await?;
+        unregister(&txn, row).await?;
+        Ok(txn.commit().await?)
     }
 
     async fn seed(

@@ -6,6 +6,7 @@ mod support;
 
 mod announcements;
 mod behind;
+mod chains;
 mod check;
 mod commands;
 mod conformance;

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod database;
 pub mod http2;
 pub mod log;
+pub mod pooler;
 pub mod process;
 pub mod scratch;
 pub mod serving;

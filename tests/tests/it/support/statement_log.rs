@@ -54,11 +54,15 @@ impl Mark {
     }
 
     /// Panics if a statement names one of our tables without a schema, other than in a transaction
-    /// that has set `search_path` for it (migrations, and `begin_with_search_path`).
+    /// that has set `search_path` for it (migrations, and `begin_with_search_path`), or in a session
+    /// that was opened for one migration and has set it for itself, as the script of a dry run does.
     pub fn check(&self, database: &str) {
         let statements = self.statements(database);
         assert!(!statements.is_empty(), "the server logs no statements");
         let (mut begun, mut scoped) = (HashSet::new(), HashSet::new());
+        let is_own = |sql: &str| sql.contains("set_config('tenantry.session'");
+        let own = statements.iter().filter(|(_, sql)| is_own(sql));
+        let mut own: HashSet<&String> = own.map(|(session, _)| session).collect();
         for (session, sql) in &statements {
             let lower = sql.trim().to_ascii_lowercase();
             let scopes = ["set_config('search_path'", "set local search_path"];
@@ -66,7 +70,11 @@ impl Mark {
                 begun.insert(session);
                 scoped.remove(session);
             }
-            if scopes.iter().any(|scope| lower.contains(scope)) {
+            if lower.starts_with("set search_path = \"") && lower.ends_with(",pg_temp") {
+                own.insert(session);
+            } else if lower == "reset search_path" {
+                own.remove(session);
+            } else if scopes.iter().any(|scope| lower.contains(scope)) {
                 // Several statements sent at once are a transaction of their own, and a script may
                 // end the transaction in the same breath.
                 if begun.contains(session) && !lower.trim_end_matches(';').ends_with("commit") {
@@ -76,6 +84,7 @@ impl Mark {
                 begun.remove(session);
                 scoped.remove(session);
             } else if !scoped.contains(session)
+                && !own.contains(session)
                 && let Some(table) = bare_table(sql)
             {
                 panic!("{table} is named without a schema in: {sql}");

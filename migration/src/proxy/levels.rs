@@ -1,0 +1,115 @@
+use sea_orm::{DbErr, Statement};
+
+use super::{Backend, Halt, connection::Request};
+use crate::sql::Piece;
+
+/// The statements of one migration and the transactions that it begins, one inside the other.
+///
+/// SeaORM does not wait for the answer when it begins or ends a transaction on such a connection.
+/// If that fails, every statement after it fails, and so does the migration.
+pub(super) struct Levels<'a, B> {
+    backend: &'a mut B,
+    /// Whether the outermost transaction is one that there is already.
+    transactional: bool,
+    open: Vec<Level>,
+    trouble: Option<DbErr>,
+    /// A statement that was refused. The migration may have swallowed the error.
+    refused: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// That of the one who runs the migration.
+    Outer,
+    Begun,
+    /// It could not be begun; whether that is where the trouble began.
+    Failed(bool),
+}
+
+impl<'a, B: Backend> Levels<'a, B> {
+    pub(super) fn new(backend: &'a mut B, transactional: bool) -> Self {
+        Self { backend, transactional, open: Vec::new(), trouble: None, refused: None }
+    }
+
+    pub(super) async fn answer(&mut self, request: Request) {
+        // Who does not wait for the answer has panicked or was given up.
+        match request {
+            Request::Query(statement, sender) => {
+                let answer = match self.admit(&statement) {
+                    Ok(()) => self.backend.query(statement).await,
+                    Err(error) => Err(error),
+                };
+                let _ = sender.send(answer);
+            }
+            Request::Execute(statement, sender) => {
+                let answer = match self.admit(&statement) {
+                    Ok(()) => self.backend.execute(statement).await,
+                    Err(error) => Err(error),
+                };
+                let _ = sender.send(answer);
+            }
+            Request::Begin => self.begin().await,
+            Request::Commit => {
+                if self.open.pop() == Some(Level::Begun) {
+                    let ended = self.backend.commit().await;
+                    self.note(ended);
+                }
+            }
+            Request::Rollback => match self.open.pop() {
+                Some(Level::Begun) => {
+                    let ended = self.backend.rollback().await;
+                    self.note(ended);
+                }
+                // The error has reached the statements in it.
+                Some(Level::Failed(true)) => self.trouble = None,
+                Some(Level::Failed(false) | Level::Outer) | None => {}
+            },
+        }
+    }
+
+    /// The result of the migration, which has returned `result`.
+    pub(super) fn end(self, result: Result<(), Halt>) -> Result<(), Halt> {
+        match (result, self.refused, self.trouble) {
+            (Err(Halt::Panicked(message)), _, _) => Err(Halt::Panicked(message)),
+            (_, Some(statement), _) => Err(Halt::TransactionControl(statement)),
+            (Ok(()), None, Some(trouble)) => Err(Halt::Failed(trouble)),
+            (result, None, _) => result,
+        }
+    }
+
+    async fn begin(&mut self) {
+        if self.transactional && self.open.is_empty() {
+            return self.open.push(Level::Outer);
+        }
+        if self.trouble.is_some() {
+            return self.open.push(Level::Failed(false));
+        }
+        let begun = self.backend.begin().await;
+        self.open.push(if begun.is_ok() { Level::Begun } else { Level::Failed(true) });
+        self.note(begun);
+    }
+
+    fn admit(&mut self, statement: &Statement) -> Result<(), DbErr> {
+        if let Some(trouble) = &self.trouble {
+            return Err(trouble.clone());
+        }
+        if !B::REFUSES_CONTROL {
+            return Ok(());
+        }
+        match Piece::all(&statement.sql).into_iter().find(Piece::is_transaction_control) {
+            None => Ok(()),
+            Some(piece) => {
+                let error =
+                    format!("{} begins or ends a transaction, so it was not sent", piece.sql);
+                self.refused.get_or_insert(piece.sql);
+                Err(DbErr::Custom(error))
+            }
+        }
+    }
+
+    fn note(&mut self, result: Result<(), DbErr>) {
+        if let Err(error) = result {
+            self.trouble.get_or_insert(error);
+        }
+    }
+}

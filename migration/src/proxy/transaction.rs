@@ -1,0 +1,69 @@
+use std::borrow::Cow;
+
+use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement};
+
+use super::{Backend, in_one, is_plain};
+use crate::{Target, provision::ddl, sql::replace_placeholder};
+
+/// Sends the statements of a migration in a transaction that belongs to the caller.
+pub(crate) struct InTransaction<'a, C> {
+    txn: &'a C,
+    schema: String,
+    /// Whether the migration asks to run outside a transaction.
+    alone: bool,
+    savepoints: usize,
+}
+
+impl<'a, C: ConnectionTrait> InTransaction<'a, C> {
+    pub(crate) fn new(txn: &'a C, target: &Target, alone: bool) -> Self {
+        Self::within(txn, target, alone, 0)
+    }
+
+    /// With so many savepoints that the migration has set before.
+    pub(crate) fn within(txn: &'a C, target: &Target, alone: bool, savepoints: usize) -> Self {
+        Self { txn, schema: target.quoted(), alone, savepoints }
+    }
+
+    fn qualified(&self, mut statement: Statement) -> Statement {
+        if let Cow::Owned(sql) = replace_placeholder(&statement.sql, &self.schema) {
+            statement.sql = sql;
+        }
+        statement
+    }
+}
+
+impl<C: ConnectionTrait> Backend for InTransaction<'_, C> {
+    async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.txn.query_all_raw(self.qualified(statement)).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the text of a migration")]
+    async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let mut statement = self.qualified(statement);
+        if let Some(sql) = in_one(&statement.sql).filter(|_| self.alone) {
+            statement.sql = sql;
+        }
+        if is_plain(&statement) {
+            self.txn.execute_unprepared(&statement.sql).await
+        } else {
+            self.txn.execute_raw(statement).await
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), DbErr> {
+        ddl(self.txn, &format!("SAVEPOINT tenantry_{}", self.savepoints)).await?;
+        self.savepoints += 1;
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), DbErr> {
+        self.savepoints -= 1;
+        ddl(self.txn, &format!("RELEASE SAVEPOINT tenantry_{}", self.savepoints)).await
+    }
+
+    async fn rollback(&mut self) -> Result<(), DbErr> {
+        self.savepoints -= 1;
+        let name = format!("tenantry_{}", self.savepoints);
+        ddl(self.txn, &format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")).await
+    }
+}

@@ -1,0 +1,80 @@
+//! Chains of migrations of every kind, through every way in which migrations are carried out: what
+//! one way makes or refuses, all of them make or refuse.
+
+mod entities;
+mod outside;
+mod panics;
+mod poolers;
+mod refused;
+mod texts;
+mod ways;
+
+use migration::TenantMigrator;
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+
+use crate::support::sql_migration::Sql;
+
+type Migrations = Vec<Box<dyn MigrationTrait>>;
+
+/// A migrator.
+#[derive(Clone, Copy)]
+struct Chain {
+    migrations: fn() -> Migrations,
+    /// Whether the second migration is one that reads, so that they cannot be recorded.
+    asks: bool,
+    /// How many of the migrations there are, for a release before.
+    limit: usize,
+}
+
+impl Chain {
+    fn new(migrations: fn() -> Migrations) -> Self {
+        Self { migrations, asks: false, limit: usize::MAX }
+    }
+}
+
+impl MigratorTraitSelf for Chain {
+    fn migrations(&self) -> Migrations {
+        let mut migrations = (self.migrations)();
+        if self.asks {
+            migrations.insert(usize::from(!migrations.is_empty()), Box::new(Asks));
+        }
+        migrations.truncate(self.limit);
+        migrations
+    }
+}
+
+impl TenantMigrator for Chain {}
+
+struct Asks;
+
+impl MigrationName for Asks {
+    fn name(&self) -> &str {
+        "m1_asks"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Asks {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.has_table("anything").await.map(drop)
+    }
+
+    async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
+        Ok(())
+    }
+}
+
+/// A migration that is a piece of SQL each way.
+fn sql(name: &'static str, up: &'static str, down: &'static str) -> Box<dyn MigrationTrait> {
+    Box::new(Sql { name, up, down, alone: false, breaking: false })
+}
+
+/// One that runs outside a transaction.
+fn alone(name: &'static str, up: &'static str, down: &'static str) -> Box<dyn MigrationTrait> {
+    Box::new(Sql { name, up, down, alone: true, breaking: false })
+}
+
+/// The first migration of every chain: a table with nothing in it.
+fn first() -> Box<dyn MigrationTrait> {
+    sql("m1_books", "CREATE TABLE books (isbn text PRIMARY KEY, title text)", "DROP TABLE books")
+}

@@ -1,0 +1,141 @@
+//! What no migration may do, refused in every way in which it is carried out.
+
+use migration::{Action, AnyMigrator, Error, Target, Timeouts, run};
+use sea_orm::ConnectionTrait;
+use sea_orm_migration::prelude::*;
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+use super::{Chain, Migrations, alone, first, sql, ways::fails_everywhere};
+use crate::support::{
+    TestDb,
+    catalog::{schemas, texts},
+    slug,
+};
+
+#[tokio::test]
+async fn a_migration_that_commits_is_refused_everywhere_and_leaves_nothing() {
+    fn commits() -> Migrations {
+        vec![
+            first(),
+            sql("m2_commits", "CREATE TABLE a (id int); COMMIT; CREATE TABLE b (id int)", ""),
+            sql("m3_more", "CREATE TABLE c (id int)", ""),
+        ]
+    }
+    fails_everywhere(Chain::new(commits), &["migration m2_commits", "COMMIT"]).await;
+}
+
+#[tokio::test]
+async fn a_commit_behind_the_body_of_a_function_is_refused_everywhere() {
+    fn commits() -> Migrations {
+        let up = "CREATE FUNCTION one(a int) RETURNS int
+                  BEGIN ATOMIC SELECT CASE a WHEN 1 THEN 2 END; END; commit and chain";
+        vec![first(), sql("m2_commits", up, "")]
+    }
+    fails_everywhere(Chain::new(commits), &["migration m2_commits", "commit and chain"]).await;
+}
+
+/// It puts its text together as it runs, and does not look at the error.
+struct RollsBack;
+
+impl MigrationName for RollsBack {
+    fn name(&self) -> &str {
+        "m2_rolls_back"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for RollsBack {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        db.execute_unprepared("CREATE TABLE a (id int)").await?;
+        let _ = db.execute_unprepared(&["ROLL", "BACK"].concat()).await;
+        db.execute_unprepared("CREATE TABLE b (id int)").await.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_rolls_back_and_swallows_the_error_is_refused_everywhere() {
+    let chain = Chain::new(|| vec![first(), Box::new(RollsBack)]);
+    fails_everywhere(chain, &["migration m2_rolls_back", "ROLLBACK"]).await;
+}
+
+#[tokio::test]
+async fn outside_a_transaction_too_transactions_are_begun_through_the_manager() {
+    fn begins() -> Migrations {
+        vec![first(), alone("m2_begins", "BEGIN; CREATE TABLE a (id int); END", "")]
+    }
+    fails_everywhere(Chain::new(begins), &["migration m2_begins", "BEGIN"]).await;
+}
+
+#[tokio::test]
+async fn a_block_that_commits_fails_everywhere() {
+    fn commits() -> Migrations {
+        vec![first(), sql("m2_block", "DO $$ BEGIN COMMIT; END $$", "")]
+    }
+    fails_everywhere(Chain::new(commits), &["invalid transaction termination"]).await;
+}
+
+#[tokio::test]
+async fn a_migration_that_leads_elsewhere_is_refused_everywhere() {
+    fn astray() -> Migrations {
+        vec![
+            first(),
+            sql("m2_astray", "SELECT set_config('search_path', 'public', false)", ""),
+            sql("m3_stray", "CREATE TABLE strays (id int)", ""),
+        ]
+    }
+    let chain = Chain { asks: true, ..Chain::new(astray) };
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), chain)).await.unwrap();
+    let error = tenancy.create(NewTenant::new(slug("city"))).await.unwrap_err().to_string();
+    assert!(error.contains("m2_astray") && error.contains("search_path to public"), "{error}");
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+}
+
+/// The server reads this text differently from us: a backslash protects a quote.
+fn unseen() -> Migrations {
+    vec![
+        first(),
+        sql("m2_strings", "SET standard_conforming_strings = off", ""),
+        sql("m3_unseen", "CREATE TABLE a (id int); SELECT 'a\\'' ; COMMIT; --'", ""),
+        sql("m4_more", "CREATE TABLE b (id int)", ""),
+    ]
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(unseen))).await.unwrap();
+    let domains = vec!["city.example.org".parse().unwrap()];
+    let new = NewTenant { domains, ..NewTenant::new(slug("city")) };
+    let error = tenancy.create(new).await.unwrap_err().to_string();
+    assert!(error.contains("m3_unseen") && error.contains("ended the transaction"), "{error}");
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+    assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
+    let migrator = AnyMigrator::tenant(Chain::new(unseen));
+    // Nor is anything left of the schemas that commands make for themselves.
+    migration::verify::names_own_schema(&plain, &migrator).await.unwrap_err();
+    migration::check::check(&plain, &migrator).await.unwrap_err();
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_saw_in_a_tenant_is_told_as_it_is() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let before = Chain { limit: 1, ..Chain::new(unseen) };
+    let tenancy = Tenancy::connect(&Config::new(db.url(), before)).await.unwrap();
+    tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
+    let (migrator, target) =
+        (AnyMigrator::tenant(Chain::new(unseen)), Target::Schema("city".parse().unwrap()));
+    let error = run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, Error::TransactionEnded { migration, .. } if migration == "m3_unseen")
+    );
+    assert!(error.to_string().contains("is committed and cannot be rolled back"), "{error}");
+    let version = "SELECT schema_version FROM registry.tenants";
+    assert_ne!(texts(&plain, version).await, ["m4_more"]);
+}

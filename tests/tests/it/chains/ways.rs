@@ -1,0 +1,236 @@
+//! The ways in which migrations are carried out.
+
+use std::sync::{Mutex, atomic::AtomicBool};
+
+use migration::{
+    Action, AnyMigrator, Event, Fleet, Target, Timeouts, Who,
+    check::{Rule, check},
+    dry_run, run, run_fleet,
+    verify::{Scope, structure_in, verify},
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+use super::Chain;
+use crate::support::{
+    TestDb,
+    catalog::{schemas, texts},
+    serving::eventually,
+    slug,
+};
+
+/// How a chain ended in one way: what it made, or the error.
+type End = Result<Made, String>;
+
+/// The structure of a schema, and what a query returns in it.
+#[derive(Debug, PartialEq)]
+struct Made {
+    structure: migration::verify::Structure,
+    rows: Vec<String>,
+}
+
+/// That the chain makes the same in every way, so that `probe` returns these rows, and that it can
+/// be rolled back.
+pub(super) async fn works_everywhere(chain: Chain, probe: &str, rows: &[&str]) {
+    let ends = every_end(chain, probe).await;
+    let expected = ends[0].1.as_ref().unwrap_or_else(|error| panic!("{}: {error}", ends[0].0));
+    assert_eq!(expected.rows, rows);
+    for (way, end) in &ends {
+        match end {
+            Ok(made) => assert_eq!(made, expected, "{way}"),
+            Err(error) => panic!("{way}: {error}"),
+        }
+    }
+}
+
+/// That the chain fails in every way with a message that has these words, and leaves nothing.
+pub(super) async fn fails_everywhere(chain: Chain, words: &[&str]) {
+    for (way, end) in every_end(chain, "SELECT 'made'").await {
+        let error = match end {
+            Err(error) => error,
+            Ok(made) => panic!("{way} made {made:?}"),
+        };
+        for word in words {
+            assert!(error.contains(word), "{way}: no {word:?} in {error}");
+        }
+    }
+}
+
+async fn every_end(chain: Chain, probe: &str) -> Vec<(&'static str, End)> {
+    let asking = Chain { asks: true, ..chain };
+    vec![
+        ("creation", created(chain, probe).await),
+        ("creation, one by one", created(asking, probe).await),
+        ("up", migrated_at_once(chain, probe).await),
+        ("up, step by step", migrated_step_by_step(chain, probe).await),
+        ("fleet", fleet(chain, probe).await),
+        ("fleet, one by one", fleet(asking, probe).await),
+        ("spare", spare(chain, probe).await),
+        ("check", checked(chain, probe).await),
+        ("dry run", dry_run_by_hand(chain, probe).await),
+    ]
+}
+
+const NO_LIMIT: Timeouts = Timeouts { lock: None, statement: None };
+
+fn city() -> Target {
+    Target::Schema("city".parse().unwrap())
+}
+
+/// A new tenant, which verify agrees with.
+async fn created(chain: Chain, probe: &str) -> End {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), chain)).await.unwrap();
+    match tenancy.create(NewTenant::new(slug("city"))).await {
+        Ok(_) => verified(&plain, chain).await?,
+        Err(error) => {
+            assert_eq!(schemas(&plain).await, ["public", "registry"]);
+            assert_eq!(texts(&plain, "SELECT schema FROM registry.tenants").await, [""; 0]);
+            return Err(error.to_string());
+        }
+    }
+    Ok(made(&plain, "city", probe).await)
+}
+
+/// A bare schema, all steps in one run, and back again.
+async fn migrated_at_once(chain: Chain, probe: &str) -> End {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let migrator = AnyMigrator::tenant(chain);
+    let up = run(&plain, &city(), &migrator, &Action::Up(None), NO_LIMIT).await;
+    let outcome = up.map_err(|error| error.to_string())?;
+    assert_eq!(outcome.applied, migrator.names());
+    let result = made(&plain, "city", probe).await;
+    let all = u32::try_from(migrator.names().len()).unwrap();
+    let down = run(&plain, &city(), &migrator, &Action::Down(all), NO_LIMIT).await;
+    down.map_err(|error| error.to_string())?;
+    let left = "SELECT relname::text FROM pg_class WHERE relnamespace = 'city'::regnamespace
+                AND relkind IN ('r', 'v', 'S', 'm', 'p')";
+    assert_eq!(texts(&plain, left).await, ["seaql_migrations"]);
+    assert_eq!(texts(&plain, "SELECT version FROM city.seaql_migrations").await, [""; 0]);
+    Ok(result)
+}
+
+async fn migrated_step_by_step(chain: Chain, probe: &str) -> End {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let migrator = AnyMigrator::tenant(chain);
+    for _ in migrator.names() {
+        let up = run(&plain, &city(), &migrator, &Action::Up(Some(1)), NO_LIMIT).await;
+        up.map_err(|error| error.to_string())?;
+    }
+    Ok(made(&plain, "city", probe).await)
+}
+
+/// Two tenants of the release before that had only the first migration.
+async fn fleet(chain: Chain, probe: &str) -> End {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let before = Tenancy::connect(&Config::new(db.url(), Chain { limit: 1, ..chain })).await;
+    for name in ["city", "town"] {
+        before.as_ref().unwrap().create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let migrator = AnyMigrator::tenant(chain);
+    let fleet = Fleet {
+        jobs: 1,
+        timeouts: NO_LIMIT,
+        tries: 3,
+        outage: std::time::Duration::from_secs(5),
+        max_failures: None,
+        canary: None,
+    };
+    let errors = Mutex::new(Vec::new());
+    let report = |event: &Event<'_>| {
+        if let Event::Failed { error, .. } = event {
+            errors.lock().unwrap().push(error.to_string());
+        }
+    };
+    let (action, stop) = (Action::Up(None), AtomicBool::new(false));
+    run_fleet(&plain, &migrator, &Who::All, &action, &fleet, &stop, report).await.unwrap();
+    if let Some(error) = errors.into_inner().unwrap().pop() {
+        return Err(error);
+    }
+    verified(&plain, chain).await?;
+    let town = made(&plain, "town", probe).await;
+    assert_eq!(made(&plain, "city", probe).await, town);
+    Ok(town)
+}
+
+/// A tenant that was made ahead.
+async fn spare(chain: Chain, probe: &str) -> End {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let config = Config { spares: 1, ..Config::new(db.url(), chain) };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    // No spares are kept of what cannot be made.
+    if let Err(error) =
+        migration::verify::names_own_schema(&plain, &AnyMigrator::tenant(chain)).await
+    {
+        assert_eq!(schemas(&plain).await, ["public", "registry"]);
+        return Err(error.to_string());
+    }
+    let spares = "SELECT count(*)::text FROM registry.tenants WHERE status = 'spare'";
+    eventually("there is a spare", async || texts(&plain, spares).await == ["1"]).await;
+    tenancy.create(NewTenant::new(slug("city"))).await.map_err(|error| error.to_string())?;
+    let renamed = |sql: &String| sql.contains("RENAME TO \"city\"");
+    assert!(db.statements().iter().any(renamed), "the spare was not taken");
+    tenancy.close().await;
+    verified(&plain, chain).await?;
+    Ok(made(&plain, "city", probe).await)
+}
+
+/// The check finds a failure where there is one. It makes nothing, so it is compared with itself.
+async fn checked(chain: Chain, probe: &str) -> End {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let report = check(&plain, &AnyMigrator::tenant(chain)).await.unwrap();
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+    let wrong = [Rule::Fails, Rule::TransactionControl, Rule::DiffersBetweenSchemas];
+    if let Some(finding) = report.findings.iter().find(|it| wrong.contains(&it.rule)) {
+        return Err(format!("migration {} {}", finding.migration, finding.what));
+    }
+    created(chain, probe).await
+}
+
+/// What a dry run prints, run by hand.
+async fn dry_run_by_hand(chain: Chain, probe: &str) -> End {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let migrator = AnyMigrator::tenant(chain);
+    let script = dry_run(&plain, &city(), &migrator, &Action::Up(None)).await;
+    let left = "SELECT relname::text FROM pg_class WHERE relnamespace = 'city'::regnamespace";
+    assert_eq!(texts(&plain, left).await, [""; 0]);
+    let script = script.map_err(|error| error.to_string())?;
+    let hand = one_connection(&db.url()).await;
+    for sql in script {
+        hand.execute_unprepared(&sql).await.map_err(|error| error.to_string())?;
+    }
+    Ok(made(&plain, "city", probe).await)
+}
+
+async fn one_connection(url: &str) -> DatabaseConnection {
+    let mut options = sea_orm::ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    migration::connect::open(options).await.unwrap()
+}
+
+async fn verified(db: &DatabaseConnection, chain: Chain) -> Result<(), String> {
+    let found = verify(db, &AnyMigrator::tenant(chain), &Scope::All).await;
+    let found = found.map_err(|error| error.to_string())?;
+    if found.is_clean() { Ok(()) } else { Err(found.to_string()) }
+}
+
+async fn made(db: &DatabaseConnection, schema: &str, probe: &str) -> Made {
+    let txn = db.begin().await.unwrap();
+    let structure = structure_in(&txn, &schema.parse().unwrap()).await.unwrap();
+    txn.execute_unprepared(&format!("SET LOCAL search_path = {schema}")).await.unwrap();
+    let probe = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, probe);
+    let rows = txn.query_all_raw(probe).await.unwrap();
+    let rows = rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect();
+    txn.rollback().await.unwrap();
+    Made { structure, rows }
+}

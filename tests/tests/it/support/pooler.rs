@@ -1,0 +1,158 @@
+//! A pooler between clients and the test server, as little of one as it takes: clients are let in
+//! without asking the server, start-up parameters are left out (`ignore_startup_parameters`), and
+//! sessions of the server go from client to client.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixStream},
+};
+
+use super::database::server;
+
+/// When a client gives the session of the server back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// When it disconnects.
+    Session,
+    /// After each transaction.
+    Transaction,
+}
+
+/// Ends with the test's runtime.
+pub struct Pooler {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    mode: Mode,
+    socket: PathBuf,
+    /// Sessions that no client has; the one that was used last is taken first.
+    idle: Mutex<Vec<UnixStream>>,
+    /// Whether new clients are refused.
+    refuses: AtomicBool,
+}
+
+impl Pooler {
+    pub async fn new(mode: Mode) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let socket = server().socket_dir().join(".s.PGSQL.5432");
+        let (idle, refuses) = (Mutex::default(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { mode, socket, idle, refuses });
+        let serving = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let shared = Arc::clone(&serving);
+                // A client that goes away ends with an error here.
+                tokio::spawn(async move { shared.serve(client).await });
+            }
+        });
+        Self { port, shared }
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    /// From now on new clients are refused, as by a server without the database (3D000).
+    pub fn refuse(&self) {
+        self.shared.refuses.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    async fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
+        let startup = without_options(&message(&mut client, false).await?);
+        if self.refuses.load(Ordering::SeqCst) {
+            let refusal = b"SFATAL\0VFATAL\0C3D000\0Mdatabase does not exist\0\0";
+            client.write_all(&framed(b'E', refusal)).await?;
+            return Ok(());
+        }
+        let (mut attached, greeting) = {
+            let mut session = UnixStream::connect(&self.socket).await?;
+            session.write_all(&startup).await?;
+            let greeting = until_ready(&mut session).await?.0;
+            (Some(session), greeting)
+        };
+        client.write_all(&greeting).await?;
+        if self.mode == Mode::Transaction {
+            self.idle.lock().unwrap().extend(attached.take());
+        }
+        loop {
+            let request = message(&mut client, true).await?;
+            if request[0] == b'X' {
+                return Ok(());
+            }
+            let mut session = match attached.take() {
+                Some(session) => session,
+                // Every client has brought one.
+                None => self.idle.lock().unwrap().pop().unwrap(),
+            };
+            session.write_all(&request).await?;
+            if matches!(request[0], b'Q' | b'S') {
+                let (answer, in_transaction) = until_ready(&mut session).await?;
+                client.write_all(&answer).await?;
+                if !in_transaction && self.mode == Mode::Transaction {
+                    self.idle.lock().unwrap().push(session);
+                    continue;
+                }
+            }
+            attached = Some(session);
+        }
+    }
+}
+
+/// All messages up to ReadyForQuery, and whether a transaction is open then.
+async fn until_ready(session: &mut UnixStream) -> std::io::Result<(Vec<u8>, bool)> {
+    let mut answer = Vec::new();
+    loop {
+        let next = message(session, true).await?;
+        answer.extend(&next);
+        if next[0] == b'Z' {
+            return Ok((answer, next[5] != b'I'));
+        }
+    }
+}
+
+/// A start-up message without the parameter `options`.
+fn without_options(startup: &[u8]) -> Vec<u8> {
+    let text = &startup[8..];
+    let parts: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
+    let mut body = startup[4..8].to_vec();
+    for pair in parts.chunks(2).filter(|pair| pair.len() == 2 && !pair[0].is_empty()) {
+        if pair[0] != b"options" {
+            for part in pair {
+                body.extend(*part);
+                body.push(0);
+            }
+        }
+    }
+    body.push(0);
+    let length = u32::try_from(body.len() + 4).unwrap();
+    [length.to_be_bytes().as_slice(), &body].concat()
+}
+
+fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap();
+    [&[kind], length.to_be_bytes().as_slice(), body].concat()
+}
+
+/// One whole message.
+async fn message(from: &mut (impl AsyncReadExt + Unpin), typed: bool) -> std::io::Result<Vec<u8>> {
+    let head = if typed { 5 } else { 4 };
+    let mut bytes = vec![0; head];
+    from.read_exact(&mut bytes).await?;
+    let length = u32::from_be_bytes(bytes[head - 4..].try_into().unwrap()) as usize;
+    bytes.resize(head + length - 4, 0);
+    from.read_exact(&mut bytes[head..]).await?;
+    Ok(bytes)
+}
