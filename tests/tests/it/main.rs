@@ -20,6 +20,7 @@ mod lifecycle;
 mod local_server;
 mod migrations;
 mod names;
+mod oracle;
 mod provision;
 mod races;
 mod readme;

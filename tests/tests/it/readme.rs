@@ -83,3 +83,30 @@ fn every_dependency_has_its_line() {
     }
     assert!(count > 10);
 }
+
+#[test]
+fn every_test_that_security_names_exists() {
+    let text = fs::read_to_string(root().join("docs/SECURITY.md")).unwrap();
+    let mut count = 0;
+    for name in text.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
+        let (folder, path) = match name.split_once(": ") {
+            Some((krate, path)) => (root().join(krate).join("src"), path),
+            None => (root().join("tests/tests/it"), name),
+        };
+        let mut words: Vec<&str> = path.split("::").collect();
+        words.retain(|word| *word != "tests");
+        let file = |words: &[&str]| {
+            let file = folder.join(words.join("/"));
+            let [plain, module] = [file.with_extension("rs"), file.join("mod.rs")];
+            fs::read_to_string(plain).or_else(|_| fs::read_to_string(module)).ok()
+        };
+        // A whole module, or a function in one.
+        let exists = file(&words).is_some_and(|text| text.contains("fn "))
+            || words.split_last().is_some_and(|(function, module)| {
+                file(module).is_some_and(|text| text.contains(&format!("fn {function}()")))
+            });
+        assert!(exists, "docs/SECURITY.md names {name}, which is not there");
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+}

@@ -1,0 +1,43 @@
+//! Two servers on one database, and a model of all tenants that says what each answer may be.
+//!
+//! Clients write and read rows over kept connections, while tenants are dropped and created again
+//! with the same slug, a domain is moved between tenants, one server is paused now and then, and
+//! one tenant is flooded. All that happens is written down with its times and judged afterwards:
+//! whatever no order of events can explain is a fault.
+//!
+//! In the usual run it takes some seconds. `./dev oracle SECONDS` runs it for longer,
+//! `ORACLE_SEED=N` repeats the choices of a run that has failed.
+
+mod dice;
+mod history;
+mod judge;
+mod play;
+mod rules;
+mod verdicts;
+
+use std::time::Duration;
+
+use dice::Dice;
+use play::Play;
+
+/// Length of the usual run.
+const SHORT: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_row_crosses_or_is_lost_and_nothing_hangs() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let time = number("ORACLE_SECONDS").map_or(SHORT, Duration::from_secs);
+    let seed = number("ORACLE_SEED").unwrap_or_else(Dice::seed);
+    let play = Play::begin(seed).await;
+    let history = play.run(time).await;
+    let faults = judge::judge(&history);
+    println!("oracle: {history}, seed {seed}");
+    assert!(
+        faults.is_empty(),
+        "{} faults with ORACLE_SEED={seed}:\n{}",
+        faults.len(),
+        faults.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
+    );
+    let stored = history.writes.iter().filter(|write| write.answer == history::Answer::Stored);
+    assert!(stored.count() > 100 && history.reads.len() > 50, "little was tried: {history}");
+}

@@ -1,0 +1,425 @@
+//! Those who use the servers, change the tenants and stop a server now and then.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use reqwest::{Client, Method, RequestBuilder};
+use sea_orm::ConnectionTrait;
+use serde_json::{Value, json};
+use service::tenancy::Tenancy;
+use tokio::{task::JoinSet, time::sleep};
+
+use super::{
+    dice::Dice,
+    history::{Answer, At, History, Lead, Life, Pause, Place, Read, Span, Write},
+};
+use crate::support::{
+    TestDb,
+    catalog::schemas,
+    serving::{Serving, TOKEN},
+    slug,
+};
+
+/// Tenants that are never dropped. The domains lead to one of them at a time.
+const CALM: [&str; 3] = ["calm-0", "calm-1", "calm-2"];
+const DOMAINS: [&str; 2] = ["zero.example.org", "one.example.org"];
+/// Tenants that are dropped and created again.
+const CYCLED: [&str; 3] = ["cycle-0", "cycle-1", "cycle-2"];
+/// The tenant that is flooded, by so many clients.
+const NOISY: &str = "noisy";
+const FLOOD: usize = 24;
+/// The server that is stopped now and then; the other one never is.
+const PAUSED: usize = 0;
+/// Longer than any answer may take, however long a server is stopped.
+const TIMEOUT: Duration = Duration::from_secs(90);
+/// So many rows are sent to a place quickly, as the lists are read as a whole.
+const MANY: usize = 1500;
+
+pub struct Play {
+    seed: u64,
+    stage: Arc<Stage>,
+    // In this order: the servers hold connections to it.
+    db: TestDb,
+}
+
+struct Stage {
+    servers: [Serving; 2],
+    client: Client,
+    tenancy: Tenancy,
+    begun: Instant,
+    history: Mutex<History>,
+    over: AtomicBool,
+}
+
+impl Play {
+    /// Starts the servers and creates the tenants.
+    pub async fn begin(seed: u64) -> Self {
+        let db = TestDb::new().await;
+        let serve = || {
+            let mut command = Serving::command(&db.url());
+            command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_MAX_CONNECTIONS", "10");
+            Serving::launch(&mut command)
+        };
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            // Less than after which a server closes an idle connection.
+            .pool_idle_timeout(Duration::from_secs(10))
+            .build();
+        let stage = Arc::new(Stage {
+            servers: [serve(), serve()],
+            client: client.unwrap(),
+            tenancy: db.tenancy().await,
+            begun: Instant::now(),
+            history: Mutex::default(),
+            over: AtomicBool::new(false),
+        });
+        let mut dice = Dice::new(seed, 0);
+        for slug in CALM.iter().chain(&CYCLED).chain(&[NOISY]) {
+            stage.create(slug, &mut dice).await;
+        }
+        for domain in DOMAINS {
+            stage.lead(domain, &mut dice).await;
+        }
+        let rows = "INSERT INTO noisy.guards
+            SELECT gen_random_uuid(), 'row ' || n, md5(n::text), now(), now()
+            FROM generate_series(1, 20000) n";
+        db.plain().await.execute_unprepared(rows).await.unwrap();
+        Self { seed, stage, db }
+    }
+
+    /// Plays for so long, and until all is quiet.
+    pub async fn run(self, time: Duration) -> History {
+        let Self { seed, stage, db } = self;
+        let mut players = JoinSet::new();
+        let mut number = 0;
+        let mut dice = || {
+            number += 1;
+            Dice::new(seed, number)
+        };
+        for server in 0..stage.servers.len() {
+            let slugs = CALM.iter().chain(&CYCLED).map(|slug| Place::Slug((*slug).to_owned()));
+            let domains = DOMAINS.iter().map(|domain| Place::Domain((*domain).to_owned()));
+            for place in slugs.chain(domains) {
+                players.spawn(Arc::clone(&stage).uses(server, place, dice()));
+            }
+        }
+        for slug in CYCLED {
+            players.spawn(Arc::clone(&stage).cycles(slug, dice()));
+        }
+        for domain in DOMAINS {
+            players.spawn(Arc::clone(&stage).moves(domain, dice()));
+        }
+        for client in 0..FLOOD {
+            players.spawn(Arc::clone(&stage).floods(client % stage.servers.len()));
+        }
+        let longest = if time < Duration::from_secs(30) { 3000 } else { 8000 };
+        players.spawn(Arc::clone(&stage).pauses(1000..longest, dice()));
+        sleep(time).await;
+        stage.over.store(true, Ordering::Relaxed);
+        while let Some(ended) = players.join_next().await {
+            ended.unwrap();
+        }
+        stage.look_at_all().await;
+        let found = schemas(&db.plain().await).await;
+        stage.tenancy.close().await;
+        let mut history = std::mem::take(&mut *stage.history());
+        let mut wanted = vec!["public".to_owned(), "registry".to_owned()];
+        let living = history.lives.iter().filter(|life| life.dropped.is_none());
+        wanted.extend(living.map(|life| life.schema.clone()));
+        wanted.sort_unstable();
+        if found != wanted {
+            history.faults.push(format!("the schemas are {found:?}, should be {wanted:?}"));
+        }
+        drop(stage);
+        history
+    }
+}
+
+impl Stage {
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap()
+    }
+
+    fn now(&self) -> At {
+        self.begun.elapsed()
+    }
+
+    fn since(&self, begun: At) -> Span {
+        Span { begun, ended: self.now() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    fn request(&self, server: usize, method: Method, place: &Place, path: &str) -> RequestBuilder {
+        let url = format!("http://{}{path}", self.servers[server].address());
+        let host = match place {
+            Place::Slug(slug) => format!("{slug}.localhost"),
+            Place::Domain(domain) => domain.clone(),
+        };
+        self.client.request(method, url).header("host", host)
+    }
+
+    /// Writes and reads rows of a place by one server.
+    async fn uses(self: Arc<Self>, server: usize, place: Place, mut dice: Dice) {
+        let mut sent = 0;
+        while !self.is_over() {
+            if dice.below(if sent < MANY { 4 } else { 40 }) < 3 {
+                self.write(server, &place).await;
+                sent += 1;
+            } else {
+                self.read(server, &place).await;
+            }
+            sleep(dice.millis(10..100)).await;
+        }
+    }
+
+    async fn write(&self, server: usize, place: &Place) {
+        let begun = self.now();
+        let row = {
+            let mut history = self.history();
+            let span = Span { begun, ended: At::MAX };
+            let place = place.clone();
+            history.writes.push(Write { place, server, span, answer: Answer::Unknown });
+            history.writes.len() - 1
+        };
+        let body = json!({ "name": format!("row {row}"), "position": "Guard" });
+        let request = self.request(server, Method::POST, place, "/guards").json(&body);
+        let answer = match ask(request).await {
+            Ok((201, _)) => Answer::Stored,
+            Ok((status, text)) => refusal(status, &text),
+            Err(answer) => answer,
+        };
+        let span = self.since(begun);
+        let mut history = self.history();
+        history.writes[row].span = span;
+        history.writes[row].answer = answer;
+    }
+
+    async fn read(&self, server: usize, place: &Place) -> bool {
+        let begun = self.now();
+        let request = self.request(server, Method::GET, place, "/guards");
+        let rows = match ask(request.header("accept", "application/x-ndjson")).await {
+            Ok((200, text)) => Ok(text.lines().map(row).collect()),
+            Ok((status, text)) => Err(refusal(status, &text)),
+            Err(answer) => Err(answer),
+        };
+        let is_answered = rows.is_ok();
+        let read = Read { place: place.clone(), server, span: self.since(begun), rows };
+        self.history().reads.push(read);
+        is_answered
+    }
+
+    /// Drops a tenant and creates another of the same slug, again and again.
+    async fn cycles(self: Arc<Self>, slug: &str, mut dice: Dice) {
+        while !self.is_over() {
+            sleep(dice.millis(200..3000)).await;
+            self.end(slug, &mut dice).await;
+            sleep(dice.millis(0..400)).await;
+            self.create(slug, &mut dice).await;
+        }
+    }
+
+    fn operator(&self, server: usize, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("http://{}/admin/tenants{path}", self.servers[server].address());
+        self.client.request(method, url).header("host", "localhost").bearer_auth(TOKEN)
+    }
+
+    async fn create(&self, slug: &str, dice: &mut Dice) {
+        let begun = self.now();
+        let server = dice.below(2);
+        let mut answer = Err(Answer::Unknown);
+        for first in [true].into_iter().chain(std::iter::repeat(false)) {
+            let request = self.operator(server, Method::POST, "").json(&json!({ "slug": slug }));
+            answer = ask(request).await;
+            match &answer {
+                Ok((201, _)) => break,
+                // An earlier try was carried out all the same.
+                Ok((409, _)) if !first => {
+                    answer = ask(self.operator(server, Method::GET, &format!("/{slug}"))).await;
+                    break;
+                }
+                Ok((503, _)) | Err(Answer::Unknown) => sleep(Duration::from_millis(50)).await,
+                _ => break,
+            }
+        }
+        let record = match &answer {
+            Ok((200 | 201, text)) => serde_json::from_str::<Value>(text).unwrap(),
+            _ => {
+                self.history().faults.push(format!("{slug} is not created: {answer:?}"));
+                return;
+            }
+        };
+        let schema = record["schema"].as_str().unwrap().to_owned();
+        let created = self.since(begun);
+        let life = Life { slug: slug.to_owned(), schema, created, dropped: None };
+        self.history().lives.push(life);
+    }
+
+    async fn end(&self, slug: &str, dice: &mut Dice) {
+        let begun = self.now();
+        let server = dice.below(2);
+        let mut first = true;
+        let answer = loop {
+            let path = format!("/{slug}");
+            match ask(self.operator(server, Method::DELETE, &path)).await {
+                Ok((503, _)) | Err(Answer::Unknown) => sleep(Duration::from_millis(50)).await,
+                answer => break answer,
+            }
+            first = false;
+        };
+        let is_done = matches!(&answer, Ok((204, _))) || matches!(&answer, Ok((404, _)) if !first);
+        let dropped = self.since(begun);
+        let mut history = self.history();
+        if !is_done {
+            history.faults.push(format!("{slug} is not dropped: {answer:?}"));
+        }
+        let mut lives = history.lives.iter_mut();
+        if let Some(life) = lives.rfind(|life| life.slug == slug && life.dropped.is_none()) {
+            life.dropped = Some(dropped);
+        }
+    }
+
+    /// Moves a domain from one calm tenant to another, again and again.
+    async fn moves(self: Arc<Self>, domain: &str, mut dice: Dice) {
+        while !self.is_over() {
+            sleep(dice.millis(500..3000)).await;
+            let begun = self.now();
+            let from = {
+                let history = self.history();
+                let lead = history.leads.iter().rev().find(|lead| lead.domain == domain).unwrap();
+                history.lives[lead.life].slug.clone()
+            };
+            let (from, host) = (slug(&from), domain.parse().unwrap());
+            let patience = Patience::new();
+            while let Err(error) = self.tenancy.domain_remove(&from, &host).await {
+                patience.wait(&error).await;
+            }
+            let removed = self.since(begun);
+            {
+                let mut history = self.history();
+                let mut leads = history.leads.iter_mut();
+                let lead = leads.rfind(|lead| lead.domain == domain).unwrap();
+                lead.removed = Some(removed);
+            }
+            sleep(dice.millis(0..200)).await;
+            self.lead(domain, &mut dice).await;
+        }
+    }
+
+    /// Lets a domain that leads nowhere lead to a calm tenant.
+    async fn lead(&self, domain: &str, dice: &mut Dice) {
+        let begun = self.now();
+        let to = CALM[dice.below(CALM.len())];
+        let (name, host) = (slug(to), domain.parse().unwrap());
+        let patience = Patience::new();
+        while let Err(error) = self.tenancy.domain_add(&name, &host).await {
+            patience.wait(&error).await;
+        }
+        let added = self.since(begun);
+        let mut history = self.history();
+        let life = history.lives.iter().position(|life| life.slug == to).unwrap();
+        history.leads.push(Lead { domain: domain.to_owned(), life, added, removed: None });
+    }
+
+    /// Asks for what takes the database long, without a rest.
+    async fn floods(self: Arc<Self>, server: usize) {
+        let place = Place::Slug(NOISY.to_owned());
+        while !self.is_over() {
+            let path = "/guards?count=true&search=nowhere&limit=1";
+            match ask(self.request(server, Method::GET, &place, path)).await {
+                Ok((200, _)) => {}
+                // As the answer asks, if not for as long.
+                Ok((503, _)) => sleep(Duration::from_millis(100)).await,
+                answer => {
+                    let fault = format!("the flood of server {server} was answered {answer:?}");
+                    self.history().faults.push(fault);
+                }
+            }
+        }
+    }
+
+    /// Stops a server now and then.
+    async fn pauses(self: Arc<Self>, length: Range<usize>, mut dice: Dice) {
+        while !self.is_over() {
+            sleep(dice.millis(500..2500)).await;
+            let begun = self.now();
+            self.servers[PAUSED].signal(Signal::SIGSTOP);
+            sleep(dice.millis(length.clone())).await;
+            self.servers[PAUSED].signal(Signal::SIGCONT);
+            self.history().pauses.push(Pause { server: PAUSED, span: self.since(begun) });
+        }
+    }
+
+    /// Reads every tenant and domain by both servers, when nobody writes any more.
+    async fn look_at_all(&self) {
+        let slugs = CALM.iter().chain(&CYCLED).map(|slug| Place::Slug((*slug).to_owned()));
+        let domains = DOMAINS.iter().map(|domain| Place::Domain((*domain).to_owned()));
+        for place in slugs.chain(domains) {
+            for server in 0..self.servers.len() {
+                let begun = Instant::now();
+                while !self.read(server, &place).await {
+                    if begun.elapsed() > Duration::from_secs(20) {
+                        let fault =
+                            format!("{place:?} is not served by server {server} at the end");
+                        self.history().faults.push(fault);
+                        break;
+                    }
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The number in the name of a row.
+fn row(line: &str) -> usize {
+    let guard: Value = serde_json::from_str(line).unwrap();
+    let name = guard["name"].as_str().unwrap();
+    name.strip_prefix("row ").and_then(|row| row.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// Status and text, or how there was no answer.
+async fn ask(request: RequestBuilder) -> Result<(u16, String), Answer> {
+    let response = request.send().await.map_err(|error| Answer::Wrong(format!("{error:?}")))?;
+    let status = response.status().as_u16();
+    match response.text().await {
+        Ok(text) => Ok((status, text)),
+        Err(error) if error.is_timeout() => Err(Answer::Wrong(format!("{error:?}"))),
+        // A list that cannot go on breaks off.
+        Err(_) => Err(Answer::Unknown),
+    }
+}
+
+/// What an answer means that is not a success.
+fn refusal(status: u16, text: &str) -> Answer {
+    let nobody = text.contains("problem:unknown-host") || text.contains("problem:unknown-tenant");
+    match status {
+        404 if nobody => Answer::Nobody,
+        503 => Answer::Unknown,
+        _ => Answer::Wrong(format!("{status} {text}")),
+    }
+}
+
+/// Tries again until it works, but not for ever.
+struct Patience(Instant);
+
+impl Patience {
+    fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    async fn wait(&self, error: &service::tenancy::Error) {
+        assert!(self.0.elapsed() < Duration::from_secs(60), "a domain cannot be changed: {error}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
