@@ -143,17 +143,20 @@ async fn connection(
         debug!(%error, "no TCP_NODELAY");
     }
     let (stream, back) = Returned::new(stream);
-    serve(stream, app, limits, &wanted, stopped).await;
-    back.close(limits.linger).await;
+    if serve(stream, app, limits, &wanted, stopped).await {
+        back.close(limits.linger).await;
+    }
 }
 
+/// Whether the last answer has ended the connection, so that the client has still to read it. A
+/// quiet one is closed at once, as its place may be wanted.
 async fn serve(
     stream: Returned,
     app: Router,
     limits: Limits,
     wanted: &Notify,
     mut stopped: watch::Receiver<bool>,
-) {
+) -> bool {
     let activity = Arc::new(Activity::new());
     let (app, requests) = (TowerToHyperService::new(app), Arc::clone(&activity));
     let counted = service_fn(move |request: Request<Incoming>| {
@@ -165,15 +168,21 @@ async fn serve(
     let connection = builder.serve_connection(TokioIo::new(stream), counted);
     tokio::pin!(connection);
     select! {
-        ended = &mut connection => return log(ended),
+        ended = &mut connection => {
+            log(ended);
+            return true;
+        }
         () = activity.quiet(limits.quiet) => debug!("a connection without requests is closed"),
         () = yields(&activity, limits.yields, wanted) => debug!("a connection gives up its place"),
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     connection.as_mut().graceful_shutdown();
     select! {
-        ended = &mut connection => log(ended),
-        () = activity.quiet(limits.linger) => {}
+        ended = &mut connection => {
+            log(ended);
+            true
+        }
+        () = activity.quiet(limits.linger) => false,
     }
 }
 
