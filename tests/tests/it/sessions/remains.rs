@@ -281,8 +281,6 @@ async fn what_a_migration_sets_while_a_tenant_is_created_is_gone_afterwards() {
     for migrator in [sql_migrator([REPLICA]), sql_migrator([REPLICA, READING])] {
         for spares in [0, 1] {
             let db = TestDb::new().await;
-            let (_, [old]) = db.with_tenants(["old"]).await;
-            drop(old);
             let config =
                 Config { max_connections: 1, spares, ..Config::new(db.url(), migrator.clone()) };
             let other = Tenancy::connect(&config).await.unwrap();
