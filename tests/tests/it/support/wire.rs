@@ -194,7 +194,7 @@ async fn serve(
         }
         let request = request?;
         let text = String::from_utf8_lossy(&request);
-        if request[0] == b'Q' && text[5..].starts_with("LISTEN") {
+        if request[0] == b'Q' && request[5..].starts_with(b"LISTEN") {
             frozen.listening.lock().unwrap().insert(pid);
             background = true;
         }
