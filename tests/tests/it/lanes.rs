@@ -154,8 +154,8 @@ async fn those_who_wait_are_served_in_the_order_of_their_coming() {
             pid(&tenant).await;
             served.lock().unwrap().push(number);
         }));
-        // It is in the queue before the next one comes.
-        tokio::task::yield_now().await;
+        // It is in the queue before the next one comes, also if it asks the registry first.
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(served.lock().unwrap().is_empty());
     drop(held);
