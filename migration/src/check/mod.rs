@@ -2,7 +2,8 @@
 //! while tenants are migrated, or keep a tenant's schema from moving to a node of its own.
 //!
 //! Nothing is guessed from source code. Every migration runs in two scratch schemas side by side,
-//! inside one transaction that is rolled back: a difference between the two is a finding. After each statement PostgreSQL is asked what the statement
+//! inside one transaction that is rolled back: a difference between the two is a finding. After
+//! each statement PostgreSQL is asked what the statement
 //! did: was a table written anew or read through, which constraints, indexes and types are there
 //! now, was something outside the schema touched? So raw SQL, SeaORM's builders and `DO` blocks
 //! are judged alike. Only what leaves no trace – a schema's name, several actions in one
