@@ -102,7 +102,7 @@ impl Alone<'_> {
         own.send("SELECT set_config('tenantry.session', $1, false)", [session.into()]).await?;
         let asked = self.sessions.0.get_or_try_init(|| self.prove(own, session, options, step));
         asked.await?;
-        let mut settings = vec![("search_path", self.target.search_path())];
+        let mut settings = vec![("search_path", self.migrator.search_path(self.target))];
         settings.extend(self.timeouts.settings());
         for (name, value) in settings {
             own.send("SELECT set_config($1, $2, false)", [name.into(), value.into()]).await?;
@@ -144,11 +144,13 @@ impl Alone<'_> {
             return Err(self.shared(step));
         }
         match path {
-            Some(found) if found != self.target.search_path() => Err(Error::ScopeLost {
-                schema: self.target.name().to_owned(),
-                migration: step.migration.name().to_owned(),
-                found,
-            }),
+            Some(found) if found != self.migrator.search_path(self.target) => {
+                Err(Error::ScopeLost {
+                    schema: self.target.name().to_owned(),
+                    migration: step.migration.name().to_owned(),
+                    found,
+                })
+            }
             _ => confirm(self.target, schema.as_deref()),
         }
     }

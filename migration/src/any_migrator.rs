@@ -6,7 +6,10 @@ use tokio::sync::OnceCell;
 
 use crate::batch::Recording;
 
-use crate::Error;
+use crate::{
+    Error, Target,
+    extension::{Extension, Extensions},
+};
 
 /// A migrator of tenants' schemas, which says what its migrations mean for running programs.
 ///
@@ -29,6 +32,13 @@ pub trait TenantMigrator: MigratorTraitSelf {
     fn breaking(&self) -> Vec<&'static str> {
         Vec::new()
     }
+
+    /// The extensions of PostgreSQL that the migrations and the application's statements use, each
+    /// after those that it needs itself. They are installed with the registry, in schemas that come
+    /// behind the tenant's in every `search_path`.
+    fn extensions(&self) -> Vec<Extension> {
+        Vec::new()
+    }
 }
 
 /// Any migrator, with its type forgotten, so that what holds one needs no type parameter.
@@ -43,6 +53,7 @@ pub struct AnyMigrator {
     table: DynIden,
     breaking: Arc<[&'static str]>,
     application: Arc<str>,
+    extensions: Extensions,
     recording: Arc<OnceCell<Option<Recording>>>,
 }
 
@@ -55,6 +66,7 @@ impl AnyMigrator {
             table,
             breaking: Arc::default(),
             application: Arc::default(),
+            extensions: Extensions::default(),
             recording: Arc::default(),
         }
     }
@@ -62,7 +74,8 @@ impl AnyMigrator {
     /// Wraps a migrator of tenants' schemas.
     pub fn tenant<M: TenantMigrator + 'static>(migrator: M) -> Self {
         let (breaking, application) = (migrator.breaking().into(), migrator.application().into());
-        Self { breaking, application, ..Self::new(migrator) }
+        let extensions = Extensions::new(migrator.extensions());
+        Self { breaking, application, extensions, ..Self::new(migrator) }
     }
 
     /// Name of the application, see [`TenantMigrator::application`]; empty for a migrator that was
@@ -76,6 +89,24 @@ impl AnyMigrator {
     #[must_use]
     pub fn breaking(&self) -> &[&'static str] {
         &self.breaking
+    }
+
+    /// The extensions that its migrations use, see [`TenantMigrator::extensions`].
+    #[must_use]
+    pub fn extensions(&self) -> &[Extension] {
+        self.extensions.all()
+    }
+
+    /// The schemas of extensions in a `search_path`, each quoted and behind a comma.
+    #[must_use]
+    pub fn extension_path(&self) -> &str {
+        self.extensions.path()
+    }
+
+    /// The `search_path` under which the migrations of a target run: its schema, those of
+    /// extensions, and last, where they hide nothing, temporary tables.
+    pub(crate) fn search_path(&self, target: &Target) -> String {
+        format!("{}{},pg_temp", target.quoted(), self.extension_path())
     }
 
     /// Refuses a list of breaking migrations that protects nobody, as a name in it is misspelt.

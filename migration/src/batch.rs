@@ -49,9 +49,10 @@ impl Recording {
 
     /// The statements that make `schema`. Nothing is left of them when one fails, and
     /// `search_path` is afterwards what it was.
-    fn batch(&self, schema: &SchemaName) -> String {
+    fn batch(&self, schema: &SchemaName, migrator: &AnyMigrator) -> String {
         let target = Target::Schema(schema.clone());
-        let (path, stay) = (target.search_path(), stay_in(&target));
+        let path = migrator.search_path(&target);
+        let stay = stay_in(&path);
         let mut sql = format!(
             "SAVEPOINT {SAVEPOINT};
 {};
@@ -78,8 +79,9 @@ RELEASE SAVEPOINT {SAVEPOINT}"
         &self,
         txn: &impl ConnectionTrait,
         schema: &SchemaName,
+        migrator: &AnyMigrator,
     ) -> Result<(), DbErr> {
-        let sent = ddl(txn, &self.batch(schema)).await;
+        let sent = ddl(txn, &self.batch(schema, migrator)).await;
         if sent.is_err() {
             let undo = format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}");
             // Where even that fails the connection is gone, and every next statement says so.

@@ -108,7 +108,7 @@ impl Scope<'_> {
 
     fn values(&self) -> [Value; 4] {
         [
-            self.target.search_path().into(),
+            self.migrator.search_path(self.target).into(),
             Timeouts::setting(self.timeouts.lock).into(),
             Timeouts::setting(self.timeouts.statement).into(),
             self.target.table(self.migrator).into(),

@@ -8,7 +8,7 @@ use sea_orm::{
 use crate::{
     Action, AnyMigrator, Error, State, Target,
     claim::{registry_exists, version_update},
-    enter,
+    confirm_extensions, enter,
     plan::{Step, plan},
     provision::run_all,
     proxy::act,
@@ -37,12 +37,13 @@ pub async fn dry_run(
     migrator: &AnyMigrator,
     action: &Action,
 ) -> Result<Vec<String>, Error> {
+    confirm_extensions(db, migrator).await?;
     let reader = db.begin_with_config(None, Some(AccessMode::ReadOnly)).await?;
     let registry = registry_exists(&reader).await?;
     if *target == Target::Registry && registry && !matches!(action, Action::Up(_)) {
         keep_tenants(&reader).await?;
     }
-    let entered = enter(&reader, target).await;
+    let entered = enter(&reader, target, migrator).await;
     let state = match (entered, action) {
         // The registry's schema is made by the run itself.
         (Err(Error::MissingRegistry), Action::Up(_)) => state_of_nothing(migrator),
@@ -56,7 +57,7 @@ pub async fn dry_run(
     if run.steps()?.is_empty() && *action != Action::Fresh {
         return Ok(Vec::new());
     }
-    let mut script = Script::new(target, Answers::Reader(&reader));
+    let mut script = Script::new(target, migrator, Answers::Reader(&reader));
     match run.write(&mut script).await {
         Err(Error::NotPrintable { .. } | Error::Panicked { .. }) if *target != Target::Registry => {
         }
@@ -65,7 +66,7 @@ pub async fn dry_run(
         Ok(()) => {}
     }
     reader.rollback().await?;
-    let scratch = Scratch::begin(db, "dry_run").await?;
+    let scratch = Scratch::begin(db, "dry_run", migrator).await?;
     let sql = run.in_scratch_schema(&scratch.txn, &scratch.target).await;
     scratch.end(sql).await
 }
@@ -97,8 +98,8 @@ impl DryRun<'_> {
         let applied = State { applied: Vec::new(), pending: self.state.applied.clone() };
         let before = plan(self.migrator, &applied, &Action::Up(None))?;
         run_all(txn, scratch, self.migrator, before).await?;
-        let watch = Watch::begin(txn, scratch).await?;
-        let mut script = Script::new(self.target, Answers::Scratch { txn, watch });
+        let watch = Watch::begin(txn, scratch, self.migrator).await?;
+        let mut script = Script::new(self.target, self.migrator, Answers::Scratch { txn, watch });
         script.sql.push(
             "-- the migrations were run in an empty schema, as some of them read what others make: \
              where a statement depends on the rows of a tenant, it is not what is sent to that tenant"

@@ -2,7 +2,7 @@ use entity::registry::SchemaName;
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use crate::{Fault, connect::explain};
+use crate::{ExtensionError, Fault, connect::explain};
 
 /// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
 #[derive(Debug, Error)]
@@ -211,6 +211,10 @@ pub enum Error {
         source: DbErr,
     },
 
+    /// The extensions that the migrator declares cannot be used.
+    #[error("{0} (nothing was changed)")]
+    Extension(#[from] ExtensionError),
+
     /// Any other error of the database.
     #[error("{}", describe(.0))]
     Database(#[from] DbErr),
@@ -258,7 +262,9 @@ impl Error {
 
     fn database(&self) -> Option<&DbErr> {
         match self {
-            Self::Database(error) | Self::Migration { source: error, .. } => Some(error),
+            Self::Database(error)
+            | Self::Migration { source: error, .. }
+            | Self::Extension(ExtensionError::NotMade { source: error, .. }) => Some(error),
             _ => None,
         }
     }

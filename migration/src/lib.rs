@@ -39,6 +39,7 @@ mod claim;
 mod drop;
 mod dry_run;
 mod error;
+mod extension;
 mod fault;
 mod fleet;
 mod holders;
@@ -61,6 +62,9 @@ pub use application::{claim_application, confirm_application};
 pub use drop::{drop_relations, drop_schema, relations};
 pub use dry_run::dry_run;
 pub use error::{Error, describe};
+pub use extension::{
+    Extension, ExtensionError, confirm_extensions, extension_sql, make_extensions,
+};
 pub use fault::Fault;
 pub use fleet::{Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, run_fleet};
 pub use holders::{LockHolder, lock_holders};

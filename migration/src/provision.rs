@@ -98,7 +98,7 @@ pub async fn build_schema(
     // Run one by one, the migration that fails is known by its name.
     taken_or(ddl(txn, &create_schema_sql(schema)).await, schema)?;
     let target = Target::Schema(schema.clone());
-    let before = enter(txn, &target).await?;
+    let before = enter(txn, &target, migrator).await?;
     run_all(txn, &target, migrator, every_step(migrator)).await?;
     leave(txn, &before).await
 }
@@ -111,7 +111,7 @@ pub async fn build_at_once(
     migrator: &AnyMigrator,
 ) -> bool {
     let Some(recording) = migrator.recording().await else { return false };
-    let Err(error) = recording.send(txn, schema).await else { return true };
+    let Err(error) = recording.send(txn, schema, migrator).await else { return true };
     // That there is a schema of this name is nothing strange, and told by the next try.
     if Fault::of(&error) != Fault::DuplicateSchema {
         tracing::warn!(%schema, %error, "the recorded migrations failed; they are run one by one");
@@ -126,7 +126,7 @@ pub(crate) async fn run_all(
     migrator: &AnyMigrator,
     steps: impl IntoIterator<Item = Step>,
 ) -> Result<(), Error> {
-    let watch = Watch::begin(txn, target).await?;
+    let watch = Watch::begin(txn, target, migrator).await?;
     migrator.install(txn).await?;
     for step in steps {
         step.run_in(txn, &watch, migrator).await?;

@@ -163,7 +163,7 @@ impl Run<'_> {
         };
         // The claim was free between two rounds: what somebody else has done by now is left out.
         if steps.get(*done).is_some_and(|step| !step.alone()) {
-            let watch = Watch::begin(txn, target).await?;
+            let watch = Watch::begin(txn, target, migrator).await?;
             if !scoped.installed {
                 migrator.install(txn).await?;
             }

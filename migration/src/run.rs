@@ -12,6 +12,7 @@ use crate::{
     alone::Sessions,
     announce,
     claim::{Claimant, Scope, Scoped},
+    confirm_extensions,
     plan::Step,
     rounds::{Ran, Run},
     scope::confirm_schema,
@@ -68,6 +69,7 @@ pub async fn run(
     timeouts: Timeouts,
 ) -> Result<Outcome, Error> {
     migrator.confirm_breaking()?;
+    confirm_extensions(db, migrator).await?;
     let sessions = Sessions::default();
     let run = Run { db, target, migrator, action, timeouts, sessions: &sessions };
     match run.carry_out(Claimant::Patient).await? {

@@ -41,11 +41,6 @@ impl Target {
         let table = migrator.migration_table_name().to_string().replace('"', "\"\"");
         format!("{}.\"{table}\"", self.quoted())
     }
-
-    /// The `search_path` under which its migrations run.
-    pub(crate) fn search_path(&self) -> String {
-        format!("{},pg_temp", self.quoted())
-    }
 }
 
 impl fmt::Display for Target {
@@ -54,16 +49,21 @@ impl fmt::Display for Target {
     }
 }
 
-/// Sets `search_path` to exactly the schema of `target` until the transaction ends, and returns
-/// what it was, for [`leave`]. (Temporary tables come last, where they hide nothing.)
+/// Sets `search_path` to the schema of `target`, and behind it those of the extensions of
+/// `migrator`, until the transaction ends. Returns what it was, for [`leave`]. (Temporary tables
+/// come last, where they hide nothing.)
 ///
 /// # Errors
 /// [`Error::MissingSchema`] or [`Error::MissingRegistry`] when the schema does not exist,
 /// [`Error::Database`] otherwise.
-pub async fn enter(txn: &impl ConnectionTrait, target: &Target) -> Result<String, Error> {
+pub async fn enter(
+    txn: &impl ConnectionTrait,
+    target: &Target,
+    migrator: &AnyMigrator,
+) -> Result<String, Error> {
     let before = search_path(txn).await?;
     guard(txn).await?;
-    set_search_path(txn, &target.search_path()).await?;
+    set_search_path(txn, &migrator.search_path(target)).await?;
     confirm_schema(txn, target).await?;
     Ok(before)
 }
@@ -108,6 +108,7 @@ pub async fn leave(txn: &impl ConnectionTrait, before: &str) -> Result<(), Error
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
     pub(crate) target: &'a Target,
+    path: String,
     transaction: String,
 }
 
@@ -116,10 +117,12 @@ impl<'a> Watch<'a> {
     pub(crate) async fn begin(
         txn: &impl ConnectionTrait,
         target: &'a Target,
+        migrator: &AnyMigrator,
     ) -> Result<Self, Error> {
         let row = row(txn, "SELECT current_schema()::text, pg_current_xact_id()::text").await?;
         confirm(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
-        Ok(Self { target, transaction: row.try_get_by_index(1)? })
+        let path = migrator.search_path(target);
+        Ok(Self { target, path, transaction: row.try_get_by_index(1)? })
     }
 
     /// Refuses when the transaction has ended, by whatever means, or when `search_path` leads
@@ -133,16 +136,15 @@ impl<'a> Watch<'a> {
             return Err(Error::TransactionEnded { schema, migration });
         }
         let found: String = row.try_get_by_index(1)?;
-        if found != self.target.search_path() {
+        if found != self.path {
             return Err(Error::ScopeLost { schema, migration, found });
         }
         confirm(self.target, row.try_get_by_index::<Option<String>>(2)?.as_deref())
     }
 }
 
-/// That `search_path` still is the one of the schema, as a statement that fails by dividing by zero.
-pub(crate) fn stay_in(target: &Target) -> String {
-    let path = target.search_path();
+/// That `search_path` still is this one, as a statement that fails by dividing by zero.
+pub(crate) fn stay_in(path: &str) -> String {
     format!("SELECT 1 / (current_setting('search_path') = '{path}')::int;\n")
 }
 

@@ -4,7 +4,7 @@ use entity::registry::{SchemaName, TenantId};
 use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
 
 use crate::{
-    Error, Target, drop_schema, enter,
+    AnyMigrator, Error, Target, drop_schema, enter,
     provision::{create_schema_sql, ddl},
 };
 
@@ -18,7 +18,11 @@ pub(crate) struct Scratch<'a, D> {
 
 impl<'a, D: TransactionTrait<Transaction = DatabaseTransaction>> Scratch<'a, D> {
     /// Makes a schema whose name begins with `purpose`.
-    pub(crate) async fn begin(db: &'a D, purpose: &str) -> Result<Self, Error> {
+    pub(crate) async fn begin(
+        db: &'a D,
+        purpose: &str,
+        migrator: &AnyMigrator,
+    ) -> Result<Self, Error> {
         let random = TenantId::generate().as_uuid().simple().to_string();
         let schema: SchemaName = format!("tenantry_{purpose}_{random}")
             .parse()
@@ -26,7 +30,7 @@ impl<'a, D: TransactionTrait<Transaction = DatabaseTransaction>> Scratch<'a, D> 
         let txn = db.begin().await?;
         ddl(&txn, &create_schema_sql(&schema)).await?;
         let target = Target::Schema(schema.clone());
-        enter(&txn, &target).await?;
+        enter(&txn, &target, migrator).await?;
         Ok(Self { db, txn, target, schema })
     }
 

@@ -1,6 +1,7 @@
 use migration::{
     Action, AnyMigrator, Target, Timeouts,
     connect::{self, Located},
+    make_extensions,
     postgres::Role,
     registry, run, tenant,
 };
@@ -31,6 +32,7 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role, actor: String) -> Resul
         let db = connect::small_pool(located.url.expose(), 1).await?;
         let migrator = AnyMigrator::new(registry::Migrator);
         run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await?;
+        make_extensions(&db, &AnyMigrator::tenant(tenant::Migrator)).await?;
         db.close_by_ref().await.map_err(migration::Error::from)?;
     }
     let config = Config {

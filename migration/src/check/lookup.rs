@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
 /// Those of the pairs `a.b` that mean something in another schema `a`, as text. PostgreSQL's own
-/// schemas are the same for everybody.
+/// schemas are the same for every tenant, and so are those of extensions, which the path contains.
 pub(super) async fn in_other_schemas(
     txn: &DatabaseTransaction,
     pairs: &[(String, String)],
@@ -11,7 +11,8 @@ pub(super) async fn in_other_schemas(
     let sql = "SELECT DISTINCT nspname || '.' || (pair ->> 1)
                FROM json_array_elements($1::text::json) pair
                JOIN pg_namespace n ON nspname = pair ->> 0
-               WHERE nspname NOT IN ('pg_catalog', 'information_schema') AND (
+               WHERE nspname NOT IN ('pg_catalog', 'information_schema')
+               AND (nspname = current_schema() OR nspname <> ALL (current_schemas(false))) AND (
                    EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = pair ->> 1)
                 OR EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = pair ->> 1)
                 OR EXISTS (SELECT FROM pg_type WHERE typnamespace = n.oid AND typname = pair ->> 1)

@@ -13,7 +13,7 @@ use super::{
     twin::Twin,
 };
 use crate::{
-    AnyMigrator, Error, Target, drop_schema, enter,
+    AnyMigrator, Error, Target, confirm_extensions, drop_schema, enter,
     plan::{Step, every_step},
     provision::ddl,
     proxy::{Halt, act},
@@ -31,13 +31,14 @@ use crate::{
 /// # Errors
 /// [`Error::Database`] if the database fails.
 pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Report, Error> {
+    confirm_extensions(db, migrator).await?;
     let txn = db.begin().await?;
     let schema = scratch_schema(&txn, "").await?;
     let twin = scratch_schema(&txn, "_twin").await?;
     // The one that is looked at comes last, so that search_path is left at it.
     for schema in [&twin, &schema] {
         ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
-        enter(&txn, &Target::Schema(schema.clone())).await?;
+        enter(&txn, &Target::Schema(schema.clone()), migrator).await?;
         migrator.install(&txn).await?;
     }
     let observer = Observer::new(txn, schema.to_string(), twin.to_string());
@@ -79,7 +80,7 @@ async fn check_all(
     twin: &SchemaName,
 ) -> Result<Report, Error> {
     let target = Target::Schema(schema.clone());
-    let watch = Watch::begin(&observer.txn, &target).await?;
+    let watch = Watch::begin(&observer.txn, &target, migrator).await?;
     let mut twin = Twin::new(observer, schema, twin);
     let mut report = Report::default();
     let mut reported = Vec::new();

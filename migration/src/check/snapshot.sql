@@ -76,9 +76,12 @@ line (name, value) AS (
     FROM pg_depend d
     JOIN dependent USING (classid, objid)
     JOIN outsider o ON o.classid = d.refclassid AND o.objid = d.refobjid
+    -- The type of an array belongs to that of its elements, and with it to an extension.
     WHERE NOT EXISTS (
         SELECT FROM pg_depend e
-        WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e')
+        WHERE e.classid = d.refclassid AND e.deptype = 'e' AND e.objid IN (
+            SELECT d.refobjid UNION ALL SELECT i.refobjid FROM pg_depend i
+            WHERE i.classid = d.refclassid AND i.objid = d.refobjid AND i.deptype = 'i'))
     UNION ALL
     -- A table that was read or written stays locked until the transaction ends.
     SELECT 'touched', to_json(nspname || '.' || relname)
@@ -86,6 +89,8 @@ line (name, value) AS (
     JOIN pg_class c ON c.oid = l.relation
     JOIN foreign_schema n ON n.oid = relnamespace
     WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
+      AND NOT EXISTS (SELECT FROM pg_depend e
+          WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 )
 SELECT json_build_object(

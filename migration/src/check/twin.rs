@@ -43,7 +43,7 @@ impl<'a> Twin<'a> {
         }
         let txn = &self.observer.txn;
         let savepoint = txn.begin().await?;
-        enter(txn, &Target::Schema(self.second.clone())).await?;
+        enter(txn, &Target::Schema(self.second.clone()), migrator).await?;
         self.observer.begin_unobserved(!step.alone());
         let error = run(self.observer, step, self.second).await;
         if let Some(failure) = self.observer.end(error)?.failed {
@@ -51,11 +51,11 @@ impl<'a> Twin<'a> {
             self.follows = false;
             return Ok(Some(format!("it fails in a second schema: {}", failure.what)));
         }
-        enter(txn, &Target::Schema(self.second.clone())).await?;
+        enter(txn, &Target::Schema(self.second.clone()), migrator).await?;
         step.note(txn, migrator).await?;
         savepoint.commit().await?;
         let changes = changes_between(txn, self.first, self.second).await?;
-        enter(txn, &Target::Schema(self.first.clone())).await?;
+        enter(txn, &Target::Schema(self.first.clone()), migrator).await?;
         let new: Vec<String> = changes
             .iter()
             .filter(|change| !self.known.contains(change))

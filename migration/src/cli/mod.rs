@@ -44,7 +44,7 @@ use targets::Chosen;
 use crate::{
     Action, AnyMigrator, Target, TenantMigrator, Who, claim_application, confirm_application,
     connect::{DatabaseArgs, without_empty_variables},
-    members, registry,
+    extension_sql, make_extensions, members, registry,
 };
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
@@ -115,6 +115,12 @@ impl Runner {
         }
         let chosen = targets::resolve(db, &args.targets, args.only_failed).await?;
         let makes_registry = matches!(chosen, Chosen::One(Target::Registry)) && !args.how.dry_run;
+        let installs = matches!((&chosen, action), (Chosen::One(Target::Registry), Action::Up(_)));
+        if installs && args.how.dry_run {
+            sql::print("extensions", &extension_sql(db, &self.tenant).await?)?;
+        } else if installs {
+            make_extensions(db, &self.tenant).await?;
+        }
         let job = Job { db, action, args, confirmed };
         let code = match chosen {
             Chosen::One(target) if args.how.dry_run => {

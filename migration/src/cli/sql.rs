@@ -84,7 +84,7 @@ pub(super) fn by_version(members: Vec<Member>) -> BTreeMap<(Option<String>, Stri
     groups
 }
 
-fn print(title: &str, sql: &[String]) -> io::Result<()> {
+pub(super) fn print(title: &str, sql: &[String]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "-- {title}")?;
     if sql.is_empty() {

@@ -33,11 +33,11 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(target: &Target, answers: Answers<'a>) -> Self {
+    pub(super) fn new(target: &Target, migrator: &AnyMigrator, answers: Answers<'a>) -> Self {
         Self {
             sql: Vec::new(),
             alone: false,
-            search_path: target.search_path(),
+            search_path: migrator.search_path(target),
             schema: target.quoted(),
             answers,
             unanswered: false,

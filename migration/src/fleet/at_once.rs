@@ -86,8 +86,9 @@ impl<'a> AtOnce<'a> {
             vec![member.id.into(), member.schema.clone().into(), member.version.clone().into()],
         );
         message += &format!("SELECT {};\n", notice_lost_client(true));
+        let path = self.migrator.search_path(&target);
         let mut settings = self.timeouts.settings();
-        settings.push(("search_path", target.search_path()));
+        settings.push(("search_path", path.clone()));
         let (mut columns, mut values) = (Vec::new(), Vec::new());
         for (name, value) in settings {
             values.extend([name.into(), value.into()]);
@@ -104,7 +105,7 @@ impl<'a> AtOnce<'a> {
         // In a statement of its own: see `confirm_schema`.
         message += &text("SELECT 1 / (current_schema() = $1)::int", vec![target.name().into()]);
         message += &text(&state, vec![names]);
-        let stay = stay_in(&target);
+        let stay = stay_in(&path);
         let schema = target.quoted();
         for (sql, note) in &recorded.texts {
             message.extend([&replace_placeholder(sql, &schema), stay.as_str(), note]);

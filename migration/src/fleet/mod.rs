@@ -15,7 +15,7 @@ use serde::Serialize;
 pub use members::{Member, Who, members};
 pub(crate) use members::{members_named, registry};
 
-use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, alone::Sessions};
+use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, alone::Sessions, confirm_extensions};
 use at_once::AtOnce;
 use members::{behind, provisioned};
 use news::News;
@@ -142,6 +142,7 @@ pub async fn run_fleet(
     report: impl Fn(&Event<'_>) + Sync,
 ) -> Result<Summary, Error> {
     migrator.confirm_breaking()?;
+    confirm_extensions(db, migrator).await?;
     if let Action::To(version) = action
         && !migrator.names().contains(version)
     {

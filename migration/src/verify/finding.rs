@@ -43,6 +43,14 @@ pub enum Finding {
         #[serde(flatten)]
         tenant: Subject,
     },
+    /// A table, view or sequence in a schema of extensions that is not the extensions' own:
+    /// statements of every tenant find it.
+    TableBesideExtension {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the table.
+        table: String,
+    },
     /// A table in schema `public`, which holds none: it was made by accident, in the wrong scope.
     TableInPublic {
         /// Name of the table.

@@ -14,7 +14,10 @@ use super::{
     reference::References,
     strays::strays,
 };
-use crate::{AnyMigrator, Error, check::schema_dependent, claim::registry_exists};
+use crate::{
+    AnyMigrator, Error, check::schema_dependent, claim::registry_exists,
+    extension::confirm_installed,
+};
 
 /// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per
 /// thousand schemas, and has no command to forget them.
@@ -47,6 +50,7 @@ pub async fn verify(
     migrator: &AnyMigrator,
     scope: &Scope,
 ) -> Result<Verification, VerifyError> {
+    confirm_installed(db, migrator).await?;
     let mut run = Run {
         db,
         migrator,

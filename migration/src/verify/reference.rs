@@ -58,7 +58,7 @@ impl Reference {
         applied: &[String],
     ) -> Result<Self, Error> {
         // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
-        let scratch = Scratch::begin(db, "reference").await?;
+        let scratch = Scratch::begin(db, "reference", migrator).await?;
         let built = Self::build_in(&scratch.txn, scratch.schema(), migrator, applied).await;
         scratch.end(built).await
     }

@@ -35,6 +35,11 @@ impl Display for Verification {
                 " without a schema",
             ),
             (self.number(|it| matches!(it, Finding::TableInPublic { .. })), "table", " in public"),
+            (
+                self.number(|it| matches!(it, Finding::TableBesideExtension { .. })),
+                "table",
+                " beside extensions",
+            ),
         ];
         for (number, noun, rest) in others.into_iter().filter(|(number, ..)| *number > 0) {
             write!(f, ", {}{rest}", count(number, noun))?;
@@ -73,6 +78,9 @@ impl Display for Finding {
                 write!(f, "registry row without a schema: {tenant} (schema {})", tenant.schema)
             }
             Self::TableInPublic { table } => write!(f, "table in public: {table}"),
+            Self::TableBesideExtension { schema, table } => {
+                write!(f, "table in {schema}, a schema of extensions: {table}")
+            }
         }
     }
 }

@@ -4,9 +4,9 @@ use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{Finding, sql::rows};
-use crate::AnyMigrator;
+use crate::{AnyMigrator, extension::tables_beside};
 
-/// Schemas that look like tenants' but have no row, and tables in `public`.
+/// Schemas that look like tenants' but have no row, tables in `public` and in schemas of extensions.
 pub(super) async fn strays(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
@@ -26,6 +26,13 @@ pub(super) async fn strays(
             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
             AND d.deptype = 'e') ORDER BY 1";
     let mut found = Vec::new();
+    for (schema, tables) in tables_beside(db, migrator).await? {
+        // Those in `public` are found below, where it is no schema of an extension, too.
+        let tables = tables.into_iter().filter(|_| schema != "public");
+        found.extend(
+            tables.map(|table| Finding::TableBesideExtension { schema: schema.clone(), table }),
+        );
+    }
     for row in rows(db, without_row, [table.into()]).await? {
         found.push(Finding::SchemaWithoutRow { schema: row.try_get_by_index(0)? });
     }

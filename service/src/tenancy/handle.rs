@@ -71,8 +71,9 @@ impl<C> Scope<C> {
 }
 
 impl Tenant {
-    /// A transaction for SQL that cannot be qualified: `search_path` is exactly the tenant's
-    /// schema (and, after it, the session's temporary tables) until the transaction ends, so functions and old queries that name bare tables find
+    /// A transaction for SQL that cannot be qualified: `search_path` is the tenant's schema
+    /// (and, after it, the schemas of extensions, which hold no tables, and the session's temporary
+    /// tables) until the transaction ends, so functions and old queries that name bare tables find
     /// this tenant's. Costs one more round trip than [`begin`](TransactionTrait::begin).
     ///
     /// # Errors
@@ -82,9 +83,7 @@ impl Tenant {
         let set = Statement::from_sql_and_values(
             DbBackend::Postgres,
             "SELECT set_config('search_path', $1, true)",
-            // Temporary tables would otherwise be looked for first, and a pooled session keeps those
-            // of the tenant before (PostgreSQL manual, search_path).
-            [format!("{}, pg_temp", self.shared.quoted).into()],
+            [self.db.search_path(self.schema()).into()],
         );
         // Functions of the tenant's own may be called by a name of PostgreSQL's.
         txn.db.run(set, Effect::Reset).await?;

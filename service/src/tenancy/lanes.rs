@@ -129,6 +129,7 @@ impl Lanes {
         let known = (config.statement_cache / 4).max(16);
         let queue = Queue::new(count, known, Shares::new(config), config.acquire_timeout);
         let settings = Settings {
+            extensions: config.migrator.extension_path().into(),
             statement_timeout: config.statement_timeout,
             idle_in_transaction_timeout: config.idle_in_transaction_timeout,
         };

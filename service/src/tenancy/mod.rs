@@ -43,7 +43,7 @@ mod statement;
 use std::sync::Arc;
 
 use entity::registry::{Hostname, SchemaName};
-use migration::{AnyMigrator, Target, claim_application, registry};
+use migration::{AnyMigrator, Target, claim_application, confirm_extensions, registry};
 use sea_orm::DatabaseConnection;
 use tokio::task::JoinHandle;
 
@@ -102,7 +102,9 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
     /// [`Error::Migration`] when a migration is said to be breaking that is none, or the registry
-    /// belongs to [another application](migration::TenantMigrator::application),
+    /// belongs to [another application](migration::TenantMigrator::application), or one of the
+    /// migrator's [extensions](migration::TenantMigrator::extensions) is not in its schema or shares
+    /// it with tables,
     /// [`Error::Connect`] when the server cannot be reached, [`Error::ReadOnlyServer`] when it
     /// accepts no writes, [`Error::RegistryBehind`] when the
     /// registry has not been migrated, [`Error::NoAnnouncements`] when a pooler is in the way.
@@ -218,5 +220,6 @@ async fn check_registry(db: &DatabaseConnection, tenants: &AnyMigrator) -> Resul
     if pending > 0 {
         return Err(Error::RegistryBehind { pending });
     }
-    Ok(claim_application(db, tenants).await?)
+    claim_application(db, tenants).await?;
+    Ok(confirm_extensions(db, tenants).await?)
 }

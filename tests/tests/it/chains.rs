@@ -2,6 +2,7 @@
 //! one way makes or refuses, all of them make or refuse.
 
 mod entities;
+mod extensions;
 mod outside;
 mod panics;
 mod poolers;
@@ -9,7 +10,7 @@ mod refused;
 mod texts;
 mod ways;
 
-use migration::TenantMigrator;
+use migration::{Extension, TenantMigrator};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
 use crate::support::sql_migration::Sql;
@@ -24,11 +25,12 @@ struct Chain {
     asks: bool,
     /// How many of the migrations there are, for a release before.
     limit: usize,
+    extensions: fn() -> Vec<Extension>,
 }
 
 impl Chain {
     fn new(migrations: fn() -> Migrations) -> Self {
-        Self { migrations, asks: false, limit: usize::MAX }
+        Self { migrations, asks: false, limit: usize::MAX, extensions: Vec::new }
     }
 }
 
@@ -43,7 +45,11 @@ impl MigratorTraitSelf for Chain {
     }
 }
 
-impl TenantMigrator for Chain {}
+impl TenantMigrator for Chain {
+    fn extensions(&self) -> Vec<Extension> {
+        (self.extensions)()
+    }
+}
 
 struct Asks;
 

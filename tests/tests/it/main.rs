@@ -11,6 +11,7 @@ mod check;
 mod commands;
 mod conformance;
 mod dropping;
+mod extensions;
 mod fairness;
 mod fleet;
 mod generate;

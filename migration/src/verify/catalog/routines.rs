@@ -30,7 +30,7 @@ SELECT kind, name, NULL, concat_ws(' ',
     -- The schema's own name in a search_path is replaced: it belongs to no structure.
     'set ' || (SELECT string_agg(CASE WHEN setting LIKE 'search_path=%' THEN 'search_path=' || (
             SELECT string_agg(CASE WHEN btrim(part, ' \"') = n.nspname THEN '(own schema)'
-                ELSE btrim(part) END, ', ' ORDER BY place)
+                ELSE btrim(part, ' \"') END, ', ' ORDER BY place)
             FROM unnest(string_to_array(substr(setting, 13), ',')) WITH ORDINALITY p (part, place))
         ELSE setting END, ', ' ORDER BY setting) FROM unnest(proconfig) setting),
     CASE WHEN prosupport <> 0 THEN 'support ' || prosupport END,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use entity::registry::SchemaName;
 use futures_util::stream::BoxStream;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, TransactionOptions,
@@ -58,6 +59,12 @@ impl Lane {
     /// A transaction in which migrations may run.
     pub(in super::super) async fn begin_for_migrations(&self) -> Result<Transaction, DbErr> {
         Transaction::begin_for_migrations(self.lease(Hold::Long).await?).await
+    }
+
+    /// The `search_path` of a tenant's SQL that cannot be qualified.
+    pub(in super::super) fn search_path(&self, schema: &SchemaName) -> String {
+        // Temporary tables would otherwise be looked for first (PostgreSQL manual, search_path).
+        format!("{}{}, pg_temp", schema.quoted(), self.lanes.opener.extensions())
     }
 
     /// Takes a connection and gives it back.

@@ -49,6 +49,11 @@ impl Opener {
         &self.options
     }
 
+    /// The schemas of extensions as they stand in a `search_path`, each behind a comma.
+    pub(super) fn extensions(&self) -> &str {
+        &self.settings.extensions
+    }
+
     /// Opens a connection, with its settings made in one round trip more.
     pub(super) async fn open(&self) -> Result<(PgConnection, Writes), DbErr> {
         let opening = async {
@@ -68,7 +73,8 @@ impl Opener {
 
     /// A pool of one connection, for a transaction of SeaORM's own.
     pub(super) fn pool(&self, statement_timeout: Duration) -> PgPool {
-        let settings = Settings { statement_timeout: Some(statement_timeout), ..self.settings };
+        let settings =
+            Settings { statement_timeout: Some(statement_timeout), ..self.settings.clone() };
         PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(self.within)
@@ -76,6 +82,7 @@ impl Opener {
             .max_lifetime(None)
             .idle_timeout(None)
             .after_connect(move |connection, _| {
+                let settings = settings.clone();
                 Box::pin(async move { settings.apply(connection).await.map(drop) })
             })
             .connect_lazy_with(self.options.clone())

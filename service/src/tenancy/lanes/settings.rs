@@ -1,15 +1,11 @@
 //! The state in which every tenant finds a session.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use migration::notice_lost_client;
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 
 use super::open::Writes;
-
-/// The search path of a session. No schema in it has tables, so that SQL without a schema finds
-/// none: neither in a tenant's schema nor in `public`.
-const SEARCH_PATH: &str = "pg_catalog";
 
 /// Undoes what statements may have changed in a session, but keeps its prepared statements: they
 /// are the driver's own, since a connection on which others may have been prepared is closed.
@@ -20,15 +16,18 @@ const RESET: &str = "\
 
 /// What a session is set to when it is opened, and again when it is reset. By statement, since
 /// poolers drop start-up options.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Settings {
+    /// The schemas of extensions as they stand in a `search_path`, each behind a comma. In a literal
+    /// they need no escape.
+    pub(super) extensions: Arc<str>,
     pub(super) statement_timeout: Option<Duration>,
     pub(super) idle_in_transaction_timeout: Option<Duration>,
 }
 
 impl Settings {
     /// Makes the settings of a new connection, in one round trip.
-    pub(super) async fn apply(self, connection: &mut PgConnection) -> Result<Writes, sqlx::Error> {
+    pub(super) async fn apply(&self, connection: &mut PgConnection) -> Result<Writes, sqlx::Error> {
         let row = ask(connection, &self.sql()).await?;
         if !row.try_get("kept")? {
             let text = "the server does not keep the settings of a session; connect to PostgreSQL \
@@ -40,7 +39,7 @@ impl Settings {
 
     /// Brings a session that may have been changed back to these settings, in one round trip. False
     /// if it is in a transaction that began earlier.
-    pub(super) async fn reset(self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    pub(super) async fn reset(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let row = ask(connection, &format!("{RESET}{}", self.sql())).await?;
         Ok(row.try_get("kept")? && row.try_get("alone")?)
     }
@@ -48,11 +47,14 @@ impl Settings {
     /// On Linux the server notices within a second that a client has closed its connection, and
     /// within half a minute that a client is unreachable; elsewhere it may refuse these settings
     /// (PostgreSQL manual, 20.3.2 and 20.3.3).
-    fn sql(self) -> String {
+    fn sql(&self) -> String {
+        // No schema in it has tables, so that SQL without a schema finds none: neither in a
+        // tenant's schema nor in `public`.
+        let search_path = &*format!("pg_catalog{}", self.extensions);
         let [statement, idle] =
             [self.statement_timeout, self.idle_in_transaction_timeout].map(milliseconds);
         let settings = [
-            ("search_path", SEARCH_PATH),
+            ("search_path", search_path),
             // The lexer of `migration::sql` relies on it.
             ("standard_conforming_strings", "on"),
             ("statement_timeout", &statement.to_string()),
@@ -61,7 +63,7 @@ impl Settings {
         let set = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
         format!(
             "SELECT {}, {}; \
-             SELECT current_setting('search_path') = '{SEARCH_PATH}' \
+             SELECT current_setting('search_path') = '{search_path}' \
              AND current_setting('standard_conforming_strings')::boolean AS kept, \
              now() = statement_timestamp() AS alone, \
              pg_is_in_recovery() AS standby, \

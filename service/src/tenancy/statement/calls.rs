@@ -17,8 +17,9 @@ pub(super) enum Name<'a> {
     Quoted(&'a [u8]),
 }
 
-/// What a call does to the session. Names without a schema are those of PostgreSQL, since the
-/// search path of a connection has no other; a function that is not known may do anything.
+/// What a call does to the session. Names without a schema are those of PostgreSQL and of
+/// extensions, since the search path of a connection has no other; a function that is not known may
+/// do anything.
 pub(super) fn effect(name: &Name<'_>) -> Effect {
     let mut lower = [0; LONGEST];
     let (known, name) = match name {
@@ -36,7 +37,8 @@ static ALL: Known = LazyLock::new(|| all(NO_CALL, Effect::None).chain(functions(
 static FUNCTIONS: Known = LazyLock::new(|| functions().collect());
 
 fn functions() -> impl Iterator<Item = (&'static [u8], Effect)> {
-    all(HARMLESS, Effect::None).chain(all(RESETTABLE, Effect::Reset))
+    let harmless = all(HARMLESS, Effect::None).chain(all(EXTENSIONS, Effect::None));
+    harmless.chain(all(RESETTABLE, Effect::Reset))
 }
 
 fn all(names: &'static str, effect: Effect) -> impl Iterator<Item = (&'static [u8], Effect)> {
@@ -122,11 +124,31 @@ const HARMLESS: &str = "
     upper_inf uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7 var_pop var_samp variance
     version websearch_to_tsquery width_bucket xmlcomment xpath xpath_exists";
 
+/// Functions of common extensions that leave no trace in the session: citext, pg_trgm, uuid-ossp,
+/// hstore, pgcrypto, fuzzystrmatch, ltree, intarray, earthdistance, vector. Where an extension is
+/// not declared there are none of these names.
+const EXTENSIONS: &str = "
+    akeys armor avals binary_quantize citext cosine_distance crypt cube_distance daitch_mokotoff
+    dearmor decrypt decrypt_iv defined difference digest dmetaphone dmetaphone_alt each earth
+    earth_box earth_distance encrypt encrypt_iv exist fetchval gen_random_bytes gen_salt
+    hamming_distance hmac hstore hstore_to_array hstore_to_json hstore_to_json_loose
+    hstore_to_jsonb hstore_to_jsonb_loose hstore_to_matrix icount idx inner_product
+    jaccard_distance l1_distance l2_distance l2_norm l2_normalize latitude lca levenshtein
+    levenshtein_less_equal ll_to_earth longitude ltree2text metaphone nlevel pgp_pub_decrypt
+    pgp_pub_decrypt_bytea pgp_pub_encrypt pgp_pub_encrypt_bytea pgp_sym_decrypt
+    pgp_sym_decrypt_bytea pgp_sym_encrypt pgp_sym_encrypt_bytea populate_record show_limit
+    show_trgm similarity skeys slice slice_array sort sort_asc sort_desc soundex
+    strict_word_similarity subarray subltree subpath subvector svals text2ltree text_soundex uniq
+    uuid_generate_v1 uuid_generate_v1mc uuid_generate_v3 uuid_generate_v4 uuid_generate_v5 uuid_nil
+    uuid_ns_dns uuid_ns_oid uuid_ns_url uuid_ns_x500 vector vector_dims vector_norm
+    word_similarity";
+
 /// Functions that change what a reset undoes: settings, session locks, values of sequences.
+/// (`set_limit` is one of pg_trgm.)
 const RESETTABLE: &str = "
     currval lastval nextval pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
     pg_advisory_unlock_all pg_advisory_unlock_shared pg_try_advisory_lock
-    pg_try_advisory_lock_shared set_config setval";
+    pg_try_advisory_lock_shared set_config set_limit setval";
 
 #[cfg(test)]
 mod tests {
@@ -135,7 +157,7 @@ mod tests {
     #[test]
     fn no_name_is_listed_twice_and_none_is_too_long_to_be_found() {
         let functions: Vec<_> =
-            [HARMLESS, RESETTABLE].concat().split_whitespace().map(str::len).collect();
+            [HARMLESS, EXTENSIONS, RESETTABLE].concat().split_whitespace().map(str::len).collect();
         assert_eq!(functions.len(), FUNCTIONS.len());
         assert!(NO_CALL.split_whitespace().map(str::len).chain(functions).all(|it| it <= LONGEST));
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, atomic::AtomicBool};
 use migration::{
     Action, AnyMigrator, Event, Fleet, Target, Timeouts, Who,
     check::{Rule, check},
-    dry_run, run, run_fleet,
+    dry_run, make_extensions, run, run_fleet,
     verify::{Scope, structure_in, verify},
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
@@ -77,9 +77,18 @@ fn city() -> Target {
     Target::Schema("city".parse().unwrap())
 }
 
+/// A database with the extensions of the chain.
+async fn database(chain: Chain) -> TestDb {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    make_extensions(&plain, &AnyMigrator::tenant(chain)).await.unwrap();
+    plain.close().await.unwrap();
+    db
+}
+
 /// A new tenant, which verify agrees with.
 async fn created(chain: Chain, probe: &str) -> End {
-    let db = TestDb::new().await;
+    let db = database(chain).await;
     let plain = db.plain().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), chain)).await.unwrap();
     match tenancy.create(NewTenant::new(slug("city"))).await {
@@ -95,7 +104,7 @@ async fn created(chain: Chain, probe: &str) -> End {
 
 /// A bare schema, all steps in one run, and back again.
 async fn migrated_at_once(chain: Chain, probe: &str) -> End {
-    let db = TestDb::new().await;
+    let db = database(chain).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
     let migrator = AnyMigrator::tenant(chain);
@@ -114,7 +123,7 @@ async fn migrated_at_once(chain: Chain, probe: &str) -> End {
 }
 
 async fn migrated_step_by_step(chain: Chain, probe: &str) -> End {
-    let db = TestDb::new().await;
+    let db = database(chain).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
     let migrator = AnyMigrator::tenant(chain);
@@ -127,7 +136,7 @@ async fn migrated_step_by_step(chain: Chain, probe: &str) -> End {
 
 /// Two tenants of the release before that had only the first migration.
 async fn fleet(chain: Chain, probe: &str) -> End {
-    let db = TestDb::new().await;
+    let db = database(chain).await;
     let plain = db.plain().await;
     let before = Tenancy::connect(&Config::new(db.url(), Chain { limit: 1, ..chain })).await;
     for name in ["city", "town"] {
@@ -161,7 +170,7 @@ async fn fleet(chain: Chain, probe: &str) -> End {
 
 /// A tenant that was made ahead.
 async fn spare(chain: Chain, probe: &str) -> End {
-    let db = TestDb::new().await;
+    let db = database(chain).await;
     let plain = db.plain().await;
     let config = Config { spares: 1, ..Config::new(db.url(), chain) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
@@ -184,10 +193,11 @@ async fn spare(chain: Chain, probe: &str) -> End {
 
 /// The check finds a failure where there is one. It makes nothing, so it is compared with itself.
 async fn checked(chain: Chain, probe: &str) -> End {
-    let db = TestDb::new().await;
+    let db = database(chain).await;
     let plain = db.plain().await;
+    let before = schemas(&plain).await;
     let report = check(&plain, &AnyMigrator::tenant(chain)).await.unwrap();
-    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+    assert_eq!(schemas(&plain).await, before);
     let wrong = [Rule::Fails, Rule::TransactionControl, Rule::DiffersBetweenSchemas];
     if let Some(finding) = report.findings.iter().find(|it| wrong.contains(&it.rule)) {
         return Err(format!("migration {} {}", finding.migration, finding.what));
@@ -197,7 +207,7 @@ async fn checked(chain: Chain, probe: &str) -> End {
 
 /// What a dry run prints, run by hand.
 async fn dry_run_by_hand(chain: Chain, probe: &str) -> End {
-    let db = TestDb::new().await;
+    let db = database(chain).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
     let migrator = AnyMigrator::tenant(chain);

@@ -129,7 +129,7 @@ async fn a_migration_of_builders_acknowledges_too_and_still_runs() {
     let txn = db.begin().await.unwrap();
     provision(&txn, &schema, &migrator).await.unwrap();
     // Alone in a transaction, as a run sends it.
-    let before = enter(&txn, &Target::Schema(schema.clone())).await.unwrap();
+    let before = enter(&txn, &Target::Schema(schema.clone()), &migrator).await.unwrap();
     allow(&SchemaManager::new(&txn), Rule::Rename, "nothing").await.unwrap();
     leave(&txn, &before).await.unwrap();
     txn.commit().await.unwrap();

@@ -37,6 +37,7 @@ fn statements_about_rows_change_nothing() {
             "SELECT jsonb_agg(x) FROM LATERAL (SELECT 1) x JOIN y USING (id) FOR UPDATE OF t SKIP LOCKED",
             "EXPLAIN (ANALYZE, BUFFERS) SELECT count(*) FROM t.guards; EXPLAIN ANALYZE DELETE FROM t.guards",
             "SELECT 'set_config(', $$ f( $$, E'\\'; COMMIT; --' -- dblink_connect(\n",
+            "SELECT similarity(a, 'b'), uuid_generate_v4(), digest(c, 'sha256') FROM t.guards WHERE a % 'b'",
             "SELECT a.begin, commit, \"rollback\" FROM t.savepoint AS \"end\"",
         ],
     );
@@ -48,6 +49,7 @@ fn settings_structure_and_locks_are_reset() {
         Effect::Reset,
         &[
             "SET search_path = one",
+            "SELECT set_limit(0.5)",
             "set local TimeZone = 'UTC'",
             "SELECT 1; SET ROLE nobody",
             "(SELECT 1); RESET ALL",
@@ -103,6 +105,8 @@ fn what_a_reset_may_not_undo_costs_the_connection() {
             r#"SELECT "t"."f"()"#,
             r#"SELECT "t" . "lower" ('A')"#,
             "SELECT pg_temp.lower('A')",
+            "SELECT extensions.similarity('a', 'b')",
+            "SELECT * FROM crosstab('SELECT f()')",
             "SELECT \"LOWER\"('A'), U&\"lower\"('A')",
             "DELETE FROM a USING f(1)",
             "SELECT 1 FROM a JOIN b ON f(a)",

@@ -1,0 +1,136 @@
+//! Extensions of PostgreSQL that tenants' migrations and statements use.
+//!
+//! An extension exists once in a database, so it has a schema of its own, which belongs to no
+//! tenant and holds no tables. That schema comes behind the tenant's in every `search_path`.
+
+mod confirm;
+mod error;
+mod make;
+
+use std::{fmt, sync::Arc};
+
+use entity::registry::SchemaName;
+
+pub use confirm::confirm_extensions;
+pub(crate) use confirm::{confirm_installed, tables_beside};
+pub use error::ExtensionError;
+pub use make::{extension_sql, make_extensions};
+
+/// The schema in which an extension is, unless [`Extension::in_schema`] names another.
+const SCHEMA: &str = "extensions";
+
+/// An extension that tenants' migrations need.
+///
+/// ```
+/// use migration::Extension;
+/// assert_eq!(Extension::new("citext").schema(), "extensions");
+/// assert_eq!(Extension::new("hstore").in_schema("public").schema(), "public");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    name: String,
+    schema: String,
+}
+
+impl Extension {
+    /// The extension of this name, in the schema `extensions`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), schema: SCHEMA.to_owned() }
+    }
+
+    /// In another schema, where an administrator or a managed service has installed it. It must
+    /// hold no tables, as every tenant's statements would find them.
+    #[must_use]
+    pub fn in_schema(self, schema: impl Into<String>) -> Self {
+        Self { schema: schema.into(), ..self }
+    }
+
+    /// Name of the extension.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Name of the schema.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Why it cannot be used as it is declared: its names are put into statements.
+    fn fault(&self) -> Option<String> {
+        let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        let (length, longest) = (self.name.len(), SchemaName::MAX_LEN);
+        if !(1..=longest).contains(&length) || !self.name.bytes().all(letter) {
+            return Some(format!("{:?} is not the name of an extension", self.name));
+        }
+        match self.schema.parse::<SchemaName>() {
+            _ if self.schema == "public" => None,
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// The statement that installs it.
+    fn create_sql(&self) -> String {
+        let Self { name, schema } = self;
+        format!("CREATE EXTENSION IF NOT EXISTS \"{name}\" SCHEMA \"{schema}\"")
+    }
+}
+
+impl fmt::Display for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// The extensions of a migrator.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extensions {
+    all: Arc<[Extension]>,
+    /// Their schemas in a `search_path`, each behind a comma. Names that are not acceptable are
+    /// left out.
+    path: Arc<str>,
+}
+
+impl Extensions {
+    pub(crate) fn new(all: Vec<Extension>) -> Self {
+        let usable = all.iter().filter(|it| it.fault().is_none());
+        let mut schemas: Vec<&str> = Vec::new();
+        for extension in usable {
+            if !schemas.contains(&extension.schema()) {
+                schemas.push(extension.schema());
+            }
+        }
+        let path: String = schemas.iter().map(|schema| format!(",\"{schema}\"")).collect();
+        Self { path: path.into(), all: all.into() }
+    }
+
+    pub(crate) fn all(&self) -> &[Extension] {
+        &self.all
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Extension, Extensions};
+
+    #[test]
+    fn each_schema_is_in_the_path_once_and_none_that_is_not_acceptable() {
+        let path = |all: &[(&'static str, &'static str)]| {
+            let all = all.iter().map(|(name, schema)| Extension::new(*name).in_schema(*schema));
+            Extensions::new(all.collect()).path().to_owned()
+        };
+        assert_eq!(path(&[]), "");
+        assert_eq!(path(&[("citext", "b"), ("hstore", "a"), ("uuid-ossp", "b")]), ",\"b\",\"a\"");
+        assert_eq!(path(&[("citext", "public")]), ",\"public\"");
+        for bad in ["", "A", "a\"b", "a,b", "pg_catalog", "registry", "user"] {
+            assert_eq!(path(&[("citext", bad)]), "", "{bad}");
+        }
+        assert_eq!(path(&[("a'b", "a"), ("", "a"), ("a\"b", "a")]), "");
+    }
+}
