@@ -16,6 +16,7 @@ use crate::{
     run::{create_registry_sql, fresh_sql, keep_tenants, state_within},
     scope::Watch,
     scratch::Scratch,
+    session::roll_back,
 };
 use script::{Answers, Script};
 
@@ -62,13 +63,20 @@ pub async fn dry_run(
         Err(Error::NotPrintable { .. } | Error::Panicked { .. }) if *target != Target::Registry => {
         }
         Err(error) => return Err(error),
-        Ok(()) if script.is_answered() => return Ok(script.sql),
+        Ok(()) if script.is_answered() => {
+            let sql = script.sql;
+            roll_back(reader).await?;
+            return Ok(sql);
+        }
         Ok(()) => {}
     }
-    reader.rollback().await?;
-    let scratch = Scratch::begin(db, "dry_run", migrator).await?;
-    let sql = run.in_scratch_schema(&scratch.txn, &scratch.target).await;
-    scratch.end(sql).await
+    roll_back(reader).await?;
+    let txn = db.begin().await?;
+    let scratch = Scratch::begin(&txn, "dry_run", migrator).await?;
+    let sql = run.in_scratch_schema(&txn, &scratch.target).await;
+    let sql = scratch.end(sql).await;
+    txn.rollback().await?;
+    sql
 }
 
 fn state_of_nothing(migrator: &AnyMigrator) -> State {

@@ -3,18 +3,22 @@
 use std::time::Duration;
 
 use entity::registry::TenantId;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction, DbBackend, QueryTrait, TransactionTrait,
+    sea_query::Expr,
+};
 use sea_orm_migration::MigratorTraitSelf;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Action, AnyMigrator, Error, Fault, Outcome, Target, Timeouts,
+    Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
     alone::{Alone, Sessions},
-    claim::{Claim, Claimant, Scope, claim, record_version, registry_exists},
+    claim::{Claim, Claimant, Scope, claim, registry_exists, version_update},
     plan::{Step, plan},
     provision::ddl,
     run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
     scope::{Watch, guard},
+    session::{reset, roll_back},
 };
 
 /// How long those are let through who want the tables that a lock was waited for on.
@@ -97,11 +101,12 @@ impl Run<'_> {
     async fn round(&self, claimant: Claimant<'_>, progress: &mut Progress) -> Result<Round, Error> {
         let txn = self.db.begin().await?;
         let round = self.round_in(&txn, claimant, progress).await;
-        if let Ok(Round::Committed { .. }) = round {
-            txn.commit().await?;
-        } else {
-            // Waited for, as the claim is wanted again. Where it fails the connection is gone.
-            let _ = txn.rollback().await;
+        // A rollback is waited for, as the claim is wanted again. Where it fails the connection is
+        // gone.
+        match round {
+            Ok(Round::Committed { .. }) => txn.commit().await?,
+            Ok(_) => drop(txn.rollback().await),
+            Err(_) => drop(roll_back(txn).await),
         }
         round
     }
@@ -142,9 +147,7 @@ impl Run<'_> {
                 outcome.add(step);
             }
             *done += 1;
-            if tenant.is_some() {
-                record_version(txn, target, &state, migrator).await?;
-            }
+            self.finish(txn, tenant, &state).await?;
             let more = steps.as_ref().is_some_and(|steps| *done < steps.len());
             return Ok(Round::Committed { more, tenant });
         }
@@ -177,10 +180,26 @@ impl Run<'_> {
             }
         }
         let more = *done < steps.len();
-        if tenant.is_some() {
-            record_version(txn, target, &state, migrator).await?;
-        }
+        self.finish(txn, tenant, &state).await?;
         Ok(Round::Committed { more, tenant })
+    }
+
+    /// Writes the version of a tenant to the registry, and resets the session for whichever tenant
+    /// is next, in one round trip. Constraints are checked before, while `search_path` is still
+    /// the one under which the rows were written.
+    async fn finish(
+        &self,
+        txn: &DatabaseTransaction,
+        tenant: Option<TenantId>,
+        state: &State,
+    ) -> Result<(), Error> {
+        let mut sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {}", reset());
+        if tenant.is_some() {
+            let now = Expr::current_timestamp();
+            let update = version_update(self.target, state, self.migrator, now);
+            sql = format!("{sql};\n{}", update.build(DbBackend::Postgres));
+        }
+        Ok(ddl(txn, &sql).await?)
     }
 }
 

@@ -1,4 +1,9 @@
-//! Settings by which the server notices that a program is gone.
+//! The state of a session: settings by which the server notices that a program is gone, and what
+//! migrations leave behind.
+
+use sea_orm::{DatabaseTransaction, DbErr};
+
+use crate::provision::ddl;
 
 /// How long a transaction of a migration may wait for its next statement, unless the server has a
 /// limit of its own: a program that is paused or unreachable must not lock tenants out. A migration
@@ -31,4 +36,43 @@ pub(crate) fn bound_idle_time() -> String {
     format!(
         "set_config('{name}', coalesce(nullif(current_setting('{name}'), '0'), '{IDLE}'), true)"
     )
+}
+
+/// Removes the objects of a session that a migration has made and a transaction does not need:
+/// cursors, temporary tables, statements that were prepared by SQL.
+pub(crate) const FORGET: &str = "\
+CLOSE ALL; DISCARD TEMP;
+DO $forget$
+DECLARE prepared text;
+BEGIN
+    FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP
+        EXECUTE 'DEALLOCATE ' || quote_ident(prepared);
+    END LOOP;
+END
+$forget$";
+
+/// Makes a session what it was when it was opened, whatever migrations have changed in it, so that
+/// the next tenant does not see it: the same as `DISCARD ALL`, but it can be part of a transaction
+/// and keeps the statements that the driver has prepared. What is set until the end of the
+/// transaction is gone, too.
+pub(crate) fn reset() -> String {
+    format!(
+        "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; DISCARD SEQUENCES;
+SELECT pg_catalog.pg_advisory_unlock_all();
+{FORGET}"
+    )
+}
+
+/// Rolls back what was done in a transaction with migrations so far, and begins another on the same
+/// connection. A rollback alone keeps session locks and prepared statements.
+pub(crate) async fn start_over(txn: &DatabaseTransaction) -> Result<(), DbErr> {
+    ddl(txn, "ROLLBACK").await?;
+    ddl(txn, &format!("{}; BEGIN", reset())).await
+}
+
+/// Rolls back a transaction with migrations, and all that they left in the session.
+pub(crate) async fn roll_back(txn: DatabaseTransaction) -> Result<(), DbErr> {
+    let reset = start_over(&txn).await;
+    let rolled_back = txn.rollback().await;
+    reset.and(rolled_back)
 }

@@ -43,6 +43,19 @@ impl Rule {
                  schema and records it for this one",
                 "leave search_path alone",
             ],
+            Self::SessionSetting => [
+                "session-setting",
+                "it holds until the connection is reset, for the migrations after this one and \
+                 not for those that are run another day",
+                "SET LOCAL, or set_config('name', 'value', true), which end with the transaction",
+            ],
+            Self::TemporaryTable => [
+                "temporary-table",
+                "it stays in the session with its rows, where a later migration of the same run \
+                 finds it and one that is run another day does not",
+                "CREATE TEMPORARY TABLE … ON COMMIT DROP; instead of a temporary view, sequence or \
+                 function a subquery or a DO block",
+            ],
             Self::CatalogByName => [
                 "catalog-by-name",
                 "the object of another tenant answers the query, so only the first tenant gets \

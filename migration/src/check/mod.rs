@@ -39,6 +39,7 @@ mod proxy;
 mod report;
 mod rule;
 mod run;
+mod session;
 mod snapshot;
 mod twin;
 mod words;

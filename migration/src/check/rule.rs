@@ -23,6 +23,10 @@ pub enum Rule {
     NamesSchema,
     /// A statement is about `search_path`.
     SearchPath,
+    /// A setting that outlives the transaction of the migration.
+    SessionSetting,
+    /// A temporary object that outlives the transaction of the migration.
+    TemporaryTable,
     /// A catalog query that finds an object by its name in whichever schema.
     CatalogByName,
     /// The migration makes something else in a second schema beside the first.
@@ -86,12 +90,14 @@ pub struct UnknownRule(pub String);
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::PrimaryKey,
         Self::Identity,
         Self::LeavesSchema,
         Self::NamesSchema,
         Self::SearchPath,
+        Self::SessionSetting,
+        Self::TemporaryTable,
         Self::CatalogByName,
         Self::DiffersBetweenSchemas,
         Self::FunctionSearchPath,

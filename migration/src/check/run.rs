@@ -18,6 +18,7 @@ use crate::{
     provision::ddl,
     proxy::{Halt, act},
     scope::Watch,
+    session::{FORGET, roll_back},
 };
 
 /// Runs every migration in two scratch schemas side by side, and says which of their statements
@@ -43,7 +44,7 @@ pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Re
     }
     let observer = Observer::new(txn, schema.to_string(), twin.to_string());
     let report = check_all(&observer, migrator, &schema, &twin).await;
-    observer.txn.rollback().await?;
+    roll_back(observer.txn).await?;
     if let Err(Error::TransactionEnded { .. }) = &report {
         for schema in [&schema, &twin] {
             drop_schema(db, schema).await?;
@@ -95,6 +96,7 @@ async fn check_all(
         if !failed {
             functions(observer, schema, &mut observed, &mut reported).await?;
             step.note(&observer.txn, migrator).await?;
+            ddl(&observer.txn, FORGET).await?;
             let unexplained = !observed.explains_difference();
             if let Some(what) = twin.follow(migrator, &step).await?
                 && unexplained

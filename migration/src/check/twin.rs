@@ -7,6 +7,8 @@ use super::{observer::Observer, run::run};
 use crate::{
     AnyMigrator, Error, Target, enter,
     plan::Step,
+    provision::ddl,
+    session::FORGET,
     verify::{Change, changes_between},
 };
 
@@ -53,6 +55,7 @@ impl<'a> Twin<'a> {
         }
         enter(txn, &Target::Schema(self.second.clone()), migrator).await?;
         step.note(txn, migrator).await?;
+        ddl(txn, FORGET).await?;
         savepoint.commit().await?;
         let changes = changes_between(txn, self.first, self.second).await?;
         enter(txn, &Target::Schema(self.first.clone()), migrator).await?;

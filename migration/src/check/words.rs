@@ -1,6 +1,6 @@
 //! What can be read off the words of a statement alone.
 
-use super::{Rule, catalog_queries, observer::Fired};
+use super::{Rule, catalog_queries, observer::Fired, session};
 use crate::sql::{Kind, Piece};
 
 /// The rules that `piece` breaks by its words.
@@ -24,6 +24,10 @@ pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
     if names_search_path(piece) && !is_search_path_of_function(piece) {
         fire(Rule::SearchPath, "it is about search_path".to_owned());
     }
+    if transactional {
+        fired.extend(session::leftovers(piece));
+    }
+    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
     if piece.is_transaction_control() {
         let what = format!("{} begins or ends a transaction", piece.sql);
         fire(Rule::TransactionControl, what);
@@ -169,6 +173,8 @@ mod tests {
             ),
             ("SELECT set_config('search_path', 'a', true)", vec![Rule::SearchPath]),
             ("SELECT '; SET search_path = a'", vec![]),
+            ("SET statement_timeout = 0", vec![Rule::SessionSetting]),
+            ("CREATE TEMP TABLE a (b int)", vec![Rule::TemporaryTable]),
             ("ROLLBACK", vec![Rule::TransactionControl]),
             ("ROLLBACK TO SAVEPOINT a", vec![]),
             ("SAVEPOINT a", vec![]),

@@ -9,8 +9,9 @@ use std::{
 };
 
 use sea_orm::{
-    DatabaseConnection, DbBackend, DbErr, QueryTrait, Statement, Value,
+    DatabaseConnection, DbBackend, DbErr, QueryTrait, RuntimeErr, Statement, Value,
     sea_query::{ArrayType, Expr},
+    sqlx::{self, AssertSqlSafe, Executor},
 };
 
 use super::Member;
@@ -18,10 +19,9 @@ use crate::{
     Action, AnyMigrator, Fault, Outcome, State, Target, Timeouts,
     claim::version_update,
     plan::{Step, plan},
-    provision::ddl,
     record::{joined, record},
     scope::stay_in,
-    session::notice_lost_client,
+    session::{notice_lost_client, reset},
     sql::replace_placeholder,
     statement::Ground,
 };
@@ -69,7 +69,7 @@ impl<'a> AtOnce<'a> {
             return Ok(None);
         }
         let Some(recorded) = self.recorded(&member.version).await else { return Ok(None) };
-        let sent = ddl(db, &self.message(member, &recorded)).await;
+        let sent = send(db, &self.message(member, &recorded)).await;
         if sent.as_ref().is_err_and(is_unexpected) {
             self.hopeful.store(false, Ordering::Relaxed);
         }
@@ -110,6 +110,8 @@ impl<'a> AtOnce<'a> {
         for (sql, note) in &recorded.texts {
             message.extend([&replace_placeholder(sql, &schema), stay.as_str(), note]);
         }
+        // Constraints are checked under the settings under which the rows were written.
+        message += &format!("SET CONSTRAINTS ALL IMMEDIATE;\n{};\n", reset());
         let now = Expr::current_timestamp();
         let update = version_update(&target, &recorded.after, self.migrator, now);
         message + &update.build(DbBackend::Postgres).to_string()
@@ -166,6 +168,19 @@ impl<'a> AtOnce<'a> {
 const CLAIM: &str = r#"SELECT 1 / count(*) FROM (SELECT FROM "registry"."tenants"
     WHERE "id" = $1 AND "schema" = $2 AND "schema_version" IS NOT DISTINCT FROM $3
     AND "status" NOT IN ('dropping', 'dropped') FOR NO KEY UPDATE SKIP LOCKED) AS ours"#;
+
+/// Sends the message. If it fails, what a rollback does not undo in the session is reset, too.
+async fn send(db: &DatabaseConnection, message: &str) -> Result<(), DbErr> {
+    let pool = db.get_postgres_connection_pool();
+    let lost = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
+    let failed = |error: sqlx::Error| DbErr::Exec(RuntimeErr::SqlxError(error.into()));
+    let mut connection = pool.acquire().await.map_err(lost)?;
+    let sent = connection.execute(sqlx::raw_sql(AssertSqlSafe(message))).await.map_err(failed);
+    if sent.is_err() && connection.execute(sqlx::raw_sql(AssertSqlSafe(reset()))).await.is_err() {
+        connection.close_on_drop();
+    }
+    sent.map(drop)
+}
 
 /// SQLSTATE 22012, division by zero.
 fn is_unexpected(error: &DbErr) -> bool {

@@ -36,5 +36,5 @@ pub use error::VerifyError;
 pub use finding::{Finding, Subject, Verification};
 pub use fleet::{Scope, verify};
 pub(crate) use reference::changes_between;
-pub use reference::{names_own_schema, structure_in};
+pub use reference::{names_own_schema, names_own_schema_in, structure_in};
 pub use structure::Structure;

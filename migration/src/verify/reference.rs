@@ -44,7 +44,10 @@ impl<'a> References<'a> {
     /// The reference with these migrations, which the migrator has, applied in their order.
     pub(super) async fn get(&mut self, applied: &[String]) -> Result<&Reference, Error> {
         if !self.built.contains_key(applied) {
-            let reference = Reference::build(self.db, self.migrator, applied).await?;
+            let txn = self.db.begin().await?;
+            let reference = Reference::build(&txn, self.migrator, applied).await;
+            txn.rollback().await?;
+            let reference = reference?;
             self.built.insert(applied.to_vec(), reference);
         }
         Ok(&self.built[applied])
@@ -52,14 +55,15 @@ impl<'a> References<'a> {
 }
 
 impl Reference {
+    /// Rolls back all that was done in the transaction.
     async fn build(
-        db: &impl TransactionTrait<Transaction = DatabaseTransaction>,
+        txn: &DatabaseTransaction,
         migrator: &AnyMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
         // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
-        let scratch = Scratch::begin(db, "reference", migrator).await?;
-        let built = Self::build_in(&scratch.txn, scratch.schema(), migrator, applied).await;
+        let scratch = Scratch::begin(txn, "reference", migrator).await?;
+        let built = Self::build_in(txn, scratch.schema(), migrator, applied).await;
         scratch.end(built).await
     }
 
@@ -99,10 +103,24 @@ impl Reference {
 /// # Errors
 /// [`Error::Migration`] when a migration fails on an empty schema, [`Error::Database`] otherwise.
 pub async fn names_own_schema(
-    db: &impl TransactionTrait<Transaction = DatabaseTransaction>,
+    db: &DatabaseConnection,
     migrator: &AnyMigrator,
 ) -> Result<bool, Error> {
-    let reference = Reference::build(db, migrator, &migrator.names()).await?;
+    let txn = db.begin().await?;
+    let names = names_own_schema_in(&txn, migrator).await;
+    txn.rollback().await?;
+    names
+}
+
+/// [`names_own_schema`], found out in a transaction. All that was done in it is rolled back.
+///
+/// # Errors
+/// As for [`names_own_schema`].
+pub async fn names_own_schema_in(
+    txn: &DatabaseTransaction,
+    migrator: &AnyMigrator,
+) -> Result<bool, Error> {
+    let reference = Reference::build(txn, migrator, &migrator.names()).await?;
     Ok(reference.hash.is_none())
 }
 

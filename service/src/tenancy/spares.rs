@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use entity::registry::{SchemaName, TenantId, tenant};
-use migration::{AnyMigrator, build_schema, register, verify::names_own_schema};
+use migration::{AnyMigrator, build_schema, register, verify::names_own_schema_in};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};
@@ -43,7 +43,7 @@ impl Spares {
         let find = async || {
             let begun = self.db.begin_for_migrations().await?;
             let Some(txn) = begun.for_migrations() else { return Ok(false) };
-            let names = names_own_schema(txn, &self.migrator).await?;
+            let names = names_own_schema_in(txn, &self.migrator).await?;
             begun.rollback().await?;
             Ok::<_, Error>(!names)
         };

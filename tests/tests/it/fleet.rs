@@ -2,6 +2,7 @@
 //! becomes of it when something goes wrong.
 
 mod faults;
+mod leftovers;
 mod locks;
 mod order;
 mod processes;

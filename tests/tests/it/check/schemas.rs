@@ -260,3 +260,40 @@ async fn a_migration_leaves_its_transaction_alone() {
     // The COMMIT was not carried out.
     assert_eq!(report(db, &["CREATE TABLE a (id uuid)"]).await.findings.len(), 1);
 }
+
+#[tokio::test]
+async fn what_stays_in_the_session_is_found() {
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    finds(db, &["SET statement_timeout = '1min'"], &[Rule::SessionSetting]).await;
+    finds(db, &["SELECT set_config('work_mem', '64MB', false)"], &[Rule::SessionSetting]).await;
+    finds(db, &["DO $$ BEGIN SET work_mem = '64MB'; END $$"], &[Rule::SessionSetting]).await;
+    finds(db, &["CREATE TEMP TABLE staging (a int)"], &[Rule::TemporaryTable]).await;
+    finds(db, &["SELECT 1 AS a INTO TEMP staging"], &[Rule::TemporaryTable]).await;
+    passes(
+        db,
+        &[
+            "SET LOCAL statement_timeout = '1min'; SET CONSTRAINTS ALL IMMEDIATE",
+            "CREATE TEMP TABLE staging (a int) ON COMMIT DROP; DECLARE c CURSOR FOR SELECT 1",
+            "CREATE TEMP TABLE staging (a int) ON COMMIT DROP",
+            "SELECT set_config('work_mem', '64MB', true)",
+        ],
+    )
+    .await;
+    // Outside a transaction there is no other way, and the session is the migration's own.
+    passes(db, &["-- alone\nSET statement_timeout = '1min'"]).await;
+    passes(db, &["/* check: allow session-setting because tried */ SET work_mem = '64MB'"]).await;
+}
+
+#[tokio::test]
+async fn a_temporary_table_of_the_builder_is_found() {
+    use sea_orm::sea_query::{ColumnDef, PostgresQueryBuilder, Table};
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    let table = Table::create()
+        .table("staging")
+        .temporary()
+        .col(ColumnDef::new("a").integer())
+        .to_string(PostgresQueryBuilder);
+    finds(db, &[table.leak()], &[Rule::TemporaryTable]).await;
+}

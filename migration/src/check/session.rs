@@ -1,0 +1,213 @@
+//! What a statement leaves in the session after the transaction, read off its words.
+
+use super::{Rule, observer::Fired};
+use crate::sql::{Kind, Piece, Word};
+
+/// Words behind which a statement begins in a `DO` block.
+const BEFORE_STATEMENT: [&str; 4] = ["begin", "then", "else", "loop"];
+
+/// The settings and temporary objects that outlive the transaction of `piece`. Blocks are read,
+/// too, and texts that they execute.
+pub(super) fn leftovers(piece: &Piece) -> Vec<Fired> {
+    let mut fired = Vec::new();
+    read(piece, &mut fired);
+    let is_block = piece.begins(&["do"]);
+    for text in piece.words.iter().filter(|word| is_block && word.kind == Kind::Text) {
+        Piece::all(&text.text).iter().for_each(|piece| read_in_block(piece, &mut fired));
+    }
+    fired.dedup();
+    fired
+}
+
+fn read_in_block(piece: &Piece, fired: &mut Vec<Fired>) {
+    read(piece, fired);
+    for index in 1..piece.words.len() {
+        if piece.word(index - 1).is_some_and(|word| BEFORE_STATEMENT.contains(&word)) {
+            let rest = Piece::one(&piece.sql[piece.words[index].at.start..]);
+            read(&rest, fired);
+        }
+    }
+    if piece.find(&["execute"]).is_some() {
+        let texts = piece.words.iter().filter(|word| word.kind == Kind::Text);
+        texts.flat_map(|text| Piece::all(&text.text)).for_each(|piece| read(&piece, fired));
+    }
+}
+
+fn read(piece: &Piece, fired: &mut Vec<Fired>) {
+    let set = set(piece).into_iter().chain(set_config(piece));
+    // Another rule is about that one.
+    let set = set.filter(|name| !name.eq_ignore_ascii_case("search_path"));
+    fired.extend(set.map(|name| {
+        let what = format!("it sets {name} for the rest of the session");
+        Fired { rule: Rule::SessionSetting, what }
+    }));
+    fired.extend(temporary(piece).map(|what| {
+        let what = format!("{what} stays in the session");
+        Fired { rule: Rule::TemporaryTable, what }
+    }));
+}
+
+/// The setting of a `SET` without `LOCAL`.
+fn set(piece: &Piece) -> Option<String> {
+    if piece.word(0) != Some("set") {
+        return None;
+    }
+    let at = 1 + usize::from(piece.word(1) == Some("session"));
+    let name = match piece.word(at) {
+        Some("local" | "constraints" | "transaction") => return None,
+        Some("characteristics") => "the characteristics of transactions".to_owned(),
+        Some("authorization") => "the session authorization".to_owned(),
+        Some("role") => "the role".to_owned(),
+        Some("time") if piece.word(at + 1) == Some("zone") => "the time zone".to_owned(),
+        _ => dotted_name(piece, at)?,
+    };
+    Some(name)
+}
+
+/// The name at `at`, of which parts may follow behind dots.
+fn dotted_name(piece: &Piece, at: usize) -> Option<String> {
+    let mut name = piece.name(at)?.to_owned();
+    let mut next = at + 1;
+    while let (Some("."), Some(part)) = (piece.symbol(next), piece.name(next + 1)) {
+        name = format!("{name}.{part}");
+        next += 2;
+    }
+    Some(name)
+}
+
+/// The settings that calls of `set_config` make without a third argument that is true.
+fn set_config(piece: &Piece) -> Vec<String> {
+    let calls = (0..piece.words.len()).filter(|index| {
+        piece.name(*index).is_some_and(|name| name.eq_ignore_ascii_case("set_config"))
+            && piece.symbol(index + 1) == Some("(")
+    });
+    calls.filter_map(|index| setting_of_call(piece, index + 1)).collect()
+}
+
+fn setting_of_call(piece: &Piece, open: usize) -> Option<String> {
+    let depth = piece.words[open].depth;
+    let inside: Vec<_> =
+        piece.words[open + 1..].iter().take_while(|word| word.depth > depth).collect();
+    let comma = |word: &&&Word| word.depth == depth + 1 && word.text == ",";
+    let last = inside.iter().rposition(|word| comma(&word))?;
+    let truth = inside.get(last + 1)?.text.to_ascii_lowercase();
+    if ["true", "t", "yes", "on", "1", "y"].contains(&truth.as_str()) {
+        return None;
+    }
+    let name = inside.first().filter(|word| word.kind == Kind::Text);
+    Some(name.map_or_else(|| "a setting".to_owned(), |word| word.text.clone()))
+}
+
+/// The temporary object that a statement makes, unless it goes with the transaction.
+fn temporary(piece: &Piece) -> Option<String> {
+    let is_temporary = |at: usize| matches!(piece.word(at), Some("temp" | "temporary"));
+    if piece.word(0) == Some("create") {
+        let mut at = 1;
+        while let Some("global" | "local" | "or" | "replace") = piece.word(at) {
+            at += 1;
+        }
+        let named = (1..piece.words.len()).find(|index| {
+            piece.name(*index) == Some("pg_temp") && piece.symbol(index + 1) == Some(".")
+        });
+        // The object that is made is named before its columns or arguments.
+        let named = named.filter(|index| piece.words[..*index].iter().all(|it| it.depth == 0));
+        let named = named.filter(|index| *index < 8);
+        let stays = piece.find(&["on", "commit", "drop"]).is_none();
+        return ((is_temporary(at) || named.is_some()) && stays)
+            .then(|| "a temporary object".to_owned());
+    }
+    let into = piece
+        .find(&["into"])
+        .filter(|_| matches!(piece.word(0), Some("select" | "with" | "values" | "table")))?;
+    let into = into + 1 + usize::from(matches!(piece.word(into + 1), Some("global" | "local")));
+    is_temporary(into).then(|| "the temporary table of SELECT INTO".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leftovers;
+    use crate::sql::Piece;
+
+    fn found(sql: &str) -> Vec<String> {
+        leftovers(&Piece::all(sql)[0]).into_iter().map(|fired| fired.what).collect()
+    }
+
+    #[test]
+    fn settings_of_the_session_are_found() {
+        for (sql, name) in [
+            ("SET statement_timeout = '1s'", "statement_timeout"),
+            ("set session work_mem to '1GB'", "work_mem"),
+            ("SET \"lock_timeout\" TO 5", "lock_timeout"),
+            ("SET app.tenant = 'a'", "app.tenant"),
+            ("SET ROLE owner", "the role"),
+            ("SET SESSION AUTHORIZATION owner", "the session authorization"),
+            ("SET TIME ZONE 'UTC'", "the time zone"),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+                "the characteristics of transactions",
+            ),
+            ("SELECT set_config('work_mem', '1GB', false)", "work_mem"),
+            ("SELECT pg_catalog.set_config('work_mem', concat('1', 'GB'), 'f'::bool)", "work_mem"),
+            ("SELECT set_config(name, '1', false) FROM pg_settings", "a setting"),
+            ("DO $$ BEGIN SET work_mem = '1GB'; END $$", "work_mem"),
+            ("DO $$ BEGIN IF true THEN SET work_mem = 1; END IF; END $$", "work_mem"),
+            ("DO $$ BEGIN PERFORM set_config('work_mem', '1', false); END $$", "work_mem"),
+            ("DO $$ BEGIN EXECUTE 'SET work_mem = 1'; END $$", "work_mem"),
+        ] {
+            assert_eq!(
+                found(sql),
+                [format!("it sets {name} for the rest of the session")],
+                "{sql}"
+            );
+        }
+    }
+
+    #[test]
+    fn temporary_objects_of_the_session_are_found() {
+        for sql in [
+            "CREATE TEMP TABLE a (b int)",
+            "CREATE TEMPORARY TABLE IF NOT EXISTS a AS SELECT 1",
+            "CREATE LOCAL TEMPORARY TABLE a (b int) ON COMMIT DELETE ROWS",
+            "CREATE GLOBAL TEMP TABLE a (b int) ON COMMIT PRESERVE ROWS",
+            "CREATE TABLE pg_temp.a (b int)",
+            "CREATE TEMP SEQUENCE a",
+            "CREATE OR REPLACE TEMP VIEW a AS SELECT 1",
+            "CREATE TEMP RECURSIVE VIEW a (n) AS SELECT 1",
+            "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "SELECT 1 INTO TEMP a",
+            "SELECT * INTO TEMPORARY TABLE a FROM b",
+            "WITH x AS (SELECT 1) SELECT * INTO LOCAL TEMP a FROM x",
+            "DO $$ BEGIN CREATE TEMP TABLE a (b int); END $$",
+            "DO $$ BEGIN EXECUTE 'CREATE TEMP TABLE a (b int)'; END $$",
+        ] {
+            assert_eq!(found(sql).len(), 1, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_ends_with_the_transaction_is_fine() {
+        for sql in [
+            "SET LOCAL statement_timeout = 0",
+            "SET LOCAL ROLE owner",
+            "SET CONSTRAINTS ALL DEFERRED",
+            "SET TRANSACTION READ ONLY",
+            "SET search_path = a",
+            "SELECT set_config('work_mem', '1', true)",
+            "SELECT set_config('work_mem', '1', 't')",
+            "UPDATE a SET b = 1",
+            "ALTER TABLE a SET (fillfactor = 70)",
+            "ALTER ROLE a SET work_mem = 1",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET work_mem = 1 AS 'SELECT 1'",
+            "CREATE TEMP TABLE a (b int) ON COMMIT DROP",
+            "CREATE TEMP TABLE a ON COMMIT DROP AS SELECT 1",
+            "CREATE TABLE pg_temp.a (b int) ON COMMIT DROP",
+            "CREATE TABLE temp (temporary int)",
+            "SELECT temp INTO a FROM b",
+            "INSERT INTO temp VALUES ('SET work_mem = 1')",
+            "DO $$ BEGIN UPDATE a SET b = 1; SET LOCAL work_mem = 1; END $$",
+            "DO $$ BEGIN IF true THEN UPDATE a SET b = 1; END IF; END $$",
+        ] {
+            assert_eq!(found(sql), [""; 0], "{sql}");
+        }
+    }
+}
