@@ -191,6 +191,9 @@ impl Problem {
             E::Busy(_) => return Self::busy("tenant-busy", "Tenant is busy"),
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
+            E::HasDependents { .. } => {
+                (StatusCode::CONFLICT, "has-dependents", "Other objects depend on the tenant")
+            }
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
             E::HostBelowBase(_) | E::TooManyTags(_) | E::Name(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-name", "Name not acceptable")
@@ -342,6 +345,11 @@ mod tests {
             (refused(Access::Ahead), 503, "tenant-ahead"),
             (E::Busy(Busy::new(slug(), 200)), 503, "tenant-busy"),
             (E::SlugTaken(slug()), 409, "slug-taken"),
+            (
+                E::HasDependents { slug: slug(), dependents: vec!["view report.both".into()] },
+                409,
+                "has-dependents",
+            ),
             (E::HostTaken(host()), 409, "host-taken"),
             (E::HostBelowBase(host()), 422, "invalid-name"),
             (E::TooManyTags(51), 422, "invalid-name"),

@@ -8,7 +8,9 @@ use sea_orm::{
 use crate::{
     Action, AnyMigrator, Error, State, Target,
     claim::{registry_exists, version_update},
-    confirm_extensions, enter,
+    confirm_extensions,
+    dependents::confirm_no_dependents,
+    enter,
     plan::{Step, plan},
     provision::run_all,
     proxy::act,
@@ -48,14 +50,19 @@ pub async fn dry_run(
     let state = match (entered, action) {
         // The registry's schema is made by the run itself.
         (Err(Error::MissingRegistry), Action::Up(_)) => state_of_nothing(migrator),
-        (Ok(_), Action::Fresh) => state_of_nothing(migrator),
+        (Ok(_), Action::Fresh { cascade }) => {
+            if !cascade {
+                confirm_no_dependents(&reader, target).await?;
+            }
+            state_of_nothing(migrator)
+        }
         (entered, _) => {
             entered?;
             state_within(&reader, target, migrator).await?
         }
     };
     let run = DryRun { target, migrator, action, state, registry };
-    if run.steps()?.is_empty() && *action != Action::Fresh {
+    if run.steps()?.is_empty() && !matches!(action, Action::Fresh { .. }) {
         return Ok(Vec::new());
     }
     let mut script = Script::new(target, migrator, Answers::Reader(&reader));
@@ -122,7 +129,7 @@ impl DryRun<'_> {
         let mut state = self.state.clone();
         script.begin_all();
         match (target, action) {
-            (_, Action::Fresh) => script.sql.extend(fresh_sql(target)),
+            (_, Action::Fresh { .. }) => script.sql.extend(fresh_sql(target)),
             (Target::Registry, Action::Up(_)) => script.sql.push(create_registry_sql()),
             _ => {}
         }

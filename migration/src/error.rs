@@ -2,7 +2,7 @@ use entity::registry::SchemaName;
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use crate::{ExtensionError, Fault, connect::explain};
+use crate::{ExtensionError, Fault, connect::explain, name_dependents};
 
 /// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
 #[derive(Debug, Error)]
@@ -147,6 +147,19 @@ pub enum Error {
     RegistryInUse {
         /// Number of tenants.
         tenants: u64,
+    },
+
+    /// Objects outside the schema depend on it and would be dropped with it.
+    #[error(
+        "objects outside schema \"{schema}\" depend on it and would be dropped with it: {}; drop \
+         them first, or insist with --cascade (nothing was changed)",
+        name_dependents(dependents)
+    )]
+    HasDependents {
+        /// Name of the schema.
+        schema: String,
+        /// The objects, as PostgreSQL describes them.
+        dependents: Vec<String>,
     },
 
     /// There is no migration of this name.

@@ -16,7 +16,11 @@ pub enum Action {
     /// Roll back the newest migration and apply it again.
     Redo,
     /// Drop the schema with everything in it, create it again and apply every migration.
-    Fresh,
+    Fresh {
+        /// Also drop the objects outside the schema that depend on it
+        /// ([`dependents`](crate::dependents)). Otherwise the run is refused when there are any.
+        cascade: bool,
+    },
 }
 
 /// One migration to apply or to roll back.
@@ -61,7 +65,7 @@ pub(crate) fn plan(
         Action::Up(Some(n)) => state.pending.iter().take(*n as usize).map(up).collect(),
         Action::Down(n) => newest_first().take(*n as usize).map(down).collect(),
         Action::Redo => newest_first().take(1).flat_map(|name| [down(name), up(name)]).collect(),
-        Action::Fresh => migrator.names().iter().map(up).collect(),
+        Action::Fresh { .. } => migrator.names().iter().map(up).collect(),
         Action::To(version) => {
             let names = migrator.names();
             let Some(last) = names.iter().position(|name| name == version) else {

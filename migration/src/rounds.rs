@@ -14,6 +14,7 @@ use crate::{
     Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
     alone::{Alone, Sessions},
     claim::{Claim, Claimant, Scope, claim, registry_exists, version_update},
+    dependents::{confirm_no_dependents, lock_tables},
     plan::{Step, plan},
     provision::ddl,
     run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
@@ -152,10 +153,14 @@ impl Run<'_> {
             return Ok(Round::Committed { more, tenant });
         }
         // What is there is not looked at when it is going to be dropped.
-        let fresh = *action == Action::Fresh && steps.is_none();
+        let fresh = matches!(action, Action::Fresh { .. }) && steps.is_none();
         scoped.installed &= !fresh;
         let mut state = state_in(txn, target, migrator, scoped).await?;
         if fresh {
+            if *action == (Action::Fresh { cascade: false }) {
+                lock_tables(txn, target.name()).await?;
+                confirm_no_dependents(txn, target).await?;
+            }
             for sql in fresh_sql(target) {
                 ddl(txn, &sql).await?;
             }

@@ -237,6 +237,10 @@ pub(super) enum SingleCommand {
     Drop {
         /// Name of the tenant.
         slug: Slug,
+        /// Also drop the views, foreign keys and other objects outside the tenant's schema that
+        /// depend on it; without this option they are listed, and nothing is dropped.
+        #[arg(long)]
+        cascade: bool,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,

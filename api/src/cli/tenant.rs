@@ -38,13 +38,16 @@ async fn carry_out(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Erro
         }
         SingleCommand::List { output } => list(tenancy, output).await?,
         SingleCommand::Show { slug, output } => show(&existing(tenancy, &slug).await?, output)?,
-        SingleCommand::Drop { slug, yes } => {
+        SingleCommand::Drop { slug, cascade, yes } => {
             // Looked up first, so that nobody confirms the name of a tenant that is not there.
             let record = existing(tenancy, &slug).await?;
             if !yes {
                 confirm_drop(&record)?;
             }
-            tenancy.drop(&slug).await?;
+            match cascade {
+                true => tenancy.drop_cascade(&slug).await?,
+                false => tenancy.drop(&slug).await?,
+            }
             writeln!(io::stdout(), "dropped {slug} and its schema {}", record.schema)?;
         }
         SingleCommand::Limit { slug, connections, waiting } => {

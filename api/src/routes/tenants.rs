@@ -34,6 +34,15 @@ pub(super) struct Input {
     tags: Vec<String>,
 }
 
+/// How a tenant is dropped.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HowToDrop {
+    /// With the objects outside its schema that depend on it.
+    #[serde(default)]
+    cascade: bool,
+}
+
 pub(super) async fn list(
     _: Operator,
     State(state): State<crate::State>,
@@ -65,8 +74,13 @@ pub(super) async fn drop(
     _: Operator,
     State(state): State<crate::State>,
     Path(slug): Path<String>,
+    Query(how): Query<HowToDrop>,
 ) -> Result<StatusCode, Failure> {
-    state.tenancy.drop(&existing(&slug)?).await?;
+    let slug = existing(&slug)?;
+    match how.cascade {
+        true => state.tenancy.drop_cascade(&slug).await?,
+        false => state.tenancy.drop(&slug).await?,
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

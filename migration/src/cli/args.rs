@@ -64,6 +64,10 @@ pub(super) enum Command {
     Fresh {
         #[command(flatten)]
         run: RunArgs,
+        /// Also drop the views, foreign keys and other objects outside the schema that depend on it;
+        /// without this option they are listed, and nothing is dropped.
+        #[arg(long)]
+        cascade: bool,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
@@ -140,7 +144,7 @@ impl Command {
             Self::Down { number, run, .. } => (Action::Down(*number), run),
             Self::To { version, run, .. } => (Action::To(version.clone()), run),
             Self::Redo { run, .. } => (Action::Redo, run),
-            Self::Fresh { run, .. } => (Action::Fresh, run),
+            Self::Fresh { run, cascade, .. } => (Action::Fresh { cascade: *cascade }, run),
             _ => return None,
         })
     }

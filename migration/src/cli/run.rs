@@ -41,7 +41,7 @@ impl Job<'_> {
         migrator: &AnyMigrator,
         fleet: &Fleet,
     ) -> Result<ExitCode, Box<dyn std::error::Error>> {
-        if *self.action == Action::Fresh && !self.confirmed {
+        if matches!(self.action, Action::Fresh { .. }) && !self.confirmed {
             targets::confirm_fresh(&[target.name()])?;
         }
         let name = Name { tenant: None, schema: target.name() };
@@ -71,7 +71,7 @@ impl Job<'_> {
         migrator: &AnyMigrator,
         fleet: &Fleet,
     ) -> Result<ExitCode, Box<dyn std::error::Error>> {
-        if *self.action == Action::Fresh && !self.confirmed {
+        if matches!(self.action, Action::Fresh { .. }) && !self.confirmed {
             // Exactly those that were shown, whoever comes meanwhile.
             let shown = members(self.db, &who).await?;
             if !shown.is_empty() {

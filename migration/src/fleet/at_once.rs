@@ -137,7 +137,7 @@ impl<'a> AtOnce<'a> {
         let (applied, pending) = (names[..applied].to_vec(), names[applied..].to_vec());
         let before = State { applied, pending };
         let steps = match self.action {
-            Action::Fresh => return None,
+            Action::Fresh { .. } => return None,
             action => plan(self.migrator, &before, action).ok()?,
         };
         if steps.is_empty() || steps.iter().any(Step::alone) {

@@ -13,9 +13,7 @@ use super::{
     sql::rows,
     structure::Structure,
 };
-use crate::{
-    Action, AnyMigrator, Error, State, Target, plan::plan, provision::run_all, scratch::Scratch,
-};
+use crate::{AnyMigrator, Error, Target, plan::every_step, provision::run_all, scratch::Scratch};
 
 /// The structure that some migrations make.
 #[derive(Debug)]
@@ -74,7 +72,7 @@ impl Reference {
         applied: &[String],
     ) -> Result<Self, Error> {
         let target = Target::Schema(schema.clone());
-        let steps = plan(migrator, &State::default(), &Action::Fresh)?.into_iter();
+        let steps = every_step(migrator).into_iter();
         let steps = steps.filter(|step| applied.iter().any(|name| name == step.migration.name()));
         run_all(txn, &target, migrator, steps).await?;
         let structure = structure_in(txn, schema).await?;

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use entity::registry::{Slug, TenantId, domain, tenant};
-use migration::{drop_relations, drop_schema, lock_holders, relations};
+use migration::{dependents, drop_relations, drop_schema, lock_holders, lock_tables, relations};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
     QuerySelect, Statement, UpdateMany, sea_query::Expr,
@@ -33,6 +33,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long it is tried without getting on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What becomes of objects outside the schema that depend on it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dependents {
+    /// They keep the tenant from being dropped.
+    Keep,
+    Drop,
+}
+
 /// A tenant that is marked.
 struct Marked {
     row: tenant::Model,
@@ -56,12 +64,26 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::UnknownTenant`]; [`Error::BeingMigrated`] when it is, and nothing was
-    /// changed; [`Error::DropBlocked`] when its tables are in use, and the tenant is refused but
-    /// still there.
+    /// changed; [`Error::HasDependents`] when objects outside the schema depend on it, such as a
+    /// view over several tenants, which is looked for before the tenant is refused;
+    /// [`Error::DropBlocked`] when its tables are in use, and the tenant is refused but still
+    /// there.
     pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
+        self.drop_with(slug, Dependents::Keep).await
+    }
+
+    /// [`drop`](Self::drop), and with the tenant the objects outside its schema that depend on it.
+    ///
+    /// # Errors
+    /// As for [`drop`](Self::drop), but for [`Error::HasDependents`].
+    pub async fn drop_cascade(&self, slug: &Slug) -> Result<(), Error> {
+        self.drop_with(slug, Dependents::Drop).await
+    }
+
+    async fn drop_with(&self, slug: &Slug, outside: Dependents) -> Result<(), Error> {
         let mut patience = Patience::new();
         let marked = loop {
-            let error = match self.mark(slug).await {
+            let error = match self.mark(slug, outside).await {
                 Ok(marked) => break marked,
                 Err(error) => error,
             };
@@ -73,11 +95,15 @@ impl Tenancy {
         let Marked { row, keys, .. } = &marked;
         self.refuse(row.id, keys);
         patience = Patience::new();
+        // They are looked for again where a transaction may have made one meanwhile. In a very large
+        // schema that takes as long as dropping some of its tables.
+        let mut look = if marked.bit_by_bit { Dependents::Drop } else { outside };
         loop {
-            match self.drop_some(&marked).await {
+            match self.drop_some(&marked, look).await {
                 Ok(true) => patience = Patience::new(),
                 Ok(false) => break,
                 Err(error) => {
+                    look = outside;
                     let Err(error) = patience.bears(error).await else { continue };
                     if !is_blocked(&error) {
                         return Err(error);
@@ -93,7 +119,7 @@ impl Tenancy {
     }
 
     /// Marks the tenant, so that everybody refuses it.
-    async fn mark(&self, slug: &Slug) -> Result<Marked, Error> {
+    async fn mark(&self, slug: &Slug, outside: Dependents) -> Result<Marked, Error> {
         let txn = self.begin_attempt().await?;
         // The lock makes a migration of this tenant, a new host name and the drop wait for each
         // other.
@@ -103,6 +129,7 @@ impl Tenancy {
             .one(&txn)
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+        let txn = confirm_no_dependents(txn, &row, outside).await?;
         let domains = row.find_related(domain::Entity).all(&txn).await?;
         let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
         let bit_by_bit = relations(&txn, &row.schema).await? > DROPPED_AT_ONCE;
@@ -118,8 +145,8 @@ impl Tenancy {
     }
 
     /// Drops some of the tenant's tables, or what is left of it. Whether there is more.
-    async fn drop_some(&self, marked: &Marked) -> Result<bool, Error> {
-        let Marked { row: tenant::Model { id, schema, .. }, keys, bit_by_bit } = marked;
+    async fn drop_some(&self, marked: &Marked, outside: Dependents) -> Result<bool, Error> {
+        let Marked { row: tenant @ tenant::Model { id, schema, .. }, keys, bit_by_bit } = marked;
         let txn = self.begin_attempt().await?;
         let row = tenant::Entity::find_by_id(*id)
             .filter(tenant::Column::Status.eq(tenant::Status::Dropping))
@@ -130,6 +157,10 @@ impl Tenancy {
             // Somebody else who drops the tenant was done first.
             return Ok(false);
         }
+        if outside == Dependents::Keep && !bit_by_bit {
+            lock_tables(&txn, schema.as_str()).await?;
+        }
+        let txn = confirm_no_dependents(txn, tenant, outside).await?;
         let more = *bit_by_bit && drop_relations(&txn, schema).await?;
         if !more {
             drop_schema(&txn, schema).await?;
@@ -177,6 +208,22 @@ impl Patience {
 /// A lock was not to be had in time, or whoever has it waits for one of ours.
 fn is_blocked(error: &Error) -> bool {
     matches!(error.fault(), Some(Fault::LockTimeout | Fault::Conflict))
+}
+
+/// Returns the transaction if it may go on.
+async fn confirm_no_dependents(
+    txn: Transaction,
+    row: &tenant::Model,
+    outside: Dependents,
+) -> Result<Transaction, Error> {
+    let (Dependents::Keep, Some(slug)) = (outside, &row.slug) else { return Ok(txn) };
+    let dependents = dependents(&txn, row.schema.as_str()).await?;
+    if dependents.is_empty() {
+        return Ok(txn);
+    }
+    // Waited for: the row is locked.
+    txn.rollback().await?;
+    Err(Error::HasDependents { slug: slug.clone(), dependents })
 }
 
 /// Leaves of a tenant what is to be remembered: its id, slug and schema, when it was created and

@@ -2,6 +2,7 @@ use entity::registry::{Hostname, NameError, SchemaName, Slug};
 use migration::{
     LockHolder,
     connect::{Cause, ConnectError},
+    name_dependents,
 };
 use sea_orm::DbErr;
 use thiserror::Error;
@@ -54,6 +55,19 @@ pub enum Error {
          ended (nothing was changed)"
     )]
     BeingMigrated(Slug),
+
+    /// Objects outside the tenant's schema depend on it and would be dropped with it.
+    #[error(
+        "objects outside the schema of tenant {slug} depend on it and would be dropped with it: {}; \
+         drop them first, or insist with --cascade (over HTTP: ?cascade=true)",
+        name_dependents(dependents)
+    )]
+    HasDependents {
+        /// The tenant.
+        slug: Slug,
+        /// The objects, as PostgreSQL describes them.
+        dependents: Vec<String>,
+    },
 
     /// The tenant is refused from now on, but other sessions use its tables, so these could not be
     /// dropped yet.

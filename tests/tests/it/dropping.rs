@@ -1,5 +1,7 @@
 //! Tenants are dropped also when they have very many tables, or are in use.
 
+mod dependents;
+
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},

@@ -50,7 +50,12 @@ async fn a_schema_goes_to_any_version_and_the_registry_knows() {
         (Action::To("m1_books".into()), vec![], vec!["m4_price", "m2_shelf"], "isbn title"),
         (Action::To("m2_shelf".into()), vec!["m2_shelf"], vec![], "isbn title shelf"),
         (Action::Redo, vec!["m2_shelf"], vec!["m2_shelf"], "isbn title shelf"),
-        (Action::Fresh, vec!["m1_books", "m2_shelf", "m4_price"], vec![], "isbn title shelf price"),
+        (
+            Action::Fresh { cascade: false },
+            vec!["m1_books", "m2_shelf", "m4_price"],
+            vec![],
+            "isbn title shelf price",
+        ),
     ] {
         let outcome = run(&plain, &city, &all, &action, NO_LIMIT).await.unwrap();
         assert_eq!(outcome.applied, applied, "{action:?}");
@@ -120,7 +125,7 @@ async fn a_schema_that_is_newer_than_the_program_is_left_alone() {
     }
     assert_eq!(columns(&plain).await, "isbn title shelf");
     // What is thrown away anyway need not be known.
-    run(&plain, &city, &old, &Action::Fresh, NO_LIMIT).await.unwrap();
+    run(&plain, &city, &old, &Action::Fresh { cascade: false }, NO_LIMIT).await.unwrap();
     assert_eq!(
         (columns(&plain).await, version(&plain).await),
         ("isbn title".into(), "m1_books".into())
@@ -238,7 +243,7 @@ async fn a_schema_whose_first_migration_runs_alone_is_made_afresh() {
     let (_db, plain, city) = city().await;
     let all = migrator([Sql { alone: true, ..BOOKS }, SHELF]);
     let brief = Timeouts { lock: Some(Duration::from_millis(500)), statement: None };
-    let outcome = run(&plain, &city, &all, &Action::Fresh, brief).await.unwrap();
+    let outcome = run(&plain, &city, &all, &Action::Fresh { cascade: false }, brief).await.unwrap();
     assert_eq!(outcome.applied, ["m1_books", "m2_shelf"]);
     assert_eq!(columns(&plain).await, "isbn title shelf");
 }

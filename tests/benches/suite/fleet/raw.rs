@@ -94,7 +94,8 @@ async fn batch(db: &DatabaseConnection) -> String {
     let schema: SchemaName = NAME.parse().unwrap();
     let migrator = AnyMigrator::tenant(tenant::Migrator);
     let target = Target::Schema(schema);
-    let mut script = dry_run(db, &target, &migrator, &Action::Fresh).await.unwrap();
+    let mut script =
+        dry_run(db, &target, &migrator, &Action::Fresh { cascade: false }).await.unwrap();
     script.retain(|sql| !sql.starts_with("DROP SCHEMA") && !sql.starts_with("UPDATE"));
     db.execute_unprepared(&format!("DROP SCHEMA {NAME}")).await.unwrap();
     let row = format!(

@@ -245,3 +245,24 @@ fn slugs(page: &Value) -> Vec<&str> {
     let items = page["items"].as_array().unwrap().iter();
     items.map(|item| item["slug"].as_str().unwrap()).collect()
 }
+
+#[tokio::test]
+async fn a_tenant_that_others_have_built_on_is_dropped_only_on_request() {
+    let site = Site::new().await;
+    site.create("tenant-1").await;
+    let view = "CREATE SCHEMA report CREATE VIEW report.ids AS SELECT id FROM tenant_1.guards";
+    sea_orm::ConnectionTrait::execute_unprepared(&site.db.plain().await, view).await.unwrap();
+    for query in ["", "?cascade=false"] {
+        let request = site.operator("DELETE", &format!("/admin/tenants/tenant-1{query}"));
+        let problem = heard(request).await.problem(409, "has-dependents");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("view report.ids") && detail.contains("?cascade=true"), "{detail}");
+    }
+    heard(site.operator("GET", "/admin/tenants/tenant-1")).await.is(200);
+    for query in ["?cascade=maybe", "?cascde=true"] {
+        let request = site.operator("DELETE", &format!("/admin/tenants/tenant-1{query}"));
+        heard(request).await.problem(400, "malformed");
+    }
+    heard(site.operator("DELETE", "/admin/tenants/tenant-1?cascade=true")).await.is(204);
+    assert_eq!(schemas(&site.db.plain().await).await, ["public", "registry", "report"]);
+}
