@@ -8,6 +8,7 @@ use sea_orm::{
 use crate::{
     Action, AnyMigrator, Error, State, Target,
     claim::{registry_exists, version_update},
+    commits::{self, commit_and_enter, has_deferrable, may_be_wanted, run_each},
     confirm_extensions,
     dependents::confirm_no_dependents,
     enter,
@@ -31,6 +32,9 @@ use script::{Answers, Script};
 /// earlier one makes, or for the rows that it inserts, all of them are run in a scratch schema, in
 /// a transaction that is rolled back, and the script begins with a comment that says so: there are
 /// no rows in that schema but those that migrations insert.
+///
+/// If PostgreSQL may want a commit between two migrations ([`Fault::NeedsCommit`](crate::Fault)),
+/// the script has one after each, and the scratch schema is dropped instead of rolled back.
 ///
 /// # Errors
 /// As for [`run`](fn@crate::run); [`Error::NotPrintable`] when a migration fails there, too.
@@ -61,12 +65,20 @@ pub async fn dry_run(
             state_within(&reader, target, migrator).await?
         }
     };
-    let run = DryRun { target, migrator, action, state, registry };
+    let mut run = DryRun { target, migrator, action, state, registry, commits: false };
     if run.steps()?.is_empty() && !matches!(action, Action::Fresh { .. }) {
         return Ok(Vec::new());
     }
+    let deferrable = has_deferrable(&reader, target).await?;
+    let may_need_commits = |sql: &[String]| deferrable || may_be_wanted(sql);
     let mut script = Script::new(target, migrator, Answers::Reader(&reader));
-    match run.write(&mut script).await {
+    let mut written = run.write(&mut script).await;
+    if written.is_ok() && may_need_commits(&script.sql) {
+        run.commits = true;
+        script = Script::new(target, migrator, Answers::Reader(&reader));
+        written = run.write(&mut script).await;
+    }
+    match written {
         Err(Error::NotPrintable { .. } | Error::Panicked { .. }) if *target != Target::Registry => {
         }
         Err(error) => return Err(error),
@@ -79,11 +91,21 @@ pub async fn dry_run(
     }
     roll_back(reader).await?;
     let txn = db.begin().await?;
-    let scratch = Scratch::begin(&txn, "dry_run", migrator).await?;
-    let sql = run.in_scratch_schema(&txn, &scratch.target).await;
-    let sql = scratch.end(sql).await;
-    txn.rollback().await?;
-    sql
+    loop {
+        let mut scratch = Scratch::begin(&txn, "dry_run", migrator).await?;
+        scratch.committed = run.commits;
+        let sql = run.in_scratch_schema(&txn, &scratch.target).await;
+        let sql = scratch.end(sql).await;
+        let again = match &sql {
+            Ok(sql) => may_need_commits(sql),
+            Err(error) => commits::are_wanted(error),
+        };
+        if run.commits || !again {
+            txn.rollback().await?;
+            return sql;
+        }
+        run.commits = true;
+    }
 }
 
 fn state_of_nothing(migrator: &AnyMigrator) -> State {
@@ -97,6 +119,8 @@ struct DryRun<'a> {
     state: State,
     /// Whether there is a registry that would be written to.
     registry: bool,
+    /// Whether PostgreSQL may want a commit between two migrations: then there is one after each.
+    commits: bool,
 }
 
 impl DryRun<'_> {
@@ -112,7 +136,12 @@ impl DryRun<'_> {
     ) -> Result<Vec<String>, Error> {
         let applied = State { applied: Vec::new(), pending: self.state.applied.clone() };
         let before = plan(self.migrator, &applied, &Action::Up(None))?;
-        run_all(txn, scratch, self.migrator, before).await?;
+        if self.commits {
+            run_each(txn, scratch, self.migrator, before).await?;
+            commit_and_enter(txn, scratch, self.migrator).await?;
+        } else {
+            run_all(txn, scratch, self.migrator, before).await?;
+        }
         let watch = Watch::begin(txn, scratch, self.migrator).await?;
         let mut script = Script::new(self.target, self.migrator, Answers::Scratch { txn, watch });
         script.sql.push(
@@ -137,7 +166,8 @@ impl DryRun<'_> {
         if state.applied.is_empty() {
             script.write(&record_install(migrator));
         }
-        for step in self.steps()? {
+        let mut steps = self.steps()?.into_iter().peekable();
+        while let Some(step) = steps.next() {
             if step.alone() {
                 script.sql.push("COMMIT".to_owned());
                 script.scope(false);
@@ -157,6 +187,15 @@ impl DryRun<'_> {
             script.sql.push(step.note_sql(migrator));
             script.note(&step, migrator).await?;
             step.settle(&mut state);
+            if self.commits && steps.peek().is_some() {
+                script.commit(migrator).await?;
+                // One that runs alone is preceded by a commit anyway.
+                if steps.peek().is_some_and(|next| !next.alone()) {
+                    script.sql.push("COMMIT".to_owned());
+                    script.begin_all();
+                    script.scope(true);
+                }
+            }
         }
         if self.registry && *target != Target::Registry {
             let update = version_update(target, &state, migrator, Expr::current_timestamp());

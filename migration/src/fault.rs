@@ -27,6 +27,10 @@ pub enum Fault {
     DuplicateSchema,
     /// 3F000 or 42P01: the schema or the table does not exist.
     Missing,
+    /// 55P04 or 55006: a new value of an enum is used in the transaction that has added it, or a
+    /// table is altered that has rows whose deferred constraints are still to be checked. After a
+    /// commit it works.
+    NeedsCommit,
     /// 57014: the statement took too long.
     Timeout,
     /// 25006: a write in a transaction that is read-only, or on a server that is.
@@ -104,6 +108,7 @@ impl Fault {
             "0A000" if is_stale(error) => Self::StaleStatement,
             "26000" => Self::StaleStatement,
             "3F000" | "42P01" => Self::Missing,
+            "55P04" | "55006" => Self::NeedsCommit,
             "57014" => Self::Timeout,
             "25006" => Self::ReadOnly,
             "25P03" | "25P04" => Self::Unavailable,

@@ -173,7 +173,7 @@ $rename$",
     taken_or(ddl(txn, &sql).await, to)
 }
 
-fn taken_or(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {
+pub(crate) fn taken_or(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {
     result.map_err(|error| match Fault::of(&error) {
         Fault::DuplicateSchema => Error::SchemaExists { schema: schema.clone() },
         _ => error.into(),

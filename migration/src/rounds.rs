@@ -14,6 +14,7 @@ use crate::{
     Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
     alone::{Alone, Sessions},
     claim::{Claim, Claimant, Scope, claim, registry_exists, version_update},
+    commits,
     dependents::{confirm_no_dependents, lock_tables},
     plan::{Step, plan},
     provision::ddl,
@@ -53,6 +54,8 @@ struct Progress {
     /// How many of them are done.
     done: usize,
     outcome: Outcome,
+    /// Whether each of them is committed by itself.
+    commits: bool,
 }
 
 /// How a transaction ended.
@@ -88,6 +91,14 @@ impl Run<'_> {
                     (progress.done, progress.outcome) = (done, outcome);
                     progress.steps = progress.steps.filter(|_| planned);
                     sleep(PAUSE).await;
+                }
+                // The step that fails is not the first of its transaction.
+                Err(error) if commits::are_wanted(&error) && progress.done > done => {
+                    tracing::info!(schema = self.target.name(), %error, "to be run with commits");
+                    (progress.done, progress.outcome) = (done, outcome);
+                    progress.steps = progress.steps.filter(|_| planned);
+                    progress.commits = true;
+                    progress.outcome.committed_each = true;
                 }
                 Err(error) => return Err(error),
             }
@@ -138,7 +149,7 @@ impl Run<'_> {
         };
         // Outside a transaction a step must be the first of its round, so that the claim is all
         // that this one holds.
-        let Progress { steps, done, outcome } = progress;
+        let Progress { steps, done, outcome, commits } = progress;
         let next = steps.as_ref().and_then(|steps| steps.get(*done));
         if let Some(step) = next.filter(|step| step.alone()) {
             let alone = Alone { db, target, migrator, timeouts: &timeouts, sessions };
@@ -182,6 +193,9 @@ impl Run<'_> {
                     outcome.add(step);
                 }
                 *done += 1;
+                if *commits {
+                    break;
+                }
             }
         }
         let more = *done < steps.len();

@@ -28,6 +28,9 @@ pub struct Outcome {
     pub applied: Vec<String>,
     /// Migrations that were rolled back, in that order.
     pub rolled_back: Vec<String>,
+    /// Whether each was committed by itself, as PostgreSQL refused them in one transaction
+    /// (SQLSTATE 55P04 or 55006).
+    pub committed_each: bool,
 }
 
 /// How far a schema is migrated.
@@ -54,7 +57,9 @@ pub struct Timeouts {
 ///
 /// Everything happens in one transaction – but for migrations that ask for none
 /// (`use_transaction() == Some(false)`): each of these runs by itself, and what came before it is
-/// committed first. A second run on the same schema waits.
+/// committed first. If PostgreSQL wants a commit between two migrations ([`Fault::NeedsCommit`]),
+/// all is rolled back and done again with a commit after each, see [`Outcome::committed_each`]. A
+/// second run on the same schema waits.
 ///
 /// # Errors
 /// [`Error::MissingSchema`] when the schema does not exist, [`Error::UnknownVersion`] when the

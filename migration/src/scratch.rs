@@ -14,6 +14,8 @@ pub(crate) struct Scratch<'a> {
     pub(crate) txn: &'a DatabaseTransaction,
     pub(crate) target: Target,
     schema: SchemaName,
+    /// Whether some of it is committed.
+    pub(crate) committed: bool,
 }
 
 impl<'a> Scratch<'a> {
@@ -30,18 +32,18 @@ impl<'a> Scratch<'a> {
         ddl(txn, &create_schema_sql(&schema)).await?;
         let target = Target::Schema(schema.clone());
         enter(txn, &target, migrator).await?;
-        Ok(Self { txn, target, schema })
+        Ok(Self { txn, target, schema, committed: false })
     }
 
     pub(crate) fn schema(&self) -> &SchemaName {
         &self.schema
     }
 
-    /// Rolls back all that was done in the transaction. If a migration has committed the schema
-    /// nevertheless, it is dropped.
+    /// Rolls back all that was done in the transaction. If the schema is committed nevertheless, it
+    /// is dropped.
     pub(crate) async fn end<T>(self, result: Result<T, Error>) -> Result<T, Error> {
         let rolled_back = start_over(self.txn).await;
-        if let Err(Error::TransactionEnded { .. }) = &result {
+        if self.committed || matches!(&result, Err(Error::TransactionEnded { .. })) {
             drop_schema(self.txn, &self.schema).await?;
             ddl(self.txn, "COMMIT").await?;
             ddl(self.txn, "BEGIN").await?;

@@ -8,7 +8,9 @@ use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
     AnyMigrator, Error, Target,
+    commits::SETTLE,
     plan::Step,
+    provision::ddl,
     proxy::{Halt, InTransaction, act},
     scope::Watch,
 };
@@ -32,7 +34,7 @@ impl Step {
             return Err(self.halted(watch.target, halt));
         }
         watch.check(txn, self).await?;
-        self.note(txn, migrator).await.map_err(|source| self.failed(watch.target, source))
+        self.conclude(txn, migrator).await.map_err(|source| self.failed(watch.target, source))
     }
 
     /// The error of this step, all of which is undone.
@@ -52,6 +54,15 @@ impl Step {
             }
             Halt::Panicked(message) => Error::Panicked { schema, migration, message },
         }
+    }
+
+    /// Checks the constraints that the migration has deferred, and records it, in one round trip.
+    pub(crate) async fn conclude(
+        &self,
+        txn: &impl ConnectionTrait,
+        migrator: &AnyMigrator,
+    ) -> Result<(), DbErr> {
+        ddl(txn, &format!("{SETTLE};\n{}", self.note_sql(migrator))).await
     }
 
     /// Records in the schema's migrations table that the migration was run.

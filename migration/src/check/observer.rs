@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
@@ -10,7 +13,7 @@ use super::{
     snapshot::Snapshot,
     words::{self, words},
 };
-use crate::{Error, provision::ddl, sql::Piece};
+use crate::{Error, Fault, provision::ddl, sql::Piece};
 
 /// A rule that a statement breaks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub(super) struct Observer {
     schema: String,
     /// The schema in which the migrations run a second time.
     twin: String,
+    /// Whether a statement was refused that may work after a commit.
+    pub(super) wants_commit: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -104,7 +109,7 @@ pub(super) struct Step {
 
 impl Observer {
     pub(super) fn new(txn: DatabaseTransaction, schema: String, twin: String) -> Self {
-        Self { txn, schema, twin, state: Mutex::default() }
+        Self { txn, schema, twin, wants_commit: AtomicBool::new(false), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -208,6 +213,9 @@ impl Observer {
             sent.fired.push(Fired { rule: Rule::NamesSchema, what: format!("it names {name}") });
         }
         if let Some(error) = error {
+            if Fault::of(error) == Fault::NeedsCommit {
+                self.wants_commit.store(true, Ordering::Relaxed);
+            }
             let what = Error::Database(error.clone()).to_string();
             let failure = Failure { statement: Some(sent.text.clone()), what };
             let mut state = self.state();

@@ -1,19 +1,18 @@
-use entity::registry::SchemaName;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
-    TransactionTrait,
-};
+use entity::registry::{SchemaName, TenantId};
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{
     Report, Rule,
     functions::unqualified,
-    observer::{Fired, Observed, Observer, Sent},
+    observer::{Failure, Fired, Observed, Observer, Sent},
     proxy::Watched,
     twin::Twin,
 };
 use crate::{
-    AnyMigrator, Error, Target, confirm_extensions, drop_schema, enter,
+    AnyMigrator, Error, Target,
+    commits::commit_and_enter,
+    confirm_extensions, drop_schema, enter,
     plan::{Step, every_step},
     provision::ddl,
     proxy::{Halt, act},
@@ -25,17 +24,30 @@ use crate::{
 /// are unsafe, and which make something else in the second schema.
 ///
 /// All of it happens in one transaction that is rolled back; tenants and the registry are not
-/// changed. The migrations really run, twice: whatever they do outside the database – print a
-/// line, call another service – happens as often. A migration that fails is a finding and ends the
+/// changed. If PostgreSQL wants commits between the migrations, all of it is done again with
+/// commits, and the two schemas are dropped at the end. The migrations really run, twice: whatever
+/// they do outside the database – print a line, call another service – happens as often. A migration that fails is a finding and ends the
 /// check, for those after it build on it.
 ///
 /// # Errors
 /// [`Error::Database`] if the database fails.
 pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Report, Error> {
     confirm_extensions(db, migrator).await?;
+    match attempt(db, migrator, false).await? {
+        (_, true) => Ok(attempt(db, migrator, true).await?.0),
+        (report, false) => Ok(report),
+    }
+}
+
+/// The report, and whether a statement was refused that may work after a commit.
+async fn attempt(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+    commits: bool,
+) -> Result<(Report, bool), Error> {
     let txn = db.begin().await?;
-    let schema = scratch_schema(&txn, "").await?;
-    let twin = scratch_schema(&txn, "_twin").await?;
+    let random = TenantId::generate().as_uuid().simple().to_string();
+    let (schema, twin) = (scratch_schema(&random, "")?, scratch_schema(&random, "_twin")?);
     // The one that is looked at comes last, so that search_path is left at it.
     for schema in [&twin, &schema] {
         ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
@@ -43,14 +55,17 @@ pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Re
         migrator.install(&txn).await?;
     }
     let observer = Observer::new(txn, schema.to_string(), twin.to_string());
-    let report = check_all(&observer, migrator, &schema, &twin).await;
-    roll_back(observer.txn).await?;
-    if let Err(Error::TransactionEnded { .. }) = &report {
+    let report = check_all(&observer, migrator, &schema, &twin, commits).await;
+    let wants_commit = observer.wants_commit.into_inner();
+    let rolled_back = roll_back(observer.txn).await;
+    if commits || matches!(&report, Err(Error::TransactionEnded { .. })) {
         for schema in [&schema, &twin] {
             drop_schema(db, schema).await?;
         }
     }
-    report
+    let report = report?;
+    rolled_back?;
+    Ok((report, wants_commit))
 }
 
 /// The first migration whose outcome depends on the other schemas of the database, if there is
@@ -64,13 +79,8 @@ pub(crate) async fn schema_dependent(
     report.findings.into_iter().find(|it| rules.contains(&it.rule)).map(|it| it.migration)
 }
 
-/// No other transaction has the same server process.
-async fn scratch_schema(txn: &DatabaseTransaction, suffix: &str) -> Result<SchemaName, Error> {
-    let sql = "SELECT 'migration_check_' || pg_backend_pid() || $1";
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [suffix.into()]);
-    let row = txn.query_one_raw(statement).await?;
-    let row = row.ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))?;
-    let name: String = row.try_get_by_index(0)?;
+fn scratch_schema(random: &str, suffix: &str) -> Result<SchemaName, Error> {
+    let name = format!("migration_check_{random}{suffix}");
     name.parse().map_err(|error| Error::Database(DbErr::Type(format!("{error}"))))
 }
 
@@ -79,23 +89,30 @@ async fn check_all(
     migrator: &AnyMigrator,
     schema: &SchemaName,
     twin: &SchemaName,
+    commits: bool,
 ) -> Result<Report, Error> {
     let target = Target::Schema(schema.clone());
-    let watch = Watch::begin(&observer.txn, &target, migrator).await?;
+    let mut watch = Watch::begin(&observer.txn, &target, migrator).await?;
     let mut twin = Twin::new(observer, schema, twin);
     let mut report = Report::default();
     let mut reported = Vec::new();
     for step in every_step(migrator) {
         observer.begin(!step.alone()).await?;
         let mut observed = observer.end(run(observer, &step, schema).await)?;
-        let failed = observed.failed.is_some();
         if let Err(ended @ Error::TransactionEnded { .. }) = watch.check(&observer.txn, &step).await
         {
             return Err(ended);
         }
+        // What is deferred is checked after each migration, and recorded with it.
+        if observed.failed.is_none()
+            && let Err(error) = step.conclude(&observer.txn, migrator).await
+        {
+            let what = Error::Database(error).to_string();
+            observed.failed = Some(Failure { statement: None, what });
+        }
+        let failed = observed.failed.is_some();
         if !failed {
             functions(observer, schema, &mut observed, &mut reported).await?;
-            step.note(&observer.txn, migrator).await?;
             ddl(&observer.txn, FORGET).await?;
             let unexplained = !observed.explains_difference();
             if let Some(what) = twin.follow(migrator, &step).await?
@@ -107,6 +124,10 @@ async fn check_all(
         report.add(step.migration.name(), observed);
         if failed {
             break;
+        }
+        if commits {
+            commit_and_enter(&observer.txn, &target, migrator).await?;
+            watch = Watch::begin(&observer.txn, &target, migrator).await?;
         }
     }
     Ok(report)

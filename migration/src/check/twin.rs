@@ -54,7 +54,12 @@ impl<'a> Twin<'a> {
             return Ok(Some(format!("it fails in a second schema: {}", failure.what)));
         }
         enter(txn, &Target::Schema(self.second.clone()), migrator).await?;
-        step.note(txn, migrator).await?;
+        if let Err(error) = step.conclude(txn, migrator).await {
+            savepoint.rollback().await?;
+            self.follows = false;
+            let error = Error::Database(error);
+            return Ok(Some(format!("it fails in a second schema: {error}")));
+        }
         ddl(txn, FORGET).await?;
         savepoint.commit().await?;
         let changes = changes_between(txn, self.first, self.second).await?;

@@ -23,6 +23,9 @@ const FEW: usize = 20;
 /// So many failures of the same cause are shown above a bar; all are counted in it.
 const ALIKE: usize = 3;
 
+const COMMITTED_EACH: &str = "committed after each migration, as PostgreSQL refuses them in one \
+    transaction (SQLSTATE 55P04 or 55006)";
+
 /// What a schema that is worked on goes by.
 pub(super) struct Name<'a> {
     pub(super) tenant: Option<&'a Slug>,
@@ -38,6 +41,9 @@ enum Line<'a> {
         schema: &'a str,
         applied: &'a [String],
         rolled_back: &'a [String],
+        /// Whether each of them was committed by itself.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        committed_each: bool,
         ms: u128,
     },
     Failed {
@@ -112,13 +118,15 @@ impl Telling {
                     schema: name.schema,
                     applied: &outcome.applied,
                     rolled_back: &outcome.rolled_back,
+                    committed_each: outcome.committed_each,
                     ms: took.as_millis(),
                 });
             } else if state.bar.is_none() || state.total <= FEW || !io::stdout().is_terminal() {
                 let back =
                     outcome.rolled_back.iter().map(|it| format!("{name}: rolled back {it}\n"));
                 let on = outcome.applied.iter().map(|it| format!("{name}: applied {it}\n"));
-                text(&back.chain(on).collect::<String>());
+                let each = outcome.committed_each.then(|| format!("{name}: {COMMITTED_EACH}\n"));
+                text(&back.chain(on).chain(each).collect::<String>());
             }
         }
         state.advance();

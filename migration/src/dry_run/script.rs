@@ -4,6 +4,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, ExecResult, QueryResu
 
 use crate::{
     AnyMigrator, Error, Target,
+    commits::commit_and_enter,
     plan::Step,
     proxy::{Backend, InTransaction, rows_affected},
     scope::Watch,
@@ -69,7 +70,16 @@ impl<'a> Script<'a> {
     pub(super) async fn note(&self, step: &Step, migrator: &AnyMigrator) -> Result<(), Error> {
         if let Answers::Scratch { txn, watch } = &self.answers {
             watch.check(*txn, step).await?;
-            step.note(*txn, migrator).await?;
+            step.conclude(*txn, migrator).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits what was carried out elsewhere so far.
+    pub(super) async fn commit(&mut self, migrator: &AnyMigrator) -> Result<(), Error> {
+        if let Answers::Scratch { txn, watch } = &mut self.answers {
+            commit_and_enter(txn, watch.target, migrator).await?;
+            *watch = Watch::begin(*txn, watch.target, migrator).await?;
         }
         Ok(())
     }

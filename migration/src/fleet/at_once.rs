@@ -70,7 +70,8 @@ impl<'a> AtOnce<'a> {
         }
         let Some(recorded) = self.recorded(&member.version).await else { return Ok(None) };
         let sent = send(db, &self.message(member, &recorded)).await;
-        if sent.as_ref().is_err_and(is_unexpected) {
+        let wants_commit = |error: &DbErr| Fault::of(error) == Fault::NeedsCommit;
+        if sent.as_ref().is_err_and(|error| is_unexpected(error) || wants_commit(error)) {
             self.hopeful.store(false, Ordering::Relaxed);
         }
         sent.map(|()| Some(recorded.outcome.clone()))

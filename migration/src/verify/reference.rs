@@ -1,5 +1,6 @@
 //! What a schema should be: one built from scratch by the migrations, in a transaction that is
-//! rolled back.
+//! rolled back, or, where PostgreSQL wants commits between them, in several, after which the schema
+//! is dropped.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,13 @@ use super::{
     sql::rows,
     structure::Structure,
 };
-use crate::{AnyMigrator, Error, Target, plan::every_step, provision::run_all, scratch::Scratch};
+use crate::{
+    AnyMigrator, Error,
+    commits::{self, run_each},
+    plan::every_step,
+    provision::run_all,
+    scratch::Scratch,
+};
 
 /// The structure that some migrations make.
 #[derive(Debug)]
@@ -60,21 +67,31 @@ impl Reference {
         applied: &[String],
     ) -> Result<Self, Error> {
         // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
-        let scratch = Scratch::begin(txn, "reference", migrator).await?;
-        let built = Self::build_in(txn, scratch.schema(), migrator, applied).await;
+        let mut scratch = Scratch::begin(txn, "reference", migrator).await?;
+        let built = Self::build_in(&scratch, migrator, applied).await;
+        let built = scratch.end(built).await;
+        if !built.as_ref().is_err_and(commits::are_wanted) {
+            return built;
+        }
+        scratch = Scratch::begin(txn, "reference", migrator).await?;
+        scratch.committed = true;
+        let built = Self::build_in(&scratch, migrator, applied).await;
         scratch.end(built).await
     }
 
     async fn build_in(
-        txn: &DatabaseTransaction,
-        schema: &SchemaName,
+        scratch: &Scratch<'_>,
         migrator: &AnyMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
-        let target = Target::Schema(schema.clone());
+        let (txn, schema, target) = (scratch.txn, scratch.schema(), &scratch.target);
         let steps = every_step(migrator).into_iter();
         let steps = steps.filter(|step| applied.iter().any(|name| name == step.migration.name()));
-        run_all(txn, &target, migrator, steps).await?;
+        if scratch.committed {
+            run_each(txn, target, migrator, steps).await?;
+        } else {
+            run_all(txn, target, migrator, steps).await?;
+        }
         let structure = structure_in(txn, schema).await?;
         let hash = if structure.mentions(schema.as_str()) {
             None

@@ -46,7 +46,7 @@ impl Tenancy {
         let with_spares = self.inner.spares.usable().await;
         let mut tries = 0;
         let from_spare = loop {
-            match self.create_as(&new, &row, &keys, with_spares).await {
+            match self.create_either_way(&new, &row, &keys, with_spares).await {
                 // Mostly the name is free, so it is tried before it is asked for. And between the
                 // question and the insertion another tenant may take the one that was found.
                 Err(Error::Database(error)) if tries < TRIES && is_taken(&error, SCHEMA_KEY) => {
@@ -63,7 +63,7 @@ impl Tenancy {
     }
 
     /// Whether it was made out of a spare.
-    async fn create_as(
+    pub(super) async fn create_as(
         &self,
         new: &NewTenant,
         row: &tenant::Model,
@@ -97,21 +97,7 @@ impl Tenancy {
         keys: &[String],
         with_spares: bool,
     ) -> Result<Option<bool>, Error> {
-        // The unique index on the slug makes everybody else who wants it wait for this transaction.
-        let taken = |error| match is_taken(&error, SLUG_KEY) {
-            true => Error::SlugTaken(new.slug.clone()),
-            false => error.into(),
-        };
-        let spare = match with_spares {
-            true => spares::claim(&txn, row).await.map_err(taken)?,
-            false => None,
-        };
-        if spare.is_none() {
-            register(&txn, row).await.map_err(taken)?;
-        }
-        for hostname in &new.domains {
-            self.insert_domain(&txn, row.id, hostname).await?;
-        }
+        let spare = self.enter(&txn, new, row, with_spares).await?;
         let migrator = &self.inner.migrator;
         match (&spare, txn.for_migrations()) {
             (Some(spare), _) => rename_schema(&txn, spare, &row.schema).await?,
@@ -122,12 +108,50 @@ impl Tenancy {
                 return Ok(None);
             }
         }
+        self.finish(txn, new, row, keys).await?;
+        Ok(Some(spare.is_some()))
+    }
+
+    /// Writes the rows of the registry. Returns the schema of the spare that the tenant is made of.
+    pub(super) async fn enter(
+        &self,
+        txn: &Transaction,
+        new: &NewTenant,
+        row: &tenant::Model,
+        with_spares: bool,
+    ) -> Result<Option<SchemaName>, Error> {
+        // The unique index on the slug makes everybody else who wants it wait for this transaction.
+        let taken = |error| match is_taken(&error, SLUG_KEY) {
+            true => Error::SlugTaken(new.slug.clone()),
+            false => error.into(),
+        };
+        let spare = match with_spares {
+            true => spares::claim(txn, row).await.map_err(taken)?,
+            false => None,
+        };
+        if spare.is_none() {
+            register(txn, row).await.map_err(taken)?;
+        }
+        for hostname in &new.domains {
+            self.insert_domain(txn, row.id, hostname).await?;
+        }
+        Ok(spare)
+    }
+
+    /// What is done when the schema is made.
+    pub(super) async fn finish(
+        &self,
+        txn: Transaction,
+        new: &NewTenant,
+        row: &tenant::Model,
+        keys: &[String],
+    ) -> Result<(), Error> {
         let txn = self.seed(txn, row, &new.slug).await?;
         let schema = format!("{SCHEMA_MARK}{}", row.schema);
         announce(&txn, row.id, keys.iter().cloned().chain([schema])).await?;
         txn.commit().await?;
         self.inner.view.schemas.add(row.schema.as_str());
-        Ok(Some(spare.is_some()))
+        Ok(())
     }
 
     /// Removes what a migration has committed of a tenant that is not to be.

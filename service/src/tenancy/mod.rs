@@ -7,6 +7,7 @@ mod access;
 mod announce;
 mod busy;
 mod cache;
+mod commits;
 mod config;
 mod domains;
 mod drop;
@@ -40,7 +41,7 @@ mod shared;
 mod spares;
 mod statement;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use entity::registry::{Hostname, SchemaName};
 use migration::{AnyMigrator, Target, claim_application, confirm_extensions, registry};
@@ -88,6 +89,8 @@ struct Inner {
     cache: TenantCache,
     seed: Option<Seed>,
     spares: Arc<Spares>,
+    /// Whether PostgreSQL wants a commit between two migrations of a new tenant.
+    with_commits: AtomicBool,
     view: Arc<RegistryView>,
     /// The tasks that look after connections, and keep spares.
     tasks: Vec<JoinHandle<()>>,
@@ -147,6 +150,7 @@ impl Tenancy {
                 cache,
                 seed: config.seed.clone(),
                 spares,
+                with_commits: AtomicBool::new(false),
                 view,
                 tasks,
                 view_tasks,

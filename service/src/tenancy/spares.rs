@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use entity::registry::{SchemaName, TenantId, tenant};
-use migration::{AnyMigrator, build_schema, register, verify::names_own_schema_in};
+use migration::{
+    AnyMigrator, build_schema, build_schema_with_commits, register, remove_unfinished,
+    verify::names_own_schema_in,
+};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};
@@ -12,6 +15,7 @@ use super::{
     Error,
     lanes::{Lane, bounded},
 };
+use crate::Fault;
 
 /// How often the spares are counted without anybody having taken one here.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -86,11 +90,24 @@ impl Spares {
         if self.enough(&self.db).await? {
             return Ok(None);
         }
+        match self.make_one_of(false).await {
+            Err(Error::Migration(error)) if error.fault() == Some(Fault::NeedsCommit) => {
+                self.make_one_of(true).await
+            }
+            made => made,
+        }
+    }
+
+    /// Makes a spare in one transaction, or with a commit after each migration.
+    async fn make_one_of(&self, with_commits: bool) -> Result<Option<SchemaName>, Error> {
         let begun = self.db.begin_for_migrations().await?;
         let Some(txn) = begun.for_migrations() else { return Ok(None) };
         // Counted under the lock, so that two processes do not both make the last one.
-        let lock = "SELECT pg_try_advisory_xact_lock(hashtextextended('tenantry spares', 0))";
-        if scalar(txn, lock).await? != Some(true) {
+        // With commits it lasts until the connection is closed, which follows.
+        let function =
+            if with_commits { "pg_try_advisory_lock" } else { "pg_try_advisory_xact_lock" };
+        let lock = format!("SELECT {function}(hashtextextended('tenantry spares', 0))");
+        if scalar(txn, &lock).await? != Some(true) {
             return Ok(None);
         }
         if self.enough(txn).await? {
@@ -100,8 +117,25 @@ impl Spares {
         let name = format!("{}spare_{}", self.schema_prefix, id.as_uuid().simple());
         let mut row = new_row(&self.migrator, name.parse()?);
         (row.id, row.status) = (id, tenant::Status::Spare);
-        register(txn, &row).await?;
-        build_schema(txn, &row.schema, &self.migrator).await?;
+        let made = async {
+            if with_commits {
+                build_schema_with_commits(txn, &row.schema, &self.migrator).await?;
+                register(txn, &row).await?;
+            } else {
+                register(txn, &row).await?;
+                build_schema(txn, &row.schema, &self.migrator).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = made.await {
+            begun.rollback().await?;
+            if with_commits {
+                let txn = self.db.begin_for_ddl().await?;
+                remove_unfinished(&txn, &row.schema).await?;
+                txn.commit().await?;
+            }
+            return Err(error);
+        }
         begun.commit().await?;
         Ok(Some(row.schema))
     }

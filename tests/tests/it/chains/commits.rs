@@ -1,0 +1,317 @@
+//! Chains that PostgreSQL refuses in one transaction, and constraints that are checked late.
+
+use std::sync::Mutex;
+
+use migration::{
+    Action, AnyMigrator, Event, Fleet, Outcome, Target, Timeouts, Who, check::check, run, run_fleet,
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use service::tenancy::{Config, NewTenant, Tenancy};
+
+use super::{
+    Chain, Migrations, first, sql,
+    ways::{fails_everywhere, works_everywhere},
+};
+use crate::support::{
+    TestDb,
+    catalog::{schemas, texts},
+    slug,
+};
+
+/// A new value of an enum and its first uses.
+fn moods() -> Migrations {
+    vec![
+        first(),
+        sql("m2_mood", "CREATE TYPE mood AS ENUM ('sad')", "DROP TYPE mood"),
+        sql("m3_happy", "ALTER TYPE mood ADD  VALUE 'happy'", "SELECT 1"),
+        sql(
+            "m4_default",
+            "ALTER TABLE books ADD COLUMN mood mood NOT NULL DEFAULT 'happy'",
+            "ALTER TABLE books DROP COLUMN mood",
+        ),
+        sql("m5_row", "INSERT INTO books VALUES ('1', 'one')", "DELETE FROM books"),
+    ]
+}
+
+/// Rows whose foreign key is checked late, and then a change of their table.
+fn late() -> Migrations {
+    vec![
+        first(),
+        sql(
+            "m2_loans",
+            "CREATE TABLE loans (id int CONSTRAINT loans_pkey PRIMARY KEY, isbn text
+                 CONSTRAINT loans_isbn_fkey REFERENCES books DEFERRABLE INITIALLY DEFERRED)",
+            "DROP TABLE loans",
+        ),
+        sql(
+            "m3_rows",
+            "INSERT INTO loans VALUES (1, 'a'); INSERT INTO books VALUES ('a', 'one')",
+            "DELETE FROM loans; DELETE FROM books",
+        ),
+        sql(
+            "m4_alter",
+            "ALTER TABLE loans ADD COLUMN due date",
+            "ALTER TABLE loans DROP COLUMN due",
+        ),
+        // The constraint is still deferred, and so is one that is made now.
+        sql(
+            "m5_more",
+            "CREATE TABLE returns (id int CONSTRAINT returns_pkey PRIMARY KEY, loan int
+                 CONSTRAINT returns_loan_fkey REFERENCES loans DEFERRABLE INITIALLY DEFERRED);
+             INSERT INTO returns VALUES (1, 2);
+             INSERT INTO loans VALUES (2, 'b'); INSERT INTO books VALUES ('b', 'two')",
+            "DROP TABLE returns; DELETE FROM loans WHERE id = 2; DELETE FROM books WHERE isbn = 'b'",
+        ),
+        sql("m6_alter", "ALTER TABLE returns ADD COLUMN at date", "SELECT 1"),
+    ]
+}
+
+/// The same where the name of the constraint stands for another one, too.
+fn ambiguous() -> Migrations {
+    vec![
+        first(),
+        sql(
+            "m2_loans",
+            "CREATE TABLE loans (id int PRIMARY KEY, isbn text
+                 CONSTRAINT isbn_fkey REFERENCES books DEFERRABLE INITIALLY DEFERRED);
+             CREATE TABLE copies (id int PRIMARY KEY, isbn text
+                 CONSTRAINT isbn_fkey REFERENCES books)",
+            "DROP TABLE copies; DROP TABLE loans",
+        ),
+        sql(
+            "m3_rows",
+            "INSERT INTO loans VALUES (1, 'a'); INSERT INTO books VALUES ('a', 'one')",
+            "DELETE FROM loans; DELETE FROM books",
+        ),
+        sql("m4_alter", "ALTER TABLE loans ADD COLUMN due date", "SELECT 1"),
+    ]
+}
+
+/// A row that a constraint refuses at the end of its migration.
+fn wrong() -> Migrations {
+    let mut migrations = late();
+    migrations.truncate(2);
+    migrations.push(sql("m3_wrong", "INSERT INTO loans VALUES (1, 'a')", "SELECT 1"));
+    migrations.push(sql("m4_after", "INSERT INTO books VALUES ('a', 'one')", "SELECT 1"));
+    migrations
+}
+
+#[tokio::test]
+async fn a_new_enum_value_and_its_use_do_the_same_everywhere() {
+    works_everywhere(Chain::new(moods), "SELECT mood::text FROM books", &["happy"]).await;
+}
+
+#[tokio::test]
+async fn rows_whose_constraints_are_checked_late_do_the_same_everywhere() {
+    let probe = "SELECT isbn FROM loans ORDER BY id";
+    works_everywhere(Chain::new(late), probe, &["a", "b"]).await;
+}
+
+#[tokio::test]
+async fn constraints_of_the_same_name_do_the_same_everywhere() {
+    works_everywhere(Chain::new(ambiguous), "SELECT isbn FROM loans", &["a"]).await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_late_constraint_refuses_fails_its_own_migration() {
+    let words = ["loans_isbn_fkey"];
+    fails_everywhere(Chain::new(wrong), &words).await;
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let error = up(&plain, wrong).await.unwrap_err();
+    assert!(error.contains("m3_wrong"), "{error}");
+}
+
+fn city() -> Target {
+    Target::Schema("city".parse().unwrap())
+}
+
+async fn up(db: &DatabaseConnection, migrations: fn() -> Migrations) -> Result<Outcome, String> {
+    texts(db, "CREATE SCHEMA IF NOT EXISTS city").await;
+    let migrator = AnyMigrator::tenant(Chain::new(migrations));
+    let up = run(db, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
+    up.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn a_run_says_whether_each_migration_was_committed() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let outcome = up(&plain, moods).await.unwrap();
+    assert!(outcome.committed_each);
+    assert_eq!(outcome.applied.len(), 5);
+    // Each by itself, so that the first ones are there although a later one fails.
+    let to = Action::To("m1_books".to_owned());
+    let migrator = AnyMigrator::tenant(Chain::new(moods));
+    run(&plain, &city(), &migrator, &to, Timeouts::default()).await.unwrap();
+    texts(&plain, "INSERT INTO city.books VALUES ('1', 'in the way')").await;
+    let error = up(&plain, moods).await.unwrap_err();
+    assert!(error.contains("m5_row"), "{error}");
+    let left = "SELECT version FROM city.seaql_migrations ORDER BY version";
+    assert_eq!(texts(&plain, left).await, ["m1_books", "m2_mood", "m3_happy", "m4_default"]);
+    let fresh =
+        run(&plain, &city(), &migrator, &Action::Fresh { cascade: false }, Timeouts::default())
+            .await;
+    assert!(fresh.unwrap().committed_each);
+}
+
+#[tokio::test]
+async fn late_constraints_need_no_commit_in_between() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    assert!(!up(&plain, late).await.unwrap().committed_each);
+    let migrator = AnyMigrator::tenant(Chain::new(late));
+    let fresh =
+        run(&plain, &city(), &migrator, &Action::Fresh { cascade: false }, Timeouts::default())
+            .await;
+    assert!(!fresh.unwrap().committed_each);
+}
+
+/// What fails in a migration by itself is not helped by a commit.
+fn hopeless() -> Migrations {
+    vec![
+        first(),
+        sql("m2_mood", "CREATE TYPE mood AS ENUM ('sad')", "DROP TYPE mood"),
+        sql("m3_both", "ALTER TYPE mood ADD VALUE 'happy'; SELECT 'happy'::mood", "SELECT 1"),
+    ]
+}
+
+#[tokio::test]
+async fn what_no_commit_helps_fails_and_leaves_no_schema() {
+    fails_everywhere(Chain::new(hopeless), &["unsafe use of new value"]).await;
+}
+
+#[tokio::test]
+async fn a_fleet_says_which_tenants_were_migrated_with_commits() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let before = Chain { limit: 2, ..Chain::new(moods) };
+    let tenancy = Tenancy::connect(&Config::new(db.url(), before)).await.unwrap();
+    for name in ["city", "town"] {
+        tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let fleet = Fleet {
+        jobs: 2,
+        timeouts: Timeouts::default(),
+        tries: 3,
+        outage: std::time::Duration::from_secs(5),
+        max_failures: None,
+        canary: None,
+    };
+    let each = Mutex::new(Vec::new());
+    let report = |event: &Event<'_>| {
+        if let Event::Done { outcome, .. } = event {
+            each.lock().unwrap().push(outcome.committed_each);
+        }
+    };
+    let migrator = AnyMigrator::tenant(Chain::new(moods));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let who = Who::All;
+    let action = Action::Up(None);
+    let summary = run_fleet(&plain, &migrator, &who, &action, &fleet, &stop, report).await;
+    assert_eq!((summary.unwrap().done, each.into_inner().unwrap()), (2, vec![true, true]));
+    let versions = "SELECT DISTINCT schema_version FROM registry.tenants";
+    assert_eq!(texts(&plain, versions).await, ["m5_row"]);
+}
+
+#[tokio::test]
+async fn an_interrupted_creation_is_cleared_by_the_next_one() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap();
+    // The creation ends while a migration waits: the row of the registry is not there yet.
+    plain
+        .execute_unprepared(
+            "CREATE FUNCTION public.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF tg_tag = 'ALTER TYPE' THEN PERFORM pg_sleep(60); END IF; END $$;
+             CREATE EVENT TRIGGER wait ON ddl_command_start EXECUTE FUNCTION public.wait()",
+        )
+        .await
+        .unwrap();
+    texts(&plain, "ALTER EVENT TRIGGER wait DISABLE").await;
+    // It learns that commits are wanted.
+    tenancy.create(NewTenant::new(slug("town"))).await.unwrap();
+    texts(&plain, "ALTER EVENT TRIGGER wait ENABLE").await;
+    let creating = {
+        let tenancy = tenancy.clone();
+        tokio::spawn(async move { tenancy.create(NewTenant::new(slug("city"))).await })
+    };
+    let sleeps = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'
+                  AND datname = current_database()";
+    crate::support::serving::eventually("it sleeps", async || texts(&plain, sleeps).await == ["1"])
+        .await;
+    assert!(schemas(&plain).await.contains(&"city".to_owned()));
+    creating.abort();
+    let _ = creating.await;
+    let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
+               WHERE wait_event = 'PgSleep' AND datname = current_database()";
+    texts(&plain, end).await;
+    texts(&plain, "ALTER EVENT TRIGGER wait DISABLE").await;
+    let migrator = AnyMigrator::tenant(Chain::new(moods));
+    let found = migration::verify::verify(&plain, &migrator, &migration::verify::Scope::All).await;
+    assert!(found.unwrap().to_string().contains("city"));
+    // By another process, which does not know of it.
+    let other = Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap();
+    other.create(NewTenant::new(slug("city"))).await.unwrap();
+    let found = migration::verify::verify(&plain, &migrator, &migration::verify::Scope::All).await;
+    let found = found.unwrap();
+    // The function of this test is not the tenants' business.
+    assert!(found.is_clean(), "{found}");
+    let comment = "SELECT coalesce(obj_description('city'::regnamespace), 'none')";
+    assert_eq!(texts(&plain, comment).await, ["none"]);
+}
+
+#[tokio::test]
+async fn a_schema_that_a_person_has_made_is_never_removed() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap();
+    tenancy.create(NewTenant::new(slug("town"))).await.unwrap();
+    // With a mark that was copied from another schema.
+    for comment in ["NULL", "'tenantry: unfinished creation of schema 1'"] {
+        texts(&plain, "DROP SCHEMA IF EXISTS city").await;
+        texts(&plain, "CREATE SCHEMA city").await;
+        texts(&plain, &format!("COMMENT ON SCHEMA city IS {comment}")).await;
+        let error = tenancy.create(NewTenant::new(slug("city"))).await.unwrap_err();
+        assert!(error.to_string().contains("belongs to no tenant"), "{error}");
+        assert!(schemas(&plain).await.contains(&"city".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn creations_of_one_name_at_once_make_one_tenant() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancies = [
+        Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap(),
+        Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap(),
+    ];
+    let creations = (0..6).map(|n| tenancies[n % 2].create(NewTenant::new(slug("city"))));
+    let created = futures_util::future::join_all(creations).await;
+    assert_eq!(created.iter().filter(|it| it.is_ok()).count(), 1);
+    for error in created.into_iter().filter_map(Result::err) {
+        assert!(matches!(error, service::tenancy::Error::SlugTaken(_)), "{error}");
+    }
+    assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
+    let report = check(&plain, &AnyMigrator::tenant(Chain::new(moods))).await.unwrap();
+    assert!(report.findings.iter().all(|it| it.rule != migration::check::Rule::Fails));
+    assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
+}
+
+/// What the application stores first fails.
+#[tokio::test]
+async fn a_seed_that_fails_leaves_nothing_of_a_tenant_that_is_made_with_commits() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let fails = |_: &service::tenancy::TenantTransaction| -> futures_util::future::BoxFuture<
+        '_,
+        Result<(), Box<dyn std::error::Error + Send + Sync>>,
+    > { Box::pin(async { Err("no seed".into()) }) };
+    let seed = service::tenancy::Seed::new(fails);
+    let config = Config { seed: Some(seed), ..Config::new(db.url(), Chain::new(moods)) };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let error = tenancy.create(NewTenant::new(slug("city"))).await.unwrap_err();
+    assert!(error.to_string().contains("city"), "{error}");
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+    assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
+}
