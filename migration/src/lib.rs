@@ -77,4 +77,6 @@ pub use provision::{build_at_once, build_schema, provision, register, rename_sch
 pub use run::{Outcome, State, Timeouts, run, state};
 pub use scope::{Target, enter, leave};
 pub use session::notice_lost_client;
-pub use status::{FailedMember, FailureNote, FleetStatus, Standing, VersionCount, fleet_status};
+pub use status::{
+    DroppingMember, FailedMember, FailureNote, FleetStatus, Standing, VersionCount, fleet_status,
+};

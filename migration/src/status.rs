@@ -28,6 +28,19 @@ pub struct FleetStatus {
     pub versions: Vec<VersionCount>,
     /// Those whose last migration failed, in the order of their creation.
     pub failed: Vec<FailedMember>,
+    /// The tenants that are being dropped, in the order of their creation. They are not counted.
+    pub dropping: Vec<DroppingMember>,
+}
+
+/// A tenant that is being dropped. If that was interrupted, dropping it again finishes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromQueryResult)]
+pub struct DroppingMember {
+    /// Slug of the tenant.
+    pub tenant: String,
+    /// Its schema.
+    pub schema: String,
+    /// Since when.
+    pub since: DateTimeUtc,
 }
 
 /// The tenants that are at one version.
@@ -140,6 +153,7 @@ pub async fn fleet_status(
             .sum(),
         spares: versions.iter().map(|it| it.spares).sum(),
         versions,
+        dropping: rows(db, DROPPING).await?,
         failed: failed.into_iter().map(FailedMember::from).collect(),
     })
 }
@@ -156,6 +170,10 @@ const FAILED: &str = r#"
            "migration_attempts" AS "attempts", "migration_error" AS "error"
     FROM "registry"."tenants"
     WHERE "migration_error" IS NOT NULL AND "status" NOT IN ('dropping', 'dropped') ORDER BY "id""#;
+
+const DROPPING: &str = r#"
+    SELECT coalesce("slug", "schema") AS "tenant", "schema", "updated_at" AS "since"
+    FROM "registry"."tenants" WHERE "status" = 'dropping' ORDER BY "id""#;
 
 #[derive(FromQueryResult)]
 struct VersionRow {

@@ -33,7 +33,8 @@ pub(super) async fn run(
 
 fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     if status.tenants == 0 {
-        return writeln!(out, "there are no tenants");
+        writeln!(out, "there are no tenants")?;
+        return write_dropping(out, status);
     }
     let width = number(status.tenants).to_string().len().max("TENANTS".len());
     let count = |n: usize| format!("{:>width$}", number(n).to_string());
@@ -67,7 +68,29 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     };
     let latest = status.latest.as_deref().unwrap_or("none");
     let (up, all) = (number(status.up_to_date), tenants(status.tenants));
-    writeln!(out, "{up} of {all}{spares} at {latest}")
+    writeln!(out, "{up} of {all}{spares} at {latest}")?;
+    write_dropping(out, status)
+}
+
+/// A drop takes seconds. One that takes longer was interrupted.
+fn write_dropping(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
+    if status.dropping.is_empty() {
+        return Ok(());
+    }
+    let all = status.dropping.len();
+    writeln!(
+        out,
+        "\n{} being dropped; if a drop was interrupted, this finishes it:",
+        tenants(all)
+    )?;
+    for it in status.dropping.iter().take(SHOWN) {
+        let since = moment(it.since);
+        writeln!(out, "  tenantry tenant drop {}    (since {since})", it.tenant)?;
+    }
+    match all.saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {} more", number(more)),
+    }
 }
 
 fn write_failed(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,13 +13,18 @@ use entity::registry::{SchemaName, Slug};
 use crate::{
     AnyMigrator, confirm_application,
     connect::DatabaseArgs,
-    verify::{Scope, verify},
+    verify::{Allowances, Scope, verify_allowing},
 };
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     what: What,
+    /// File that lists what may be found, each with the reason: a JSON array of objects that have
+    /// the form of the findings, such as {"change": "extra", "object": "table", "prefix":
+    /// "visits_20", "reason": "…"}. With --all, what is listed and not found is a finding, too.
+    #[arg(long, value_name = "FILE")]
+    allow: Option<PathBuf>,
     /// Write one JSON document, in which every tenant is named.
     #[arg(long)]
     json: bool,
@@ -50,9 +56,10 @@ pub(super) async fn run(
         None if args.what.all => Scope::All,
         None => Scope::Tenants(args.what.tenants.clone()),
     };
+    let allowed = args.allow.as_deref().map(read).transpose()?.unwrap_or_default();
     let database = database.connect(2).await?;
     confirm_application(&database.connection, migrator).await?;
-    let found = verify(&database.connection, migrator, &scope).await?;
+    let found = verify_allowing(&database.connection, migrator, &scope, &allowed).await?;
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();
     if args.json {
@@ -62,4 +69,12 @@ pub(super) async fn run(
         writeln!(out, "{found}")?;
     }
     Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The list of what may be found.
+fn read(file: &Path) -> Result<Allowances, String> {
+    let name = file.display();
+    let json = std::fs::read_to_string(file)
+        .map_err(|error| format!("{name} cannot be read: {error}; check the path of --allow"))?;
+    json.parse().map_err(|error| format!("{name}: {error}"))
 }

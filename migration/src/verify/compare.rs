@@ -6,7 +6,7 @@ use super::{
     Change,
     diff::diff,
     look::{Look, Seen},
-    reference::References,
+    reference::{References, Unbuilt},
     structure::Line,
 };
 use crate::{AnyMigrator, Error};
@@ -23,10 +23,12 @@ pub(super) async fn is_right(
     if applied.len() != seen.records.len() || wrong.is_some() {
         return Ok(false);
     }
-    Ok(references.get(&applied).await?.hash.as_ref() == Some(hash))
+    let reference = references.get(&applied).await?;
+    Ok(reference.is_ok_and(|it| it.hash.as_ref() == Some(hash)))
 }
 
-/// In what a schema that was seen whole differs from what it should be: nothing if it is right.
+/// In what a schema that was seen whole differs from what it should be: nothing if it is right; or
+/// why that cannot be told.
 ///
 /// It should be what the migrations on record in it make. Where the registry says otherwise, it may
 /// be the records that are wrong, and not the structure: what explains it with fewer differences
@@ -35,31 +37,37 @@ pub(super) async fn difference(
     seen: &Seen,
     migrator: &AnyMigrator,
     references: &mut References<'_>,
-) -> Result<Vec<Change>, Error> {
-    let Some(Look::Whole(structure)) = &seen.structure else { return Ok(Vec::new()) };
+) -> Result<Result<Vec<Change>, Unbuilt>, Error> {
+    let Some(Look::Whole(structure)) = &seen.structure else { return Ok(Ok(Vec::new())) };
     let names = migrator.names();
     let mut found = structure.clone();
     found.extend(seen.records.iter().map(|name| record(migrator, name, names.contains(name))));
-    let mut against = async |applied: &[String]| -> Result<Vec<Change>, Error> {
-        let mut expected = references.get(applied).await?.structure(&seen.schema);
-        expected.extend(applied.iter().map(|name| record(migrator, name, true)));
-        Ok(diff(&expected, &found))
+    let mut against = async |applied: &[String]| -> Result<Result<Vec<Change>, Unbuilt>, Error> {
+        let reference = references.get(applied).await?;
+        Ok(reference.map(|reference| {
+            let mut expected = reference.structure(&seen.schema);
+            expected.extend(applied.iter().map(|name| record(migrator, name, true)));
+            diff(&expected, &found)
+        }))
     };
-    let mut changes = against(&applied(seen, &names)).await?;
+    let mut changes = match against(&applied(seen, &names)).await? {
+        Ok(changes) => changes,
+        unbuilt => return Ok(unbuilt),
+    };
     let Some(wrong) = wrong_version(seen, &names) else {
         if changes.is_empty() {
             changes.extend(wrong_set(seen));
         }
-        return Ok(changes);
+        return Ok(Ok(changes));
     };
     changes.push(wrong);
     if let Some(steps) = registered(seen).and_then(|version| up_to(version, &names)) {
-        let others = against(&names[..steps]).await?;
+        let others = against(&names[..steps]).await?.unwrap_or_default();
         if !others.is_empty() && others.len() <= changes.len() {
-            return Ok(others);
+            return Ok(Ok(others));
         }
     }
-    Ok(changes)
+    Ok(Ok(changes))
 }
 
 /// The registry names another version than the schema's own records make. A version that this
@@ -101,7 +109,7 @@ fn wrong_set(seen: &Seen) -> Option<Change> {
 }
 
 /// The migrations of this build that are on record, oldest first.
-fn applied(seen: &Seen, names: &[String]) -> Vec<String> {
+pub(super) fn applied(seen: &Seen, names: &[String]) -> Vec<String> {
     names.iter().filter(|name| seen.records.contains(name)).cloned().collect()
 }
 

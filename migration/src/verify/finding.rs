@@ -1,7 +1,7 @@
 use entity::registry::{SchemaName, Slug};
 use serde::{Serialize, Serializer};
 
-use super::Change;
+use super::{Allowance, Change};
 
 /// What [`verify`](fn@super::verify) has looked at and found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +30,30 @@ pub enum Finding {
         /// one, the reference may be wrong instead of the tenants.
         #[serde(skip_serializing_if = "Option::is_none")]
         suspect_migration: Option<String>,
+    },
+    /// Schemas that could not be compared with what their migrations make.
+    NotJudged {
+        /// The schemas, in the order of their names.
+        tenants: Vec<Subject>,
+        /// The newest migration on record in them that the program has.
+        version: Option<String>,
+        /// The migration that fails on an empty schema, if that is why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        migration: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// A tenant that is being dropped. If the drop was interrupted, dropping the tenant again
+    /// finishes it.
+    Dropping {
+        /// The tenant.
+        #[serde(flatten)]
+        tenant: Subject,
+    },
+    /// An entry of the list of what is [allowed](super::Allowances) that nothing was found for.
+    UnusedAllowance {
+        /// The entry.
+        allowance: Allowance,
     },
     /// A schema that looks like a tenant's, for it has the migrations table, but no row of the
     /// registry has it.

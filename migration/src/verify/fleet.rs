@@ -7,11 +7,11 @@ use sea_orm::{
 };
 
 use super::{
-    Change, Finding, Verification, VerifyError,
-    compare::{difference, is_right},
+    Allowances, Change, Finding, Verification, VerifyError,
+    compare::{applied, difference, is_right},
     finding::Subject,
-    look::{BATCH, Seen, Selection, look},
-    reference::References,
+    look::{BATCH, Depth, Seen, Selection, look},
+    reference::{References, Unbuilt},
     strays::strays,
 };
 use crate::{
@@ -40,15 +40,32 @@ pub enum Scope {
 /// A fleet is looked at 500 schemas at a time, first at a hash of each; only what differs is
 /// looked at again as a whole. So a schema that is being migrated meanwhile is not found.
 ///
+/// A schema that cannot be compared – a migration fails on an empty schema, or the role may not
+/// look – is a finding, and the others are compared.
+///
 /// # Errors
 /// [`VerifyError::UnknownTenant`] when a tenant of [`Scope::Tenants`] does not exist,
 /// [`VerifyError::NoRegistry`] when there is no registry to name the tenants, and
-/// [`VerifyError::Migration`] when the schema of [`Scope::Schema`] does not exist, when a migration
-/// fails on an empty schema, or on an error of the database.
+/// [`VerifyError::Migration`] when the schema of [`Scope::Schema`] does not exist, or on an error
+/// of the database.
 pub async fn verify(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
     scope: &Scope,
+) -> Result<Verification, VerifyError> {
+    verify_allowing(db, migrator, scope, &Allowances::default()).await
+}
+
+/// [`verify`], without the findings that are meant. With [`Scope::All`] an entry of the list that
+/// nothing was found for is a finding, too.
+///
+/// # Errors
+/// As for [`verify`].
+pub async fn verify_allowing(
+    db: &DatabaseConnection,
+    migrator: &AnyMigrator,
+    scope: &Scope,
+    allowed: &Allowances,
 ) -> Result<Verification, VerifyError> {
     confirm_installed(db, migrator).await?;
     let mut run = Run {
@@ -58,7 +75,10 @@ pub async fn verify(
         references: References::new(db, migrator),
         schemas: 0,
         drifts: BTreeMap::new(),
+        unjudged: BTreeMap::new(),
         others: Vec::new(),
+        allowed,
+        used: vec![false; allowed.iter().len()],
     };
     let registry = registry_exists(db).await?;
     match scope {
@@ -74,7 +94,9 @@ pub async fn verify(
         }
         Scope::All => {
             run.all().await?;
-            run.others.extend(strays(db, migrator).await?);
+            let strays = strays(db, migrator).await?;
+            run.add_strays(strays);
+            run.add_unused();
         }
     }
     // The reference is built beside the tenants, as their schemas were beside each other.
@@ -92,7 +114,12 @@ struct Run<'a> {
     references: References<'a>,
     schemas: usize,
     drifts: BTreeMap<Vec<Change>, Vec<Subject>>,
+    /// The schemas that cannot be compared: by version and reason.
+    unjudged: BTreeMap<(Option<String>, Unbuilt), Vec<Subject>>,
     others: Vec<Finding>,
+    allowed: &'a Allowances,
+    /// Which entries of that list something was found for.
+    used: Vec<bool>,
 }
 
 impl Run<'_> {
@@ -103,8 +130,7 @@ impl Run<'_> {
                 .select_only()
                 .column(tenant::Column::Id)
                 .column(tenant::Column::Schema)
-                // Some or all of its tables may be gone.
-                .filter(tenant::Column::Status.is_not_in(tenant::Status::GONE))
+                .filter(tenant::Column::Status.ne(tenant::Status::Dropped))
                 .order_by_asc(tenant::Column::Id)
                 .limit(BATCH as u64);
             if let Some(after) = after {
@@ -114,7 +140,7 @@ impl Run<'_> {
             let Some((last, _)) = tenants.last() else { return Ok(()) };
             after = Some(*last);
             let schemas = tenants.into_iter().map(|(_, schema)| schema).collect();
-            let seen = self.look(Selection::Schemas(schemas), false).await?;
+            let seen = self.look(Selection::Schemas(schemas), Depth::Hash).await?;
             self.check(seen).await?;
             if batch % BATCHES_PER_CONNECTION == 0 {
                 close_one(self.db).await?;
@@ -124,7 +150,7 @@ impl Run<'_> {
     }
 
     async fn tenants(&mut self, slugs: &[Slug]) -> Result<(), VerifyError> {
-        let batch = self.look(Selection::Slugs(slugs.to_vec()), false).await?;
+        let batch = self.look(Selection::Slugs(slugs.to_vec()), Depth::Hash).await?;
         let there = |slug: &Slug| {
             batch
                 .iter()
@@ -140,24 +166,35 @@ impl Run<'_> {
     async fn schema(&mut self, schema: &SchemaName, registry: bool) -> Result<(), Error> {
         let mut batch = Vec::new();
         if registry {
-            batch = self.look(Selection::Schemas(vec![schema.clone()]), false).await?;
+            batch = self.look(Selection::Schemas(vec![schema.clone()]), Depth::Hash).await?;
         }
         if batch.is_empty() {
-            batch = self.look(Selection::Bare(schema.clone()), false).await?;
+            batch = self.look(Selection::Bare(schema.clone()), Depth::Hash).await?;
         }
-        if batch.iter().any(|one| one.tenant.is_none() && one.structure.is_none()) {
+        let missing = |one: &Seen| one.structure.is_none() && one.unseen.is_none();
+        if batch.iter().any(|one| one.tenant.is_none() && missing(one)) {
             return Err(Error::MissingSchema { schema: schema.to_string() });
         }
         self.check(batch).await
     }
 
-    async fn look(&self, selection: Selection, whole: bool) -> Result<Vec<Seen>, Error> {
-        Ok(look(self.db, self.migrator, selection, whole).await?)
+    async fn look(&self, selection: Selection, depth: Depth) -> Result<Vec<Seen>, Error> {
+        Ok(look(self.db, self.migrator, selection, depth).await?)
     }
 
     async fn check(&mut self, batch: Vec<Seen>) -> Result<(), Error> {
         let mut suspects = Vec::new();
         for seen in batch {
+            if seen.tenant.as_ref().is_some_and(|row| row.dropping) {
+                self.others.push(Finding::Dropping { tenant: subject(&seen) });
+                continue;
+            }
+            if let Some(reason) = &seen.unseen {
+                let why = Unbuilt { migration: None, reason: reason.clone() };
+                self.schemas += 1;
+                self.add_unjudged(&seen, why);
+                continue;
+            }
             if seen.structure.is_none() {
                 self.others.push(Finding::RowWithoutSchema { tenant: subject(&seen) });
                 continue;
@@ -178,17 +215,53 @@ impl Run<'_> {
         let (rows, bare): (Vec<&Seen>, Vec<&Seen>) =
             suspects.iter().partition(|seen| seen.tenant.is_some());
         let schemas = rows.iter().map(|seen| seen.schema.clone()).collect();
-        let mut whole = self.look(Selection::Schemas(schemas), true).await?;
+        let mut whole = self.look(Selection::Schemas(schemas), Depth::Whole).await?;
         for seen in bare {
-            whole.extend(self.look(Selection::Bare(seen.schema.clone()), true).await?);
+            whole.extend(self.look(Selection::Bare(seen.schema.clone()), Depth::Whole).await?);
         }
         for seen in whole {
-            let changes = difference(&seen, self.migrator, &mut self.references).await?;
-            if !changes.is_empty() {
-                self.drifts.entry(changes).or_default().push(subject(&seen));
+            if let Some(reason) = &seen.unseen {
+                let why = Unbuilt { migration: None, reason: reason.clone() };
+                self.add_unjudged(&seen, why);
+                continue;
+            }
+            match difference(&seen, self.migrator, &mut self.references).await? {
+                Ok(changes) => self.add_drift(&seen, changes),
+                Err(why) => self.add_unjudged(&seen, why),
             }
         }
         Ok(())
+    }
+
+    fn add_drift(&mut self, seen: &Seen, mut changes: Vec<Change>) {
+        let subject = subject(seen);
+        changes.retain(|change| !mark(&mut self.used, self.allowed.of_change(&subject, change)));
+        if !changes.is_empty() {
+            self.drifts.entry(changes).or_default().push(subject);
+        }
+    }
+
+    fn add_unjudged(&mut self, seen: &Seen, why: Unbuilt) {
+        let version = applied(seen, &self.names).pop();
+        self.unjudged.entry((version, why)).or_default().push(subject(seen));
+    }
+
+    fn add_strays(&mut self, strays: Vec<Finding>) {
+        let (used, allowed) = (&mut self.used, self.allowed);
+        self.others.extend(strays.into_iter().filter(|finding| match finding {
+            Finding::TableInPublic { table } => !mark(used, allowed.of_table(table)),
+            Finding::SchemaWithoutRow { schema } => !mark(used, allowed.of_schema(schema)),
+            _ => true,
+        }));
+    }
+
+    /// Of a schema that could not be compared it is not known what would have been found.
+    fn add_unused(&mut self) {
+        let all_judged = self.unjudged.is_empty();
+        let unused = self.allowed.iter().zip(&self.used).filter(|(_, used)| !**used);
+        let unused = unused.filter(|(allowance, _)| all_judged || !allowance.is_of_tenants());
+        self.others
+            .extend(unused.map(|(it, _)| Finding::UnusedAllowance { allowance: it.clone() }));
     }
 
     fn finish(self, suspect: Option<&str>) -> Verification {
@@ -201,9 +274,23 @@ impl Run<'_> {
             let suspect_migration = suspect.map(str::to_owned);
             findings.push(Finding::Drift { tenants, difference, suspect_migration });
         }
+        for ((version, Unbuilt { migration, reason }), mut tenants) in self.unjudged {
+            tenants.sort();
+            findings.push(Finding::NotJudged { tenants, version, migration, reason });
+        }
         findings.extend(self.others);
         Verification { schemas: self.schemas, drifted, findings }
     }
+}
+
+/// Whether there are entries, which are marked as used.
+fn mark(used: &mut [bool], entries: impl Iterator<Item = usize>) -> bool {
+    let mut any = false;
+    for entry in entries {
+        used[entry] = true;
+        any = true;
+    }
+    any
 }
 
 fn subject(seen: &Seen) -> Subject {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use entity::registry::{SchemaName, Slug, TenantId};
+use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel, QueryResult,
     TransactionTrait, Value,
@@ -14,7 +14,7 @@ use super::{
     sql::{is_about_change, rows, setting},
     structure::Structure,
 };
-use crate::AnyMigrator;
+use crate::{AnyMigrator, Fault, describe};
 
 /// How many schemas are looked at in one transaction. Each takes a lock on its migrations table,
 /// and the lock table of a server with default settings holds a few thousand.
@@ -43,8 +43,10 @@ pub(super) struct Seen {
     pub(super) schema: SchemaName,
     /// Migrations on record in the schema.
     pub(super) records: Vec<String>,
-    /// Nothing when the schema does not exist.
+    /// Nothing when the schema does not exist, is being dropped, or could not be looked at.
     pub(super) structure: Option<Look>,
+    /// Why it could not be looked at.
+    pub(super) unseen: Option<String>,
     oid: Option<Oid>,
 }
 
@@ -54,6 +56,17 @@ pub(super) struct Registered {
     pub(super) slug: Option<Slug>,
     pub(super) version: Option<String>,
     pub(super) migrations: Vec<String>,
+    /// Whether the tenant is being dropped: some or all of its tables may be gone.
+    pub(super) dropping: bool,
+}
+
+/// How much to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// The row of the registry alone.
+    Row,
+    Hash,
+    Whole,
 }
 
 /// How much was seen of a structure.
@@ -63,26 +76,32 @@ pub(super) enum Look {
     Whole(Structure),
 }
 
-/// Looks at these schemas: at hashes only, or at everything. Those that are gone are left out.
+/// Looks at these schemas. Those that are gone are left out.
 ///
 /// PostgreSQL describes definitions as they are now, not as they are in the snapshot. When an
-/// object was dropped in between there is an error; then the schemas are looked at one by one.
+/// object was dropped in between there is an error; then the schemas are looked at one by one. So
+/// they are when one cannot be looked at at all, as the role may not read it, say.
 pub(super) async fn look(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
     selection: Selection,
-    whole: bool,
+    depth: Depth,
 ) -> Result<Vec<Seen>, DbErr> {
-    match look_once(db, migrator, &selection, whole).await {
-        Err(error) if is_about_change(&error) => {}
+    match look_once(db, migrator, &selection, depth).await {
+        Err(error) if is_about_schema(&error) => {}
         result => return result,
     }
     let mut seen = Vec::new();
     for one in selection.one_by_one() {
         let mut tries = 1;
         seen.extend(loop {
-            match look_once(db, migrator, &one, whole).await {
+            match look_once(db, migrator, &one, depth).await {
                 Err(error) if is_about_change(&error) && tries < TRIES => tries += 1,
+                Err(error) if is_about_schema(&error) => {
+                    let mut rows = look_once(db, migrator, &one, Depth::Row).await?;
+                    rows.iter_mut().for_each(|it| it.unseen = Some(describe(&error)));
+                    break rows;
+                }
                 result => break result?,
             }
             tokio::time::sleep(PAUSE).await;
@@ -91,11 +110,17 @@ pub(super) async fn look(
     Ok(seen)
 }
 
+/// Whether the server refuses a look at these schemas, and may allow one at others.
+fn is_about_schema(error: &DbErr) -> bool {
+    Fault::sqlstate(error).is_some()
+        && !matches!(Fault::of(error), Fault::NoConnection | Fault::Unavailable | Fault::Refused)
+}
+
 async fn look_once(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
     selection: &Selection,
-    whole: bool,
+    depth: Depth,
 ) -> Result<Vec<Seen>, DbErr> {
     let txn = db
         .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
@@ -111,9 +136,13 @@ async fn look_once(
         }
         seen.push(one);
     }
+    if depth == Depth::Row {
+        txn.rollback().await?;
+        return Ok(seen);
+    }
     read_records(&txn, &table, &mut seen, &recording).await?;
     let numbers: Vec<Oid> = seen.iter().filter_map(|one| one.oid).collect();
-    let mut looks: HashMap<Oid, Look> = if whole {
+    let mut looks: HashMap<Oid, Look> = if depth == Depth::Whole {
         let all = structures(&txn, &numbers).await?.into_iter();
         all.map(|(oid, structure)| (oid, Look::Whole(structure))).collect()
     } else {
@@ -148,20 +177,23 @@ async fn select(
             json(schemas.iter().map(SchemaName::as_str).collect()),
         ),
         Selection::Bare(schema) => (
-            "(SELECT NULL::uuid, NULL::text, $1::text, NULL::text, NULL::text[])
-             t (id, slug, schema, schema_version, migrations)",
+            "(SELECT NULL::uuid, NULL::text, $1::text, NULL::text, NULL::text[], NULL::text)
+             t (id, slug, schema, schema_version, migrations, status)",
             Value::from(schema.as_str()),
         ),
     };
     let sql = format!(
-        "SELECT t.id, t.slug, t.schema, t.schema_version, t.migrations, n.oid::bigint AS oid,
+        "SELECT t.id, t.slug, t.schema, t.schema_version, t.migrations, t.status,
+             n.oid::bigint AS oid,
              EXISTS (SELECT FROM pg_catalog.pg_class c
                  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
                  WHERE c.relname = $2 AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
                  AND a.attname = 'version' AND NOT a.attisdropped) AS records
-         FROM (SELECT t.id, t.slug, t.schema, t.schema_version, t.migrations FROM {from}
+         FROM (SELECT t.id, t.slug, t.schema, t.schema_version, t.migrations, t.status
+               FROM {from}
                ORDER BY t.id LIMIT {BATCH}) t
-         LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema
+         LEFT JOIN pg_catalog.pg_namespace n
+             ON n.nspname = t.schema AND t.status IS DISTINCT FROM 'dropping'
          ORDER BY t.id"
     );
     rows(txn, &sql, [value, table.into()]).await
@@ -208,11 +240,14 @@ impl Seen {
         let (slug, version) = (row.try_get("", "slug")?, row.try_get("", "schema_version")?);
         let migrations: Option<Vec<String>> = row.try_get("", "migrations")?;
         let migrations = migrations.unwrap_or_default();
+        let status: Option<String> = row.try_get("", "status")?;
+        let dropping = status.as_deref() == Some(tenant::Status::Dropping.as_str());
         Ok(Self {
-            tenant: id.map(|_| Registered { slug, version, migrations }),
+            tenant: id.map(|_| Registered { slug, version, migrations, dropping }),
             schema: row.try_get("", "schema")?,
             records: Vec::new(),
             structure: None,
+            unseen: None,
             oid: row.try_get("", "oid")?,
         })
     }

@@ -4,7 +4,7 @@
 //! compares every schema with the reference at the schema's own version: tables, columns, types,
 //! constraints, indexes, sequences, views, functions, triggers, policies, grants, and the
 //! migrations on record. It finds what was changed by hand, what a failed migration left, and what
-//! the registry does not know. It changes nothing.
+//! the registry does not know. It changes nothing. What is meant can be [allowed](Allowances).
 //!
 //! ```no_run
 //! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
@@ -18,6 +18,7 @@
 //! # Ok(()) }
 //! ```
 
+mod allow;
 mod catalog;
 mod compare;
 mod diff;
@@ -31,10 +32,11 @@ mod sql;
 mod strays;
 mod structure;
 
+pub use allow::{AllowError, Allowance, Allowances, Allowed, Difference, Named, Stray};
 pub use diff::Change;
 pub use error::VerifyError;
 pub use finding::{Finding, Subject, Verification};
-pub use fleet::{Scope, verify};
+pub use fleet::{Scope, verify, verify_allowing};
 pub(crate) use reference::changes_between;
 pub use reference::{names_own_schema, names_own_schema_in, structure_in};
 pub use structure::Structure;

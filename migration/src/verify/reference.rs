@@ -15,7 +15,7 @@ use super::{
     structure::Structure,
 };
 use crate::{
-    AnyMigrator, Error,
+    AnyMigrator, Error, Fault,
     commits::{self, run_each},
     plan::every_step,
     provision::run_all,
@@ -32,13 +32,21 @@ pub(super) struct Reference {
     structure: Structure,
 }
 
+/// Why there is no reference.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Unbuilt {
+    /// The migration that fails on an empty schema, if that is why.
+    pub(super) migration: Option<String>,
+    pub(super) reason: String,
+}
+
 /// The references that were needed so far. They are built one by one, on a connection that is
 /// given back at once.
 #[derive(Debug)]
 pub(super) struct References<'a> {
     db: &'a DatabaseConnection,
     migrator: &'a AnyMigrator,
-    built: HashMap<Vec<String>, Reference>,
+    built: HashMap<Vec<String>, Result<Reference, Unbuilt>>,
 }
 
 impl<'a> References<'a> {
@@ -47,16 +55,35 @@ impl<'a> References<'a> {
     }
 
     /// The reference with these migrations, which the migrator has, applied in their order.
-    pub(super) async fn get(&mut self, applied: &[String]) -> Result<&Reference, Error> {
+    ///
+    /// # Errors
+    /// Only when the database cannot be reached, and no other reference could be built either.
+    pub(super) async fn get(
+        &mut self,
+        applied: &[String],
+    ) -> Result<Result<&Reference, Unbuilt>, Error> {
         if !self.built.contains_key(applied) {
             let txn = self.db.begin().await?;
             let reference = Reference::build(&txn, self.migrator, applied).await;
-            txn.rollback().await?;
-            let reference = reference?;
+            let rolled_back = txn.rollback().await;
+            let reference = match reference {
+                Ok(reference) => Ok(reference),
+                Err(error) if is_outage(&error) => return Err(error),
+                Err(error) => Err(Unbuilt {
+                    migration: error.migration().map(str::to_owned),
+                    reason: error.reason(),
+                }),
+            };
+            rolled_back?;
             self.built.insert(applied.to_vec(), reference);
         }
-        Ok(&self.built[applied])
+        Ok(self.built[applied].as_ref().map_err(Unbuilt::clone))
     }
+}
+
+/// Whether it is the database that fails, whatever it is asked.
+fn is_outage(error: &Error) -> bool {
+    matches!(error.fault(), Some(Fault::NoConnection | Fault::Unavailable | Fault::Refused))
 }
 
 impl Reference {

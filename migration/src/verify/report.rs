@@ -17,13 +17,18 @@ impl Display for Verification {
             writeln!(f, "{finding}")?;
         }
         let Self { schemas, drifted, .. } = *self;
-        let good = schemas - drifted;
+        let unjudged = self.unjudged();
+        let good = schemas - drifted - unjudged;
         write!(f, "{}, {good} as {} should be", count(schemas, "schema"), pronoun(good))?;
         let ways = self.number(|it| matches!(it, Finding::Drift { .. }));
         if drifted > 0 {
             write!(f, ", {drifted} drifted in {}", count(ways, "way"))?;
         }
+        if unjudged > 0 {
+            write!(f, ", {unjudged} not judged")?;
+        }
         let others = [
+            (self.number(|it| matches!(it, Finding::Dropping { .. })), "tenant", " being dropped"),
             (
                 self.number(|it| matches!(it, Finding::SchemaWithoutRow { .. })),
                 "schema",
@@ -35,6 +40,11 @@ impl Display for Verification {
                 " without a schema",
             ),
             (self.number(|it| matches!(it, Finding::TableInPublic { .. })), "table", " in public"),
+            (
+                self.number(|it| matches!(it, Finding::UnusedAllowance { .. })),
+                "allowed finding",
+                " not found",
+            ),
             (
                 self.number(|it| matches!(it, Finding::TableBesideExtension { .. })),
                 "table",
@@ -49,6 +59,15 @@ impl Display for Verification {
 }
 
 impl Verification {
+    /// How many schemas could not be compared.
+    fn unjudged(&self) -> usize {
+        let tenants = self.findings.iter().map(|it| match it {
+            Finding::NotJudged { tenants, .. } => tenants.len(),
+            _ => 0,
+        });
+        tenants.sum()
+    }
+
     fn number(&self, which: impl Fn(&Finding) -> bool) -> usize {
         self.findings.iter().filter(|it| which(it)).count()
     }
@@ -71,6 +90,27 @@ impl Display for Finding {
                 }
                 difference.iter().try_for_each(|change| write!(f, "\n  {change}"))
             }
+            Self::NotJudged { tenants, version, migration, reason } => {
+                write!(
+                    f,
+                    "{} at {} not judged: {}\n  {}{reason}",
+                    count(tenants.len(), "tenant"),
+                    version.as_deref().unwrap_or("no migration"),
+                    names(tenants),
+                    migration.as_ref().map(|it| format!("{it}: ")).unwrap_or_default()
+                )
+            }
+            Self::Dropping { tenant } => write!(
+                f,
+                "being dropped: {tenant} (schema {}); if that was interrupted, `tenantry tenant \
+                 drop {tenant}` finishes it",
+                tenant.schema
+            ),
+            Self::UnusedAllowance { allowance } => write!(
+                f,
+                "allowed, but not found: {allowance} ({}); remove it from the list",
+                allowance.reason
+            ),
             Self::SchemaWithoutRow { schema } => {
                 write!(f, "schema without a registry row: {schema}")
             }

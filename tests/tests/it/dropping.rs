@@ -118,7 +118,7 @@ async fn a_tenant_that_is_being_dropped_is_left_alone_by_everybody_until_it_is_f
     let list = Ran::on("tenantry", &db.url(), &["tenant", "list"]).exits(0).stdout;
     let line = list.lines().find(|line| line.contains("tenant-1")).unwrap();
     assert!(line.contains("dropping"), "{list}");
-    for command in ["status --all", "up --all", "verify --all", "down --all --yes"] {
+    for command in ["up --all", "down --all --yes"] {
         let arguments: Vec<&str> = command.split(' ').collect();
         let ran = Ran::on("migration", &db.url(), &arguments).exits(0);
         assert!(!ran.stdout.contains("tenant-1"), "{}", ran.stdout);
@@ -255,4 +255,37 @@ async fn a_schema_whose_tenant_is_being_dropped_is_not_migrated() {
     }
     assert_eq!(schemas_with(&plain, "shifts").await, ["tenant_1"]);
     tenancy.drop(&slug("tenant-1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tenant_whose_drop_was_interrupted_is_shown_with_the_command_that_finishes_it() {
+    let db = TestDb::new().await;
+    db.with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    texts(&plain, "DROP TABLE tenant_1.shifts").await;
+    let mark = "UPDATE registry.tenants SET status = 'dropping' WHERE slug = 'tenant-1'";
+    texts(&plain, mark).await;
+    let migration =
+        |words: &str| Ran::on("migration", &db.url(), &words.split(' ').collect::<Vec<_>>());
+    let finish = "tenantry tenant drop tenant-1";
+    // The others are up to date.
+    for words in ["status", "status --all"] {
+        migration(words).exits(0).says(["1 of 1 tenant", "1 tenant being dropped", finish]);
+    }
+    let status: serde_json::Value =
+        serde_json::from_str(&migration("status --json").exits(0).stdout).unwrap();
+    assert_eq!(status["dropping"][0]["tenant"], "tenant-1");
+    for words in ["verify --all", "verify --tenant tenant-1,tenant-2", "verify --schema tenant_1"] {
+        let ran =
+            migration(words).exits(1).says(["being dropped: tenant-1 (schema tenant_1)", finish]);
+        assert!(!ran.stdout.contains("drifted"), "{ran:#?}");
+    }
+    // Also where none of its tables is left, and no other tenant is there.
+    texts(&plain, "DROP SCHEMA tenant_1 CASCADE").await;
+    Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-2", "--yes"]).exits(0);
+    migration("verify --all").exits(1).says([finish]);
+    migration("status").exits(0).says(["there are no tenants", finish]);
+    Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-1", "--yes"]).exits(0);
+    assert_eq!(migration("status").exits(0).stdout, "there are no tenants\n");
+    migration("verify --all").exits(0);
 }

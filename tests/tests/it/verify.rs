@@ -19,10 +19,12 @@ use crate::support::{
     sql_migration::{BOOKS, SHELF, Sql, SqlMigrator, sql_migrator},
 };
 
+mod allowed;
 mod applications;
 mod findings;
 mod planted;
 mod server_own;
+mod unjudged;
 
 const FIRST: &str = "m20261123_000001_create_guards";
 const NEWEST: &str = "m20261123_000002_create_shifts";

@@ -2,7 +2,8 @@
 
 use super::options;
 
-/// A line per constraint of a table. NOT NULL is told with the column.
+/// A line per constraint of a table. NOT NULL is told with the column. A foreign key to a
+/// partitioned table has one more for each partition there, which is no part of this table.
 pub(super) fn constraints() -> String {
     let exclusion = options::without_hidden("pg_get_constraintdef(k.oid, true)");
     let hidden = options::hidden();
@@ -15,7 +16,9 @@ SELECT 'constraint', name || '.' || conname, kind || ' ' || name, concat_ws(' ',
     CASE WHEN contype = 'f' AND EXISTS (SELECT FROM pg_trigger
         WHERE tgconstraint = k.oid AND tgenabled <> 'O') THEN 'TRIGGERS DISABLED' END)
 FROM rel JOIN pg_constraint k ON conrelid = rel.oid
-WHERE contype NOT IN ('n', 't')"
+WHERE contype NOT IN ('n', 't')
+AND NOT EXISTS (SELECT FROM pg_constraint p
+    WHERE k.contype = 'f' AND p.oid = k.conparentid AND p.conrelid = k.conrelid)"
     )
 }
 

@@ -1,0 +1,265 @@
+//! What [`verify`](fn@super::verify) may find: each thing with the reason why it is meant.
+
+mod entry;
+
+use std::fmt::{self, Display, Formatter};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{Change, Subject};
+use entry::Entry;
+
+/// A default is written behind the rest of its column.
+const DEFAULT: &str = " default ";
+
+/// A list of what is meant, as JSON: an array of objects that have the form of the findings.
+///
+/// ```
+/// use migration::verify::Allowances;
+///
+/// let allowed: Allowances = r#"[
+///     { "change": "extra", "object": "table", "prefix": "visits_20", "reason": "one a month" },
+///     { "change": "changed", "object": "default", "name": "guards.hired_on", "reason": "a day" },
+///     { "finding": "table_in_public", "name": "spatial_ref_sys", "reason": "of PostGIS" },
+///     { "finding": "schema_without_row", "name": "metabase", "reason": "of another tool" }
+/// ]"#.parse()?;
+/// assert_eq!(allowed.iter().len(), 4);
+/// # Ok::<(), migration::verify::AllowError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowances(Vec<Allowance>);
+
+/// One thing that is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Allowance {
+    /// Which kind of finding.
+    #[serde(flatten)]
+    pub kind: Allowed,
+    /// What it is about.
+    #[serde(flatten)]
+    pub name: Named,
+    /// The tenants (slugs, or schemas) in which it is meant; all of them if there are none here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<String>,
+    /// Why it is meant.
+    pub reason: String,
+}
+
+/// Kinds of findings that can be meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Allowed {
+    /// A difference in the schema of a tenant.
+    Difference {
+        /// Of which kind.
+        change: Difference,
+        /// What it is, such as `table`; `default` is the default of a column alone.
+        object: String,
+    },
+    /// Something besides the tenants.
+    Stray {
+        /// Of which kind.
+        finding: Stray,
+    },
+}
+
+/// How a schema may differ from what the migrations make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Difference {
+    /// It lacks an object.
+    Missing,
+    /// It has an object besides.
+    Extra,
+    /// It has an object in another form.
+    Changed,
+}
+
+/// What a database may hold besides the tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stray {
+    /// A table in `public`.
+    TableInPublic,
+    /// A schema that has the migrations table and belongs to no tenant.
+    SchemaWithoutRow,
+}
+
+/// The name of an object as a finding has it: that of a column, constraint or trigger with its
+/// table before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Named {
+    /// Exactly this one.
+    Name(String),
+    /// Every one that begins with it.
+    Prefix(String),
+}
+
+/// Why a list of what is meant cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AllowError {
+    /// It is not JSON, or has other keys.
+    #[error(
+        "the list of allowed findings cannot be read: {0}; write an array of objects such as \
+         {{\"finding\": \"table_in_public\", \"name\": \"notes\", \"reason\": \"…\"}}"
+    )]
+    Malformed(#[from] serde_json::Error),
+    /// An entry breaks a rule.
+    #[error("entry {number} of the list of allowed findings {rule}")]
+    Entry {
+        /// Which one, from 1.
+        number: usize,
+        /// The rule, and what to do.
+        rule: &'static str,
+    },
+}
+
+impl std::str::FromStr for Allowances {
+    type Err = AllowError;
+
+    fn from_str(json: &str) -> Result<Self, AllowError> {
+        let entries: Vec<Entry> = serde_json::from_str(json)?;
+        let allowances = entries.into_iter().zip(1..).map(|(entry, number)| {
+            entry.check().map_err(|rule| AllowError::Entry { number, rule })
+        });
+        Ok(Self(allowances.collect::<Result<_, _>>()?))
+    }
+}
+
+impl Allowances {
+    /// The entries, in their order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Allowance> {
+        self.0.iter()
+    }
+
+    /// The entries by which a difference in a schema is meant.
+    pub(super) fn of_change<'a>(
+        &'a self,
+        subject: &'a Subject,
+        change: &'a Change,
+    ) -> impl Iterator<Item = usize> {
+        self.matching(move |it| it.is_in(subject) && it.kind.covers(change, &it.name))
+    }
+
+    pub(super) fn of_table(&self, table: &str) -> impl Iterator<Item = usize> {
+        self.matching(move |it| it.kind.is(Stray::TableInPublic) && it.name.is(table))
+    }
+
+    pub(super) fn of_schema(&self, schema: &str) -> impl Iterator<Item = usize> {
+        self.matching(move |it| it.kind.is(Stray::SchemaWithoutRow) && it.name.is(schema))
+    }
+
+    fn matching(&self, is: impl Fn(&Allowance) -> bool) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().filter_map(move |(number, it)| is(it).then_some(number))
+    }
+}
+
+impl Allowance {
+    /// Whether it is about what the schemas of tenants hold.
+    pub(super) fn is_of_tenants(&self) -> bool {
+        matches!(self.kind, Allowed::Difference { .. })
+    }
+
+    fn is_in(&self, subject: &Subject) -> bool {
+        let is = |name: &String| {
+            subject.schema.as_str() == name
+                || subject.slug.as_ref().is_some_and(|slug| slug.as_str() == name)
+        };
+        self.tenants.is_empty() || self.tenants.iter().any(is)
+    }
+}
+
+impl Allowed {
+    fn is(&self, stray: Stray) -> bool {
+        *self == Self::Stray { finding: stray }
+    }
+
+    fn covers(&self, change: &Change, names: &Named) -> bool {
+        let Self::Difference { change: difference, object: part } = self else { return false };
+        let (object, name) = change.about();
+        match (difference, change) {
+            (Difference::Changed, Change::Changed { expected, found, .. })
+                if part == "default" && object == "column" =>
+            {
+                names.is(name) && differ_in_default(expected, found)
+            }
+            (Difference::Missing, Change::Missing { .. })
+            | (Difference::Extra, Change::Extra { .. })
+            | (Difference::Changed, Change::Changed { .. }) => part == object && names.is(name),
+            _ => false,
+        }
+    }
+}
+
+impl Named {
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Self::Name(it) => it == name,
+            Self::Prefix(it) => name.starts_with(it.as_str()),
+        }
+    }
+}
+
+impl Display for Allowance {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Allowed::Difference { change, object } => {
+                let change = match change {
+                    Difference::Missing => "missing",
+                    Difference::Extra => "extra",
+                    Difference::Changed => "changed",
+                };
+                write!(f, "{change} {object} {}", self.name)?;
+            }
+            Allowed::Stray { finding: Stray::TableInPublic } => {
+                write!(f, "table in public {}", self.name)?;
+            }
+            Allowed::Stray { finding: Stray::SchemaWithoutRow } => {
+                write!(f, "schema without a registry row {}", self.name)?;
+            }
+        }
+        match self.tenants.is_empty() {
+            true => Ok(()),
+            false => write!(f, " of {}", self.tenants.join(", ")),
+        }
+    }
+}
+
+impl Display for Named {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}…"),
+        }
+    }
+}
+
+/// Whether two columns are the same up to their defaults, which both have.
+fn differ_in_default(expected: &str, found: &str) -> bool {
+    let before = |text: &'_ str| text.split_once(DEFAULT).map(|(before, _)| before.to_owned());
+    before(expected).is_some_and(|expected| before(found) == Some(expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differ_in_default;
+
+    #[test]
+    fn a_default_is_told_from_the_rest_of_its_column() {
+        for (expected, found, same) in [
+            (
+                "date not null default '2026-01-01'::date",
+                "date not null default '2026-01-02'",
+                true,
+            ),
+            ("date not null default '2026-01-01'::date", "date default '2026-01-02'", false),
+            ("date default '2026-01-01'::date", "date", false),
+        ] {
+            assert_eq!(differ_in_default(expected, found), same, "{expected} / {found}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A schema that cannot be compared does not keep the others from it.
+
+use super::*;
+use crate::support::database::connect;
+
+/// Fails where there are no books, as in a schema that is made for comparison.
+const SHARE: Sql = Sql {
+    name: "m2_share",
+    up: "CREATE TABLE shares AS SELECT 100 / count(*) AS share FROM books",
+    ..SHELF
+};
+
+#[tokio::test]
+async fn a_migration_that_fails_on_an_empty_schema_is_said_of_those_that_have_it() {
+    let db = TestDb::new().await;
+    let old = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
+    for name in ["city", "hamlet", "village"] {
+        old.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let plain = db.plain().await;
+    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, SHARE]));
+    for schema in ["city", "hamlet"] {
+        plant(&plain, schema, "INSERT INTO books (isbn) VALUES ('1')").await;
+        let target = Target::Schema(schema.parse().unwrap());
+        run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    }
+    plant(&plain, "village", "ALTER TABLE books DROP COLUMN title").await;
+    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    assert_eq!(said(&found).keys().collect::<Vec<_>>(), ["village"], "{found}");
+    let text = found.to_string();
+    assert!(
+        text.contains(
+            "2 tenants at m2_share not judged: city, hamlet\n  m2_share: division by zero"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("3 schemas, 0 as they should be, 1 drifted in 1 way, 2 not judged"),
+        "{text}"
+    );
+    let Finding::NotJudged { tenants, version, migration, reason } = &found.findings[1] else {
+        panic!("{found}")
+    };
+    assert_eq!((tenants.len(), version.as_deref()), (2, Some("m2_share")));
+    assert_eq!((migration.as_deref(), reason.as_str()), (Some("m2_share"), "division by zero"));
+    let one = verify(&plain, &migrator, &Scope::Schema("city".parse().unwrap())).await.unwrap();
+    assert!(matches!(&one.findings[..], [Finding::NotJudged { .. }]), "{one}");
+    // Nothing is left of the attempt.
+    assert_eq!(schemas(&plain).await, ["city", "hamlet", "public", "registry", "village"]);
+}
+
+struct Panics;
+
+impl MigrationName for Panics {
+    fn name(&self) -> &str {
+        "m2_panics"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Panics {
+    async fn up(&self, _: &SchemaManager) -> Result<(), DbErr> {
+        panic!("no books")
+    }
+}
+
+#[derive(Clone)]
+struct Panicking;
+
+impl MigratorTraitSelf for Panicking {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(BOOKS), Box::new(Panics)]
+    }
+}
+
+impl migration::TenantMigrator for Panicking {}
+
+#[tokio::test]
+async fn a_migration_that_panics_or_commits_is_said_of_those_that_have_it() {
+    let db = TestDb::new().await;
+    let old = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
+    for name in ["city", "village"] {
+        old.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let plain = db.plain().await;
+    texts(&plain, "INSERT INTO city.seaql_migrations VALUES ('m2_panics', 0), ('m2_commits', 0)")
+        .await;
+    let commits = Sql { name: "m2_commits", up: "COMMIT", ..SHELF };
+    for (migrator, reason) in [
+        (AnyMigrator::tenant(Panicking), "m2_panics: panicked: no books"),
+        (AnyMigrator::tenant(sql_migrator([BOOKS, commits])), "m2_commits: sends COMMIT"),
+    ] {
+        let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+        let text = found.to_string();
+        assert!(text.contains("not judged: city\n") && text.contains(reason), "{text}");
+        assert_eq!(found.drifted, 0, "{text}");
+        assert_eq!(schemas(&plain).await, ["city", "public", "registry", "village"]);
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_the_role_may_not_read_is_said() {
+    let db = TestDb::new().await;
+    db.with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    let role = format!("reader_{}", db.name());
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {} TO {role};
+         GRANT USAGE ON SCHEMA registry, tenant_1, tenant_2 TO {role};
+         GRANT SELECT ON ALL TABLES IN SCHEMA registry, tenant_2 TO {role}",
+        db.name()
+    );
+    plain.execute_unprepared(&grants).await.unwrap();
+    let url = db.url().replacen("postgres://postgres", &format!("postgres://{role}"), 1);
+    let reader = connect(&url).await;
+    let found = all(&reader).await;
+    let unjudged: Vec<_> = found
+        .findings
+        .iter()
+        .filter_map(|it| match it {
+            Finding::NotJudged { tenants, reason, .. } => Some((tenants, reason)),
+            _ => None,
+        })
+        .collect();
+    let [(tenants, reason)] = unjudged[..] else { panic!("{found}") };
+    assert_eq!(tenants[0].to_string(), "tenant-1", "{found}");
+    assert!(reason.contains("permission denied") && reason.contains("42501"), "{found}");
+    assert_eq!(found.schemas, 2);
+    reader.close().await.unwrap();
+    plain.execute_unprepared(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}
