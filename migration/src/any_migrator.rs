@@ -1,14 +1,15 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use sea_orm::DynIden;
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
-use tokio::sync::OnceCell;
-
-use crate::batch::Recording;
+use tokio::sync::Mutex;
 
 use crate::{
     Error, Target,
+    batch::Recording,
     extension::{Extension, Extensions},
+    plan::every_step,
+    record::Rehearsal,
 };
 
 /// A migrator of tenants' schemas, which says what its migrations mean for running programs.
@@ -54,7 +55,7 @@ pub struct AnyMigrator {
     breaking: Arc<[&'static str]>,
     application: Arc<str>,
     extensions: Extensions,
-    recording: Arc<OnceCell<Option<Recording>>>,
+    recorded: Arc<Mutex<Recorded>>,
 }
 
 impl AnyMigrator {
@@ -67,7 +68,7 @@ impl AnyMigrator {
             breaking: Arc::default(),
             application: Arc::default(),
             extensions: Extensions::default(),
-            recording: Arc::default(),
+            recorded: Arc::default(),
         }
     }
 
@@ -148,17 +149,73 @@ impl AnyMigrator {
         (names, breaking)
     }
 
-    /// What all migrations send to an empty schema, recorded by the first who asks. None when that
-    /// cannot be told without running them.
-    /// Whether the statements of all migrations can be told without running them, so that a schema
-    /// is made in one message. If not, the log says why, once.
-    pub async fn is_recordable(&self) -> bool {
+    /// Records what the migrations send to a new schema, unless that was done a short time ago, so
+    /// that [`build_schema`](crate::build_schema) takes one round trip. Shared by all clones.
+    ///
+    /// `rehearse` runs them in a scratch schema: see [`rehearse`](fn@crate::rehearse). The first
+    /// time it is called twice. Since the date may be part of a statement, it is called once more
+    /// in every quarter of an hour in which schemas are made: the date of every time zone changes
+    /// at the beginning of one.
+    ///
+    /// # Errors
+    /// Those of `rehearse`.
+    pub async fn record<E, F>(&self, mut rehearse: impl FnMut() -> F) -> Result<(), E>
+    where
+        F: Future<Output = Result<Rehearsal, E>>,
+    {
+        let mut recorded = self.recorded.lock().await;
+        if recorded.is_current() {
+            return Ok(());
+        }
+        let first = match &recorded.last {
+            Some(last) if last.0.is_ok() => Arc::clone(last),
+            _ => Arc::new(rehearse().await?),
+        };
+        let second = Arc::new(rehearse().await?);
+        let recording = match (&first.0, &second.0) {
+            (Ok(first), Ok(second)) => {
+                Some(Arc::new(Recording::of(&every_step(self), [first, second], false)))
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(error, "the migrations cannot be recorded");
+                None
+            }
+        };
+        *recorded = Recorded { quarter: quarter(), last: Some(second), recording };
+        Ok(())
+    }
+
+    /// Whether there is a recording that [`build_schema`](crate::build_schema) uses.
+    pub async fn is_recorded(&self) -> bool {
         self.recording().await.is_some()
     }
 
-    pub(crate) async fn recording(&self) -> Option<&Recording> {
-        self.recording.get_or_init(|| Recording::make(self)).await.as_ref()
+    /// The recording, unless there is none or it is too old.
+    pub(crate) async fn recording(&self) -> Option<Arc<Recording>> {
+        let recorded = self.recorded.lock().await;
+        recorded.recording.clone().filter(|_| recorded.is_current())
     }
+}
+
+/// What the migrations have sent.
+#[derive(Default)]
+struct Recorded {
+    /// When it was recorded, see [`quarter`].
+    quarter: u64,
+    last: Option<Arc<Rehearsal>>,
+    recording: Option<Arc<Recording>>,
+}
+
+impl Recorded {
+    fn is_current(&self) -> bool {
+        self.quarter == quarter()
+    }
+}
+
+/// The number of the present quarter of an hour.
+fn quarter() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    since.as_secs() / (15 * 60)
 }
 
 impl MigratorTraitSelf for AnyMigrator {

@@ -1,87 +1,74 @@
-//! Everything that makes a schema, in one message.
+//! What all migrations send to a schema, so that it need not be asked of them again.
+
+use std::mem::take;
 
 use entity::registry::SchemaName;
-use sea_orm::{ConnectionTrait, DbErr, sea_query::PostgresQueryBuilder};
+use sea_orm::{ConnectionTrait, sea_query::PostgresQueryBuilder};
 
 use crate::{
-    AnyMigrator, Target,
-    plan::every_step,
+    AnyMigrator, Error, Target,
+    commits::{SETTLE, mentions_deferrable},
+    plan::{Step, every_step},
     provision::{create_schema_sql, ddl},
-    record::{Unrecordable, joined, record, record_install},
-    scope::stay_in,
-    sql::replace_placeholder,
-    statement::Ground,
+    record::{Track, digest_of, joined, record_install},
+    scope::{Watch, stay_in},
+    sql::{Piece, replace_placeholder},
+    statement::answer_is_known,
     step::notes,
 };
 
-/// What all migrations of a migrator send to an empty schema.
+/// What the migrations of a migrator send, in their order.
 #[derive(Debug)]
-pub(crate) struct Recording {
-    /// Makes the migrations table.
-    install: String,
-    /// One text for each migration.
-    migrations: Vec<String>,
-    /// Notes all of them in the migrations table.
-    notes: String,
+pub(crate) struct Recording(Vec<Recorded>);
+
+/// What one migration sends; None where that takes a run of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    /// To a new schema.
+    pub(crate) to_empty: Option<String>,
+    /// To a schema with rows: a text that fails where the migration would be answered otherwise
+    /// than when it was recorded.
+    pub(crate) to_any: Option<String>,
 }
 
 impl Recording {
-    /// None when it cannot be told without running the migrations, which is logged.
-    pub(crate) async fn make(migrator: &AnyMigrator) -> Option<Self> {
-        match record(&every_step(migrator), migrator, Ground::Empty).await {
-            Ok(migrations) => {
-                let install = record_install(migrator);
-                let names = migrator.names();
-                let insert = (!names.is_empty()).then(|| notes(migrator, &names));
-                let notes = insert.map(|insert| insert.to_string(PostgresQueryBuilder));
-                Some(Self { install, migrations, notes: joined(notes.into_iter().collect()) })
+    /// What two runs of these steps agree in. The log says which migrations they differ in.
+    ///
+    /// `deferrable` is whether there may be constraints already that are checked late.
+    pub(crate) fn of(steps: &[Step], [first, second]: [&[Track]; 2], mut deferrable: bool) -> Self {
+        let tracks = steps.iter().zip(first.iter().zip(second));
+        let recorded = tracks.map(|(step, (first, second))| {
+            let mut recorded = Recorded::of(step, first, second);
+            deferrable |= second.texts().any(mentions_deferrable);
+            if deferrable {
+                let texts = [&mut recorded.to_empty, &mut recorded.to_any];
+                texts
+                    .into_iter()
+                    .flatten()
+                    .for_each(|text| text.push_str(&joined([SETTLE.into()])));
             }
-            Err(Unrecordable { migration, reason }) => {
-                tracing::warn!(
-                    migration,
-                    reason,
-                    "a migration cannot be recorded; new tenants' migrations are run one by one"
-                );
-                None
-            }
-        }
+            recorded
+        });
+        Self(recorded.collect())
     }
 
-    /// The statements that make `schema`. Nothing is left of them when one fails, and
+    /// What the newest so many migrations send to a schema with rows.
+    pub(crate) fn newest(&self, count: usize) -> Option<Vec<String>> {
+        let begin = self.0.len().checked_sub(count)?;
+        self.0[begin..].iter().map(|recorded| recorded.to_any.clone()).collect()
+    }
+
+    /// Makes `schema`: in one round trip, and two more and what the migration needs for each that
+    /// runs by itself. When that fails the transaction is as it was before.
+    ///
     /// `search_path` is afterwards what it was.
-    fn batch(&self, schema: &SchemaName, migrator: &AnyMigrator) -> String {
-        let target = Target::Schema(schema.clone());
-        let path = migrator.search_path(&target);
-        let stay = stay_in(&path);
-        let mut sql = format!(
-            "SAVEPOINT {SAVEPOINT};
-{};
-SELECT set_config('tenantry.search_path', current_setting('search_path'), true),
-    set_config('search_path', '{path}', true);
-",
-            create_schema_sql(schema)
-        );
-        sql.push_str(&self.install);
-        for migration in &self.migrations {
-            sql.push_str(&replace_placeholder(migration, &target.quoted()));
-            sql.push_str(&stay);
-        }
-        sql.push_str(&self.notes);
-        sql.push_str(&format!(
-            "SELECT set_config('search_path', current_setting('tenantry.search_path'), true);
-RELEASE SAVEPOINT {SAVEPOINT}"
-        ));
-        sql
-    }
-
-    /// Makes `schema` in one round trip. When that fails the transaction is as it was before.
     pub(crate) async fn send(
         &self,
         txn: &impl ConnectionTrait,
         schema: &SchemaName,
         migrator: &AnyMigrator,
-    ) -> Result<(), DbErr> {
-        let sent = ddl(txn, &self.batch(schema, migrator)).await;
+    ) -> Result<(), Error> {
+        let sent = self.send_all(txn, &Target::Schema(schema.clone()), schema, migrator).await;
         if sent.is_err() {
             let undo = format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}");
             // Where even that fails the connection is gone, and every next statement says so.
@@ -89,6 +76,98 @@ RELEASE SAVEPOINT {SAVEPOINT}"
         }
         sent
     }
+
+    async fn send_all(
+        &self,
+        txn: &impl ConnectionTrait,
+        target: &Target,
+        schema: &SchemaName,
+        migrator: &AnyMigrator,
+    ) -> Result<(), Error> {
+        let path = migrator.search_path(target);
+        let (stay, quoted) = (stay_in(&path), target.quoted());
+        let mut message = format!(
+            "SAVEPOINT {SAVEPOINT};
+{};
+SELECT set_config('tenantry.search_path', current_setting('search_path'), true),
+    set_config('search_path', '{path}', true);
+{}",
+            create_schema_sql(schema),
+            record_install(migrator)
+        );
+        let mut unnoted = Vec::new();
+        let mut watch = None;
+        for (step, recorded) in every_step(migrator).iter().zip(&self.0) {
+            if let Some(text) = &recorded.to_empty {
+                message.push_str(&replace_placeholder(text, &quoted));
+                message.push_str(&stay);
+                unnoted.push(step.migration.name().to_owned());
+                continue;
+            }
+            message.push_str(&note(migrator, &take(&mut unnoted)));
+            ddl(txn, &take(&mut message)).await?;
+            if watch.is_none() {
+                watch = Some(Watch::begin(txn, target, migrator).await?);
+            }
+            if let Some(watch) = &watch {
+                step.run_in(txn, watch, migrator).await?;
+            }
+        }
+        message.push_str(&note(migrator, &unnoted));
+        message.push_str(&format!(
+            "SELECT set_config('search_path', current_setting('tenantry.search_path'), true);
+RELEASE SAVEPOINT {SAVEPOINT}"
+        ));
+        Ok(ddl(txn, &message).await?)
+    }
 }
 
+impl Recorded {
+    fn of(step: &Step, first: &Track, second: &Track) -> Self {
+        let differs = || (first != second).then(|| DIFFERS.to_owned());
+        let Some(reason) = second.refused.clone().or_else(differs) else {
+            return Self { to_empty: Some(to_empty(second)), to_any: to_any(second) };
+        };
+        let migration = step.migration.name();
+        tracing::warn!(
+            migration,
+            reason,
+            "a migration cannot be recorded; it runs for each schema"
+        );
+        Self { to_empty: None, to_any: None }
+    }
+}
+
+const DIFFERS: &str = "its statements or their answers are others each time";
+
 const SAVEPOINT: &str = "tenantry_provision";
+
+/// Without reads that change nothing.
+fn to_empty(track: &Track) -> String {
+    let sent = track.sent.iter().filter(|sent| sent.read.is_none());
+    joined(sent.flat_map(|sent| sent.pieces.iter().cloned()))
+}
+
+fn to_any(track: &Track) -> Option<String> {
+    let mut text = String::new();
+    for sent in &track.sent {
+        match &sent.read {
+            Some(digest) => {
+                let found: String = sent.pieces.iter().map(|read| digest_of(read)).collect();
+                text.push_str(&format!("SELECT 1 / (({found}) = '{digest}')::int;\n"));
+            }
+            None if sent.pieces.iter().all(|sql| answer_is_known(&Piece::one(sql))) => {
+                text.push_str(&joined(sent.pieces.iter().cloned()));
+            }
+            None => return None,
+        }
+    }
+    Some(text)
+}
+
+fn note(migrator: &AnyMigrator, names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    joined([notes(migrator, names).to_string(PostgresQueryBuilder)])
+}

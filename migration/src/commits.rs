@@ -54,11 +54,16 @@ pub(crate) fn are_wanted(error: &Error) -> bool {
     }
 }
 
+/// Whether a statement may be about a constraint that is checked late.
+pub(crate) fn mentions_deferrable(sql: &str) -> bool {
+    sql.to_lowercase().contains("deferr")
+}
+
 /// Whether a chain with these statements may need a commit after each migration.
 pub(crate) fn may_be_wanted(statements: &[String]) -> bool {
     statements.iter().any(|sql| {
         let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-        sql.contains("add value") || sql.contains("deferr")
+        sql.contains("add value") || mentions_deferrable(&sql)
     })
 }
 

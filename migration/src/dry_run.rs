@@ -140,7 +140,7 @@ impl DryRun<'_> {
             run_each(txn, scratch, self.migrator, before).await?;
             commit_and_enter(txn, scratch, self.migrator).await?;
         } else {
-            run_all(txn, scratch, self.migrator, before).await?;
+            run_all(txn, scratch, self.migrator, before, None).await?;
         }
         let watch = Watch::begin(txn, scratch, self.migrator).await?;
         let mut script = Script::new(self.target, self.migrator, Answers::Scratch { txn, watch });

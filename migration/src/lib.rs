@@ -74,6 +74,7 @@ pub use fleet::{Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, memb
 pub use holders::{LockHolder, lock_holders};
 pub use plan::Action;
 pub use provision::{build_at_once, build_schema, provision, register, rename_schema, unregister};
+pub use record::{Rehearsal, rehearse, rehearse_in};
 pub use run::{Outcome, State, Timeouts, run, state};
 pub use scope::{Target, enter, leave};
 pub use session::notice_lost_client;

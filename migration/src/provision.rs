@@ -7,6 +7,8 @@ use crate::{
     claim::{PROVISIONING, record_version},
     drop_schema, enter, leave,
     plan::{Step, every_step},
+    proxy::InTransaction,
+    record::{Recorder, Track},
     scope::Watch,
 };
 
@@ -80,10 +82,8 @@ pub async fn unregister(txn: &impl ConnectionTrait, row: &tenant::Model) -> Resu
 /// Makes the schema of one tenant with everything that the migrations make, and leaves the
 /// registry to the caller: see [`register`]; the version is [`AnyMigrator::latest`] then.
 ///
-/// The statements of all migrations are recorded once by each [`AnyMigrator`] (and its clones) and
-/// sent as one message, so this takes one round trip, however many migrations there are. When they
-/// cannot be recorded – a migration reads from the database, inserts rows, puts an id or the time
-/// into a statement – the migrations are run one by one, and the log says which one is why.
+/// When the migrations [are recorded](AnyMigrator::record), this takes one round trip, however many
+/// there are, and a few more for each that cannot be recorded. Otherwise they run one by one.
 ///
 /// # Errors
 /// As for [`provision`].
@@ -92,44 +92,61 @@ pub async fn build_schema(
     schema: &SchemaName,
     migrator: &AnyMigrator,
 ) -> Result<(), Error> {
-    if build_at_once(txn, schema, migrator).await {
+    if build_at_once(txn, schema, migrator).await? {
         return Ok(());
     }
     // Run one by one, the migration that fails is known by its name.
     taken_or(ddl(txn, &create_schema_sql(schema)).await, schema)?;
     let target = Target::Schema(schema.clone());
     let before = enter(txn, &target, migrator).await?;
-    run_all(txn, &target, migrator, every_step(migrator)).await?;
+    run_all(txn, &target, migrator, every_step(migrator), None).await?;
     leave(txn, &before).await
 }
 
-/// [`build_schema`] on any transaction, where all migrations can be recorded. Whether it was made;
-/// if not, the transaction is as it was before, and the log says why.
+/// [`build_schema`] by the recorded migrations. Whether it was made; if not, because there is no
+/// recording or it does not fit, the transaction is as it was before, and the log says why.
+///
+/// # Errors
+/// [`Error::TransactionEnded`].
 pub async fn build_at_once(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
     migrator: &AnyMigrator,
-) -> bool {
-    let Some(recording) = migrator.recording().await else { return false };
-    let Err(error) = recording.send(txn, schema, migrator).await else { return true };
-    // That there is a schema of this name is nothing strange, and told by the next try.
-    if Fault::of(&error) != Fault::DuplicateSchema {
-        tracing::warn!(%schema, %error, "the recorded migrations failed; they are run one by one");
+) -> Result<bool, Error> {
+    let Some(recording) = migrator.recording().await else { return Ok(false) };
+    match recording.send(txn, schema, migrator).await {
+        Ok(()) => return Ok(true),
+        Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
+        // That there is a schema of this name is nothing strange, and told by the next try.
+        Err(error) if error.fault() == Some(Fault::DuplicateSchema) => {}
+        Err(error) => {
+            tracing::warn!(%schema, %error, "the recorded migrations failed; they are run one by one");
+        }
     }
-    false
+    Ok(false)
 }
 
-/// Runs these steps in a new schema, in whose scope the caller's transaction is.
+/// Runs these steps in a new schema, in whose scope the caller's transaction is, and adds what they
+/// send to `tracks`.
 pub(crate) async fn run_all(
     txn: &impl ConnectionTrait,
     target: &Target,
     migrator: &AnyMigrator,
     steps: impl IntoIterator<Item = Step>,
+    mut tracks: Option<&mut Vec<Track>>,
 ) -> Result<(), Error> {
     let watch = Watch::begin(txn, target, migrator).await?;
     migrator.install(txn).await?;
     for step in steps {
-        step.run_in(txn, &watch, migrator).await?;
+        let Some(tracks) = tracks.as_deref_mut() else {
+            step.run_in(txn, &watch, migrator).await?;
+            continue;
+        };
+        let inner = InTransaction::new(txn, target, step.alone());
+        let mut recorder = Recorder::new(txn, inner, &step, migrator);
+        step.run_on(&mut recorder, txn, &watch, migrator).await?;
+        let track = recorder.end(tracks.last());
+        tracks.push(track);
     }
     Ok(())
 }

@@ -1,16 +1,6 @@
-//! Which statements have an answer that is known before they are sent.
+//! What can be said of a statement without sending it.
 
 use crate::sql::{Piece, Word};
-
-/// What the tables may hold by the time a recorded statement is sent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Ground {
-    /// Nothing: the schema is new.
-    Empty,
-    /// Rows.
-    #[default]
-    Rows,
-}
 
 /// First words of statements that tell of no rows, whatever they do.
 const TELL_NOTHING: [&str; 17] = [
@@ -18,54 +8,53 @@ const TELL_NOTHING: [&str; 17] = [
     "refresh", "reindex", "reset", "revoke", "security", "set", "truncate",
 ];
 
-/// Why the answer to `piece` is not known: PostgreSQL is expected to say "no rows".
-///
-/// `ground` becomes [`Ground::Rows`] when the statement may bring rows into reach.
-pub(crate) fn refusal(
-    piece: &Piece,
-    ground: &mut Ground,
-    migrations_table: Option<&str>,
-) -> Option<String> {
+/// What may stand before a parenthesis in a read that changes nothing: functions of PostgreSQL
+/// without side effects, keywords and types.
+const PURE: &str = "
+    and any array array_agg array_length array_position as avg bool_and bool_or cast char char_length
+    character coalesce col_description concat concat_ws count current_schema current_schemas decimal
+    exists extract filter format format_type from generate_series greatest having in join
+    json_agg jsonb_agg lateral least left length like lower max md5 min not now nullif numeric
+    obj_description on or over partition pg_get_constraintdef pg_get_expr pg_get_functiondef
+    pg_get_indexdef pg_get_serial_sequence pg_get_viewdef pg_table_is_visible position quote_ident
+    quote_literal regexp_replace replace right round row_number select split_part starts_with
+    string_agg strpos substring sum to_char to_regclass to_regproc to_regtype trim unnest upper using
+    values varchar when where with";
+
+/// Whether the number of rows that `piece` tells of does not depend on what tables hold.
+pub(crate) fn answer_is_known(piece: &Piece) -> bool {
     let first = piece.word(0).unwrap_or_default();
-    if let Some(table) = migrations_table.filter(|table| piece.sql.contains(*table)) {
-        return Some(format!("it is about {table}, which is written last"));
+    if first == "insert" {
+        let outside = |word| piece.outside_parentheses(word);
+        return outside("values") && !["on", "returning", "select"].into_iter().any(outside);
     }
-    if reads_strings_otherwise(piece) {
-        return Some("it changes how PostgreSQL reads strings".to_owned());
-    }
-    if ["update", "delete"].contains(&first) {
-        return match ground {
-            Ground::Rows => Some(format!("its {first} may find rows")),
-            Ground::Empty if is_elsewhere(piece) => {
-                Some(format!("its {first} is about another schema"))
-            }
-            Ground::Empty => None,
-        };
-    }
-    if !TELL_NOTHING.contains(&first) {
-        return Some(format!("only the database knows the outcome of its {first}"));
-    }
-    if is_filled(piece) {
-        return Some("it makes a table out of rows".to_owned());
-    }
-    if brings_rows(piece) {
-        *ground = Ground::Rows;
-    }
-    None
+    TELL_NOTHING.contains(&first) && !is_filled(piece)
+}
+
+/// Whether `piece` only reads: without it, everything is as it would be with it.
+pub(crate) fn is_pure_read(piece: &Piece) -> bool {
+    let locks_or_writes = ["for", "into", "insert", "update", "delete", "merge"];
+    piece.begins(&["select"])
+        && !locks_or_writes.iter().any(|word| piece.find(&[word]).is_some())
+        && (1..piece.words.len())
+            .filter(|at| piece.symbol(*at) == Some("("))
+            .all(|at| is_pure_before(piece, at - 1))
+}
+
+/// Whether the parenthesis behind the token at `at` does not call a function with side effects.
+fn is_pure_before(piece: &Piece, at: usize) -> bool {
+    let Some(name) = piece.name(at) else { return true };
+    let qualified = at > 1 && piece.symbol(at - 1) == Some(".");
+    (!qualified || piece.name(at - 2) == Some("pg_catalog"))
+        && PURE.split_ascii_whitespace().any(|pure| pure == name)
 }
 
 /// Whether a backslash in a string may mean something else afterwards than it does here.
-fn reads_strings_otherwise(piece: &Piece) -> bool {
+pub(crate) fn reads_strings_otherwise(piece: &Piece) -> bool {
     let setting = |word: &Word| word.text.eq_ignore_ascii_case("standard_conforming_strings");
     let Some(at) = piece.words.iter().position(setting) else { return false };
     let on = piece.words.get(at + 2).is_some_and(|word| word.text.eq_ignore_ascii_case("on"));
     !(on && piece.word(0) == Some("set") && piece.words.len() == at + 3)
-}
-
-/// Whether an `UPDATE` or a `DELETE` names the schema of its table.
-fn is_elsewhere(piece: &Piece) -> bool {
-    let table = (1..).find(|at| !matches!(piece.word(*at), Some("from" | "only")));
-    table.is_some_and(|at| piece.symbol(at + 1) == Some("."))
 }
 
 /// `CREATE TABLE … AS` and `CREATE MATERIALIZED VIEW` tell how many rows they have made.
@@ -79,55 +68,73 @@ fn is_filled(piece: &Piece) -> bool {
     piece.begins(&["create"]) && makes && piece.outside_parentheses("as") && !empty
 }
 
-/// Whether there may be rows afterwards: put in by a block, or those of a table elsewhere.
-fn brings_rows(piece: &Piece) -> bool {
-    ["do", "import", "refresh", "set"].iter().any(|word| piece.begins(&[word]))
-        || piece.begins(&["create", "foreign", "table"])
-        || piece.begins(&["create"]) && piece.find(&["view"]).is_some()
-        || piece.begins(&["alter"]) && piece.find(&["attach", "partition"]).is_some()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Ground, Piece, refusal};
+    use super::{Piece, answer_is_known, is_pure_read, reads_strings_otherwise};
 
-    fn known(sql: &str, ground: Ground) -> bool {
-        let mut ground = ground;
-        Piece::all(sql)
-            .iter()
-            .all(|it| refusal(it, &mut ground, Some("seaql_migrations")).is_none())
+    fn all(sql: &str, holds: fn(&Piece) -> bool) -> bool {
+        Piece::all(sql).iter().all(holds)
     }
 
     #[test]
-    fn only_statements_whose_answer_is_known_are_recorded() {
-        for (sql, empty, rows) in [
-            ("CREATE TABLE a (b int, c int GENERATED ALWAYS AS (b) STORED)", true, true),
-            ("CREATE INDEX CONCURRENTLY i ON a (b)", true, true),
-            ("/* check: allow rename because x */ ALTER TABLE a RENAME TO b", true, true),
-            ("DO $$ BEGIN INSERT INTO a VALUES (1); END $$", true, true),
-            ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", true, true),
-            ("UPDATE a SET b = c.d FROM c WHERE c.e = a.e", true, false),
-            ("DELETE FROM ONLY a", true, false),
-            ("UPDATE ONLY x.a SET b = 1", false, false),
-            ("DELETE FROM \"x\".\"a\"", false, false),
-            ("DO $$ BEGIN INSERT INTO a VALUES (1); END $$; DELETE FROM a", false, false),
-            ("CREATE OR REPLACE VIEW v AS SELECT 1; UPDATE v SET a = 1", false, false),
-            ("INSERT INTO a VALUES (1)", false, false),
-            ("WITH x AS (DELETE FROM a RETURNING b) DELETE FROM c", false, false),
-            ("SELECT 1", false, false),
-            ("CREATE UNLOGGED TABLE a AS SELECT 1", false, false),
-            ("CREATE MATERIALIZED VIEW a AS SELECT 1", false, false),
-            ("CREATE MATERIALIZED VIEW a AS SELECT 1 WITH NO DATA", true, true),
-            ("COMMIT", false, false),
-            ("SAVEPOINT a", false, false),
-            ("ALTER TABLE \"seaql_migrations\" ADD a int", false, false),
-            ("\"create\" TABLE", false, false),
-            ("SET LOCAL standard_conforming_strings TO on", true, true),
-            ("SET standard_conforming_strings = off", false, false),
-            ("ALTER ROLE r SET standard_conforming_strings = on", false, false),
+    fn answers_are_known_of_statements_that_tell_nothing_and_of_literal_rows() {
+        for (sql, known) in [
+            ("CREATE TABLE a (b int, c int GENERATED ALWAYS AS (b) STORED)", true),
+            ("CREATE INDEX CONCURRENTLY i ON t (b)", true),
+            ("/* check: allow rename because x */ ALTER TABLE a RENAME TO b", true),
+            ("DO $$ BEGIN INSERT INTO a VALUES (1); END $$", true),
+            ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", true),
+            ("INSERT INTO a (b) VALUES (1), ((SELECT 2))", true),
+            ("INSERT INTO a DEFAULT VALUES", true),
+            ("INSERT INTO a VALUES (1) ON CONFLICT DO NOTHING", false),
+            ("INSERT INTO a VALUES (1) RETURNING b", false),
+            ("INSERT INTO a SELECT 1", false),
+            ("INSERT INTO a TABLE b", false),
+            ("UPDATE a SET b = 1", false),
+            ("DELETE FROM a", false),
+            ("WITH x AS (DELETE FROM a RETURNING b) DELETE FROM c", false),
+            ("SELECT 1", false),
+            ("CREATE UNLOGGED TABLE a AS SELECT 1", false),
+            ("CREATE MATERIALIZED VIEW a AS SELECT 1", false),
+            ("CREATE MATERIALIZED VIEW a AS SELECT 1 WITH NO DATA", true),
+            ("\"create\" TABLE", false),
         ] {
-            assert_eq!(known(sql, Ground::Empty), empty, "{sql}");
-            assert_eq!(known(sql, Ground::Rows), rows, "{sql}");
+            assert_eq!(all(sql, answer_is_known), known, "{sql}");
+        }
+    }
+
+    #[test]
+    fn reads_are_told_from_what_changes_something() {
+        for (sql, pure) in [
+            (
+                "SELECT COUNT(*) > 0 AS \"has_table\" FROM information_schema.tables t
+              WHERE table_schema = CURRENT_SCHEMA() AND table_name IN ('a')",
+                true,
+            ),
+            ("SELECT a FROM b WHERE c = ANY (ARRAY[1]) AND (d OR e)", true),
+            ("SELECT pg_catalog.count(*) FROM a", true),
+            ("SELECT x.count(*) FROM a", false),
+            ("SELECT nextval('a')", false),
+            ("SELECT \"nextval\"('a')", false),
+            ("SELECT pg_notify('a', 'b')", false),
+            ("SELECT set_config('a', 'b', true)", false),
+            ("SELECT a INTO b FROM c", false),
+            ("SELECT a FROM b FOR UPDATE", false),
+            ("WITH x AS (SELECT 1) SELECT * FROM x", false),
+            ("INSERT INTO a VALUES (1)", false),
+        ] {
+            assert_eq!(all(sql, is_pure_read), pure, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_how_strings_are_read_is_noticed() {
+        for (sql, otherwise) in [
+            ("SET LOCAL standard_conforming_strings TO on", false),
+            ("SET standard_conforming_strings = off", true),
+            ("ALTER ROLE r SET standard_conforming_strings = on", true),
+        ] {
+            assert_eq!(all(sql, reads_strings_otherwise), otherwise, "{sql}");
         }
     }
 }

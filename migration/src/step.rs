@@ -11,7 +11,7 @@ use crate::{
     commits::SETTLE,
     plan::Step,
     provision::ddl,
-    proxy::{Halt, InTransaction, act},
+    proxy::{Backend, Halt, InTransaction, act},
     scope::Watch,
 };
 
@@ -26,7 +26,18 @@ impl Step {
         migrator: &AnyMigrator,
     ) -> Result<(), Error> {
         let mut backend = InTransaction::new(txn, watch.target, self.alone());
-        if let Err(halt) = act(self, &mut backend).await {
+        self.run_on(&mut backend, txn, watch, migrator).await
+    }
+
+    /// [`run_in`](Self::run_in) by way of a backend that sends to the same transaction.
+    pub(crate) async fn run_on(
+        &self,
+        backend: &mut impl Backend,
+        txn: &impl ConnectionTrait,
+        watch: &Watch<'_>,
+        migrator: &AnyMigrator,
+    ) -> Result<(), Error> {
+        if let Err(halt) = act(self, backend).await {
             // Whether it is undone depends on that.
             if let Err(ended @ Error::TransactionEnded { .. }) = watch.check(txn, self).await {
                 return Err(ended);

@@ -3,44 +3,53 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use sea_orm::{
-    DatabaseConnection, DbBackend, DbErr, QueryTrait, RuntimeErr, Statement, Value,
+    DatabaseConnection, DbBackend, DbErr, QueryTrait, RuntimeErr, Statement, TransactionTrait,
+    Value,
     sea_query::{ArrayType, Expr},
     sqlx::{self, AssertSqlSafe, Executor},
 };
 
+use tokio::sync::Mutex;
+
 use super::Member;
 use crate::{
-    Action, AnyMigrator, Fault, Outcome, State, Target, Timeouts,
+    Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
+    batch::Recording,
     claim::version_update,
     plan::{Step, plan},
-    record::{joined, record},
+    record::{joined, rehearse, rehearse_steps},
     scope::stay_in,
     session::{notice_lost_client, reset},
     sql::replace_placeholder,
-    statement::Ground,
 };
 
 /// Migrates tenants in one round trip each, as long as all is as the registry says: the statements
-/// of the migrations are recorded once for each version that tenants start from, and sent together
-/// with the claim and the registry's row. PostgreSQL runs a message as one transaction.
+/// of the migrations are [recorded](AnyMigrator::record), and sent together with the claim and the
+/// registry's row. PostgreSQL runs a message as one transaction.
 ///
-/// Whatever is not as expected – somebody else has the claim, the schema has other migrations on
-/// record – ends the message by a division by zero, and nothing was done.
+/// Whatever is not as expected – another run has the claim, the schema has other migrations on
+/// record, a migration would read other rows than when it was recorded – ends the message by a
+/// division by zero, and nothing was done.
 pub(super) struct AtOnce<'a> {
     migrator: &'a AnyMigrator,
     action: &'a Action,
     timeouts: Timeouts,
     recorded: Mutex<HashMap<Option<String>, Option<Arc<Recorded>>>>,
+    /// How many tenants there are.
+    pub(super) tenants: AtomicUsize,
     /// Whether it is worth another try: where others are at work too, each tenant of theirs would
     /// be an error in the server's log.
     hopeful: AtomicBool,
 }
+
+/// For fewer tenants it takes longer to record the migrations than to run them.
+const MANY: usize = 8;
 
 /// What is sent to a schema of one version.
 struct Recorded {
@@ -54,7 +63,8 @@ struct Recorded {
 impl<'a> AtOnce<'a> {
     pub(super) fn new(migrator: &'a AnyMigrator, action: &'a Action, timeouts: Timeouts) -> Self {
         let hopeful = AtomicBool::new(true);
-        Self { migrator, action, timeouts, recorded: Mutex::default(), hopeful }
+        let (recorded, tenants) = (Mutex::default(), AtomicUsize::default());
+        Self { migrator, action, timeouts, recorded, tenants, hopeful }
     }
 
     /// Migrates a tenant. None when that takes more than this: nothing was sent then.
@@ -64,17 +74,18 @@ impl<'a> AtOnce<'a> {
         &self,
         db: &DatabaseConnection,
         member: &Member,
-    ) -> Result<Option<Outcome>, DbErr> {
-        if !self.hopeful.load(Ordering::Relaxed) {
+    ) -> Result<Option<Outcome>, Error> {
+        if !self.hopeful.load(Ordering::Relaxed) || self.tenants.load(Ordering::Relaxed) < MANY {
             return Ok(None);
         }
-        let Some(recorded) = self.recorded(&member.version).await else { return Ok(None) };
+        let Some(recorded) = self.recorded(db, &member.version).await? else { return Ok(None) };
         let sent = send(db, &self.message(member, &recorded)).await;
         let wants_commit = |error: &DbErr| Fault::of(error) == Fault::NeedsCommit;
         if sent.as_ref().is_err_and(|error| is_unexpected(error) || wants_commit(error)) {
             self.hopeful.store(false, Ordering::Relaxed);
         }
-        sent.map(|()| Some(recorded.outcome.clone()))
+        sent?;
+        Ok(Some(recorded.outcome.clone()))
     }
 
     fn message(&self, member: &Member, recorded: &Recorded) -> String {
@@ -118,47 +129,77 @@ impl<'a> AtOnce<'a> {
         message + &update.build(DbBackend::Postgres).to_string()
     }
 
-    async fn recorded(&self, version: &Option<String>) -> Option<Arc<Recorded>> {
-        let known =
-            self.recorded.lock().unwrap_or_else(PoisonError::into_inner).get(version).cloned();
-        if let Some(recorded) = known {
-            return recorded;
+    async fn recorded(
+        &self,
+        db: &DatabaseConnection,
+        version: &Option<String>,
+    ) -> Result<Option<Arc<Recorded>>, Error> {
+        // Held until it is recorded, so that it is recorded once.
+        let mut all = self.recorded.lock().await;
+        if let Some(recorded) = all.get(version) {
+            return Ok(recorded.clone());
         }
-        let recorded = self.record(version.as_deref()).await.map(Arc::new);
-        let mut all = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = self.record(db, version.as_deref()).await?.map(Arc::new);
         all.insert(version.clone(), recorded.clone());
-        recorded
+        Ok(recorded)
     }
 
     /// None for who has no migrations yet, or is to have none, and where only running the
     /// migrations tells what they send.
-    async fn record(&self, version: Option<&str>) -> Option<Recorded> {
+    async fn record(
+        &self,
+        db: &DatabaseConnection,
+        version: Option<&str>,
+    ) -> Result<Option<Recorded>, Error> {
         let names = self.migrator.names();
-        let applied = names.iter().position(|name| Some(name.as_str()) == version)? + 1;
-        let (applied, pending) = (names[..applied].to_vec(), names[applied..].to_vec());
-        let before = State { applied, pending };
+        let Some(newest) = names.iter().position(|name| Some(name.as_str()) == version) else {
+            return Ok(None);
+        };
+        let (applied, pending) = names.split_at(newest + 1);
+        let before = State { applied: applied.to_vec(), pending: pending.to_vec() };
         let steps = match self.action {
-            Action::Fresh { .. } => return None,
-            action => plan(self.migrator, &before, action).ok()?,
+            Action::Fresh { .. } => return Ok(None),
+            action => plan(self.migrator, &before, action)?,
         };
         if steps.is_empty() || steps.iter().any(Step::alone) {
-            return None;
+            return Ok(None);
         }
-        let texts = match record(&steps, self.migrator, Ground::Rows).await {
-            Ok(texts) => texts,
-            Err(refusal) => {
-                tracing::debug!(?refusal, "a migration is sent statement by statement");
-                return None;
-            }
-        };
-        let notes = steps.iter().map(|step| joined(vec![step.note_sql(self.migrator)]));
+        let Some(texts) = self.texts(db, &before, &steps).await? else { return Ok(None) };
+        let notes = steps.iter().map(|step| joined([step.note_sql(self.migrator)]));
         let texts = texts.into_iter().zip(notes).collect();
         let (mut after, mut outcome) = (before.clone(), Outcome::default());
         for step in &steps {
             step.settle(&mut after);
             outcome.add(step);
         }
-        Some(Recorded { before, texts, after, outcome })
+        Ok(Some(Recorded { before, texts, after, outcome }))
+    }
+
+    /// What these steps send to a schema in this state.
+    async fn texts(
+        &self,
+        db: &DatabaseConnection,
+        before: &State,
+        steps: &[Step],
+    ) -> Result<Option<Vec<String>>, Error> {
+        if *self.action == Action::Up(None) {
+            self.migrator.record(|| rehearse(db, self.migrator)).await?;
+            let recording = self.migrator.recording().await;
+            return Ok(recording.and_then(|recording| recording.newest(steps.len())));
+        }
+        let rehearse = async || {
+            let applied = State { applied: Vec::new(), pending: before.applied.clone() };
+            let first = plan(self.migrator, &applied, &Action::Up(None))?;
+            let steps = plan(self.migrator, before, self.action)?;
+            let txn = db.begin().await?;
+            let rehearsal = rehearse_steps(&txn, self.migrator, first, steps).await;
+            txn.rollback().await?;
+            Ok::<_, Error>(rehearsal?.0)
+        };
+        let (Ok(first), Ok(second)) = (rehearse().await?, rehearse().await?) else {
+            return Ok(None);
+        };
+        Ok(Recording::of(steps, [&first, &second], true).newest(steps.len()))
     }
 }
 

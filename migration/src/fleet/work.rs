@@ -1,6 +1,6 @@
 //! The workers of a fleet run.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::future::join_all;
 use sea_orm::DatabaseConnection;
@@ -43,6 +43,7 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
     /// Counts the tenants to be worked on, and says so.
     pub(super) fn plan(&self, queue: &Queue<'_>, members: &[Member]) {
         let total = queue.plan(members.len());
+        self.at_once.tenants.store(total, Ordering::Relaxed);
         (self.report)(&Event::Planned { total });
     }
 
@@ -109,7 +110,7 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
         if job.tries + 1 == fleet.tries || job.busy > 0 {
             return run.carry_out(claimant).await;
         }
-        match self.at_once.migrate(db, &job.member).await.map_err(Error::from) {
+        match self.at_once.migrate(db, &job.member).await {
             Ok(Some(outcome)) => return Ok(Ran::Done(outcome, Some(job.member.id))),
             Ok(None) => return run.carry_out(claimant).await,
             // Waited for no longer than for a moment, so that nobody was held up.

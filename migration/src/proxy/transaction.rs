@@ -24,6 +24,11 @@ impl<'a, C: ConnectionTrait> InTransaction<'a, C> {
         Self { txn, schema: target.quoted(), alone, savepoints }
     }
 
+    /// A text with the schema in place of the placeholder.
+    pub(crate) fn qualified_text(&self, sql: &str) -> String {
+        replace_placeholder(sql, &self.schema).into_owned()
+    }
+
     fn qualified(&self, mut statement: Statement) -> Statement {
         if let Cow::Owned(sql) = replace_placeholder(&statement.sql, &self.schema) {
             statement.sql = sql;

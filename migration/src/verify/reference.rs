@@ -117,7 +117,7 @@ impl Reference {
         if scratch.committed {
             run_each(txn, target, migrator, steps).await?;
         } else {
-            run_all(txn, target, migrator, steps).await?;
+            run_all(txn, target, migrator, steps, None).await?;
         }
         let structure = structure_in(txn, schema).await?;
         let hash = if structure.mentions(schema.as_str()) {

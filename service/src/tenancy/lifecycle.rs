@@ -11,6 +11,7 @@ use super::{
     lanes::{Transaction, bounded},
     metadata,
     naming::free_name,
+    recording::record,
     spares,
 };
 use crate::Fault;
@@ -70,21 +71,29 @@ impl Tenancy {
         keys: &[String],
         with_spares: bool,
     ) -> Result<bool, Error> {
-        if self.inner.migrator.is_recordable().await {
+        if record(&self.inner.lifecycle, &self.inner.migrator).await {
             let txn = self.inner.lifecycle.begin_for_ddl().await?;
-            if let Some(from_spare) = self.create_in(txn, new, row, keys, with_spares).await? {
+            let created = self.create_in(txn, new, row, keys, with_spares);
+            if let Some(from_spare) = self.unless_ended(row, bounded(created)).await? {
                 return Ok(from_spare);
             }
         }
         let txn = self.inner.lifecycle.begin_for_migrations().await?;
         let created = self.create_in(txn, new, row, keys, with_spares);
-        match bounded(created).await {
-            Err(error @ Error::Migration(migration::Error::TransactionEnded { .. })) => {
-                self.take_back(row).await?;
-                Err(error)
-            }
-            created => Ok(created?.unwrap_or_default()),
+        Ok(self.unless_ended(row, bounded(created)).await?.unwrap_or_default())
+    }
+
+    /// Removes what was committed of the tenant if a migration has ended the transaction.
+    async fn unless_ended<T>(
+        &self,
+        row: &tenant::Model,
+        created: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let created = created.await;
+        if let Err(Error::Migration(migration::Error::TransactionEnded { .. })) = &created {
+            self.take_back(row).await?;
         }
+        created
     }
 
     /// Whether it was made out of a spare; None when nothing was done, because it takes a
@@ -102,7 +111,7 @@ impl Tenancy {
         match (&spare, txn.for_migrations()) {
             (Some(spare), _) => rename_schema(&txn, spare, &row.schema).await?,
             (None, Some(txn)) => build_schema(txn, &row.schema, migrator).await?,
-            (None, None) if build_at_once(&txn, &row.schema, migrator).await => {}
+            (None, None) if build_at_once(&txn, &row.schema, migrator).await? => {}
             (None, None) => {
                 txn.rollback().await?;
                 return Ok(None);

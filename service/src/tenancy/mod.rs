@@ -30,6 +30,7 @@ mod placeholders;
 mod precheck;
 mod reader;
 mod record;
+mod recording;
 mod registry_view;
 mod resend;
 mod schemas;

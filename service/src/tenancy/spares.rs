@@ -14,6 +14,7 @@ use tracing::{debug, warn};
 use super::{
     Error,
     lanes::{Lane, bounded},
+    recording::record,
 };
 use crate::Fault;
 
@@ -90,6 +91,7 @@ impl Spares {
         if self.enough(&self.db).await? {
             return Ok(None);
         }
+        record(&self.db, &self.migrator).await;
         match self.make_one_of(false).await {
             Err(Error::Migration(error)) if error.fault() == Some(Fault::NeedsCommit) => {
                 self.make_one_of(true).await

@@ -12,6 +12,7 @@ mod texts;
 mod ways;
 
 use migration::{Extension, TenantMigrator};
+use sea_orm::ConnectionTrait;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
 use crate::support::sql_migration::Sql;
@@ -22,8 +23,8 @@ type Migrations = Vec<Box<dyn MigrationTrait>>;
 #[derive(Clone, Copy)]
 struct Chain {
     migrations: fn() -> Migrations,
-    /// Whether the second migration is one that reads, so that they cannot be recorded.
-    asks: bool,
+    /// Whether the second migration is one that cannot be recorded.
+    odd: bool,
     /// How many of the migrations there are, for a release before.
     limit: usize,
     extensions: fn() -> Vec<Extension>,
@@ -31,15 +32,15 @@ struct Chain {
 
 impl Chain {
     fn new(migrations: fn() -> Migrations) -> Self {
-        Self { migrations, asks: false, limit: usize::MAX, extensions: Vec::new }
+        Self { migrations, odd: false, limit: usize::MAX, extensions: Vec::new }
     }
 }
 
 impl MigratorTraitSelf for Chain {
     fn migrations(&self) -> Migrations {
         let mut migrations = (self.migrations)();
-        if self.asks {
-            migrations.insert(usize::from(!migrations.is_empty()), Box::new(Asks));
+        if self.odd {
+            migrations.insert(usize::from(!migrations.is_empty()), Box::new(Odd));
         }
         migrations.truncate(self.limit);
         migrations
@@ -52,18 +53,20 @@ impl TenantMigrator for Chain {
     }
 }
 
-struct Asks;
+/// Says something else each time.
+struct Odd;
 
-impl MigrationName for Asks {
+impl MigrationName for Odd {
     fn name(&self) -> &str {
-        "m1_asks"
+        "m1_odd"
     }
 }
 
 #[async_trait::async_trait]
-impl MigrationTrait for Asks {
+impl MigrationTrait for Odd {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.has_table("anything").await.map(drop)
+        let sql = format!("SELECT '{}'", uuid::Uuid::now_v7());
+        manager.get_connection().execute_unprepared(&sql).await.map(drop)
     }
 
     async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {

@@ -26,6 +26,7 @@ mod oracle;
 mod provision;
 mod races;
 mod readme;
+mod recording;
 mod round_trips;
 mod scale_out_rules;
 mod schema_names;

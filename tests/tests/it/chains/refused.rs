@@ -84,7 +84,7 @@ async fn a_migration_that_leads_elsewhere_is_refused_everywhere() {
             sql("m3_stray", "CREATE TABLE strays (id int)", ""),
         ]
     }
-    let chain = Chain { asks: true, ..Chain::new(astray) };
+    let chain = Chain::new(astray);
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), chain)).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, atomic::AtomicBool};
 use migration::{
     Action, AnyMigrator, Event, Fleet, Target, Timeouts, Who,
     check::{Rule, check},
-    dry_run, make_extensions, run, run_fleet,
+    dry_run, make_extensions, provision, run, run_fleet,
     verify::{Scope, structure_in, verify},
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
@@ -57,14 +57,16 @@ pub(super) async fn fails_everywhere(chain: Chain, words: &[&str]) {
 }
 
 async fn every_end(chain: Chain, probe: &str) -> Vec<(&'static str, End)> {
-    let asking = Chain { asks: true, ..chain };
+    let odd = Chain { odd: true, ..chain };
     vec![
         ("creation", created(chain, probe).await),
-        ("creation, one by one", created(asking, probe).await),
+        ("creation, between two batches", created(odd, probe).await),
+        ("creation, one by one", provisioned(chain, probe).await),
         ("up", migrated_at_once(chain, probe).await),
         ("up, step by step", migrated_step_by_step(chain, probe).await),
-        ("fleet", fleet(chain, probe).await),
-        ("fleet, one by one", fleet(asking, probe).await),
+        ("fleet", fleet(chain, probe, 8).await),
+        ("fleet that cannot be recorded", fleet(odd, probe, 8).await),
+        ("small fleet", fleet(chain, probe, 2).await),
         ("spare", spare(chain, probe).await),
         ("check", checked(chain, probe).await),
         ("dry run", dry_run_by_hand(chain, probe).await),
@@ -102,6 +104,19 @@ async fn created(chain: Chain, probe: &str) -> End {
     Ok(made(&plain, "city", probe).await)
 }
 
+/// A schema without a row, of migrations that were not recorded.
+async fn provisioned(chain: Chain, probe: &str) -> End {
+    let db = database(chain).await;
+    let plain = db.plain().await;
+    let txn = plain.begin().await.unwrap();
+    let city = "city".parse().unwrap();
+    if let Err(error) = provision(&txn, &city, &AnyMigrator::tenant(chain)).await {
+        return Err(error.to_string());
+    }
+    txn.commit().await.unwrap();
+    Ok(made(&plain, "city", probe).await)
+}
+
 /// A bare schema, all steps in one run, and back again.
 async fn migrated_at_once(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
@@ -134,13 +149,14 @@ async fn migrated_step_by_step(chain: Chain, probe: &str) -> End {
     Ok(made(&plain, "city", probe).await)
 }
 
-/// Two tenants of the release before that had only the first migration.
-async fn fleet(chain: Chain, probe: &str) -> End {
+/// Tenants of the release before that had only the first migration.
+async fn fleet(chain: Chain, probe: &str, tenants: usize) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     let before = Tenancy::connect(&Config::new(db.url(), Chain { limit: 1, ..chain })).await;
-    for name in ["city", "town"] {
-        before.as_ref().unwrap().create(NewTenant::new(slug(name))).await.unwrap();
+    for number in 1..=tenants {
+        let name = format!("city-{number}");
+        before.as_ref().unwrap().create(NewTenant::new(slug(&name))).await.unwrap();
     }
     let migrator = AnyMigrator::tenant(chain);
     let fleet = Fleet {
@@ -163,9 +179,10 @@ async fn fleet(chain: Chain, probe: &str) -> End {
         return Err(error);
     }
     verified(&plain, chain).await?;
-    let town = made(&plain, "town", probe).await;
-    assert_eq!(made(&plain, "city", probe).await, town);
-    Ok(town)
+    let first = made(&plain, "city_1", probe).await;
+    let last = made(&plain, &format!("city_{tenants}"), probe).await;
+    assert_eq!(last, first);
+    Ok(last)
 }
 
 /// A tenant that was made ahead.

@@ -26,10 +26,12 @@ async fn until(db: &DatabaseConnection, sql: &str) {
 async fn a_tenant_that_an_older_program_creates_meanwhile_ends_at_the_target_too() {
     let db = towns(3).await;
     let plain = pool(&db.url(), 6).await;
-    let gate = plain.begin().await.unwrap();
-    gate.execute_unprepared("SELECT pg_advisory_xact_lock(4711)").await.unwrap();
     let older = Config::new(db.url(), sql_migrator([SLOW_BOOKS]));
     let older = Tenancy::connect(&older).await.unwrap();
+    // So that its migrations are recorded.
+    older.create(NewTenant::new(slug("early"))).await.unwrap();
+    let gate = plain.begin().await.unwrap();
+    gate.execute_unprepared("SELECT pg_advisory_xact_lock(4711)").await.unwrap();
     let creating = {
         let older = older.clone();
         tokio::spawn(async move { older.create(NewTenant::new(slug("late"))).await.unwrap() })
@@ -51,8 +53,8 @@ async fn a_tenant_that_an_older_program_creates_meanwhile_ends_at_the_target_too
     gate.rollback().await.unwrap();
     creating.await.unwrap();
     let told = run.await.unwrap();
-    assert_eq!(told.summary, Summary { done: 4, ..Summary::default() });
-    assert_eq!(versions(&plain).await, ["4 m2_shelf"]);
+    assert_eq!(told.summary, Summary { done: 5, ..Summary::default() });
+    assert_eq!(versions(&plain).await, ["5 m2_shelf"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

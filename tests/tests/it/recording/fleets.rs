@@ -1,0 +1,128 @@
+//! A fleet gets the same recording, as long as it fits each tenant.
+
+use std::{sync::atomic::AtomicBool, time::Duration};
+
+use migration::{Action, AnyMigrator, Fleet, Summary, Timeouts, Who, run_fleet};
+use sea_orm::DatabaseConnection;
+
+use super::*;
+use crate::support::statement_log::Mark;
+
+/// Depends on what the tenant's tables are and hold.
+#[derive(Clone, Copy)]
+enum Looks {
+    /// At a column that may have been added by hand.
+    AtColumn,
+    /// At rows.
+    AtRows,
+}
+
+impl MigrationName for Looks {
+    fn name(&self) -> &str {
+        "m2_looks"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Looks {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        match self {
+            Self::AtColumn => {
+                if !manager.has_column("books", "shelf").await? {
+                    db.execute_unprepared("ALTER TABLE books ADD shelf text").await?;
+                }
+                db.execute_unprepared("INSERT INTO books (title) VALUES ('kept')").await?;
+            }
+            Self::AtRows => {
+                let row = db.query_one_raw(statement("SELECT count(*) FROM books")).await?;
+                let books: i64 = row.unwrap().try_get_by_index(0)?;
+                db.execute_unprepared(&format!("CREATE TABLE books_{books} (id int)")).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const TENANTS: usize = 9;
+
+/// The migrations before and after are such whose answers are known.
+#[derive(Clone, Copy)]
+struct Release(Looks);
+
+impl MigratorTraitSelf for Release {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(BOOKS),
+            Box::new(self.0),
+            Box::new(sql("m3_last", "CREATE TABLE last (id int)")),
+        ]
+    }
+}
+
+impl TenantMigrator for Release {}
+
+const BOOKS: Sql = sql("m1_books", "CREATE TABLE books (id serial PRIMARY KEY, title text)");
+
+/// Tenants with the first migration; the fifth has a column and a book more.
+async fn towns(db: &TestDb) -> DatabaseConnection {
+    let tenancy = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
+    for number in 1..=TENANTS {
+        tenancy.create(NewTenant::new(slug(&format!("town-{number}")))).await.unwrap();
+    }
+    let plain = db.plain().await;
+    texts(&plain, "ALTER TABLE town_5.books ADD shelf text").await;
+    texts(&plain, "INSERT INTO town_5.books (title) VALUES ('x')").await;
+    plain
+}
+
+async fn up(db: &DatabaseConnection, looks: Looks) -> Summary {
+    let fleet = Fleet {
+        jobs: 1,
+        timeouts: Timeouts::default(),
+        tries: 3,
+        outage: Duration::from_secs(5),
+        max_failures: None,
+        canary: None,
+    };
+    let (migrator, stop) = (AnyMigrator::tenant(Release(looks)), AtomicBool::new(false));
+    run_fleet(db, &migrator, &Who::All, &Action::Up(None), &fleet, &stop, |_| {}).await.unwrap()
+}
+
+/// The tenants that were migrated by one message, without the notes of those that were not.
+fn messages(mark: &Mark, db: &TestDb) -> usize {
+    let sent = mark.statements(db.name());
+    let whole =
+        |sql: &str| sql.contains("FOR NO KEY UPDATE SKIP LOCKED") && sql.contains("m3_last");
+    sent.iter().filter(|(_, sql)| whole(sql)).count()
+}
+
+#[tokio::test]
+async fn a_fleet_whose_migrations_read_is_migrated_by_one_message_each() {
+    let db = TestDb::new().await;
+    let plain = towns(&db).await;
+    let mark = Mark::now(crate::support::database::server());
+    let summary = up(&plain, Looks::AtColumn).await;
+    assert_eq!(summary, Summary { done: TENANTS, ..Summary::default() });
+    // The fifth is found out about, and from then on nothing is expected of the others.
+    assert_eq!(messages(&mark, &db), 5);
+    let shelves = "SELECT count(*)::text FROM pg_attribute WHERE attname = 'shelf' AND attnum > 0";
+    assert_eq!(texts(&plain, shelves).await, [TENANTS.to_string()]);
+    let kept =
+        (1..=TENANTS).map(|n| format!("SELECT title FROM town_{n}.books WHERE title = 'kept'"));
+    let kept = kept.collect::<Vec<_>>().join(" UNION ALL ");
+    assert_eq!(texts(&plain, &kept).await.len(), TENANTS);
+}
+
+#[tokio::test]
+async fn each_tenant_gets_what_its_own_rows_say() {
+    let db = TestDb::new().await;
+    let plain = towns(&db).await;
+    let summary = up(&plain, Looks::AtRows).await;
+    assert_eq!(summary, Summary { done: TENANTS, ..Summary::default() });
+    let tables = "SELECT nspname || '.' || relname FROM pg_class c
+                  JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 'books_1'";
+    assert_eq!(texts(&plain, tables).await, ["town_5.books_1"]);
+    let others = "SELECT count(*)::text FROM pg_class WHERE relname = 'books_0'";
+    assert_eq!(texts(&plain, others).await, [(TENANTS - 1).to_string()]);
+}
