@@ -183,6 +183,14 @@ impl Observer {
             self.state().observed.sent.push(sent);
             return Ok(None);
         }
+        if let Some(what) = piece.needs_client() {
+            let failure = Failure { statement: Some(sent.text.clone()), what: what.clone() };
+            let mut state = self.state();
+            state.observed.sent.push(sent);
+            state.observed.failed = Some(failure);
+            state.failed_in = state.open.len();
+            return Err(DbErr::Custom(what));
+        }
         let statement = match piece.concurrently() {
             Some(index) => Statement::from_string(DbBackend::Postgres, piece.without(index)),
             None => statement,

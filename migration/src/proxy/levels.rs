@@ -13,8 +13,8 @@ pub(super) struct Levels<'a, B> {
     transactional: bool,
     open: Vec<Level>,
     trouble: Option<DbErr>,
-    /// A statement that was refused. The migration may have swallowed the error.
-    refused: Option<String>,
+    /// Why a statement was refused. The migration may have swallowed the error.
+    refused: Option<Halt>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl<'a, B: Backend> Levels<'a, B> {
     pub(super) fn end(self, result: Result<(), Halt>) -> Result<(), Halt> {
         match (result, self.refused, self.trouble) {
             (Err(Halt::Panicked(message)), _, _) => Err(Halt::Panicked(message)),
-            (_, Some(statement), _) => Err(Halt::TransactionControl(statement)),
+            (_, Some(refused), _) => Err(refused),
             (Ok(()), None, Some(trouble)) => Err(Halt::Failed(trouble)),
             (result, None, _) => result,
         }
@@ -96,15 +96,21 @@ impl<'a, B: Backend> Levels<'a, B> {
         if !B::REFUSES_CONTROL {
             return Ok(());
         }
-        match Piece::all(&statement.sql).into_iter().find(Piece::is_transaction_control) {
-            None => Ok(()),
-            Some(piece) => {
+        for piece in Piece::all(&statement.sql) {
+            let (error, halt) = if let Some(reason) = piece.needs_client() {
+                let error = DbErr::Custom(reason);
+                (error.clone(), Halt::Failed(error))
+            } else if piece.is_transaction_control() {
                 let error =
                     format!("{} begins or ends a transaction, so it was not sent", piece.sql);
-                self.refused.get_or_insert(piece.sql);
-                Err(DbErr::Custom(error))
-            }
+                (DbErr::Custom(error), Halt::TransactionControl(piece.sql))
+            } else {
+                continue;
+            };
+            self.refused.get_or_insert(halt);
+            return Err(error);
         }
+        Ok(())
     }
 
     fn note(&mut self, result: Result<(), DbErr>) {

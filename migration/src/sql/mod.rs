@@ -3,14 +3,17 @@
 //!
 //! - [`tokens`] cuts a text into tokens, [`token`] finds the end of one.
 //! - [`qualify`] puts a schema in place of the placeholder, and finds those of other tenants.
+//! - [`needs_client`] finds a statement that only a client such as psql can carry out.
 //! - [`transaction_control`] finds a statement that begins or ends a transaction.
 
+mod client;
 mod foreign;
 mod lexer;
 mod piece;
 mod placeholder;
 mod transaction;
 
+pub use client::needs_client;
 pub use lexer::{Kind, Token, Tokens, token, tokens};
 pub(crate) use piece::{Piece, Word};
 pub use placeholder::{qualify, replace_placeholder};

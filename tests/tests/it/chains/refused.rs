@@ -139,3 +139,50 @@ async fn a_commit_that_nobody_saw_in_a_tenant_is_told_as_it_is() {
     let version = "SELECT schema_version FROM registry.tenants";
     assert_ne!(texts(&plain, version).await, ["m4_more"]);
 }
+
+#[tokio::test]
+async fn rows_for_a_client_are_refused_everywhere_before_they_are_sent() {
+    fn copies() -> Migrations {
+        let up = "CREATE TABLE a (id int, t text);
+                  COPY a (id, t) FROM stdin;\n1\tit's; COMMIT\n\\.\nCREATE TABLE b (id int)";
+        vec![first(), sql("m2_copies", up, ""), sql("m3_more", "CREATE TABLE c (id int)", "")]
+    }
+    fails_everywhere(Chain::new(copies), &["m2_copies", "COPY a (id, t) FROM stdin", "INSERT"])
+        .await;
+    fn takes() -> Migrations {
+        vec![first(), sql("m2_takes", "copy (select * from books) to STDOUT with csv", "")]
+    }
+    fails_everywhere(Chain::new(takes), &["m2_takes", "to STDOUT", "INSERT"]).await;
+}
+
+#[tokio::test]
+async fn commands_of_psql_are_refused_everywhere() {
+    fn dump() -> Migrations {
+        let up = "\\restrict hGm3\n\n-- Dumped from database version 17.6\n
+                  SET LOCAL statement_timeout = 0;\nCREATE TABLE a (id int);\n\\unrestrict hGm3\n";
+        vec![first(), sql("m2_dump", up, "")]
+    }
+    fails_everywhere(Chain::new(dump), &["m2_dump", "\\restrict hGm3", "psql"]).await;
+    fn connects() -> Migrations {
+        vec![first(), sql("m2_connects", "SELECT 1;\n\\connect other\nSELECT 2", "")]
+    }
+    fails_everywhere(Chain::new(connects), &["m2_connects", "\\connect other", "psql"]).await;
+}
+
+#[tokio::test]
+async fn outside_a_transaction_rows_for_a_client_are_refused_and_the_connection_stays() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    fn copies() -> Migrations {
+        vec![first(), alone("m2_copies", "COPY books FROM STDIN", "")]
+    }
+    let city = Target::Schema("city".parse().unwrap());
+    let migrator = AnyMigrator::tenant(Chain::new(copies));
+    for _ in 0..2 {
+        let up = run(&plain, &city, &migrator, &Action::Up(None), Timeouts::default()).await;
+        let error = up.unwrap_err().to_string();
+        assert!(error.contains("m2_copies") && error.contains("INSERT"), "{error}");
+    }
+    assert_eq!(texts(&plain, "SELECT version FROM city.seaql_migrations").await, ["m1_books"]);
+}
