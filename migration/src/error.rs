@@ -209,6 +209,18 @@ pub enum Error {
         rolled_back: bool,
     },
 
+    /// The role may not do what a migration, or the run itself, does.
+    #[error("{error}; {}", rights(role, owners.as_deref()))]
+    Privilege {
+        /// What failed.
+        #[source]
+        error: Box<Error>,
+        /// The role of the connection.
+        role: String,
+        /// The owners of the schema and of what it holds.
+        owners: Option<String>,
+    },
+
     /// The statements of a migration depend on data, so they cannot be shown without running it.
     #[error(
         "migration {migration} of schema \"{schema}\" cannot be shown without running it: {}",
@@ -245,6 +257,7 @@ impl Error {
             | Self::SharedSession { migration, .. }
             | Self::ScopeLost { migration, .. }
             | Self::NotPrintable { migration, .. } => Some(migration),
+            Self::Privilege { error, .. } => error.migration(),
             _ => None,
         }
     }
@@ -269,6 +282,9 @@ impl Error {
             Self::TransactionControl { statement, .. } => control_reason(statement),
             Self::TransactionEnded { .. } => TRANSACTION_ENDED.to_owned(),
             Self::Panicked { message, .. } => format!("panicked: {message}"),
+            Self::Privilege { error, role, owners } => {
+                format!("{}; {}", error.reason(), rights(role, owners.as_deref()))
+            }
             _ => self.database().map_or_else(|| self.to_string(), message),
         }
     }
@@ -278,8 +294,19 @@ impl Error {
             Self::Database(error)
             | Self::Migration { source: error, .. }
             | Self::Extension(ExtensionError::NotMade { source: error, .. }) => Some(error),
+            Self::Privilege { error, .. } => error.database(),
             _ => None,
         }
+    }
+}
+
+fn rights(role: &str, owners: Option<&str>) -> String {
+    match owners {
+        Some(owners) => format!(
+            "the migration runs as the role {role}, and the schema and its objects belong to \
+             {owners}; connect as the owner, or GRANT the owner's role to {role}"
+        ),
+        None => format!("the migration runs as the role {role}; grant it the right"),
     }
 }
 

@@ -16,6 +16,14 @@ pub enum Fault {
     ForeignKey(String),
     /// 40001 or 40P01: the transaction lost against another and can be repeated.
     Conflict,
+    /// XX000 or a unique index of the system catalog (23505): another transaction has changed the
+    /// same object of the database at the same moment, and this one can be repeated.
+    Race,
+    /// 42710: an object of this name exists. Where another transaction has just made it, a statement
+    /// that looks before it makes the object works when it is repeated.
+    DuplicateObject,
+    /// 42501: the role may not do this.
+    Privilege,
     /// 55P03: a lock was not to be had in time.
     LockTimeout,
     /// 0A000, of a statement that was prepared before a migration and no longer fits, or 26000, of
@@ -99,11 +107,15 @@ impl Fault {
         match code.as_ref() {
             "23505" => match constraint() {
                 name if name == "pg_namespace_nspname_index" => Self::DuplicateSchema,
+                name if name.starts_with("pg_") && is_in_catalog(error) => Self::Race,
                 name => Self::Unique(name),
             },
             "42P06" => Self::DuplicateSchema,
             "23503" => Self::ForeignKey(constraint()),
             "40001" | "40P01" => Self::Conflict,
+            "XX000" if has_changed_meanwhile(error) => Self::Race,
+            "42710" => Self::DuplicateObject,
+            "42501" => Self::Privilege,
             "55P03" => Self::LockTimeout,
             "0A000" if is_stale(error) => Self::StaleStatement,
             "26000" => Self::StaleStatement,
@@ -131,8 +143,30 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 /// Whether PostgreSQL has found that a prepared statement would return something else by now. Told
 /// by the name of the server's function, since its messages are translated.
 fn is_stale(error: &dyn DatabaseError) -> bool {
+    routine(error) == Some("RevalidateCachedQuery")
+}
+
+/// Whether a row of the system catalog was changed or removed by another transaction. Told by the
+/// server's function, as above.
+fn has_changed_meanwhile(error: &dyn DatabaseError) -> bool {
+    let routines = [
+        "simple_heap_update",
+        "simple_heap_delete",
+        "simple_table_tuple_update",
+        "simple_table_tuple_delete",
+        "heap_inplace_lock",
+        "relation_open",
+    ];
+    routine(error).is_some_and(|routine| routines.contains(&routine))
+}
+
+fn is_in_catalog(error: &dyn DatabaseError) -> bool {
     let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
-    error.and_then(|error| error.routine()) == Some("RevalidateCachedQuery")
+    error.and_then(|error| error.schema()).is_some_and(|schema| schema == "pg_catalog")
+}
+
+fn routine(error: &dyn DatabaseError) -> Option<&str> {
+    error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.routine()
 }
 
 /// The constraint named in a message such as `… violates unique constraint "guards_pkey_102008"`,

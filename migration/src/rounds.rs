@@ -20,8 +20,15 @@ use crate::{
     provision::ddl,
     run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
     scope::{Watch, guard},
-    session::{reset, roll_back},
+    session::{close, reset, roll_back},
 };
+
+/// How often a transaction is repeated that lost a race for an object of the database.
+const RACES: u32 = 5;
+
+/// How long a server that takes no writes is waited for, by what is no fleet run: another one may
+/// be promoted.
+const OUTAGE: Duration = Duration::from_secs(60);
 
 /// How long those are let through who want the tables that a lock was waited for on.
 pub(crate) const PAUSE: Duration = Duration::from_millis(200);
@@ -71,15 +78,17 @@ enum Round {
 
 impl Run<'_> {
     /// Does it. Each round is a transaction that claims the schema; nearly always there is one. A
-    /// round that waits for a lock in vain is repeated, as long as [`Timeouts::lock`] says.
+    /// round that waits for a lock in vain is repeated, as long as [`Timeouts::lock`] says; one that
+    /// lost a race, some times.
     pub(crate) async fn carry_out(&self, claimant: Claimant<'_>) -> Result<Ran, Error> {
         let mut progress = Progress::default();
-        let mut begun = Instant::now();
+        let (mut begun, mut races) = (Instant::now(), 0);
         loop {
             let planned = progress.steps.is_some();
             let (done, outcome) = (progress.done, progress.outcome.clone());
+            let pause = |error: &Error| self.pause(claimant, error, begun, races);
             match self.round(claimant, &mut progress).await {
-                Ok(Round::Committed { more: true, .. }) => begun = Instant::now(),
+                Ok(Round::Committed { more: true, .. }) => (begun, races) = (Instant::now(), 0),
                 Ok(Round::Committed { tenant, .. }) => {
                     return Ok(Ran::Done(progress.outcome, tenant));
                 }
@@ -87,11 +96,6 @@ impl Run<'_> {
                 Ok(Round::Busy) if planned => sleep(Duration::from_millis(50)).await,
                 Ok(Round::Busy) => return Ok(Ran::Busy),
                 Ok(Round::Gone) => return Ok(Ran::Gone),
-                Err(error) if self.has_time(begun) && is_lock_timeout(&error) => {
-                    (progress.done, progress.outcome) = (done, outcome);
-                    progress.steps = progress.steps.filter(|_| planned);
-                    sleep(PAUSE).await;
-                }
                 // The step that fails is not the first of its transaction.
                 Err(error) if commits::are_wanted(&error) && progress.done > done => {
                     tracing::info!(schema = self.target.name(), %error, "to be run with commits");
@@ -100,14 +104,37 @@ impl Run<'_> {
                     progress.commits = true;
                     progress.outcome.committed_each = true;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let Some(pause) = pause(&error) else { return Err(error) };
+                    (progress.done, progress.outcome) = (done, outcome);
+                    progress.steps = progress.steps.filter(|_| planned);
+                    races += u32::from(error.fault() != Some(Fault::LockTimeout));
+                    sleep(pause).await;
+                }
             }
         }
     }
 
-    /// Whether a lock may still be waited for.
-    fn has_time(&self, since: Instant) -> bool {
-        self.timeouts.lock.is_some_and(|lock| since.elapsed() + PAUSE < lock)
+    /// After which time a round that has failed is repeated; None if it is not.
+    fn pause(
+        &self,
+        claimant: Claimant<'_>,
+        error: &Error,
+        begun: Instant,
+        races: u32,
+    ) -> Option<Duration> {
+        match error.fault()? {
+            Fault::LockTimeout => {
+                let lock = self.timeouts.lock?;
+                (begun.elapsed() + PAUSE < lock).then_some(PAUSE)
+            }
+            // A fleet run has its own patience.
+            Fault::ReadOnly => {
+                let waits = matches!(claimant, Claimant::Patient) && begun.elapsed() < OUTAGE;
+                waits.then_some(Duration::from_millis(500))
+            }
+            fault => pause_after_race(&fault, races),
+        }
     }
 
     async fn round(&self, claimant: Claimant<'_>, progress: &mut Progress) -> Result<Round, Error> {
@@ -118,6 +145,8 @@ impl Run<'_> {
         match round {
             Ok(Round::Committed { .. }) => txn.commit().await?,
             Ok(_) => drop(txn.rollback().await),
+            // Behind the same address there may be another server by now.
+            Err(ref error) if error.fault() == Some(Fault::ReadOnly) => drop(close(txn).await),
             Err(_) => drop(roll_back(txn).await),
         }
         round
@@ -222,8 +251,18 @@ impl Run<'_> {
     }
 }
 
-fn is_lock_timeout(error: &Error) -> bool {
-    error.fault() == Some(Fault::LockTimeout)
+/// After which time a transaction is repeated that has lost its `races + 1`st race; None if it is
+/// not. An object that exists, and is not just being made, still exists then.
+#[must_use]
+pub fn pause_after_race(fault: &Fault, races: u32) -> Option<Duration> {
+    let most = match fault {
+        Fault::Race => RACES,
+        Fault::DuplicateObject => 1,
+        _ => return None,
+    };
+    // Rivals do not all come back at the same moment.
+    let jitter = u64::from(TenantId::generate().as_uuid().as_bytes()[15]) % 50;
+    (races < most).then(|| Duration::from_millis((25 << races.min(6)) + jitter))
 }
 
 /// The registry's schema is made by the first run.

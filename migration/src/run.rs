@@ -14,6 +14,7 @@ use crate::{
     claim::{Claimant, Scope, Scoped},
     confirm_extensions,
     plan::Step,
+    privilege::explain,
     rounds::{Ran, Run},
     scope::confirm_schema,
 };
@@ -77,7 +78,11 @@ pub async fn run(
     confirm_extensions(db, migrator).await?;
     let sessions = Sessions::default();
     let run = Run { db, target, migrator, action, timeouts, sessions: &sessions };
-    match run.carry_out(Claimant::Patient).await? {
+    let ran = match run.carry_out(Claimant::Patient).await {
+        Ok(ran) => ran,
+        Err(error) => return Err(explain(db, target, error).await),
+    };
+    match ran {
         Ran::Done(outcome, tenant) => {
             if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
                 announce(db, &[tenant]).await?;

@@ -76,3 +76,10 @@ pub(crate) async fn roll_back(txn: DatabaseTransaction) -> Result<(), DbErr> {
     let rolled_back = txn.rollback().await;
     reset.and(rolled_back)
 }
+
+/// Ends the connection of a transaction, which is rolled back.
+pub(crate) async fn close(txn: DatabaseTransaction) -> Result<(), DbErr> {
+    // The server ends the connection instead of an answer.
+    let _ = ddl(&txn, "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_backend_pid())").await;
+    txn.rollback().await
+}

@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use super::words::{SHOWN, number, some_of};
 
+/// A right is missing.
+const PRIVILEGE: &str = "42501";
+
 /// One failure.
 pub(super) struct Failure<'a> {
     /// Name of the tenant.
@@ -37,7 +40,8 @@ impl Causes {
         let same = |cause: &&mut Cause| {
             cause.migration.as_deref() == failure.migration
                 && cause.sqlstate.as_deref() == failure.sqlstate
-                && cause.common == common
+                // Only the first one's message says whose right it is.
+                && (cause.common == common || failure.sqlstate == Some(PRIVILEGE))
         };
         if let Some(cause) = self.0.iter_mut().find(same) {
             cause.number += 1;

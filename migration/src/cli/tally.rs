@@ -130,6 +130,7 @@ impl Tally {
             _ if left == 0 => None,
             Some(Stopped::MaxFailures) => Some("too many failed (--max-failures)".to_owned()),
             Some(Stopped::Unavailable) => Some("the server is away".to_owned()),
+            Some(Stopped::Privilege) => Some("the role lacks a right".to_owned()),
             None => None,
         };
         if let Some(why) = why {

@@ -218,7 +218,12 @@ async fn send(db: &DatabaseConnection, message: &str) -> Result<(), DbErr> {
     let failed = |error: sqlx::Error| DbErr::Exec(RuntimeErr::SqlxError(error.into()));
     let mut connection = pool.acquire().await.map_err(lost)?;
     let sent = connection.execute(sqlx::raw_sql(AssertSqlSafe(message))).await.map_err(failed);
-    if sent.is_err() && connection.execute(sqlx::raw_sql(AssertSqlSafe(reset()))).await.is_err() {
+    if sent.as_ref().is_err_and(|error| Fault::of(error) == Fault::ReadOnly) {
+        // Behind the same address there may be another server by now.
+        connection.close_on_drop();
+    } else if sent.is_err()
+        && connection.execute(sqlx::raw_sql(AssertSqlSafe(reset()))).await.is_err()
+    {
         connection.close_on_drop();
     }
     sent.map(drop)

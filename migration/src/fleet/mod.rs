@@ -7,10 +7,14 @@ mod note;
 mod queue;
 mod work;
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize},
+    time::Duration,
+};
 
 use sea_orm::DatabaseConnection;
 use serde::Serialize;
+use tokio::sync::Mutex;
 
 pub use members::{Member, Who, members};
 pub(crate) use members::{members_named, registry};
@@ -115,6 +119,9 @@ pub enum Stopped {
     MaxFailures,
     /// The server has been away for longer than [`Fleet::outage`].
     Unavailable,
+    /// The role lacks a right (SQLSTATE 42501): three tenants have failed for that, and none has
+    /// been migrated.
+    Privilege,
 }
 
 /// Carries out `action` on many tenants, `fleet.jobs` at a time, and tells `report` how it goes.
@@ -159,6 +166,9 @@ pub async fn run_fleet(
         at_once: &at_once,
         report: &report,
         sessions: Sessions::default(),
+        denied: AtomicUsize::new(0),
+        racing: AtomicBool::new(false),
+        turn: Mutex::default(),
     };
     let queue = Queue::new(stop, fleet.max_failures);
     let skipped = news.tell_during(rounds(&workers, &queue, who)).await?;

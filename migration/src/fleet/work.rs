@@ -1,10 +1,16 @@
 //! The workers of a fleet run.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use sea_orm::DatabaseConnection;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use super::{
     Event, Fleet, Member, Stopped,
@@ -17,6 +23,7 @@ use crate::{
     Action, AnyMigrator, Error, Fault, Target,
     alone::Sessions,
     claim::Claimant,
+    privilege::explain,
     rounds::{PAUSE, Ran, Run},
 };
 
@@ -29,7 +36,15 @@ pub(super) struct Workers<'a, R> {
     pub(super) at_once: &'a AtOnce<'a>,
     pub(super) report: &'a R,
     pub(super) sessions: Sessions,
+    /// How many tenants have failed for a missing right.
+    pub(super) denied: AtomicUsize,
+    /// Whether tenants have lost races for an object that all of them change. Then they take turns.
+    pub(super) racing: AtomicBool,
+    pub(super) turn: Mutex<()>,
 }
+
+/// So many tenants fail for a missing right before no more are begun, if none was migrated.
+const DENIED: usize = 3;
 
 /// What to do after a failure.
 enum Verdict {
@@ -91,6 +106,7 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
                         if matches!(verdict, Verdict::GiveUpAll) {
                             queue.close(Stopped::Unavailable);
                         }
+                        let error = self.explained(&job.member, error, queue).await;
                         self.fail(&job.member, &error).await;
                         queue.end(&End::Failed);
                     }
@@ -100,6 +116,16 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
     }
 
     async fn migrate(&self, job: &Job) -> Result<Ran, Error> {
+        let racing = || self.racing.load(Ordering::Relaxed);
+        let _turn = if racing() { Some(self.turn.lock().await) } else { None };
+        let ran = self.try_to_migrate(job).await;
+        if ran.as_ref().is_err_and(|error| error.fault() == Some(Fault::Race)) {
+            self.racing.store(true, Ordering::Relaxed);
+        }
+        ran
+    }
+
+    async fn try_to_migrate(&self, job: &Job) -> Result<Ran, Error> {
         let target = Target::Schema(job.member.schema.clone());
         let Self { db, migrator, action, fleet, .. } = *self;
         let claimant = Claimant::Member(&job.member);
@@ -146,6 +172,21 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
         }
     }
 
+    /// Of many tenants that fail for a missing right, the first one's error says whose it is.
+    async fn explained(&self, member: &Member, error: Error, queue: &Queue<'_>) -> Error {
+        if error.fault() != Some(Fault::Privilege) {
+            return error;
+        }
+        let before = self.denied.fetch_add(1, Ordering::Relaxed);
+        if before + 1 >= DENIED && queue.summary().done == 0 {
+            queue.close(Stopped::Privilege);
+        }
+        if before > 0 {
+            return error;
+        }
+        explain(self.db, &Target::Schema(member.schema.clone()), error).await
+    }
+
     async fn fail(&self, member: &Member, error: &Error) {
         // That this program is older than the schema is no fault of the tenant's.
         let noted = match error {
@@ -168,6 +209,6 @@ fn is_away(fault: &Fault) -> bool {
 /// Whether another try may go better.
 fn passes(error: &Error) -> bool {
     error.fault().is_some_and(|fault| {
-        is_away(&fault) || matches!(fault, Fault::Conflict | Fault::LockTimeout)
+        is_away(&fault) || matches!(fault, Fault::Conflict | Fault::LockTimeout | Fault::Race)
     })
 }

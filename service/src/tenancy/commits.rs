@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use entity::registry::{SchemaName, tenant};
-use migration::{build_schema_with_commits, remove_unfinished};
+use migration::{build_schema_with_commits, pause_after_race, remove_unfinished};
 use tracing::warn;
 
 use super::{Error, NewTenant, Tenancy, lanes::bounded};
@@ -21,7 +21,16 @@ impl Tenancy {
         keys: &[String],
         with_spares: bool,
     ) -> Result<bool, Error> {
-        let created = self.create_or_commit(new, row, keys, with_spares).await;
+        let (mut created, mut races) =
+            (self.create_or_commit(new, row, keys, with_spares).await, 0);
+        // Lost against another transaction that made the same object at the same moment.
+        while let Err(Error::Migration(error)) = &created
+            && let Some(pause) = error.fault().and_then(|fault| pause_after_race(&fault, races))
+        {
+            tokio::time::sleep(pause).await;
+            races += 1;
+            created = self.create_or_commit(new, row, keys, with_spares).await;
+        }
         if matches!(created, Err(Error::SchemaTaken(_))) && self.clear(&row.schema).await? {
             return self.create_or_commit(new, row, keys, with_spares).await;
         }

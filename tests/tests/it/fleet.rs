@@ -6,6 +6,7 @@ mod leftovers;
 mod locks;
 mod order;
 mod processes;
+mod races;
 mod together;
 
 use std::{

@@ -82,7 +82,7 @@ async fn session_locks_cursors_and_prepared_statements_do_not_reach_the_next_ten
         "LISTEN everything; DO $$ BEGIN PERFORM pg_advisory_lock(4712); END $$",
         "PREPARE find AS SELECT 1; DECLARE rows CURSOR WITH HOLD FOR SELECT 1; LISTEN everything;
          SELECT pg_advisory_lock(4712)",
-        "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')
+        "SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712)
              + (SELECT count(*) FROM pg_prepared_statements WHERE from_sql)
              + (SELECT count(*) FROM pg_cursors WHERE is_holdable)
              + (SELECT count(*) FROM pg_listening_channels()) || ''",
@@ -102,7 +102,7 @@ async fn a_migration_that_fails_leaves_no_session_lock_either() {
     let block = "DO $$ BEGIN PERFORM pg_advisory_lock(4713); PERFORM 1 / 0; END $$";
     let told = up(&single, sql_migrator([BOOKS, second(block)]), &Who::All, &one_by_one()).await;
     assert!(told.failed.iter().all(|(_, error)| error.contains("22012")), "{told:?}");
-    let left = "SELECT objid::text FROM pg_locks WHERE locktype = 'advisory'";
+    let left = "SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND objid = 4713";
     assert_eq!(texts(&single, left).await, [""; 0]);
 }
 
@@ -114,7 +114,7 @@ async fn looking_at_migrations_leaves_nothing_in_the_session() {
          SELECT pg_advisory_lock(4714)";
     let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, second(sql)]));
     let left = "SELECT current_setting('work_mem') || (SELECT count(*) FROM pg_locks
-             WHERE locktype = 'advisory') || (SELECT count(*) FROM pg_prepared_statements
+             WHERE locktype = 'advisory' AND objid = 4714) || (SELECT count(*) FROM pg_prepared_statements
              WHERE from_sql)";
     let schema = Target::Schema("town_0".parse().unwrap());
     for _ in 0..2 {
