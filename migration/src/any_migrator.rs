@@ -79,6 +79,12 @@ impl AnyMigrator {
         Self { breaking, application, extensions, ..Self::new(migrator) }
     }
 
+    /// With these migrations as the [breaking](Self::breaking) ones.
+    #[must_use]
+    pub fn with_breaking(self, names: &[&'static str]) -> Self {
+        Self { breaking: names.into(), ..self }
+    }
+
     /// Name of the application, see [`TenantMigrator::application`]; empty for a migrator that was
     /// wrapped by [`new`](Self::new).
     #[must_use]

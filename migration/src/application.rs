@@ -3,17 +3,18 @@
 use entity::registry::application;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement};
 
-use crate::{AnyMigrator, Error, Fault};
+use crate::{AnyMigrator, Error, Fault, confirm_registry, registry};
 
-/// Refuses a registry that belongs to another application than `migrator`. One that belongs to
-/// none yet, or that is not there, is anybody's.
+/// Refuses a registry that belongs to another application than `migrator`, or that this program
+/// cannot work with. One that belongs to none yet, or that is not there, is anybody's.
 ///
 /// # Errors
-/// [`Error::OtherApplication`], [`Error::Database`].
+/// [`Error::OtherApplication`], [`Error::RegistryAhead`], [`Error::Database`].
 pub async fn confirm_application(
     db: &impl ConnectionTrait,
     migrator: &AnyMigrator,
 ) -> Result<(), Error> {
+    confirm_registry(db, &registry::migrator()).await?;
     let owner = owner(db).await?.and_then(|owner| owner.name);
     confirm(owner.as_deref(), migrator)
 }
@@ -26,6 +27,7 @@ pub async fn claim_application(
     db: &impl ConnectionTrait,
     migrator: &AnyMigrator,
 ) -> Result<(), Error> {
+    confirm_registry(db, &registry::migrator()).await?;
     let program = migrator.application();
     match owner(db).await? {
         Some(Owner { name: None }) if !program.is_empty() => {}

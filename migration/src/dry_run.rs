@@ -7,6 +7,7 @@ use sea_orm::{
 
 use crate::{
     Action, AnyMigrator, Error, State, Target,
+    ahead::confirm_known,
     claim::{registry_exists, version_update},
     commits::{self, commit_and_enter, has_deferrable, may_be_wanted, run_each},
     confirm_extensions,
@@ -49,6 +50,9 @@ pub async fn dry_run(
     let registry = registry_exists(&reader).await?;
     if *target == Target::Registry && registry && !matches!(action, Action::Up(_)) {
         keep_tenants(&reader).await?;
+        if !matches!(action, Action::Fresh { .. }) {
+            confirm_known(&reader, migrator).await?;
+        }
     }
     let entered = enter(&reader, target, migrator).await;
     let state = match (entered, action) {

@@ -35,6 +35,17 @@ pub enum Error {
         names: Vec<String>,
     },
 
+    /// The registry has breaking migrations that this program does not know.
+    #[error(
+        "the registry has migrations that this program cannot work with ({}): use the newer program \
+         (nothing was changed)",
+        names.join(", ")
+    )]
+    RegistryAhead {
+        /// Those migrations.
+        names: Vec<String>,
+    },
+
     /// Somebody else is migrating the schema.
     #[error(
         "another program is migrating schema \"{schema}\"; try again when it is done (nothing was changed)"

@@ -30,6 +30,7 @@ pub mod sql;
 pub mod tenant;
 pub mod verify;
 
+mod ahead;
 mod alone;
 mod announce;
 mod any_migrator;
@@ -59,6 +60,7 @@ mod statement;
 mod status;
 mod step;
 
+pub use ahead::confirm_registry;
 pub use announce::{CHANNEL, announce};
 pub use any_migrator::{AnyMigrator, TenantMigrator};
 pub use application::{claim_application, confirm_application};

@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
+    ahead::{confirm_known, record_breaking},
     alone::{Alone, Sessions},
     claim::{Claim, Claimant, Scope, claim, registry_exists, version_update},
-    commits,
+    commits, confirm_registry,
     dependents::{confirm_no_dependents, lock_tables},
     plan::{Step, plan},
     provision::ddl,
@@ -171,7 +172,7 @@ impl Run<'_> {
                 let tenant = claim(txn, target).await?;
                 let scoped = scope.set(txn).await?;
                 if *target == Target::Registry {
-                    prepare_registry(txn, action).await?;
+                    prepare_registry(txn, migrator, action).await?;
                 }
                 (tenant, scoped)
             }
@@ -242,6 +243,9 @@ impl Run<'_> {
         state: &State,
     ) -> Result<(), Error> {
         let mut sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {}", reset());
+        if *self.target == Target::Registry {
+            record_breaking(txn, self.migrator, state).await?;
+        }
         if tenant.is_some() {
             let now = Expr::current_timestamp();
             let update = version_update(self.target, state, self.migrator, now);
@@ -266,13 +270,21 @@ pub fn pause_after_race(fault: &Fault, races: u32) -> Option<Duration> {
 }
 
 /// The registry's schema is made by the first run.
-async fn prepare_registry(txn: &DatabaseTransaction, action: &Action) -> Result<(), Error> {
+async fn prepare_registry(
+    txn: &DatabaseTransaction,
+    migrator: &AnyMigrator,
+    action: &Action,
+) -> Result<(), Error> {
+    confirm_registry(txn, migrator).await?;
     if let Action::Up(_) = action {
         ddl(txn, &create_registry_sql()).await?;
     } else if registry_exists(txn).await? {
         // A tenant that is being created right now counts too.
         ddl(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;
         keep_tenants(txn).await?;
+    }
+    if !matches!(action, Action::Up(_) | Action::Fresh { .. }) {
+        confirm_known(txn, migrator).await?;
     }
     Ok(())
 }

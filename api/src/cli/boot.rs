@@ -30,7 +30,7 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role, actor: String) -> Resul
     let located = args.database.locate(role).await?;
     if located.server.is_some() {
         let db = connect::small_pool(located.url.expose(), 1).await?;
-        let migrator = AnyMigrator::new(registry::Migrator);
+        let migrator = registry::migrator();
         run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await?;
         make_extensions(&db, &AnyMigrator::tenant(tenant::Migrator)).await?;
         db.close_by_ref().await.map_err(migration::Error::from)?;

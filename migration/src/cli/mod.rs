@@ -58,10 +58,8 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
         .init();
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let runner = Runner {
-        tenant: AnyMigrator::tenant(tenant_migrator),
-        registry: AnyMigrator::new(registry::Migrator),
-    };
+    let runner =
+        Runner { tenant: AnyMigrator::tenant(tenant_migrator), registry: registry::migrator() };
     match runner.execute(cli).await {
         Ok(code) => code,
         Err(error) => {

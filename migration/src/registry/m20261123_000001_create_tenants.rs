@@ -7,6 +7,7 @@ pub struct Migration;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.create_table(application()).await?;
+        manager.create_table(breaking()).await?;
         manager
             .create_table(
                 Table::create()
@@ -92,6 +93,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table("tenants").to_owned()).await?;
+        manager.drop_table(Table::drop().table("breaking").to_owned()).await?;
         manager.drop_table(Table::drop().table("application").to_owned()).await
     }
 }
@@ -99,6 +101,15 @@ impl MigrationTrait for Migration {
 /// Names of migrations, none by default.
 fn names(column: &'static str) -> ColumnDef {
     ColumnDef::new(column).array(ColumnType::Text).not_null().default(Expr::cust("'{}'")).to_owned()
+}
+
+/// The registry's own migrations that programs without them cannot work with.
+fn breaking() -> TableCreateStatement {
+    Table::create()
+        .table("breaking")
+        .col(ColumnDef::new("migration").text().not_null())
+        .primary_key(Index::create().name("breaking_pkey").col("migration"))
+        .to_owned()
 }
 
 /// The application that all tenants belong to: at most one row.

@@ -2,8 +2,21 @@
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
+use crate::AnyMigrator;
+
 mod m20261123_000001_create_tenants;
 mod m20261123_000002_create_domains;
+
+/// Names of the migrations that programs without them cannot work with. While a release goes out,
+/// programs of the release before work with the registry, too: a migration is taken to leave them
+/// working unless it is listed here.
+pub const BREAKING: &[&str] = &[];
+
+/// The registry's migrator, with its breaking migrations.
+#[must_use]
+pub fn migrator() -> AnyMigrator {
+    AnyMigrator::new(Migrator).with_breaking(BREAKING)
+}
 
 /// The registry's migrations, oldest first.
 #[derive(Debug, Clone, Copy)]

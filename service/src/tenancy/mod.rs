@@ -106,7 +106,8 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
     /// [`Error::Migration`] when a migration is said to be breaking that is none, or the registry
-    /// belongs to [another application](migration::TenantMigrator::application), or one of the
+    /// belongs to [another application](migration::TenantMigrator::application)
+    /// or has breaking migrations of a newer program, or one of the
     /// migrator's [extensions](migration::TenantMigrator::extensions) is not in its schema or shares
     /// it with tables,
     /// [`Error::Connect`] when the server cannot be reached, [`Error::ReadOnlyServer`] when it
@@ -216,7 +217,7 @@ fn base_domain(text: &str) -> Result<String, Error> {
 }
 
 async fn check_registry(db: &DatabaseConnection, tenants: &AnyMigrator) -> Result<(), Error> {
-    let migrator = AnyMigrator::new(registry::Migrator);
+    let migrator = registry::migrator();
     let pending = match migration::state(db, &Target::Registry, &migrator).await {
         Ok(state) => state.pending.len(),
         Err(migration::Error::MissingRegistry) => migrator.names().len(),

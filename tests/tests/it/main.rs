@@ -27,6 +27,7 @@ mod provision;
 mod races;
 mod readme;
 mod recording;
+mod registry_ahead;
 mod round_trips;
 mod scale_out_rules;
 mod schema_names;
