@@ -1,6 +1,10 @@
 //! Migrations that cannot run in a transaction, such as `CREATE INDEX CONCURRENTLY`.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use entity::registry::TenantId;
 use sea_orm::{
@@ -14,7 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    AnyMigrator, Error, State, Target, Timeouts,
+    AnyMigrator, Error, Fault, LockHolder, State, Target, Timeouts,
+    holders::waited_for,
+    indexes::Indexes,
     plan::Step,
     provision::ddl,
     proxy::{Halt, OwnSession, act},
@@ -25,7 +31,7 @@ use crate::{
 
 /// How often the claim's connection is used while the migration runs on another, and after how
 /// long without it the server ends the claim: the program was stopped or is cut off.
-const PULSE: Duration = Duration::from_secs(10);
+const PULSE: Duration = Duration::from_millis(500);
 const KEEP_CLAIM: &str = "SELECT set_config(name,
         CASE name WHEN 'transaction_timeout' THEN '0' ELSE '60s' END, true)
     FROM pg_catalog.pg_settings
@@ -65,6 +71,7 @@ impl Alone<'_> {
         let options = self.db.get_postgres_connection_pool().connect_options();
         ddl(claim, KEEP_CLAIM).await?;
         let mut own = OwnSession::open(&options, self.target).await?;
+        let (pid, holders) = (own.pid().await?, Mutex::default());
         let session = TenantId::generate().as_uuid().simple().to_string();
         let work = async {
             self.prepare(&mut own, &session, &options, step).await?;
@@ -76,8 +83,15 @@ impl Alone<'_> {
         };
         let state = tokio::select! {
             done = work => done,
-            lost = keep(claim) => lost.map(|never| match never {}),
+            lost = keep(claim, pid, &holders) => lost.map(|never| match never {}),
         };
+        let holders = holders.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = state.map_err(|error| match error.fault() {
+            Some(Fault::LockTimeout) if !holders.is_empty() => {
+                Error::Waited { error: Box::new(error), holders }
+            }
+            _ => error,
+        });
         // A connection on which a statement is under way is cut, and the server gives it up.
         if state.is_ok() {
             own.close().await;
@@ -103,9 +117,13 @@ impl Alone<'_> {
         let asked = self.sessions.0.get_or_try_init(|| self.prove(own, session, options, step));
         asked.await?;
         let mut settings = vec![("search_path", self.migrator.search_path(self.target))];
+        let [servers] = own.texts("SELECT current_setting('lock_timeout')").await?;
         settings.extend(self.timeouts.settings());
         for (name, value) in settings {
             own.send("SELECT set_config($1, $2, false)", [name.into(), value.into()]).await?;
+        }
+        if let Some(time) = Timeouts::setting(self.timeouts.snapshot).or(servers) {
+            own.be_patient(time).await?;
         }
         // Or the next run would meet an index that is half built, or valid and on no record.
         own.send(&format!("SELECT {}", notice_lost_client(false)), []).await?;
@@ -181,10 +199,21 @@ impl Alone<'_> {
         step: &Step,
     ) -> Result<(), Error> {
         let failed = |source| self.halted(step, Halt::Failed(source));
-        for sql in invalid_indexes(own, self.target).await.map_err(failed)? {
-            own.send(&sql, []).await.map_err(failed)?;
+        let indexes =
+            Indexes::begin(own, self.target, self.migrator, step).await.map_err(failed)?;
+        indexes.clean_up(own, true).await.map_err(failed)?;
+        if let Err(halt) = act(step, own).await {
+            let error = self.halted(step, halt);
+            // The index that was nearly built is of no use, and the next try may come late. (It
+            // looks for what is left, too.)
+            if error.fault() == Some(Fault::LockTimeout)
+                && let Err(error) = indexes.clean_up(own, false).await
+            {
+                tracing::debug!(%error, "an index that is not valid is left until the next try");
+            }
+            return Err(error);
         }
-        act(step, own).await.map_err(|halt| self.halted(step, halt))?;
+        indexes.end(own).await.map_err(failed)?;
         self.confirm(own, session, step).await
     }
 
@@ -198,26 +227,18 @@ impl Alone<'_> {
     }
 }
 
-/// Uses the claim's connection from time to time, until that fails.
-async fn keep(claim: &DatabaseTransaction) -> Result<Infallible, Error> {
+/// Uses the claim's connection from time to time, until that fails: to ask for whom the migration's
+/// own process waits.
+async fn keep(
+    claim: &DatabaseTransaction,
+    pid: i32,
+    holders: &Mutex<Vec<LockHolder>>,
+) -> Result<Infallible, Error> {
     loop {
         sleep(PULSE).await;
-        ddl(claim, "SELECT 1").await?;
+        let found = waited_for(claim, pid).await?;
+        if !found.is_empty() {
+            *holders.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        }
     }
-}
-
-/// Statements that drop the invalid indexes of a schema.
-///
-/// A concurrent build that failed leaves an invalid index behind, which costs writes, answers
-/// nothing, and stands in the way of the next try (PostgreSQL manual, CREATE INDEX). Whoever holds
-/// the claim is the only one who could be building it.
-async fn invalid_indexes(own: &mut OwnSession, target: &Target) -> Result<Vec<String>, DbErr> {
-    let sql = "SELECT format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname)
-         FROM pg_catalog.pg_index i
-         JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND NOT i.indisvalid";
-    let rows = own.send(sql, [target.name().into()]).await?;
-    let text = |error: sea_orm::sqlx::Error| DbErr::Type(error.to_string());
-    rows.iter().map(|row| row.try_get(0).map_err(text)).collect()
 }

@@ -2,7 +2,7 @@ use entity::registry::SchemaName;
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use crate::{ExtensionError, Fault, connect::explain, name_dependents};
+use crate::{ExtensionError, Fault, LockHolder, connect::explain, name_dependents};
 
 /// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
 #[derive(Debug, Error)]
@@ -232,6 +232,17 @@ pub enum Error {
         owners: Option<String>,
     },
 
+    /// A statement outside a transaction has waited too long for others, see
+    /// [`Timeouts::snapshot`](crate::Timeouts::snapshot).
+    #[error("{error}; {}", waited(holders))]
+    Waited {
+        /// What failed.
+        #[source]
+        error: Box<Error>,
+        /// The sessions that it waited for, the oldest transaction first.
+        holders: Vec<LockHolder>,
+    },
+
     /// The statements of a migration depend on data, so they cannot be shown without running it.
     #[error(
         "migration {migration} of schema \"{schema}\" cannot be shown without running it: {}",
@@ -268,7 +279,7 @@ impl Error {
             | Self::SharedSession { migration, .. }
             | Self::ScopeLost { migration, .. }
             | Self::NotPrintable { migration, .. } => Some(migration),
-            Self::Privilege { error, .. } => error.migration(),
+            Self::Privilege { error, .. } | Self::Waited { error, .. } => error.migration(),
             _ => None,
         }
     }
@@ -296,6 +307,7 @@ impl Error {
             Self::Privilege { error, role, owners } => {
                 format!("{}; {}", error.reason(), rights(role, owners.as_deref()))
             }
+            Self::Waited { error, holders } => format!("{}; {}", error.reason(), waited(holders)),
             _ => self.database().map_or_else(|| self.to_string(), message),
         }
     }
@@ -305,10 +317,15 @@ impl Error {
             Self::Database(error)
             | Self::Migration { source: error, .. }
             | Self::Extension(ExtensionError::NotMade { source: error, .. }) => Some(error),
-            Self::Privilege { error, .. } => error.database(),
+            Self::Privilege { error, .. } | Self::Waited { error, .. } => error.database(),
             _ => None,
         }
     }
+}
+
+fn waited(holders: &[LockHolder]) -> String {
+    let names = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    format!("it waited for {names}; end that transaction, or allow more time for it")
 }
 
 fn rights(role: &str, owners: Option<&str>) -> String {

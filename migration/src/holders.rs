@@ -10,6 +10,8 @@ pub struct LockHolder {
     pub pid: Option<i32>,
     /// What it calls itself (`application_name`), where the server says so.
     pub application: Option<String>,
+    /// Since when it is in a transaction, where that was asked for and the server says so.
+    pub since: Option<String>,
 }
 
 impl fmt::Display for LockHolder {
@@ -19,8 +21,12 @@ impl fmt::Display for LockHolder {
             None => f.write_str("a prepared transaction")?,
         }
         match self.application.as_deref() {
-            Some(application) if !application.is_empty() => write!(f, " ({application})"),
-            _ => Ok(()),
+            Some(application) if !application.is_empty() => write!(f, " ({application})")?,
+            _ => {}
+        }
+        match &self.since {
+            Some(since) => write!(f, ", in a transaction since {since}"),
+            None => Ok(()),
         }
     }
 }
@@ -47,7 +53,33 @@ pub async fn lock_holders(
     );
     let rows = db.query_all_raw(holders).await?.into_iter();
     rows.map(|row| {
-        Ok(LockHolder { pid: row.try_get_by_index(0)?, application: row.try_get_by_index(1)? })
+        let (pid, application) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        Ok(LockHolder { pid, application, since: None })
+    })
+    .collect()
+}
+
+/// The sessions that a server process waits for, the oldest transaction first, five at most.
+pub(crate) async fn waited_for(
+    db: &impl ConnectionTrait,
+    pid: i32,
+) -> Result<Vec<LockHolder>, DbErr> {
+    let holders = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT nullif(b.pid, 0), a.application_name::text,
+             to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SSOF')
+         FROM unnest(pg_blocking_pids($1)) b (pid)
+         LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
+         ORDER BY a.xact_start LIMIT 5",
+        [pid.into()],
+    );
+    let rows = db.query_all_raw(holders).await?.into_iter();
+    rows.map(|row| {
+        Ok(LockHolder {
+            pid: row.try_get_by_index(0)?,
+            application: row.try_get_by_index(1)?,
+            since: row.try_get_by_index(2)?,
+        })
     })
     .collect()
 }

@@ -46,6 +46,7 @@ mod extension;
 mod fault;
 mod fleet;
 mod holders;
+mod indexes;
 mod plan;
 mod privilege;
 mod provision;

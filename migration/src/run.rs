@@ -50,6 +50,11 @@ pub struct Timeouts {
     /// waits for a tenth of a second, lets them through, and tries again until this time is over.
     /// Zero waits without an end, at one go; what runs outside a transaction waits at one go too.
     pub lock: Option<Duration>,
+    /// For transactions that are older than a `CREATE INDEX CONCURRENTLY` or the like, of any
+    /// tenant: it waits until they have ended, and nobody waits for it meanwhile. Zero waits without
+    /// an end. Instead of [`lock`](Self::lock), for each statement with `CONCURRENTLY` outside a
+    /// transaction.
+    pub snapshot: Option<Duration>,
     /// For each statement (`statement_timeout`).
     pub statement: Option<Duration>,
 }

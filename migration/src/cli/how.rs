@@ -25,6 +25,10 @@ pub(super) struct How {
     /// up behind its migration; fractions are allowed, 0 waits without a limit and at one go.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds, allow_negative_numbers = true)]
     lock_timeout: Duration,
+    /// How long CREATE INDEX CONCURRENTLY and the like wait until transactions have ended that are
+    /// older than they are; fractions are allowed, 0 waits without a limit.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
+    snapshot_timeout: Duration,
     /// How long a statement may take; fractions are allowed, 0 is for ever.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     statement_timeout: Duration,
@@ -61,6 +65,7 @@ impl How {
             jobs: self.jobs.map_or(2 * cores, usize::from),
             timeouts: Timeouts {
                 lock: Some(self.lock_timeout),
+                snapshot: Some(self.snapshot_timeout),
                 statement: Some(self.statement_timeout),
             },
             tries: TRIES,

@@ -22,12 +22,31 @@ pub(crate) struct OwnSession {
     connection: PgConnection,
     schema: String,
     open: usize,
+    patience: Option<Patience>,
+    /// Indexes that are to be made unless they exist.
+    pub(crate) wanted: Vec<String>,
+}
+
+/// How long locks are waited for.
+struct Patience {
+    /// What the session is set to, as `current_setting` has it.
+    usual: String,
+    /// For a statement with `CONCURRENTLY`.
+    concurrently: String,
 }
 
 impl OwnSession {
     pub(crate) async fn open(options: &PgConnectOptions, target: &Target) -> Result<Self, DbErr> {
         let connection = PgConnection::connect_with(options).await.map_err(connection_error)?;
-        Ok(Self { connection, schema: target.quoted(), open: 0 })
+        let (schema, wanted) = (target.quoted(), Vec::new());
+        Ok(Self { connection, schema, open: 0, patience: None, wanted })
+    }
+
+    /// The server process behind it.
+    pub(crate) async fn pid(&mut self) -> Result<i32, DbErr> {
+        let [pid] = self.texts("SELECT pg_backend_pid()::text").await?;
+        let pid = pid.and_then(|pid| pid.parse().ok());
+        pid.ok_or_else(|| DbErr::Custom("the server does not say which process it is".to_owned()))
     }
 
     /// The rows of a statement that is sent as text, which every pooler understands.
@@ -66,9 +85,39 @@ impl OwnSession {
         }
     }
 
-    async fn execute_text(&mut self, sql: &str) -> Result<u64, DbErr> {
+    /// Lets statements with `CONCURRENTLY` wait for locks so many milliseconds, as long as the
+    /// migration does not set `lock_timeout` itself: what they wait for is the end of transactions,
+    /// and nobody waits behind them.
+    pub(crate) async fn be_patient(&mut self, concurrently: String) -> Result<(), DbErr> {
+        let [usual] = self.texts("SELECT current_setting('lock_timeout')").await?;
+        self.patience = usual.map(|usual| Patience { usual, concurrently });
+        Ok(())
+    }
+
+    /// Whether the timeout for locks was changed for this statement.
+    async fn prepare(&mut self, piece: &Piece) -> Result<bool, DbErr> {
+        let Some(at) = piece.concurrently().filter(|_| self.open == 0) else { return Ok(false) };
+        if piece.begins(&["create"]) && piece.word(at + 1) == Some("if") {
+            self.wanted.extend(piece.name(at + 4).map(str::to_owned));
+        }
+        let Some(Patience { usual, concurrently }) = &self.patience else { return Ok(false) };
+        let values = [concurrently.clone().into(), usual.clone().into()];
+        let set = "SELECT set_config('lock_timeout', $1, false)
+                   WHERE current_setting('lock_timeout') = $2";
+        Ok(!self.send(set, values).await?.is_empty())
+    }
+
+    pub(crate) async fn execute_text(&mut self, sql: &str) -> Result<u64, DbErr> {
+        let piece = Piece::one(sql);
+        let patient = self.prepare(&piece).await?;
         let sent = (&mut self.connection).execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
-        Ok(sent.map_err(exec_error)?.rows_affected())
+        let sent = sent.map(|done| done.rows_affected()).map_err(exec_error);
+        if patient && let Some(Patience { usual, .. }) = &self.patience {
+            let set = "SELECT set_config('lock_timeout', $1, false)";
+            let restored = self.send(set, [usual.clone().into()]).await;
+            return sent.and_then(|rows| restored.map(|_| rows));
+        }
+        sent
     }
 
     /// PostgreSQL makes one transaction of a text with several statements, as long as it can be

@@ -104,7 +104,7 @@ async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
         let migrator = AnyMigrator::new(Columns(2 * round + 2));
         let fleet = Fleet {
             jobs: JOBS,
-            timeouts: Timeouts { lock: Some(Duration::from_secs(2)), statement: None },
+            timeouts: Timeouts { lock: Some(Duration::from_secs(2)), ..Timeouts::default() },
             tries: 3,
             outage: Duration::ZERO,
             max_failures: Some(migration::Limit::Number(1)),

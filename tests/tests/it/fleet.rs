@@ -7,6 +7,7 @@ mod locks;
 mod order;
 mod processes;
 mod races;
+mod snapshots;
 mod together;
 
 use std::{
@@ -51,7 +52,7 @@ async fn pool(url: &str, connections: u32) -> DatabaseConnection {
 fn fleet() -> Fleet {
     Fleet {
         jobs: 4,
-        timeouts: Timeouts { lock: Some(Duration::from_millis(200)), statement: None },
+        timeouts: Timeouts { lock: Some(Duration::from_millis(200)), ..Timeouts::default() },
         tries: 3,
         outage: Duration::from_secs(30),
         max_failures: None,

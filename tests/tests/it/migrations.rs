@@ -38,7 +38,7 @@ async fn columns(db: &DatabaseConnection) -> String {
     texts(db, sql).await.remove(0)
 }
 
-const NO_LIMIT: Timeouts = Timeouts { lock: None, statement: None };
+const NO_LIMIT: Timeouts = Timeouts { lock: None, snapshot: None, statement: None };
 
 #[tokio::test]
 async fn a_schema_goes_to_any_version_and_the_registry_knows() {
@@ -138,7 +138,7 @@ async fn a_busy_table_is_not_waited_for_longer_than_asked() {
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("LOCK TABLE city.books IN ACCESS SHARE MODE").await.unwrap();
     let all = migrator([BOOKS, SHELF]);
-    let brief = Timeouts { lock: Some(Duration::from_millis(100)), statement: None };
+    let brief = Timeouts { lock: Some(Duration::from_millis(100)), ..Timeouts::default() };
     let error = run(&plain, &city, &all, &Action::Up(None), brief).await.unwrap_err();
     let Error::Migration { source, .. } = &error else { panic!("{error}") };
     assert_eq!(Fault::of(source), Fault::LockTimeout);
@@ -242,7 +242,7 @@ async fn an_index_that_was_built_but_not_recorded_any_more_is_no_obstacle() {
 async fn a_schema_whose_first_migration_runs_alone_is_made_afresh() {
     let (_db, plain, city) = city().await;
     let all = migrator([Sql { alone: true, ..BOOKS }, SHELF]);
-    let brief = Timeouts { lock: Some(Duration::from_millis(500)), statement: None };
+    let brief = Timeouts { lock: Some(Duration::from_millis(500)), ..Timeouts::default() };
     let outcome = run(&plain, &city, &all, &Action::Fresh { cascade: false }, brief).await.unwrap();
     assert_eq!(outcome.applied, ["m1_books", "m2_shelf"]);
     assert_eq!(columns(&plain).await, "isbn title shelf");

@@ -73,7 +73,7 @@ async fn every_end(chain: Chain, probe: &str) -> Vec<(&'static str, End)> {
     ]
 }
 
-const NO_LIMIT: Timeouts = Timeouts { lock: None, statement: None };
+const NO_LIMIT: Timeouts = Timeouts { lock: None, snapshot: None, statement: None };
 
 fn city() -> Target {
     Target::Schema("city".parse().unwrap())

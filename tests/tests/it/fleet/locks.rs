@@ -54,7 +54,7 @@ async fn a_run_that_waits_for_a_report_holds_up_neither_the_tenant_nor_others() 
     let plain = pool(&db.url(), 6).await;
     let report = plain.begin().await.unwrap();
     report.execute_unprepared("SELECT FROM town_0.books").await.unwrap();
-    let timeouts = Timeouts { lock: Some(Duration::from_secs(5)), statement: None };
+    let timeouts = Timeouts { lock: Some(Duration::from_secs(5)), ..Timeouts::default() };
     let fleet = Fleet { timeouts, tries: 1, ..fleet() };
     let work = async {
         let told = up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet).await;
@@ -78,7 +78,7 @@ async fn a_migration_of_one_schema_waits_in_the_same_way_and_goes_on_when_the_lo
     report.execute_unprepared("SELECT FROM town_0.books").await.unwrap();
     let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, SHELF]));
     let town = Target::Schema("town_0".parse().unwrap());
-    let timeouts = Timeouts { lock: Some(Duration::from_secs(60)), statement: None };
+    let timeouts = Timeouts { lock: Some(Duration::from_secs(60)), ..Timeouts::default() };
     let up = Action::Up(None);
     let work = async {
         let ends = async {
@@ -104,7 +104,7 @@ async fn steps_that_were_done_before_a_lock_was_waited_for_are_done_once() {
     // The newest waits, and then the index goes by itself.
     let lock = plain.begin().await.unwrap();
     lock.execute_unprepared("LOCK TABLE town_0.books IN ROW EXCLUSIVE MODE").await.unwrap();
-    let timeouts = Timeouts { lock: Some(Duration::from_secs(30)), statement: None };
+    let timeouts = Timeouts { lock: Some(Duration::from_secs(30)), ..Timeouts::default() };
     let (migrator, down) = (all(), Action::Down(2));
     let ends = async {
         tokio::time::sleep(Duration::from_secs(1)).await;

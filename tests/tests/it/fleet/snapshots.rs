@@ -1,0 +1,206 @@
+//! Indexes that are built beside the tenants' own work, and transactions that are in the way.
+
+use migration::{Target, run};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+use super::*;
+use crate::support::{
+    catalog::texts,
+    sql_migration::{INDEX, Sql},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Waits for locks a tenth of a second, and for old transactions as long as this.
+fn patient(snapshot: Duration) -> Fleet {
+    let (lock, snapshot) = (Some(Duration::from_millis(100)), Some(snapshot));
+    Fleet { jobs: 2, timeouts: Timeouts { lock, snapshot, statement: None }, ..fleet() }
+}
+
+/// A transaction of another program, which has taken a snapshot.
+async fn old_transaction(db: &TestDb) -> sea_orm::DatabaseTransaction {
+    let other = pool(&db.url(), 1).await;
+    other.execute_unprepared("SET application_name = 'nightly report'").await.unwrap();
+    let report = other.begin().await.unwrap();
+    let sql = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
+    report.execute_unprepared(sql).await.unwrap();
+    report
+}
+
+async fn invalid(db: &DatabaseConnection) -> Vec<String> {
+    let sql = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1";
+    texts(db, sql).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_older_than_the_lock_timeout_fails_no_tenant() {
+    let db = towns(3).await;
+    let plain = pool(&db.url(), 6).await;
+    let report = old_transaction(&db).await;
+    let fleet = patient(60 * SECOND);
+    let run = async { up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await };
+    let end = async {
+        tokio::time::sleep(3 * SECOND).await;
+        report.rollback().await.unwrap();
+    };
+    let (told, ()) = tokio::join!(run, end);
+    assert_eq!(told.failed, []);
+    assert_eq!(told.summary.done, 3);
+    assert_eq!(invalid(&plain).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_never_ends_is_named_and_leaves_no_invalid_index() {
+    let db = towns(2).await;
+    let plain = pool(&db.url(), 6).await;
+    let report = old_transaction(&db).await;
+    let fleet = Fleet { tries: 1, ..patient(2 * SECOND) };
+    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await;
+    assert_eq!(told.failed.len(), 2, "{told:?}");
+    for (_, error) in &told.failed {
+        for word in ["m3_index", "55P03", "waited for process ", "nightly report", "since 20"] {
+            assert!(error.contains(word), "no {word} in {error}");
+        }
+    }
+    assert_eq!(invalid(&plain).await, [""; 0]);
+    // The next run goes on where this one ended.
+    report.rollback().await.unwrap();
+    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await;
+    assert_eq!(told.summary.done, 2, "{told:?}");
+    let comments = "SELECT count(*)::text FROM pg_description
+                    WHERE objoid = 'town_0.seaql_migrations'::regclass";
+    assert_eq!(texts(&plain, comments).await, ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_retried_when_the_old_transaction_ends_later() {
+    let db = towns(2).await;
+    let plain = pool(&db.url(), 6).await;
+    let report = old_transaction(&db).await;
+    let fleet = Fleet { tries: 5, ..patient(SECOND) };
+    let run = async { up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await };
+    let end = async {
+        tokio::time::sleep(2 * SECOND + SECOND / 2).await;
+        report.rollback().await.unwrap();
+    };
+    let (told, ()) = tokio::join!(run, end);
+    assert_eq!((told.summary.done, told.failed.len()), (2, 0), "{told:?}");
+    assert_eq!(invalid(&plain).await, [""; 0]);
+}
+
+fn city() -> Target {
+    Target::Schema("city".parse().unwrap())
+}
+
+/// Books on two shelves, one of which has no index yet: the index of both is not valid.
+const SHELVES: Sql = Sql {
+    name: "m2_shelves",
+    up: "CREATE TABLE shelves (id int, title text) PARTITION BY RANGE (id);
+         CREATE TABLE shelf_1 PARTITION OF shelves FOR VALUES FROM (1) TO (2);
+         CREATE INDEX shelves_title_idx ON ONLY shelves (title)",
+    down: "DROP TABLE shelves",
+    ..BOOKS
+};
+
+#[tokio::test]
+async fn the_invalid_index_of_a_partitioned_table_stays() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let migrator = AnyMigrator::new(sql_migrator([BOOKS, SHELVES, INDEX]));
+    let up = run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
+    assert_eq!(up.unwrap().applied.len(), 3);
+    assert_eq!(invalid(&plain).await, ["city.shelves_title_idx"]);
+}
+
+/// An index that is not valid, as a failed build leaves it.
+async fn half_built(plain: &DatabaseConnection, name: &str) {
+    let row = "INSERT INTO city.books VALUES ('a', 'same'), ('b', 'same') ON CONFLICT DO NOTHING";
+    plain.execute_unprepared(row).await.unwrap();
+    let sql = format!("CREATE UNIQUE INDEX CONCURRENTLY {name} ON city.books (title)");
+    plain.execute_unprepared(&sql).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn an_index_that_was_invalid_before_is_not_removed() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let books = AnyMigrator::new(sql_migrator([BOOKS]));
+    run(&plain, &city(), &books, &Action::Up(None), Timeouts::default()).await.unwrap();
+    half_built(&plain, "by_hand").await;
+    let index = Sql {
+        up: "CREATE INDEX CONCURRENTLY IF NOT EXISTS isbn_idx ON books (isbn)",
+        down: "DROP INDEX CONCURRENTLY isbn_idx",
+        ..INDEX
+    };
+    let migrator = AnyMigrator::new(sql_migrator([BOOKS, index]));
+    run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    assert_eq!(invalid(&plain).await, ["city.by_hand"]);
+    run(&plain, &city(), &migrator, &Action::Down(1), Timeouts::default()).await.unwrap();
+    assert_eq!(invalid(&plain).await, ["city.by_hand"]);
+    // One of the same name is not taken for the migration's own.
+    texts(&plain, "DROP INDEX city.by_hand").await;
+    half_built(&plain, "isbn_idx").await;
+    let up = run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
+    let error = up.unwrap_err().to_string();
+    assert!(error.contains("isbn_idx is not valid"), "{error}");
+    assert_eq!(invalid(&plain).await, ["city.isbn_idx"]);
+    texts(&plain, "DROP INDEX city.isbn_idx").await;
+    run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    assert_eq!(invalid(&plain).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_failed_try_of_the_migration_left_is_removed_by_the_next() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let books = AnyMigrator::new(sql_migrator([BOOKS]));
+    run(&plain, &city(), &books, &Action::Up(None), Timeouts::default()).await.unwrap();
+    texts(&plain, "INSERT INTO city.books VALUES ('a', 'same'), ('b', 'same')").await;
+    // A name that PostgreSQL finds: a second try would get another one.
+    let index = Sql {
+        up: "CREATE UNIQUE INDEX CONCURRENTLY ON books (title)",
+        down: "DROP INDEX CONCURRENTLY books_title_idx",
+        ..INDEX
+    };
+    let migrator = AnyMigrator::new(sql_migrator([BOOKS, index]));
+    for _ in 0..2 {
+        let up = run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
+        let error = up.unwrap_err().to_string();
+        assert!(error.contains("23505"), "{error}");
+    }
+    // As if the program had been killed during the second try.
+    let sql = "CREATE UNIQUE INDEX CONCURRENTLY ON city.books (title)";
+    plain.execute_unprepared(sql).await.unwrap_err();
+    assert_eq!(invalid(&plain).await.len(), 2);
+    texts(&plain, "DELETE FROM city.books WHERE isbn = 'b'").await;
+    run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
+    let indexes = "SELECT indexrelid::regclass::text FROM pg_index
+                   WHERE indrelid = 'city.books'::regclass ORDER BY 1";
+    assert_eq!(texts(&plain, indexes).await, ["city.books_pkey", "city.books_title_idx"]);
+    assert_eq!(invalid(&plain).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_migration_that_sets_lock_timeout_itself_is_left_alone() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let report = old_transaction(&db).await;
+    let own = Sql { up: "SET lock_timeout = '200ms'", down: "SELECT 1", ..INDEX };
+    let build = Sql {
+        name: "m4_index",
+        up: "SET lock_timeout = '200ms'; CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON books (title)",
+        ..INDEX
+    };
+    let migrator = AnyMigrator::new(sql_migrator([BOOKS, own, build]));
+    let timeouts = patient(600 * SECOND).timeouts;
+    let begun = std::time::Instant::now();
+    let up = run(&plain, &city(), &migrator, &Action::Up(None), timeouts).await;
+    assert!(up.unwrap_err().to_string().contains("55P03"));
+    assert!(begun.elapsed() < 60 * SECOND);
+    report.rollback().await.unwrap();
+    run(&plain, &city(), &migrator, &Action::Up(None), timeouts).await.unwrap();
+}
