@@ -4,6 +4,7 @@
 //! `TENANTS` says how many tenants there are, 10,000 if nothing is said.
 
 mod command;
+mod migrators;
 mod raw;
 
 use std::{
@@ -14,8 +15,10 @@ use std::{
 
 use crate::common::{median, page, pool, quantile, rate, server, stop};
 use migration::{
-    Action, AnyMigrator, Event, Fleet, Timeouts, Who, postgres::Server, run_fleet, tenant,
+    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, postgres::Server, run_fleet,
+    tenant,
 };
+use migrators::Public;
 use raw::Raw;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use service::tenancy::{Config, NewTenant, Tenancy};
@@ -28,15 +31,19 @@ pub async fn run() {
     let tenants = std::env::var("TENANTS").map_or(10_000, |number| number.parse().unwrap());
     let server = server().await;
     let mut body = String::from(
-        "The limit is the same work – registry row, schema, tables, records – as one batch per \
-         tenant, prepared beforehand and sent by raw clients over as many connections.\n\n\
+        "The limit is the same work – registry row, schema, tables, rows, records – as one batch per \
+         tenant, prepared beforehand and sent by raw clients over as many connections. What \
+         migrations ask is not part of it.\n\n\
          | work | limit | ours | ratio | goal |\n|---|---|---|---|---|\n",
     );
     let mut made = 0;
     for connections in [1, 8] {
-        body += &provisioning(&server, connections, &mut made).await;
+        let name = format!("create a tenant, {connections} at a time");
+        let migrator = tenant::Migrator;
+        body += &provisioning(&server, migrator, &name, (connections, 48), &mut made).await;
     }
-    let raw = Arc::new(Raw::new(&server, JOBS).await);
+    body += &public().await;
+    let raw = Arc::new(Raw::new(&server, JOBS, tenant::Migrator).await);
     rate(JOBS, (tenants - made) / JOBS, |number| Raw::provision(raw.clone(), made + number)).await;
     // Before there are columns that the command knows nothing of.
     let commands = command::table(&server);
@@ -49,11 +56,31 @@ pub async fn run() {
     stop(server).await;
 }
 
-/// New tenants a second, by `Tenancy::create` and by the limit, in turn.
-async fn provisioning(server: &Server, connections: usize, made: &mut usize) -> String {
-    let each = 48 / connections;
-    let tenancy = tenancy(server, connections, 0).await;
-    let raw = Arc::new(Raw::new(server, connections).await);
+/// The same with migrations as they are in public projects.
+async fn public() -> String {
+    let server = server().await;
+    let (mut rows, mut made) = (String::new(), 0);
+    for (migrations, tenants) in [(25, 24), (143, 8)] {
+        let name = format!("the same, {migrations} migrations that read and insert");
+        let migrator = Public(migrations);
+        rows += &provisioning(&server, migrator, &name, (1, tenants), &mut made).await;
+    }
+    stop(server).await;
+    rows
+}
+
+/// New tenants a second, by `Tenancy::create` and by the limit, in turn: so many at a time, and so
+/// many in each round.
+async fn provisioning<M: TenantMigrator + Copy + 'static>(
+    server: &Server,
+    migrator: M,
+    name: &str,
+    (connections, tenants): (usize, usize),
+    made: &mut usize,
+) -> String {
+    let each = tenants / connections;
+    let tenancy = tenancy(server, migrator, connections, 0).await;
+    let raw = Arc::new(Raw::new(server, connections, migrator).await);
     let (mut limit, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let first = *made;
@@ -65,16 +92,20 @@ async fn provisioning(server: &Server, connections: usize, made: &mut usize) -> 
     }
     tenancy.close().await;
     raw.close().await;
-    let name = format!("create a tenant, {connections} at a time");
-    row(&name, median(&limit), median(&ours), median(&ratios), "≥ 0.8")
+    row(name, median(&limit), median(&ours), median(&ratios), "≥ 0.8")
 }
 
 fn row(name: &str, limit: f64, ours: f64, ratio: f64, goal: &str) -> String {
     format!("| {name} | {limit:.0}/s | {ours:.0}/s | {ratio:.2} | {goal} |\n")
 }
 
-async fn tenancy(server: &Server, connections: usize, spares: u32) -> Tenancy {
-    let config = Config::new(server.url("postgres"), tenant::Migrator);
+async fn tenancy(
+    server: &Server,
+    migrator: impl TenantMigrator + 'static,
+    connections: usize,
+    spares: u32,
+) -> Tenancy {
+    let config = Config::new(server.url("postgres"), migrator);
     let max_connections = connections as u32;
     // Creations may use all of them, as the limit does.
     let (tenant_share, reserved_connections) = (100, 0);
@@ -161,7 +192,7 @@ impl MigratorTraitSelf for Columns {
 /// How long it takes to take a spare, one after the other at an otherwise idle server.
 async fn spares(server: &Server) -> String {
     const SPARES: usize = 200;
-    let making = tenancy(server, 2, SPARES as u32).await;
+    let making = tenancy(server, tenant::Migrator, 2, SPARES as u32).await;
     let db = pool(server, 1).await;
     while raw::count(&db, "\"status\" = 'spare'").await < SPARES {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -169,7 +200,7 @@ async fn spares(server: &Server) -> String {
     making.close().await;
     db.close().await.unwrap();
     // With a lower target nobody makes new ones meanwhile.
-    let taking = tenancy(server, 2, 1).await;
+    let taking = tenancy(server, tenant::Migrator, 2, 1).await;
     let mut took = Vec::new();
     for number in 0..SPARES - 1 {
         let begun = Instant::now();

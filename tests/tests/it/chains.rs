@@ -2,7 +2,9 @@
 //! one way makes or refuses, all of them make or refuse.
 
 mod commits;
+mod dumps;
 mod entities;
+mod enums;
 mod extensions;
 mod outside;
 mod panics;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entity::registry::SchemaName;
-use migration::{Action, AnyMigrator, Target, dry_run, postgres::Server, tenant};
+use migration::{Action, AnyMigrator, Target, TenantMigrator, dry_run, postgres::Server};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, Statement,
     sqlx::{self, AssertSqlSafe, Connection, PgConnection},
@@ -28,14 +28,18 @@ pub fn slug(number: usize) -> String {
 }
 
 impl Raw {
-    pub async fn new(server: &Server, connections: usize) -> Self {
+    pub async fn new(
+        server: &Server,
+        connections: usize,
+        migrator: impl TenantMigrator + 'static,
+    ) -> Self {
         let mut all = Vec::new();
         for _ in 0..connections {
             let connection = PgConnection::connect(&server.url("postgres")).await.unwrap();
             all.push(Mutex::new(connection));
         }
         let db = pool(server, 1).await;
-        let provision = batch(&db).await;
+        let provision = batch(&db, AnyMigrator::tenant(migrator)).await;
         Self { connections: all, db, provision }
     }
 
@@ -89,10 +93,9 @@ pub async fn count(db: &DatabaseConnection, condition: &str) -> usize {
 
 /// The text that makes a tenant: the statements that a dry run prints for a schema that is made
 /// anew, and the tenant's registry row.
-async fn batch(db: &DatabaseConnection) -> String {
+async fn batch(db: &DatabaseConnection, migrator: AnyMigrator) -> String {
     db.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {NAME}")).await.unwrap();
     let schema: SchemaName = NAME.parse().unwrap();
-    let migrator = AnyMigrator::tenant(tenant::Migrator);
     let target = Target::Schema(schema);
     let mut script =
         dry_run(db, &target, &migrator, &Action::Fresh { cascade: false }).await.unwrap();
