@@ -6,19 +6,16 @@ use std::{
     time::Duration,
 };
 
-use entity::registry::TenantId;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbErr,
     sqlx::{Row, postgres::PgConnectOptions},
 };
 use sea_orm_migration::MigratorTraitSelf;
-use tokio::{
-    sync::OnceCell,
-    time::{sleep, timeout},
-};
+use tokio::{sync::OnceCell, time::sleep};
 
 use crate::{
     AnyMigrator, Error, Fault, LockHolder, State, Target, Timeouts,
+    connect::new_mark,
     holders::waited_for,
     indexes::Indexes,
     plan::Step,
@@ -36,9 +33,6 @@ const KEEP_CLAIM: &str = "SELECT set_config(name,
         CASE name WHEN 'transaction_timeout' THEN '0' ELSE '60s' END, true)
     FROM pg_catalog.pg_settings
     WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')";
-
-/// How long a pooler may take to find a session for us.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The session, and what it says of itself.
 const PLACE: &str = "SELECT current_setting('tenantry.session', true),
@@ -72,7 +66,7 @@ impl Alone<'_> {
         ddl(claim, KEEP_CLAIM).await?;
         let mut own = OwnSession::open(&options, self.target).await?;
         let (pid, holders) = (own.pid().await?, Mutex::default());
-        let session = TenantId::generate().as_uuid().simple().to_string();
+        let session = new_mark();
         let work = async {
             self.prepare(&mut own, &session, &options, step).await?;
             let state = self.state(&mut own).await?;
@@ -130,8 +124,7 @@ impl Alone<'_> {
         self.confirm(own, session, step).await
     }
 
-    /// Refuses when another connection is given the same session. A pooler in transaction mode
-    /// gives it the one that was used last.
+    /// Refuses when another connection is given the same session.
     async fn prove(
         &self,
         own: &mut OwnSession,
@@ -139,20 +132,10 @@ impl Alone<'_> {
         options: &PgConnectOptions,
         step: &Step,
     ) -> Result<(), Error> {
-        let mut other = OwnSession::open(options, self.target).await?;
-        let kept = async {
-            other.send("BEGIN; SELECT 1", []).await?;
-            let [kept, ..] = own.texts::<3>(PLACE).await?;
-            other.send("ROLLBACK", []).await?;
-            Ok::<_, DbErr>(kept)
-        };
-        // There may be no third session for a transaction that holds the second.
-        let kept = timeout(PATIENCE, kept).await.unwrap_or(Ok(None))?;
-        if kept.as_deref() != Some(session) {
-            return Err(self.shared(step));
+        match own.is_shared(session, options).await? {
+            true => Err(self.shared(step)),
+            false => Ok(()),
         }
-        other.close().await;
-        Ok(())
     }
 
     /// Refuses unless the session is the one in which everything was set, and leads to the schema.

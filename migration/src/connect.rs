@@ -2,7 +2,9 @@
 //! PostgreSQL with its data below the data folder.
 
 mod cause;
+mod opening;
 mod secret;
+mod sessions;
 mod url;
 
 use std::{path::PathBuf, time::Duration};
@@ -10,14 +12,16 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use sea_orm::{
     ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
-    sqlx::{self, Connection, PgConnection},
+    sqlx::{self, Connection},
 };
 use thiserror::Error;
-use tokio::time::timeout;
 
 pub use cause::Cause;
 pub(crate) use cause::explain;
+pub(crate) use opening::POOLER_IS_FULL;
+pub use opening::{Opening, held_back};
 pub use secret::{Secret, SecretError, given};
+pub(crate) use sessions::{is_shared, new_mark};
 
 use crate::postgres::{self, Role, Server, ServerError};
 
@@ -30,6 +34,10 @@ pub const VARIABLES: [(&str, &str); 2] = [
     ),
     ("RUST_LOG", "How much to log, such as `debug` or `info,sqlx=debug`"),
 ];
+
+/// Why sessions are shared, and what to do.
+pub(crate) const TRANSACTION_MODE: &str = "goes through a pooler in transaction mode; connect to \
+     PostgreSQL itself, or to a pooler in session mode";
 
 /// How long the first connection may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -125,6 +133,9 @@ pub enum ConnectError {
         #[source]
         source: DbErr,
     },
+    /// A pooler gives the sessions of the server to its clients in turn.
+    #[error("the connection {TRANSACTION_MODE}")]
+    SharedSessions,
     /// The URL cannot be taken from its file.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -164,7 +175,7 @@ impl DatabaseArgs {
     /// and connects to it with a pool of so many connections.
     ///
     /// # Errors
-    /// As for [`locate`](Self::locate), and [`ConnectError::Unreachable`].
+    /// As for [`locate`](Self::locate), and those of [`small_pool`].
     pub async fn connect(&self, connections: u32) -> Result<Connected, ConnectError> {
         let located = self.locate(Role::Share).await?;
         let connection = small_pool(located.url.expose(), connections).await?;
@@ -188,7 +199,7 @@ pub fn options(url: &str) -> Result<ConnectOptions, ConnectError> {
 /// So many connections, for a command.
 ///
 /// # Errors
-/// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
+/// [`ConnectError::BadUrl`], [`ConnectError::Unreachable`] and [`ConnectError::SharedSessions`].
 pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnection, ConnectError> {
     let mut options = options(url)?;
     options
@@ -196,8 +207,25 @@ pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnectio
         .acquire_timeout(TIMEOUT)
         // Not before each statement: that would be one more round trip.
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
-        .sqlx_logging(false);
-    open(options).await
+        .sqlx_logging(false)
+        // A pool bounds how long a connection may take to open, so its first statement is part of
+        // that.
+        .map_sqlx_postgres_pool_opts(|options| {
+            options.after_connect(|connection, _| {
+                Box::pin(
+                    async move { sqlx::raw_sql("SELECT 1").execute(connection).await.map(drop) },
+                )
+            })
+        });
+    open_own(options).await
+}
+
+/// Connects as [`open`] does, where every connection has a session of the server to itself.
+///
+/// # Errors
+/// As for [`open`], and [`ConnectError::SharedSessions`].
+pub async fn open_own(options: ConnectOptions) -> Result<DatabaseConnection, ConnectError> {
+    open_as(options, true).await
 }
 
 /// Connects, with errors that say where to but never the password.
@@ -205,6 +233,10 @@ pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnectio
 /// # Errors
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
 pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, ConnectError> {
+    open_as(options, false).await
+}
+
+async fn open_as(options: ConnectOptions, own: bool) -> Result<DatabaseConnection, ConnectError> {
     let conn = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
     let parsed = url::check(options.get_url())?.options;
     let unreachable = |source| ConnectError::Unreachable {
@@ -218,15 +250,17 @@ pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, Connect
         source,
     };
     // A pool tries until its time is over and then says only that; one connection says why.
-    match timeout(TIMEOUT, PgConnection::connect_with(&parsed)).await {
-        Ok(Ok(connection)) => {
-            // Whether it is closed in good order matters to nobody.
-            let _ = connection.close().await;
-        }
-        Ok(Err(error)) => {
-            return Err(unreachable(conn(error)));
-        }
-        Err(_) => return Err(unreachable(conn(sqlx::Error::PoolTimedOut))),
+    let first = async {
+        let opening = Opening::within(options.get_acquire_timeout().unwrap_or(TIMEOUT));
+        let mut connection = opening.connect(&parsed).await?;
+        opening.first(sqlx::raw_sql("SELECT 1").execute(&mut connection)).await?;
+        let shared = own && is_shared(&mut connection, &new_mark(), &parsed).await?;
+        // Whether it is closed in good order matters to nobody.
+        let _ = connection.close().await;
+        Ok(shared)
+    };
+    if first.await.map_err(|error| unreachable(conn(error)))? {
+        return Err(ConnectError::SharedSessions);
     }
     #[expect(clippy::disallowed_methods, reason = "the one place where connections are made")]
     sea_orm::Database::connect(options).await.map_err(unreachable)

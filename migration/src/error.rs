@@ -2,7 +2,11 @@ use entity::registry::SchemaName;
 use sea_orm::DbErr;
 use thiserror::Error;
 
-use crate::{ExtensionError, Fault, LockHolder, connect::explain, name_dependents};
+use crate::{
+    ExtensionError, Fault, LockHolder,
+    connect::{TRANSACTION_MODE, explain},
+    name_dependents,
+};
 
 /// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
 #[derive(Debug, Error)]
@@ -140,8 +144,7 @@ pub enum Error {
     /// Statements sent on one connection reach different sessions of the server.
     #[error(
         "migration {migration} of schema \"{schema}\" runs outside a transaction and needs a session \
-         of its own, but the connection goes through a pooler in transaction mode; connect to \
-         PostgreSQL itself or to a pooler in session mode"
+         of its own, but the connection {TRANSACTION_MODE}"
     )]
     SharedSession {
         /// Name of the schema.
@@ -357,7 +360,9 @@ fn control_reason(statement: &str) -> String {
 #[must_use]
 pub fn describe(error: &DbErr) -> String {
     match (error, Fault::sqlstate(error)) {
-        (DbErr::Conn(_), _) => format!("no connection to the database: {}", explain(error)),
+        (DbErr::Conn(_) | DbErr::ConnectionAcquire(_), _) => {
+            format!("no connection to the database: {}", explain(error))
+        }
         (_, Some(code)) => format!("{} (SQLSTATE {code})", message(error)),
         (_, None) => message(error),
     }

@@ -1,6 +1,8 @@
 use std::{fmt, io::ErrorKind};
 
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
+
+use super::POOLER_IS_FULL;
 
 /// Why there is no connection, in words that name neither host nor user nor database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Cause {
     NotAccepting,
     /// 53300: the server has no connection left.
     TooMany,
+    /// 08P01: a pooler does not accept a setting that the connection begins with.
+    Setting,
     /// TLS could not be agreed upon.
     Tls,
     /// The answer is not that of a PostgreSQL server.
@@ -60,6 +64,7 @@ impl Cause {
                 "3D000" => Self::NoDatabase,
                 "53300" => Self::TooMany,
                 "55000" | "57P01" | "57P02" | "57P03" => Self::NotAccepting,
+                "08P01" => Self::Setting,
                 code if code.starts_with("28") => Self::Authentication,
                 _ => Self::Other,
             },
@@ -82,6 +87,7 @@ impl Cause {
             Self::NoDatabase => "create it, or name another one in DATABASE_URL",
             Self::NotAccepting => "try again in a moment",
             Self::TooMany => "close other connections, or raise max_connections of the server",
+            Self::Setting => "name the setting in ignore_startup_parameters of the pooler",
             Self::Tls => "check sslmode in DATABASE_URL",
             Self::NotPostgres => "check that a PostgreSQL server listens there",
             Self::Other => return None,
@@ -101,6 +107,7 @@ impl fmt::Display for Cause {
             Self::NoDatabase => "the database does not exist",
             Self::NotAccepting => "the server accepts no connections at the moment",
             Self::TooMany => "the server has too many connections",
+            Self::Setting => "a pooler does not accept a setting of the connection",
             Self::Tls => "TLS failed",
             Self::NotPostgres => "the answer is not that of a database server",
             Self::Other => "the connection failed",
@@ -111,6 +118,9 @@ impl fmt::Display for Cause {
 /// The cause and its remedy in one line: what the server says where it says something, never more
 /// of the database URL than that.
 pub(crate) fn explain(error: &DbErr) -> String {
+    if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
+        return format!("no connection answered its first statement in time; {POOLER_IS_FULL}");
+    }
     let cause = Cause::of(error).unwrap_or(Cause::Other);
     let said = match error {
         DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {

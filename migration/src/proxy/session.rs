@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use futures_util::TryStreamExt;
 use sea_orm::{
@@ -13,8 +13,12 @@ use sea_query_sqlx::SqlxValues;
 use super::{Backend, in_one, is_plain, rows_affected};
 use crate::{
     Fault, Target,
+    connect::{Opening, is_shared},
     sql::{Piece, replace_placeholder},
 };
+
+/// How long opening one may take.
+const OPENED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A connection of its own for a migration that runs outside a transaction. It never connects
 /// again, as nothing that was set in the session would be there.
@@ -37,7 +41,10 @@ struct Patience {
 
 impl OwnSession {
     pub(crate) async fn open(options: &PgConnectOptions, target: &Target) -> Result<Self, DbErr> {
-        let connection = PgConnection::connect_with(options).await.map_err(connection_error)?;
+        let opening = Opening::within(OPENED_WITHIN);
+        let mut connection = opening.connect(options).await.map_err(connection_error)?;
+        let first = sqlx::raw_sql("SELECT 1").execute(&mut connection);
+        opening.first(first).await.map_err(connection_error)?;
         let (schema, wanted) = (target.quoted(), Vec::new());
         Ok(Self { connection, schema, open: 0, patience: None, wanted })
     }
@@ -47,6 +54,16 @@ impl OwnSession {
         let [pid] = self.texts("SELECT pg_backend_pid()::text").await?;
         let pid = pid.and_then(|pid| pid.parse().ok());
         pid.ok_or_else(|| DbErr::Custom("the server does not say which process it is".to_owned()))
+    }
+
+    /// Whether other connections are given the same session, too. It has `mark` in its setting
+    /// `tenantry.session` afterwards.
+    pub(crate) async fn is_shared(
+        &mut self,
+        mark: &str,
+        options: &PgConnectOptions,
+    ) -> Result<bool, DbErr> {
+        is_shared(&mut self.connection, mark, options).await.map_err(query_error)
     }
 
     /// The rows of a statement that is sent as text, which every pooler understands.

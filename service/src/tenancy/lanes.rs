@@ -99,7 +99,7 @@ impl Lanes {
             .sqlx_logging_level(tracing::log::LevelFilter::Debug)
             .map_sqlx_postgres_opts(move |options| options.statement_cache_capacity(capacity));
         // Says why, if there is no connection. The places open theirs when they are first used.
-        let first = connect::open(options).await?;
+        let first = connect::open_own(options).await?;
         let options = (*first.get_postgres_connection_pool().connect_options()).clone();
         let lanes = Self::new(options, config);
         let (connection, writes) = lanes.opener.open().await?;
@@ -194,6 +194,11 @@ impl Lanes {
 
     pub(super) fn is_closed(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    /// How long a connection is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// With what options connections are opened.

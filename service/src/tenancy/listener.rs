@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use migration::CHANNEL;
+use migration::{CHANNEL, connect::held_back};
 use sea_orm::sqlx::{
     self,
     postgres::{PgListener, PgPoolOptions},
@@ -35,7 +35,7 @@ const RETURNS_WITHIN: Duration = Duration::from_secs(2);
 /// How long the first heartbeat may take: the machine may be very busy.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long opening a connection may take.
+/// How long opening another connection may take.
 const OPENED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Pause between two attempts to open a connection.
@@ -74,7 +74,7 @@ impl Listener {
         view: &Arc<RegistryView>,
     ) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            connection: subscribe(lanes).await?,
+            connection: subscribe(lanes, lanes.patience()).await?,
             process: Uuid::now_v7().to_string(),
             view: Arc::downgrade(view),
             lanes: Arc::clone(lanes),
@@ -116,7 +116,7 @@ impl Listener {
             // Other connections may be lost for the same reason.
             self.lanes.doubt();
             self.connection = loop {
-                match subscribe(&self.lanes).await {
+                match subscribe(&self.lanes, OPENED_WITHIN).await {
                     Ok(connection) => break connection,
                     Err(error) => warn!(%error, "no connection for announcements; retrying"),
                 }
@@ -233,7 +233,7 @@ impl fmt::Display for Lost {
 }
 
 /// Starts to listen, on a pool of one connection as the driver wants it.
-async fn subscribe(lanes: &Lanes) -> Result<PgListener, sqlx::Error> {
+async fn subscribe(lanes: &Lanes, within: Duration) -> Result<PgListener, sqlx::Error> {
     let subscribed = async {
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -247,7 +247,7 @@ async fn subscribe(lanes: &Lanes) -> Result<PgListener, sqlx::Error> {
         listener.listen(CHANNEL).await?;
         Ok(listener)
     };
-    timeout(OPENED_WITHIN, subscribed).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    timeout(within, subscribed).await.unwrap_or_else(|_| Err(held_back(within)))
 }
 
 /// Notices pauses of the process, until nobody asks the registry any more.

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use entity::registry::{domain, tenant};
-use migration::CHANNEL;
+use migration::{CHANNEL, connect::Opening};
 use sea_orm::{
     ColumnTrait, Condition, ConnAcquireErr, DbBackend, DbErr, EntityTrait, FromQueryResult,
     Iterable, JoinType, QueryFilter, QueryResult, QuerySelect, QueryTrait, RelationTrait,
     RuntimeErr, Statement, Values,
     sqlx::{
-        self, AssertSqlSafe, Connection, PgConnection,
+        self, AssertSqlSafe, PgConnection,
         postgres::{PgConnectOptions, PgDatabaseError, PgSeverity},
     },
 };
@@ -193,15 +193,13 @@ fn domain_of(row: &QueryResult) -> Option<entity::registry::Hostname> {
 }
 
 async fn open(options: &PgConnectOptions) -> Result<PgConnection, DbErr> {
-    let opened = timeout(OPENED_WITHIN, async {
-        let mut connection = PgConnection::connect_with(options).await?;
-        sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
-        Ok::<_, sqlx::Error>(connection)
-    });
-    match opened.await {
-        Ok(opened) => opened.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into()))),
-        Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
-    }
+    let opening = Opening::within(OPENED_WITHIN);
+    let opened = async {
+        let mut connection = opening.connect(options).await?;
+        opening.first(sqlx::raw_sql(SETTINGS).execute(&mut connection)).await?;
+        Ok(connection)
+    };
+    opened.await.map_err(|error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
 }
 
 /// Whether an error leaves the connection good for another statement.

@@ -23,6 +23,7 @@ mod local_server;
 mod migrations;
 mod names;
 mod oracle;
+mod poolers;
 mod provision;
 mod races;
 mod readme;

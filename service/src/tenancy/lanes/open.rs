@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use migration::connect::Opening;
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{
-        self, Connection, PgConnection, PgPool,
+        self, PgConnection, PgPool,
         postgres::{PgConnectOptions, PgPoolOptions},
     },
 };
-use tokio::time::timeout;
 
-use super::{bounds::late, settings::Settings};
+use super::settings::Settings;
 
 /// Opens connections that differ in nothing.
 pub(super) struct Opener {
@@ -56,13 +56,13 @@ impl Opener {
 
     /// Opens a connection, with its settings made in one round trip more.
     pub(super) async fn open(&self) -> Result<(PgConnection, Writes), DbErr> {
-        let opening = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
-            let writes = self.settings.apply(&mut connection).await?;
+        let opening = Opening::within(self.within);
+        let opened = async {
+            let mut connection = opening.connect(&self.options).await?;
+            let writes = opening.first(self.settings.apply(&mut connection)).await?;
             Ok((connection, writes))
         };
-        let opened = timeout(self.within, opening).await;
-        opened.unwrap_or_else(|_| Err(late(self.within))).map_err(no_connection)
+        opened.await.map_err(no_connection)
     }
 
     /// Brings a session that may have been changed back to the settings. False if that is not

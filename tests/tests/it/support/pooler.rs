@@ -3,16 +3,20 @@
 //! sessions of the server go from client to client.
 
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream, UnixStream},
+    sync::Semaphore,
+    time::sleep,
 };
 
 use super::database::server;
@@ -22,8 +26,10 @@ use super::database::server;
 pub enum Mode {
     /// When it disconnects.
     Session,
-    /// After each transaction.
+    /// After each transaction. The session that was used last is the next one that is used.
     Transaction,
+    /// After each transaction. Sessions are used in turn.
+    InTurn,
 }
 
 /// Ends with the test's runtime.
@@ -35,19 +41,27 @@ pub struct Pooler {
 struct Shared {
     mode: Mode,
     socket: PathBuf,
-    /// Sessions that no client has; the one that was used last is taken first.
-    idle: Mutex<Vec<UnixStream>>,
+    /// Sessions that no client has, the one that was used last at the end.
+    idle: Mutex<VecDeque<UnixStream>>,
+    /// How many clients may have a session at a time; others wait with their first statement.
+    room: Arc<Semaphore>,
     /// Whether new clients are refused.
     refuses: AtomicBool,
 }
 
 impl Pooler {
     pub async fn new(mode: Mode) -> Self {
+        Self::with_room(mode, Semaphore::MAX_PERMITS).await
+    }
+
+    /// One that has so many sessions of the server.
+    pub async fn with_room(mode: Mode, sessions: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let socket = server().socket_dir().join(".s.PGSQL.5432");
         let (idle, refuses) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { mode, socket, idle, refuses });
+        let room = Arc::new(Semaphore::new(sessions));
+        let shared = Arc::new(Shared { mode, socket, idle, room, refuses });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -77,15 +91,12 @@ impl Shared {
             client.write_all(&framed(b'E', refusal)).await?;
             return Ok(());
         }
-        let (mut attached, greeting) = {
-            let mut session = UnixStream::connect(&self.socket).await?;
-            session.write_all(&startup).await?;
-            let greeting = until_ready(&mut session).await?.0;
-            (Some(session), greeting)
-        };
+        let (session, greeting) = self.open(&startup).await?;
         client.write_all(&greeting).await?;
-        if self.mode == Mode::Transaction {
-            self.idle.lock().unwrap().extend(attached.take());
+        // In session mode it has the session only from its first statement on.
+        let mut attached = None;
+        if self.mode != Mode::Session {
+            self.idle.lock().unwrap().push_back(session);
         }
         loop {
             let request = message(&mut client, true).await?;
@@ -94,20 +105,44 @@ impl Shared {
             }
             let mut session = match attached.take() {
                 Some(session) => session,
-                // Every client has brought one.
-                None => self.idle.lock().unwrap().pop().unwrap(),
+                None if self.mode == Mode::Session => {
+                    let _room = self.room.acquire().await.unwrap();
+                    let mut session = self.open(&startup).await?.0;
+                    session.write_all(&request).await?;
+                    copy_bidirectional(&mut client, &mut session).await?;
+                    return Ok(());
+                }
+                // Every client has brought one. All may be taken.
+                None => loop {
+                    let idle = match self.mode {
+                        Mode::InTurn => self.idle.lock().unwrap().pop_front(),
+                        _ => self.idle.lock().unwrap().pop_back(),
+                    };
+                    match idle {
+                        Some(session) => break session,
+                        None => sleep(Duration::from_millis(5)).await,
+                    }
+                },
             };
             session.write_all(&request).await?;
             if matches!(request[0], b'Q' | b'S') {
                 let (answer, in_transaction) = until_ready(&mut session).await?;
                 client.write_all(&answer).await?;
-                if !in_transaction && self.mode == Mode::Transaction {
-                    self.idle.lock().unwrap().push(session);
+                if !in_transaction {
+                    self.idle.lock().unwrap().push_back(session);
                     continue;
                 }
             }
             attached = Some(session);
         }
+    }
+
+    /// A session of the server, and what it greets with.
+    async fn open(&self, startup: &[u8]) -> std::io::Result<(UnixStream, Vec<u8>)> {
+        let mut session = UnixStream::connect(&self.socket).await?;
+        session.write_all(startup).await?;
+        let greeting = until_ready(&mut session).await?.0;
+        Ok((session, greeting))
     }
 }
 
