@@ -151,45 +151,6 @@ pub(crate) async fn run_all(
     Ok(())
 }
 
-/// Renames a schema in the caller's transaction, in one round trip.
-///
-/// Everything that refers to an object keeps referring to it, and functions that have the schema
-/// in a `search_path` of their own get the new name there. Only other texts that contain the name
-/// – the source of a function, say – keep the old one.
-///
-/// # Errors
-/// [`Error::SchemaExists`] when there is a schema of the new name, [`Error::Database`] otherwise.
-pub async fn rename_schema(
-    txn: &impl ConnectionTrait,
-    from: &SchemaName,
-    to: &SchemaName,
-) -> Result<(), Error> {
-    // A schema name has no character that a literal would have to escape.
-    let sql = format!(
-        "ALTER SCHEMA {} RENAME TO {};
-DO $rename$
-DECLARE routine record;
-BEGIN
-    FOR routine IN
-        SELECT p.oid::regprocedure AS name,
-            (SELECT string_agg(quote_ident(CASE WHEN btrim(part, ' \"') = '{from}' THEN '{to}'
-                ELSE btrim(part, ' \"') END), ', ' ORDER BY place)
-            FROM unnest(string_to_array(substr(setting, 13), ',')) WITH ORDINALITY e (part, place))
-            AS path
-        FROM pg_catalog.pg_proc p, unnest(p.proconfig) setting
-        WHERE p.pronamespace = '{to}'::regnamespace
-        AND setting LIKE 'search_path=%' AND strpos(setting, '{from}') > 0
-    LOOP
-        EXECUTE format('ALTER ROUTINE %s SET search_path = %s', routine.name, routine.path);
-    END LOOP;
-END
-$rename$",
-        from.quoted(),
-        to.quoted()
-    );
-    taken_or(ddl(txn, &sql).await, to)
-}
-
 pub(crate) fn taken_or(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {
     result.map_err(|error| match Fault::of(&error) {
         Fault::DuplicateSchema => Error::SchemaExists { schema: schema.clone() },

@@ -17,11 +17,13 @@ use service::{
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
+    database::server,
     log::Log,
     process::Ran,
     serving::eventually,
     slug,
     sql_migration::{Sql, SqlMigrator, sql_migrator},
+    statement_log::Mark,
 };
 
 /// A tenancy that keeps so many spares, once it has made them.
@@ -49,6 +51,24 @@ fn claimed(db: &TestDb) -> Vec<String> {
 async fn assert_clean(db: &DatabaseConnection) {
     let found = verify(db, &AnyMigrator::new(tenant::Migrator), &Scope::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
+}
+
+#[tokio::test]
+async fn a_connection_that_has_taken_a_spare_takes_the_next_one() {
+    let db = TestDb::new().await;
+    keeping(&db, 4).await.close().await;
+    // Fewer are wanted, so none are made meanwhile.
+    let config = Config { spares: 1, max_connections: 1, ..db.config() };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    tenancy.create(NewTenant::new(slug("first"))).await.unwrap();
+    let mark = Mark::now(server());
+    for name in ["second", "third"] {
+        tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    let statements = mark.statements(db.name());
+    let renames = statements.iter().filter(|(_, sql)| sql.contains("RENAME TO"));
+    let sessions: Vec<&String> = renames.map(|(session, _)| session).collect();
+    assert_eq!((sessions.len(), sessions[0]), (2, sessions[1]), "{statements:#?}");
 }
 
 #[tokio::test]
