@@ -170,6 +170,15 @@ async fn is_registered(txn: &impl ConnectionTrait, schema: &SchemaName) -> Resul
 
 const MARK: &str = "tenantry: unfinished creation of schema ";
 
+/// Whether the schema `n` is being made with commits at this moment: it has the mark, and the lock
+/// is taken.
+pub(crate) const BEING_MADE: &str = "\
+(CASE obj_description(n.oid, 'pg_namespace')
+     WHEN 'tenantry: unfinished creation of schema ' || n.oid
+     THEN NOT pg_try_advisory_xact_lock_shared(
+         hashtextextended('tenantry creation of ' || n.nspname, 0))
+     ELSE false END)";
+
 async fn is_unfinished(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<bool, DbErr> {
     let sql = format!(
         "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1

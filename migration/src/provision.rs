@@ -86,7 +86,8 @@ pub async fn unregister(txn: &impl ConnectionTrait, row: &tenant::Model) -> Resu
 /// there are, and a few more for each that cannot be recorded. Otherwise they run one by one.
 ///
 /// # Errors
-/// As for [`provision`].
+/// As for [`provision`]. Where the error's fault is [`Fault::NeedsCommit`],
+/// [`build_schema_with_commits`](crate::build_schema_with_commits) makes the schema.
 pub async fn build_schema(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,

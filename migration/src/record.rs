@@ -103,7 +103,16 @@ pub(crate) async fn rehearse_steps(
 
 /// Whether the next try may go better.
 fn passes(fault: &Fault) -> bool {
-    !matches!(fault, Fault::Unique(_) | Fault::ForeignKey(_) | Fault::Missing | Fault::Other)
+    !matches!(
+        fault,
+        Fault::Unique(_)
+            | Fault::ForeignKey(_)
+            | Fault::Missing
+            | Fault::NeedsCommit
+            | Fault::DuplicateObject
+            | Fault::Privilege
+            | Fault::Other
+    )
 }
 
 /// The statement that makes the migrations table.

@@ -4,7 +4,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{Finding, sql::rows};
-use crate::{AnyMigrator, extension::tables_beside};
+use crate::{AnyMigrator, commits::BEING_MADE, extension::tables_beside};
 
 /// Schemas that look like tenants' but have no row, tables in `public` and in schemas of extensions.
 pub(super) async fn strays(
@@ -12,12 +12,14 @@ pub(super) async fn strays(
     migrator: &AnyMigrator,
 ) -> Result<Vec<Finding>, DbErr> {
     let table = migrator.migration_table_name().to_string();
-    let without_row = "
+    let without_row = format!(
+        "
         SELECT n.nspname::text FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = $1 AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
-        AND n.nspname NOT IN ('public', 'registry')
-        EXCEPT SELECT t.schema FROM registry.tenants t WHERE t.status <> 'dropped' ORDER BY 1";
+        AND n.nspname NOT IN ('public', 'registry') AND NOT {BEING_MADE}
+        EXCEPT SELECT t.schema FROM registry.tenants t WHERE t.status <> 'dropped' ORDER BY 1"
+    );
     // Those of an extension (PostGIS has one) are not there by accident.
     let in_public = "
         SELECT c.relname::text FROM pg_catalog.pg_class c
@@ -33,7 +35,7 @@ pub(super) async fn strays(
             tables.map(|table| Finding::TableBesideExtension { schema: schema.clone(), table }),
         );
     }
-    for row in rows(db, without_row, [table.into()]).await? {
+    for row in rows(db, &without_row, [table.into()]).await? {
         found.push(Finding::SchemaWithoutRow { schema: row.try_get_by_index(0)? });
     }
     for row in rows(db, in_public, []).await? {

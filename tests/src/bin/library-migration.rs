@@ -30,11 +30,19 @@ impl MigrationTrait for Sql {
 
 impl MigratorTraitSelf for Library {
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        vec![
+        let mut migrations: Vec<Box<dyn MigrationTrait>> = vec![
             Box::new(Sql("m1_books", "CREATE TABLE books (isbn text PRIMARY KEY, title text)")),
             Box::new(Sql("m2_index", "CREATE INDEX CONCURRENTLY books_idx ON books (title)")),
             Box::new(Sql("m3_drop", "ALTER TABLE books DROP COLUMN title")),
-        ]
+        ];
+        // PostgreSQL wants commits between these.
+        if std::env::var_os("LIBRARY_MOODS").is_some() {
+            migrations.push(Box::new(Sql("m4_mood", "CREATE TYPE mood AS ENUM ('sad')")));
+            migrations.push(Box::new(Sql("m5_happy", "ALTER TYPE mood ADD VALUE 'happy'")));
+            let column = "ALTER TABLE books ADD COLUMN mood mood DEFAULT 'happy'";
+            migrations.push(Box::new(Sql("m6_column", column)));
+        }
+        migrations
     }
 }
 

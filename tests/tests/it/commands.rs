@@ -9,6 +9,7 @@ mod fleet;
 mod fresh;
 mod progress;
 mod refusals;
+mod reports;
 mod secrets;
 mod serve;
 mod status;

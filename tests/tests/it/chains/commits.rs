@@ -178,7 +178,21 @@ fn hopeless() -> Migrations {
 
 #[tokio::test]
 async fn what_no_commit_helps_fails_and_leaves_no_schema() {
-    fails_everywhere(Chain::new(hopeless), &["unsafe use of new value"]).await;
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(hopeless))).await.unwrap();
+    for _ in 0..2 {
+        let error = tenancy.create(NewTenant::new(slug("city"))).await.unwrap_err().to_string();
+        assert!(error.contains("m3_both") && error.contains("55P04"), "{error}");
+        assert_eq!(schemas(&plain).await, ["public", "registry"]);
+    }
+    let migrator = AnyMigrator::tenant(Chain::new(hopeless));
+    let report = check(&plain, &migrator).await.unwrap();
+    let fails = |it: &migration::check::Finding| it.rule == migration::check::Rule::Fails;
+    assert!(report.findings.iter().any(|it| fails(it) && it.migration == "m3_both"));
+    migration::verify::names_own_schema(&plain, &migrator).await.unwrap_err();
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+    assert!(up(&plain, hopeless).await.unwrap_err().contains("m3_both"));
 }
 
 #[tokio::test]
@@ -223,7 +237,7 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
     plain
         .execute_unprepared(
             "CREATE FUNCTION public.wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF tg_tag = 'ALTER TYPE' THEN PERFORM pg_sleep(60); END IF; END $$;
+                 IF tg_tag = 'ALTER TYPE' AND current_schema() = 'city' THEN PERFORM pg_sleep(60); END IF; END $$;
              CREATE EVENT TRIGGER wait ON ddl_command_start EXECUTE FUNCTION public.wait()",
         )
         .await
@@ -241,13 +255,16 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
     crate::support::serving::eventually("it sleeps", async || texts(&plain, sleeps).await == ["1"])
         .await;
     assert!(schemas(&plain).await.contains(&"city".to_owned()));
+    // It is being made, so nothing is wrong with it.
+    let migrator = AnyMigrator::tenant(Chain::new(moods));
+    let found = migration::verify::verify(&plain, &migrator, &migration::verify::Scope::All).await;
+    assert!(!found.unwrap().to_string().contains("city"));
     creating.abort();
     let _ = creating.await;
     let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
                WHERE wait_event = 'PgSleep' AND datname = current_database()";
     texts(&plain, end).await;
     texts(&plain, "ALTER EVENT TRIGGER wait DISABLE").await;
-    let migrator = AnyMigrator::tenant(Chain::new(moods));
     let found = migration::verify::verify(&plain, &migrator, &migration::verify::Scope::All).await;
     assert!(found.unwrap().to_string().contains("city"));
     // By another process, which does not know of it.
@@ -314,4 +331,32 @@ async fn a_seed_that_fails_leaves_nothing_of_a_tenant_that_is_made_with_commits(
     assert!(error.to_string().contains("city"), "{error}");
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
     assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn one_connection_is_enough_for_tenants_that_are_made_with_commits() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let config = Config { max_connections: 1, ..Config::new(db.url(), Chain::new(moods)) };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let new = |name: &str, host: &str| {
+        let mut new = NewTenant::new(slug(name));
+        new.domains.push(host.parse().unwrap());
+        new
+    };
+    let names = [("city", "city.example.org"), ("town", "town.example.org")];
+    let creations = names.map(|(name, host)| tenancy.create(new(name, host)));
+    for created in futures_util::future::join_all(creations).await {
+        created.unwrap();
+    }
+    // What refuses the tenant is found out before anything is made, and nothing is left of it.
+    let error = tenancy.create(new("third", "city.example.org")).await.unwrap_err();
+    assert!(matches!(error, service::tenancy::Error::HostTaken { .. }), "{error:?}");
+    let error = tenancy.create(new("city", "third.example.org")).await.unwrap_err();
+    assert!(matches!(error, service::tenancy::Error::SlugTaken(_)), "{error:?}");
+    assert_eq!(schemas(&plain).await, ["city", "public", "registry", "town"]);
+    // The name of a schema is never given out twice.
+    tenancy.drop(&slug("town")).await.unwrap();
+    tenancy.create(new("town", "new.example.org")).await.unwrap();
+    assert_eq!(schemas(&plain).await, ["city", "public", "registry", "town_2"]);
 }

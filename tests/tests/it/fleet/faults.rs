@@ -161,3 +161,31 @@ async fn a_run_waits_while_the_server_accepts_no_writes() {
     db.close().await.unwrap();
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_on_one_schema_waits_while_the_server_accepts_no_writes() {
+    let server = own_server().await;
+    let url = server.url("postgres");
+    let system = async |setting: &str| {
+        let db = pool(&url, 1).await;
+        db.execute_unprepared(&format!("ALTER SYSTEM SET {setting}")).await.unwrap();
+        db.execute_unprepared("SELECT pg_reload_conf()").await.unwrap();
+        db.close().await.unwrap();
+    };
+    let db = pool(&url, 2).await;
+    db.execute_unprepared("CREATE SCHEMA city").await.unwrap();
+    system("default_transaction_read_only = on").await;
+    let city = migration::Target::Schema("city".parse().unwrap());
+    let migrator = AnyMigrator::new(sql_migrator([BOOKS, SHELF]));
+    let run = async {
+        migration::run(&db, &city, &migrator, &Action::Up(None), Timeouts::default()).await
+    };
+    let failover = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        system("default_transaction_read_only = off").await;
+    };
+    let (ran, ()) = tokio::join!(run, failover);
+    assert_eq!(ran.unwrap().applied.len(), 2);
+    db.close().await.unwrap();
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
