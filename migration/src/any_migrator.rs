@@ -104,6 +104,10 @@ impl AnyMigrator {
         self.extensions.all()
     }
 
+    pub(crate) fn declared(&self) -> &Extensions {
+        &self.extensions
+    }
+
     /// The schemas of extensions in a `search_path`, each quoted and behind a comma.
     #[must_use]
     pub fn extension_path(&self) -> &str {

@@ -140,13 +140,13 @@ impl DryRun<'_> {
     ) -> Result<Vec<String>, Error> {
         let applied = State { applied: Vec::new(), pending: self.state.applied.clone() };
         let before = plan(self.migrator, &applied, &Action::Up(None))?;
-        if self.commits {
+        let watch = if self.commits {
             run_each(txn, scratch, self.migrator, before).await?;
             commit_and_enter(txn, scratch, self.migrator).await?;
+            Watch::begin(txn, scratch, self.migrator).await?
         } else {
-            run_all(txn, scratch, self.migrator, before, None).await?;
-        }
-        let watch = Watch::begin(txn, scratch, self.migrator).await?;
+            run_all(txn, scratch, self.migrator, before, None).await?
+        };
         let mut script = Script::new(self.target, self.migrator, Answers::Scratch { txn, watch });
         script.sql.push(
             "-- the migrations were run in an empty schema, as some of them read what others make: \

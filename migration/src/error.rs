@@ -106,6 +106,17 @@ pub enum Error {
         found: String,
     },
 
+    /// Something has come to be outside the schema that is migrated.
+    #[error("migration {migration} of schema \"{schema}\" {}", outside_reason(objects))]
+    MadeOutside {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the migration.
+        migration: String,
+        /// The objects outside the schema.
+        objects: Vec<String>,
+    },
+
     /// A migration sent a statement that begins or ends a transaction. It was not sent to the
     /// server, and what came before it in the same transaction was rolled back.
     #[error("migration {migration} of schema \"{schema}\" {}", control_reason(statement))]
@@ -281,6 +292,7 @@ impl Error {
             | Self::Panicked { migration, .. }
             | Self::SharedSession { migration, .. }
             | Self::ScopeLost { migration, .. }
+            | Self::MadeOutside { migration, .. }
             | Self::NotPrintable { migration, .. } => Some(migration),
             Self::Privilege { error, .. } | Self::Waited { error, .. } => error.migration(),
             _ => None,
@@ -306,6 +318,7 @@ impl Error {
         match self {
             Self::TransactionControl { statement, .. } => control_reason(statement),
             Self::TransactionEnded { .. } => TRANSACTION_ENDED.to_owned(),
+            Self::MadeOutside { objects, .. } => outside_reason(objects),
             Self::Panicked { message, .. } => format!("panicked: {message}"),
             Self::Privilege { error, role, owners } => {
                 format!("{}; {}", error.reason(), rights(role, owners.as_deref()))
@@ -346,6 +359,22 @@ const KEPT: &str = "where the statements before it stay done, as it runs outside
 
 const TRANSACTION_ENDED: &str = "ended the transaction that it was part of: what came before is committed and cannot be rolled \
      back; remove what ends the transaction from it, and compare the schema with what it should be";
+
+/// How many of the objects outside are named.
+const NAMED: usize = 5;
+
+fn outside_reason(objects: &[String]) -> String {
+    let mut names = objects[..objects.len().min(NAMED)].join(", ");
+    if objects.len() > NAMED {
+        names.push_str(&format!(" and {} more", objects.len() - NAMED));
+    }
+    format!(
+        "made {names} outside the schema, and was rolled back; the migration runs for every tenant, \
+         so leave the schema's name and search_path out of it and make what exists once elsewhere \
+         (an extension is declared by extensions()), or acknowledge it with \
+         /* check: allow leaves-schema because REASON */"
+    )
+}
 
 fn control_reason(statement: &str) -> String {
     format!(

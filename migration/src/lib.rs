@@ -47,6 +47,7 @@ mod fault;
 mod fleet;
 mod holders;
 mod indexes;
+mod outside;
 mod plan;
 mod privilege;
 mod provision;

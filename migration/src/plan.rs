@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
-use crate::{AnyMigrator, Error, State};
+use crate::{AnyMigrator, Error, State, check::Meant, extension::Extensions};
 
 /// What to do with a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub enum Action {
 pub(crate) struct Step {
     pub(crate) migration: Arc<dyn MigrationTrait>,
     pub(crate) up: bool,
+    /// Those that the migrator declares.
+    pub(crate) extensions: Extensions,
+    /// What the migration says that it means, once it has run.
+    pub(crate) meant: Meant,
 }
 
 impl Step {
@@ -83,11 +87,18 @@ pub(crate) fn plan(
 /// All migrations, for an empty schema.
 pub(crate) fn every_step(migrator: &AnyMigrator) -> Vec<Step> {
     let migrations = migrator.migrations().into_iter();
-    migrations.map(|migration| Step { migration: migration.into(), up: true }).collect()
+    let step = |migration: Box<dyn MigrationTrait>| Step {
+        migration: migration.into(),
+        up: true,
+        extensions: migrator.declared().clone(),
+        meant: Meant::default(),
+    };
+    migrations.map(step).collect()
 }
 
 /// The names come from the migrator itself, so each is found.
 fn step(migrator: &AnyMigrator, name: &str, up: bool) -> Option<Step> {
     let migration = migrator.migrations().into_iter().find(|it| it.name() == name)?;
-    Some(Step { migration: migration.into(), up })
+    let (extensions, meant) = (migrator.declared().clone(), Meant::default());
+    Some(Step { migration: migration.into(), up, extensions, meant })
 }

@@ -129,13 +129,13 @@ pub async fn build_at_once(
 
 /// Runs these steps in a new schema, in whose scope the caller's transaction is, and adds what they
 /// send to `tracks`.
-pub(crate) async fn run_all(
+pub(crate) async fn run_all<'a>(
     txn: &impl ConnectionTrait,
-    target: &Target,
+    target: &'a Target,
     migrator: &AnyMigrator,
     steps: impl IntoIterator<Item = Step>,
     mut tracks: Option<&mut Vec<Track>>,
-) -> Result<(), Error> {
+) -> Result<Watch<'a>, Error> {
     let watch = Watch::begin(txn, target, migrator).await?;
     migrator.install(txn).await?;
     for step in steps {
@@ -149,7 +149,7 @@ pub(crate) async fn run_all(
         let track = recorder.end(tracks.last());
         tracks.push(track);
     }
-    Ok(())
+    Ok(watch)
 }
 
 pub(crate) fn taken_or(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {

@@ -91,7 +91,8 @@ pub(crate) async fn rehearse_steps(
         if !before.is_empty() {
             run_all(txn, &scratch.target, migrator, before, None).await?;
         }
-        run_all(txn, &scratch.target, migrator, steps, Some(&mut tracks)).await
+        let ran = run_all(txn, &scratch.target, migrator, steps, Some(&mut tracks)).await;
+        ran.map(drop)
     };
     let run = run.await;
     match scratch.end(run).await {

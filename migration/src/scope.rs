@@ -1,4 +1,8 @@
-use std::fmt;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use entity::registry::{SCHEMA, SchemaName};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Values};
@@ -7,6 +11,8 @@ use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     AnyMigrator, Error,
+    check::Rule,
+    outside::{Look, command_sql, look_sql, made},
     plan::Step,
     session::{bound_idle_time, notice_lost_client},
 };
@@ -104,12 +110,26 @@ pub async fn leave(txn: &impl ConnectionTrait, before: &str) -> Result<(), Error
 }
 
 /// A transaction in which migrations of one schema run one after the other. Looked at before the
-/// first and after each: what follows must be in the same transaction and in the same schema.
+/// first and after each: what follows must be in the same transaction and in the same schema, and
+/// nothing may have come to be outside.
 #[derive(Debug)]
 pub(crate) struct Watch<'a> {
     pub(crate) target: &'a Target,
     path: String,
     transaction: String,
+    /// The schemas in which things may come to be, as a JSON array.
+    own: String,
+    /// The command of the transaction from which on it is watched.
+    command: i64,
+    seen: Mutex<Seen>,
+}
+
+/// What was there outside when it was last looked.
+#[derive(Debug)]
+struct Seen {
+    look: Look,
+    /// What is meant.
+    known: BTreeSet<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -119,27 +139,95 @@ impl<'a> Watch<'a> {
         target: &'a Target,
         migrator: &AnyMigrator,
     ) -> Result<Self, Error> {
-        let row = row(txn, "SELECT current_schema()::text, pg_current_xact_id()::text").await?;
-        confirm(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
-        let path = migrator.search_path(target);
-        Ok(Self { target, path, transaction: row.try_get_by_index(1)? })
+        Self::beside(txn, target, migrator, &[]).await
     }
 
-    /// Refuses when the transaction has ended, by whatever means, or when `search_path` leads
-    /// elsewhere.
+    /// [`begin`](Self::begin) where things may come to be in some schemas more.
+    pub(crate) async fn beside(
+        txn: &impl ConnectionTrait,
+        target: &'a Target,
+        migrator: &AnyMigrator,
+        others: &[&str],
+    ) -> Result<Self, Error> {
+        let mut own = others.to_vec();
+        own.push(target.name());
+        let own = serde_json::Value::from(own).to_string();
+        let sql = format!(
+            "SELECT current_schema()::text, pg_current_xact_id()::text, {}, {}",
+            look_sql(),
+            // What a caller has made before the schema is its own affair.
+            command_sql()
+        );
+        let row = row(txn, &sql, (&own, 0)).await?;
+        confirm(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
+        let transaction = row.try_get_by_index(1)?;
+        let look = Look::read(&row.try_get_by_index::<String>(2)?)?;
+        let command = row.try_get_by_index(3)?;
+        let path = migrator.search_path(target);
+        let seen = Mutex::new(Seen { look, known: BTreeSet::new() });
+        Ok(Self { target, path, transaction, own, command, seen })
+    }
+
+    /// Refuses when the transaction has ended, by whatever means, when something outside the schema
+    /// has come to be and the migration does not say that it means that, or when `search_path`
+    /// leads elsewhere.
     pub(crate) async fn check(&self, txn: &impl ConnectionTrait, step: &Step) -> Result<(), Error> {
-        let sql = "SELECT pg_current_xact_id_if_assigned()::text,
-            current_setting('search_path'), current_schema()::text";
-        let row = row(txn, sql).await?;
+        let (row, objects) = self.look(txn, step).await?;
         let (schema, migration) = (self.target.name().to_owned(), step.migration.name().to_owned());
-        if row.try_get_by_index::<Option<String>>(0)?.as_ref() != Some(&self.transaction) {
-            return Err(Error::TransactionEnded { schema, migration });
+        // Told first, as the path may be how it came there.
+        if !objects.is_empty() && !step.meant.allows(Rule::LeavesSchema) {
+            return Err(Error::MadeOutside { schema, migration, objects });
         }
         let found: String = row.try_get_by_index(1)?;
         if found != self.path {
             return Err(Error::ScopeLost { schema, migration, found });
         }
         confirm(self.target, row.try_get_by_index::<Option<String>>(2)?.as_deref())
+    }
+
+    /// What has come to be outside the schema since it was last asked, meant or not. Refuses when
+    /// the transaction has ended.
+    pub(crate) async fn outside(
+        &self,
+        txn: &impl ConnectionTrait,
+        step: &Step,
+    ) -> Result<Vec<String>, Error> {
+        Ok(self.look(txn, step).await?.1)
+    }
+
+    async fn look(
+        &self,
+        txn: &impl ConnectionTrait,
+        step: &Step,
+    ) -> Result<(QueryResult, Vec<String>), Error> {
+        let sql = format!(
+            "SELECT pg_current_xact_id_if_assigned()::text,
+            current_setting('search_path'), current_schema()::text, {}",
+            look_sql()
+        );
+        let row = row(txn, &sql, (&self.own, self.command)).await?;
+        if row.try_get_by_index::<Option<String>>(0)?.as_ref() != Some(&self.transaction) {
+            let schema = self.target.name().to_owned();
+            let migration = step.migration.name().to_owned();
+            return Err(Error::TransactionEnded { schema, migration });
+        }
+        let look = Look::read(&row.try_get_by_index::<String>(3)?)?;
+        let objects = self.made(txn, look).await?;
+        Ok((row, objects))
+    }
+
+    async fn made(&self, txn: &impl ConnectionTrait, now: Look) -> Result<Vec<String>, DbErr> {
+        let before = self.seen().look.clone();
+        let mut objects = made(txn, (&self.own, self.command), &before, &now).await?;
+        let mut seen = self.seen();
+        objects.retain(|object| !seen.known.contains(object));
+        seen.known.extend(objects.iter().cloned());
+        seen.look = now;
+        Ok(objects.into_iter().collect())
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,7 +262,13 @@ async fn text<const N: usize>(
     }
 }
 
-async fn row(txn: &impl ConnectionTrait, sql: &str) -> Result<QueryResult, DbErr> {
-    let row = txn.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+async fn row(
+    txn: &impl ConnectionTrait,
+    sql: &str,
+    (schemas, command): (&str, i64),
+) -> Result<QueryResult, DbErr> {
+    let values = [schemas.into(), command.into()];
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    let row = txn.query_one_raw(statement).await?;
     row.ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))
 }

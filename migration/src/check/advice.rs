@@ -32,6 +32,12 @@ impl Rule {
                 "keep tables, functions and types that belong together in the tenant's schema; \
                  what exists once is read by the application",
             ],
+            Self::Extension => [
+                "extension",
+                "an extension exists once in a database: it would be in the schema of the first \
+                 tenant and go with it, so a run does not send the statement",
+                "declare the extension in TenantMigrator::extensions(), and remove the statement",
+            ],
             Self::NamesSchema => [
                 "names-schema",
                 SCHEMAS,

@@ -1,7 +1,10 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::SchemaManager;
 
 use super::Rule;
+use crate::sql::Piece;
 
 /// How an acknowledgement begins, inside an SQL comment.
 const BEGIN: &str = "check: allow";
@@ -30,6 +33,51 @@ pub async fn allow(manager: &SchemaManager<'_>, rule: Rule, reason: &str) -> Res
     let comment = format!("/* {BEGIN} {rule} because {reason} */");
     manager.get_connection().execute_unprepared(&comment).await?;
     Ok(())
+}
+
+/// What a migration says that it means, by acknowledgements with a reason in what it has sent.
+#[derive(Debug, Default)]
+pub(crate) struct Meant(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
+    rules: Vec<Rule>,
+    /// The texts that may make functions.
+    functions: Vec<String>,
+}
+
+impl Meant {
+    /// Reads what is sent.
+    pub(crate) fn heed(&self, sql: &str) {
+        let mut said = self.said();
+        if sql.to_ascii_lowercase().contains("function") {
+            said.functions.push(sql.to_owned());
+        }
+        // Nearly no text acknowledges anything.
+        if !sql.contains("check:") {
+            return;
+        }
+        for comment in Piece::all(sql).iter().flat_map(|piece| &piece.comments) {
+            let Some(allowance) = Allowance::read(comment) else { continue };
+            let rule = allowance.rule.parse().ok();
+            said.rules.extend(rule.filter(|rule| allowance.covers(*rule)));
+        }
+    }
+
+    pub(crate) fn allows(&self, rule: Rule) -> bool {
+        self.said().rules.contains(&rule)
+    }
+
+    /// Whether the migration has made this function and says that its bare names are meant.
+    pub(crate) fn allows_function(&self, name: &str) -> bool {
+        let said = self.said();
+        said.rules.contains(&Rule::FunctionSearchPath)
+            && said.functions.iter().any(|text| text.contains(name))
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An acknowledgement as it was written.
@@ -64,6 +112,8 @@ impl Allowance {
                 Some(format!("{rule} is acknowledged without a reason"))
             }
             Ok(_) if self.used || failed => None,
+            // What it would make outside may be there already; for a run it is needed.
+            Ok(Rule::LeavesSchema) => None,
             Ok(_) => Some(format!("{rule} is acknowledged, but the statement does not break it")),
         }
     }

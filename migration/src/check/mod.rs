@@ -44,6 +44,7 @@ mod snapshot;
 mod twin;
 mod words;
 
+pub(crate) use allow::Meant;
 pub use allow::allow;
 pub use report::{Acknowledged, Finding, Report};
 pub use rule::{Rule, UnknownRule};

@@ -13,7 +13,7 @@ use super::{
     snapshot::Snapshot,
     words::{self, words},
 };
-use crate::{Error, Fault, provision::ddl, sql::Piece};
+use crate::{Error, Fault, extension::Extensions, provision::ddl, sql::Piece};
 
 /// A rule that a statement breaks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,7 @@ pub(super) struct Observer {
     twin: String,
     /// Whether a statement was refused that may work after a commit.
     pub(super) wants_commit: AtomicBool,
+    extensions: Extensions,
     state: Mutex<State>,
 }
 
@@ -108,8 +109,14 @@ pub(super) struct Step {
 }
 
 impl Observer {
-    pub(super) fn new(txn: DatabaseTransaction, schema: String, twin: String) -> Self {
-        Self { txn, schema, twin, wants_commit: AtomicBool::new(false), state: Mutex::default() }
+    pub(super) fn new(
+        txn: DatabaseTransaction,
+        schema: String,
+        twin: String,
+        extensions: Extensions,
+    ) -> Self {
+        let (wants_commit, state) = (AtomicBool::new(false), Mutex::default());
+        Self { txn, schema, twin, wants_commit, extensions, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -177,8 +184,13 @@ impl Observer {
         let text = statement.to_string();
         let mut sent =
             Sent { text, allowances, fired: words(&piece, transactional), ..Sent::default() };
-        let skipped =
-            piece.is_transaction_control() || (!transactional && words::is_maintenance(&piece));
+        let extension = self.extensions.refusal(&piece);
+        if let Some(what) = &extension {
+            sent.fired.push(Fired { rule: Rule::Extension, what: what.clone() });
+        }
+        let skipped = extension.is_some()
+            || piece.is_transaction_control()
+            || (!transactional && words::is_maintenance(&piece));
         if skipped {
             self.state().observed.sent.push(sent);
             return Ok(None);

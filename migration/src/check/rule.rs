@@ -19,6 +19,8 @@ pub enum Rule {
     Identity,
     /// Something of the schema depends on, or a statement touches, what is outside it.
     LeavesSchema,
+    /// `CREATE`, `ALTER` or `DROP EXTENSION`.
+    Extension,
     /// A statement names a schema.
     NamesSchema,
     /// A statement is about `search_path`.
@@ -90,10 +92,11 @@ pub struct UnknownRule(pub String);
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::PrimaryKey,
         Self::Identity,
         Self::LeavesSchema,
+        Self::Extension,
         Self::NamesSchema,
         Self::SearchPath,
         Self::SessionSetting,
@@ -145,9 +148,12 @@ impl Rule {
         self.advice()[2]
     }
 
-    /// Whether a migration may do it all the same.
+    /// Whether a migration may do it all the same. Not where a run refuses it.
     pub(super) const fn allowable(self) -> bool {
-        !matches!(self, Self::Fails | Self::Acknowledgement)
+        !matches!(
+            self,
+            Self::Fails | Self::Acknowledgement | Self::TransactionControl | Self::Extension
+        )
     }
 }
 

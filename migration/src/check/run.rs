@@ -54,7 +54,8 @@ async fn attempt(
         enter(&txn, &Target::Schema(schema.clone()), migrator).await?;
         migrator.install(&txn).await?;
     }
-    let observer = Observer::new(txn, schema.to_string(), twin.to_string());
+    let observer =
+        Observer::new(txn, schema.to_string(), twin.to_string(), migrator.declared().clone());
     let report = check_all(&observer, migrator, &schema, &twin, commits).await;
     let wants_commit = observer.wants_commit.into_inner();
     let rolled_back = roll_back(observer.txn).await;
@@ -92,16 +93,21 @@ async fn check_all(
     commits: bool,
 ) -> Result<Report, Error> {
     let target = Target::Schema(schema.clone());
-    let mut watch = Watch::begin(&observer.txn, &target, migrator).await?;
+    let beside = [twin.as_str()];
+    let mut watch = Watch::beside(&observer.txn, &target, migrator, &beside).await?;
     let mut twin = Twin::new(observer, schema, twin);
     let mut report = Report::default();
-    let mut reported = Vec::new();
+    let (mut reported, mut left) = (Vec::new(), false);
     for step in every_step(migrator) {
         observer.begin(!step.alone()).await?;
         let mut observed = observer.end(run(observer, &step, schema).await)?;
-        if let Err(ended @ Error::TransactionEnded { .. }) = watch.check(&observer.txn, &step).await
-        {
-            return Err(ended);
+        match watch.outside(&observer.txn, &step).await {
+            Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
+            Ok(objects) => {
+                left |= !objects.is_empty();
+                outside(&mut observed, objects);
+            }
+            Err(_) => {}
         }
         // What is deferred is checked after each migration, and recorded with it.
         if observed.failed.is_none()
@@ -122,12 +128,13 @@ async fn check_all(
             }
         }
         report.add(step.migration.name(), observed);
-        if failed {
+        // What is outside would stay after a commit.
+        if failed || commits && left {
             break;
         }
         if commits {
             commit_and_enter(&observer.txn, &target, migrator).await?;
-            watch = Watch::begin(&observer.txn, &target, migrator).await?;
+            watch = Watch::beside(&observer.txn, &target, migrator, &beside).await?;
         }
     }
     Ok(report)
@@ -141,6 +148,17 @@ pub(super) async fn run(observer: &Observer, step: &Step, schema: &SchemaName) -
         Halt::TransactionControl(statement) => statement,
         Halt::Panicked(message) => format!("it panics: {message}"),
     })
+}
+
+/// Adds what the migration has made outside the schema, unless a statement's effects say so.
+fn outside(observed: &mut Observed, objects: Vec<String>) {
+    for object in objects {
+        let name = object.split(' ').next_back().unwrap_or(&object);
+        let mut fired = observed.sent.iter().flat_map(|sent| &sent.fired);
+        if !fired.any(|it| it.rule == Rule::LeavesSchema && it.what.contains(name)) {
+            observed.fire(Fired { rule: Rule::LeavesSchema, what: format!("it makes {object}") });
+        }
+    }
 }
 
 /// Adds the functions of the migration that need the schema in `search_path`.

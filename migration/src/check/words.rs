@@ -74,7 +74,6 @@ fn database_wide(piece: &Piece) -> Option<&str> {
     let wide = [
         "database",
         "event",
-        "extension",
         "language",
         "publication",
         "role",
@@ -163,7 +162,7 @@ mod tests {
             ("CREATE TABLE a (id uuid, schema text)", vec![]),
             ("UPDATE a SET schema = 'x'", vec![]),
             ("ALTER TABLE a ADD COLUMN schema text", vec![]),
-            ("CREATE EXTENSION IF NOT EXISTS citext", vec![Rule::LeavesSchema]),
+            ("CREATE ROLE a", vec![Rule::LeavesSchema]),
             ("CREATE TABLE role (id uuid)", vec![]),
             ("SET LOCAL search_path = a", vec![Rule::SearchPath]),
             (

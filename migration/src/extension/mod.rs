@@ -6,6 +6,7 @@
 mod confirm;
 mod error;
 mod make;
+mod refuse;
 
 use std::{fmt, sync::Arc};
 

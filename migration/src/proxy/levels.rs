@@ -1,7 +1,7 @@
 use sea_orm::{DbErr, Statement};
 
 use super::{Backend, Halt, connection::Request};
-use crate::sql::Piece;
+use crate::{plan::Step, sql::Piece};
 
 /// The statements of one migration and the transactions that it begins, one inside the other.
 ///
@@ -13,8 +13,9 @@ pub(super) struct Levels<'a, B> {
     transactional: bool,
     open: Vec<Level>,
     trouble: Option<DbErr>,
-    /// Why a statement was refused. The migration may have swallowed the error.
+    /// What came of a statement that was refused. The migration may have swallowed the error.
     refused: Option<Halt>,
+    step: &'a Step,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,8 +28,9 @@ enum Level {
 }
 
 impl<'a, B: Backend> Levels<'a, B> {
-    pub(super) fn new(backend: &'a mut B, transactional: bool) -> Self {
-        Self { backend, transactional, open: Vec::new(), trouble: None, refused: None }
+    pub(super) fn new(backend: &'a mut B, transactional: bool, step: &'a Step) -> Self {
+        let (open, trouble, refused) = (Vec::new(), None, None);
+        Self { backend, transactional, open, trouble, refused, step }
     }
 
     pub(super) async fn answer(&mut self, request: Request) {
@@ -93,11 +95,13 @@ impl<'a, B: Backend> Levels<'a, B> {
         if let Some(trouble) = &self.trouble {
             return Err(trouble.clone());
         }
+        self.step.meant.heed(&statement.sql);
         if !B::REFUSES_CONTROL {
             return Ok(());
         }
         for piece in Piece::all(&statement.sql) {
-            let (error, halt) = if let Some(reason) = piece.needs_client() {
+            let reason = piece.needs_client().or_else(|| self.step.extensions.refusal(&piece));
+            let (error, halt) = if let Some(reason) = reason {
                 let error = DbErr::Custom(reason);
                 (error.clone(), Halt::Failed(error))
             } else if piece.is_transaction_control() {

@@ -53,7 +53,7 @@ pub(crate) async fn act(step: &Step, backend: &mut impl Backend) -> Result<(), H
     let runtime = Handle::current();
     let run = run(sender, migration, up, transactional).in_current_span();
     let mut thread = spawn_blocking(move || runtime.block_on(run));
-    let mut levels = Levels::new(backend, transactional);
+    let mut levels = Levels::new(backend, transactional, step);
     let ended = loop {
         tokio::select! {
             biased;

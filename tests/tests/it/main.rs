@@ -18,6 +18,7 @@ mod generate;
 mod http;
 mod killed;
 mod lanes;
+mod leaves_schema;
 mod lifecycle;
 mod local_server;
 mod migrations;

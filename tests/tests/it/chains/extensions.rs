@@ -2,7 +2,10 @@
 
 use migration::Extension;
 
-use super::{Chain, Migrations, alone, first, sql, ways::works_everywhere};
+use super::{
+    Chain, Migrations, alone, first, sql,
+    ways::{fails_everywhere, works_everywhere},
+};
 
 fn migrations() -> Migrations {
     vec![
@@ -63,6 +66,47 @@ async fn types_operators_and_functions_of_extensions_are_found_everywhere() {
 async fn extensions_may_be_in_other_schemas() {
     let chain = Chain { extensions: elsewhere, ..Chain::new(migrations) };
     works_everywhere(chain, PROBE, &ROWS).await;
+}
+
+fn creates() -> Migrations {
+    vec![first(), sql("m2_creates", "CREATE EXTENSION IF NOT EXISTS hstore", "SELECT 1")]
+}
+
+fn drops() -> Migrations {
+    vec![first(), sql("m2_drops", "DROP EXTENSION IF EXISTS citext CASCADE", "SELECT 1")]
+}
+
+#[tokio::test]
+async fn statements_about_extensions_are_not_sent() {
+    let words = ["m2_creates", "was not sent", "TenantMigrator::extensions()"];
+    fails_everywhere(Chain { extensions: citext, ..Chain::new(creates) }, &words).await;
+    let words = ["m2_drops", "was not sent", "every tenant"];
+    fails_everywhere(Chain { extensions: citext, ..Chain::new(drops) }, &words).await;
+}
+
+/// What dumps begin with.
+fn dumped() -> Migrations {
+    vec![
+        first(),
+        sql(
+            "m2_dumped",
+            "CREATE EXTENSION IF NOT EXISTS plpgsql WITH SCHEMA pg_catalog;
+             CREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA extensions;
+             ALTER TABLE books ADD COLUMN code extensions.citext DEFAULT 'A';
+             CREATE VIEW a AS SELECT * FROM books WHERE code = 'a'",
+            "DROP VIEW a; ALTER TABLE books DROP COLUMN code",
+        ),
+    ]
+}
+
+fn citext() -> Vec<Extension> {
+    vec![Extension::new("citext")]
+}
+
+#[tokio::test]
+async fn an_extension_that_is_declared_may_be_created_if_it_does_not_exist() {
+    let chain = Chain { extensions: citext, ..Chain::new(dumped) };
+    works_everywhere(chain, "SELECT count(*)::text FROM a", &["0"]).await;
 }
 
 fn outside() -> Migrations {

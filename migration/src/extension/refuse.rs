@@ -1,0 +1,62 @@
+//! Statements about extensions in a tenant's migration.
+
+use super::Extensions;
+use crate::sql::Piece;
+
+impl Extensions {
+    /// Why a statement of a tenant's migration is not sent. `CREATE EXTENSION IF NOT EXISTS` of an
+    /// extension that is declared does nothing, and dumps have it.
+    pub(crate) fn refusal(&self, piece: &Piece) -> Option<String> {
+        let verb = piece.word(0).filter(|verb| ["create", "alter", "drop"].contains(verb))?;
+        if piece.word(1) != Some("extension") {
+            return None;
+        }
+        let exists = piece.begins(&["create", "extension", "if", "not", "exists"]);
+        let name = piece.name(if exists { 5 } else { 2 }).unwrap_or_default();
+        let declared = name == "plpgsql" || self.all().iter().any(|it| it.name() == name);
+        let why = match verb {
+            "create" if exists && declared => return None,
+            "create" if declared => {
+                "extensions() declares it, so it is installed already; remove the statement"
+            }
+            "create" => {
+                "an extension exists once in a database, and would be in the schema of the first \
+                 tenant; declare it in TenantMigrator::extensions(), and remove the statement"
+            }
+            _ => "it would change the extension for every tenant; remove the statement",
+        };
+        Some(format!("{} was not sent: {why}", piece.sql))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Extension, Extensions};
+    use crate::sql::Piece;
+
+    #[test]
+    fn only_what_does_nothing_is_sent() {
+        let extensions =
+            Extensions::new(vec![Extension::new("citext"), Extension::new("uuid-ossp")]);
+        for (sql, words) in [
+            ("CREATE EXTENSION citext", Some("installed already")),
+            ("create extension hstore SCHEMA public", Some("declare it")),
+            ("CREATE EXTENSION IF NOT EXISTS hstore", Some("declare it")),
+            ("-- a\nCREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA public", None),
+            ("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"", None),
+            ("CREATE EXTENSION IF NOT EXISTS plpgsql", None),
+            ("DROP EXTENSION IF EXISTS citext CASCADE", Some("every tenant")),
+            ("ALTER EXTENSION citext UPDATE", Some("every tenant")),
+            ("COMMENT ON EXTENSION citext IS 'x'", None),
+            ("CREATE TABLE extension (id int)", None),
+            ("DROP TABLE extension", None),
+            ("SELECT 'CREATE EXTENSION hstore'", None),
+        ] {
+            let refusal = extensions.refusal(&Piece::all(sql)[0]);
+            match words {
+                None => assert_eq!(refusal, None, "{sql}"),
+                Some(words) => assert!(refusal.is_some_and(|it| it.contains(words)), "{sql}"),
+            }
+        }
+    }
+}
