@@ -77,8 +77,8 @@ async fn a_schema_is_not_named() {
     let both = &[Rule::LeavesSchema, Rule::NamesSchema];
     finds(db, &["CREATE TABLE public.x (id uuid CONSTRAINT x_pkey PRIMARY KEY)"], both).await;
     finds(db, &["UPDATE \"registry\" . \"tenants\" SET slug = slug"], both).await;
-    finds(db, &["CREATE SCHEMA extra"], &[Rule::NamesSchema]).await;
-    finds(db, &["CREATE FUNCTION public.f() RETURNS int RETURN 1"], &[Rule::NamesSchema]).await;
+    finds(db, &["CREATE SCHEMA extra"], both).await;
+    finds(db, &["CREATE FUNCTION public.f() RETURNS int RETURN 1"], both).await;
     passes(db, &["UPDATE \"@tenant\".things SET name = code WHERE amount = 1"]).await;
     passes(db, &["UPDATE things SET code = things.code, name = 'registry.tenants'"]).await;
     passes(db, &["CREATE TABLE x (id uuid CONSTRAINT x_pkey PRIMARY KEY, schema text)"]).await;

@@ -33,11 +33,11 @@ const PEOPLE: &str = "CREATE TABLE people (
     tags hstore NOT NULL DEFAULT '');
     CREATE INDEX people_name_idx ON people USING gin (name gin_trgm_ops)";
 
-async fn tenants(db: &TestDb) -> (Tenancy, [Tenant; 2]) {
+async fn tenants(db: &TestDb, max_connections: u32) -> (Tenancy, [Tenant; 2]) {
     let all = ["citext", "pg_trgm", "uuid-ossp", "hstore"].map(Extension::new);
     let uses = Uses::new(all).with(PEOPLE);
     uses.make(db).await.unwrap();
-    let config = Config { max_connections: 2, ..uses.config(db) };
+    let config = Config { max_connections, ..uses.config(db) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let mut tenants = Vec::new();
     for name in ["one", "two"] {
@@ -68,7 +68,7 @@ async fn count(db: &impl ConnectionTrait, sql: &str) -> i64 {
 #[tokio::test]
 async fn a_handle_compares_citext_by_its_operators() {
     let db = TestDb::new().await;
-    let (_tenancy, [one, two]) = tenants(&db).await;
+    let (_tenancy, [one, two]) = tenants(&db, 2).await;
     let ann = add(&one, "Ann@X.org", "Ann").await.unwrap();
     // The key came from the column's default.
     assert_eq!(ann.id.get_version_num(), 4);
@@ -102,7 +102,7 @@ async fn a_handle_compares_citext_by_its_operators() {
 #[tokio::test]
 async fn operators_and_functions_of_extensions_are_found_on_a_handle() {
     let db = TestDb::new().await;
-    let (_tenancy, [one, _]) = tenants(&db).await;
+    let (_tenancy, [one, _]) = tenants(&db, 2).await;
     add(&one, "ann@x.org", "Annabel").await.unwrap();
     let like = r#"SELECT count(*) FROM "@tenant"."people" WHERE name % 'Anabel' AND similarity(name, 'Anabel') > 0.4"#;
     assert_eq!(count(&one, like).await, 1);
@@ -126,7 +126,7 @@ async fn operators_and_functions_of_extensions_are_found_on_a_handle() {
 #[tokio::test]
 async fn functions_of_common_extensions_do_not_cost_the_connection() {
     let db = TestDb::new().await;
-    let (_tenancy, [one, _]) = tenants(&db).await;
+    let (_tenancy, [one, _]) = tenants(&db, 1).await;
     let pid = "SELECT pg_backend_pid()::bigint";
     let before = count(&one, pid).await;
     for call in [
