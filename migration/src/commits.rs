@@ -14,7 +14,9 @@ use sea_orm::{
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
-    AnyMigrator, Error, Fault, Target, drop_schema, enter,
+    AnyMigrator, Error, Fault, Target,
+    bare_names::refuse_bare_names,
+    drop_schema, enter,
     plan::{Step, every_step},
     provision::{create_schema_sql, ddl, taken_or},
     scope::Watch,
@@ -99,12 +101,13 @@ pub(crate) async fn run_each(
     steps: impl IntoIterator<Item = Step>,
 ) -> Result<(), Error> {
     migrator.install(txn).await?;
-    for step in steps {
+    let steps: Vec<Step> = steps.into_iter().collect();
+    for step in &steps {
         commit_and_enter(txn, target, migrator).await?;
         let watch = Watch::begin(txn, target, migrator).await?;
         step.run_in(txn, &watch, migrator).await?;
     }
-    Ok(())
+    refuse_bare_names(txn, target, &steps).await
 }
 
 /// Makes the schema of one tenant with a commit after each migration, for migrators that

@@ -117,6 +117,24 @@ pub enum Error {
         objects: Vec<String>,
     },
 
+    /// A new schema has a function that does not find its tables when a tenant's statement calls it.
+    #[error(
+        "migration {migration} of schema \"{schema}\" {}",
+        bare_names(function, names, callers)
+    )]
+    BareNames {
+        /// Name of the schema.
+        schema: String,
+        /// Name of the migration that made the function.
+        migration: String,
+        /// Name and arguments of the function.
+        function: String,
+        /// The names in its body that have no schema.
+        names: Vec<String>,
+        /// The triggers, defaults, policies and so on that call it.
+        callers: Vec<String>,
+    },
+
     /// A migration sent a statement that begins or ends a transaction. It was not sent to the
     /// server, and what came before it in the same transaction was rolled back.
     #[error("migration {migration} of schema \"{schema}\" {}", control_reason(statement))]
@@ -293,6 +311,7 @@ impl Error {
             | Self::SharedSession { migration, .. }
             | Self::ScopeLost { migration, .. }
             | Self::MadeOutside { migration, .. }
+            | Self::BareNames { migration, .. }
             | Self::NotPrintable { migration, .. } => Some(migration),
             Self::Privilege { error, .. } | Self::Waited { error, .. } => error.migration(),
             _ => None,
@@ -319,6 +338,9 @@ impl Error {
             Self::TransactionControl { statement, .. } => control_reason(statement),
             Self::TransactionEnded { .. } => TRANSACTION_ENDED.to_owned(),
             Self::MadeOutside { objects, .. } => outside_reason(objects),
+            Self::BareNames { function, names, callers, .. } => {
+                bare_names(function, names, callers)
+            }
             Self::Panicked { message, .. } => format!("panicked: {message}"),
             Self::Privilege { error, role, owners } => {
                 format!("{}; {}", error.reason(), rights(role, owners.as_deref()))
@@ -373,6 +395,18 @@ fn outside_reason(objects: &[String]) -> String {
          so leave the schema's name and search_path out of it and make what exists once elsewhere \
          (an extension is declared by extensions()), or acknowledge it with \
          /* check: allow leaves-schema because REASON */"
+    )
+}
+
+fn bare_names(function: &str, names: &[String], callers: &[String]) -> String {
+    format!(
+        "made function {function}, whose body names {} without a schema and which {} calls: the \
+         statements of a tenant run without the schema in search_path, so the body finds no table, \
+         or that of another schema; write it as BEGIN ATOMIC … END, or add SET search_path FROM \
+         CURRENT to the function, or build its statements with TG_TABLE_SCHEMA, or acknowledge it \
+         with /* check: allow function-search-path because REASON */ (nothing was made)",
+        names.join(", "),
+        callers.join(", ")
     )
 }
 

@@ -35,6 +35,7 @@ mod alone;
 mod announce;
 mod any_migrator;
 mod application;
+mod bare_names;
 mod batch;
 mod claim;
 mod commits;

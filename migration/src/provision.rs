@@ -4,6 +4,7 @@ use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     AnyMigrator, Error, Fault, State, Target,
+    bare_names::refuse_bare_names,
     claim::{PROVISIONING, record_version},
     drop_schema, enter, leave,
     plan::{Step, every_step},
@@ -138,17 +139,19 @@ pub(crate) async fn run_all<'a>(
 ) -> Result<Watch<'a>, Error> {
     let watch = Watch::begin(txn, target, migrator).await?;
     migrator.install(txn).await?;
-    for step in steps {
+    let steps: Vec<Step> = steps.into_iter().collect();
+    for step in &steps {
         let Some(tracks) = tracks.as_deref_mut() else {
             step.run_in(txn, &watch, migrator).await?;
             continue;
         };
         let inner = InTransaction::new(txn, target, step.alone());
-        let mut recorder = Recorder::new(txn, inner, &step, migrator);
+        let mut recorder = Recorder::new(txn, inner, step, migrator);
         step.run_on(&mut recorder, txn, &watch, migrator).await?;
         let track = recorder.end(tracks.last());
         tracks.push(track);
     }
+    refuse_bare_names(txn, target, &steps).await?;
     Ok(watch)
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Meant(Mutex<Said>);
 #[derive(Debug, Default)]
 struct Said {
     rules: Vec<Rule>,
-    /// The texts that may make functions.
+    /// The texts that may make functions, in lower case.
     functions: Vec<String>,
 }
 
@@ -50,8 +50,9 @@ impl Meant {
     /// Reads what is sent.
     pub(crate) fn heed(&self, sql: &str) {
         let mut said = self.said();
-        if sql.to_ascii_lowercase().contains("function") {
-            said.functions.push(sql.to_owned());
+        let lower = sql.to_lowercase();
+        if ["function", "procedure", "routine"].iter().any(|word| lower.contains(word)) {
+            said.functions.push(lower);
         }
         // Nearly no text acknowledges anything.
         if !sql.contains("check:") {
@@ -68,11 +69,15 @@ impl Meant {
         self.said().rules.contains(&rule)
     }
 
-    /// Whether the migration has made this function and says that its bare names are meant.
+    /// Whether the migration may have made this function.
+    pub(crate) fn mentions_function(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        self.said().functions.iter().any(|text| text.contains(&name))
+    }
+
+    /// Whether it has made it and says that its bare names are meant.
     pub(crate) fn allows_function(&self, name: &str) -> bool {
-        let said = self.said();
-        said.rules.contains(&Rule::FunctionSearchPath)
-            && said.functions.iter().any(|text| text.contains(name))
+        self.allows(Rule::FunctionSearchPath) && self.mentions_function(name)
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {

@@ -5,6 +5,7 @@
 mod support;
 
 mod announcements;
+mod bare_names;
 mod behind;
 mod chains;
 mod check;

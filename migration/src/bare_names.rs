@@ -1,0 +1,33 @@
+//! Functions that would not find their tables when a tenant's statement calls them.
+
+use sea_orm::ConnectionTrait;
+
+use crate::{Error, Target, check::functions::unqualified, plan::Step};
+
+/// Refuses a schema in which a trigger, a default, a policy, an index, a constraint or a view calls
+/// a function whose body names tables without a schema, unless the migration that makes the
+/// function says that it means that. `steps` have made the schema.
+pub(crate) async fn refuse_bare_names(
+    txn: &impl ConnectionTrait,
+    target: &Target,
+    steps: &[Step],
+) -> Result<(), Error> {
+    let Target::Schema(schema) = target else { return Ok(()) };
+    for found in unqualified(txn, schema).await? {
+        let name = found.function.split('(').next().unwrap_or_default();
+        let makes = |step: &&Step| step.meant.mentions_function(name);
+        let is_meant = |step: &Step| step.meant.allows_function(name);
+        if found.callers.is_empty() || steps.iter().any(is_meant) {
+            continue;
+        }
+        let migration = steps.iter().rfind(makes).map(|step| step.migration.name().to_owned());
+        return Err(Error::BareNames {
+            schema: schema.to_string(),
+            migration: migration.unwrap_or_default(),
+            function: found.function,
+            names: found.names,
+            callers: found.callers,
+        });
+    }
+    Ok(())
+}
