@@ -32,7 +32,7 @@ fn migrator(up: &'static str) -> SqlMigrator {
     ])
 }
 
-const NO_LIMIT: Timeouts = Timeouts { lock: None, statement: None };
+const NO_LIMIT: Timeouts = Timeouts { lock: None, statement: None, snapshot: None };
 
 fn city() -> Target {
     Target::Schema("city".parse().unwrap())
