@@ -12,7 +12,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use sea_orm::{
     ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
-    sqlx::{self, Connection},
+    sqlx::{self, ConnectOptions as _, Connection},
 };
 use thiserror::Error;
 
@@ -238,7 +238,7 @@ pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, Connect
 
 async fn open_as(options: ConnectOptions, own: bool) -> Result<DatabaseConnection, ConnectError> {
     let conn = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
-    let parsed = url::check(options.get_url())?.options;
+    let parsed = url::check(options.get_url())?.options.disable_statement_logging();
     let unreachable = |source| ConnectError::Unreachable {
         host: match parsed.get_socket() {
             Some(folder) => folder.display().to_string(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use entity::registry::TenantId;
 use sea_orm::sqlx::{
-    self, AssertSqlSafe, Connection, PgConnection, Row,
+    self, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row,
     postgres::{PgConnectOptions, PgRow},
 };
 
@@ -39,8 +39,10 @@ pub(crate) async fn is_shared(
     if mark_of(connection).await?.as_deref() != Some(mark) {
         return Ok(true);
     }
+    // That it may have to wait is nothing to be logged.
+    let options = options.clone().disable_statement_logging();
     let second = Opening::within(SECOND);
-    let mut other = match second.connect(options).await {
+    let mut other = match second.connect(&options).await {
         Ok(mut other) => second.first(mark_of(&mut other)).await.ok().map(|_| other),
         Err(_) => None,
     };

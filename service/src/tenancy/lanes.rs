@@ -41,7 +41,10 @@ use std::{
 
 use futures_util::future::join_all;
 use migration::connect;
-use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::{
+    DbErr,
+    sqlx::{Connection, postgres::PgConnectOptions},
+};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
@@ -194,6 +197,14 @@ impl Lanes {
 
     pub(super) fn is_closed(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    /// Opens one connection more, and closes it.
+    pub(super) async fn try_opening(&self) -> Result<(), DbErr> {
+        let (connection, _) = self.opener.open().await?;
+        // Whether it is closed in good order matters to nobody.
+        let _ = connection.close().await;
+        Ok(())
     }
 
     /// How long a connection is waited for.

@@ -127,6 +127,8 @@ impl Tenancy {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
         if !listener.is_receiving(&view).await {
+            // Nothing was announced if there is no connection to do so.
+            lanes.try_opening().await?;
             return Err(Error::NoAnnouncements);
         }
         // After announcements are received, so that none is missed.

@@ -3,7 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use migration::connect::{ConnectError, small_pool};
+use migration::{
+    Action, AnyMigrator, Target, Timeouts,
+    connect::{ConnectError, small_pool},
+    run,
+};
 use sea_orm::ConnectionTrait;
 use service::tenancy::{Config, Error, NewTenant, Tenancy};
 
@@ -14,6 +18,7 @@ use crate::support::{
     pooler::{Mode, Pooler},
     process::Ran,
     slug,
+    sql_migration::{BOOKS, INDEX, sql_migrator},
 };
 
 const SENTENCE: &str = "error: the connection goes through a pooler in transaction mode; connect to \
@@ -92,7 +97,11 @@ async fn in_session_mode_every_command_works() {
 async fn one_session_is_enough_to_tell_that_it_is_not_shared() {
     let db = TestDb::new().await;
     let pooler = Pooler::with_room(Mode::Session, 1).await;
-    ran(pooler.url(db.name()), "migration status").await.exits(0).says(["there are no tenants"]);
+    let status = ran(pooler.url(db.name()), "migration status").await.exits(0);
+    assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("there are no tenants\n", ""));
+    // What needs more says so.
+    let list = ran(pooler.url(db.name()), "tenantry tenant list").await.exits(1);
+    list.complains(["not answered within", "let the pooler open more of them"]);
 }
 
 #[tokio::test]
@@ -152,4 +161,24 @@ async fn a_statement_that_needs_one_connection_more_than_the_pooler_has_fails_in
     // The others go on, and so does the next when one is done.
     transactions.pop().unwrap().rollback().await.unwrap();
     tenancy.tenant(&slug("tenant-4")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_needs_a_session_of_its_own_does_not_wait_for_it_without_an_end() {
+    let db = TestDb::new().await;
+    let old = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
+    old.create(NewTenant::new(slug("city"))).await.unwrap();
+    old.close().await;
+    // The claim takes the one that there is.
+    let pooler = Pooler::with_room(Mode::Session, 1).await;
+    let mut options = sea_orm::ConnectOptions::new(pooler.url(db.name()));
+    options.max_connections(1).sqlx_logging(false);
+    let pooled = migration::connect::open(options).await.unwrap();
+    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, INDEX]));
+    let target = Target::Schema("city".parse().unwrap());
+    let begun = Instant::now();
+    let ran = run(&pooled, &target, &migrator, &Action::Up(None), Timeouts::default()).await;
+    let error = ran.unwrap_err().to_string();
+    assert!(error.contains("not answered within 10s; a pooler holds it back"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
