@@ -146,8 +146,8 @@ fn is_stale(error: &dyn DatabaseError) -> bool {
     routine(error) == Some("RevalidateCachedQuery")
 }
 
-/// Whether a row of the system catalog was changed or removed by another transaction. Told by the
-/// server's function, as above.
+/// Whether a row of the system catalog was changed or removed by another transaction. Recognized by
+/// the server's function, as above.
 fn has_changed_meanwhile(error: &dyn DatabaseError) -> bool {
     let routines = [
         "simple_heap_update",

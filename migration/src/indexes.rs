@@ -40,7 +40,7 @@ impl Indexes {
         let noted = comment.as_deref().and_then(|comment| comment.strip_prefix(&mark));
         let before = match (noted, &comment) {
             (Some(noted), _) => Some(noted.split(' ').map(str::to_owned).collect()),
-            // Somebody else's.
+            // A comment of the application's own, which is kept.
             (None, Some(comment)) if !comment.starts_with(MARK) => None,
             (None, _) => {
                 let all = "SELECT string_agg(c.oid::text, ' ') FROM pg_catalog.pg_class c

@@ -51,7 +51,7 @@ pub struct Timeouts {
     /// Zero waits without an end, at one go; what runs outside a transaction waits at one go too.
     pub lock: Option<Duration>,
     /// For transactions that are older than a `CREATE INDEX CONCURRENTLY` or the like, of any
-    /// tenant: it waits until they have ended, and nobody waits for it meanwhile. Zero waits without
+    /// tenant: it waits until they have ended, and nothing waits for it meanwhile. Zero waits without
     /// an end. Instead of [`lock`](Self::lock), for each statement with `CONCURRENTLY` outside a
     /// transaction.
     pub snapshot: Option<Duration>,

@@ -204,3 +204,43 @@ async fn a_migration_that_sets_lock_timeout_itself_is_left_alone() {
     report.rollback().await.unwrap();
     run(&plain, &city(), &migrator, &Action::Up(None), timeouts).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_with_concurrently_waits_for_old_transactions() {
+    let db = TestDb::new().await;
+    let plain = pool(&db.url(), 4).await;
+    texts(&plain, "CREATE SCHEMA city").await;
+    let first = AnyMigrator::new(sql_migrator([BOOKS, SHELVES, INDEX]));
+    run(&plain, &city(), &first, &Action::Up(None), Timeouts::default()).await.unwrap();
+    let alone = |name, up| Sql { name, up, down: "SELECT 1", ..INDEX };
+    let more = [
+        BOOKS,
+        SHELVES,
+        INDEX,
+        alone("m4_rebuilds", "REINDEX INDEX CONCURRENTLY books_title_idx; SELECT 1"),
+        alone("m5_detaches", "ALTER TABLE shelves DETACH PARTITION shelf_1 CONCURRENTLY"),
+        alone("m6_drops", "DROP INDEX CONCURRENTLY IF EXISTS books_title_idx"),
+    ];
+    for count in 4..=more.len() {
+        let migrations = more[..count].to_vec();
+        let migrator = SqlMigrator { migrations, table: "seaql_migrations" };
+        let migrator = AnyMigrator::new(migrator);
+        // It has read what the statement is about.
+        let other = pool(&db.url(), 1).await;
+        let report = other.begin().await.unwrap();
+        let sql = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+                   SELECT count(*) FROM city.books; SELECT count(*) FROM city.shelves";
+        report.execute_unprepared(sql).await.unwrap();
+        let timeouts = patient(60 * SECOND).timeouts;
+        let city = city();
+        let run = run(&plain, &city, &migrator, &Action::Up(None), timeouts);
+        let end = async {
+            tokio::time::sleep(SECOND).await;
+            report.rollback().await.unwrap();
+        };
+        let (ran, ()) = tokio::join!(run, end);
+        assert_eq!(ran.unwrap().applied, [more[count - 1].name]);
+        other.close().await.unwrap();
+    }
+    assert_eq!(invalid(&plain).await, ["city.shelves_title_idx"]);
+}
