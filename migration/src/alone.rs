@@ -15,9 +15,11 @@ use tokio::{sync::OnceCell, time::sleep};
 
 use crate::{
     AnyMigrator, Error, Fault, LockHolder, State, Target, Timeouts,
+    check::Rule,
     connect::new_mark,
     holders::waited_for,
     indexes::Indexes,
+    outside::Before,
     plan::Step,
     provision::ddl,
     proxy::{Halt, OwnSession, act},
@@ -185,6 +187,7 @@ impl Alone<'_> {
         let indexes =
             Indexes::begin(own, self.target, self.migrator, step).await.map_err(failed)?;
         indexes.clean_up(own, true).await.map_err(failed)?;
+        let before = Before::now(own).await.map_err(failed)?;
         if let Err(halt) = act(step, own).await {
             let error = self.halted(step, halt);
             // The index that was nearly built is of no use, and the next try may come late. (It
@@ -197,6 +200,12 @@ impl Alone<'_> {
             return Err(error);
         }
         indexes.end(own).await.map_err(failed)?;
+        let objects = before.made_since(own, self.target.name(), step).await.map_err(failed)?;
+        if !objects.is_empty() && !step.meant.allows(Rule::LeavesSchema) {
+            let schema = self.target.name().to_owned();
+            let migration = step.migration.name().to_owned();
+            return Err(Error::MadeOutside { schema, migration, objects, rolled_back: false });
+        }
         self.confirm(own, session, step).await
     }
 

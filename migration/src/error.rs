@@ -107,7 +107,7 @@ pub enum Error {
     },
 
     /// Something has come to be outside the schema that is migrated.
-    #[error("migration {migration} of schema \"{schema}\" {}", outside_reason(objects))]
+    #[error("migration {migration} of schema \"{schema}\" {}", outside_reason(objects, *rolled_back))]
     MadeOutside {
         /// Name of the schema.
         schema: String,
@@ -115,6 +115,8 @@ pub enum Error {
         migration: String,
         /// The objects outside the schema.
         objects: Vec<String>,
+        /// Whether they are gone again. Those of a migration outside a transaction are not.
+        rolled_back: bool,
     },
 
     /// A new schema has a function that does not find its tables when a tenant's statement calls it.
@@ -337,7 +339,7 @@ impl Error {
         match self {
             Self::TransactionControl { statement, .. } => control_reason(statement),
             Self::TransactionEnded { .. } => TRANSACTION_ENDED.to_owned(),
-            Self::MadeOutside { objects, .. } => outside_reason(objects),
+            Self::MadeOutside { objects, rolled_back, .. } => outside_reason(objects, *rolled_back),
             Self::BareNames { function, names, callers, .. } => {
                 bare_names(function, names, callers)
             }
@@ -385,13 +387,20 @@ const TRANSACTION_ENDED: &str = "ended the transaction that it was part of: what
 /// How many of the objects outside are named.
 const NAMED: usize = 5;
 
-fn outside_reason(objects: &[String]) -> String {
+fn outside_reason(objects: &[String], rolled_back: bool) -> String {
     let mut names = objects[..objects.len().min(NAMED)].join(", ");
     if objects.len() > NAMED {
         names.push_str(&format!(" and {} more", objects.len() - NAMED));
     }
+    let made = match rolled_back {
+        true => format!("made {names} outside the schema, and was rolled back"),
+        false => format!(
+            "ran outside a transaction while {names} came to be outside the schema: what it did \
+             stays done and is not on record, so remove that"
+        ),
+    };
     format!(
-        "made {names} outside the schema, and was rolled back; the migration runs for every tenant, \
+        "{made}; the migration runs for every tenant, \
          so leave the schema's name and search_path out of it and make what exists once elsewhere \
          (an extension is declared by extensions()), or acknowledge it with \
          /* check: allow leaves-schema because REASON */"

@@ -7,6 +7,7 @@
 //! tenants a catalog is large.
 
 mod catalogs;
+mod later;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use catalogs::CATALOGS;
 pub(crate) use catalogs::{command_sql, look_sql};
+pub(crate) use later::Before;
 
 /// What [`look_sql`] sees: whether there may be anything outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

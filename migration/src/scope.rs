@@ -176,7 +176,7 @@ impl<'a> Watch<'a> {
         let (schema, migration) = (self.target.name().to_owned(), step.migration.name().to_owned());
         // Told first, as the path may be how it came there.
         if !objects.is_empty() && !step.meant.allows(Rule::LeavesSchema) {
-            return Err(Error::MadeOutside { schema, migration, objects });
+            return Err(Error::MadeOutside { schema, migration, objects, rolled_back: true });
         }
         let found: String = row.try_get_by_index(1)?;
         if found != self.path {

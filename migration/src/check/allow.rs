@@ -44,6 +44,8 @@ struct Said {
     rules: Vec<Rule>,
     /// The texts that may make functions, in lower case.
     functions: Vec<String>,
+    /// Whether a statement may be about something outside the schema.
+    reaches_outside: bool,
 }
 
 impl Meant {
@@ -54,6 +56,7 @@ impl Meant {
         if ["function", "procedure", "routine"].iter().any(|word| lower.contains(word)) {
             said.functions.push(lower);
         }
+        said.reaches_outside = said.reaches_outside || !Piece::all(sql).iter().all(stays_inside);
         // Nearly no text acknowledges anything.
         if !sql.contains("check:") {
             return;
@@ -67,6 +70,11 @@ impl Meant {
 
     pub(crate) fn allows(&self, rule: Rule) -> bool {
         self.said().rules.contains(&rule)
+    }
+
+    /// Whether a statement may have made something outside the schema. Not asked of the effects.
+    pub(crate) fn may_reach_outside(&self) -> bool {
+        self.said().reaches_outside
     }
 
     /// Whether the migration may have made this function.
@@ -83,6 +91,37 @@ impl Meant {
     fn said(&self) -> MutexGuard<'_, Said> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a statement is about the schema alone, as its words show: it names no other, and runs
+/// nothing that could.
+fn stays_inside(piece: &Piece) -> bool {
+    const KINDS: [&str; 10] = [
+        "create", "alter", "drop", "reindex", "vacuum", "analyze", "refresh", "comment", "cluster",
+        "truncate",
+    ];
+    const OUTSIDE: [&str; 14] = [
+        "schema",
+        "extension",
+        "database",
+        "role",
+        "user",
+        "publication",
+        "subscription",
+        "event",
+        "language",
+        "server",
+        "wrapper",
+        "cast",
+        "execute",
+        "as",
+    ];
+    let words = || 0..piece.words.len();
+    let is_outside = |at: usize| {
+        piece.symbol(at) == Some(".") || piece.word(at).is_some_and(|word| OUTSIDE.contains(&word))
+    };
+    piece.is_empty()
+        || piece.word(0).is_some_and(|word| KINDS.contains(&word)) && !words().any(is_outside)
 }
 
 /// An acknowledgement as it was written.

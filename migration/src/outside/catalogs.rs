@@ -95,16 +95,16 @@ impl Catalog {
         }
     }
 
-    /// The objects in the catalog that the transaction has made.
-    fn objects(&self) -> String {
+    /// The objects in the catalog that are new.
+    fn objects(&self, fresh: Fresh) -> String {
         let class = match self.name {
             "pg_enum" => "pg_type",
             "pg_largeobject_metadata" => "pg_largeobject",
             name => name,
         };
-        let mut which = is_own("x");
+        let mut which = fresh("x");
         if self.news == News::Dependencies {
-            let _ = write!(which, " AND {}", is_new(self.name, "x.oid"));
+            let _ = write!(which, " AND {}", is_new(self.name, "x.oid", fresh));
         }
         let (oid, namespace) = (self.oid, self.namespace.unwrap_or("0::oid"));
         format!(
@@ -114,6 +114,9 @@ impl Catalog {
         )
     }
 }
+
+/// An expression for whether a row is new.
+type Fresh = fn(&str) -> String;
 
 /// Whether a row was written by this very transaction or one of its subtransactions. Those of other
 /// transactions in progress are not visible. Not by a command before number $2.
@@ -136,12 +139,22 @@ pub(crate) fn command_sql() -> String {
     )
 }
 
+/// Whether a row was committed after the snapshot $2. (What is frozen was not.)
+fn is_later(row: &str) -> String {
+    format!(
+        "CASE WHEN age({row}.xmin) < 2000000000 THEN NOT pg_visible_in_snapshot(
+            (pg_snapshot_xmax(pg_current_snapshot())::text::numeric - age({row}.xmin)
+                + age(pg_snapshot_xmax(pg_current_snapshot())::xid))::text::xid8,
+            $2::pg_snapshot) ELSE false END"
+    )
+}
+
 /// Whether an object was made, replaced or moved. Written so that no plan reads all dependencies.
-fn is_new(catalog: &str, oid: &str) -> String {
+fn is_new(catalog: &str, oid: &str, fresh: Fresh) -> String {
     format!(
         "(SELECT true FROM pg_depend d WHERE d.classid = '{catalog}'::regclass
             AND d.objid = {oid} AND d.objsubid = 0 AND {} LIMIT 1)",
-        is_own("d")
+        fresh("d")
     )
 }
 
@@ -161,7 +174,7 @@ fn relations() -> String {
             'ExclusiveLock', 'AccessExclusiveLock')
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
 )",
-        is_new("pg_class", "c.oid")
+        is_new("pg_class", "c.oid", is_own)
     )
 }
 
@@ -202,7 +215,7 @@ pub(super) fn made_sql(suspects: &[usize]) -> String {
         is_own("a")
     );
     for (catalog, relation) in ATTACHED {
-        let is_new = is_new(catalog, "x.oid");
+        let is_new = is_new(catalog, "x.oid", is_own);
         let _ = write!(
             sql,
             "
@@ -212,19 +225,9 @@ pub(super) fn made_sql(suspects: &[usize]) -> String {
     }
     let suspects = || suspects.iter().filter_map(|index| CATALOGS.get(*index));
     for catalog in suspects().filter(|it| !matches!(it.news, News::Count(_))) {
-        sql.push_str(&catalog.objects());
+        sql.push_str(&catalog.objects(is_own));
     }
-    sql.push_str(
-        ")
-SELECT DISTINCT it.type || ' ' || it.identity AS name FROM object
-CROSS JOIN LATERAL pg_identify_object(classid, objid, objsubid) it
-WHERE (namespace IS NULL OR namespace NOT IN (SELECT oid FROM own)) AND it.type IS NOT NULL
--- Not what is a part of another object: a row type, an index of a constraint, a member of an
--- extension.
-AND (objsubid > 0 OR classid = 'pg_rewrite'::regclass OR (SELECT true FROM pg_depend d
-    WHERE d.classid = object.classid AND d.objid = object.objid AND d.objsubid = 0
-    AND d.deptype IN ('i', 'e') LIMIT 1) IS NULL)",
-    );
+    sql.push_str(NAMES);
     for catalog in suspects() {
         if let News::Count(name) = catalog.news {
             // Where nothing is counted it is not known either.
@@ -236,3 +239,41 @@ AND (objsubid > 0 OR classid = 'pg_rewrite'::regclass OR (SELECT true FROM pg_de
     }
     sql
 }
+
+/// A query for the names of the objects outside the schema $1 that have come to be after the
+/// snapshot $2, in the schemas of no tenant. $3 has the numbers of the schemas that there were.
+pub(super) fn later_sql(registry: bool) -> String {
+    let tenants = match registry {
+        true => "OR nspname IN (SELECT schema FROM registry.tenants)",
+        false => "",
+    };
+    let later = is_later("x");
+    let mut sql = format!(
+        "WITH own AS MATERIALIZED (
+    SELECT oid FROM pg_namespace n
+    WHERE nspname = $1 OR nspname ~ '^(pg_temp|pg_toast|tenantry_|migration_check_)'
+    -- One that is being made.
+    OR obj_description(oid, 'pg_namespace') LIKE 'tenantry:%' {tenants}
+), object (classid, objid, objsubid, namespace) AS (
+    SELECT 'pg_namespace'::regclass, x.oid, 0, x.oid FROM pg_namespace x
+    WHERE {later} AND x.oid <> ALL ($3::oid[])
+    UNION ALL SELECT 'pg_class'::regclass, x.oid, 0, x.relnamespace FROM pg_class x
+    WHERE {later} AND {}",
+        is_new("pg_class", "x.oid", is_later)
+    );
+    for catalog in CATALOGS.iter().filter(|it| it.news == News::Dependencies) {
+        sql.push_str(&catalog.objects(is_later));
+    }
+    sql + NAMES
+}
+
+/// The end of a query for names of objects.
+const NAMES: &str = ")
+SELECT DISTINCT it.type || ' ' || it.identity AS name FROM object
+CROSS JOIN LATERAL pg_identify_object(classid, objid, objsubid) it
+WHERE (namespace IS NULL OR namespace NOT IN (SELECT oid FROM own)) AND it.type IS NOT NULL
+-- Not what is a part of another object: a row type, an index of a constraint, a member of an
+-- extension.
+AND (objsubid > 0 OR classid = 'pg_rewrite'::regclass OR (SELECT true FROM pg_depend d
+    WHERE d.classid = object.classid AND d.objid = object.objid AND d.objsubid = 0
+    AND d.deptype IN ('i', 'e') LIMIT 1) IS NULL)";

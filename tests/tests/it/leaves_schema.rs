@@ -1,6 +1,8 @@
 //! What a migration makes outside the schema that is migrated: it fails, whatever made it, and
 //! nothing is left.
 
+mod alone;
+
 use migration::{
     Action, AnyMigrator, Error, Target, Timeouts, build_schema,
     check::{Rule, check},
