@@ -21,7 +21,7 @@ use crate::{
     provision::{ddl, run_all},
     proxy::{Backend, InTransaction, in_one, is_plain},
     scratch::Scratch,
-    sql::Piece,
+    sql::{Piece, names_schema},
     statement::{is_pure_read, reads_strings_otherwise},
 };
 
@@ -51,6 +51,8 @@ pub(crate) struct Sent {
     answer: u64,
     /// Of a read that changes nothing, the hash of its rows as [`digest_of`] computes it.
     pub(crate) read: Option<String>,
+    /// Whether it names a schema beside the tenant's, in which the rows may change.
+    pub(crate) elsewhere: bool,
 }
 
 /// Runs all migrations in a scratch schema, for [`AnyMigrator::record`]. Nothing is left of it.
@@ -197,7 +199,7 @@ impl<'a, C: ConnectionTrait> Recorder<'a, C> {
         row.map(|row| row.try_get_by_index(0)).transpose()
     }
 
-    async fn write(&mut self, text: String, answer: u64) -> Result<(), DbErr> {
+    async fn write(&mut self, text: String, answer: u64, has_rows: bool) -> Result<(), DbErr> {
         let mut pieces = Piece::all(&text);
         pieces.retain(|piece| !piece.is_empty());
         if pieces.iter().any(|piece| piece.sql.contains(&self.table)) {
@@ -207,8 +209,12 @@ impl<'a, C: ConnectionTrait> Recorder<'a, C> {
             self.track.refused = Some(STRINGS.to_owned());
         }
         let read = self.read(&pieces).await?;
+        let elsewhere = names_schema(&text);
+        if elsewhere && has_rows && read.is_none() {
+            self.refuse("it reads what is in another schema");
+        }
         let pieces = pieces.into_iter().map(|piece| piece.sql).collect();
-        self.track.sent.push(Sent { pieces, answer, read });
+        self.track.sent.push(Sent { pieces, answer, read, elsewhere });
         Ok(())
     }
 }
@@ -220,7 +226,7 @@ impl<C: ConnectionTrait> Backend for Recorder<'_, C> {
         let text = self.text(&statement).await?;
         let rows = self.inner.query(statement).await;
         match &rows {
-            Ok(rows) => self.write(text, hash_of(rows)?).await?,
+            Ok(rows) => self.write(text, hash_of(rows)?, true).await?,
             Err(error) => self.refuse(format!("a statement of it fails: {error}")),
         }
         rows
@@ -230,7 +236,7 @@ impl<C: ConnectionTrait> Backend for Recorder<'_, C> {
         let text = self.text(&statement).await?;
         let done = self.inner.execute(statement).await;
         match &done {
-            Ok(done) => self.write(text, done.rows_affected()).await?,
+            Ok(done) => self.write(text, done.rows_affected(), false).await?,
             Err(error) => self.refuse(format!("a statement of it fails: {error}")),
         }
         done

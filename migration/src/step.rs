@@ -11,7 +11,7 @@ use crate::{
     commits::SETTLE,
     plan::Step,
     provision::ddl,
-    proxy::{Backend, Halt, InTransaction, act},
+    proxy::{Backend, Halt, InTransaction, act, is_aborted},
     scope::Watch,
 };
 
@@ -37,14 +37,22 @@ impl Step {
         watch: &Watch<'_>,
         migrator: &AnyMigrator,
     ) -> Result<(), Error> {
-        if let Err(halt) = act(self, backend).await {
-            // Whether it is undone depends on that.
-            if let Err(ended @ Error::TransactionEnded { .. }) = watch.check(txn, self).await {
-                return Err(ended);
+        let ignored = match act(self, backend).await {
+            Ok(ignored) => ignored,
+            Err(halt) => {
+                // Whether it is undone depends on that.
+                if let Err(ended @ Error::TransactionEnded { .. }) = watch.check(txn, self).await {
+                    return Err(ended);
+                }
+                return Err(self.halted(watch.target, halt));
             }
-            return Err(self.halted(watch.target, halt));
+        };
+        match (watch.check(txn, self).await, ignored) {
+            (Err(Error::Database(aborted)), ignored) if is_aborted(&aborted) => {
+                return Err(self.failed(watch.target, ignored.unwrap_or(aborted)));
+            }
+            (checked, _) => checked?,
         }
-        watch.check(txn, self).await?;
         self.conclude(txn, migrator).await.map_err(|source| self.failed(watch.target, source))
     }
 

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbErr, ExecResult, QueryResult, Statement, Value,
+};
 
 use crate::{
     AnyMigrator, Error, Target,
@@ -107,7 +109,7 @@ impl<'a> Script<'a> {
 impl Backend for Script<'_> {
     async fn query(&mut self, mut statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         if let Some(mut scratch) = self.scratch() {
-            let sql = statement.to_string();
+            let sql = text_of(&statement);
             let rows = scratch.query(statement).await?;
             if Piece::all(&sql).iter().any(writes) {
                 self.write(&sql);
@@ -123,7 +125,7 @@ impl Backend for Script<'_> {
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let sql = statement.to_string();
+        let sql = text_of(&statement);
         // One that fails is undone by the migration, or ends it.
         let result = match self.scratch() {
             Some(mut scratch) => scratch.execute(statement).await?,
@@ -160,6 +162,27 @@ impl Backend for Script<'_> {
         }
         self.end("ROLLBACK", "ROLLBACK TO");
         Ok(())
+    }
+}
+
+/// The statement with its values as literals.
+fn text_of(statement: &Statement) -> String {
+    let mut statement = statement.clone();
+    if let Some(values) = &mut statement.values {
+        values.0.iter_mut().for_each(quote_not_finite);
+    }
+    statement.to_string()
+}
+
+/// SQL writes `NaN` and `Infinity` in quotes, SeaORM does not.
+fn quote_not_finite(value: &mut Value) {
+    match value {
+        Value::Float(Some(number)) if !number.is_finite() => {
+            *value = f64::from(*number).to_string().into();
+        }
+        Value::Double(Some(number)) if !number.is_finite() => *value = number.to_string().into(),
+        Value::Array(_, Some(values)) => values.iter_mut().for_each(quote_not_finite),
+        _ => {}
     }
 }
 

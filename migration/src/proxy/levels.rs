@@ -1,7 +1,7 @@
 use sea_orm::{DbErr, Statement};
 
 use super::{Backend, Halt, connection::Request};
-use crate::{plan::Step, sql::Piece};
+use crate::{Fault, plan::Step, sql::Piece};
 
 /// The statements of one migration and the transactions that it begins, one inside the other.
 ///
@@ -15,6 +15,8 @@ pub(super) struct Levels<'a, B> {
     trouble: Option<DbErr>,
     /// What came of a statement that was refused. The migration may have swallowed the error.
     refused: Option<Halt>,
+    /// The error of a statement after which PostgreSQL refuses all others, as far as is known.
+    aborted: Option<DbErr>,
     step: &'a Step,
 }
 
@@ -29,8 +31,8 @@ enum Level {
 
 impl<'a, B: Backend> Levels<'a, B> {
     pub(super) fn new(backend: &'a mut B, transactional: bool, step: &'a Step) -> Self {
-        let (open, trouble, refused) = (Vec::new(), None, None);
-        Self { backend, transactional, open, trouble, refused, step }
+        let (open, trouble, refused, aborted) = (Vec::new(), None, None, None);
+        Self { backend, transactional, open, trouble, refused, aborted, step }
     }
 
     pub(super) async fn answer(&mut self, request: Request) {
@@ -41,6 +43,7 @@ impl<'a, B: Backend> Levels<'a, B> {
                     Ok(()) => self.backend.query(statement).await,
                     Err(error) => Err(error),
                 };
+                self.heed(answer.as_ref().err());
                 let _ = sender.send(answer);
             }
             Request::Execute(statement, sender) => {
@@ -48,6 +51,7 @@ impl<'a, B: Backend> Levels<'a, B> {
                     Ok(()) => self.backend.execute(statement).await,
                     Err(error) => Err(error),
                 };
+                self.heed(answer.as_ref().err());
                 let _ = sender.send(answer);
             }
             Request::Begin => self.begin().await,
@@ -61,6 +65,7 @@ impl<'a, B: Backend> Levels<'a, B> {
                 Some(Level::Begun) => {
                     let ended = self.backend.rollback().await;
                     self.note(ended);
+                    self.aborted = None;
                 }
                 // The error has reached the statements in it.
                 Some(Level::Failed(true)) => self.trouble = None,
@@ -69,13 +74,24 @@ impl<'a, B: Backend> Levels<'a, B> {
         }
     }
 
-    /// The result of the migration, which has returned `result`.
-    pub(super) fn end(self, result: Result<(), Halt>) -> Result<(), Halt> {
+    /// The result of the migration, which has returned `result`, and the error after which the
+    /// transaction may be aborted.
+    pub(super) fn end(self, result: Result<(), Halt>) -> Result<Option<DbErr>, Halt> {
         match (result, self.refused, self.trouble) {
             (Err(Halt::Panicked(message)), _, _) => Err(Halt::Panicked(message)),
             (_, Some(refused), _) => Err(refused),
             (Ok(()), None, Some(trouble)) => Err(Halt::Failed(trouble)),
-            (result, None, _) => result,
+            (Err(Halt::Failed(error)), None, _) if is_aborted(&error) => {
+                Err(Halt::Failed(self.aborted.unwrap_or(error)))
+            }
+            (result, None, _) => result.map(|()| self.aborted),
+        }
+    }
+
+    /// Keeps the error of a statement, but not that of one behind it.
+    fn heed(&mut self, error: Option<&DbErr>) {
+        if let Some(error) = error.filter(|error| !is_aborted(error)) {
+            self.aborted = Some(error.clone());
         }
     }
 
@@ -122,4 +138,9 @@ impl<'a, B: Backend> Levels<'a, B> {
             self.trouble.get_or_insert(error);
         }
     }
+}
+
+/// SQLSTATE 25P02: a statement before this one has failed.
+pub(crate) fn is_aborted(error: &DbErr) -> bool {
+    Fault::sqlstate(error).as_deref() == Some("25P02")
 }

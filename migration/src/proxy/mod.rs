@@ -34,6 +34,7 @@ pub(crate) use transaction::InTransaction;
 use crate::plan::Step;
 use connection::{Proxy, Request};
 use levels::Levels;
+pub(crate) use levels::is_aborted;
 
 /// Why a migration did not come to its end.
 #[derive(Debug, Clone)]
@@ -46,8 +47,9 @@ pub(crate) enum Halt {
     Panicked(String),
 }
 
-/// Runs a migration whose statements are answered by `backend`.
-pub(crate) async fn act(step: &Step, backend: &mut impl Backend) -> Result<(), Halt> {
+/// Runs a migration whose statements are answered by `backend`. Returns an error of a statement that
+/// the migration has ignored, which may have aborted the transaction.
+pub(crate) async fn act(step: &Step, backend: &mut impl Backend) -> Result<Option<DbErr>, Halt> {
     let (sender, mut requests) = unbounded_channel();
     let (migration, up, transactional) = (Arc::clone(&step.migration), step.up, !step.alone());
     let runtime = Handle::current();

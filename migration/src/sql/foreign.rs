@@ -94,6 +94,12 @@ pub(super) fn named(sql: &str, is_other: impl Fn(&str) -> bool) -> Option<String
     None
 }
 
+/// Whether the statement names a schema beside that of the placeholder and those of the server.
+pub(crate) fn names_schema(sql: &str) -> bool {
+    let own = ["@tenant", "pg_catalog", "information_schema"];
+    named(sql, |name| !own.contains(&name)).is_some()
+}
+
 /// What is written, as far as it matters here.
 enum Piece<'a> {
     /// A word without quotes, in lower case.

@@ -14,6 +14,7 @@ mod placeholder;
 mod transaction;
 
 pub use client::needs_client;
+pub(crate) use foreign::names_schema;
 pub use lexer::{Kind, Token, Tokens, token, tokens};
 pub(crate) use piece::{Piece, Word};
 pub use placeholder::{qualify, replace_placeholder};

@@ -6,10 +6,12 @@ mod dumps;
 mod entities;
 mod enums;
 mod extensions;
+mod floats;
 mod outside;
 mod panics;
 mod poolers;
 mod refused;
+mod swallowed;
 mod texts;
 mod ways;
 

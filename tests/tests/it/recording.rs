@@ -1,6 +1,7 @@
 //! Migrations are recorded while they run in a scratch schema; new schemas and fleets get the
 //! recording.
 
+mod elsewhere;
 mod fleets;
 mod values;
 

@@ -1,0 +1,60 @@
+//! Migrations that read a schema beside the tenant's, whose rows change from tenant to tenant.
+
+use super::*;
+
+/// Fills a shared table unless somebody has, and copies it.
+#[derive(Clone, Copy)]
+struct Shares {
+    /// Reads by a statement that is more than a read.
+    odd: bool,
+}
+
+impl MigrationName for Shares {
+    fn name(&self) -> &str {
+        "m2_shares"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Shares {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        let table = "/* check: allow leaves-schema because all tenants share it */
+                     CREATE TABLE IF NOT EXISTS public.plans (name text)";
+        db.execute_unprepared(table).await?;
+        let count = match self.odd {
+            false => "SELECT count(*) FROM public.plans",
+            true => "WITH all_plans AS (SELECT FROM public.plans) SELECT count(*) FROM all_plans",
+        };
+        let count = db.query_one_raw(statement(count)).await?;
+        if count.unwrap().try_get_by_index::<i64>(0)? == 0 {
+            db.execute_unprepared("INSERT INTO public.plans VALUES ('free')").await?;
+        }
+        let plans = "SELECT p.name FROM \"public\".plans AS p ORDER BY p.name";
+        for plan in db.query_all_raw(statement(plans)).await? {
+            let name: String = plan.try_get_by_index(0)?;
+            let insert = format!("INSERT INTO books (title) VALUES ('{name}')");
+            db.execute_unprepared(&insert).await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_shared_table_are_read_for_every_new_tenant() {
+    for odd in [false, true] {
+        let db = TestDb::new().await;
+        let plain = db.plain().await;
+        let config = Config::new(db.url(), Chain(Shares { odd }));
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        tenancy.create(NewTenant::new(slug("first"))).await.unwrap();
+        tenancy.create(NewTenant::new(slug("second"))).await.unwrap();
+        assert_eq!(texts(&plain, "SELECT name FROM public.plans").await, ["free"]);
+        texts(&plain, "INSERT INTO public.plans VALUES ('gold')").await;
+        tenancy.create(NewTenant::new(slug("third"))).await.unwrap();
+        let titles = "SELECT title FROM third.books ORDER BY title";
+        assert_eq!(texts(&plain, titles).await, ["free", "gold"]);
+        assert_eq!(texts(&plain, "SELECT name FROM public.plans").await, ["free", "gold"]);
+        tenancy.close().await;
+    }
+}
