@@ -63,7 +63,7 @@ pub struct Timeouts {
 ///
 /// Everything happens in one transaction – but for migrations that ask for none
 /// (`use_transaction() == Some(false)`): each of these runs by itself, and what came before it is
-/// committed first. If PostgreSQL wants a commit between two migrations ([`Fault::NeedsCommit`]),
+/// committed first. If PostgreSQL wants a commit between two migrations ([`Fault::NeedsCommit`](crate::Fault::NeedsCommit)),
 /// all is rolled back and done again with a commit after each, see [`Outcome::committed_each`]. A
 /// second run on the same schema waits.
 ///
