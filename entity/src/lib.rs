@@ -1,23 +1,15 @@
-//! The tables of Tenantry as SeaORM entities.
+//! Entities of the tables that every tenant has, in a schema of its own.
 //!
-//! [`registry`] holds the tables that exist once: which tenants there are and where they live.
-//! [`tenant`] holds the tables that *every* tenant has, each time in a schema of its own.
-//!
-//! The one invariant: an entity of [`tenant`] names the placeholder schema
-//! [`PLACEHOLDER`](tenant::PLACEHOLDER), which never exists. Only a tenant handle of the service
-//! crate puts a real schema in its place, so the same entity on a plain connection is refused by
-//! PostgreSQL instead of reading somebody's rows.
+//! They name the schema `@tenant`, which never exists: a tenant's handle puts the tenant's schema
+//! in its place, and on any other connection PostgreSQL refuses the statement.
 //!
 //! ```
-//! use entity::tenant::guard;
+//! use entity::guard;
 //! use sea_orm::{DbBackend, EntityTrait, QueryTrait};
 //!
 //! let sql = guard::Entity::find().build(DbBackend::Postgres).to_string();
 //! assert!(sql.ends_with(r#"FROM "@tenant"."guards""#));
 //! ```
 
-pub mod registry;
-pub mod tenant;
-mod timestamp;
-
-pub use timestamp::{microseconds, now};
+pub mod guard;
+pub mod shift;

@@ -1,7 +1,7 @@
 //! Changes of tenants, told to the processes that serve them.
 
-use entity::registry::TenantId;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value, sea_query::ArrayType};
+use tenantry_registry::TenantId;
 
 /// The channel of `LISTEN` on which changes of tenants are announced. A message is the tenant's
 /// id, followed by the slugs and host names under which it is no longer to be believed, if any.

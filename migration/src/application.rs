@@ -1,7 +1,7 @@
 //! The application that a registry belongs to.
 
-use entity::registry::application;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement};
+use tenantry_registry::application;
 
 use crate::{AnyMigrator, Error, Fault, confirm_registry, registry};
 

@@ -2,8 +2,8 @@
 
 use std::mem::take;
 
-use entity::registry::SchemaName;
 use sea_orm::{ConnectionTrait, sea_query::PostgresQueryBuilder};
+use tenantry_registry::SchemaName;
 
 use crate::{
     AnyMigrator, Error, Target,

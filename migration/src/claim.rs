@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use entity::registry::{SchemaName, TenantId, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter,
     QuerySelect, Statement, UpdateMany, Value,
     sea_query::{Expr, LockType},
 };
+use tenantry_registry::{SchemaName, TenantId, tenant};
 
 use crate::{
     AnyMigrator, Error, Member, State, Target, Timeouts,
@@ -175,7 +175,9 @@ pub(crate) async fn record_version(
     if *target == Target::Registry || !registry_exists(txn).await? {
         return Ok(());
     }
-    version_update(target, state, migrator, Expr::value(entity::now())).exec(txn).await?;
+    version_update(target, state, migrator, Expr::value(tenantry_registry::now()))
+        .exec(txn)
+        .await?;
     Ok(())
 }
 

@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use entity::registry::{SchemaName, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
     PaginatorTrait, QueryFilter, Statement,
 };
 use sea_orm_migration::MigratorTraitSelf;
+use tenantry_registry::{SchemaName, tenant};
 
 use crate::{
     AnyMigrator, Error, Fault, Target,

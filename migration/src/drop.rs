@@ -3,8 +3,8 @@
 //! A dropped relation stays locked until the transaction ends, with its types and constraints, and
 //! the lock table is shared by all sessions: with default settings it holds a few thousand locks.
 
-use entity::registry::SchemaName;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tenantry_registry::SchemaName;
 
 use crate::{Error, provision::ddl};
 

@@ -1,5 +1,5 @@
-use entity::registry::SchemaName;
 use sea_orm::DbErr;
+use tenantry_registry::SchemaName;
 use thiserror::Error;
 
 use crate::{

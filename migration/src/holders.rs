@@ -1,7 +1,7 @@
 use std::fmt;
 
-use entity::registry::SchemaName;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use tenantry_registry::SchemaName;
 
 /// A session that has a lock on a table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
-use entity::registry::{SchemaName, tenant};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, Statement};
 use sea_orm_migration::MigratorTraitSelf;
+use tenantry_registry::{SchemaName, tenant};
 
 use crate::{
     AnyMigrator, Error, Fault, State, Target,

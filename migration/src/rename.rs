@@ -1,7 +1,7 @@
 //! Giving a schema another name.
 
-use entity::registry::SchemaName;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tenantry_registry::SchemaName;
 
 use crate::{
     Error,

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use entity::registry::TenantId;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction, DbBackend, QueryTrait, TransactionTrait,
     sea_query::Expr,
 };
 use sea_orm_migration::MigratorTraitSelf;
+use tenantry_registry::TenantId;
 use tokio::time::{Instant, sleep};
 
 use crate::{

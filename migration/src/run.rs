@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use entity::registry::tenant;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, PaginatorTrait, TransactionTrait,
     sea_query::{Order, Query},
 };
 use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
+use tenantry_registry::tenant;
 
 use crate::{
     Action, AnyMigrator, Error, Target,

@@ -4,8 +4,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use entity::registry::{SCHEMA, SchemaName};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Values};
+use tenantry_registry::{SCHEMA, SchemaName};
 
 use sea_orm_migration::MigratorTraitSelf;
 

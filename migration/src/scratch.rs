@@ -1,7 +1,7 @@
 //! A schema of no tenant, for a look at what migrations do: nobody sees it, and nothing is left.
 
-use entity::registry::{SchemaName, TenantId};
 use sea_orm::{DatabaseTransaction, DbErr};
+use tenantry_registry::{SchemaName, TenantId};
 
 use crate::{
     AnyMigrator, Error, Target, drop_schema, enter,

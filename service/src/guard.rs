@@ -1,6 +1,6 @@
 //! Guards: the people a tenant employs.
 
-use entity::tenant::guard::{ActiveModel, Column, Entity};
+use entity::guard::{ActiveModel, Column, Entity};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Select, Set,
     sea_query::{Expr, LikeExpr, extension::postgres::PgExpr},
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 use validator::{Validate, ValidationErrors};
 
-pub use entity::tenant::guard::Model as Guard;
+pub use entity::guard::Model as Guard;
 
 use crate::{
     Error, Input, Slug,

@@ -27,7 +27,7 @@ pub mod tenancy;
 mod error;
 mod input;
 
-pub use entity::registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};
 pub use error::{Error, explain};
 pub use input::Input;
 pub use migration::{Fault, connect::Cause};
+pub use tenantry_registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};

@@ -1,19 +1,17 @@
 //! Shifts: when a guard is on duty.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{
-    microseconds,
-    tenant::shift::{ActiveModel, Column, Entity},
-};
+use entity::shift::{ActiveModel, Column, Entity};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
     QuerySelect, Select, Set,
 };
 use serde::Deserialize;
+use tenantry_registry::microseconds;
 use uuid::Uuid;
 use validator::{Validate, ValidationErrors};
 
-pub use entity::tenant::shift::Model as Shift;
+pub use entity::shift::Model as Shift;
 
 use crate::{
     Error, Fault, Input, Slug,

@@ -4,9 +4,9 @@
 //! when the function was made (`BEGIN ATOMIC`) knows its tables; so does a function with a
 //! `search_path` of its own. Any other body is text that PostgreSQL parses when it is called.
 
-use entity::registry::SchemaName;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use serde::Deserialize;
+use tenantry_registry::SchemaName;
 
 use crate::sql::{Kind, Piece, Word};
 

@@ -1,6 +1,6 @@
-use entity::registry::{SchemaName, TenantId};
 use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
 use sea_orm_migration::MigratorTraitSelf;
+use tenantry_registry::{SchemaName, TenantId};
 
 use super::{
     Report, Rule,

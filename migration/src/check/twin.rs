@@ -1,7 +1,7 @@
 //! The second schema, in which every migration runs once more beside the first.
 
-use entity::registry::SchemaName;
 use sea_orm::TransactionTrait;
+use tenantry_registry::SchemaName;
 
 use super::{observer::Observer, run::run};
 use crate::{

@@ -1,5 +1,5 @@
 use clap::{Args, Parser, Subcommand};
-use entity::registry::{SchemaName, Slug};
+use tenantry_registry::{SchemaName, Slug};
 
 use super::how::How;
 use crate::{

@@ -1,7 +1,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
-use entity::registry::{Slug, tenant};
 use sea_orm::{ColumnTrait, DatabaseConnection, QueryFilter};
+use tenantry_registry::{Slug, tenant};
 use thiserror::Error;
 
 use super::{args::Targets, words::some_of};

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use entity::registry::Slug;
 use serde::Serialize;
+use tenantry_registry::Slug;
 
 use super::{
     causes::Failure,

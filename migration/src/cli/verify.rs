@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use entity::registry::{SchemaName, Slug};
+use tenantry_registry::{SchemaName, Slug};
 
 use crate::{
     AnyMigrator, confirm_application,

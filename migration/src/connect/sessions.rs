@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use entity::registry::TenantId;
 use sea_orm::sqlx::{
     self, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row,
     postgres::{PgConnectOptions, PgRow},
 };
+use tenantry_registry::TenantId;
 
 use super::Opening;
 

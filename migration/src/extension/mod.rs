@@ -10,7 +10,7 @@ mod refuse;
 
 use std::{fmt, sync::Arc};
 
-use entity::registry::SchemaName;
+use tenantry_registry::SchemaName;
 
 pub use confirm::confirm_extensions;
 pub(crate) use confirm::{confirm_installed, tables_beside};

@@ -2,12 +2,12 @@
 
 use std::{collections::HashSet, fmt};
 
-use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
     QueryOrder, QuerySelect, Select, Statement,
     sea_query::{Expr, extension::postgres::PgExpr},
 };
+use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::Canary;
 use crate::{AnyMigrator, Error, Fault, claim::PROVISIONING};

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use entity::registry::TenantId;
 use sea_orm::DatabaseConnection;
+use tenantry_registry::TenantId;
 
 use crate::announce;
 

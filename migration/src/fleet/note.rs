@@ -1,10 +1,10 @@
 //! What a failure leaves on the tenant's row.
 
-use entity::registry::tenant;
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait},
 };
+use tenantry_registry::tenant;
 
 use super::Member;
 use crate::Error;
@@ -19,7 +19,7 @@ pub(super) async fn note_failure(
         "migration": error.migration(),
         "sqlstate": error.sqlstate(),
         "message": error.reason(),
-        "at": entity::now(),
+        "at": tenantry_registry::now(),
     });
     tenant::Entity::update_many()
         .col_expr(tenant::Column::MigrationError, Expr::value(note))

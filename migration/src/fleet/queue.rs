@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use entity::registry::TenantId;
+use tenantry_registry::TenantId;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Limit, Member, Stopped, Summary};
@@ -203,7 +203,7 @@ impl<'a> Queue<'a> {
 mod tests {
     use std::{sync::atomic::AtomicBool, time::Duration};
 
-    use entity::registry::TenantId;
+    use tenantry_registry::TenantId;
     use tokio::time::{Instant, sleep};
 
     use super::{Job, Patience, Queue};

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use entity::tenant::PLACEHOLDER;
+use tenantry_registry::PLACEHOLDER;
 
 use super::{Kind, Token, foreign, tokens};
 

@@ -1,5 +1,5 @@
-use entity::registry::Slug;
 use sea_orm::DbErr;
+use tenantry_registry::Slug;
 use thiserror::Error;
 
 /// Why the schemas were not verified.

@@ -1,5 +1,5 @@
-use entity::registry::{SchemaName, Slug};
 use serde::{Serialize, Serializer};
+use tenantry_registry::{SchemaName, Slug};
 
 use super::{Allowance, Change};
 

@@ -1,10 +1,10 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     RuntimeErr, sqlx,
 };
+use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     Allowances, Change, Finding, Verification, VerifyError,

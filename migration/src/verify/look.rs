@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel, QueryResult,
     TransactionTrait, Value,
 };
 use sea_orm_migration::MigratorTraitSelf;
+use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     catalog::{Oid, hashes, structures},

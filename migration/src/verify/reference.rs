@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
-use entity::registry::SchemaName;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use tenantry_registry::SchemaName;
 
 use super::{
     Change,

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use entity::registry::{Slug, tenant};
 use sea_orm::DbErr;
+use tenantry_registry::{Slug, tenant};
 use thiserror::Error;
 
 use super::marker;

@@ -6,9 +6,9 @@
 
 use std::str::Split;
 
-use entity::registry::TenantId;
 use migration::CHANNEL;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use tenantry_registry::TenantId;
 use uuid::Uuid;
 
 /// Longest payload, in bytes: PostgreSQL takes less than 8000 (manual, NOTIFY).

@@ -4,9 +4,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use entity::registry::{SchemaName, Slug, TenantId, tenant};
 use moka::{Expiry, sync::Cache};
 use sea_orm::DbErr;
+use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     epoch::Epochs,
@@ -157,8 +157,8 @@ mod tests {
             max_connections: None,
             max_waiting: None,
             metadata: serde_json::json!({}),
-            inserted_at: entity::now(),
-            updated_at: entity::now(),
+            inserted_at: tenantry_registry::now(),
+            updated_at: tenantry_registry::now(),
             migration_error: None,
             migration_attempts: 0,
             dropped_at: None,

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use entity::registry::{SchemaName, tenant};
 use migration::{build_schema_with_commits, pause_after_race, remove_unfinished};
+use tenantry_registry::{SchemaName, tenant};
 use tracing::warn;
 
 use super::{Error, NewTenant, Tenancy, lanes::bounded};

@@ -1,8 +1,8 @@
-use entity::registry::{Hostname, Slug, TenantId, domain, tenant};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set,
     sea_query::LockType,
 };
+use tenantry_registry::{Hostname, Slug, TenantId, domain, tenant};
 
 use super::{Error, Host, Tenancy, announce::announce};
 use crate::Fault;
@@ -70,7 +70,7 @@ impl Tenancy {
         let row = domain::ActiveModel {
             hostname: Set(hostname.clone()),
             tenant_id: Set(tenant_id),
-            inserted_at: Set(entity::now()),
+            inserted_at: Set(tenantry_registry::now()),
         };
         match row.insert(db).await {
             Ok(_) => Ok(()),

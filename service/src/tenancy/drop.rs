@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use entity::registry::{Slug, TenantId, domain, tenant};
 use migration::{dependents, drop_relations, drop_schema, lock_holders, lock_tables, relations};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
     QuerySelect, Statement, UpdateMany, sea_query::Expr,
 };
+use tenantry_registry::{Slug, TenantId, domain, tenant};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
@@ -231,7 +231,7 @@ async fn confirm_no_dependents(
 async fn finish(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
     domain::Entity::delete_many().filter(domain::Column::TenantId.eq(id)).exec(txn).await?;
     update(id, tenant::Status::Dropped)
-        .col_expr(tenant::Column::DroppedAt, Expr::value(entity::now()))
+        .col_expr(tenant::Column::DroppedAt, Expr::value(tenantry_registry::now()))
         .col_expr(tenant::Column::Metadata, Expr::value(serde_json::json!({})))
         .col_expr(tenant::Column::MigrationError, Expr::value(None::<sea_orm::JsonValue>))
         .exec(txn)
@@ -242,6 +242,6 @@ async fn finish(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
 fn update(id: TenantId, status: tenant::Status) -> UpdateMany<tenant::Entity> {
     tenant::Entity::update_many()
         .col_expr(tenant::Column::Status, Expr::value(status))
-        .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
+        .col_expr(tenant::Column::UpdatedAt, Expr::value(tenantry_registry::now()))
         .filter(tenant::Column::Id.eq(id))
 }

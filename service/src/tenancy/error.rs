@@ -1,10 +1,10 @@
-use entity::registry::{Hostname, NameError, SchemaName, Slug};
 use migration::{
     LockHolder,
     connect::{Cause, ConnectError},
     name_dependents,
 };
 use sea_orm::DbErr;
+use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 use thiserror::Error;
 
 use super::{Busy, Misuse, OtherSchema, Refused};

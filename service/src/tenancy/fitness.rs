@@ -4,8 +4,8 @@
 //! migrated. A program serves the tenants that have what it needs: all of its own migrations, and
 //! of those it does not know none that is breaking.
 
-use entity::registry::tenant;
 use migration::AnyMigrator;
+use tenantry_registry::tenant;
 
 use super::access::Access;
 

@@ -1,12 +1,12 @@
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use entity::registry::{SchemaName, Slug, TenantId};
 use futures_util::stream::BoxStream;
 use sea_orm::{
     AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
     Statement, StatementBuilder, StreamTrait, TransactionError, TransactionOptions,
     TransactionSession, TransactionTrait,
 };
+use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
     lanes::{Lane, Session, Transaction},
@@ -29,7 +29,7 @@ use super::{
 ///
 /// ```no_run
 /// # async fn example(tenancy: service::tenancy::Tenancy) -> Result<(), Box<dyn std::error::Error>> {
-/// use entity::tenant::guard;
+/// use entity::guard;
 /// use sea_orm::EntityTrait;
 ///
 /// let tenant = tenancy.tenant(&"tenant-1".parse()?).await?;

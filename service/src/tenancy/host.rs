@@ -1,4 +1,4 @@
-use entity::registry::{Hostname, Slug};
+use tenantry_registry::{Hostname, Slug};
 
 /// What a `Host` header asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

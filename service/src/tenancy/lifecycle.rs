@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use entity::registry::{SchemaName, Slug, tenant};
 use migration::{build_at_once, build_schema, register, rename_schema, unregister};
 use sea_orm::DbErr;
+use tenantry_registry::{SchemaName, Slug, tenant};
 use tracing::info;
 
 use super::{

@@ -3,8 +3,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use entity::registry::{Slug, tenant};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use tenantry_registry::{Slug, tenant};
 
 use super::{Error, Tenancy, announce::announce};
 
@@ -79,7 +79,7 @@ impl Tenancy {
         let row = tenant::Entity::update_many()
             .col_expr(tenant::Column::MaxConnections, Expr::value(max_connections))
             .col_expr(tenant::Column::MaxWaiting, Expr::value(max_waiting))
-            .col_expr(tenant::Column::UpdatedAt, Expr::value(entity::now()))
+            .col_expr(tenant::Column::UpdatedAt, Expr::value(tenantry_registry::now()))
             .filter(tenant::Column::Slug.eq(slug.clone()))
             .exec_with_returning(&txn)
             .await?

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
-use entity::registry::{Slug, TenantId, domain, tenant};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use tenantry_registry::{Slug, TenantId, domain, tenant};
 
 use super::{Error, Host, Tenancy, Tenant, TenantRecord, registry_view::Key};
 use crate::page::{self, Page, PageRequest};
@@ -92,7 +92,7 @@ impl Tenancy {
     async fn domains_of(
         &self,
         ids: &[TenantId],
-    ) -> Result<HashMap<TenantId, Vec<entity::registry::Hostname>>, Error> {
+    ) -> Result<HashMap<TenantId, Vec<tenantry_registry::Hostname>>, Error> {
         let mut domains: HashMap<_, Vec<_>> = HashMap::new();
         let rows = domain::Entity::find()
             .filter(domain::Column::TenantId.is_in(ids.iter().copied()))

@@ -3,8 +3,8 @@
 
 use std::str::FromStr;
 
-use entity::registry::{DisplayName, Tag};
 use serde_json::{Value, json};
+use tenantry_registry::{DisplayName, Tag};
 
 use super::NewTenant;
 

@@ -44,9 +44,9 @@ mod statement;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use entity::registry::{Hostname, SchemaName};
 use migration::{AnyMigrator, Target, claim_application, confirm_extensions, registry};
 use sea_orm::DatabaseConnection;
+use tenantry_registry::{Hostname, SchemaName};
 use tokio::task::JoinHandle;
 
 pub use access::{Access, Refused};
@@ -207,7 +207,7 @@ impl std::fmt::Debug for Tenancy {
 
 /// The longest slug must fit behind the prefix, and the whole must be a schema name.
 fn check_prefix(prefix: &str) -> Result<(), Error> {
-    let longest = "a".repeat(entity::registry::Slug::MAX_LEN);
+    let longest = "a".repeat(tenantry_registry::Slug::MAX_LEN);
     format!("{prefix}{longest}").parse::<SchemaName>()?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
-use entity::registry::{SchemaName, tenant};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use tenantry_registry::{SchemaName, tenant};
 
 /// The first of `base`, `base_2`, `base_3`, … that no tenant has or has ever had.
 ///

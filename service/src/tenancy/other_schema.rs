@@ -1,5 +1,5 @@
-use entity::registry::Slug;
 use sea_orm::{DbErr, RuntimeErr, sqlx};
+use tenantry_registry::Slug;
 use thiserror::Error;
 
 /// A statement on a tenant's handle names the schema of another tenant, and was not sent. Found

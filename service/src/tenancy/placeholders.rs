@@ -1,7 +1,7 @@
 //! Whether entities name the placeholder, for the tests of an application.
 
-use entity::tenant::PLACEHOLDER;
 use sea_orm::sea_query::TableRef;
+use tenantry_registry::PLACEHOLDER;
 
 /// The tables whose schema is not the placeholder, as `schema.table`.
 ///
@@ -32,7 +32,7 @@ pub fn without_placeholder(tables: impl IntoIterator<Item = TableRef>) -> Vec<St
 /// a schema, so that none of them reads the tables of one tenant, or of `public`, for all.
 ///
 /// ```
-/// use entity::tenant::{guard, shift};
+/// use entity::{guard, shift};
 /// use sea_orm::EntityName;
 ///
 /// service::tenancy::assert_placeholder([guard::Entity.table_ref(), shift::Entity.table_ref()]);

@@ -1,7 +1,7 @@
-use entity::registry::{SchemaName, domain, tenant};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
 };
+use tenantry_registry::{SchemaName, domain, tenant};
 
 use super::{Error, NewTenant, Tenancy, naming::free_name};
 

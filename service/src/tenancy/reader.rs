@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use entity::registry::{domain, tenant};
 use migration::{CHANNEL, connect::Opening};
 use sea_orm::{
     ColumnTrait, Condition, ConnAcquireErr, DbBackend, DbErr, EntityTrait, FromQueryResult,
@@ -14,6 +13,7 @@ use sea_orm::{
     },
 };
 use sea_query_sqlx::SqlxValues;
+use tenantry_registry::{domain, tenant};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::debug;
 
@@ -188,7 +188,7 @@ impl Found {
     }
 }
 
-fn domain_of(row: &QueryResult) -> Option<entity::registry::Hostname> {
+fn domain_of(row: &QueryResult) -> Option<tenantry_registry::Hostname> {
     row.try_get("", "hostname").ok()
 }
 

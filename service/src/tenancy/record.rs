@@ -1,8 +1,8 @@
 use std::num::NonZeroU32;
 
 use chrono::{DateTime, Utc};
-use entity::registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, tenant};
 use serde::Serialize;
+use tenantry_registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, tenant};
 
 use super::{Error, Limits, metadata};
 

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use entity::registry::{Hostname, Slug, TenantId, tenant};
 use sea_orm::{ConnAcquireErr, DbErr};
+use tenantry_registry::{Hostname, Slug, TenantId, tenant};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,

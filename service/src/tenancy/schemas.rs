@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use entity::registry::tenant;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QuerySelect};
+use tenantry_registry::tenant;
 
 /// A set that only grows: a name that no tenant has any more is not given to anything else.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,5 @@
-use entity::registry::TenantId;
 use sea_orm::{ConnectionTrait, StreamTrait, TransactionTrait};
+use tenantry_registry::TenantId;
 
 use super::{Scope, TenantTransaction};
 

@@ -1,4 +1,4 @@
-use entity::registry::TenantId;
+use tenantry_registry::TenantId;
 use thiserror::Error;
 
 use super::TenantScope;

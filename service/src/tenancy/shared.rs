@@ -6,9 +6,9 @@ use std::{
     },
 };
 
-use entity::registry::{SchemaName, Slug, TenantId};
 use migration::sql::qualify;
 use sea_orm::{DbErr, Statement};
+use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
     access::{Access, Refused},

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use entity::registry::{SchemaName, TenantId, tenant};
 use migration::{
     AnyMigrator, build_schema, build_schema_with_commits, register, remove_unfinished,
     verify::names_own_schema_in,
 };
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use tenantry_registry::{SchemaName, TenantId, tenant};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};
 
@@ -152,7 +152,7 @@ impl Spares {
 
 /// The row of an active tenant whose schema is about to be made by `migrator`.
 pub(super) fn new_row(migrator: &AnyMigrator, schema: SchemaName) -> tenant::Model {
-    let now = entity::now();
+    let now = tenantry_registry::now();
     let (migrations, breaking) = migrator.all_applied();
     tenant::Model {
         id: TenantId::generate(),

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::EntityTrait;
 use service::tenancy::{Config, Tenancy};
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::future::join_all;
 use migration::{
     Action, AnyMigrator, Fault, Target, Timeouts, postgres::Server, registry, run, tenant,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::future::join_all;
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Statement, TransactionTrait,

@@ -1,15 +1,13 @@
 //! A tenant is whole or it is not there, whenever the connection breaks.
 
-use entity::{
-    registry::{Slug, tenant},
-    tenant::{guard, shift},
-};
+use entity::{guard, shift};
 use migration::{AnyMigrator, Target, state};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
     QueryFilter, Statement,
 };
 use service::tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy};
+use tenantry_registry::{Slug, tenant};
 
 use crate::support::{TestDb, catalog::texts, serving::eventually, slug, wire::Wire};
 

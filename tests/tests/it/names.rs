@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use entity::registry::{RESERVED_WORDS, SchemaName, Slug};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use tenantry_registry::{RESERVED_WORDS, SchemaName, Slug};
 
 use crate::support::TestDb;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::future::join_all;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, Set, Statement, TransactionTrait,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::TryStreamExt;
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IsolationLevel, Set,

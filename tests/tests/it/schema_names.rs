@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use entity::{registry::tenant, tenant::guard};
+use entity::guard;
 use futures_util::future::join_all;
 use migration::{Action, AnyMigrator, Target, Timeouts, registry, run};
 use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, PaginatorTrait, Set};
@@ -10,6 +10,7 @@ use service::{
     page::PageRequest,
     tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy, Tenant, TenantScope},
 };
+use tenantry_registry::tenant;
 
 use crate::support::{
     TestDb,

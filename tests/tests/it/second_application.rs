@@ -95,7 +95,7 @@ async fn another_application_has_tenants_with_its_own_tables() {
 async fn its_migrations_go_up_and_down_and_are_kept_in_its_own_table() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let schema: entity::registry::SchemaName = "branch".parse().unwrap();
+    let schema: tenantry_registry::SchemaName = "branch".parse().unwrap();
     let library = AnyMigrator::new(library());
     let txn = plain.begin().await.unwrap();
     provision(&txn, &schema, &library).await.unwrap();

@@ -1,6 +1,6 @@
 //! What the application puts into every new tenant.
 
-use entity::tenant::guard;
+use entity::guard;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, Statement, TransactionTrait,
 };

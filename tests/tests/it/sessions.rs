@@ -6,7 +6,7 @@ mod public;
 mod remains;
 mod values;
 
-use entity::tenant::guard;
+use entity::guard;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Set, Statement,
 };

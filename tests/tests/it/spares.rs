@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::future::join_all;
 use migration::{
     AnyMigrator, tenant,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::{StreamExt, TryStreamExt, future::join_all};
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait,

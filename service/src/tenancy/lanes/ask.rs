@@ -1,6 +1,6 @@
 //! A request for a connection.
 
-use entity::registry::Slug;
+use tenantry_registry::Slug;
 
 use crate::tenancy::Limits;
 

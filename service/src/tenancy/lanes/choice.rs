@@ -1,6 +1,6 @@
 //! Which lane a tenant prefers.
 
-use entity::registry::TenantId;
+use tenantry_registry::TenantId;
 
 /// The part of an id by which tenants differ.
 pub(super) fn fold(tenant: TenantId) -> u64 {

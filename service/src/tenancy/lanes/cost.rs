@@ -3,9 +3,9 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use entity::registry::TenantId;
 use futures_util::FutureExt;
 use sea_orm::sqlx::postgres::PgConnectOptions;
+use tenantry_registry::TenantId;
 
 use super::{
     Lanes,

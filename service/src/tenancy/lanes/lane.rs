@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use entity::registry::SchemaName;
 use futures_util::stream::BoxStream;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, TransactionOptions,
 };
+use tenantry_registry::SchemaName;
 
 use super::{
     super::statement::Effect,

@@ -115,7 +115,7 @@ impl Worthy {
 
 #[cfg(test)]
 mod tests {
-    use entity::registry::TenantId;
+    use tenantry_registry::TenantId;
 
     use super::*;
     use crate::tenancy::lanes::choice::fold;

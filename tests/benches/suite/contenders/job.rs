@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entity::registry::Slug;
+use tenantry_registry::Slug;
 use uuid::Uuid;
 
 /// The bosses of each tenant: what a filtered list shows.

@@ -1,6 +1,6 @@
 //! The jobs on the entities of a tenant.
 
-pub use entity::tenant::{guard, shift};
+pub use entity::{guard, shift};
 
 #[path = "work.rs"]
 pub mod work;

@@ -58,7 +58,7 @@ async fn single(db: &mut PgConnection, operation: Operation, job: &Job) {
                 "UPDATE {schema}.guards SET name = $2, updated_at = $3 WHERE id = $1 RETURNING {GUARD}"
             );
             let query = query_as(AssertSqlSafe(sql)).bind(job.id());
-            let query = query.bind(job.tenant.slug.as_str()).bind(entity::now());
+            let query = query.bind(job.tenant.slug.as_str()).bind(tenantry_registry::now());
             let changed: Guard = query.fetch_one(db).await.unwrap();
             job.found(&changed.1);
         }
@@ -67,7 +67,8 @@ async fn single(db: &mut PgConnection, operation: Operation, job: &Job) {
                 "INSERT INTO {schema}.guards ({GUARD}) VALUES ($1, $2, $3, $4, $4) RETURNING {GUARD}"
             );
             let query = query_as(AssertSqlSafe(sql)).bind(Uuid::now_v7());
-            let query = query.bind(job.tenant.slug.as_str()).bind("Guard").bind(entity::now());
+            let query =
+                query.bind(job.tenant.slug.as_str()).bind("Guard").bind(tenantry_registry::now());
             let stored: Guard = query.fetch_one(db).await.unwrap();
             job.found(&stored.1);
         }

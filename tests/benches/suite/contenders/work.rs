@@ -51,7 +51,7 @@ async fn single<C: ConnectionTrait>(db: &C, operation: Operation, job: &Job) {
             let guard = guard::ActiveModel {
                 id: Unchanged(job.id()),
                 name: Set(job.tenant.slug.to_string()),
-                updated_at: Set(entity::now()),
+                updated_at: Set(tenantry_registry::now()),
                 ..<guard::ActiveModel as ActiveModelTrait>::default()
             };
             job.found(&guard.update(db).await.unwrap().name);
@@ -61,8 +61,8 @@ async fn single<C: ConnectionTrait>(db: &C, operation: Operation, job: &Job) {
                 id: Set(Uuid::now_v7()),
                 name: Set(job.tenant.slug.to_string()),
                 position: Set("Guard".to_owned()),
-                inserted_at: Set(entity::now()),
-                updated_at: Set(entity::now()),
+                inserted_at: Set(tenantry_registry::now()),
+                updated_at: Set(tenantry_registry::now()),
             };
             job.found(&guard.insert(db).await.unwrap().name);
         }

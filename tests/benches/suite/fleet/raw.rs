@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use entity::registry::SchemaName;
 use migration::{Action, AnyMigrator, Target, TenantMigrator, dry_run, postgres::Server};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, Statement,
     sqlx::{self, AssertSqlSafe, Connection, PgConnection},
 };
+use tenantry_registry::SchemaName;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 

@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 use chrono::{DateTime, Utc};
-use entity::tenant::guard::Model;
+use entity::guard::Model;
 use sea_orm::sqlx::{PgPool, postgres::PgPoolOptions, query_as};
 use service::guard::NewGuard;
 use tokio::net::TcpListener;
@@ -38,7 +38,7 @@ async fn show(State(pool): State<PgPool>, Path(id): Path<Uuid>) -> Result<Json<M
 
 async fn store(State(pool): State<PgPool>, Json(input): Json<NewGuard>) -> impl IntoResponse {
     let query = query_as(STORE).bind(Uuid::now_v7()).bind(input.name).bind(input.position);
-    let guard = guard(query.bind(entity::now()).fetch_one(&pool).await.unwrap());
+    let guard = guard(query.bind(tenantry_registry::now()).fetch_one(&pool).await.unwrap());
     (StatusCode::CREATED, [(LOCATION, format!("/guards/{}", guard.id))], Json(guard))
 }
 

@@ -125,7 +125,7 @@ async fn a_migration_of_builders_acknowledges_too_and_still_runs() {
     assert!(report.is_clean(), "{report:#?}");
     assert_eq!(report.acknowledged[0].reason, "a reason with * / and / * in it");
 
-    let schema: entity::registry::SchemaName = "branch".parse().unwrap();
+    let schema: tenantry_registry::SchemaName = "branch".parse().unwrap();
     let txn = db.begin().await.unwrap();
     provision(&txn, &schema, &migrator).await.unwrap();
     // Alone in a transaction, as a run sends it.

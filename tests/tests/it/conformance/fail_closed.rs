@@ -1,6 +1,6 @@
 //! Without a tenant nothing is read and nothing is written.
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use futures_util::TryStreamExt;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, LoaderTrait, PaginatorTrait,

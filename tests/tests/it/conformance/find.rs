@@ -1,6 +1,6 @@
 //! Finding, counting and paging.
 
-use entity::tenant::guard::{self, Column};
+use entity::guard::{self, Column};
 use sea_orm::{
     ColumnTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     SelectExt,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entity::tenant::guard;
+use entity::guard;
 use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter,

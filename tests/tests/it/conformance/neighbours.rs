@@ -1,7 +1,7 @@
 //! Two tenants with different rows under the same keys.
 
 use chrono::{DateTime, TimeZone, Utc};
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Set, Statement, sqlx,
 };

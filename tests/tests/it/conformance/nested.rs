@@ -1,6 +1,6 @@
 //! Saving a guard together with its shifts.
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::{
     EntityLoaderTrait, EntityTrait, IntoActiveModel, PaginatorTrait, Set, TransactionTrait,
 };
@@ -29,7 +29,7 @@ async fn load(both: &Neighbours, number: u128) -> guard::ActiveModelEx {
 #[tokio::test]
 async fn a_guard_is_inserted_with_its_shifts_into_one_tenant() {
     let both = Neighbours::new().await;
-    let earlier = entity::now();
+    let earlier = tenantry_registry::now();
     let dan = guard::ActiveModel::builder()
         .set_name("Dan")
         .set_position("Moat")

@@ -1,6 +1,6 @@
 //! A statement on a tenant's handle that names the schema of another tenant.
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use futures_util::TryStreamExt;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbErr, EntityName, EntityTrait, LoaderTrait, ModelTrait,
@@ -52,8 +52,8 @@ fn zoe() -> generated::ActiveModel {
         id: Set(uuid::Uuid::now_v7()),
         name: Set("Zoe".into()),
         position: Set("Gate".into()),
-        inserted_at: Set(entity::now()),
-        updated_at: Set(entity::now()),
+        inserted_at: Set(tenantry_registry::now()),
+        updated_at: Set(tenantry_registry::now()),
     }
 }
 
@@ -154,7 +154,7 @@ async fn tenants_may_have_the_names_of_tables_and_aliases() {
 #[tokio::test]
 async fn tables_of_the_registry_can_be_read_through_a_handle() {
     let both = Neighbours::new().await;
-    assert_eq!(entity::registry::tenant::Entity::find().count(&both.one).await.unwrap(), 2);
+    assert_eq!(tenantry_registry::tenant::Entity::find().count(&both.one).await.unwrap(), 2);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Joins, related and linked entities, loaders.
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::{
     ColumnTrait, Condition, EntityLoaderTrait, EntityTrait, ExprTrait, JoinType, Linked,
     LoaderTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect, RelationDef, RelationTrait,

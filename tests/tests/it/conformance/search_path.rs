@@ -1,6 +1,6 @@
 //! SQL that cannot be qualified.
 
-use entity::tenant::guard;
+use entity::guard;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, TransactionTrait};
 use service::tenancy::{Config, Tenant};
 

@@ -1,7 +1,7 @@
 //! Rows in other shapes than the model: partial models, JSON, tuples, structs of one's own.
 
 use chrono::{DateTime, Utc};
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::{
     DerivePartialModel, EntityTrait, ExprTrait, FromQueryResult, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, sea_query::Expr,

@@ -1,6 +1,6 @@
 //! SQL by hand: statements of `sea_query`, and raw text with the placeholder.
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityName, EntityTrait, ExprTrait, FromQueryResult,
     JsonValue, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, SelectExt,

@@ -1,6 +1,6 @@
 //! Streams, inside and outside of a transaction.
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use futures_util::{StreamExt, TryStreamExt};
 use sea_orm::{
     ActiveModelTrait, EntityTrait, PaginatorTrait, QueryOrder, StreamTrait, TransactionTrait,

@@ -1,7 +1,7 @@
 //! When rows were stored and changed, as the entities' behaviour sets it.
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, EntityTrait,
     IntoActiveModel, QueryFilter, Set, TransactionTrait, sea_query::Expr,
@@ -23,7 +23,7 @@ fn assert_new(inserted_at: DateTime<Utc>, updated_at: DateTime<Utc>, earlier: Da
 #[tokio::test]
 async fn every_way_to_insert_sets_both_timestamps() {
     let both = Neighbours::new().await;
-    let earlier = entity::now();
+    let earlier = tenantry_registry::now();
     let by_hand = guard::ActiveModel {
         id: NotSet,
         name: Set("Dan".to_owned()),
@@ -86,7 +86,7 @@ async fn timestamps_are_stored_in_utc_to_the_microsecond() {
 async fn no_update_moves_inserted_at() {
     let both = Neighbours::new().await;
     let one = &both.one;
-    let earlier = entity::now();
+    let earlier = tenantry_registry::now();
     let abu = guard::Entity::find_by_id(guard_id(1));
     let mut abu = abu.require_one(one).await.unwrap().into_active_model();
     abu.position = Set("Moat".to_owned());
@@ -94,7 +94,7 @@ async fn no_update_moves_inserted_at() {
     let without_reading = guard::ActiveModel {
         id: Set(guard_id(2)),
         position: Set("Moat".to_owned()),
-        inserted_at: Set(entity::now()),
+        inserted_at: Set(tenantry_registry::now()),
         ..Default::default()
     };
     without_reading.update(one).await.unwrap();

@@ -1,6 +1,6 @@
 //! Transactions, savepoints, and how they end.
 
-use entity::tenant::guard;
+use entity::guard;
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DbErr, EntityTrait, IsolationLevel,
     PaginatorTrait, QueryOrder, QuerySelect, TransactionError, TransactionOptions,

@@ -1,6 +1,6 @@
 //! Values that look like SQL are stored and read byte for byte.
 
-use entity::tenant::guard;
+use entity::guard;
 use proptest::{prelude::*, test_runner::TestRunner};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement,

@@ -1,6 +1,6 @@
 //! Inserting, updating and deleting.
 
-use entity::tenant::{guard, shift};
+use entity::{guard, shift};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryFilter, Set,
     TryInsertResult,

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use entity::tenant::guard;
+use entity::guard;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, TransactionTrait};
 use serde_json::Value;
 use service::tenancy::{Busy, Error, Limits, Tenancy, Tenant, TenantTransaction};

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::{TryStreamExt, future::join_all};
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Set, Statement,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
-use entity::tenant::guard;
+use entity::guard;
 use migration::postgres::{DATABASE, Role, Server, lasting_dir};
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, Set, TransactionTrait,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::FutureExt;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, StreamTrait, TransactionTrait,

@@ -1,6 +1,6 @@
 //! What a statement leaves behind in the session.
 
-use entity::tenant::guard;
+use entity::guard;
 use futures_util::TryStreamExt;
 use migration::tenant::Migrator;
 use sea_orm::{

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use entity::registry::Slug;
 use migration::{Action, AnyMigrator, Target, Timeouts, postgres::Server, registry, run, tenant};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
 use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry_registry::Slug;
 use tokio::sync::OnceCell;
 
 use super::statement_log::{self, Mark};

@@ -82,7 +82,7 @@ async fn a_migration_that_cannot_run_in_a_transaction_is_verified_too() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let migrator = AnyMigrator::new(indexed());
-    let city: entity::registry::SchemaName = "city".parse().unwrap();
+    let city: tenantry_registry::SchemaName = "city".parse().unwrap();
     texts(&plain, "CREATE SCHEMA city").await;
     let target = Target::Schema(city.clone());
     run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();

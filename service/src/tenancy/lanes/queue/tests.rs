@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use entity::registry::Slug;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tenantry_registry::Slug;
 use tokio::{task::yield_now, time::sleep};
 
 use crate::tenancy::Limits;

@@ -51,7 +51,7 @@ struct Model {
     places: usize,
     holding: Vec<(usize, Owner)>,
     waiting: Vec<Caller>,
-    slug: entity::registry::Slug,
+    slug: tenantry_registry::Slug,
 }
 
 fn owner(number: usize) -> Owner {

@@ -1,7 +1,7 @@
 //! Properties of slugs, schema names, host names, names and tags that need no server.
 
-use entity::registry::{DisplayName, Hostname, SchemaName, Slug, Tag};
 use proptest::prelude::*;
+use tenantry_registry::{DisplayName, Hostname, SchemaName, Slug, Tag};
 
 /// Text that an attacker, a spreadsheet or a cat on the keyboard might send.
 fn hostile() -> impl Strategy<Value = String> {

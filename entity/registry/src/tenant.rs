@@ -6,7 +6,7 @@
 
 use sea_orm::{QueryFilter, Select, entity::prelude::*, sea_query::Expr};
 
-use super::{SchemaName, Slug, TenantId};
+use crate::{SchemaName, Slug, TenantId};
 
 /// One tenant: who it is, where its tables are, how far it is migrated.
 #[sea_orm::model]

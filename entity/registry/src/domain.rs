@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use super::{Hostname, TenantId};
+use crate::{Hostname, TenantId};
 
 /// One host name and the tenant it belongs to.
 #[sea_orm::model]

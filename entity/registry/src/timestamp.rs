@@ -12,7 +12,7 @@ use uuid::Uuid;
 ///
 /// ```
 /// use chrono::Timelike;
-/// assert_eq!(entity::now().nanosecond() % 1_000, 0);
+/// assert_eq!(tenantry_registry::now().nanosecond() % 1_000, 0);
 /// ```
 #[must_use]
 pub fn now() -> DateTime<Utc> {
@@ -25,7 +25,7 @@ pub fn now() -> DateTime<Utc> {
 /// PostgreSQL both are the same, so what chrono takes for earlier may be equal there.
 ///
 /// ```
-/// let moment = |text: &str| entity::microseconds(text.parse().unwrap());
+/// let moment = |text: &str| tenantry_registry::microseconds(text.parse().unwrap());
 /// assert_eq!(moment("2016-12-31T23:59:60Z"), moment("2017-01-01T00:00:00Z"));
 /// assert_eq!(moment("2016-12-31T23:59:59.0000019Z"), moment("2016-12-31T23:59:59.000001Z"));
 /// ```
@@ -37,7 +37,7 @@ pub fn microseconds(at: DateTime<Utc>) -> DateTime<Utc> {
 
 /// What every row of a tenant gets before it is saved: an id of version 7 and both timestamps on
 /// insert, a new `updated_at` and the old `inserted_at` on update.
-pub(crate) fn stamp(
+pub fn stamp(
     id: &mut ActiveValue<Uuid>,
     inserted_at: &mut ActiveValue<DateTime<Utc>>,
     updated_at: &mut ActiveValue<DateTime<Utc>>,

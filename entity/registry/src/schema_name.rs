@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use sea_orm::{DeriveValueType, sea_query::ValueTypeErr};
 
-use super::{NameError, Slug};
+use crate::{NameError, Slug};
 
 /// Reserved key words of PostgreSQL 14 to 18 (manual, appendix C: "reserved" and "reserved (can
 /// be function or type)"): as a schema name they would work only in quotes. A test compares this
@@ -30,12 +30,12 @@ pub const RESERVED_WORDS: [&str; 101] = [
 /// without quotes. It is the only way an identifier from outside reaches the text of a statement.
 ///
 /// ```
-/// use entity::registry::{SchemaName, Slug};
+/// use tenantry_registry::{SchemaName, Slug};
 /// let slug: Slug = "tenant-1".parse()?;
 /// assert_eq!(SchemaName::for_slug("", &slug)?.quoted(), r#""tenant_1""#);
 /// assert_eq!(SchemaName::for_slug("t_", &slug)?.as_str(), "t_tenant_1");
 /// assert!("public".parse::<SchemaName>().is_err());
-/// # Ok::<(), entity::registry::NameError>(())
+/// # Ok::<(), tenantry_registry::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
 #[sea_orm(
@@ -67,11 +67,11 @@ impl SchemaName {
     /// itself for 1, else with `_n` behind it. It is cut so that the whole fits.
     ///
     /// ```
-    /// use entity::registry::SchemaName;
+    /// use tenantry_registry::SchemaName;
     /// let name: SchemaName = "tenant_1".parse()?;
     /// assert_eq!(name.numbered(1)?.as_str(), "tenant_1");
     /// assert_eq!(name.numbered(2)?.as_str(), "tenant_1_2");
-    /// # Ok::<(), entity::registry::NameError>(())
+    /// # Ok::<(), tenantry_registry::NameError>(())
     /// ```
     ///
     /// # Errors

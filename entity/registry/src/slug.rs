@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use sea_orm::{DeriveValueType, sea_query::ValueTypeErr};
 
-use super::NameError;
+use crate::NameError;
 
 /// The name of a tenant in URLs and on the command line: a DNS label such as `tenant-1`.
 ///
@@ -11,10 +11,10 @@ use super::NameError;
 /// something else in a host name or in the database are refused.
 ///
 /// ```
-/// use entity::registry::Slug;
+/// use tenantry_registry::Slug;
 /// assert_eq!("tenant-1".parse::<Slug>()?.as_str(), "tenant-1");
 /// assert!("Tenant 1".parse::<Slug>().is_err());
-/// # Ok::<(), entity::registry::NameError>(())
+/// # Ok::<(), tenantry_registry::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
 #[sea_orm(value_type = "String", from_str = "Slug::from_stored", to_str = "Slug::to_stored")]

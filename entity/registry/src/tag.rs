@@ -1,15 +1,15 @@
 use std::{fmt, str::FromStr};
 
-use super::NameError;
+use crate::NameError;
 
 /// A word by which tenants are told apart, such as `canary`: 1 to 63 of `a`–`z`, `0`–`9`, `-` and
 /// `_`, a letter or a digit first.
 ///
 /// ```
-/// use entity::registry::Tag;
+/// use tenantry_registry::Tag;
 /// assert_eq!("plan_2".parse::<Tag>()?.as_str(), "plan_2");
 /// assert!("Plan 2".parse::<Tag>().is_err());
-/// # Ok::<(), entity::registry::NameError>(())
+/// # Ok::<(), tenantry_registry::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(String);

@@ -1,15 +1,15 @@
 use std::{fmt, str::FromStr};
 
-use super::NameError;
+use crate::NameError;
 
 /// What people call a tenant, such as `Acme Ltd`: 1 to 200 characters, no control characters.
 /// White space around it is removed.
 ///
 /// ```
-/// use entity::registry::DisplayName;
+/// use tenantry_registry::DisplayName;
 /// assert_eq!(" Acme Ltd ".parse::<DisplayName>()?.as_str(), "Acme Ltd");
 /// assert!("Acme\nLtd".parse::<DisplayName>().is_err());
-/// # Ok::<(), entity::registry::NameError>(())
+/// # Ok::<(), tenantry_registry::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DisplayName(String);

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr};
 
 use sea_orm::{DbErr, DeriveValueType, TryFromU64, sea_query::ValueTypeErr};
 
-use super::NameError;
+use crate::NameError;
 
 /// A host name that leads to a tenant, such as `guards.example.org`: lower case, without port and
 /// without the dot at the end.
@@ -12,10 +12,10 @@ use super::NameError;
 /// never taken for a customer's domain.
 ///
 /// ```
-/// use entity::registry::Hostname;
+/// use tenantry_registry::Hostname;
 /// assert_eq!("Guards.Example.org.".parse::<Hostname>()?.as_str(), "guards.example.org");
 /// assert!("guards.example.org:80".parse::<Hostname>().is_err());
-/// # Ok::<(), entity::registry::NameError>(())
+/// # Ok::<(), tenantry_registry::NameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
 #[sea_orm(

@@ -3,7 +3,7 @@
 use sea_orm::{ActiveValue::Unchanged, Set, entity::prelude::*};
 use serde::Serialize;
 
-use crate::timestamp::{now, stamp};
+use tenantry_registry::{now, stamp};
 
 /// One guard.
 #[sea_orm::model]

@@ -1,0 +1,48 @@
+//! Registry of a Tenantry database: the names of tenants, schemas and hosts, the entities of the
+//! tables that exist once, and the notifications that processes send each other.
+//!
+//! ```
+//! use tenantry_registry::{SchemaName, Slug};
+//!
+//! let slug: Slug = "acme-berlin".parse()?;
+//! let schema = SchemaName::for_slug("", &slug)?;
+//! assert_eq!(schema.quoted(), "\"acme_berlin\"");
+//! assert!("Acme!".parse::<Slug>().is_err());
+//! # Ok::<(), tenantry_registry::NameError>(())
+//! ```
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`tenant`], [`domain`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
+//! | [`notify`] | channel and payloads of `NOTIFY` |
+//! | root | validated names ([`Slug`], [`SchemaName`], [`Hostname`], …), timestamps, the [`PLACEHOLDER`] |
+
+pub mod application;
+pub mod domain;
+pub mod tenant;
+
+mod display_name;
+mod hostname;
+mod name_error;
+mod schema_name;
+mod slug;
+mod tag;
+mod tenant_id;
+mod timestamp;
+
+pub use display_name::DisplayName;
+pub use hostname::Hostname;
+pub use name_error::NameError;
+pub use schema_name::{RESERVED_WORDS, SchemaName};
+pub use slug::Slug;
+pub use tag::Tag;
+pub use tenant_id::TenantId;
+pub use timestamp::{microseconds, now, stamp};
+
+/// The schema of the registry's tables. Fixed at compile time: it is the same for everybody.
+pub const SCHEMA: &str = "registry";
+
+/// The schema that the entities of tenants' tables name: `schema_name = "@tenant"`. A tenant handle
+/// puts the tenant's schema in its place. It never exists, since `@` is allowed in no schema name,
+/// so that such an entity fails on any other connection.
+pub const PLACEHOLDER: &str = "@tenant";
