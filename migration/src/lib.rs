@@ -32,7 +32,6 @@ pub mod verify;
 
 mod ahead;
 mod alone;
-mod announce;
 mod any_migrator;
 mod application;
 mod bare_names;
@@ -65,7 +64,6 @@ mod status;
 mod step;
 
 pub use ahead::confirm_registry;
-pub use announce::{CHANNEL, announce};
 pub use any_migrator::{AnyMigrator, TenantMigrator};
 pub use application::{claim_application, confirm_application};
 pub use commits::{build_schema_with_commits, remove_unfinished};

@@ -10,7 +10,6 @@ use tenantry_registry::tenant;
 use crate::{
     Action, AnyMigrator, Error, Target,
     alone::Sessions,
-    announce,
     claim::{Claimant, Scope, Scoped},
     confirm_extensions,
     plan::Step,
@@ -90,7 +89,7 @@ pub async fn run(
     match ran {
         Ran::Done(outcome, tenant) => {
             if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
-                announce(db, &[tenant]).await?;
+                tenantry_registry::notify::notify_all(db, &[tenant]).await?;
             }
             Ok(outcome)
         }

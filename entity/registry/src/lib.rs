@@ -19,6 +19,7 @@
 
 pub mod application;
 pub mod domain;
+pub mod notify;
 pub mod tenant;
 
 mod display_name;

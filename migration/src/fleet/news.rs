@@ -8,8 +8,6 @@ use std::{
 use sea_orm::DatabaseConnection;
 use tenantry_registry::TenantId;
 
-use crate::announce;
-
 /// How long news is collected. Not told in the transaction of each migration, since PostgreSQL lets
 /// only one transaction with announcements commit at a time (`PreCommit_Notify` in async.c).
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,7 +49,7 @@ impl<'a> News<'a> {
         if changed.is_empty() {
             return;
         }
-        if let Err(error) = announce(self.db, &changed).await {
+        if let Err(error) = tenantry_registry::notify::notify_all(self.db, &changed).await {
             tracing::warn!(%error, tenants = changed.len(), "migrated tenants were not announced");
         }
         self.list().drain(..changed.len());

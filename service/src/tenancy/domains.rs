@@ -4,7 +4,9 @@ use sea_orm::{
 };
 use tenantry_registry::{Hostname, Slug, TenantId, domain, tenant};
 
-use super::{Error, Host, Tenancy, announce::announce};
+use tenantry_registry::notify::notify;
+
+use super::{Error, Host, Tenancy};
 use crate::Fault;
 
 impl Tenancy {
@@ -26,7 +28,7 @@ impl Tenancy {
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
         self.insert_domain(&txn, id, hostname).await?;
-        announce(&txn, id, [hostname.to_string()]).await?;
+        notify(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
         self.inner.cache.forget([hostname.as_str()]);
         Ok(())
@@ -46,7 +48,7 @@ impl Tenancy {
         if deleted.rows_affected == 0 {
             return Err(Error::UnknownDomain { slug: slug.clone(), hostname: hostname.clone() });
         }
-        announce(&txn, id, [hostname.to_string()]).await?;
+        notify(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
         self.inner.cache.forget([hostname.as_str()]);
         Ok(())

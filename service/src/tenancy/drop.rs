@@ -16,7 +16,9 @@ use tenantry_registry::{Slug, TenantId, domain, tenant};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::{Error, Tenancy, announce::announce, lanes::Transaction, lifecycle::keys};
+use tenantry_registry::notify::notify;
+
+use super::{Error, Tenancy, lanes::Transaction, lifecycle::keys};
 use crate::Fault;
 
 /// A schema with more tables, indexes, views and sequences than these is dropped in several
@@ -138,7 +140,7 @@ impl Tenancy {
                 .col_expr(tenant::Column::DroppedBy, Expr::value(self.inner.actor.clone()))
                 .exec(&txn)
                 .await?;
-            announce(&txn, row.id, keys.clone()).await?;
+            notify(&txn, row.id, keys.clone()).await?;
         }
         txn.commit().await?;
         Ok(Marked { row, keys, bit_by_bit })
@@ -165,7 +167,7 @@ impl Tenancy {
         if !more {
             drop_schema(&txn, schema).await?;
             finish(&txn, *id).await?;
-            announce(&txn, *id, keys.iter().cloned()).await?;
+            notify(&txn, *id, keys.iter().cloned()).await?;
         }
         txn.commit().await?;
         Ok(more)

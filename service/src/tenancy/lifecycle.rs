@@ -5,9 +5,10 @@ use sea_orm::DbErr;
 use tenantry_registry::{SchemaName, Slug, tenant};
 use tracing::info;
 
+use tenantry_registry::notify::{SCHEMA_MARK, notify};
+
 use super::{
     Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
-    announce::{SCHEMA_MARK, announce},
     lanes::{Transaction, bounded},
     metadata,
     naming::free_name,
@@ -157,7 +158,7 @@ impl Tenancy {
     ) -> Result<(), Error> {
         let txn = self.seed(txn, row, &new.slug).await?;
         let schema = format!("{SCHEMA_MARK}{}", row.schema);
-        announce(&txn, row.id, keys.iter().cloned().chain([schema])).await?;
+        notify(&txn, row.id, keys.iter().cloned().chain([schema])).await?;
         txn.commit().await?;
         self.inner.view.schemas.add(row.schema.as_str());
         Ok(())

@@ -6,7 +6,9 @@ use std::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
 use tenantry_registry::{Slug, tenant};
 
-use super::{Error, Tenancy, announce::announce};
+use tenantry_registry::notify::notify;
+
+use super::{Error, Tenancy};
 
 /// How much of the connections one tenant may take, where that differs from
 /// [`Config`](super::Config). Kept in the registry.
@@ -86,7 +88,7 @@ impl Tenancy {
             .into_iter()
             .next()
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        announce(&txn, row.id, []).await?;
+        notify(&txn, row.id, []).await?;
         txn.commit().await?;
         self.inner.cache.set_limits(row.id, Limits::stored(max_connections, max_waiting));
         Ok(())

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use migration::{CHANNEL, connect::held_back};
+use migration::connect::held_back;
 use sea_orm::sqlx::{
     self,
     postgres::{PgListener, PgPoolOptions},
@@ -19,8 +19,9 @@ use tokio::{
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use tenantry_registry::notify::{CHANNEL, Notification, SCHEMA_MARK};
+
 use super::{
-    announce::{Announcement, SCHEMA_MARK},
     freshness::{Freshness, TICK, now},
     lanes::Lanes,
     registry_view::RegistryView,
@@ -84,7 +85,7 @@ impl Listener {
     /// Whether a heartbeat comes back.
     pub(super) async fn is_receiving(&mut self, view: &RegistryView) -> bool {
         // Kept, as the sender would otherwise find that nobody waits.
-        let _sent = view.send_heartbeat(Announcement::heartbeat(&self.process, now()));
+        let _sent = view.send_heartbeat(Notification::heartbeat(&self.process, now()));
         let back = async {
             while let Ok(Some(notification)) = self.connection.try_recv().await {
                 if self.handle(notification.payload()) {
@@ -125,7 +126,7 @@ impl Listener {
                 }
                 sleep(RETRY).await;
             };
-            // Announcements in between were missed.
+            // Notifications in between were missed.
             let Some(view) = self.view.upgrade() else { return };
             view.freshness.all_changed();
             info!("the connection for announcements is open again");
@@ -166,7 +167,7 @@ impl Listener {
                 _ = clock.tick() => {
                     let view = self.view.upgrade()?;
                     if let Heartbeat::None = heartbeat {
-                        let payload = Announcement::heartbeat(&self.process, now());
+                        let payload = Notification::heartbeat(&self.process, now());
                         heartbeat = Heartbeat::Waiting(view.send_heartbeat(payload));
                     }
                 }
@@ -177,15 +178,15 @@ impl Listener {
     /// Whether it was a heartbeat of this process.
     fn handle(&self, payload: &str) -> bool {
         let Some(view) = self.view.upgrade() else { return false };
-        match Announcement::parse(payload) {
-            Announcement::Heartbeat { process, at } => {
+        match Notification::parse(payload) {
+            Notification::Heartbeat { process, at } => {
                 let own = process == self.process;
                 if own {
                     view.freshness.received(at);
                 }
                 own
             }
-            Announcement::Changed { id, keys } => {
+            Notification::Changed { id, keys } => {
                 id.into_iter().for_each(|id| view.freshness.changed(Freshness::slot(id)));
                 for key in keys {
                     match key.strip_prefix(SCHEMA_MARK) {

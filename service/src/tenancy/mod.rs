@@ -4,7 +4,6 @@
 //! [`Config`].
 
 mod access;
-mod announce;
 mod busy;
 mod cache;
 mod commits;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use migration::{CHANNEL, connect::Opening};
+use migration::connect::Opening;
 use sea_orm::{
     ColumnTrait, Condition, ConnAcquireErr, DbBackend, DbErr, EntityTrait, FromQueryResult,
     Iterable, JoinType, QueryFilter, QueryResult, QuerySelect, QueryTrait, RelationTrait,
@@ -16,6 +16,8 @@ use sea_query_sqlx::SqlxValues;
 use tenantry_registry::{domain, tenant};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::debug;
+
+use tenantry_registry::notify::CHANNEL;
 
 use super::registry_view::{Key, Request};
 
