@@ -381,6 +381,6 @@ mod tests {
     /// An error with something in it that no client may see.
     fn sea_orm_error(text: &str) -> E {
         let text = text.to_owned();
-        E::Migration(migration::Error::MissingSchema { schema: text })
+        E::Migration(tenantry_migrate::Error::MissingSchema { schema: text })
     }
 }

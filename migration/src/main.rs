@@ -1,8 +1,8 @@
-//! The `migration` command of this workspace.
+//! The `migration` command of this application.
 
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    migration::cli::main(migration::tenant::Migrator).await
+    tenantry_migrate::cli::main(migration::Migrator).await
 }

@@ -29,5 +29,5 @@ mod input;
 
 pub use error::{Error, explain};
 pub use input::Input;
-pub use migration::{Fault, connect::Cause};
+pub use tenantry_migrate::{Fault, connect::Cause};
 pub use tenantry_registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};

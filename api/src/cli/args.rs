@@ -1,8 +1,8 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use migration::connect::{DatabaseArgs, Secret, variables_help};
 use service::{DisplayName, Hostname, Slug, Tag};
+use tenantry_migrate::connect::{DatabaseArgs, Secret, variables_help};
 
 use super::import::ImportArgs;
 
@@ -141,7 +141,7 @@ pub(super) struct TenancyArgs {
         env = "TENANTRY_STATEMENT_TIMEOUT",
         value_name = "SECONDS",
         default_value = "25",
-        value_parser = migration::cli::seconds
+        value_parser = tenantry_migrate::cli::seconds
     )]
     pub(super) statement_timeout: Duration,
 

@@ -1,12 +1,11 @@
-use migration::{
-    Action, AnyMigrator, Target, Timeouts,
-    connect::{self, Located},
-    make_extensions,
-    postgres::Role,
-    registry, run, tenant,
-};
+use local_postgres::Role;
 use nix::unistd::{Uid, User};
 use service::tenancy::{Config, Tenancy};
+use tenantry_migrate::{
+    Action, AnyMigrator, Target, Timeouts,
+    connect::{self, Located},
+    make_extensions, registry, run,
+};
 
 use super::{args::TenancyArgs, error::Error};
 
@@ -32,8 +31,8 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role, actor: String) -> Resul
         let db = connect::small_pool(located.url.expose(), 1).await?;
         let migrator = registry::migrator();
         run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await?;
-        make_extensions(&db, &AnyMigrator::tenant(tenant::Migrator)).await?;
-        db.close_by_ref().await.map_err(migration::Error::from)?;
+        make_extensions(&db, &AnyMigrator::tenant(migration::Migrator)).await?;
+        db.close_by_ref().await.map_err(tenantry_migrate::Error::from)?;
     }
     let config = Config {
         schema_prefix: args.schema_prefix.clone(),
@@ -46,7 +45,7 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role, actor: String) -> Resul
         statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
         spares: args.spares,
         actor,
-        ..Config::new(located.url.expose(), tenant::Migrator)
+        ..Config::new(located.url.expose(), migration::Migrator)
     };
     Ok(Booted { tenancy: Tenancy::connect(&config).await?, located })
 }

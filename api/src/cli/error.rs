@@ -1,7 +1,7 @@
 use std::{io, path::PathBuf};
 
-use migration::connect::{ConnectError, SecretError};
 use service::{Slug, tenancy};
+use tenantry_migrate::connect::{ConnectError, SecretError};
 use thiserror::Error;
 
 use super::import::HeaderError;
@@ -18,7 +18,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Tenancy(#[from] tenancy::Error),
     #[error(transparent)]
-    Migration(#[from] migration::Error),
+    Migration(#[from] tenantry_migrate::Error),
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]

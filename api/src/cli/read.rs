@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
-use migration::connect::without_empty_variables;
+use tenantry_migrate::connect::without_empty_variables;
 
 use super::args::{Cli, Command};
 

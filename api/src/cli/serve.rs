@@ -1,14 +1,12 @@
 use std::{io, time::Duration};
 
-use migration::{
-    connect::given,
-    postgres::{Role, Server},
-};
+use local_postgres::{Role, Server};
 use service::{
     Slug,
     page::PageRequest,
     tenancy::{self, NewTenant, Tenancy},
 };
+use tenantry_migrate::connect::given;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},

@@ -3,13 +3,14 @@ use std::{
     num::NonZeroU32,
 };
 
-use migration::{cli::table, postgres::Role};
+use local_postgres::Role;
 use serde::Serialize;
 use service::{
     Hostname, Slug,
     page::PageRequest,
     tenancy::{self, Limits, NewTenant, Tenancy, TenantRecord},
 };
+use tenantry_migrate::cli::table;
 
 use super::{
     args::{DomainCommand, Output, SingleCommand, TenancyArgs},

@@ -139,8 +139,7 @@ impl TenantCache {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use migration::AnyMigrator;
+    use tenantry_migrate::AnyMigrator;
 
     use super::*;
     use crate::tenancy::{access::Access, fitness::Build, freshness::now, registry_view::Request};
@@ -175,7 +174,7 @@ mod tests {
         ttl: Duration,
         answer: impl Fn(usize, &RegistryView) -> Option<tenant::Model> + Send + 'static,
     ) -> (TenantCache, Arc<RegistryView>, Arc<AtomicUsize>) {
-        let migrator = AnyMigrator::tenant(migration::tenant::Migrator);
+        let migrator = AnyMigrator::tenant(crate::tenancy::test_migrator::Migrator);
         let patience = Duration::from_secs(5);
         let (view, mut requests) = RegistryView::new(Build::new(&migrator), ttl, patience);
         let asked = Arc::new(AtomicUsize::new(0));
@@ -192,7 +191,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn latest() -> Option<String> {
-        AnyMigrator::tenant(migration::tenant::Migrator).latest()
+        AnyMigrator::tenant(crate::tenancy::test_migrator::Migrator).latest()
     }
 
     #[tokio::test]

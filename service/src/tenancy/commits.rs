@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use migration::{build_schema_with_commits, pause_after_race, remove_unfinished};
+use tenantry_migrate::{build_schema_with_commits, pause_after_race, remove_unfinished};
 use tenantry_registry::{SchemaName, tenant};
 use tracing::warn;
 

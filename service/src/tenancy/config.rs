@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use migration::{AnyMigrator, TenantMigrator};
+use tenantry_migrate::{AnyMigrator, TenantMigrator};
 
 use super::seed::{Seed, SeedFn};
 
@@ -103,7 +103,7 @@ impl Config {
     ///     Ok(())
     /// }
     ///
-    /// let config = Config::new("postgres://…", migration::tenant::Migrator).seed(first_guard);
+    /// let config = Config::new("postgres://…", migration::Migrator).seed(first_guard);
     /// assert!(config.seed.is_some());
     /// ```
     #[must_use]

@@ -7,10 +7,12 @@
 
 use std::time::Duration;
 
-use migration::{dependents, drop_relations, drop_schema, lock_holders, lock_tables, relations};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
     QuerySelect, Statement, UpdateMany, sea_query::Expr,
+};
+use tenantry_migrate::{
+    dependents, drop_relations, drop_schema, lock_holders, lock_tables, relations,
 };
 use tenantry_registry::{Slug, TenantId, domain, tenant};
 use tokio::time::{Instant, sleep};

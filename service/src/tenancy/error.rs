@@ -1,9 +1,9 @@
-use migration::{
+use sea_orm::DbErr;
+use tenantry_migrate::{
     LockHolder,
     connect::{Cause, ConnectError},
     name_dependents,
 };
-use sea_orm::DbErr;
 use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 use thiserror::Error;
 
@@ -144,7 +144,7 @@ pub enum Error {
 
     /// A migration failed while the tenant was made.
     #[error(transparent)]
-    Migration(migration::Error),
+    Migration(tenantry_migrate::Error),
 
     /// The application's seed failed, so the tenant was not created.
     #[error("tenant {slug} was not created, as it could not be given its first rows: {source}")]
@@ -170,7 +170,7 @@ impl Error {
     pub fn cause(&self) -> Option<Cause> {
         match self {
             Self::Database(error)
-            | Self::Migration(migration::Error::Database(error))
+            | Self::Migration(tenantry_migrate::Error::Database(error))
             | Self::Connect(ConnectError::Unreachable { source: error, .. }) => Cause::of(error),
             _ => None,
         }
@@ -182,8 +182,8 @@ impl Error {
         match self {
             Self::Database(error) => Some(Fault::of(error)),
             Self::Migration(
-                migration::Error::Database(error)
-                | migration::Error::Migration { source: error, .. },
+                tenantry_migrate::Error::Database(error)
+                | tenantry_migrate::Error::Migration { source: error, .. },
             ) => Some(server_fault(Fault::of(error))),
             Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
             Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(Fault::Unavailable),
@@ -222,8 +222,8 @@ fn server_fault(fault: Fault) -> Fault {
 
 fn reported(error: &DbErr) -> String {
     match error {
-        DbErr::Conn(_) => migration::describe(error),
-        _ => format!("the database reports an error: {}", migration::describe(error)),
+        DbErr::Conn(_) => tenantry_migrate::describe(error),
+        _ => format!("the database reports an error: {}", tenantry_migrate::describe(error)),
     }
 }
 
@@ -249,11 +249,11 @@ impl From<DbErr> for Error {
     }
 }
 
-impl From<migration::Error> for Error {
-    fn from(error: migration::Error) -> Self {
+impl From<tenantry_migrate::Error> for Error {
+    fn from(error: tenantry_migrate::Error) -> Self {
         match error {
-            migration::Error::Database(error) => error.into(),
-            migration::Error::SchemaExists { schema } => Self::SchemaTaken(schema),
+            tenantry_migrate::Error::Database(error) => error.into(),
+            tenantry_migrate::Error::SchemaExists { schema } => Self::SchemaTaken(schema),
             other => Self::Migration(other),
         }
     }

@@ -4,7 +4,7 @@
 //! migrated. A program serves the tenants that have what it needs: all of its own migrations, and
 //! of those it does not know none that is breaking.
 
-use migration::AnyMigrator;
+use tenantry_migrate::AnyMigrator;
 use tenantry_registry::tenant;
 
 use super::access::Access;

@@ -40,11 +40,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use migration::connect;
 use sea_orm::{
     DbErr,
     sqlx::{Connection, postgres::PgConnectOptions},
 };
+use tenantry_migrate::connect;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use migration::{build_at_once, build_schema, register, rename_schema, unregister};
 use sea_orm::DbErr;
+use tenantry_migrate::{build_at_once, build_schema, register, rename_schema, unregister};
 use tenantry_registry::{SchemaName, Slug, tenant};
 use tracing::info;
 
@@ -91,7 +91,7 @@ impl Tenancy {
         created: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let created = created.await;
-        if let Err(Error::Migration(migration::Error::TransactionEnded { .. })) = &created {
+        if let Err(Error::Migration(tenantry_migrate::Error::TransactionEnded { .. })) = &created {
             self.take_back(row).await?;
         }
         created

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use migration::connect::held_back;
 use sea_orm::sqlx::{
     self,
     postgres::{PgListener, PgPoolOptions},
 };
+use tenantry_migrate::connect::held_back;
 use tokio::{
     sync::oneshot,
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},

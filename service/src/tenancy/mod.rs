@@ -40,11 +40,13 @@ mod seed;
 mod shared;
 mod spares;
 mod statement;
+#[cfg(test)]
+mod test_migrator;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use migration::{AnyMigrator, Target, claim_application, confirm_extensions, registry};
 use sea_orm::DatabaseConnection;
+use tenantry_migrate::{AnyMigrator, Target, claim_application, confirm_extensions, registry};
 use tenantry_registry::{Hostname, SchemaName};
 use tokio::task::JoinHandle;
 
@@ -105,9 +107,9 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
     /// [`Error::Migration`] when a migration is said to be breaking that is none, or the registry
-    /// belongs to [another application](migration::TenantMigrator::application)
+    /// belongs to [another application](tenantry_migrate::TenantMigrator::application)
     /// or has breaking migrations of a newer program, or one of the
-    /// migrator's [extensions](migration::TenantMigrator::extensions) is not in its schema or shares
+    /// migrator's [extensions](tenantry_migrate::TenantMigrator::extensions) is not in its schema or shares
     /// it with tables,
     /// [`Error::Connect`] when the server cannot be reached, [`Error::ReadOnlyServer`] when it
     /// accepts no writes, [`Error::RegistryBehind`] when the
@@ -219,9 +221,9 @@ fn base_domain(text: &str) -> Result<String, Error> {
 
 async fn check_registry(db: &DatabaseConnection, tenants: &AnyMigrator) -> Result<(), Error> {
     let migrator = registry::migrator();
-    let pending = match migration::state(db, &Target::Registry, &migrator).await {
+    let pending = match tenantry_migrate::state(db, &Target::Registry, &migrator).await {
         Ok(state) => state.pending.len(),
-        Err(migration::Error::MissingRegistry) => migrator.names().len(),
+        Err(tenantry_migrate::Error::MissingRegistry) => migrator.names().len(),
         Err(error) => return Err(error.into()),
     };
     if pending > 0 {

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use migration::connect::Opening;
 use sea_orm::{
     ColumnTrait, Condition, ConnAcquireErr, DbBackend, DbErr, EntityTrait, FromQueryResult,
     Iterable, JoinType, QueryFilter, QueryResult, QuerySelect, QueryTrait, RelationTrait,
@@ -13,6 +12,7 @@ use sea_orm::{
     },
 };
 use sea_query_sqlx::SqlxValues;
+use tenantry_migrate::connect::Opening;
 use tenantry_registry::{domain, tenant};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::debug;

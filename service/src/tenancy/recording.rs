@@ -1,6 +1,6 @@
 //! Recording what the migrations send, so that a new tenant takes one message.
 
-use migration::{AnyMigrator, rehearse_in};
+use tenantry_migrate::{AnyMigrator, rehearse_in};
 
 use super::{
     Error,

@@ -2,8 +2,8 @@
 //! connection had ended before it was sent.
 
 use futures_util::{TryStreamExt, stream::BoxStream};
-use migration::Fault;
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder};
+use tenantry_migrate::Fault;
 
 use super::{
     Scope,

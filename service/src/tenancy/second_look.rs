@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use migration::Fault;
 use sea_orm::DbErr;
+use tenantry_migrate::Fault;
 use tokio::time::timeout;
 use tracing::debug;
 

@@ -6,8 +6,8 @@ use std::{
     },
 };
 
-use migration::sql::qualify;
 use sea_orm::{DbErr, Statement};
+use tenantry_migrate::sql::qualify;
 use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use migration::{
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use tenantry_migrate::{
     AnyMigrator, build_schema, build_schema_with_commits, register, remove_unfinished,
     verify::names_own_schema_in,
 };
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tenantry_registry::{SchemaName, TenantId, tenant};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};

@@ -11,7 +11,6 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use migration::tenant;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, sqlx};
 use service::tenancy::{Config, Tenancy};
 use tokio::task::JoinHandle;
@@ -37,7 +36,7 @@ pub async fn run() {
     let mut stage = Stage::new().await;
     stage.grow(TENANTS + 1).await;
     let url = stage.server.url("postgres");
-    let defaults = Config::new("", tenant::Migrator);
+    let defaults = Config::new("", migration::Migrator);
     let config = Config {
         tenant_share: defaults.tenant_share,
         reserved_connections: defaults.reserved_connections,

@@ -14,14 +14,14 @@ use std::{
 };
 
 use crate::common::{median, page, pool, quantile, rate, server, stop};
-use migration::{
-    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, postgres::Server, run_fleet,
-    tenant,
-};
+use local_postgres::Server;
 use migrators::Public;
 use raw::Raw;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{
+    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, run_fleet,
+};
 
 const ROUNDS: usize = 9;
 /// Connections of a fleet run, and of its rival.
@@ -39,11 +39,11 @@ pub async fn run() {
     let mut made = 0;
     for connections in [1, 8] {
         let name = format!("create a tenant, {connections} at a time");
-        let migrator = tenant::Migrator;
+        let migrator = migration::Migrator;
         body += &provisioning(&server, migrator, &name, (connections, 48), &mut made).await;
     }
     body += &public().await;
-    let raw = Arc::new(Raw::new(&server, JOBS, tenant::Migrator).await);
+    let raw = Arc::new(Raw::new(&server, JOBS, migration::Migrator).await);
     rate(JOBS, (tenants - made) / JOBS, |number| Raw::provision(raw.clone(), made + number)).await;
     // Before there are columns that the command knows nothing of.
     let commands = command::table(&server);
@@ -138,7 +138,7 @@ async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
             timeouts: Timeouts { lock: Some(Duration::from_secs(2)), ..Timeouts::default() },
             tries: 3,
             outage: Duration::ZERO,
-            max_failures: Some(migration::Limit::Number(1)),
+            max_failures: Some(tenantry_migrate::Limit::Number(1)),
             canary: None,
         };
         let (action, stop) = (Action::Up(None), AtomicBool::new(false));
@@ -181,7 +181,7 @@ impl MigrationTrait for Column {
 
 impl MigratorTraitSelf for Columns {
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        let mut migrations = tenant::Migrator.migrations();
+        let mut migrations = migration::Migrator.migrations();
         for number in 0..self.0 {
             migrations.push(Box::new(Column(Self::name(number))));
         }
@@ -192,7 +192,7 @@ impl MigratorTraitSelf for Columns {
 /// How long it takes to take a spare, one after the other at an otherwise idle server.
 async fn spares(server: &Server) -> String {
     const SPARES: usize = 200;
-    let making = tenancy(server, tenant::Migrator, 2, SPARES as u32).await;
+    let making = tenancy(server, migration::Migrator, 2, SPARES as u32).await;
     let db = pool(server, 1).await;
     while raw::count(&db, "\"status\" = 'spare'").await < SPARES {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -200,7 +200,7 @@ async fn spares(server: &Server) -> String {
     making.close().await;
     db.close().await.unwrap();
     // With a lower target nobody makes new ones meanwhile.
-    let taking = tenancy(server, tenant::Migrator, 2, 1).await;
+    let taking = tenancy(server, migration::Migrator, 2, 1).await;
     let mut took = Vec::new();
     for number in 0..SPARES - 1 {
         let begun = Instant::now();

@@ -13,7 +13,6 @@ use crate::common::page;
 use crate::rounds::{Rounds, against, number};
 use child::Child;
 use load::{Clients, Request};
-use migration::tenant;
 use serde_json::Value;
 use service::{
     guard::{self, NewGuard},
@@ -40,7 +39,7 @@ pub async fn run() {
     let (rounds, clients) = (number("ROUNDS", 15), number("CLIENTS", 16));
     let server = crate::common::server().await;
     let url = server.url("postgres");
-    let tenancy = Tenancy::connect(&Config::new(&url, tenant::Migrator)).await.unwrap();
+    let tenancy = Tenancy::connect(&Config::new(&url, migration::Migrator)).await.unwrap();
     let slug = tenancy.create(NewTenant::new("tenant-1".parse().unwrap())).await.unwrap().slug;
     let abu = NewGuard { name: Some("Abu".to_owned()), position: Some("Guard".to_owned()) };
     let abu = guard::create(&tenancy, &slug, abu).await.unwrap();

@@ -4,7 +4,7 @@
 use std::{hint::black_box, time::Instant};
 
 use futures_util::future::join_all;
-use migration::tenant::Migrator;
+use migration::Migrator;
 use service::{
     Slug,
     tenancy::{Config, NewTenant, Tenancy},

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use migration::postgres::Server;
+use local_postgres::Server;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use crate::common::pool;

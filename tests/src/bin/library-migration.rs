@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use migration::TenantMigrator;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use tenantry_migrate::TenantMigrator;
 
 struct Library;
 
@@ -56,5 +56,5 @@ impl TenantMigrator for Library {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    migration::cli::main(Library).await
+    tenantry_migrate::cli::main(Library).await
 }

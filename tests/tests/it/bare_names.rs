@@ -1,12 +1,12 @@
 //! Functions whose bodies name tables without a schema: a tenant's statements would not find them.
 
-use migration::{
-    AnyMigrator, Extension, TenantMigrator, make_extensions,
-    verify::{Scope, names_own_schema, verify},
-};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry_migrate::{
+    AnyMigrator, Extension, TenantMigrator, make_extensions,
+    verify::{Scope, names_own_schema, verify},
+};
 
 use crate::support::{TestDb, catalog::texts, serving::eventually, slug, sql_migration::Sql};
 

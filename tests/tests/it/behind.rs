@@ -2,16 +2,16 @@
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
-use migration::{
-    Action, AnyMigrator, Fleet, Standing, Summary, Target, TenantMigrator, Timeouts, Who,
-    fleet_status, run, run_fleet,
-};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use service::{
     Fault,
     page::PageRequest,
     tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy, Tenant},
+};
+use tenantry_migrate::{
+    Action, AnyMigrator, Fleet, Standing, Summary, Target, TenantMigrator, Timeouts, Who,
+    fleet_status, run, run_fleet,
 };
 
 use crate::support::{

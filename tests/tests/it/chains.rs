@@ -15,9 +15,9 @@ mod swallowed;
 mod texts;
 mod ways;
 
-use migration::{Extension, TenantMigrator};
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use tenantry_migrate::{Extension, TenantMigrator};
 
 use crate::support::sql_migration::Sql;
 

@@ -9,14 +9,13 @@ use std::{
 
 use entity::guard;
 use futures_util::future::join_all;
-use migration::{
-    Action, AnyMigrator, Fault, Target, Timeouts, postgres::Server, registry, run, tenant,
-};
+use local_postgres::Server;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait, Statement,
     TransactionTrait,
 };
 use service::tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy};
+use tenantry_migrate::{Action, AnyMigrator, Fault, Target, Timeouts, registry, run};
 
 use crate::support::{
     TestDb,
@@ -50,7 +49,7 @@ async fn a_tenant_with_3000_tables_is_dropped_on_a_server_with_default_settings(
     let migrator = AnyMigrator::new(registry::Migrator);
     let (up, no_limit) = (Action::Up(None), Timeouts::default());
     run(&plain, &Target::Registry, &migrator, &up, no_limit).await.unwrap();
-    let tenancy = Tenancy::connect(&Config::new(&url, tenant::Migrator)).await.unwrap();
+    let tenancy = Tenancy::connect(&Config::new(&url, migration::Migrator)).await.unwrap();
     for name in ["tenant-1", "tenant-2"] {
         tenancy.create(NewTenant::new(slug(name))).await.unwrap();
     }

@@ -4,9 +4,9 @@ mod checked;
 mod handle;
 mod place;
 
-use migration::{AnyMigrator, Extension, TenantMigrator, make_extensions};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use service::tenancy::Config;
+use tenantry_migrate::{AnyMigrator, Extension, TenantMigrator, make_extensions};
 
 use crate::support::{TestDb, sql_migration::Sql};
 
@@ -35,7 +35,7 @@ impl Uses {
         Config::new(db.url(), self.clone())
     }
 
-    async fn make(&self, db: &TestDb) -> Result<(), migration::Error> {
+    async fn make(&self, db: &TestDb) -> Result<(), tenantry_migrate::Error> {
         let plain = db.plain().await;
         let made = make_extensions(&plain, &self.migrator()).await;
         plain.close().await.unwrap();

@@ -16,9 +16,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use migration::{Action, AnyMigrator, Event, Fleet, Summary, Timeouts, Who, run_fleet};
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{Action, AnyMigrator, Event, Fleet, Summary, Timeouts, Who, run_fleet};
 
 use crate::support::{
     TestDb, slug,
@@ -46,7 +46,7 @@ async fn found_towns(url: &str, number: usize) {
 async fn pool(url: &str, connections: u32) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(connections).sqlx_logging(false);
-    migration::connect::open(options).await.unwrap()
+    tenantry_migrate::connect::open(options).await.unwrap()
 }
 
 fn fleet() -> Fleet {

@@ -6,9 +6,9 @@ use std::{
     process::Command,
 };
 
-use migration::{AnyMigrator, check::check};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tempfile::TempDir;
+use tenantry_migrate::{AnyMigrator, check::check};
 
 use crate::support::{
     TestDb,
@@ -16,13 +16,15 @@ use crate::support::{
 };
 
 /// What a new file begins with: modules as any other, so they compile.
-#[path = "../../../migration/src/generate/template/add_column.rs"]
+#[path = "../../../migration/engine/src/generate/template/add_column.rs"]
 mod add_column;
-#[path = "../../../migration/src/generate/template/create_table.rs"]
+#[path = "../../../migration/engine/src/generate/template/create_table.rs"]
 mod create_table;
 
-const CREATE_TABLE: &str = include_str!("../../../migration/src/generate/template/create_table.rs");
-const ADD_COLUMN: &str = include_str!("../../../migration/src/generate/template/add_column.rs");
+const CREATE_TABLE: &str =
+    include_str!("../../../migration/engine/src/generate/template/create_table.rs");
+const ADD_COLUMN: &str =
+    include_str!("../../../migration/engine/src/generate/template/add_column.rs");
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -1,12 +1,12 @@
 //! A tenant is whole or it is not there, whenever the connection breaks.
 
 use entity::{guard, shift};
-use migration::{AnyMigrator, Target, state};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
     QueryFilter, Statement,
 };
 use service::tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy};
+use tenantry_migrate::{AnyMigrator, Target, state};
 use tenantry_registry::{Slug, tenant};
 
 use crate::support::{TestDb, catalog::texts, serving::eventually, slug, wire::Wire};
@@ -26,7 +26,7 @@ async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {
 /// Everything a tenant consists of is there, at the newest version.
 async fn assert_whole(db: &DatabaseConnection, tenancy: &Tenancy, slug: &Slug) {
     let record = tenancy.get(slug).await.unwrap().unwrap();
-    let migrator = AnyMigrator::new(migration::tenant::Migrator);
+    let migrator = AnyMigrator::new(migration::Migrator);
     assert_eq!(record.schema_version, migrator.latest());
     let state = state(db, &Target::Schema(record.schema), &migrator).await.unwrap();
     assert_eq!(state.applied, migrator.names());
@@ -40,7 +40,7 @@ async fn a_provisioning_that_is_killed_at_any_step_leaves_nothing() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let wire = Wire::new().await;
-    let config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    let config = Config::new(wire.url(db.name()), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let mut killed = 0;
     loop {
@@ -72,7 +72,7 @@ async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let wire = Wire::new().await;
-    let mut config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    let mut config = Config::new(wire.url(db.name()), migration::Migrator);
     config.spares = 1;
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let spares = "SELECT schema FROM registry.tenants WHERE status = 'spare'";
@@ -99,9 +99,9 @@ async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
         assert_whole(&plain, &tenancy, &slug).await;
     }
     assert!(killed > 5, "only {killed} steps were seen");
-    let all = migration::verify::Scope::All;
-    let migrator = AnyMigrator::new(migration::tenant::Migrator);
-    let found = migration::verify::verify(&plain, &migrator, &all).await.unwrap();
+    let all = tenantry_migrate::verify::Scope::All;
+    let migrator = AnyMigrator::new(migration::Migrator);
+    let found = tenantry_migrate::verify::verify(&plain, &migrator, &all).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 
@@ -110,7 +110,7 @@ async fn a_drop_in_many_steps_that_is_killed_at_any_of_them_is_finished_by_the_n
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let wire = Wire::new().await;
-    let config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    let config = Config::new(wire.url(db.name()), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let slug = slug("tenant-1");
     let many = |schema| {
@@ -153,7 +153,7 @@ async fn a_drop_that_is_killed_at_any_step_leaves_the_tenant_whole_or_refused_un
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let wire = Wire::new().await;
-    let config = Config::new(wire.url(db.name()), migration::tenant::Migrator);
+    let config = Config::new(wire.url(db.name()), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let slug = slug("tenant-1");
     let dropping = "SELECT slug FROM registry.tenants WHERE status = 'dropping'";

@@ -3,14 +3,14 @@
 
 mod alone;
 
-use migration::{
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{
     Action, AnyMigrator, Error, Target, Timeouts, build_schema,
     check::{Rule, check},
     provision, run,
     verify::{Scope, verify},
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
-use service::tenancy::{Config, NewTenant, Tenancy};
 
 use crate::support::{
     TestDb,
@@ -279,7 +279,7 @@ async fn a_creation_that_makes_something_outside_makes_nothing() {
 }
 
 async fn verify_reference(db: &DatabaseConnection, migrator: &AnyMigrator) -> Error {
-    migration::verify::names_own_schema(db, migrator).await.unwrap_err()
+    tenantry_migrate::verify::names_own_schema(db, migrator).await.unwrap_err()
 }
 
 #[tokio::test]

@@ -237,15 +237,15 @@ async fn a_drop_waits_for_nobody_for_ever() {
 #[tokio::test]
 async fn an_old_registry_is_refused_with_the_remedy() {
     let db = TestDb::new().await;
-    let migrator = migration::AnyMigrator::new(migration::registry::Migrator);
-    let down = &migration::Action::Down(1);
+    let migrator = tenantry_migrate::AnyMigrator::new(tenantry_migrate::registry::Migrator);
+    let down = &tenantry_migrate::Action::Down(1);
     let plain = db.plain().await;
-    migration::run(
+    tenantry_migrate::run(
         &plain,
-        &migration::Target::Registry,
+        &tenantry_migrate::Target::Registry,
         &migrator,
         down,
-        migration::Timeouts::default(),
+        tenantry_migrate::Timeouts::default(),
     )
     .await
     .unwrap();

@@ -1,4 +1,4 @@
-//! `migration::postgres`: the machine's own server, its owners, and what is refused.
+//! `local_postgres`: the machine's own server, its owners, and what is refused.
 
 mod lasting;
 mod owner;

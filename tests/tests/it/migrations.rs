@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use migration::{Action, AnyMigrator, Error, Fault, Target, Timeouts, run, state};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{Action, AnyMigrator, Error, Fault, Target, Timeouts, run, state};
 
 use crate::support::{
     TestDb,

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use migration::{
+use sea_orm::ConnectionTrait;
+use service::tenancy::{Config, Error, NewTenant, Tenancy};
+use tenantry_migrate::{
     Action, AnyMigrator, Target, Timeouts,
     connect::{ConnectError, small_pool},
     run,
 };
-use sea_orm::ConnectionTrait;
-use service::tenancy::{Config, Error, NewTenant, Tenancy};
 
 use crate::support::{
     TestDb,
@@ -173,7 +173,7 @@ async fn a_migration_that_needs_a_session_of_its_own_does_not_wait_for_it_withou
     let pooler = Pooler::with_room(Mode::Session, 1).await;
     let mut options = sea_orm::ConnectOptions::new(pooler.url(db.name()));
     options.max_connections(1).sqlx_logging(false);
-    let pooled = migration::connect::open(options).await.unwrap();
+    let pooled = tenantry_migrate::connect::open(options).await.unwrap();
     let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, INDEX]));
     let target = Target::Schema("city".parse().unwrap());
     let begun = Instant::now();

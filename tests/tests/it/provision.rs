@@ -1,12 +1,12 @@
 //! New schemas are made in one batch, and are what the migrations make one by one.
 
-use migration::{
-    Action, AnyMigrator, Error, Target, Timeouts, provision, rehearse, run, tenant,
-    verify::{Structure, structure_in},
-};
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::prelude::*;
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{
+    Action, AnyMigrator, Error, Target, Timeouts, provision, rehearse, run,
+    verify::{Structure, structure_in},
+};
 
 use crate::support::{
     TestDb,
@@ -54,7 +54,7 @@ async fn a_schema_made_in_one_batch_is_what_the_migrations_make_one_by_one() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     for (number, migrator, table) in [
-        (1, AnyMigrator::tenant(tenant::Migrator), "seaql_migrations"),
+        (1, AnyMigrator::tenant(migration::Migrator), "seaql_migrations"),
         (2, AnyMigrator::tenant(rich()), "library_migrations"),
     ] {
         let [batch, replay] = ["batch", "replay"].map(|name| format!("{name}_{number}"));
@@ -109,7 +109,7 @@ async fn creating_a_tenant_takes_the_same_round_trips_for_2_migrations_and_for_4
 async fn the_callers_transaction_has_its_search_path_and_its_work_afterwards() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let migrator = AnyMigrator::tenant(tenant::Migrator);
+    let migrator = AnyMigrator::tenant(migration::Migrator);
     let txn = plain.begin().await.unwrap();
     txn.execute_unprepared("SET LOCAL search_path = public, \"$user\"").await.unwrap();
     txn.execute_unprepared("CREATE TEMPORARY TABLE kept AS SELECT 'Abu' AS name").await.unwrap();

@@ -38,8 +38,8 @@ fn meaning(arg: &Arg) -> String {
 fn table() -> String {
     let mut rows = BTreeMap::new();
     variables(&api::cli::Cli::command(), &mut rows);
-    variables(&migration::cli::Cli::command(), &mut rows);
-    for (name, meaning) in migration::connect::VARIABLES {
+    variables(&tenantry_migrate::cli::Cli::command(), &mut rows);
+    for (name, meaning) in tenantry_migrate::connect::VARIABLES {
         rows.insert(name.to_owned(), [String::new(), String::new(), meaning.to_owned()]);
     }
     let mut text = "| variable | option | default | meaning |\n|---|---|---|---|\n".to_owned();

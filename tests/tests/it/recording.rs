@@ -7,10 +7,10 @@ mod values;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use migration::TenantMigrator;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::TenantMigrator;
 
 use crate::support::{
     TestDb,

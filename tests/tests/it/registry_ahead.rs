@@ -1,12 +1,12 @@
 //! Programs of two releases and the registry, which the newer one has migrated further.
 
-use migration::{
-    Action, AnyMigrator, Error as MigrationError, Target, Timeouts, confirm_registry, registry,
-    run, state,
-};
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use service::tenancy::{Error, NewTenant, Tenancy};
+use tenantry_migrate::{
+    Action, AnyMigrator, Error as MigrationError, Target, Timeouts, confirm_registry, registry,
+    run, state,
+};
 
 use crate::support::{
     TestDb, catalog::texts, process::Ran, serving::Serving, slug, sql_migration::Sql,

@@ -1,11 +1,13 @@
 //! The tenancy knows nothing of guards: another application brings its own tables.
 
-use migration::{Action, AnyMigrator, Target, TenantMigrator, Timeouts, provision, run, state};
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use service::tenancy::{Config, Error, NewTenant, Tenancy};
+use tenantry_migrate::{
+    Action, AnyMigrator, Target, TenantMigrator, Timeouts, provision, run, state,
+};
 
 use crate::support::{
     TestDb,
@@ -131,7 +133,7 @@ async fn a_program_of_another_application_is_refused_at_connect_and_changes_noth
     let guards = "m20261123_000001_create_guards";
     assert_eq!(texts(&plain, OWNER).await, [guards]);
     let error = Tenancy::connect(&Config::new(db.url(), library())).await.unwrap_err();
-    assert!(matches!(error, Error::Migration(migration::Error::OtherApplication { .. })));
+    assert!(matches!(error, Error::Migration(tenantry_migrate::Error::OtherApplication { .. })));
     is_refused(&error.to_string(), guards, "m1_books");
     for words in [
         &["up", "--all"][..],

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use entity::guard;
 use futures_util::future::join_all;
-use migration::{
-    AnyMigrator, tenant,
-    verify::{Scope, verify},
-};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, Set};
 use service::{
     page::PageRequest,
     tenancy::{Config, Error, NewTenant, Tenancy},
+};
+use tenantry_migrate::{
+    AnyMigrator,
+    verify::{Scope, verify},
 };
 
 use crate::support::{
@@ -49,7 +49,7 @@ fn claimed(db: &TestDb) -> Vec<String> {
 }
 
 async fn assert_clean(db: &DatabaseConnection) {
-    let found = verify(db, &AnyMigrator::new(tenant::Migrator), &Scope::All).await.unwrap();
+    let found = verify(db, &AnyMigrator::new(migration::Migrator), &Scope::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 
@@ -196,7 +196,7 @@ async fn a_fleet_run_migrates_spares_and_one_that_is_behind_is_not_taken() {
     let tenancy = keeping(&db, 2).await;
     Ran::on("migration", &db.url(), &["down", "--all", "--yes"]).exits(0);
     let record = tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
-    assert_eq!(record.schema_version, AnyMigrator::new(tenant::Migrator).latest());
+    assert_eq!(record.schema_version, AnyMigrator::new(migration::Migrator).latest());
     assert_eq!(claimed(&db), [""; 0]);
     assert_eq!(ready(&plain).await.len(), 2);
 

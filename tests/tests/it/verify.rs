@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use migration::{
-    Action, AnyMigrator, Error, Target, Timeouts, run, tenant,
-    verify::{Finding, Scope, Verification, VerifyError, structure_in, verify},
-};
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::{Value, json};
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{
+    Action, AnyMigrator, Error, Target, Timeouts, run,
+    verify::{Finding, Scope, Verification, VerifyError, structure_in, verify},
+};
 
 use crate::support::{
     TestDb,
@@ -31,7 +31,7 @@ const NEWEST: &str = "m20261123_000002_create_shifts";
 
 /// Everything that is wrong in a database.
 async fn all(db: &DatabaseConnection) -> Verification {
-    verify(db, &AnyMigrator::new(tenant::Migrator), &Scope::All).await.unwrap()
+    verify(db, &AnyMigrator::new(migration::Migrator), &Scope::All).await.unwrap()
 }
 
 /// What is said of each schema that drifted.

@@ -17,7 +17,7 @@ mod source;
 
 use std::{io, process::ExitCode, thread};
 
-use migration::postgres::Role;
+use local_postgres::Role;
 use service::tenancy::{NewTenant, Tenancy};
 use tokio::{
     signal::unix::{SignalKind, signal},

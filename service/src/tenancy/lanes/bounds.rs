@@ -5,11 +5,11 @@
 
 use std::{io, time::Duration};
 
-use migration::Fault;
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, postgres::PgDatabaseError, postgres::PgSeverity},
 };
+use tenantry_migrate::Fault;
 use tokio::time::timeout;
 
 /// For the answer to a ping, a `ROLLBACK` or the end of a connection.

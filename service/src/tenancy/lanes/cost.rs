@@ -23,7 +23,7 @@ const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position",
 
 #[tokio::test]
 async fn a_statement_takes_no_memory_but_its_text() {
-    let config = Config::new("postgres://localhost", migration::tenant::Migrator);
+    let config = Config::new("postgres://localhost", crate::tenancy::test_migrator::Migrator);
     let options: PgConnectOptions = config.url.parse().unwrap();
     let build = Build::new(&config.migrator);
     let (view, _requests) = RegistryView::new(build, config.cache_ttl, config.acquire_timeout);

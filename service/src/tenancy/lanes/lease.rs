@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use migration::Fault;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait, sqlx::PgPool};
+use tenantry_migrate::Fault;
 use tokio::time::timeout;
 
 use super::{

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use migration::connect::Opening;
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{
@@ -10,6 +9,7 @@ use sea_orm::{
         postgres::{PgConnectOptions, PgPoolOptions},
     },
 };
+use tenantry_migrate::connect::Opening;
 
 use super::settings::Settings;
 

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use migration::notice_lost_client;
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
+use tenantry_migrate::notice_lost_client;
 
 use super::open::Writes;
 
@@ -55,7 +55,7 @@ impl Settings {
             [self.statement_timeout, self.idle_in_transaction_timeout].map(milliseconds);
         let settings = [
             ("search_path", search_path),
-            // The lexer of `migration::sql` relies on it.
+            // The lexer of `tenantry_migrate::sql` relies on it.
             ("standard_conforming_strings", "on"),
             ("statement_timeout", &statement.to_string()),
             ("idle_in_transaction_session_timeout", &idle.to_string()),

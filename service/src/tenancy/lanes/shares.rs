@@ -48,7 +48,8 @@ mod tests {
 
     /// Most connections that a single owner gets out of an idle pool.
     fn most(change: impl FnOnce(&mut Config)) -> usize {
-        let mut config = Config::new("postgres://localhost", migration::tenant::Migrator);
+        let mut config =
+            Config::new("postgres://localhost", crate::tenancy::test_migrator::Migrator);
         change(&mut config);
         let (shares, count) = (Shares::new(&config), config.max_connections as usize);
         let mut held = 0;

@@ -4,7 +4,7 @@
 //! nobody else as it is. The rule is one of known good: statements that read and write rows and
 //! call nothing but known functions change nothing; all others may have.
 
-use migration::sql::{self, Kind, tokens};
+use tenantry_migrate::sql::{self, Kind, tokens};
 
 use super::calls::{self, Name};
 

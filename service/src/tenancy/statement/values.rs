@@ -2,13 +2,13 @@
 //!
 //! It panics on some of them and leaves out others, so they are looked for first.
 
-use migration::sql::{Kind, tokens};
 use sea_orm::{
     Statement, Value, Values,
     sea_query::ArrayType,
     sqlx::{Arguments, IntoArguments, postgres::PgArguments},
 };
 use sea_query_sqlx::SqlxValues;
+use tenantry_migrate::sql::{Kind, tokens};
 
 use super::Misuse;
 

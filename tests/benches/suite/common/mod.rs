@@ -5,8 +5,9 @@ pub mod page;
 use std::{future::Future, time::Instant};
 
 use futures_util::future::join_all;
-use migration::{Action, AnyMigrator, Target, Timeouts, postgres::Server, registry, run};
+use local_postgres::Server;
 use sea_orm::{ConnectOptions, DatabaseConnection};
+use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
 
 /// A server of its own with a migrated registry.
 pub async fn server() -> Server {
@@ -22,7 +23,7 @@ pub async fn server() -> Server {
 pub async fn pool(server: &Server, connections: u32) -> DatabaseConnection {
     let mut options = ConnectOptions::new(server.url("postgres"));
     options.min_connections(connections).max_connections(connections).sqlx_logging(false);
-    migration::connect::open(options).await.unwrap()
+    tenantry_migrate::connect::open(options).await.unwrap()
 }
 
 /// Stops the server, which waits for a process and so is no work for a task.

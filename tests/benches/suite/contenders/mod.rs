@@ -14,7 +14,6 @@ pub mod stage;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
-use migration::tenant;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, TransactionTrait};
 use service::tenancy::{Config, Tenancy};
 use tokio::sync::Mutex;
@@ -135,7 +134,7 @@ async fn pool(
         .max_connections(connections)
         .sqlx_logging(false)
         .test_before_acquire(false);
-    let statements = Config::new("", tenant::Migrator).statement_cache;
+    let statements = Config::new("", migration::Migrator).statement_cache;
     options.map_sqlx_postgres_opts(move |options| {
         let options = options.statement_cache_capacity(statements);
         match &schema {
@@ -143,7 +142,7 @@ async fn pool(
             None => options,
         }
     });
-    migration::connect::open(options).await.unwrap()
+    tenantry_migrate::connect::open(options).await.unwrap()
 }
 
 /// The URL for connections that the server knows by this name.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use migration::{postgres::Server, tenant};
+use local_postgres::Server;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use service::tenancy::{Config, NewTenant, Tenancy, TenantTransaction};
 
@@ -63,7 +63,7 @@ pub async fn tenancy(url: &str, name: &str, connections: u32) -> Tenancy {
 }
 
 pub fn config(url: &str, name: &str, connections: u32) -> Config {
-    let config = Config::new(named(url, name), tenant::Migrator).seed(rows);
+    let config = Config::new(named(url, name), migration::Migrator).seed(rows);
     // One tenant may use all connections, as it may with the other contenders.
     Config { max_connections: connections, tenant_share: 100, reserved_connections: 0, ..config }
 }

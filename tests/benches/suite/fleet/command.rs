@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use migration::postgres::Server;
+use local_postgres::Server;
 
 use crate::common::median;
 

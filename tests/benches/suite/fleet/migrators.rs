@@ -1,9 +1,9 @@
 //! Migrators like those of public SeaORM projects: their migrations ask for tables and columns,
 //! insert rows, query entities, and make enums, functions and triggers.
 
-use migration::TenantMigrator;
 use sea_orm::{ActiveModelTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*, schema::*};
+use tenantry_migrate::TenantMigrator;
 
 mod account {
     use sea_orm::entity::prelude::*;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use migration::{Action, AnyMigrator, Target, TenantMigrator, dry_run, postgres::Server};
+use local_postgres::Server;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, Statement,
     sqlx::{self, AssertSqlSafe, Connection, PgConnection},
 };
+use tenantry_migrate::{Action, AnyMigrator, Target, TenantMigrator, dry_run};
 use tenantry_registry::SchemaName;
 use tokio::sync::Mutex;
 use uuid::Uuid;

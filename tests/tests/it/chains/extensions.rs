@@ -1,6 +1,6 @@
 //! Types, operators, functions and operator classes of extensions in migrations.
 
-use migration::Extension;
+use tenantry_migrate::Extension;
 
 use super::{
     Chain, Migrations, alone, first, sql,

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use migration::{Action, AnyMigrator, Error, Fault, Outcome, Target, Timeouts, run};
 use sea_orm::{ConnectOptions, DatabaseConnection, DatabaseConnection as Db};
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{Action, AnyMigrator, Error, Fault, Outcome, Target, Timeouts, run};
 
 use super::{Chain, Migrations, alone, first, sql};
 use crate::support::{
@@ -33,7 +33,7 @@ async fn city(mode: Mode) -> (TestDb, Pooler, Db) {
     let pooler = Pooler::new(mode).await;
     let mut options = ConnectOptions::new(pooler.url(db.name()));
     options.max_connections(1).sqlx_logging(false);
-    let pooled = migration::connect::open(options).await.unwrap();
+    let pooled = tenantry_migrate::connect::open(options).await.unwrap();
     (db, pooler, pooled)
 }
 
@@ -80,7 +80,7 @@ async fn a_connection_that_is_refused_is_no_outage() {
     assert_eq!(error.sqlstate().as_deref(), Some("3D000"));
 
     let migrator = AnyMigrator::tenant(Chain::new(outside));
-    let fleet = migration::Fleet {
+    let fleet = tenantry_migrate::Fleet {
         jobs: 1,
         timeouts: Timeouts::default(),
         tries: 3,
@@ -89,8 +89,9 @@ async fn a_connection_that_is_refused_is_no_outage() {
         canary: None,
     };
     let (action, stop) = (Action::Up(None), std::sync::atomic::AtomicBool::new(false));
-    let who = migration::Who::All;
-    let ran = migration::run_fleet(&pooled, &migrator, &who, &action, &fleet, &stop, |_| {}).await;
+    let who = tenantry_migrate::Who::All;
+    let ran =
+        tenantry_migrate::run_fleet(&pooled, &migrator, &who, &action, &fleet, &stop, |_| {}).await;
     assert_eq!(ran.unwrap().failed, 1);
     assert!(begun.elapsed() < Duration::from_secs(60));
 }

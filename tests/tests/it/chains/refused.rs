@@ -1,9 +1,9 @@
 //! What no migration may do, refused in every way in which it is carried out.
 
-use migration::{Action, AnyMigrator, Error, Target, Timeouts, run};
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::prelude::*;
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{Action, AnyMigrator, Error, Target, Timeouts, run};
 
 use super::{Chain, Migrations, alone, first, sql, ways::fails_everywhere};
 use crate::support::{
@@ -116,8 +116,8 @@ async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() 
     assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
     let migrator = AnyMigrator::tenant(Chain::new(unseen));
     // Nor is anything left of the schemas that commands make for themselves.
-    migration::verify::names_own_schema(&plain, &migrator).await.unwrap_err();
-    migration::check::check(&plain, &migrator).await.unwrap_err();
+    tenantry_migrate::verify::names_own_schema(&plain, &migrator).await.unwrap_err();
+    tenantry_migrate::check::check(&plain, &migrator).await.unwrap_err();
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
 }
 

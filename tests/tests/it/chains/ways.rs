@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, atomic::AtomicBool};
 
-use migration::{
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
+use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{
     Action, AnyMigrator, Event, Fault, Fleet, Target, Timeouts, Who, build_schema_with_commits,
     check::{Rule, check},
     dry_run, make_extensions, provision, run, run_fleet,
     verify::{Scope, structure_in, verify},
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
-use service::tenancy::{Config, NewTenant, Tenancy};
 
 use super::Chain;
 use crate::support::{
@@ -25,7 +25,7 @@ type End = Result<Made, String>;
 /// The structure of a schema, and what a query returns in it.
 #[derive(Debug, PartialEq)]
 struct Made {
-    structure: migration::verify::Structure,
+    structure: tenantry_migrate::verify::Structure,
     rows: Vec<String>,
 }
 
@@ -200,7 +200,7 @@ async fn spare(chain: Chain, probe: &str) -> End {
     let tenancy = Tenancy::connect(&config).await.unwrap();
     // No spares are kept of what cannot be made.
     if let Err(error) =
-        migration::verify::names_own_schema(&plain, &AnyMigrator::tenant(chain)).await
+        tenantry_migrate::verify::names_own_schema(&plain, &AnyMigrator::tenant(chain)).await
     {
         assert_eq!(schemas(&plain).await, before);
         return Err(error.to_string());
@@ -250,7 +250,7 @@ async fn dry_run_by_hand(chain: Chain, probe: &str) -> End {
 async fn one_connection(url: &str) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
-    migration::connect::open(options).await.unwrap()
+    tenantry_migrate::connect::open(options).await.unwrap()
 }
 
 async fn verified(db: &DatabaseConnection, chain: Chain) -> Result<(), String> {

@@ -1,12 +1,12 @@
 //! What is meant is acknowledged, with a reason.
 
-use migration::{
+use sea_orm::TransactionTrait;
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use tenantry_migrate::{
     AnyMigrator, Target,
     check::{Rule, allow, check},
     enter, leave, provision,
 };
-use sea_orm::TransactionTrait;
-use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
 use super::plan::{finds, report};
 use crate::support::{TestDb, catalog::tables};

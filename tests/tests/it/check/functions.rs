@@ -1,6 +1,6 @@
 //! Functions whose bodies find tables by the search_path of the caller.
 
-use migration::check::Rule;
+use tenantry_migrate::check::Rule;
 
 use super::plan::{finds, passes, report};
 use crate::support::TestDb;

@@ -1,6 +1,6 @@
 //! What locks a table in use, and what breaks the release before.
 
-use migration::check::Rule;
+use tenantry_migrate::check::Rule;
 
 use super::plan::{finds, passes};
 use crate::support::TestDb;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use migration::{
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use tenantry_migrate::{
     AnyMigrator,
     check::{Report, Rule, check},
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection};
-use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
 /// What there is before the migration that is looked at.
 const BASE: &str = "

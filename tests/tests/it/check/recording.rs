@@ -1,11 +1,11 @@
 //! What is looked at is what a migration really sends, in the state that it really finds.
 
-use migration::{
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use tenantry_migrate::{
     AnyMigrator,
     check::{Rule, check},
 };
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
 use super::plan::report;
 use crate::support::{TestDb, catalog::schemas};

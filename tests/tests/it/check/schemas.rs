@@ -1,6 +1,6 @@
 //! What keeps a tenant's schema from being one among many, on whichever node.
 
-use migration::check::Rule;
+use tenantry_migrate::check::Rule;
 
 use super::plan::{finds, passes, report};
 use crate::support::TestDb;

@@ -1,6 +1,6 @@
 //! Migrations that work in one schema and do something else in a second one beside it.
 
-use migration::check::Rule;
+use tenantry_migrate::check::Rule;
 
 use super::plan::{finds, passes, report};
 use crate::support::TestDb;

@@ -1,8 +1,8 @@
 //! What others have built on a tenant's tables is not dropped without a word.
 
-use migration::dependents;
 use sea_orm::ConnectionTrait;
 use service::tenancy::Error;
+use tenantry_migrate::dependents;
 
 use crate::support::{
     TestDb,

@@ -1,6 +1,6 @@
 //! What `check` says of migrations that use extensions.
 
-use migration::{
+use tenantry_migrate::{
     Extension,
     check::{Rule, check},
 };

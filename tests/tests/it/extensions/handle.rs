@@ -1,11 +1,11 @@
 //! Statements of tenants that use extensions.
 
-use migration::Extension;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait,
     QueryFilter, Set, SqlErr, Statement, TransactionTrait, sea_query::Expr,
 };
 use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry_migrate::Extension;
 
 use super::Uses;
 use crate::support::{TestDb, slug};
@@ -166,8 +166,12 @@ async fn a_spare_that_becomes_a_tenant_finds_extensions() {
     add(&one, "Ann@X.org", "Ann").await.unwrap();
     let found = r#"SELECT count(*) FROM "@tenant".by_email('ANN@x.org') name WHERE name = 'Ann'"#;
     assert_eq!(count(&one, found).await, 1);
-    let found = migration::verify::verify(&plain, &uses.migrator(), &migration::verify::Scope::All)
-        .await
-        .unwrap();
+    let found = tenantry_migrate::verify::verify(
+        &plain,
+        &uses.migrator(),
+        &tenantry_migrate::verify::Scope::All,
+    )
+    .await
+    .unwrap();
     assert!(found.is_clean(), "{found}");
 }

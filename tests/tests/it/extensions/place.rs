@@ -1,12 +1,12 @@
 //! Installing extensions, and what is refused when one is not where it is declared.
 
-use migration::{
+use sea_orm::ConnectionTrait;
+use service::tenancy::Tenancy;
+use tenantry_migrate::{
     Action, Error, Extension, ExtensionError, Target, Timeouts, Who, confirm_extensions,
     extension_sql, make_extensions, run,
     verify::{Scope, VerifyError, verify},
 };
-use sea_orm::ConnectionTrait;
-use service::tenancy::Tenancy;
 
 use super::Uses;
 use crate::support::{
@@ -68,11 +68,11 @@ async fn refused(db: &TestDb, uses: &Uses, words: &[&str]) {
             .await
             .unwrap_err()
             .to_string(),
-        migration::dry_run(&plain, &bare, &migrator, &Action::Up(None))
+        tenantry_migrate::dry_run(&plain, &bare, &migrator, &Action::Up(None))
             .await
             .unwrap_err()
             .to_string(),
-        migration::check::check(&plain, &migrator).await.unwrap_err().to_string(),
+        tenantry_migrate::check::check(&plain, &migrator).await.unwrap_err().to_string(),
         fleet(&plain, &migrator).await.unwrap_err().to_string(),
     ];
     for error in errors {
@@ -94,9 +94,9 @@ async fn refused(db: &TestDb, uses: &Uses, words: &[&str]) {
 
 async fn fleet(
     db: &sea_orm::DatabaseConnection,
-    migrator: &migration::AnyMigrator,
-) -> Result<migration::Summary, Error> {
-    let fleet = migration::Fleet {
+    migrator: &tenantry_migrate::AnyMigrator,
+) -> Result<tenantry_migrate::Summary, Error> {
+    let fleet = tenantry_migrate::Fleet {
         jobs: 1,
         timeouts: Timeouts::default(),
         tries: 1,
@@ -105,7 +105,8 @@ async fn fleet(
         canary: None,
     };
     let stop = std::sync::atomic::AtomicBool::new(false);
-    migration::run_fleet(db, migrator, &Who::All, &Action::Up(None), &fleet, &stop, |_| {}).await
+    tenantry_migrate::run_fleet(db, migrator, &Who::All, &Action::Up(None), &fleet, &stop, |_| {})
+        .await
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! Locks that are held, connections that break, a server that restarts.
 
-use migration::{Fleet, Limit, Stopped, Who};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
+use tenantry_migrate::{Fleet, Limit, Stopped, Who};
 
 use super::*;
 use crate::support::{
@@ -106,7 +106,7 @@ async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
     found_towns(&url, 30).await;
     let mut options = ConnectOptions::new(&url);
     options.max_connections(2).acquire_timeout(Duration::from_millis(300)).sqlx_logging(false);
-    let db = migration::connect::open(options).await.unwrap();
+    let db = tenantry_migrate::connect::open(options).await.unwrap();
     // The first migration never ends by itself.
     let slow = Sql { up: "SELECT pg_sleep(1000)", ..SHELF };
     let max_failures = Some(Limit::Number(10));
@@ -175,10 +175,10 @@ async fn a_run_on_one_schema_waits_while_the_server_accepts_no_writes() {
     let db = pool(&url, 2).await;
     db.execute_unprepared("CREATE SCHEMA city").await.unwrap();
     system("default_transaction_read_only = on").await;
-    let city = migration::Target::Schema("city".parse().unwrap());
+    let city = tenantry_migrate::Target::Schema("city".parse().unwrap());
     let migrator = AnyMigrator::new(sql_migrator([BOOKS, SHELF]));
     let run = async {
-        migration::run(&db, &city, &migrator, &Action::Up(None), Timeouts::default()).await
+        tenantry_migrate::run(&db, &city, &migrator, &Action::Up(None), Timeouts::default()).await
     };
     let failover = async {
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -1,7 +1,7 @@
 //! What a migration of one tenant leaves in the session is not there for the next tenant.
 
-use migration::{Target, check::check, dry_run, run, verify};
 use sea_orm::ConnectionTrait;
+use tenantry_migrate::{Target, check::check, dry_run, run, verify};
 
 use super::*;
 use crate::support::{catalog::texts, sql_migration::Sql};

@@ -5,8 +5,8 @@ use std::{
     time::Instant,
 };
 
-use migration::{Target, run};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
+use tenantry_migrate::{Target, run};
 
 use super::*;
 use crate::support::{

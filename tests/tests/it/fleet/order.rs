@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use migration::{Canary, Fleet, Limit, Stopped, Who, members};
 use sea_orm::ConnectionTrait;
+use tenantry_migrate::{Canary, Fleet, Limit, Stopped, Who, members};
 
 use super::*;
 use crate::support::{
@@ -199,7 +199,7 @@ async fn without_a_registry_there_is_no_fleet() {
     let (fleet, stop) = (fleet(), AtomicBool::new(false));
     for who in [Who::All, Who::Failed] {
         let run = run_fleet(&plain, &migrator, &who, &Action::Up(None), &fleet, &stop, |_| {});
-        assert!(matches!(run.await, Err(migration::Error::MissingRegistry)));
+        assert!(matches!(run.await, Err(tenantry_migrate::Error::MissingRegistry)));
     }
     let to = Action::To("m9_none".to_owned());
     let error = run_fleet(&plain, &migrator, &Who::All, &to, &fleet, &stop, |_| {}).await;

@@ -1,8 +1,8 @@
 //! Tenants that change the same object of the database at the same moment, and rights.
 
-use migration::{Stopped, Target, run};
 use sea_orm::ConnectionTrait;
 use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry_migrate::{Stopped, Target, run};
 
 use super::*;
 use crate::support::{catalog::texts, sql_migration::Sql};

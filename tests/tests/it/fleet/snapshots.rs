@@ -1,7 +1,7 @@
 //! Indexes that are built beside the tenants' own work, and transactions that are in the way.
 
-use migration::{Target, run};
 use sea_orm::{ConnectionTrait, TransactionTrait};
+use tenantry_migrate::{Target, run};
 
 use super::*;
 use crate::support::{

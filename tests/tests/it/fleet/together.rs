@@ -1,7 +1,7 @@
 //! Several things at once: creations, index builds, writers, other runs.
 
-use migration::{Fleet, Who};
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
+use tenantry_migrate::{Fleet, Who};
 
 use super::*;
 use crate::support::{

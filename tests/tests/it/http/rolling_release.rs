@@ -8,14 +8,14 @@ use std::{
 
 use api::{State, router};
 use futures_util::future::join_all;
-use migration::{
-    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, members, run_fleet, tenant,
-};
 use nix::sys::signal::Signal;
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::json;
 use service::tenancy::{Config, Tenancy};
+use tenantry_migrate::{
+    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, members, run_fleet,
+};
 use tokio::net::TcpListener;
 
 use super::{Answer, Caller, Site, heard};
@@ -57,7 +57,7 @@ struct Next(Sql);
 
 impl MigratorTraitSelf for Next {
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        let mut migrations = tenant::Migrator.migrations();
+        let mut migrations = migration::Migrator.migrations();
         migrations.push(Box::new(self.0.clone()));
         migrations
     }

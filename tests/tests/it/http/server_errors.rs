@@ -1,6 +1,6 @@
 //! What a client and the log are told when the server is at fault.
 
-use migration::postgres::Server;
+use local_postgres::Server;
 use tokio::task::spawn_blocking;
 
 use super::{Answer, Caller, Site, execute, heard};

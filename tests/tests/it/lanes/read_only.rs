@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use entity::guard;
-use migration::postgres::{DATABASE, Role, Server, lasting_dir};
+use local_postgres::{DATABASE, Role, Server, lasting_dir};
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, Set, TransactionTrait,
 };
@@ -56,7 +56,7 @@ impl Failover {
             // The first tenant opens all of them.
             tenant_share: 100,
             reserved_connections: 0,
-            ..Config::new(&url, migration::tenant::Migrator)
+            ..Config::new(&url, migration::Migrator)
         };
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let mut tenants = Vec::new();
@@ -184,7 +184,7 @@ async fn on_a_standby_the_service_does_not_start_and_says_why() {
     std::fs::write(dir.join("standby.signal"), "").unwrap();
     let server = started(&dir).await;
     let url = server.url(DATABASE);
-    let error = Tenancy::connect(&Config::new(&url, migration::tenant::Migrator)).await;
+    let error = Tenancy::connect(&Config::new(&url, migration::Migrator)).await;
     let error = error.unwrap_err();
     assert!(matches!(error, Error::ReadOnlyServer { standby: true }), "{error}");
     let served = Ran::on("tenantry", &url, &["serve"]);
@@ -229,7 +229,7 @@ async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
     let [old, new] = [started(&old_dir).await, started(&new_dir).await];
 
     let wire = Wire::before(&old).await;
-    let config = Config::new(wire.url(DATABASE), migration::tenant::Migrator);
+    let config = Config::new(wire.url(DATABASE), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let one = tenancy.tenant(&slug("tenant-1")).await.unwrap();
     let two = tenancy.tenant(&slug("tenant-2")).await.unwrap();

@@ -1,7 +1,7 @@
 //! Migrations outside a transaction.
 
-use migration::{Action, AnyMigrator, run};
 use sea_orm::{ConnectionTrait, TransactionTrait};
+use tenantry_migrate::{Action, AnyMigrator, run};
 
 use super::{NO_LIMIT, city, database, migrator};
 use crate::support::{catalog::texts, serving::eventually};

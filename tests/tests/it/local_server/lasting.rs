@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use migration::postgres::{DATABASE, Role, Server, ServerError};
+use local_postgres::{DATABASE, Role, Server, ServerError};
 use nix::{
     sys::signal::{SIGKILL, kill},
     unistd::{User, geteuid},

@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use migration::postgres::{DATABASE, Role, Server};
+use local_postgres::{DATABASE, Role, Server};
 use nix::unistd::Pid;
 
 use super::{TestResult, support::*};

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use migration::postgres::{DATABASE, Role, Server};
+use local_postgres::{DATABASE, Role, Server};
 use nix::sys::signal::{SIGKILL, kill};
 
 use super::{TestResult, owner::*, support::*};

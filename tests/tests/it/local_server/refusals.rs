@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use migration::postgres::{Role, Server, ServerError, lasting_dir};
+use local_postgres::{Role, Server, ServerError, lasting_dir};
 use nix::sys::signal::{SIGKILL, SIGQUIT, kill};
 
 use super::{TestResult, owner::*, support::*};

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use migration::postgres::{Server, ServerError};
+use local_postgres::{Server, ServerError};
 use nix::unistd::Pid;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
 

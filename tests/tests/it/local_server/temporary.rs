@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use migration::postgres::Server;
+use local_postgres::Server;
 
 use super::{TestResult, owner::*, support::*};
 

@@ -2,8 +2,8 @@
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
-use migration::{Action, AnyMigrator, Fleet, Summary, Timeouts, Who, run_fleet};
 use sea_orm::DatabaseConnection;
+use tenantry_migrate::{Action, AnyMigrator, Fleet, Summary, Timeouts, Who, run_fleet};
 
 use super::*;
 use crate::support::statement_log::Mark;

@@ -1,8 +1,8 @@
 //! Values that a migration sends as parameters are literals of the same value and type in a
 //! recording.
 
-use migration::{Action, AnyMigrator, Target, Timeouts, run};
 use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
+use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, run};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use entity::guard;
 use futures_util::TryStreamExt;
-use migration::tenant::Migrator;
+use migration::Migrator;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, StreamTrait, TransactionTrait,
 };
@@ -304,7 +304,7 @@ async fn foreign_keys_hold_after_a_migration_that_has_switched_them_off() {
     let off = Sql { name: "m3_off", up: "SET session_replication_role = replica", ..REPLICA };
     #[derive(Clone)]
     struct WithOff(Sql);
-    impl migration::TenantMigrator for WithOff {}
+    impl tenantry_migrate::TenantMigrator for WithOff {}
     impl sea_orm_migration::MigratorTraitSelf for WithOff {
         fn migrations(&self) -> Vec<Box<dyn sea_orm_migration::MigrationTrait>> {
             let mut all = Migrator.migrations();

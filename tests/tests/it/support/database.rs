@@ -5,9 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use migration::{Action, AnyMigrator, Target, Timeouts, postgres::Server, registry, run, tenant};
+use local_postgres::Server;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
 use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
 use tenantry_registry::Slug;
 use tokio::sync::OnceCell;
 
@@ -52,7 +53,7 @@ impl TestDb {
     }
 
     pub fn config(&self) -> Config {
-        Config::new(self.url(), tenant::Migrator)
+        Config::new(self.url(), migration::Migrator)
     }
 
     pub async fn tenancy(&self) -> Tenancy {
@@ -104,7 +105,7 @@ impl Drop for TestDb {
 pub async fn connect(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(4).sqlx_logging(false);
-    migration::connect::open(options).await.unwrap()
+    tenantry_migrate::connect::open(options).await.unwrap()
 }
 
 /// Runs one statement on the server itself.

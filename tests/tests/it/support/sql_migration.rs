@@ -1,8 +1,8 @@
 //! Migrations made for a test.
 
-use migration::TenantMigrator;
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
+use tenantry_migrate::TenantMigrator;
 
 /// A migration that is a piece of SQL each way.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use migration::postgres::Server;
+use local_postgres::Server;
 
 /// `log_line_prefix` that tells where an entry begins, and its database and session.
 pub const PREFIX: &str = "@@%d@@%c@@";

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use migration::postgres::Server;
+use local_postgres::Server;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixStream},

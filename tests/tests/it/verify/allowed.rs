@@ -1,6 +1,6 @@
 //! What is meant is listed, with the reason, and is no finding any more.
 
-use migration::verify::{Allowances, verify_allowing};
+use tenantry_migrate::verify::{Allowances, verify_allowing};
 
 use super::*;
 

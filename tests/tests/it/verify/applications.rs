@@ -37,7 +37,7 @@ impl MigratorTraitSelf for SelfNaming {
     }
 }
 
-impl migration::TenantMigrator for SelfNaming {}
+impl tenantry_migrate::TenantMigrator for SelfNaming {}
 
 #[tokio::test]
 async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
@@ -105,10 +105,10 @@ async fn one_connection_is_enough_and_migrating_meanwhile_is_no_drift() {
     }
     let mut options = sea_orm::ConnectOptions::new(db.url());
     options.max_connections(1).sqlx_logging(false);
-    let single = migration::connect::open(options).await.unwrap();
+    let single = tenantry_migrate::connect::open(options).await.unwrap();
     let other = db.plain().await;
     let moving = tokio::spawn(async move {
-        let migrator = AnyMigrator::new(tenant::Migrator);
+        let migrator = AnyMigrator::new(migration::Migrator);
         for number in 0..40 {
             let target = Target::Schema(format!("tenant_{number}").parse().unwrap());
             for action in [Action::Down(2), Action::Up(None)] {

@@ -73,7 +73,7 @@ impl MigratorTraitSelf for Panicking {
     }
 }
 
-impl migration::TenantMigrator for Panicking {}
+impl tenantry_migrate::TenantMigrator for Panicking {}
 
 #[tokio::test]
 async fn a_migration_that_panics_or_commits_is_said_of_those_that_have_it() {

@@ -1,5 +1,5 @@
-use migration::sql::tokens;
 use proptest::prelude::*;
+use tenantry_migrate::sql::tokens;
 
 use super::{Effect, Reader};
 

@@ -64,7 +64,8 @@ fn owner(number: usize) -> Owner {
 
 impl Model {
     fn new(places: usize, share: u32, reserved: u32, waiting: u32) -> Self {
-        let mut config = Config::new("postgres://localhost", migration::tenant::Migrator);
+        let mut config =
+            Config::new("postgres://localhost", crate::tenancy::test_migrator::Migrator);
         config.max_connections = u32::try_from(places).unwrap();
         config.tenant_share = share;
         (config.reserved_connections, config.max_waiting) = (reserved, waiting);

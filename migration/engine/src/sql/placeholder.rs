@@ -28,7 +28,7 @@ const QUOTED: &str = "\"@tenant\"";
 /// `nextval('tenant_1.numbers')`.
 ///
 /// ```
-/// use migration::sql::qualify;
+/// use tenantry_migrate::sql::qualify;
 ///
 /// let is_other = |name: &str| name == "guards";
 /// let sql = r#"SELECT "guards"."id" FROM "@tenant"."guards""#;

@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-//! use migration::{AnyMigrator, tenant, verify::{Scope, verify}};
+//! use tenantry_migrate::{AnyMigrator, tenant, verify::{Scope, verify}};
 //!
 //! let migrator = AnyMigrator::new(tenant::Migrator);
 //! let found = verify(&db, &migrator, &Scope::All).await?;

@@ -38,7 +38,7 @@ pub struct Tokens<'a> {
 /// Cuts `sql` into tokens. A token without its closing delimiter reaches to the end of the text.
 ///
 /// ```
-/// use migration::sql::{Kind, tokens};
+/// use tenantry_migrate::sql::{Kind, tokens};
 ///
 /// let sql = "SELECT 'it''s' -- done";
 /// let kinds: Vec<Kind> = tokens(sql).map(|token| token.kind).collect();

@@ -16,9 +16,9 @@
 //! `tokio::task::spawn_blocking`, and drop the [`Server`] there too.
 //!
 //! ```no_run
-//! use migration::postgres::{Role, Server, lasting_dir};
+//! use local_postgres::{Role, Server, lasting_dir};
 //!
-//! # fn main() -> Result<(), migration::postgres::ServerError> {
+//! # fn main() -> Result<(), local_postgres::ServerError> {
 //! let place = lasting_dir(".data/postgres".as_ref())?;
 //! let server = Server::lasting(&place.path, Role::Share)?;
 //! assert!(server.url("tenantry").starts_with("postgres://postgres@localhost:5432/tenantry?"));

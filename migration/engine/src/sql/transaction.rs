@@ -4,7 +4,7 @@ use super::Piece;
 /// do not: `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
 ///
 /// ```
-/// use migration::sql::transaction_control;
+/// use tenantry_migrate::sql::transaction_control;
 ///
 /// assert_eq!(transaction_control("SELECT 'COMMIT'; -- COMMIT"), None);
 /// assert_eq!(transaction_control("SELECT 1; commit and chain").as_deref(), Some("commit and chain"));

@@ -6,7 +6,7 @@ use thiserror::Error;
 /// What [`check`](fn@super::check) looks for. Its name in text is short and never changes.
 ///
 /// ```
-/// use migration::check::Rule;
+/// use tenantry_migrate::check::Rule;
 /// assert_eq!(Rule::DropColumn.to_string(), "drop-column");
 /// assert_eq!("drop-column".parse(), Ok(Rule::DropColumn));
 /// ```

@@ -45,7 +45,7 @@ pub trait TenantMigrator: MigratorTraitSelf {
 /// Any migrator, with its type forgotten, so that what holds one needs no type parameter.
 ///
 /// ```
-/// let migrator = migration::AnyMigrator::tenant(migration::tenant::Migrator);
+/// let migrator = tenantry_migrate::AnyMigrator::tenant(migration::Migrator);
 /// assert_eq!(migrator.names()[0], "m20261123_000001_create_guards");
 /// ```
 #[derive(Clone)]

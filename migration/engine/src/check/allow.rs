@@ -17,7 +17,7 @@ const BEGIN: &str = "check: allow";
 ///
 /// ```no_run
 /// # async fn up(manager: &sea_orm_migration::SchemaManager<'_>) -> Result<(), sea_orm::DbErr> {
-/// use migration::check::{Rule, allow};
+/// use tenantry_migrate::check::{Rule, allow};
 /// use sea_orm_migration::prelude::*;
 ///
 /// allow(manager, Rule::DropColumn, "nothing reads it since release 1.4").await?;

@@ -23,7 +23,7 @@ const SCHEMA: &str = "extensions";
 /// An extension that tenants' migrations need.
 ///
 /// ```
-/// use migration::Extension;
+/// use tenantry_migrate::Extension;
 /// assert_eq!(Extension::new("citext").schema(), "extensions");
 /// assert_eq!(Extension::new("hstore").in_schema("public").schema(), "public");
 /// ```

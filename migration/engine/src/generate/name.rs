@@ -5,7 +5,7 @@ use thiserror::Error;
 /// What a migration does, in snake case: the part of its name behind day and number.
 ///
 /// ```
-/// use migration::generate::NewName;
+/// use tenantry_migrate::generate::NewName;
 /// assert!("add_title_to_books".parse::<NewName>().is_ok());
 /// assert!("AddTitle".parse::<NewName>().is_err());
 /// ```

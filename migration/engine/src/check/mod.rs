@@ -18,7 +18,7 @@
 //!
 //! ```no_run
 //! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-//! use migration::{AnyMigrator, check::check, tenant};
+//! use tenantry_migrate::{AnyMigrator, check::check, tenant};
 //!
 //! let report = check(&db, &AnyMigrator::new(tenant::Migrator)).await?;
 //! for finding in &report.findings {

@@ -7,7 +7,7 @@ const SHOWN: usize = 80;
 /// instead: `COPY … FROM stdin`, `COPY … TO stdout`, and commands of psql.
 ///
 /// ```
-/// use migration::sql::needs_client;
+/// use tenantry_migrate::sql::needs_client;
 ///
 /// assert_eq!(needs_client("COPY t FROM '/file'; SELECT 'COPY t FROM stdin'"), None);
 /// assert!(needs_client("COPY t (a) FROM stdin").unwrap().contains("INSERT"));

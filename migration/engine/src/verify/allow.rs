@@ -16,7 +16,7 @@ const DEFAULT: &str = " default ";
 /// A list of what is meant, as JSON: an array of objects that have the form of the findings.
 ///
 /// ```
-/// use migration::verify::Allowances;
+/// use tenantry_migrate::verify::Allowances;
 ///
 /// let allowed: Allowances = r#"[
 ///     { "change": "extra", "object": "table", "prefix": "visits_20", "reason": "one a month" },
@@ -25,7 +25,7 @@ const DEFAULT: &str = " default ";
 ///     { "finding": "schema_without_row", "name": "metabase", "reason": "of another tool" }
 /// ]"#.parse()?;
 /// assert_eq!(allowed.iter().len(), 4);
-/// # Ok::<(), migration::verify::AllowError>(())
+/// # Ok::<(), tenantry_migrate::verify::AllowError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowances(Vec<Allowance>);

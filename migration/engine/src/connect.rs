@@ -23,7 +23,7 @@ pub use opening::{Opening, held_back};
 pub use secret::{Secret, SecretError, given};
 pub(crate) use sessions::{is_shared, new_mark};
 
-use crate::postgres::{self, Role, Server, ServerError};
+use local_postgres::{Role, Server, ServerError};
 
 /// Variables of the environment that have no option of their own: name and meaning.
 pub const VARIABLES: [(&str, &str); 2] = [
@@ -159,10 +159,10 @@ impl DatabaseArgs {
         let wanted = self.data_dir.join("postgres");
         // Starting a server waits for processes and files.
         tokio::task::spawn_blocking(move || {
-            let place = postgres::lasting_dir(&wanted)?;
+            let place = local_postgres::lasting_dir(&wanted)?;
             let server = Server::lasting(&place.path, role)?;
             Ok(Located {
-                url: server.url(postgres::DATABASE).into(),
+                url: server.url(local_postgres::DATABASE).into(),
                 server: Some(server),
                 moved_because: place.moved_because,
             })

@@ -3,10 +3,10 @@
 //! A workspace of its own makes its command with three lines:
 //!
 //! ```no_run
-//! # use migration::tenant::Migrator;
+//! # use migration::Migrator;
 //! #[tokio::main]
 //! async fn main() -> std::process::ExitCode {
-//!     migration::cli::main(Migrator).await
+//!     tenantry_migrate::cli::main(Migrator).await
 //! }
 //! ```
 
