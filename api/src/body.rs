@@ -12,7 +12,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
-use service::Input;
+use tenantry::Input;
 use tokio::time::timeout;
 
 use crate::{

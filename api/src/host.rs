@@ -1,10 +1,7 @@
 //! The tenant of a request, from its `Host`.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use service::{
-    Slug,
-    tenancy::{self, Host, Tenant},
-};
+use tenantry::{Host, Slug, Tenant};
 use tracing::Span;
 
 use crate::{State, problem::Failure, target::Target};
@@ -35,7 +32,7 @@ impl FromRequestParts<State> for TenantOfHost {
             if let Host::Custom(_) = &asked {
                 match &found {
                     Ok(tenant) => record(tenant.slug()),
-                    Err(tenancy::Error::Refused(refused)) => record(&refused.slug),
+                    Err(tenantry::Error::Refused(refused)) => record(&refused.slug),
                     Err(_) => {}
                 }
             }

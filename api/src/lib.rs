@@ -1,7 +1,7 @@
 //! The HTTP API of the service, and the `tenantry` command.
 //!
 //! A request's tenant comes from its `Host` and nothing else: the handlers are given a
-//! [`Tenant`](service::tenancy::Tenant) by the [`host`] extractor, and without one they are not
+//! [`Tenant`](tenantry::Tenant) by the [`host`] extractor, and without one they are not
 //! called. Every answer that is not a success is a problem document of RFC 9457, made in
 //! [`problem`].
 //!
@@ -9,7 +9,7 @@
 //! another tenant.
 //!
 //! ```no_run
-//! # async fn example(tenancy: service::tenancy::Tenancy) -> std::io::Result<()> {
+//! # async fn example(tenancy: tenantry::Tenancy) -> std::io::Result<()> {
 //! let app = api::router(api::State::new(tenancy, None));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! axum::serve(listener, app).await
@@ -30,7 +30,7 @@ mod trace;
 
 use std::{sync::Arc, time::Duration};
 
-use service::tenancy::Tenancy;
+use tenantry::Tenancy;
 
 pub use operator::AdminToken;
 pub use routes::router;

@@ -5,8 +5,8 @@ use axum::{
     http::{HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use service::tenancy::Host;
 use subtle::ConstantTimeEq;
+use tenantry::Host;
 
 use crate::{State, problem::Problem, target::Target};
 

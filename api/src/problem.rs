@@ -7,10 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use service::{
-    Error, Fault,
-    tenancy::{self, Access, Misuse},
-};
+use service::Error;
+use tenantry::{Access, Fault, Misuse};
 use validator::ValidationErrors;
 
 /// An answer that is not a success.
@@ -168,8 +166,8 @@ impl Problem {
         Self::busy(kind, title).detail(detail)
     }
 
-    fn of_tenancy(error: &tenancy::Error) -> Self {
-        use tenancy::Error as E;
+    fn of_tenancy(error: &tenantry::Error) -> Self {
+        use tenantry::Error as E;
         let (status, kind, title) = match error {
             E::UnknownTenant(slug) => return Self::unknown_tenant(slug),
             E::UnknownHost(_) => (StatusCode::NOT_FOUND, "unknown-host", "Unknown host"),
@@ -224,7 +222,7 @@ impl Problem {
 
     /// The database does not answer `/health`: says why there is no connection, in words that name
     /// nothing of the installation.
-    fn of_health(error: &tenancy::Error) -> Self {
+    fn of_health(error: &tenantry::Error) -> Self {
         let problem = Self::of_tenancy(error);
         match error.cause() {
             Some(cause) => problem.detail(format!("no connection to the database: {cause}")),
@@ -267,7 +265,7 @@ impl From<Problem> for Failure {
 
 impl Failure {
     /// What `/health` answers when the database does not.
-    pub(crate) fn of_health(error: tenancy::Error) -> Self {
+    pub(crate) fn of_health(error: tenantry::Error) -> Self {
         Self::caused(Problem::of_health(&error), error.into())
     }
 
@@ -288,8 +286,8 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<tenancy::Error> for Failure {
-    fn from(error: tenancy::Error) -> Self {
+impl From<tenantry::Error> for Failure {
+    fn from(error: tenantry::Error) -> Self {
         Error::from(error).into()
     }
 }
@@ -324,15 +322,15 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 
 #[cfg(test)]
 mod tests {
-    use service::tenancy::{Busy, Error as E, Refused};
+    use tenantry::{Busy, Error as E, Refused};
 
     use super::*;
 
     #[test]
     fn every_kind_of_error_has_its_status_and_tells_no_cause() {
-        let slug = || "tenant-1".parse::<service::Slug>().unwrap();
+        let slug = || "tenant-1".parse::<tenantry::Slug>().unwrap();
         let refused = |access| E::Refused(Refused::new(slug(), access));
-        let host = || "guards.example.org".parse::<service::Hostname>().unwrap();
+        let host = || "guards.example.org".parse::<tenantry::Hostname>().unwrap();
         let secret = || sea_orm_error("password=hunter2");
         for (error, status, kind) in [
             (E::UnknownTenant(slug()), 404, "unknown-tenant"),

@@ -3,7 +3,7 @@ use thiserror::Error;
 use uuid::Uuid;
 use validator::ValidationErrors;
 
-use crate::tenancy;
+use tenantry as tenancy;
 
 /// Why a call about a tenant's rows failed.
 #[derive(Debug, Error)]
@@ -40,7 +40,7 @@ pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
         let database = cause.downcast_ref::<DbErr>();
-        let more = database.map_or_else(|| cause.to_string(), tenantry_migrate::describe);
+        let more = database.map_or_else(|| cause.to_string(), tenantry::describe);
         // Many errors repeat their source in their own text.
         if !text.contains(&more) {
             if !text.is_empty() {

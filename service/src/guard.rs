@@ -12,10 +12,12 @@ use validator::{Validate, ValidationErrors};
 pub use entity::guard::Model as Guard;
 
 use crate::{
-    Error, Input, Slug,
+    Error,
     input::{line, present, trim},
+};
+use tenantry::{
+    Input, Slug, Tenancy, TenantScope,
     page::{self, Page, PageRequest},
-    tenancy::{Tenancy, TenantScope},
 };
 
 /// A guard to be stored. Both fields are required; white space around them is removed.

@@ -4,16 +4,6 @@ use std::borrow::Cow;
 
 use validator::{ValidationError, ValidationErrors};
 
-/// Something to be stored, on somebody's word: it has rules.
-pub trait Input {
-    /// Brings the fields into the form in which they are stored, and looks at all of them. The
-    /// functions that store an input call it; who wants to know beforehand may call it, too.
-    ///
-    /// # Errors
-    /// Every field that breaks a rule, with each rule.
-    fn check(&mut self) -> Result<(), ValidationErrors>;
-}
-
 /// Most characters of a line of text.
 pub(crate) const MAX_CHARS: usize = 200;
 

@@ -13,11 +13,10 @@ use validator::{Validate, ValidationErrors};
 
 pub use entity::shift::Model as Shift;
 
-use crate::{
-    Error, Fault, Input, Slug,
-    input::failure,
+use crate::{Error, input::failure};
+use tenantry::{
+    Fault, Input, Slug, Tenancy, TenantScope,
     page::{self, Page, PageRequest},
-    tenancy::{Tenancy, TenantScope},
 };
 
 /// First and last microsecond of the years 0000 to 9999, which are those that RFC 3339 can write;

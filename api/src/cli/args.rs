@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use service::{DisplayName, Hostname, Slug, Tag};
+use tenantry::{DisplayName, Hostname, Slug, Tag};
 use tenantry_migrate::connect::{DatabaseArgs, Secret, variables_help};
 
 use super::import::ImportArgs;

@@ -1,6 +1,6 @@
 use local_postgres::Role;
 use nix::unistd::{Uid, User};
-use service::tenancy::{Config, Tenancy};
+use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Target, Timeouts,
     connect::{self, Located},

@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use service::{Slug, tenancy};
+use tenantry::Slug;
 use tenantry_migrate::connect::{ConnectError, SecretError};
 use thiserror::Error;
 
@@ -16,7 +16,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error(transparent)]
-    Tenancy(#[from] tenancy::Error),
+    Tenancy(#[from] tenantry::Error),
     #[error(transparent)]
     Migration(#[from] tenantry_migrate::Error),
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub(super) enum Error {
         "the database cannot be reached any more: {0}; run the same command again to go on when it \
          is there"
     )]
-    Gone(#[source] tenancy::Error),
+    Gone(#[source] tenantry::Error),
     #[error("not confirmed: {typed:?} is not {slug}; nothing was changed")]
     NotConfirmed { slug: Slug, typed: String },
     #[error(

@@ -1,11 +1,7 @@
 use std::{io, time::Duration};
 
 use local_postgres::{Role, Server};
-use service::{
-    Slug,
-    page::PageRequest,
-    tenancy::{self, NewTenant, Tenancy},
-};
+use tenantry::{NewTenant, Slug, Tenancy, page::PageRequest};
 use tenantry_migrate::connect::given;
 use tokio::{
     net::TcpListener,
@@ -117,7 +113,7 @@ async fn end_of(server: Option<&mut Server>) -> Error {
 /// A tenant to look at: `tenant-1` if it is there, else the oldest. Where there is none yet,
 /// `tenant-1` is made.
 async fn first_tenant(tenancy: &Tenancy) -> Result<Slug, Error> {
-    let slug: Slug = "tenant-1".parse().map_err(tenancy::Error::from)?;
+    let slug: Slug = "tenant-1".parse().map_err(tenantry::Error::from)?;
     if tenancy.get(&slug).await?.is_some() {
         return Ok(slug);
     }

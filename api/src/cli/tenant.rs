@@ -5,11 +5,7 @@ use std::{
 
 use local_postgres::Role;
 use serde::Serialize;
-use service::{
-    Hostname, Slug,
-    page::PageRequest,
-    tenancy::{self, Limits, NewTenant, Tenancy, TenantRecord},
-};
+use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantRecord, page::PageRequest};
 use tenantry_migrate::cli::table;
 
 use super::{
@@ -92,7 +88,7 @@ async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> 
 
 async fn existing(tenancy: &Tenancy, slug: &Slug) -> Result<TenantRecord, Error> {
     let record = tenancy.get(slug).await?;
-    Ok(record.ok_or_else(|| tenancy::Error::UnknownTenant(slug.clone()))?)
+    Ok(record.ok_or_else(|| tenantry::Error::UnknownTenant(slug.clone()))?)
 }
 
 /// Prints page after page: as JSON one array, as a table one table.

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use service::Slug;
+use tenantry::Slug;
 
 /// What `serve` prints when it is ready.
 pub(super) struct Welcome<'a> {

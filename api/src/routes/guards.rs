@@ -4,10 +4,8 @@ use axum::{
     http::{StatusCode, header::LOCATION},
     response::{IntoResponse, Response},
 };
-use service::{
-    guard::{self, Filter, Guard, GuardChange, NewGuard},
-    page::PageRequest,
-};
+use service::guard::{self, Filter, Guard, GuardChange, NewGuard};
+use tenantry::page::PageRequest;
 use uuid::Uuid;
 
 use super::page::{Counted, Form, Listed, lines};

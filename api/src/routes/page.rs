@@ -14,10 +14,8 @@ use axum::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use service::{
-    explain,
-    page::{Page, PageRequest},
-};
+use service::explain;
+use tenantry::page::{Page, PageRequest};
 use tracing::{Span, error};
 
 use crate::{body::Json, problem::Failure};

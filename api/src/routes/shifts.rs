@@ -6,10 +6,9 @@ use axum::{
 };
 use service::{
     guard,
-    page::PageRequest,
     shift::{self, Filter, NewShift, Shift, ShiftChange},
-    tenancy::Tenant,
 };
+use tenantry::{Tenant, page::PageRequest};
 use uuid::Uuid;
 
 use super::page::{Counted, Form, Listed, lines};

@@ -8,10 +8,9 @@ use axum::{
     response::IntoResponse,
 };
 use serde::Deserialize;
-use service::{
-    DisplayName, NameError, Slug,
+use tenantry::{
+    DisplayName, NameError, NewTenant, Slug, TenantRecord,
     page::{Page, PageRequest},
-    tenancy::{self, NewTenant, TenantRecord},
 };
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
@@ -89,7 +88,7 @@ fn existing(slug: &str) -> Result<Slug, Problem> {
     slug.parse().map_err(|_| Problem::unknown_tenant(format!("{slug:?}")))
 }
 
-impl service::Input for Input {
+impl tenantry::Input for Input {
     fn check(&mut self) -> Result<(), ValidationErrors> {
         self.parse().map(|_| ())
     }
@@ -126,7 +125,7 @@ impl Input {
             refuse(format!("tags[{index}]"), "tag", error);
         });
         if self.tags.len() > NewTenant::MAX_TAGS {
-            let error = tenancy::Error::TooManyTags(self.tags.len());
+            let error = tenantry::Error::TooManyTags(self.tags.len());
             refuse("tags".into(), "length", error.to_string());
         }
         match slug {

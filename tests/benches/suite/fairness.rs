@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, sqlx};
-use service::tenancy::{Config, Tenancy};
+use tenantry::{Config, Tenancy};
 use tokio::task::JoinHandle;
 
 use crate::{

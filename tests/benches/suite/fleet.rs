@@ -18,7 +18,7 @@ use local_postgres::Server;
 use migrators::Public;
 use raw::Raw;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, run_fleet,
 };

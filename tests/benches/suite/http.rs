@@ -14,10 +14,8 @@ use crate::rounds::{Rounds, against, number};
 use child::Child;
 use load::{Clients, Request};
 use serde_json::Value;
-use service::{
-    guard::{self, NewGuard},
-    tenancy::{Config, NewTenant, Tenancy},
-};
+use service::guard::{self, NewGuard};
+use tenantry::{Config, NewTenant, Tenancy};
 
 const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: &str = "8";

@@ -6,7 +6,7 @@
 use std::{fmt::Write, time::Duration};
 
 use futures_util::future::join_all;
-use service::tenancy::{Config, Tenancy};
+use tenantry::{Config, Tenancy};
 
 use crate::{
     common::page,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use entity::{guard, shift};
 use sea_orm::EntityTrait;
-use service::tenancy::{Config, Tenancy};
+use tenantry::{Config, Tenancy};
 
 use crate::{
     common::page,

@@ -5,10 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use futures_util::future::join_all;
 use migration::Migrator;
-use service::{
-    Slug,
-    tenancy::{Config, NewTenant, Tenancy},
-};
+use tenantry::{Config, NewTenant, Slug, Tenancy};
 
 use crate::common::{median, page, server, stop};
 

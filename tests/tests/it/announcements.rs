@@ -5,10 +5,7 @@ mod paused;
 mod silence;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use service::{
-    Slug,
-    tenancy::{Access, Refused, Tenant},
-};
+use tenantry::{Access, Refused, Slug, Tenant};
 
 /// Changes a tenant's state from outside, and announces it as a process does.
 async fn set_status(plain: &DatabaseConnection, slug: &Slug, status: &str) {

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
-use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use tenantry_migrate::{
     AnyMigrator, Extension, TenantMigrator, make_extensions,
     verify::{Scope, names_own_schema, verify},

@@ -4,10 +4,8 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
-use service::{
-    Fault,
-    page::PageRequest,
-    tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy, Tenant},
+use tenantry::{
+    Access, Config, Error, Fault, NewTenant, Refused, Tenancy, Tenant, page::PageRequest,
 };
 use tenantry_migrate::{
     Action, AnyMigrator, Fleet, Standing, Summary, Target, TenantMigrator, Timeouts, Who,

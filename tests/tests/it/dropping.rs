@@ -14,7 +14,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait, Statement,
     TransactionTrait,
 };
-use service::tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy};
+use tenantry::{Access, Config, Error, NewTenant, Refused, Tenancy};
 use tenantry_migrate::{Action, AnyMigrator, Fault, Target, Timeouts, registry, run};
 
 use crate::support::{
@@ -189,7 +189,7 @@ async fn a_tenant_that_is_read_while_it_is_dropped_holds_up_nobody() {
              {pid} (nightly-report); when that has ended, drop the tenant again to continue"
         )
     );
-    let list = tenancy.list(service::page::PageRequest::default()).await.unwrap();
+    let list = tenancy.list(tenantry::page::PageRequest::default()).await.unwrap();
     assert_eq!(list.items[0].status, "dropping");
 
     reader.rollback().await.unwrap();

@@ -5,7 +5,7 @@ mod handle;
 mod place;
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
-use service::tenancy::Config;
+use tenantry::Config;
 use tenantry_migrate::{AnyMigrator, Extension, TenantMigrator, make_extensions};
 
 use crate::support::{TestDb, sql_migration::Sql};

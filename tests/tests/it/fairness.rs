@@ -13,10 +13,7 @@ use futures_util::future::join_all;
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Statement, TransactionTrait,
 };
-use service::{
-    Fault,
-    tenancy::{Busy, Config, Error, NewTenant, Tenancy, Tenant},
-};
+use tenantry::{Busy, Config, Error, Fault, NewTenant, Tenancy, Tenant};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::support::{TestDb, serving::eventually, slug};
@@ -158,7 +155,7 @@ async fn tenants_can_be_created_dropped_and_resolved_while_another_is_slow() {
 
 #[tokio::test]
 async fn creations_that_take_long_do_not_hold_up_tenants_and_look_ups() {
-    let seed = async |_: &service::tenancy::TenantTransaction| {
+    let seed = async |_: &tenantry::TenantTransaction| {
         sleep(SLOW).await;
         Ok::<_, std::io::Error>(())
     };

@@ -17,7 +17,7 @@ use std::{
 
 use futures_util::future::join_all;
 use sea_orm::{ConnectOptions, DatabaseConnection};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{Action, AnyMigrator, Event, Fleet, Summary, Timeouts, Who, run_fleet};
 
 use crate::support::{

@@ -5,7 +5,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
     QueryFilter, Statement,
 };
-use service::tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy};
+use tenantry::{Access, Config, Error, NewTenant, Refused, Tenancy};
 use tenantry_migrate::{AnyMigrator, Target, state};
 use tenantry_registry::{Slug, tenant};
 

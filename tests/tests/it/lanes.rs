@@ -14,10 +14,7 @@ use std::{
 
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use service::{
-    Fault,
-    tenancy::{Config, NewTenant, Tenancy, Tenant, TenantTransaction},
-};
+use tenantry::{Config, Fault, NewTenant, Tenancy, Tenant, TenantTransaction};
 
 use crate::support::{TestDb, serving::eventually, slug};
 

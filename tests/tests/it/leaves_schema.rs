@@ -4,7 +4,7 @@
 mod alone;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Error, Target, Timeouts, build_schema,
     check::{Rule, check},

@@ -6,10 +6,9 @@ use entity::guard;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
-use service::{
-    Fault, Hostname,
+use tenantry::{
+    Access, Error, Fault, Hostname, NewTenant, Refused, Scoped, Tenancy, Tenant, WrongTenant,
     page::PageRequest,
-    tenancy::{Access, Error, NewTenant, Refused, Scoped, Tenancy, Tenant, WrongTenant},
 };
 
 use crate::support::{TestDb, slug};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{Action, AnyMigrator, Error, Fault, Target, Timeouts, run, state};
 
 use crate::support::{

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::ConnectionTrait;
-use service::tenancy::{Config, Error, NewTenant, Tenancy};
+use tenantry::{Config, Error, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Target, Timeouts,
     connect::{ConnectError, small_pool},

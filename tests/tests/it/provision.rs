@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::prelude::*;
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Error, Target, Timeouts, provision, rehearse, run,
     verify::{Structure, structure_in},

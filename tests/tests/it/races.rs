@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, Set, Statement, TransactionTrait,
 };
-use service::tenancy::{Error, NewTenant, Tenancy, Tenant, TenantScope};
+use tenantry::{Error, NewTenant, Tenancy, Tenant, TenantScope};
 
 use crate::support::{TestDb, slug};
 
@@ -49,7 +49,7 @@ async fn a_host_name_leads_to_one_tenant_and_the_loser_is_not_created() {
             .filter_map(|result| result.as_ref().err())
             .all(|error| matches!(error, Error::HostTaken(_)))
     );
-    let all = tenancy.list(service::page::PageRequest::default()).await.unwrap();
+    let all = tenancy.list(tenantry::page::PageRequest::default()).await.unwrap();
     assert_eq!(all.items.len(), 1);
     let winner = tenancy.tenant_by_host("guards.example.org").await.unwrap();
     assert_eq!(winner.slug(), &all.items[0].slug);

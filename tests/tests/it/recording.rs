@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::TenantMigrator;
 
 use crate::support::{

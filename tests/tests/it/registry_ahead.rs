@@ -2,7 +2,7 @@
 
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
-use service::tenancy::{Error, NewTenant, Tenancy};
+use tenantry::{Error, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Error as MigrationError, Target, Timeouts, confirm_registry, registry,
     run, state,

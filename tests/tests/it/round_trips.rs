@@ -8,7 +8,7 @@ use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IsolationLevel, Set,
     Statement, TransactionTrait,
 };
-use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry::{Config, NewTenant, Tenancy, Tenant};
 
 use tokio::time::sleep;
 

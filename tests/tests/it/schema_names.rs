@@ -5,9 +5,8 @@ use std::{collections::HashSet, time::Duration};
 use entity::guard;
 use futures_util::future::join_all;
 use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, PaginatorTrait, Set};
-use service::{
-    page::PageRequest,
-    tenancy::{Access, Config, Error, NewTenant, Refused, Tenancy, Tenant, TenantScope},
+use tenantry::{
+    Access, Config, Error, NewTenant, Refused, Tenancy, Tenant, TenantScope, page::PageRequest,
 };
 use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
 use tenantry_registry::tenant;

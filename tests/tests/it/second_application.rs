@@ -4,7 +4,7 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
-use service::tenancy::{Config, Error, NewTenant, Tenancy};
+use tenantry::{Config, Error, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Target, TenantMigrator, Timeouts, provision, run, state,
 };

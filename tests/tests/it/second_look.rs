@@ -7,10 +7,7 @@ use futures_util::{StreamExt, future::join_all};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, StreamTrait, TransactionTrait,
 };
-use service::{
-    Fault,
-    tenancy::{Access, Config, NewTenant, Refused, Tenancy, Tenant},
-};
+use tenantry::{Access, Config, Fault, NewTenant, Refused, Tenancy, Tenant};
 
 use crate::support::{
     TestDb, slug,

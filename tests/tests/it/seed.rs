@@ -4,11 +4,8 @@ use entity::guard;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, Statement, TransactionTrait,
 };
-use service::{
-    Fault,
-    guard::NewGuard,
-    tenancy::{Config, Error, NewTenant, Tenancy, TenantTransaction},
-};
+use service::guard::NewGuard;
+use tenantry::{Config, Error, Fault, NewTenant, Tenancy, TenantTransaction};
 
 use crate::support::{
     TestDb,

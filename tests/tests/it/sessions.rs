@@ -10,10 +10,7 @@ use entity::guard;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Set, Statement,
 };
-use service::{
-    Fault,
-    tenancy::{Config, NewTenant, Tenancy, Tenant},
-};
+use tenantry::{Config, Fault, NewTenant, Tenancy, Tenant};
 
 use crate::support::{TestDb, slug};
 

@@ -5,10 +5,7 @@ use std::collections::HashSet;
 use entity::guard;
 use futures_util::future::join_all;
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, Set};
-use service::{
-    page::PageRequest,
-    tenancy::{Config, Error, NewTenant, Tenancy},
-};
+use tenantry::{Config, Error, NewTenant, Tenancy, page::PageRequest};
 use tenantry_migrate::{
     AnyMigrator,
     verify::{Scope, verify},

@@ -8,10 +8,7 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait,
     IntoActiveModel, PaginatorTrait, Set, Statement, TransactionTrait,
 };
-use service::{
-    Fault,
-    tenancy::{NewTenant, Tenancy, Tenant},
-};
+use tenantry::{Fault, NewTenant, Tenancy, Tenant};
 use tokio::sync::Barrier;
 
 use crate::support::{TestDb, database::server, slug, statement_log::Mark};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::{Value, json};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Error, Target, Timeouts, run,
     verify::{Finding, Scope, Verification, VerifyError, structure_in, verify},

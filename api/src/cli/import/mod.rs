@@ -18,7 +18,7 @@ mod source;
 use std::{io, process::ExitCode, thread};
 
 use local_postgres::Role;
-use service::tenancy::{NewTenant, Tenancy};
+use tenantry::{NewTenant, Tenancy};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -106,7 +106,7 @@ struct Crew {
     /// The file could not be read to its end.
     unreadable: Option<io::Error>,
     /// The database went away.
-    gone: Option<service::tenancy::Error>,
+    gone: Option<tenantry::Error>,
 }
 
 impl Crew {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use service::{NameError, Slug, tenancy::NewTenant};
+use tenantry::{NameError, NewTenant, Slug};
 
 use super::seen::Seen;
 

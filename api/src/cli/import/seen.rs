@@ -3,7 +3,7 @@ use std::{
     hash::{BuildHasher, Hash, RandomState},
 };
 
-use service::{Hostname, Slug};
+use tenantry::{Hostname, Slug};
 
 /// Which slugs and host names the file has had, and where.
 ///

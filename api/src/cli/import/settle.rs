@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use service::{
-    DisplayName, Fault,
-    tenancy::{Error, NewTenant, Tenancy, TenantRecord},
-};
+use tenantry::{DisplayName, Error, Fault, NewTenant, Tenancy, TenantRecord};
 use tokio::{sync::watch, time::sleep};
 
 /// How often a line is tried that meets a busy or a lost server: for eight seconds and as long as

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, TransactionTrait};
-use service::tenancy::{Config, Tenancy};
+use tenantry::{Config, Tenancy};
 use tokio::sync::Mutex;
 
 use crate::rounds::Work;

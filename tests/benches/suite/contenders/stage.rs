@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use local_postgres::Server;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use service::tenancy::{Config, NewTenant, Tenancy, TenantTransaction};
+use tenantry::{Config, NewTenant, Tenancy, TenantTransaction};
 
 use super::{
     job::{BOSSES, Named},

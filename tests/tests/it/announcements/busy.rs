@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::TransactionTrait;
-use service::tenancy::{Access, Tenancy, Tenant, TenantTransaction};
+use tenantry::{Access, Tenancy, Tenant, TenantTransaction};
 
 use super::{refusal, set_status};
 use crate::support::{TestDb, serving::eventually, slug};
@@ -28,7 +28,7 @@ async fn fixture() -> Fixture {
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let other = db.tenancy().await;
     for name in ["tenant-1", "tenant-2"] {
-        other.create(service::tenancy::NewTenant::new(slug(name))).await.unwrap();
+        other.create(tenantry::NewTenant::new(slug(name))).await.unwrap();
     }
     other.domain_add(&slug("tenant-1"), &"guards.example.org".parse().unwrap()).await.unwrap();
     other.close().await;
@@ -81,7 +81,7 @@ async fn many_announcements_at_once_are_all_heeded_while_all_connections_are_tak
     let other = it.db.tenancy().await;
     let mut tenants = Vec::new();
     for name in &names {
-        other.create(service::tenancy::NewTenant::new(name.clone())).await.unwrap();
+        other.create(tenantry::NewTenant::new(name.clone())).await.unwrap();
         tenants.push(it.tenancy.tenant(name).await.unwrap());
     }
     for name in &names {

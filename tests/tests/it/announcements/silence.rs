@@ -1,7 +1,7 @@
 //! Announcements do not arrive, although no connection was closed.
 
 use sea_orm::DatabaseConnection;
-use service::tenancy::{Access, Config, NewTenant, Tenancy, Tenant};
+use tenantry::{Access, Config, NewTenant, Tenancy, Tenant};
 
 use super::{refusal, set_status};
 use crate::support::{

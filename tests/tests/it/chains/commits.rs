@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Event, Fleet, Outcome, Target, Timeouts, Who, check::check, run, run_fleet,
 };
@@ -314,7 +314,7 @@ async fn creations_of_one_name_at_once_make_one_tenant() {
     let created = futures_util::future::join_all(creations).await;
     assert_eq!(created.iter().filter(|it| it.is_ok()).count(), 1);
     for error in created.into_iter().filter_map(Result::err) {
-        assert!(matches!(error, service::tenancy::Error::SlugTaken(_)), "{error}");
+        assert!(matches!(error, tenantry::Error::SlugTaken(_)), "{error}");
     }
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
     let report = check(&plain, &AnyMigrator::tenant(Chain::new(moods))).await.unwrap();
@@ -327,11 +327,11 @@ async fn creations_of_one_name_at_once_make_one_tenant() {
 async fn a_seed_that_fails_leaves_nothing_of_a_tenant_that_is_made_with_commits() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let fails = |_: &service::tenancy::TenantTransaction| -> futures_util::future::BoxFuture<
+    let fails = |_: &tenantry::TenantTransaction| -> futures_util::future::BoxFuture<
         '_,
         Result<(), Box<dyn std::error::Error + Send + Sync>>,
     > { Box::pin(async { Err("no seed".into()) }) };
-    let seed = service::tenancy::Seed::new(fails);
+    let seed = tenantry::Seed::new(fails);
     let config = Config { seed: Some(seed), ..Config::new(db.url(), Chain::new(moods)) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let error = tenancy.create(NewTenant::new(slug("city"))).await.unwrap_err();
@@ -358,9 +358,9 @@ async fn one_connection_is_enough_for_tenants_that_are_made_with_commits() {
     }
     // What refuses the tenant is found out before anything is made, and nothing is left of it.
     let error = tenancy.create(new("third", "city.example.org")).await.unwrap_err();
-    assert!(matches!(error, service::tenancy::Error::HostTaken { .. }), "{error:?}");
+    assert!(matches!(error, tenantry::Error::HostTaken { .. }), "{error:?}");
     let error = tenancy.create(new("city", "third.example.org")).await.unwrap_err();
-    assert!(matches!(error, service::tenancy::Error::SlugTaken(_)), "{error:?}");
+    assert!(matches!(error, tenantry::Error::SlugTaken(_)), "{error:?}");
     assert_eq!(schemas(&plain).await, ["city", "public", "registry", "town"]);
     // The name of a schema is never given out twice.
     tenancy.drop(&slug("town")).await.unwrap();

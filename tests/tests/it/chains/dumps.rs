@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
 
 use sea_orm::ConnectionTrait;
-use service::tenancy::NewTenant;
+use tenantry::NewTenant;
 
 use super::{Chain, Migrations, sql, ways::works_everywhere};
 use crate::support::{TestDb, catalog::texts, scratch::Scratch, slug};

@@ -7,7 +7,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, OnConflict, extension::postgres::PgFunc},
 };
 use sea_orm_migration::prelude::{extension::postgres::Type, *};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 
 use super::{Chain, Migrations, first, ways::works_everywhere};
 use crate::support::{TestDb, slug};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectOptions, DatabaseConnection, DatabaseConnection as Db};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{Action, AnyMigrator, Error, Fault, Outcome, Target, Timeouts, run};
 
 use super::{Chain, Migrations, alone, first, sql};

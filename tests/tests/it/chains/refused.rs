@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::prelude::*;
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{Action, AnyMigrator, Error, Target, Timeouts, run};
 
 use super::{Chain, Migrations, alone, first, sql, ways::fails_everywhere};

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, atomic::AtomicBool};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Event, Fault, Fleet, Target, Timeouts, Who, build_schema_with_commits,
     check::{Rule, check},

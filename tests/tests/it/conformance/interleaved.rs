@@ -9,7 +9,7 @@ use sea_orm::{
     TransactionTrait,
     sea_query::{Expr, OnConflict},
 };
-use service::tenancy::Tenant;
+use tenantry::Tenant;
 use uuid::Uuid;
 
 use super::{

@@ -5,7 +5,7 @@ use entity::{guard, shift};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Set, Statement, sqlx,
 };
-use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use uuid::Uuid;
 
 use crate::support::{TestDb, slug};

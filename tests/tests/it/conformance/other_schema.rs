@@ -6,7 +6,7 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbErr, EntityName, EntityTrait, LoaderTrait, ModelTrait,
     PaginatorTrait, QueryOrder, Set, StreamTrait, TransactionTrait,
 };
-use service::tenancy::{Error, NewTenant, OtherSchema, assert_placeholder, without_placeholder};
+use tenantry::{Error, NewTenant, OtherSchema, assert_placeholder, without_placeholder};
 
 use super::{
     Neighbours,

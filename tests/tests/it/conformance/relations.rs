@@ -6,7 +6,7 @@ use sea_orm::{
     LoaderTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect, RelationDef, RelationTrait,
     sea_query::{Expr, IntoCondition},
 };
-use service::tenancy::Tenant;
+use tenantry::Tenant;
 
 use super::{
     Neighbours, guard_id,

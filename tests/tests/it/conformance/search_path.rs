@@ -2,7 +2,7 @@
 
 use entity::guard;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, TransactionTrait};
-use service::tenancy::{Config, Tenant};
+use tenantry::{Config, Tenant};
 
 use super::{
     Neighbours,

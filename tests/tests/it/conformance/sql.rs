@@ -10,7 +10,7 @@ use sea_orm::{
     },
 };
 use serde_json::json;
-use service::tenancy::Tenant;
+use tenantry::Tenant;
 
 use super::{
     Neighbours, guard_id,

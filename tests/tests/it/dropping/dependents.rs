@@ -1,7 +1,7 @@
 //! What others have built on a tenant's tables is not dropped without a word.
 
 use sea_orm::ConnectionTrait;
-use service::tenancy::Error;
+use tenantry::Error;
 use tenantry_migrate::dependents;
 
 use crate::support::{

@@ -4,7 +4,7 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait,
     QueryFilter, Set, SqlErr, Statement, TransactionTrait, sea_query::Expr,
 };
-use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use tenantry_migrate::Extension;
 
 use super::Uses;

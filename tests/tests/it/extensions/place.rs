@@ -1,7 +1,7 @@
 //! Installing extensions, and what is refused when one is not where it is declared.
 
 use sea_orm::ConnectionTrait;
-use service::tenancy::Tenancy;
+use tenantry::Tenancy;
 use tenantry_migrate::{
     Action, Error, Extension, ExtensionError, Target, Timeouts, Who, confirm_extensions,
     extension_sql, make_extensions, run,

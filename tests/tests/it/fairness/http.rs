@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use reqwest::{Client, StatusCode, header};
 use sea_orm::{ConnectionTrait, TransactionTrait};
-use service::tenancy::NewTenant;
+use tenantry::NewTenant;
 
 use super::PROMPT;
 use crate::support::{TestDb, serving::Serving, slug};

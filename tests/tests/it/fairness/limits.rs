@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use entity::guard;
 use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, TransactionTrait};
 use serde_json::Value;
-use service::tenancy::{Busy, Error, Limits, Tenancy, Tenant, TenantTransaction};
+use tenantry::{Busy, Error, Limits, Tenancy, Tenant, TenantTransaction};
 use tokio::time::timeout;
 
 use super::Fixture;

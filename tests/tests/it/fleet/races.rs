@@ -1,7 +1,7 @@
 //! Tenants that change the same object of the database at the same moment, and rights.
 
 use sea_orm::ConnectionTrait;
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{Stopped, Target, run};
 
 use super::*;

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::json;
-use service::tenancy::{Config, Tenancy};
+use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, members, run_fleet,
 };

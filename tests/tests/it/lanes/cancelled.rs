@@ -8,7 +8,7 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Set, Statement,
     TransactionTrait,
 };
-use service::tenancy::Tenant;
+use tenantry::Tenant;
 
 use super::{Fixture, pid};
 use crate::support::serving::eventually;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use service::{Fault, tenancy::Tenant};
+use tenantry::{Fault, Tenant};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -81,7 +81,7 @@ async fn a_creation_that_is_given_up_holds_up_nobody() {
     let blocking = plain.begin().await.unwrap();
     blocking.execute_raw(sql("LOCK TABLE registry.tenants")).await.unwrap();
     for n in 0..4 {
-        let new = service::tenancy::NewTenant::new(slug(&format!("new-{n}")));
+        let new = tenantry::NewTenant::new(slug(&format!("new-{n}")));
         let created = timeout(Duration::from_millis(300), it.tenancy.create(new)).await;
         assert!(created.is_err(), "it was not blocked");
     }
@@ -108,7 +108,7 @@ async fn a_statement_that_is_nearly_done_when_it_is_given_up_keeps_its_connectio
 
 #[tokio::test(flavor = "multi_thread")]
 async fn however_many_are_given_up_the_server_has_few_connections_more() {
-    let change = |config: &mut service::tenancy::Config| {
+    let change = |config: &mut tenantry::Config| {
         config.url.push_str("&application_name=lanes");
         config.acquire_timeout = Duration::from_secs(60);
     };

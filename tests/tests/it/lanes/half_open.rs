@@ -12,10 +12,7 @@ use nix::{
     unistd::Pid,
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use service::{
-    Fault,
-    tenancy::{Config, Tenancy, Tenant},
-};
+use tenantry::{Config, Fault, Tenancy, Tenant};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Fixture, pid};

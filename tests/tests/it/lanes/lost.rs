@@ -1,7 +1,7 @@
 //! Connections that end without our doing.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use service::tenancy::{Config, Error, Tenancy};
+use tenantry::{Config, Error, Tenancy};
 
 use super::{Fixture, pid};
 use crate::support::{database::admin, serving::eventually, slug, wire::Wire};

@@ -7,10 +7,7 @@ use local_postgres::{DATABASE, Role, Server, lasting_dir};
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, Set, TransactionTrait,
 };
-use service::{
-    Fault,
-    tenancy::{Config, Error, NewTenant, Tenancy, Tenant},
-};
+use tenantry::{Config, Error, Fault, NewTenant, Tenancy, Tenant};
 use tokio::task::spawn_blocking;
 
 use super::{Fixture, pid};
@@ -255,7 +252,7 @@ async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
     eventually("the drop is heard", async || tenancy.tenant(&slug("tenant-2")).await.is_err())
         .await;
     let error = write(&two).await.unwrap_err();
-    assert!(service::tenancy::Refused::find(&error).is_some(), "{error}");
+    assert!(tenantry::Refused::find(&error).is_some(), "{error}");
     write(&one).await.unwrap();
     tenancy.close().await;
     stopped(old).await;

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use reqwest::{Client, Method, RequestBuilder};
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
-use service::tenancy::Tenancy;
+use tenantry::Tenancy;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
@@ -418,7 +418,7 @@ impl Patience {
         Self(Instant::now())
     }
 
-    async fn wait(&self, error: &service::tenancy::Error) {
+    async fn wait(&self, error: &tenantry::Error) {
         assert!(self.0.elapsed() < Duration::from_secs(60), "a domain cannot be changed: {error}");
         sleep(Duration::from_millis(50)).await;
     }

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, StreamTrait, TransactionTrait,
 };
-use service::tenancy::{Error, Misuse};
+use tenantry::{Error, Misuse};
 use tokio::time::timeout;
 
 use super::{DbErr, Shared, named, pid, postgres, text};

@@ -3,7 +3,7 @@
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 
 use super::{Shared, postgres, sqlstate, text};
 use crate::support::slug;

@@ -6,10 +6,7 @@ use migration::Migrator;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, StreamTrait, TransactionTrait,
 };
-use service::{
-    Fault,
-    tenancy::{Config, NewTenant, Tenancy},
-};
+use tenantry::{Config, Fault, NewTenant, Tenancy};
 
 use super::{Shared, named, pid, postgres, sqlstate, text};
 use crate::support::{

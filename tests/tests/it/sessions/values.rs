@@ -5,7 +5,7 @@ use sea_orm::{
     sea_query::ArrayType,
     sqlx::types::time::{OffsetDateTime, UtcOffset},
 };
-use service::tenancy::Misuse;
+use tenantry::Misuse;
 
 use super::{Shared, named, pid, text};
 

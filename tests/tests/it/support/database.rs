@@ -7,7 +7,7 @@ use std::sync::{
 
 use local_postgres::Server;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
-use service::tenancy::{Config, NewTenant, Tenancy, Tenant};
+use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
 use tenantry_registry::Slug;
 use tokio::sync::OnceCell;

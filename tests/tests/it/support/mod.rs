@@ -15,6 +15,6 @@ pub mod wire;
 pub use database::TestDb;
 
 /// Shorthand for a slug in a test.
-pub fn slug(text: &str) -> service::Slug {
+pub fn slug(text: &str) -> tenantry::Slug {
     text.parse().unwrap()
 }

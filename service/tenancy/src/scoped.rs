@@ -9,8 +9,8 @@ use super::TenantScope;
 /// nothing else says which tenant they came from.
 ///
 /// ```no_run
-/// # async fn example(one: service::tenancy::Tenant, two: service::tenancy::Tenant) {
-/// # use service::tenancy::Scoped;
+/// # async fn example(one: tenantry::Tenant, two: tenantry::Tenant) {
+/// # use tenantry::Scoped;
 /// let name = Scoped::new(&one, "Abu");
 /// assert!(name.open(&two).is_err());
 /// assert_eq!(name.open(&one).unwrap(), &"Abu");

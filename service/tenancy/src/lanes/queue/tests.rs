@@ -4,7 +4,7 @@ use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tenantry_registry::Slug;
 use tokio::{task::yield_now, time::sleep};
 
-use crate::tenancy::Limits;
+use crate::Limits;
 
 use super::{super::ask::Hold, super::choice::score, state::AGED, *};
 
@@ -261,7 +261,7 @@ async fn a_tenant_with_too_many_waiting_statements_is_refused_and_no_other() {
         served.push(waiting(&queue, statement(greedy)).await);
     }
     let refused = queue.take(statement(greedy)).now_or_never().unwrap().unwrap_err();
-    let busy = crate::tenancy::Busy::find(&refused).unwrap();
+    let busy = crate::Busy::find(&refused).unwrap();
     assert_eq!((&busy.slug, busy.waiting), (slug(), 3));
     served.push(waiting(&queue, statement(other)).await);
     // Look-ups are never refused.

@@ -28,7 +28,7 @@ use super::{
 /// works.
 ///
 /// ```no_run
-/// # async fn example(tenancy: service::tenancy::Tenancy) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example(tenancy: tenantry::Tenancy) -> Result<(), Box<dyn std::error::Error>> {
 /// use entity::guard;
 /// use sea_orm::EntityTrait;
 ///

@@ -47,7 +47,10 @@ impl<T> Page<T> {
 }
 
 /// Runs `select` for one page by the column `key`; `id` reads the key of a row.
-pub(crate) async fn fetch<E, C>(
+///
+/// # Errors
+/// The errors of the database.
+pub async fn fetch<E, C>(
     db: &C,
     select: Select<E>,
     key: E::Column,

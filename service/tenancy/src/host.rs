@@ -20,7 +20,7 @@ impl Host {
     /// lower case are the same. Only one label may stand before the base domain.
     ///
     /// ```
-    /// use service::tenancy::Host;
+    /// use tenantry::Host;
     /// assert_eq!(Host::parse("tenant-1.localhost:3000", "localhost"), Host::Slug("tenant-1".parse()?));
     /// assert_eq!(Host::parse("www.localhost", "localhost"), Host::Reserved);
     /// assert_eq!(Host::parse("a.b.localhost", "localhost"), Host::Unknown);

@@ -142,7 +142,7 @@ mod tests {
     use tenantry_migrate::AnyMigrator;
 
     use super::*;
-    use crate::tenancy::{access::Access, fitness::Build, freshness::now, registry_view::Request};
+    use crate::{access::Access, fitness::Build, freshness::now, registry_view::Request};
 
     fn row(id: TenantId, version: Option<String>) -> tenant::Model {
         tenant::Model {
@@ -174,7 +174,7 @@ mod tests {
         ttl: Duration,
         answer: impl Fn(usize, &RegistryView) -> Option<tenant::Model> + Send + 'static,
     ) -> (TenantCache, Arc<RegistryView>, Arc<AtomicUsize>) {
-        let migrator = AnyMigrator::tenant(crate::tenancy::test_migrator::Migrator);
+        let migrator = AnyMigrator::tenant(crate::test_migrator::Migrator);
         let patience = Duration::from_secs(5);
         let (view, mut requests) = RegistryView::new(Build::new(&migrator), ttl, patience);
         let asked = Arc::new(AtomicUsize::new(0));
@@ -191,7 +191,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn latest() -> Option<String> {
-        AnyMigrator::tenant(crate::tenancy::test_migrator::Migrator).latest()
+        AnyMigrator::tenant(crate::test_migrator::Migrator).latest()
     }
 
     #[tokio::test]
@@ -237,7 +237,7 @@ mod tests {
         let shared = cache.get(city()).await.unwrap().unwrap();
         let refused = async || {
             let error = shared.check().await.unwrap_err();
-            crate::tenancy::Refused::find(&error).unwrap().access
+            crate::Refused::find(&error).unwrap().access
         };
         shared.check().await.unwrap();
         view.freshness.changed(Freshness::slot(id));

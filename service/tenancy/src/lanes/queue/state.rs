@@ -13,7 +13,7 @@ use super::{
     },
     waiting::{Line, Waiter, Waiting},
 };
-use crate::tenancy::Busy;
+use crate::Busy;
 
 /// How long a statement waits for the connection that its tenant prefers, while others idle that
 /// have not served the tenant. On one of these it would take longer than a statement usually

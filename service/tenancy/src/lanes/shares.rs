@@ -1,6 +1,6 @@
 //! How much of the pool one owner may take.
 
-use crate::tenancy::{Config, Limits};
+use crate::{Config, Limits};
 
 /// How much of the pool one owner may take.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +48,7 @@ mod tests {
 
     /// Most connections that a single owner gets out of an idle pool.
     fn most(change: impl FnOnce(&mut Config)) -> usize {
-        let mut config =
-            Config::new("postgres://localhost", crate::tenancy::test_migrator::Migrator);
+        let mut config = Config::new("postgres://localhost", crate::test_migrator::Migrator);
         change(&mut config);
         let (shares, count) = (Shares::new(&config), config.max_connections as usize);
         let mut held = 0;

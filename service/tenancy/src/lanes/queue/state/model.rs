@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::tenancy::{Config, Limits};
+use crate::{Config, Limits};
 
 /// The first owners of a case are tenants, the last ones the registry and the lifecycle.
 const OWNERS: usize = 8;
@@ -64,8 +64,7 @@ fn owner(number: usize) -> Owner {
 
 impl Model {
     fn new(places: usize, share: u32, reserved: u32, waiting: u32) -> Self {
-        let mut config =
-            Config::new("postgres://localhost", crate::tenancy::test_migrator::Migrator);
+        let mut config = Config::new("postgres://localhost", crate::test_migrator::Migrator);
         config.max_connections = u32::try_from(places).unwrap();
         config.tenant_share = share;
         (config.reserved_connections, config.max_waiting) = (reserved, waiting);

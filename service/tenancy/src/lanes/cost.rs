@@ -13,7 +13,7 @@ use super::{
     choice::fold,
     held::Held,
 };
-use crate::tenancy::{
+use crate::{
     Access, Config, epoch::Epochs, fitness::Build, freshness::now, registry_view::RegistryView,
     shared::Shared,
 };
@@ -23,7 +23,7 @@ const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position",
 
 #[tokio::test]
 async fn a_statement_takes_no_memory_but_its_text() {
-    let config = Config::new("postgres://localhost", crate::tenancy::test_migrator::Migrator);
+    let config = Config::new("postgres://localhost", crate::test_migrator::Migrator);
     let options: PgConnectOptions = config.url.parse().unwrap();
     let build = Build::new(&config.migrator);
     let (view, _requests) = RegistryView::new(build, config.cache_ttl, config.acquire_timeout);

@@ -2,7 +2,7 @@
 
 use tenantry_registry::Slug;
 
-use crate::tenancy::Limits;
+use crate::Limits;
 
 /// On whose behalf a connection is held. Connections are shared fairly between owners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use tenantry_registry::PLACEHOLDER;
 /// ```
 /// use entity::{registry, tenant::guard};
 /// use sea_orm::EntityName;
-/// use service::tenancy::without_placeholder;
+/// use tenantry::without_placeholder;
 ///
 /// let tables = [guard::Entity.table_ref(), registry::tenant::Entity.table_ref()];
 /// assert_eq!(without_placeholder(tables), ["registry.tenants"]);
@@ -35,7 +35,7 @@ pub fn without_placeholder(tables: impl IntoIterator<Item = TableRef>) -> Vec<St
 /// use entity::{guard, shift};
 /// use sea_orm::EntityName;
 ///
-/// service::tenancy::assert_placeholder([guard::Entity.table_ref(), shift::Entity.table_ref()]);
+/// tenantry::assert_placeholder([guard::Entity.table_ref(), shift::Entity.table_ref()]);
 /// ```
 ///
 /// # Panics

@@ -17,7 +17,7 @@ use super::{
     lease::Lease,
     stream,
 };
-use crate::tenancy::{Limits, shared::Shared};
+use crate::{Limits, shared::Shared};
 
 /// Whether the server is a standby, and whether it is read-only.
 const WRITES: &str =

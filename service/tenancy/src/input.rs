@@ -1,0 +1,13 @@
+//! Input that is validated before it is stored.
+
+use validator::ValidationErrors;
+
+/// Something to be stored, on somebody's word: it has rules.
+pub trait Input {
+    /// Brings the fields into the form in which they are stored, and looks at all of them. The
+    /// functions that store an input call it; who wants to know beforehand may call it, too.
+    ///
+    /// # Errors
+    /// Every field that breaks a rule, with each rule.
+    fn check(&mut self) -> Result<(), ValidationErrors>;
+}
