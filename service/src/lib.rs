@@ -1,14 +1,7 @@
-//! What an application does for its tenants.
+//! What the application does for its tenants: one module per noun, [`guard`] and [`shift`].
 //!
-//! [`tenantry`] resolves a tenant to its schema on each call, hands out the tenant handle and
-//! carries out the tenant's lifecycle. It knows nothing of the application's tables. Beside it
-//! stands one module per noun of the application: [`guard`], [`shift`].
-//!
-//! The one invariant: a statement about a tenant's rows can only be sent through a
-//! [`TenantScope`](tenantry::TenantScope), so it names that tenant's schema, or it does not compile.
-//!
-//! A noun's function comes in two forms. `create` resolves the tenant first; `create_in` works in
-//! the caller's handle or transaction.
+//! A function comes in two forms. `create` resolves the tenant first; `create_in` works in the
+//! caller's handle or transaction, a [`TenantScope`](tenantry::TenantScope).
 //!
 //! ```no_run
 //! # async fn example(tenancy: tenantry::Tenancy) -> Result<(), Box<dyn std::error::Error>> {

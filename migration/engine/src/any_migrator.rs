@@ -45,8 +45,8 @@ pub trait TenantMigrator: MigratorTraitSelf {
 /// Any migrator, with its type forgotten, so that what holds one needs no type parameter.
 ///
 /// ```
-/// let migrator = tenantry_migrate::AnyMigrator::tenant(migration::Migrator);
-/// assert_eq!(migrator.names()[0], "m20261123_000001_create_guards");
+/// let migrator = tenantry_migrate::AnyMigrator::new(tenantry_migrate::registry::Migrator);
+/// assert_eq!(migrator.names()[0], "m20261123_000001_create_tenants");
 /// ```
 #[derive(Clone)]
 pub struct AnyMigrator {

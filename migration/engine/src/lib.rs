@@ -1,24 +1,34 @@
-//! Migrations of the registry and of tenants' schemas, and what runs them.
+//! Migration engine for schema-per-tenant applications on SeaORM and PostgreSQL: provisioning of
+//! tenants' schemas, migrations of whole fleets, detection of drift, a lint of migrations, and the
+//! `migration` command.
 //!
-//! There are two migrators: [`registry::Migrator`] for the tables that exist once and
-//! [`tenant::Migrator`] for the tables of every tenant. [`provision`](fn@provision) makes one
-//! schema with all its tables inside the caller's transaction; [`run`](fn@run) moves one existing
-//! schema up or down. Both take any migrator, so an application brings its own.
-//!
-//! The one invariant: a migration runs with `search_path` set to exactly the schema it is meant
-//! for, in a transaction, after PostgreSQL has confirmed that this schema exists. A missing schema
-//! is an error, never a migration of `public`.
+//! An application brings a [`TenantMigrator`]; [`registry`] has the migrations of the tables that
+//! exist once. A migration runs with `search_path` set to exactly the schema it is meant for, after
+//! PostgreSQL has confirmed that the schema exists: a missing schema is an error, never a migration
+//! of `public`.
 //!
 //! ```no_run
-//! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-//! use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, run, tenant};
+//! use tenantry_migrate::{Action, AnyMigrator, Error, Target, TenantMigrator, Timeouts, run};
 //!
-//! let migrator = AnyMigrator::tenant(tenant::Migrator);
-//! let target = Target::Schema("tenant_1".parse()?);
-//! let done = run(&db, &target, &migrator, &Action::Up(None), Timeouts::default()).await?;
-//! println!("applied: {:?}", done.applied);
-//! # Ok(()) }
+//! async fn migrate(db: sea_orm::DatabaseConnection, migrator: impl TenantMigrator + 'static) -> Result<(), Error> {
+//!     let target = Target::Schema("tenant_1".parse().expect("a schema name"));
+//!     let migrator = AnyMigrator::tenant(migrator);
+//!     let done = run(&db, &target, &migrator, &Action::Up(None), Timeouts::default()).await?;
+//!     println!("applied: {:?}", done.applied);
+//!     Ok(())
+//! }
 //! ```
+//!
+//! | module | contents |
+//! |---|---|
+//! | root | [`run`](fn@run) migrates one schema, [`run_fleet`] many; [`provision`](fn@provision) makes one |
+//! | [`verify`] | comparison of schemas with what the migrations make |
+//! | [`check`] | lint of migrations |
+//! | [`cli`] | the `migration` command |
+//! | [`generate`] | new migrations |
+//! | [`connect`] | options and errors of connections |
+//! | [`registry`] | migrations of the registry |
+//! | [`sql`] | lexer of SQL |
 
 pub mod check;
 pub mod cli;

@@ -95,16 +95,20 @@ impl Config {
     /// ([`Error::Seed`](super::Error::Seed)).
     ///
     /// ```
-    /// use service::{guard::{self, NewGuard}, tenancy::{Config, TenantTransaction}};
+    /// use sea_orm::{ConnectionTrait, DbErr, sea_query::Query};
+    /// use tenantry::{Config, TenantTransaction};
+    /// use tenantry_migrate::TenantMigrator;
     ///
-    /// async fn first_guard(tenant: &TenantTransaction) -> Result<(), service::Error> {
-    ///     let name = Some(format!("Guard of {}", tenant.slug()));
-    ///     guard::create_in(tenant, NewGuard { name, position: Some("Guard".into()) }).await?;
-    ///     Ok(())
+    /// async fn first_guard(tenant: &TenantTransaction) -> Result<(), DbErr> {
+    ///     let name = format!("Guard of {}", tenant.slug());
+    ///     let mut insert = Query::insert();
+    ///     insert.into_table(("@tenant", "guards")).columns(["name"]).values_panic([name.into()]);
+    ///     tenant.execute(&insert).await.map(drop)
     /// }
     ///
-    /// let config = Config::new("postgres://…", migration::Migrator).seed(first_guard);
-    /// assert!(config.seed.is_some());
+    /// fn config(migrator: impl TenantMigrator + 'static) -> Config {
+    ///     Config::new("postgres://…", migrator).seed(first_guard)
+    /// }
     /// ```
     #[must_use]
     pub fn seed(mut self, seed: impl for<'a> SeedFn<'a> + 'static) -> Self {

@@ -28,12 +28,11 @@ use super::{
 /// works.
 ///
 /// ```no_run
-/// # async fn example(tenancy: tenantry::Tenancy) -> Result<(), Box<dyn std::error::Error>> {
-/// use entity::guard;
-/// use sea_orm::EntityTrait;
-///
+/// # async fn example<Guard: sea_orm::EntityTrait>(
+/// #     tenancy: tenantry::Tenancy,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// let tenant = tenancy.tenant(&"tenant-1".parse()?).await?;
-/// let guards = guard::Entity::find().all(&tenant).await?; // … FROM "tenant_1"."guards"
+/// let guards = Guard::find().all(&tenant).await?; // … FROM "tenant_1"."guards"
 /// # Ok(()) }
 /// ```
 pub type Tenant = Scope<Lane>;

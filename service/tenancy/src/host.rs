@@ -24,7 +24,7 @@ impl Host {
     /// assert_eq!(Host::parse("tenant-1.localhost:3000", "localhost"), Host::Slug("tenant-1".parse()?));
     /// assert_eq!(Host::parse("www.localhost", "localhost"), Host::Reserved);
     /// assert_eq!(Host::parse("a.b.localhost", "localhost"), Host::Unknown);
-    /// # Ok::<(), service::NameError>(())
+    /// # Ok::<(), tenantry::NameError>(())
     /// ```
     #[must_use]
     pub fn parse(header: &str, base_domain: &str) -> Self {

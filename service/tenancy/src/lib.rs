@@ -1,7 +1,31 @@
-//! Tenants: resolving one on each call, working in its schema, making and dropping it.
+//! Schema-per-tenant for SeaORM and PostgreSQL: a handle that sends every ORM call to the tenant's
+//! schema, atomic provisioning, and the tenant's lifecycle.
 //!
-//! Knows nothing of an application's tables: what a tenant's schema holds is up to the migrator in
-//! [`Config`].
+//! Entities name the schema `@tenant`, which never exists. A [`Tenant`] puts the tenant's schema in
+//! its place, in one round trip for each call; without a tenant PostgreSQL refuses the statement.
+//!
+//! ```no_run
+//! use sea_orm::EntityTrait;
+//! use tenantry::{Config, NewTenant, Tenancy};
+//!
+//! # async fn example<Guard: EntityTrait>(
+//! #     url: &str,
+//! #     migrator: impl tenantry_migrate::TenantMigrator + 'static,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let tenancy = Tenancy::connect(&Config::new(url, migrator)).await?;
+//! tenancy.create(NewTenant::new("acme".parse()?)).await?;
+//! let tenant = tenancy.tenant(&"acme".parse()?).await?;
+//! let guards = Guard::find().all(&tenant).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`Tenancy`], [`Config`] | all tenants of one database: resolving, creating, dropping, domains, limits |
+//! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | where the statements of one tenant are sent |
+//! | [`Seed`] | the first rows of a new tenant |
+//! | [`page`] | keyset pagination |
+//! | [`Error`], [`Refused`], [`Busy`], [`Misuse`] | errors |
 
 mod access;
 mod busy;

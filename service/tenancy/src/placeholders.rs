@@ -6,11 +6,11 @@ use tenantry_registry::PLACEHOLDER;
 /// The tables whose schema is not the placeholder, as `schema.table`.
 ///
 /// ```
-/// use entity::{registry, tenant::guard};
-/// use sea_orm::EntityName;
+/// use sea_orm::{EntityName, sea_query::IntoTableRef};
 /// use tenantry::without_placeholder;
+/// use tenantry_registry::tenant;
 ///
-/// let tables = [guard::Entity.table_ref(), registry::tenant::Entity.table_ref()];
+/// let tables = [("@tenant", "guards").into_table_ref(), tenant::Entity.table_ref()];
 /// assert_eq!(without_placeholder(tables), ["registry.tenants"]);
 /// ```
 pub fn without_placeholder(tables: impl IntoIterator<Item = TableRef>) -> Vec<String> {
@@ -32,10 +32,11 @@ pub fn without_placeholder(tables: impl IntoIterator<Item = TableRef>) -> Vec<St
 /// a schema, so that none of them reads the tables of one tenant, or of `public`, for all.
 ///
 /// ```
-/// use entity::{guard, shift};
 /// use sea_orm::EntityName;
 ///
-/// tenantry::assert_placeholder([guard::Entity.table_ref(), shift::Entity.table_ref()]);
+/// fn check<Guard: EntityName, Shift: EntityName>(guard: Guard, shift: Shift) {
+///     tenantry::assert_placeholder([guard.table_ref(), shift.table_ref()]);
+/// }
 /// ```
 ///
 /// # Panics

@@ -13,18 +13,31 @@ mod sealed {
 /// cannot be called without one.
 ///
 /// ```
-/// # use service::{guard, tenancy::TenantTransaction};
-/// async fn in_my_transaction(txn: &TenantTransaction) -> Result<u64, service::Error> {
-///     guard::count_in(txn, &guard::Filter::default()).await
+/// use sea_orm::{DbErr, EntityTrait, PaginatorTrait};
+/// use tenantry::{TenantScope, TenantTransaction};
+///
+/// async fn count<E>(tenant: &impl TenantScope) -> Result<u64, DbErr>
+/// where
+///     E: EntityTrait<Model: Send + Sync>,
+/// {
+///     E::find().count(tenant).await
+/// }
+///
+/// async fn in_my_transaction<E>(txn: &TenantTransaction) -> Result<u64, DbErr>
+/// where
+///     E: EntityTrait<Model: Send + Sync>,
+/// {
+///     count::<E>(txn).await
 /// }
 /// ```
 ///
 /// A plain connection does not compile:
 ///
 /// ```compile_fail,E0277
-/// # use service::guard;
-/// async fn without_a_tenant(db: &sea_orm::DatabaseConnection) -> Result<u64, service::Error> {
-///     guard::count_in(db, &guard::Filter::default()).await
+/// # use tenantry::TenantScope;
+/// # async fn count(tenant: &impl TenantScope) {}
+/// async fn without_a_tenant(db: &sea_orm::DatabaseConnection) {
+///     count(db).await
 /// }
 /// ```
 pub trait TenantScope:

@@ -17,10 +17,13 @@
 //! are empty), and `down`.
 //!
 //! ```no_run
-//! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-//! use tenantry_migrate::{AnyMigrator, check::check, tenant};
+//! # async fn example(
+//! #     db: sea_orm::DatabaseConnection,
+//! #     migrator: impl sea_orm_migration::MigratorTraitSelf + 'static,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use tenantry_migrate::{AnyMigrator, check::check};
 //!
-//! let report = check(&db, &AnyMigrator::new(tenant::Migrator)).await?;
+//! let report = check(&db, &AnyMigrator::new(migrator)).await?;
 //! for finding in &report.findings {
 //!     println!("{}: {}: {}", finding.migration, finding.rule, finding.what);
 //! }

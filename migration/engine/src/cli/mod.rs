@@ -3,11 +3,11 @@
 //! A workspace of its own makes its command with three lines:
 //!
 //! ```no_run
-//! # use migration::Migrator;
-//! #[tokio::main]
-//! async fn main() -> std::process::ExitCode {
-//!     tenantry_migrate::cli::main(Migrator).await
-//! }
+//! # use tenantry_migrate::TenantMigrator;
+//! # async fn command(migrator: impl TenantMigrator + 'static) -> std::process::ExitCode {
+//! // In `#[tokio::main] async fn main() -> std::process::ExitCode`:
+//! tenantry_migrate::cli::main(migrator).await
+//! # }
 //! ```
 
 mod args;

@@ -7,10 +7,13 @@
 //! the registry does not know. It changes nothing. What is meant can be [allowed](Allowances).
 //!
 //! ```no_run
-//! # async fn example(db: sea_orm::DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
-//! use tenantry_migrate::{AnyMigrator, tenant, verify::{Scope, verify}};
+//! # async fn example(
+//! #     db: sea_orm::DatabaseConnection,
+//! #     migrator: impl sea_orm_migration::MigratorTraitSelf + 'static,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use tenantry_migrate::{AnyMigrator, verify::{Scope, verify}};
 //!
-//! let migrator = AnyMigrator::new(tenant::Migrator);
+//! let migrator = AnyMigrator::new(migrator);
 //! let found = verify(&db, &migrator, &Scope::All).await?;
 //! if !found.is_clean() {
 //!     eprintln!("{found}");
