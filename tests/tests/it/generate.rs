@@ -30,13 +30,13 @@ fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A workspace with the folders of the two migrators, and another crate with such folders.
+/// A workspace with the migration crate, and another crate.
 struct Workspace(TempDir);
 
 impl Workspace {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        for folder in ["migration/src/tenant", "migration/src/registry", "entity/src/tenant"] {
+        for folder in ["migration/src", "entity/src"] {
             let to = root.path().join(folder);
             fs::create_dir_all(&to).unwrap();
             for entry in fs::read_dir(project().join(folder)).unwrap() {
@@ -77,32 +77,32 @@ impl Workspace {
     #[track_caller]
     fn newest(&self, folder: &str, name: &str) -> String {
         let files = self.files(folder);
-        let newest = files.iter().rfind(|file| file.starts_with('m') && *file != "mod.rs").unwrap();
+        let newest = files.iter().rfind(|file| file.starts_with("m2")).unwrap();
         let stem = newest.strip_suffix(".rs").unwrap();
         assert!(stem.ends_with(&format!("_{name}")), "{files:?}");
         stem.to_owned()
     }
 
-    /// What `cargo fmt --check` says of a migrator's folder: `mod.rs` leads to all its files.
+    /// What `cargo fmt --check` says of a crate: `lib.rs` leads to all its files.
     #[track_caller]
     fn is_formatted(&self, folder: &str) {
         let mut rustfmt = Command::new("rustfmt");
         rustfmt.args(["--check", "--edition", "2024", "--config-path"]).arg(project());
-        Ran::of(rustfmt.arg(self.path(folder).join("mod.rs"))).exits(0);
+        Ran::of(rustfmt.arg(self.path(folder).join("lib.rs"))).exits(0);
     }
 }
 
 #[test]
-fn a_migration_of_tenants_is_made_and_registered() {
+fn a_migration_is_made_and_registered() {
     let workspace = Workspace::new();
-    let folder = "migration/src/tenant";
-    let before = workspace.read("migration/src/tenant/mod.rs");
-    workspace.generate(".", &["create_books"]).exits(0).says(["create_books.rs", "mod.rs"]);
+    let folder = "migration/src";
+    let before = workspace.read("migration/src/lib.rs");
+    workspace.generate(".", &["create_books"]).exits(0).says(["create_books.rs", "lib.rs"]);
 
     let name = workspace.newest(folder, "create_books");
     let expected = CREATE_TABLE.replace("table_name", "books");
     assert_eq!(workspace.read(&format!("{folder}/{name}.rs")), expected);
-    let after = workspace.read("migration/src/tenant/mod.rs");
+    let after = workspace.read("migration/src/lib.rs");
     let added: Vec<&str> = after.lines().filter(|line| !before.contains(line)).collect();
     assert_eq!(
         added,
@@ -116,8 +116,8 @@ fn a_migration_of_tenants_is_made_and_registered() {
 #[test]
 fn the_next_one_comes_after_it() {
     let workspace = Workspace::new();
-    let folder = "migration/src/tenant";
-    workspace.generate(".", &["create_books", "--tenant"]).exits(0);
+    let folder = "migration/src";
+    workspace.generate(".", &["create_books"]).exits(0);
     let first = workspace.newest(folder, "create_books");
     workspace.generate(folder, &["add_title_to_books"]).exits(0);
     let second = workspace.newest(folder, "add_title_to_books");
@@ -130,18 +130,17 @@ fn the_next_one_comes_after_it() {
 }
 
 #[test]
-fn a_migration_of_the_registry_is_made_from_any_folder() {
+fn a_migration_is_made_from_any_folder() {
     let workspace = Workspace::new();
-    let tenant_before = workspace.files("migration/src/tenant");
+    let entity = workspace.files("entity/src");
     for (name, from) in
-        [("add_plan_to_tenants", "entity/src/tenant"), ("other", "migration"), ("x", "entity")]
+        [("add_plan_to_guards", "entity/src"), ("other", "migration"), ("x", "entity")]
     {
-        workspace.generate(from, &[name, "--registry"]).exits(0);
-        workspace.newest("migration/src/registry", name);
+        workspace.generate(from, &[name]).exits(0);
+        workspace.newest("migration/src", name);
     }
-    workspace.is_formatted("migration/src/registry");
-    assert_eq!(workspace.files("migration/src/tenant"), tenant_before);
-    assert_eq!(workspace.files("entity/src"), ["tenant"]);
+    workspace.is_formatted("migration/src");
+    assert_eq!(workspace.files("entity/src"), entity);
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn the_crate_can_be_named() {
     let mut command = program("migration");
     command.current_dir(elsewhere.path()).args(["generate", "create_books", "--dir"]).arg(dir);
     Ran::of(&mut command).exits(0);
-    workspace.newest("migration/src/tenant", "create_books");
+    workspace.newest("migration/src", "create_books");
 }
 
 #[test]
@@ -164,18 +163,18 @@ fn two_at_once_are_both_registered() {
             scope.spawn(move || workspace.generate(".", &[name]).exits(0));
         }
     });
-    let list = workspace.read("migration/src/tenant/mod.rs");
+    let list = workspace.read("migration/src/lib.rs");
     for name in ["create_a", "create_b", "create_c", "create_d"] {
         assert_eq!(list.matches(&format!("_{name}")).count(), 2, "{list}");
     }
-    workspace.is_formatted("migration/src/tenant");
+    workspace.is_formatted("migration/src");
 }
 
 #[test]
 fn a_refusal_says_why_and_changes_nothing() {
     let workspace = Workspace::new();
-    let folder = "migration/src/tenant";
-    let before = (workspace.files(folder), workspace.read("migration/src/tenant/mod.rs"));
+    let folder = "migration/src";
+    let before = (workspace.files(folder), workspace.read("migration/src/lib.rs"));
     for name in ["CreateBooks", "create-books", "2nd", "", "../x", "bücher"] {
         workspace.generate(".", &[name]).exits(2).complains([name, "letters a-z, digits and _"]);
     }
@@ -184,30 +183,29 @@ fn a_refusal_says_why_and_changes_nothing() {
         "_create_guards.rs",
         "another name",
     ]);
-    workspace.generate(".", &["a", "--registry", "--tenant"]).exits(2);
     let entity = workspace.path("entity");
     workspace
         .generate(".", &["a", "--dir", entity.to_str().unwrap()])
         .exits(1)
-        .complains(["entity/src/tenant/mod.rs", "--dir"]);
+        .complains(["entity/src/lib.rs", "--dir"]);
     let elsewhere = tempfile::tempdir().unwrap();
     let mut command = program("migration");
     command.current_dir(elsewhere.path()).args(["generate", "a"]);
     Ran::of(&mut command).exits(1).complains(["no migration crate", "--dir"]);
-    assert_eq!((workspace.files(folder), workspace.read("migration/src/tenant/mod.rs")), before);
+    assert_eq!((workspace.files(folder), workspace.read("migration/src/lib.rs")), before);
 }
 
 #[test]
 fn a_list_that_is_not_understood_is_left_alone() {
     let workspace = Workspace::new();
-    let folder = "migration/src/tenant";
-    let list = workspace.path("migration/src/tenant/mod.rs");
+    let folder = "migration/src";
+    let list = workspace.path("migration/src/lib.rs");
     fs::write(&list, "mod a;\nfn migrations() -> Vec<M> {\n    all()\n}\n").unwrap();
     let before = workspace.files(folder);
     workspace
         .generate(".", &["create_books"])
         .exits(1)
-        .complains(["mod.rs", "nothing was written"]);
+        .complains(["lib.rs", "nothing was written"]);
     assert_eq!(workspace.files(folder), before);
 }
 

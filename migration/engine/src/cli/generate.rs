@@ -6,7 +6,7 @@ use std::{
 
 use clap::Args;
 
-use crate::generate::{Migrations, NewName, generate};
+use crate::generate::{NewName, generate};
 
 /// `migration generate`
 #[derive(Debug, Args)]
@@ -14,12 +14,6 @@ pub(super) struct GenerateArgs {
     /// What the migration does, in snake case. `create_books` begins with a table,
     /// `add_title_to_books` with a column.
     name: NewName,
-    /// For the tables of every tenant [default].
-    #[arg(long, conflicts_with = "registry")]
-    tenant: bool,
-    /// For the tables that exist once.
-    #[arg(long)]
-    registry: bool,
     /// Folder of the migration crate [default: found from the current folder upwards].
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -27,8 +21,7 @@ pub(super) struct GenerateArgs {
 
 /// Makes the migration and says where it is. Needs no database.
 pub(super) fn run(arguments: &GenerateArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let migrations = if arguments.registry { Migrations::Registry } else { Migrations::Tenant };
-    let made = generate(&arguments.name, migrations, arguments.dir.as_deref())?;
+    let made = generate(&arguments.name, arguments.dir.as_deref())?;
     let mut out = io::stdout().lock();
     writeln!(out, "wrote {}", made.file.display())?;
     writeln!(out, "registered in {}", made.registered_in.display())?;

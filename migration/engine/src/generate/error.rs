@@ -8,14 +8,12 @@ use thiserror::Error;
 pub enum GenerateError {
     /// There is no migration crate here.
     #[error(
-        "no migration crate at {from:?} or above it (a folder with src/{folder}/mod.rs that holds \
-         a migrator); go to the workspace, or name the crate with --dir"
+        "no migration crate at {from:?} or above it (a folder with src/lib.rs that holds a migrator); \
+         go to the workspace, or name the crate with --dir"
     )]
     NoCrate {
         /// Where it was looked for.
         from: PathBuf,
-        /// `tenant` or `registry`.
-        folder: &'static str,
     },
 
     /// The folder that was named holds no migrator.

@@ -5,35 +5,14 @@ use std::{
 
 use super::{GenerateError, NewName};
 
-/// Which of the two migrators gets the new migration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Migrations {
-    /// That of every tenant's schema.
-    Tenant,
-    /// That of the registry.
-    Registry,
-}
-
-impl Migrations {
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Tenant => "tenant",
-            Self::Registry => "registry",
-        }
-    }
-}
-
-/// The folder of one migrator.
+/// The folder with the sources of a migration crate.
 pub(super) struct Folder {
     pub(super) path: PathBuf,
 }
 
 impl Folder {
-    pub(super) fn find(
-        migrations: Migrations,
-        crate_dir: Option<&Path>,
-    ) -> Result<Self, GenerateError> {
-        let below = |dir: &Path| Self { path: dir.join("src").join(migrations.folder()) };
+    pub(super) fn find(crate_dir: Option<&Path>) -> Result<Self, GenerateError> {
+        let below = |dir: &Path| Self { path: dir.join("src") };
         if let Some(dir) = crate_dir {
             let folder = below(dir);
             let list = folder.list();
@@ -47,16 +26,16 @@ impl Folder {
         let mut candidates = here.ancestors().flat_map(|dir| [dir.join("migration"), dir.into()]);
         candidates
             .find_map(|dir| Some(below(&dir)).filter(Self::holds_migrator))
-            .ok_or_else(|| GenerateError::NoCrate { from: here, folder: migrations.folder() })
+            .ok_or_else(|| GenerateError::NoCrate { from: here })
     }
 
     /// The file that lists the migrations. A link leads to the file itself, to be replaced there.
     pub(super) fn list(&self) -> PathBuf {
-        let list = self.path.join("mod.rs");
+        let list = self.path.join("lib.rs");
         fs::canonicalize(&list).unwrap_or(list)
     }
 
-    /// Other crates have a folder `src/tenant` too.
+    /// Other crates have a file `src/lib.rs` too.
     fn holds_migrator(&self) -> bool {
         fs::read_to_string(self.list()).is_ok_and(|text| text.contains("fn migrations("))
     }

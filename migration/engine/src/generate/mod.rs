@@ -1,4 +1,4 @@
-//! New migrations: a file in the folder of a migrator, listed in that folder's `mod.rs`.
+//! New migrations: a file beside the migrator's `lib.rs`, which lists it.
 
 mod error;
 mod folder;
@@ -17,7 +17,6 @@ use tempfile::{Builder, NamedTempFile};
 
 pub use error::GenerateError;
 use folder::Folder;
-pub use folder::Migrations;
 pub use name::{BadName, NewName};
 
 /// What [`generate`] made.
@@ -37,12 +36,8 @@ pub struct Generated {
 ///
 /// # Errors
 /// [`GenerateError`]; nothing has changed then.
-pub fn generate(
-    name: &NewName,
-    migrations: Migrations,
-    crate_dir: Option<&Path>,
-) -> Result<Generated, GenerateError> {
-    let folder = Folder::find(migrations, crate_dir)?;
+pub fn generate(name: &NewName, crate_dir: Option<&Path>) -> Result<Generated, GenerateError> {
+    let folder = Folder::find(crate_dir)?;
     // A second one at the same moment waits, and sees this one's file.
     let lock = File::open(&folder.path).map_err(|error| GenerateError::io(&folder.path, error))?;
     lock.lock().map_err(|error| GenerateError::io(&folder.path, error))?;

@@ -1,4 +1,4 @@
-//! Listing a migration in its folder's `mod.rs`, without touching anything else in it.
+//! Listing a migration in its crate's `lib.rs`, without touching anything else in it.
 
 /// The longest line of this workspace (`rustfmt.toml`).
 const MAX_WIDTH: usize = 100;
