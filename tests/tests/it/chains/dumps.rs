@@ -47,7 +47,7 @@ fn recipe() -> String {
 fn dump(url: &str, schema: &str) -> String {
     let folder = Scratch::new();
     let file = folder.path().join("first.sql");
-    let recipe = recipe().replace("migration/src/tenant/first.sql", file.to_str().unwrap());
+    let recipe = recipe().replace("migration/src/first.sql", file.to_str().unwrap());
     let recipe = recipe.replace("schema=public", &format!("schema={schema}"));
     let ran = Command::new("sh").args(["-euc", &recipe]).env("DATABASE_URL", url).output().unwrap();
     assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
