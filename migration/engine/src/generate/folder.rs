@@ -26,7 +26,7 @@ impl Folder {
         let mut candidates = here.ancestors().flat_map(|dir| [dir.join("migration"), dir.into()]);
         candidates
             .find_map(|dir| Some(below(&dir)).filter(Self::holds_migrator))
-            .ok_or_else(|| GenerateError::NoCrate { from: here })
+            .ok_or(GenerateError::NoCrate { from: here })
     }
 
     /// The file that lists the migrations. A link leads to the file itself, to be replaced there.
