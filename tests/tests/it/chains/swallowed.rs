@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::prelude::*;
-use service::tenancy::{Config, NewTenant, Tenancy};
+use tenantry::{Config, NewTenant, Tenancy};
 
 use super::{Chain, Migrations, first, ways::fails_everywhere};
 use crate::support::{TestDb, slug};
