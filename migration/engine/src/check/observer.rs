@@ -13,7 +13,7 @@ use super::{
     snapshot::Snapshot,
     words::{self, words},
 };
-use crate::{Error, Fault, extension::Extensions, provision::ddl, sql::Piece};
+use crate::{Error, Fault, extension::Extensions, provision::ddl, proxy::in_one, sql::Piece};
 
 /// A rule that a statement breaks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,9 +188,13 @@ impl Observer {
         if let Some(what) = &extension {
             sent.fired.push(Fired { rule: Rule::Extension, what: what.clone() });
         }
+        let in_one = match transactional {
+            true => piece.concurrently().map(|index| piece.without(index)),
+            false => in_one(&piece.sql),
+        };
         let skipped = extension.is_some()
             || piece.is_transaction_control()
-            || (!transactional && words::is_maintenance(&piece));
+            || in_one.as_ref().is_some_and(String::is_empty);
         if skipped {
             self.state().observed.sent.push(sent);
             return Ok(None);
@@ -203,8 +207,8 @@ impl Observer {
             state.failed_in = state.open.len();
             return Err(DbErr::Custom(what));
         }
-        let statement = match piece.concurrently() {
-            Some(index) => Statement::from_string(DbBackend::Postgres, piece.without(index)),
+        let statement = match in_one {
+            Some(sql) => Statement::from_string(DbBackend::Postgres, sql),
             None => statement,
         };
         if unobserved {

@@ -103,15 +103,6 @@ fn is_search_path_of_function(piece: &Piece) -> bool {
         && piece.find(&["set", "search_path", "from", "current"]).is_some()
 }
 
-/// Whether it cannot run in a transaction, and changes nothing that is looked at.
-pub(super) fn is_maintenance(piece: &Piece) -> bool {
-    match piece.word(0) {
-        Some("vacuum") => true,
-        Some("reindex") => piece.concurrently().is_some(),
-        _ => false,
-    }
-}
-
 /// The pairs in `a.b`, `a.b.c`: perhaps a schema and what is in it, perhaps a table and its column.
 pub(super) fn dotted(piece: &Piece) -> Vec<(String, String)> {
     let mut pairs = Vec::new();

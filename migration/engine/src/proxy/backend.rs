@@ -1,6 +1,6 @@
 use sea_orm::{DbErr, ExecResult, ProxyExecResult, QueryResult, Statement};
 
-use crate::sql::Piece;
+use crate::sql::{Kind, Piece};
 
 /// What answers the statements of a migration.
 pub(crate) trait Backend: Send {
@@ -40,19 +40,70 @@ pub(crate) fn rows_affected(rows_affected: u64) -> ExecResult {
 
 /// A text that a migration sends outside a transaction, as it is sent inside one; None if it is the
 /// same. On tables that are empty or locked anyway, `CONCURRENTLY` makes no difference, and there
-/// is nothing to vacuum.
+/// is nothing to vacuum or to build again.
 pub(crate) fn in_one(sql: &str) -> Option<String> {
     let pieces = Piece::all(sql);
-    let differs = |piece: &Piece| piece.concurrently().is_some() || piece.begins(&["vacuum"]);
-    if !pieces.iter().any(differs) {
+    let texts: Vec<Option<String>> = pieces.iter().map(piece_in_one).collect();
+    if texts.iter().all(Option::is_none) {
         return None;
     }
-    let kept = pieces.into_iter().filter(|piece| !piece.begins(&["vacuum"]));
-    let texts = kept.map(|piece| match piece.concurrently() {
-        Some(at) => piece.without(at),
-        None => piece.sql,
+    let texts = pieces.into_iter().zip(texts).map(|(piece, text)| text.unwrap_or(piece.sql));
+    Some(texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n;\n"))
+}
+
+/// One statement, likewise; nothing if it is left out.
+fn piece_in_one(piece: &Piece) -> Option<String> {
+    let all_tables = piece.begins(&["cluster"]) && piece.words.len() == 1;
+    if piece.begins(&["vacuum"]) || piece.begins(&["reindex"]) || all_tables {
+        return Some(String::new());
+    }
+    if piece.begins(&["do"]) {
+        return without_commits(piece);
+    }
+    let at = piece.concurrently()?;
+    let mut text = piece.without(at);
+    if let Some(partition) = piece.find(&["detach", "partition"])
+        && partition + 2 < at
+    {
+        let name = &piece.sql[piece.words[partition + 1].at.end..piece.words[at].at.start];
+        text = format!("{}\n;\n{text}", add_check_sql(name.trim_ascii()));
+    }
+    Some(text)
+}
+
+/// `DETACH PARTITION … CONCURRENTLY` leaves the partition with its bounds as a constraint
+/// (PostgreSQL manual, ALTER TABLE).
+fn add_check_sql(partition: &str) -> String {
+    let literal = partition.replace('\'', "''");
+    format!(
+        "DO $detach$ BEGIN EXECUTE format('ALTER TABLE %s ADD CHECK (%s)', '{literal}'::regclass,
+    pg_catalog.pg_get_partition_constraintdef('{literal}'::regclass)); END $detach$"
+    )
+}
+
+/// A block whose body commits, without that; None if it does not.
+fn without_commits(block: &Piece) -> Option<String> {
+    let body = block.words.iter().find(|word| word.kind == Kind::Text)?;
+    let (before, rest) = block.sql.split_at(body.at.start);
+    let (quoted, after) = rest.split_at(body.at.len());
+    let tag = quoted.starts_with('$').then(|| quoted.split_inclusive('$').take(2))?;
+    let tag: String = tag.collect();
+    let inner = Piece::one(quoted.strip_prefix(&tag)?.strip_suffix(&tag)?);
+    let begins = |at: usize| {
+        inner.symbol(at) == Some(";")
+            || ["begin", "then", "else", "loop"].iter().any(|word| inner.word(at) == Some(word))
+    };
+    let commits = (1..inner.words.len()).filter(|at| {
+        inner.word(*at) == Some("commit") && inner.symbol(at + 1) == Some(";") && begins(at - 1)
     });
-    Some(texts.collect::<Vec<_>>().join("\n;\n"))
+    let (mut text, mut copied) = (String::new(), 0);
+    for at in commits.map(|at| &inner.words[at].at) {
+        text.push_str(&inner.sql[copied..at.start]);
+        text.push_str("NULL");
+        copied = at.end;
+    }
+    let rest = &inner.sql[copied..];
+    (copied > 0).then(|| format!("{before}{tag}{text}{rest}{tag}{after}"))
 }
 
 #[cfg(test)]
@@ -71,10 +122,14 @@ mod tests {
             ),
             ("VACUUM t; ANALYZE t", Some("ANALYZE t")),
             ("VACUUM", Some("")),
-            ("REINDEX TABLE CONCURRENTLY t", Some("REINDEX TABLE  t")),
+            ("REINDEX (VERBOSE, CONCURRENTLY) TABLE t; SELECT 1", Some("SELECT 1")),
+            ("CLUSTER; CLUSTER t USING i", Some("CLUSTER t USING i")),
+            ("DO $a$ BEGIN NULL; END $a$", None),
             (
-                "ALTER TABLE t DETACH PARTITION p CONCURRENTLY",
-                Some("ALTER TABLE t DETACH PARTITION p "),
+                "DO $a$ BEGIN COMMIT; LOOP commit ; END LOOP; PERFORM 'COMMIT;'; END $a$; SELECT 1",
+                Some(
+                    "DO $a$BEGIN NULL; LOOP NULL ; END LOOP; PERFORM 'COMMIT;'; END$a$\n;\nSELECT 1",
+                ),
             ),
             ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", None),
         ] {

@@ -146,7 +146,9 @@ impl OwnSession {
         }
         if in_one(sql).is_none() {
             match self.execute_text(sql).await {
-                Err(error) if Fault::sqlstate(&error).as_deref() == Some(IN_TRANSACTION) => {}
+                Err(error)
+                    if Fault::sqlstate(&error).is_some_and(|it| IN_TRANSACTION.contains(&&*it)) => {
+                }
                 sent => return sent,
             }
         }
@@ -162,8 +164,8 @@ impl OwnSession {
     }
 }
 
-/// SQLSTATE of a statement that cannot run in a transaction.
-const IN_TRANSACTION: &str = "25001";
+/// SQLSTATE of a statement that cannot run in a transaction, and of a block that ends it.
+const IN_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 
 impl Backend for OwnSession {
     async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {

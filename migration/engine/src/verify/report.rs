@@ -82,9 +82,9 @@ impl Display for Finding {
                     None => write!(f, "{number} drifted: {}", names(tenants))?,
                     Some(migration) => write!(
                         f,
-                        "{number} differ from the other tenants: {} (the outcome of migration \
-                         {migration} depends on the other schemas of the database, so the \
-                         others may be the ones that are wrong; fix that migration first)",
+                        "{number} differ from a schema that is made now: {} (the outcome of \
+                         migration {migration} depends on the other schemas of the database, so \
+                         they may be right and others wrong; fix that migration first)",
                         names(tenants)
                     )?,
                 }

@@ -76,3 +76,71 @@ async fn several_statements_concurrent_indexes_and_nested_transactions_do_the_sa
     let rows = ["1 shelf; 1", "2 shelf; 2", "3 shelf; 3", "5 kept", "6 in", "7 after"];
     works_everywhere(Chain::new(outside), probe, &rows).await;
 }
+
+/// What PostgreSQL refuses in the transaction that makes a schema.
+fn upkeep() -> Migrations {
+    vec![
+        first(),
+        sql(
+            "m2_parts",
+            "CREATE TABLE parts (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+             CREATE TABLE parts_old PARTITION OF parts
+                 FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')",
+            "DROP TABLE parts",
+        ),
+        alone(
+            "m3_reindex",
+            "REINDEX (CONCURRENTLY) TABLE books; REINDEX (VERBOSE, CONCURRENTLY) INDEX books_pkey;
+             REINDEX TABLE parts; CLUSTER; VACUUM (ANALYZE) parts",
+            "REINDEX INDEX parts_pkey",
+        ),
+        // It leaves its bounds as a constraint.
+        alone(
+            "m4_detach",
+            "ALTER TABLE parts DETACH PARTITION parts_old CONCURRENTLY",
+            "DROP TABLE parts_old",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn reindex_and_partitions_that_are_detached_do_the_same_everywhere() {
+    let probe = "SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+                 WHERE conrelid = 'parts_old'::regclass AND contype = 'c'";
+    let check = "parts_old_at_check CHECK (((at IS NOT NULL) AND (at >= '2024-01-01'::date) \
+                 AND (at < '2025-01-01'::date)))";
+    works_everywhere(Chain::new(upkeep), probe, &[check]).await;
+}
+
+/// Blocks that commit what they have done so far.
+fn blocks() -> Migrations {
+    vec![
+        first(),
+        alone(
+            "m2_block",
+            "DO $$ BEGIN
+                 FOR n IN 1..3 LOOP
+                     INSERT INTO books VALUES (n, 'COMMIT;') ON CONFLICT DO NOTHING;
+                     COMMIT;
+                 END LOOP;
+             END $$",
+            "DELETE FROM books",
+        ),
+        alone(
+            "m3_beside_others",
+            "INSERT INTO books VALUES ('4', 'four') ON CONFLICT DO NOTHING;
+             DO LANGUAGE plpgsql $block$
+             BEGIN IF true THEN /* so far */ COMMIT; ELSE COMMIT; END IF; END
+             $block$;
+             UPDATE books SET title = $$COMMIT;$$ WHERE isbn = '4'",
+            "DELETE FROM books WHERE isbn = '4'",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn blocks_that_commit_do_the_same_everywhere() {
+    let probe = "SELECT isbn || ' ' || title FROM books ORDER BY isbn";
+    let rows = ["1 COMMIT;", "2 COMMIT;", "3 COMMIT;", "4 COMMIT;"];
+    works_everywhere(Chain::new(blocks), probe, &rows).await;
+}
