@@ -142,7 +142,8 @@ const DIFFERS: &str = "its statements or their answers are others each time";
 
 const SAVEPOINT: &str = "tenantry_provision";
 
-/// Without reads that change nothing. Those of other schemas must return what they returned.
+/// Without reads that change nothing. Those of other schemas, or of the name of this one, must return
+/// what they returned.
 fn to_empty(track: &Track) -> String {
     let mut text = String::new();
     for sent in &track.sent {

@@ -22,7 +22,7 @@ use crate::{
     proxy::{Backend, InTransaction, in_one, is_plain},
     scratch::Scratch,
     sql::{Piece, names_schema},
-    statement::{is_pure_read, reads_strings_otherwise},
+    statement::{asks_for_schema, is_pure_read, reads_strings_otherwise},
 };
 
 /// One run of all migrations in a scratch schema.
@@ -51,7 +51,8 @@ pub(crate) struct Sent {
     answer: u64,
     /// Of a read that changes nothing, the hash of its rows as [`digest_of`] computes it.
     pub(crate) read: Option<String>,
-    /// Whether it names a schema beside the tenant's, in which the rows may change.
+    /// Whether the rows may be others in another schema or later: it names a schema beside the
+    /// tenant's, or asks for the name of that.
     pub(crate) elsewhere: bool,
 }
 
@@ -209,9 +210,9 @@ impl<'a, C: ConnectionTrait> Recorder<'a, C> {
             self.track.refused = Some(STRINGS.to_owned());
         }
         let read = self.read(&pieces).await?;
-        let elsewhere = names_schema(&text);
+        let elsewhere = names_schema(&text) || pieces.iter().any(asks_for_schema);
         if elsewhere && has_rows && read.is_none() {
-            self.refuse("it reads what is in another schema");
+            self.refuse("it reads another schema, or the name of its own");
         }
         let pieces = pieces.into_iter().map(|piece| piece.sql).collect();
         self.track.sent.push(Sent { pieces, answer, read, elsewhere });

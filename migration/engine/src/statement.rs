@@ -41,6 +41,13 @@ pub(crate) fn is_pure_read(piece: &Piece) -> bool {
             .all(|at| is_pure_before(piece, at - 1))
 }
 
+/// Whether the name of the schema is all that a read is about. One that looks for something in the
+/// schema returns the same in every schema that has the same in it.
+pub(crate) fn asks_for_schema(piece: &Piece) -> bool {
+    let asks = ["current_schema", "current_schemas"].iter().any(|it| piece.find(&[it]).is_some());
+    asks && piece.begins(&["select"]) && piece.find(&["from"]).is_none()
+}
+
 /// Whether the parenthesis behind the token at `at` does not call a function with side effects.
 fn is_pure_before(piece: &Piece, at: usize) -> bool {
     let Some(name) = piece.name(at) else { return true };

@@ -40,7 +40,26 @@ impl TenantMigrator for Books {
     }
 }
 
-const CALLED: [(&str, &str); 7] = [
+const CALLED: [(&str, &str); 10] = [
+    (
+        "CREATE SEQUENCE audit_numbers;
+         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             NEW.id := nextval('audit_numbers'); RETURN NEW; END $$;
+         CREATE TRIGGER t BEFORE INSERT ON books FOR EACH ROW EXECUTE FUNCTION f()",
+        "trigger t",
+    ),
+    (
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             NEW.title := 'audit'::regclass::oid; RETURN NEW; END $$;
+         CREATE TRIGGER t BEFORE INSERT ON books FOR EACH ROW EXECUTE FUNCTION f()",
+        "trigger t",
+    ),
+    (
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             EXECUTE format('DELETE FROM %1$I WHERE id = %2$L', TG_TABLE_NAME, -1); RETURN NEW; END $$;
+         CREATE TRIGGER audit_t AFTER INSERT ON books FOR EACH ROW EXECUTE FUNCTION f()",
+        "trigger audit_t",
+    ),
     (
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$;

@@ -1,6 +1,7 @@
 //! Chains of migrations of every kind, through every way in which migrations are carried out: what
 //! one way makes or refuses, all of them make or refuse.
 
+mod calls;
 mod commits;
 mod dumps;
 mod entities;

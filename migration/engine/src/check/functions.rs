@@ -66,8 +66,9 @@ pub(crate) async fn unqualified(
 fn bare_names(source: &str, catalog: &Catalog) -> Vec<String> {
     let body = Body { piece: Piece::one(source), catalog };
     let words = &body.piece.words;
-    let bare = (0..words.len()).filter(|index| body.is_bare(*index));
+    let bare = (0..words.len()).filter(|index| body.is_bare(*index) || body.is_bare_text(*index));
     let mut names: Vec<String> = bare.map(|index| words[index].text.clone()).collect();
+    names.extend((0..words.len()).filter_map(|index| body.bare_format(index)));
     // Dynamic SQL.
     for index in (0..words.len()).filter(|index| body.is_statement(*index)) {
         names.extend(bare_names(&words[index].text, catalog));
@@ -101,6 +102,33 @@ impl Body<'_> {
         self.is_in_relation_position(at)
             && (contains(&self.catalog.relations)
                 || self.is_written(at) && !self.is_common_table(name))
+    }
+
+    /// Whether a literal is the name of a relation of the schema: `nextval('s')`, `'t'::regclass`.
+    fn is_bare_text(&self, at: usize) -> bool {
+        let is_text = self.piece.words.get(at).is_some_and(|word| word.kind == Kind::Text);
+        let cast = self.piece.symbol(at + 1) == Some(":")
+            && self.piece.symbol(at + 2) == Some(":")
+            && self.piece.word(at + 3) == Some("regclass");
+        let looks_up = ["nextval", "currval", "setval", "to_regclass", "pg_get_serial_sequence"];
+        let argument = self.before(at, 1, "(") && looks_up.contains(&self.word_before(at, 2));
+        if !is_text || !(cast || argument) {
+            return false;
+        }
+        let name = Piece::one(&self.piece.words[at].text);
+        let name = name.name(0).filter(|_| name.words.len() == 1);
+        name.is_some_and(|name| self.catalog.relations.iter().any(|it| it == name))
+    }
+
+    /// `%I` or `%1$I` of `format`, where it is a relation without a schema.
+    fn bare_format(&self, at: usize) -> Option<String> {
+        let rest = self.piece.sql.get(self.piece.words[at].at.start..)?.strip_prefix('%')?;
+        let number = rest.split_once('$').filter(|(number, _)| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let behind = number.map_or(rest, |(_, behind)| behind).strip_prefix('I')?;
+        let is_bare = self.is_in_relation_position(at) && !behind.starts_with('.');
+        is_bare.then(|| "%I".to_owned())
     }
 
     fn is_in_relation_position(&self, at: usize) -> bool {
@@ -211,6 +239,12 @@ mod tests {
             ("DECLARE m mood; n integer := 1; BEGIN NULL; END", &["mood"]),
             ("EXECUTE 'DELETE FROM audit WHERE id = $1' USING x", &["audit"]),
             ("EXECUTE format('DELETE FROM %I.audit', TG_TABLE_SCHEMA)", &[]),
+            ("EXECUTE format('DELETE FROM %1$I.audit_%2$I', a, b)", &[]),
+            ("EXECUTE format('DELETE FROM %I WHERE %I = 1', a, b)", &["%I"]),
+            ("EXECUTE format('INSERT INTO %2$I_log SELECT $1.*', a, b)", &["%I"]),
+            ("EXECUTE format('UPDATE %s SET a = %I', TG_RELID::regclass, b)", &[]),
+            ("NEW.id := nextval('audit'); a := '\"audit\"'::regclass", &["\"audit\"", "audit"]),
+            ("NEW.id := nextval('one.audit'); a := 'audit'::text; b := nextval(things)", &[]),
             ("RAISE NOTICE 'delete from audit'", &[]),
             ("-- FROM audit\nSELECT 'FROM audit'", &[]),
         ] {

@@ -11,6 +11,7 @@ use crate::{
     proxy::{Backend, InTransaction, rows_affected},
     scope::Watch,
     sql::{Piece, replace_placeholder},
+    statement::is_pure_read,
 };
 
 /// Where the answers to the statements come from.
@@ -120,7 +121,11 @@ impl Backend for Script<'_> {
             statement.sql = sql;
         }
         let Answers::Reader(reader) = &self.answers else { return Ok(Vec::new()) };
+        let sql = text_of(&statement);
         let rows = reader.query_all_raw(statement).await;
+        if Piece::all(&sql).iter().any(writes) {
+            self.write(&sql);
+        }
         rows.inspect_err(|_| self.unanswered = true)
     }
 
@@ -186,10 +191,11 @@ fn quote_not_finite(value: &mut Value) {
     }
 }
 
-/// Whether a statement that returns rows changes some, too.
+/// Whether a statement that returns rows changes something, too, as far as is known.
 fn writes(piece: &Piece) -> bool {
     const VERBS: [&str; 4] = ["insert", "update", "delete", "merge"];
     match piece.word(0) {
+        Some("select") => !is_pure_read(piece),
         Some("with") => VERBS.iter().any(|verb| piece.find(&[verb]).is_some()),
         Some(first) => VERBS.contains(&first),
         None => false,

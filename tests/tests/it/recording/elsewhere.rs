@@ -58,3 +58,39 @@ async fn rows_of_a_shared_table_are_read_for_every_new_tenant() {
         tenancy.close().await;
     }
 }
+
+/// Does more for one tenant, which it knows by its schema.
+#[derive(Clone, Copy)]
+struct Favours;
+
+impl MigrationName for Favours {
+    fn name(&self) -> &str {
+        "m2_favours"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Favours {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let db = manager.get_connection();
+        let row = db.query_one_raw(statement("SELECT current_schema() = 'demo'")).await?;
+        if row.unwrap().try_get_by_index(0)? {
+            db.execute_unprepared("INSERT INTO books (title) VALUES ('demo')").await?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_asks_for_the_schemas_name_gets_it_for_every_new_tenant() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = Tenancy::connect(&Config::new(db.url(), Chain(Favours))).await.unwrap();
+    for name in ["first", "demo", "third"] {
+        tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+    }
+    for (schema, expected) in [("first", "0"), ("demo", "1"), ("third", "0")] {
+        let count = format!("SELECT count(*)::text FROM {schema}.books");
+        assert_eq!(texts(&plain, &count).await, [expected], "{schema}");
+    }
+}

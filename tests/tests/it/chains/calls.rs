@@ -1,0 +1,83 @@
+//! Functions with side effects whose rows a migration asks for.
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm_migration::prelude::*;
+
+use super::{Chain, Migrations, first, ways::works_everywhere};
+
+struct Calls {
+    name: &'static str,
+    sql: &'static str,
+}
+
+impl MigrationName for Calls {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Calls {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let call = Statement::from_string(DbBackend::Postgres, self.sql);
+        let row = manager.get_connection().query_one_raw(call).await?;
+        assert_eq!(row.unwrap().try_get_by_index::<String>(0)?, "70");
+        Ok(())
+    }
+
+    async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn settings_and_sequences_that_a_query_sets_are_the_same_everywhere() {
+    fn calls() -> Migrations {
+        vec![
+            first(),
+            Box::new(Calls {
+                name: "m2_setting",
+                sql: "SELECT set_config('shop.start', '70', true)",
+            }),
+            super::sql(
+                "m3_sequence",
+                "CREATE SEQUENCE numbers;
+                 SELECT setval('numbers', current_setting('shop.start')::int) WHERE false;",
+                "DROP SEQUENCE numbers",
+            ),
+            Box::new(Calls { name: "m4_start", sql: "SELECT setval('numbers', 70)::text" }),
+            super::sql(
+                "m5_row",
+                "INSERT INTO books VALUES (nextval('numbers'))",
+                "DELETE FROM books",
+            ),
+        ]
+    }
+    works_everywhere(Chain::new(calls), "SELECT isbn FROM books", &["71"]).await;
+}
+
+#[tokio::test]
+async fn a_setting_of_the_transaction_that_a_query_sets_is_part_of_a_dry_run() {
+    fn calls() -> Migrations {
+        vec![
+            Box::new(Calls {
+                name: "m1_setting",
+                sql: "SELECT set_config('shop.start', '70', true)",
+            }),
+            super::sql(
+                "m2_rows",
+                "CREATE TABLE books (isbn text CONSTRAINT books_pkey PRIMARY KEY, title text);
+                 INSERT INTO books SELECT coalesce(current_setting('shop.start', true), 'none')",
+                "DROP TABLE books",
+            ),
+        ]
+    }
+    let db = crate::support::TestDb::new().await;
+    let plain = db.plain().await;
+    crate::support::catalog::texts(&plain, "CREATE SCHEMA city").await;
+    let migrator = tenantry_migrate::AnyMigrator::tenant(Chain::new(calls));
+    let city = tenantry_migrate::Target::Schema("city".parse().unwrap());
+    let up = tenantry_migrate::Action::Up(None);
+    let script = tenantry_migrate::dry_run(&plain, &city, &migrator, &up).await.unwrap();
+    assert!(script.iter().any(|sql| sql.contains("set_config('shop.start'")), "{script:#?}");
+}
