@@ -78,6 +78,18 @@ fn bare_names(source: &str, catalog: &Catalog) -> Vec<String> {
     names
 }
 
+/// Words behind which a relation comes.
+const BEFORE_RELATION: [&str; 13] = [
+    "analyze", "copy", "exists", "from", "into", "join", "lock", "sequence", "table", "truncate",
+    "update", "using", "view",
+];
+
+/// First words of statements that a function executes.
+const STATEMENTS: [&str; 15] = [
+    "alter", "analyze", "call", "copy", "create", "delete", "drop", "insert", "lock", "merge",
+    "refresh", "select", "truncate", "update", "with",
+];
+
 /// The body of a function.
 struct Body<'a> {
     piece: Piece,
@@ -89,8 +101,13 @@ impl Body<'_> {
     fn is_bare(&self, at: usize) -> bool {
         let Some(name) = self.piece.name(at) else { return false };
         let contains = |names: &[String]| names.iter().any(|it| it == name);
-        if self.before(at, 1, ".") || self.piece.symbol(at + 1) == Some(".") {
+        if self.before(at, 1, ".") {
             return false;
+        }
+        if self.piece.symbol(at + 1) == Some(".") {
+            let type_of = self.piece.symbol(at + 3) == Some("%") // audit.id%TYPE
+                && self.piece.name(at + 4) == Some("type");
+            return type_of && contains(&self.catalog.relations);
         }
         if self.piece.symbol(at + 1) == Some("(") && contains(&self.catalog.functions) {
             return true;
@@ -133,9 +150,9 @@ impl Body<'_> {
 
     fn is_in_relation_position(&self, at: usize) -> bool {
         let before = self.word_before(at, 1);
-        let before = if before == "only" { self.word_before(at, 2) } else { before };
-        matches!(before, "from" | "join" | "into" | "update" | "table" | "truncate" | "using")
-            || self.before(at, 1, ",") && self.is_in_from_list(at)
+        let skipped = matches!(before, "only" | "concurrently");
+        let before = if skipped { self.word_before(at, 2) } else { before };
+        BEFORE_RELATION.contains(&before) || self.before(at, 1, ",") && self.is_in_from_list(at)
     }
 
     /// Whether the list that the token is in, at its depth of parentheses, follows `FROM`.
@@ -167,11 +184,21 @@ impl Body<'_> {
         let row = self.piece.symbol(at + 1) == Some("%")
             && matches!(self.piece.name(at + 2), Some("rowtype" | "type"));
         let cast = self.before(at, 1, ":") && self.before(at, 2, ":")
-            || self.word_before(at, 1) == "as" && self.piece.symbol(at + 1) == Some(")");
-        let declared = at.checked_sub(1).is_some_and(|before| self.piece.name(before).is_some())
-            && (self.before(at, 2, ";") || self.word_before(at, 2) == "declare")
-            && matches!(self.piece.symbol(at + 1), Some(";" | ":"));
-        row || cast || declared
+            || self.word_before(at, 1) == "as"
+                && matches!(self.piece.symbol(at + 1), Some(")" | "["));
+        let literal = self.piece.words.get(at + 1).is_some_and(|word| word.kind == Kind::Text);
+        row || cast || literal || self.is_declared(at)
+    }
+
+    /// `DECLARE x mood`, `y CONSTANT mood := 'sad'`
+    fn is_declared(&self, at: usize) -> bool {
+        let name = at - usize::from(self.word_before(at, 1) == "constant");
+        let is_first = self.before(name, 2, ";") || self.word_before(name, 2) == "declare";
+        let mut before = self.piece.words[..at].iter().rev();
+        let section = before
+            .find(|it| it.kind == Kind::Word && ["declare", "begin"].contains(&it.text.as_str()));
+        let named = name.checked_sub(1).is_some_and(|name| self.piece.name(name).is_some());
+        is_first && named && section.is_some_and(|it| it.text == "declare")
     }
 
     /// `WITH name AS (`
@@ -183,16 +210,16 @@ impl Body<'_> {
         })
     }
 
-    /// Whether a literal is executed as a statement.
+    /// Whether a literal is executed as a statement, or assigned where there is dynamic SQL.
     fn is_statement(&self, at: usize) -> bool {
         let words = &self.piece.words;
-        let statements = ["delete", "insert", "merge", "select", "truncate", "update", "with"];
         let is_sql = || {
             let literal = Piece::one(&words[at].text);
-            literal.word(0).is_some_and(|first| statements.contains(&first))
+            literal.word(0).is_some_and(|first| STATEMENTS.contains(&first))
         };
         let executed = |it: &Word| it.kind == Kind::Word && it.text == "execute";
-        words[at].kind == Kind::Text && words[..at].iter().any(executed) && is_sql()
+        let until = if self.before(at, 1, "=") { words.len() } else { at };
+        words[at].kind == Kind::Text && words[..until].iter().any(executed) && is_sql()
     }
 
     /// Whether the symbol stands so many tokens before.
@@ -246,6 +273,21 @@ mod tests {
             ("NEW.id := nextval('audit'); a := '\"audit\"'::regclass", &["\"audit\"", "audit"]),
             ("NEW.id := nextval('one.audit'); a := 'audit'::text; b := nextval(things)", &[]),
             ("RAISE NOTICE 'delete from audit'", &[]),
+            ("DECLARE a audit.id%TYPE; b one.audit.id%TYPE; BEGIN NULL; END", &["audit"]),
+            ("DECLARE a int; m mood[]; BEGIN NULL; END", &["mood"]),
+            ("DECLARE m CONSTANT mood NOT NULL := 'sad'; BEGIN NULL; END", &["mood"]),
+            ("DECLARE m mood DEFAULT 'sad'; BEGIN NULL; END", &["mood"]),
+            (
+                "DECLARE audit int; BEGIN audit := 1; IF audit = 1 THEN RETURN audit; END IF; END",
+                &[],
+            ),
+            ("PERFORM CAST('{sad}' AS mood[])", &["mood"]),
+            ("PERFORM mood 'sad'", &["mood"]),
+            ("LOCK audit IN SHARE MODE; ANALYZE things", &["audit", "things"]),
+            ("REFRESH MATERIALIZED VIEW CONCURRENTLY audit", &["audit"]),
+            ("DROP TABLE IF EXISTS audit; IF EXISTS (SELECT 1) THEN NULL; END IF", &["audit"]),
+            ("EXECUTE 'ALTER TABLE audit DISABLE TRIGGER ALL'", &["audit"]),
+            ("q := 'DELETE FROM audit'; RAISE NOTICE 'delete from things'; EXECUTE q", &["audit"]),
             ("-- FROM audit\nSELECT 'FROM audit'", &[]),
         ] {
             assert_eq!(bare_names(source, &catalog), expected, "{source}");
