@@ -1,8 +1,8 @@
-//! The `tenantry` command.
+//! The `tenantry` command of this application.
 
 use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    api::cli::main().await
+    tenantry_axum::cli::main(api::app()).await
 }

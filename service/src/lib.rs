@@ -18,4 +18,4 @@ pub mod shift;
 mod error;
 mod input;
 
-pub use error::{Error, explain};
+pub use error::Error;

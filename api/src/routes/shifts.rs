@@ -11,13 +11,9 @@ use service::{
 use tenantry::{Tenant, page::PageRequest};
 use uuid::Uuid;
 
-use super::page::{Counted, Form, Listed, lines};
-use crate::{
-    body::Json,
-    extract::{Path, Query},
-    host::TenantOfHost,
-    problem::{Failure, Problem},
-};
+use tenantry_axum::{Counted, Form, Json, Listed, Path, Problem, Query, TenantOfHost, lines};
+
+use crate::ApiError;
 
 pub(super) async fn list(
     TenantOfHost(tenant): TenantOfHost,
@@ -25,7 +21,7 @@ pub(super) async fn list(
     Query(page): Query<PageRequest>,
     Query(counted): Query<Counted>,
     form: Form,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     listed(tenant, filter, page, &counted, form).await
 }
 
@@ -36,7 +32,7 @@ pub(super) async fn list_of_guard(
     Query(page): Query<PageRequest>,
     Query(counted): Query<Counted>,
     form: Form,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     if guard::get_in(&tenant, guard_id).await?.is_none() {
         return Err(Problem::not_found("guard", guard_id).into());
     }
@@ -50,13 +46,14 @@ async fn listed(
     page: PageRequest,
     counted: &Counted,
     form: Form,
-) -> Result<Response, Failure> {
+) -> Result<Response, ApiError> {
     if form == Form::Lines {
-        return lines(page, move |page| {
+        let answer = lines(page, move |page| {
             let (tenant, filter) = (tenant.clone(), filter.clone());
             async move { shift::list_in(&tenant, &filter, page).await }
         })
         .await;
+        return Ok(answer?);
     }
     let page = shift::list_in(&tenant, &filter, page).await?;
     let count = if counted.count { Some(shift::count_in(&tenant, &filter).await?) } else { None };
@@ -67,7 +64,7 @@ pub(super) async fn create(
     TenantOfHost(tenant): TenantOfHost,
     Path(guard_id): Path<Uuid>,
     Json(input): Json<NewShift>,
-) -> Result<impl IntoResponse, Failure> {
+) -> Result<impl IntoResponse, ApiError> {
     let shift = shift::create_in(&tenant, guard_id, input).await?;
     let location = format!("/shifts/{}", shift.id);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(shift)))
@@ -76,7 +73,7 @@ pub(super) async fn create(
 pub(super) async fn show(
     TenantOfHost(tenant): TenantOfHost,
     Path(id): Path<Uuid>,
-) -> Result<Json<Shift>, Failure> {
+) -> Result<Json<Shift>, ApiError> {
     let shift = shift::get_in(&tenant, id).await?;
     Ok(Json(shift.ok_or_else(|| Problem::not_found("shift", id))?))
 }
@@ -85,14 +82,14 @@ pub(super) async fn update(
     TenantOfHost(tenant): TenantOfHost,
     Path(id): Path<Uuid>,
     Json(change): Json<ShiftChange>,
-) -> Result<Json<Shift>, Failure> {
+) -> Result<Json<Shift>, ApiError> {
     Ok(Json(shift::update_in(&tenant, id, change).await?))
 }
 
 pub(super) async fn delete(
     TenantOfHost(tenant): TenantOfHost,
     Path(id): Path<Uuid>,
-) -> Result<StatusCode, Failure> {
+) -> Result<StatusCode, ApiError> {
     shift::delete_in(&tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -37,7 +37,7 @@ fn meaning(arg: &Arg) -> String {
 
 fn table() -> String {
     let mut rows = BTreeMap::new();
-    variables(&api::cli::Cli::command(), &mut rows);
+    variables(&tenantry_axum::cli::Cli::command(), &mut rows);
     variables(&tenantry_migrate::cli::Cli::command(), &mut rows);
     for (name, meaning) in tenantry_migrate::connect::VARIABLES {
         rows.insert(name.to_owned(), [String::new(), String::new(), meaning.to_owned()]);

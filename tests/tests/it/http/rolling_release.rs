@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use api::{State, router};
+use api::router;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::json;
 use tenantry::{Config, Tenancy};
+use tenantry_axum::State;
 use tenantry_migrate::{
     Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, members, run_fleet,
 };

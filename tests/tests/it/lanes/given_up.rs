@@ -170,7 +170,7 @@ async fn by_default_a_statement_ends_before_a_request_does() {
     let setting = "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::int";
     let row = it.one().query_one_raw(sql(setting)).await.unwrap().unwrap();
     let seconds: i32 = row.try_get_by_index(0).unwrap();
-    assert!((1..=api::DEADLINE.as_secs()).contains(&(seconds as u64)), "{seconds}");
+    assert!((1..=tenantry_axum::DEADLINE.as_secs()).contains(&(seconds as u64)), "{seconds}");
     let unlimited = Fixture::new(1, |config| config.statement_timeout = None).await;
     let setting = "SELECT 1 WHERE current_setting('statement_timeout') = '0'";
     assert!(unlimited.one().query_one_raw(sql(setting)).await.unwrap().is_some());

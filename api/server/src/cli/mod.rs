@@ -1,4 +1,4 @@
-//! The `tenantry` command.
+//! The `tenantry` command, for any application.
 
 mod accept;
 mod activity;
@@ -16,26 +16,52 @@ mod welcome;
 
 use std::{io::Write, process::ExitCode};
 
+use axum::Router;
+use tenantry_migrate::TenantMigrator;
 use tracing_subscriber::EnvFilter;
+
+use crate::State;
 
 pub use args::Cli;
 
 use args::{Command, LogFormat, TenantCommand};
 use error::Error;
 
+/// What an application gives to the command.
+#[derive(Debug)]
+pub struct App<M> {
+    /// Migrations of a tenant's schema.
+    pub migrator: M,
+    /// Routes of the application.
+    pub routes: Router<State>,
+    /// Requests to try, which `serve` prints when it has a PostgreSQL server of its own.
+    pub examples: Vec<Example>,
+}
+
+/// A request with curl.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// Path on a tenant's host.
+    pub path: &'static str,
+    /// Further arguments of curl.
+    pub arguments: &'static str,
+}
+
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
 /// something failed, 2 when the command line is wrong, 130 when an import was stopped by Ctrl-C.
-pub async fn main() -> ExitCode {
+pub async fn main<M: TenantMigrator + Clone + 'static>(app: App<M>) -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let (cli, command) = read::read(&words).unwrap_or_else(|error| error.exit());
     log_to_stderr(cli.log_format, matches!(command, Command::Serve(_)));
     let result = match command {
-        Command::Serve(args) => serve::serve(&cli.tenancy, args).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => {
+            serve::serve(&cli.tenancy, args, app).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Tenant { command: TenantCommand::Import(args) } => {
-            import::run(&cli.tenancy, &args).await
+            import::run(&cli.tenancy, &args, &app.migrator).await
         }
         Command::Tenant { command: TenantCommand::Single(command) } => {
-            tenant::run(&cli.tenancy, command).await.map(|()| ExitCode::SUCCESS)
+            tenant::run(&cli.tenancy, command, &app.migrator).await.map(|()| ExitCode::SUCCESS)
         }
     };
     match result {

@@ -14,11 +14,13 @@ use axum::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use service::explain;
-use tenantry::page::{Page, PageRequest};
+use tenantry::{
+    explain,
+    page::{Page, PageRequest},
+};
 use tracing::{Span, error};
 
-use crate::{body::Json, problem::Failure};
+use crate::body::Json;
 
 /// One JSON value on each line (<https://github.com/ndjson/ndjson-spec>).
 const LINES: &str = "application/x-ndjson";
@@ -26,22 +28,25 @@ const LINES: &str = "application/x-ndjson";
 /// Whether the answer to a list is to say how many rows there are in all, which costs a count.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Counted {
-    pub(super) count: bool,
+pub struct Counted {
+    /// Whether it is.
+    pub count: bool,
 }
 
 /// A page, and how many rows there are on all pages if that was asked for.
 #[derive(Debug, Serialize)]
-pub(super) struct Listed<T> {
+pub struct Listed<T> {
+    /// The page.
     #[serde(flatten)]
-    pub(super) page: Page<T>,
+    pub page: Page<T>,
+    /// Rows on all pages.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) count: Option<u64>,
+    pub count: Option<u64>,
 }
 
 /// What a list is to be answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// One page of it.
     Page,
     /// All of it, a line for each row.
@@ -74,13 +79,17 @@ impl<T: Serialize> IntoResponse for Listed<T> {
 /// to the database is held for a client that is slow. Rows that come or go meanwhile may or may not
 /// be there. When a later page fails the answer breaks off, which the client is told by HTTP: its
 /// end is missing.
-pub(super) async fn lines<T, F>(
+///
+/// # Errors
+/// The error of `fetch` for the first page.
+pub async fn lines<T, E, F>(
     request: PageRequest,
     fetch: impl Fn(PageRequest) -> F + Clone + Send + 'static,
-) -> Result<Response, Failure>
+) -> Result<Response, E>
 where
     T: Serialize + Send,
-    F: Future<Output = Result<Page<T>, service::Error>> + Send,
+    E: std::error::Error + Send + Sync + 'static,
+    F: Future<Output = Result<Page<T>, E>> + Send + 'static,
 {
     let limit = PageRequest::MAX_LIMIT;
     let first = fetch(PageRequest { limit, ..request }).await?;
@@ -89,7 +98,7 @@ where
         async move {
             let Some(after) = after else { return Ok(None) };
             let page = fetch(PageRequest { limit, after: Some(after) }).await?;
-            Ok::<_, service::Error>(Some((text(&page), page.next)))
+            Ok::<_, E>(Some((text(&page), page.next)))
         }
     });
     let span = Span::current();

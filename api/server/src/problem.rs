@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use service::Error;
 use tenantry::{Access, Fault, Misuse};
 use validator::ValidationErrors;
 
@@ -67,8 +66,8 @@ impl Problem {
     /// The path leads nowhere on this host.
     pub(crate) fn no_such_path() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no-such-path", "No such path").detail(
-            "a tenant's paths begin with /guards or /shifts, those of the operator, on the base \
-             domain, with /admin/tenants",
+            "no route has this path on this host; those of the operator, on the base domain, begin \
+             with /admin/tenants",
         )
     }
 
@@ -79,7 +78,8 @@ impl Problem {
     }
 
     /// The request cannot be read.
-    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+    #[must_use]
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request").detail(detail)
     }
 
@@ -104,7 +104,8 @@ impl Problem {
     }
 
     /// The input breaks its rules.
-    pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
+    #[must_use]
+    pub fn invalid(mut errors: Vec<FieldError>) -> Self {
         errors.sort_unstable();
         errors.dedup();
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input");
@@ -112,7 +113,8 @@ impl Problem {
     }
 
     /// There is no such row.
-    pub(crate) fn not_found(noun: &str, id: impl std::fmt::Display) -> Self {
+    #[must_use]
+    pub fn not_found(noun: &str, id: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
             .detail(format!("there is no {noun} {id}; GET /{noun}s lists those that there are"))
     }
@@ -137,14 +139,16 @@ impl Problem {
     }
 
     /// The handler panicked.
-    pub(crate) fn internal() -> Self {
+    #[must_use]
+    pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error").detail(
             "tell the operator the x-request-id of this answer: the error is in the log under it",
         )
     }
 
     /// It will work later.
-    pub(crate) fn busy(kind: &str, title: &'static str) -> Self {
+    #[must_use]
+    pub fn busy(kind: &str, title: &'static str) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title);
         Self { retry_after: Some(1), ..problem.detail("try again in a moment") }
     }
@@ -229,18 +233,11 @@ impl Problem {
             None => problem,
         }
     }
-
-    fn of(error: &Error) -> Self {
-        match error {
-            Error::Invalid(errors) => Self::invalid(field_errors(errors)),
-            Error::NotFound { noun, id } => Self::not_found(noun, id),
-            Error::Tenancy(error) => Self::of_tenancy(error),
-            _ => Self::internal(),
-        }
-    }
 }
 
-pub(crate) fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
+/// The fields that break rules.
+#[must_use]
+pub fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
     let errors = errors.field_errors().into_iter();
     errors
         .flat_map(|(field, errors)| {
@@ -253,9 +250,9 @@ pub(crate) fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
         .collect()
 }
 
-/// The error type of every handler.
+/// The error type of handlers: an answer that is no success, and beside it the cause for the log.
 #[derive(Debug)]
-pub(crate) struct Failure(Response);
+pub struct Failure(Response);
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
@@ -266,11 +263,12 @@ impl From<Problem> for Failure {
 impl Failure {
     /// What `/health` answers when the database does not.
     pub(crate) fn of_health(error: tenantry::Error) -> Self {
-        Self::caused(Problem::of_health(&error), error.into())
+        Self::caused(Problem::of_health(&error), error)
     }
 
-    /// The problem, and beside it what is behind it if that is to be logged.
-    fn caused(problem: Problem, error: Error) -> Self {
+    /// The problem. Its cause is logged if it is a server error, and never sent.
+    #[must_use]
+    pub fn caused(problem: Problem, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         let server_error = problem.status.is_server_error();
         let mut response = problem.into_response();
         if server_error {
@@ -280,15 +278,9 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::caused(Problem::of(&error), error)
-    }
-}
-
 impl From<tenantry::Error> for Failure {
     fn from(error: tenantry::Error) -> Self {
-        Error::from(error).into()
+        Self::caused(Problem::of_tenancy(&error), error)
     }
 }
 
@@ -365,7 +357,7 @@ mod tests {
             (secret(), 500, "internal"),
         ] {
             let text = error.to_string();
-            let problem = Problem::of(&Error::from(error));
+            let problem = Problem::of_tenancy(&error);
             assert_eq!(problem.status.as_u16(), status, "{text}");
             assert_eq!(problem.kind, format!("urn:tenantry:problem:{kind}"), "{text}");
             assert_eq!(problem.retry_after.is_some(), status == 503, "{text}");

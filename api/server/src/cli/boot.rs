@@ -2,7 +2,7 @@ use local_postgres::Role;
 use nix::unistd::{Uid, User};
 use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Target, Timeouts,
+    Action, AnyMigrator, Target, TenantMigrator, Timeouts,
     connect::{self, Located},
     make_extensions, registry, run,
 };
@@ -25,13 +25,18 @@ pub(super) fn user() -> String {
 
 /// Finds the database and connects. In the machine's own server the registry is migrated first;
 /// elsewhere that is the deployment's task.
-pub(super) async fn boot(args: &TenancyArgs, role: Role, actor: String) -> Result<Booted, Error> {
+pub(super) async fn boot<M: TenantMigrator + Clone + 'static>(
+    args: &TenancyArgs,
+    role: Role,
+    actor: String,
+    migrator: &M,
+) -> Result<Booted, Error> {
     let located = args.database.locate(role).await?;
     if located.server.is_some() {
         let db = connect::small_pool(located.url.expose(), 1).await?;
-        let migrator = registry::migrator();
-        run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await?;
-        make_extensions(&db, &AnyMigrator::tenant(migration::Migrator)).await?;
+        let registry = registry::migrator();
+        run(&db, &Target::Registry, &registry, &Action::Up(None), Timeouts::default()).await?;
+        make_extensions(&db, &AnyMigrator::tenant(migrator.clone())).await?;
         db.close_by_ref().await.map_err(tenantry_migrate::Error::from)?;
     }
     let config = Config {
@@ -45,7 +50,7 @@ pub(super) async fn boot(args: &TenancyArgs, role: Role, actor: String) -> Resul
         statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
         spares: args.spares,
         actor,
-        ..Config::new(located.url.expose(), migration::Migrator)
+        ..Config::new(located.url.expose(), migrator.clone())
     };
     Ok(Booted { tenancy: Tenancy::connect(&config).await?, located })
 }

@@ -18,13 +18,13 @@ use crate::{
     body::Json,
     extract::{Path, Query},
     operator::Operator,
-    problem::{Failure, Problem},
+    problem::{Failure, Problem, field_errors},
 };
 
 /// A tenant as the operator asks for it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     slug: Option<String>,
     name: Option<String>,
     #[serde(default)]
@@ -36,13 +36,13 @@ pub(super) struct Input {
 /// How a tenant is dropped.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct HowToDrop {
+pub(crate) struct HowToDrop {
     /// With the objects outside its schema that depend on it.
     #[serde(default)]
     cascade: bool,
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     _: Operator,
     State(state): State<crate::State>,
     Query(page): Query<PageRequest>,
@@ -50,17 +50,20 @@ pub(super) async fn list(
     Ok(Json(state.tenancy.list(page).await?))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     _: Operator,
     State(state): State<crate::State>,
     Json(input): Json<Input>,
 ) -> Result<impl IntoResponse, Failure> {
-    let tenant = state.tenancy.create(input.parse().map_err(service::Error::from)?).await?;
+    let tenant = state
+        .tenancy
+        .create(input.parse().map_err(|errors| Problem::invalid(field_errors(&errors)))?)
+        .await?;
     let location = format!("/admin/tenants/{}", tenant.slug);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(tenant)))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     _: Operator,
     State(state): State<crate::State>,
     Path(slug): Path<String>,
@@ -69,7 +72,7 @@ pub(super) async fn show(
     Ok(Json(tenant.ok_or_else(|| Problem::unknown_tenant(slug))?))
 }
 
-pub(super) async fn drop(
+pub(crate) async fn drop(
     _: Operator,
     State(state): State<crate::State>,
     Path(slug): Path<String>,

@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderValue, StatusCode, Version, header::CONNECTION},
     response::{IntoResponse, Response},
 };
-use service::explain;
+use tenantry::explain;
 use tokio::time::timeout;
 use tower::Service;
 use tracing::{Instrument, error, error_span, field::Empty, info};

@@ -2,7 +2,7 @@ use std::{io, time::Duration};
 
 use local_postgres::{Role, Server};
 use tenantry::{NewTenant, Slug, Tenancy, page::PageRequest};
-use tenantry_migrate::connect::given;
+use tenantry_migrate::{TenantMigrator, connect::given};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -12,6 +12,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    App,
     accept::{Limits, accept},
     args::{ServeArgs, TenancyArgs},
     boot::boot,
@@ -20,10 +21,14 @@ use super::{
     token::{Kept, kept_token},
     welcome::{Own, Token, Welcome},
 };
-use crate::{AdminToken, State, router};
+use crate::{AdminToken, State, app};
 
 /// Serves until it is told to stop, then finishes the requests that are under way.
-pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), Error> {
+pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
+    tenancy: &TenancyArgs,
+    args: ServeArgs,
+    application: App<M>,
+) -> Result<(), Error> {
     // All before anything is started: a bad token, and a taken port, the most common mistake.
     let (text, file) = (args.admin_token.as_ref(), args.admin_token_file.as_deref());
     let given = given(text, file, "TENANTRY_ADMIN_TOKEN")?;
@@ -35,7 +40,8 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
-    let mut booted = boot(tenancy, Role::Own, "admin token".to_owned()).await?;
+    let mut booted =
+        boot(tenancy, Role::Own, "admin token".to_owned(), &application.migrator).await?;
     let (mut own, mut kept) = (None, None);
     if let Some(server) = &booted.located.server {
         if given.is_none() {
@@ -57,12 +63,13 @@ pub(super) async fn serve(tenancy: &TenancyArgs, args: ServeArgs) -> Result<(), 
     let token = kept.as_ref().map(|kept| AdminToken::new(&kept.token)).transpose()?.or(given);
     // Before anybody is told that the server is there, and may stop it.
     let stop = stop_signal()?;
-    Welcome { address, base_domain: &tenancy.base_domain, own }.print()?;
+    Welcome { address, base_domain: &tenancy.base_domain, own, examples: &application.examples }
+        .print()?;
     if token.is_none() {
         warn!("the routes under /admin refuse: set TENANTRY_ADMIN_TOKEN to open them");
     }
     let state = State::new(booted.tenancy.clone(), token);
-    let app = router(state.max_requests(args.max_requests as usize));
+    let app = app(state.max_requests(args.max_requests as usize), application.routes);
     tokio::select! {
         () = accept(listener, app, limits, stop) => {}
         error = end_of(booted.located.server.as_mut()) => return Err(error),

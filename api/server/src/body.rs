@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A body in JSON.
-pub(crate) struct Json<T>(pub(crate) T);
+pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Failure;
@@ -147,9 +147,25 @@ impl<'de> Visitor<'de> for ObjectVisitor {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use service::{guard::NewGuard, shift::NewShift};
+    use tenantry::Input;
+    use validator::{Validate, ValidationErrors};
 
     use super::*;
+
+    #[derive(Deserialize, Validate)]
+    #[serde(deny_unknown_fields)]
+    struct NewGuard {
+        #[validate(required(code = "required"), length(min = 1, code = "required"))]
+        name: Option<String>,
+        #[validate(required(code = "required"), length(min = 1, code = "required"))]
+        position: Option<String>,
+    }
+
+    impl Input for NewGuard {
+        fn check(&mut self) -> Result<(), ValidationErrors> {
+            self.validate()
+        }
+    }
 
     /// The failing fields of a body, with their codes.
     fn refused<T: DeserializeOwned + Input>(body: &str) -> Value {
@@ -180,9 +196,6 @@ mod tests {
         ] {
             assert_eq!(refused::<NewGuard>(body), wanted, "{body}");
         }
-        let body = r#"{"starts_at":"today","ends_at":1}"#;
-        let wanted = json!([["ends_at", "type"], ["starts_at", "type"]]);
-        assert_eq!(refused::<NewShift>(body), wanted);
     }
 
     #[test]

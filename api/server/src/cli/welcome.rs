@@ -7,11 +7,15 @@ use std::{
 
 use tenantry::Slug;
 
+use super::Example;
+
 /// What `serve` prints when it is ready.
 pub(super) struct Welcome<'a> {
     pub(super) address: SocketAddr,
     pub(super) base_domain: &'a str,
     pub(super) own: Option<Own<'a>>,
+    /// Requests to try.
+    pub(super) examples: &'a [Example],
 }
 
 /// What is told besides where the machine's own PostgreSQL holds the data.
@@ -91,13 +95,13 @@ impl fmt::Display for Welcome<'_> {
             }
             Token::Given => "\"authorization: Bearer $TENANTRY_ADMIN_TOKEN\"".to_owned(),
         };
-        let guards = self.curl(&format!("{}.{base}", own.tenant), "/guards");
-        let tenants = self.curl(base, "/admin/tenants");
-        let abu = r#"-H 'content-type: application/json' -d '{"name":"Abu","position":"Guard"}'"#;
-        writeln!(
-            f,
-            "\nTry it with curl:\n\n  {guards} {abu}\n  {guards}\n  {tenants} -H {authorization}\n"
-        )
+        writeln!(f, "\nTry it with curl:\n")?;
+        let host = format!("{}.{base}", own.tenant);
+        for Example { path, arguments } in self.examples {
+            let line = format!("{} {arguments}", self.curl(&host, path));
+            writeln!(f, "  {}", line.trim_end())?;
+        }
+        writeln!(f, "  {} -H {authorization}\n", self.curl(base, "/admin/tenants"))
     }
 }
 
@@ -120,7 +124,9 @@ mod tests {
             token,
         };
         let address = address.parse().unwrap();
-        let text = Welcome { address, base_domain, own: Some(own) }.to_string();
+        let examples = ["-d '{}'", ""].map(|arguments| Example { path: "/guards", arguments });
+        let text =
+            Welcome { address, base_domain, own: Some(own), examples: &examples }.to_string();
         let lines = text.lines().filter_map(|line| line.strip_prefix("  curl "));
         lines.map(str::to_owned).collect()
     }
@@ -132,7 +138,7 @@ mod tests {
         else {
             panic!("not three lines");
         };
-        assert!(store.starts_with("http://tenant-2.localhost:3000/guards -H "), "{store}");
+        assert!(store.starts_with("http://tenant-2.localhost:3000/guards -d "), "{store}");
         assert_eq!(list, "http://tenant-2.localhost:3000/guards");
         let wanted = "http://localhost:3000/admin/tenants -H 'authorization: Bearer secret'";
         assert_eq!(tenants, wanted);

@@ -12,7 +12,7 @@ use crate::problem::Failure;
 
 /// 204 when the database answers, 503 when it does not; then the detail says why. 200 with the
 /// reason while the service answers, but does not receive announcements.
-pub(super) async fn show(State(state): State<crate::State>) -> Result<Response, Failure> {
+pub(crate) async fn show(State(state): State<crate::State>) -> Result<Response, Failure> {
     state.tenancy.ping().await.map_err(Failure::of_health)?;
     if state.tenancy.is_receiving_announcements() {
         return Ok(StatusCode::NO_CONTENT.into_response());

@@ -6,6 +6,7 @@ use std::{
 use local_postgres::Role;
 use serde::Serialize;
 use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantRecord, page::PageRequest};
+use tenantry_migrate::TenantMigrator;
 use tenantry_migrate::cli::table;
 
 use super::{
@@ -15,13 +16,17 @@ use super::{
 };
 
 /// Carries out one of the operator's subcommands; [`import`](super::import) is by itself.
-pub(super) async fn run(args: &TenancyArgs, command: SingleCommand) -> Result<(), Error> {
+pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
+    args: &TenancyArgs,
+    command: SingleCommand,
+    migrator: &M,
+) -> Result<(), Error> {
     let mut args = args.clone();
     if !matches!(command, SingleCommand::Create { .. }) {
         // Who creates nothing has no use for them.
         args.spares = 0;
     }
-    let booted = boot(&args, Role::Share, user()).await?;
+    let booted = boot(&args, Role::Share, user(), migrator).await?;
     let result = carry_out(&booted.tenancy, command).await;
     booted.tenancy.close().await;
     result

@@ -28,6 +28,8 @@ use tokio::{
 pub(super) use args::ImportArgs;
 pub(super) use csv::HeaderError;
 
+use tenantry_migrate::TenantMigrator;
+
 use super::{
     args::TenancyArgs,
     boot::{boot, user},
@@ -46,7 +48,11 @@ type Checked = io::Result<(Place, Result<NewTenant, String>)>;
 const INTERRUPTED: u8 = 130;
 
 /// Creates the tenants of a file. The status is 0 when all are there, 1 when a line was refused.
-pub(super) async fn run(args: &TenancyArgs, import: &ImportArgs) -> Result<ExitCode, Error> {
+pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
+    args: &TenancyArgs,
+    import: &ImportArgs,
+    migrator: &M,
+) -> Result<ExitCode, Error> {
     // First, so that a file that cannot be read starts nothing.
     let Source { path, size, rows } = Source::open(import)?;
     let mut args = args.clone();
@@ -54,7 +60,7 @@ pub(super) async fn run(args: &TenancyArgs, import: &ImportArgs) -> Result<ExitC
         // They would be made at once.
         args.spares = 0;
     }
-    let booted = boot(&args, Role::Share, user()).await?;
+    let booted = boot(&args, Role::Share, user(), migrator).await?;
     let report = Report::new(import.json, import.dry_run, size);
     let jobs = import.jobs(args.max_connections);
     let mut crew = Crew::new(booted.tenancy.clone(), jobs, import.dry_run, report);

@@ -18,7 +18,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use crate::{MAX_BODY, problem::Problem, routes::HEALTH, target::Target};
+use crate::{MAX_BODY, app::HEALTH, problem::Problem, target::Target};
 
 /// Bound of `/health`, which has places of its own: it answers when all others are taken.
 const HEALTH_PLACES: usize = 100;

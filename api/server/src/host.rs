@@ -1,10 +1,13 @@
 //! The tenant of a request, from its `Host`.
 
-use axum::{extract::FromRequestParts, http::request::Parts};
-use tenantry::{Host, Slug, Tenant};
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::request::Parts,
+};
+use tenantry::{Host, Slug, Tenancy, Tenant};
 use tracing::Span;
 
-use crate::{State, problem::Failure, target::Target};
+use crate::{problem::Failure, target::Target};
 
 /// The tenant that the request's host belongs to.
 ///
@@ -12,10 +15,15 @@ use crate::{State, problem::Failure, target::Target};
 /// tenant may not be used.
 pub struct TenantOfHost(pub Tenant);
 
-impl FromRequestParts<State> for TenantOfHost {
+impl<S> FromRequestParts<S> for TenantOfHost
+where
+    S: Send + Sync,
+    Tenancy: FromRef<S>,
+{
     type Rejection = axum::response::Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let tenancy = Tenancy::from_ref(state);
         let found: Result<Self, Failure> = async {
             let host = Target::from(&*parts).host()?;
             let record = |slug: &Slug| {
@@ -24,11 +32,11 @@ impl FromRequestParts<State> for TenantOfHost {
             // Before it is looked up where that is possible: the log tells of a tenant that is
             // refused, or not found in time, as well. Once: a second record would be a second
             // field.
-            let asked = state.tenancy.host(host);
+            let asked = tenancy.host(host);
             if let Host::Slug(slug) = &asked {
                 record(slug);
             }
-            let found = state.tenancy.tenant_at(&asked, host).await;
+            let found = tenancy.tenant_at(&asked, host).await;
             if let Host::Custom(_) = &asked {
                 match &found {
                     Ok(tenant) => record(tenant.slug()),

@@ -1,14 +1,16 @@
 //! The operator: who may use `/admin`.
 
+use std::sync::Arc;
+
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRef, FromRequestParts},
     http::{HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use subtle::ConstantTimeEq;
-use tenantry::Host;
+use tenantry::{Host, Tenancy};
 
-use crate::{State, problem::Problem, target::Target};
+use crate::{problem::Problem, target::Target};
 
 /// The operator's secret. Never shown by `Debug`.
 #[derive(Clone)]
@@ -53,20 +55,30 @@ pub struct TokenError;
 /// Proof that the request came to the base domain with the operator's token.
 pub struct Operator(());
 
-impl FromRequestParts<State> for Operator {
+impl<S> FromRequestParts<S> for Operator
+where
+    S: Send + Sync,
+    Tenancy: FromRef<S>,
+    Option<Arc<AdminToken>>: FromRef<S>,
+{
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Response> {
-        authorize(parts, state).map_err(IntoResponse::into_response)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let (tenancy, token) = (Tenancy::from_ref(state), Option::from_ref(state));
+        authorize(parts, &tenancy, token).map_err(IntoResponse::into_response)
     }
 }
 
-fn authorize(parts: &Parts, state: &State) -> Result<Operator, Problem> {
+fn authorize(
+    parts: &Parts,
+    tenancy: &Tenancy,
+    token: Option<Arc<AdminToken>>,
+) -> Result<Operator, Problem> {
     let host = Target::from(parts).host()?;
-    if state.tenancy.host(host) != Host::Base {
+    if tenancy.host(host) != Host::Base {
         return Err(Problem::no_such_path());
     }
-    let token = state.admin_token.as_ref().ok_or_else(Problem::admin_disabled)?;
+    let token = token.ok_or_else(Problem::admin_disabled)?;
     let given = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     // The scheme is case-insensitive (RFC 9110, 11.1).
     let given = given.and_then(|value| {

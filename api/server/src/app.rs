@@ -1,0 +1,43 @@
+//! An application's routes, and what is around them.
+
+use axum::{Router, extract::DefaultBodyLimit, handler::Handler, routing::get};
+use tower::layer::layer_fn;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, predicate::SizeAbove},
+};
+
+use crate::{
+    DEADLINE, MAX_BODY, State,
+    gate::Gate,
+    health,
+    problem::Problem,
+    tenants,
+    trace::{Trace, panicked},
+};
+
+/// Bytes from which on an answer is compressed: below, it fits into a packet or two anyway.
+const COMPRESSED_FROM: u64 = 1024;
+
+/// Path of the state of the service.
+pub(crate) const HEALTH: &str = "/health";
+
+/// Compresses the answers of a route with lists; a short one is left as it is.
+#[must_use]
+pub fn compressed() -> CompressionLayer<SizeAbove> {
+    CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM))
+}
+
+/// An application's routes with those of the operator and `/health`, limits and the request log.
+pub fn app(state: State, routes: Router<State>) -> Router {
+    let gate = Gate::new(state.max_requests);
+    let trace = layer_fn(move |inner| Trace { inner, deadline: DEADLINE, gate: gate.clone() });
+    routes
+        .route("/admin/tenants", get(tenants::list.layer(compressed())).post(tenants::create))
+        .route("/admin/tenants/{slug}", get(tenants::show).delete(tenants::drop))
+        .route(HEALTH, get(health::show))
+        .fallback(|| async { Problem::no_such_path() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer((trace, CatchPanicLayer::custom(panicked), DefaultBodyLimit::max(MAX_BODY)))
+        .with_state(state)
+}

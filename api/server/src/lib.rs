@@ -1,0 +1,104 @@
+//! Tenants of Tenantry in axum, and the `tenantry` command for any application.
+//!
+//! A request's tenant comes from its `Host` and nothing else: [`TenantOfHost`] gives a handler the
+//! [`Tenant`](tenantry::Tenant), and without one the handler is not called. A host that belongs to
+//! no tenant is answered 404. Every answer that is not a success is a problem document (RFC 9457).
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use tenantry_axum::{State, TenantOfHost, app};
+//!
+//! async fn name(TenantOfHost(tenant): TenantOfHost) -> String {
+//!     tenant.slug().to_string()
+//! }
+//!
+//! # async fn example(tenancy: tenantry::Tenancy) -> std::io::Result<()> {
+//! let app = app(State::new(tenancy, None), Router::new().route("/name", get(name)));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, app).await
+//! # }
+//! ```
+//!
+//! | item | purpose |
+//! |---|---|
+//! | [`app`], [`State`] | an application's routes with the operator's, `/health`, limits and the log |
+//! | [`TenantOfHost`], [`Operator`] | who a request is for, who it is from |
+//! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
+//! | [`Listed`], [`Form`], [`lines`] | answers to lists |
+//! | [`Problem`], [`Failure`] | answers that are no success |
+//! | [`cli`] | the `tenantry` command |
+
+pub mod cli;
+
+mod app;
+mod body;
+mod extract;
+mod gate;
+mod health;
+mod host;
+mod operator;
+mod page;
+mod problem;
+mod target;
+mod tenants;
+mod trace;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::FromRef;
+use tenantry::Tenancy;
+
+pub use app::{app, compressed};
+pub use body::Json;
+pub use extract::{Path, Query};
+pub use host::TenantOfHost;
+pub use operator::{AdminToken, Operator, TokenError};
+pub use page::{Counted, Form, Listed, lines};
+pub use problem::{Failure, FieldError, Problem, field_errors};
+
+/// Largest body of a request, in bytes. A longer one is answered 413.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// How long a request may take. A longer one is answered 503.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a client may take to send the body of a request. A slower one is answered 408.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Most requests under way at a time, unless [`State::max_requests`] says otherwise.
+pub const MAX_REQUESTS: usize = 2000;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub struct State {
+    tenancy: Tenancy,
+    admin_token: Option<Arc<AdminToken>>,
+    max_requests: usize,
+}
+
+impl State {
+    /// Serves the tenants of `tenancy`. Without a token the operator's routes refuse.
+    #[must_use]
+    pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
+        Self { tenancy, admin_token: admin_token.map(Arc::new), max_requests: MAX_REQUESTS }
+    }
+
+    /// Bounds the requests that are under way at a time, from the end of a request's head to the
+    /// end of its answer. Any further one is answered 503 at once. `/health` has places of its own.
+    #[must_use]
+    pub fn max_requests(self, max_requests: usize) -> Self {
+        Self { max_requests, ..self }
+    }
+}
+
+impl FromRef<State> for Tenancy {
+    fn from_ref(state: &State) -> Self {
+        state.tenancy.clone()
+    }
+}
+
+impl FromRef<State> for Option<Arc<AdminToken>> {
+    fn from_ref(state: &State) -> Self {
+        state.admin_token.clone()
+    }
+}
