@@ -26,8 +26,9 @@
 //! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
 //! | [`Listed`], [`Form`], [`lines`] | answers to lists |
 //! | [`Problem`], [`Failure`] | answers that are no success |
-//! | [`cli`] | the `tenantry` command |
+//! | `cli` | the `tenantry` command (feature `cli`) |
 
+#[cfg(feature = "cli")]
 pub mod cli;
 
 mod app;

@@ -1,39 +1,34 @@
-//! Which database a command works on: the one named by `DATABASE_URL`, or else the machine's own
-//! PostgreSQL with its data below the data folder.
+//! Connections to a database, and why there are none.
 
+#[cfg(feature = "cli")]
+mod args;
 mod cause;
 mod opening;
+#[cfg(feature = "cli")]
 mod secret;
 mod sessions;
 mod url;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use clap::Args;
 use sea_orm::{
     ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{self, ConnectOptions as _, Connection},
 };
 use thiserror::Error;
 
+#[cfg(feature = "cli")]
+pub use args::{
+    Connected, DatabaseArgs, LocateError, Located, VARIABLES, variables_help,
+    without_empty_variables,
+};
 pub use cause::Cause;
 pub(crate) use cause::explain;
 pub(crate) use opening::POOLER_IS_FULL;
 pub use opening::{Opening, held_back};
+#[cfg(feature = "cli")]
 pub use secret::{Secret, SecretError, given};
 pub(crate) use sessions::{is_shared, new_mark};
-
-use local_postgres::{Role, Server, ServerError};
-
-/// Variables of the environment that have no option of their own: name and meaning.
-pub const VARIABLES: [(&str, &str); 2] = [
-    (
-        "PG_BIN",
-        "Folder of the PostgreSQL programs to use for the machine's own server, when they are not \
-         found by themselves",
-    ),
-    ("RUST_LOG", "How much to log, such as `debug` or `info,sqlx=debug`"),
-];
 
 /// Why sessions are shared, and what to do.
 pub(crate) const TRANSACTION_MODE: &str = "goes through a pooler in transaction mode; connect to \
@@ -41,74 +36,6 @@ pub(crate) const TRANSACTION_MODE: &str = "goes through a pooler in transaction 
 
 /// How long the first connection may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What every command's help ends with.
-#[must_use]
-pub fn variables_help() -> String {
-    let mut help = "Other variables:\n".to_owned();
-    for (name, meaning) in VARIABLES {
-        help.push_str(&format!("  {name:<10}{meaning}\n"));
-    }
-    help
-}
-
-/// A variable that is empty counts as unset, as containers and `.env` files mean it.
-#[must_use]
-pub fn without_empty_variables(command: clap::Command) -> clap::Command {
-    let empty = |arg: &clap::Arg| {
-        arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty())
-    };
-    command
-        .mut_args(|arg| if empty(&arg) { arg.env(None::<&str>) } else { arg })
-        .mut_subcommands(without_empty_variables)
-}
-
-/// The options that every command shares.
-#[derive(Debug, Clone, Args)]
-pub struct DatabaseArgs {
-    /// Database to use, as postgres://user:password@host:port/name. Without it the machine's own
-    /// PostgreSQL server is started and keeps its data below the data folder. Other users of the
-    /// machine can see a program's arguments: give a URL with a password by the variable or the
-    /// file.
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: Option<Secret>,
-
-    /// File that holds the database URL and nothing else.
-    #[arg(long, global = true, env = "DATABASE_URL_FILE", value_name = "FILE")]
-    pub database_url_file: Option<PathBuf>,
-
-    /// Folder for the data of the machine's own PostgreSQL server. Not used with a database URL.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_DATA_DIR",
-        value_name = "FOLDER",
-        default_value = ".data"
-    )]
-    pub data_dir: PathBuf,
-}
-
-/// Where a command's database is.
-#[derive(Debug)]
-pub struct Located {
-    /// URL for SeaORM.
-    pub url: Secret,
-    /// The machine's own server, when that is what is used. It ends when this is dropped, unless
-    /// another program owns it.
-    pub server: Option<Server>,
-    /// The folder that the data was wanted below but that the server's user may not enter, when
-    /// it therefore lies elsewhere.
-    pub moved_because: Option<PathBuf>,
-}
-
-/// An open database.
-#[derive(Debug)]
-pub struct Connected {
-    /// A small pool.
-    pub connection: DatabaseConnection,
-    /// The machine's own server, when that is what is used.
-    pub server: Option<Server>,
-}
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -136,51 +63,6 @@ pub enum ConnectError {
     /// A pooler gives the sessions of the server to its clients in turn.
     #[error("the connection {TRANSACTION_MODE}")]
     SharedSessions,
-    /// The URL cannot be taken from its file.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The machine's own server could not be started.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-}
-
-impl DatabaseArgs {
-    /// Finds the database; starts the machine's own server when no URL is given.
-    ///
-    /// # Errors
-    /// [`ConnectError::BadUrl`], [`ConnectError::Secret`], or [`ConnectError::Server`] when the
-    /// server cannot be started.
-    pub async fn locate(&self, role: Role) -> Result<Located, ConnectError> {
-        let file = self.database_url_file.as_deref();
-        if let Some(url) = given(self.database_url.as_ref(), file, "DATABASE_URL")? {
-            url::check(url.expose())?;
-            return Ok(Located { url, server: None, moved_because: None });
-        }
-        let wanted = self.data_dir.join("postgres");
-        // Starting a server waits for processes and files.
-        tokio::task::spawn_blocking(move || {
-            let place = local_postgres::lasting_dir(&wanted)?;
-            let server = Server::lasting(&place.path, role)?;
-            Ok(Located {
-                url: server.url(local_postgres::DATABASE).into(),
-                server: Some(server),
-                moved_because: place.moved_because,
-            })
-        })
-        .await
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-    }
-
-    /// Finds the database as [`locate`](Self::locate) does, sharing a server that already runs,
-    /// and connects to it with a pool of so many connections.
-    ///
-    /// # Errors
-    /// As for [`locate`](Self::locate), and those of [`small_pool`].
-    pub async fn connect(&self, connections: u32) -> Result<Connected, ConnectError> {
-        let located = self.locate(Role::Share).await?;
-        let connection = small_pool(located.url.expose(), connections).await?;
-        Ok(Connected { connection, server: located.server })
-    }
 }
 
 /// Options for connections to the database of a URL, without parameters that the driver does not

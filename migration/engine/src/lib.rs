@@ -24,15 +24,17 @@
 //! | root | [`run`](fn@run) migrates one schema, [`run_fleet`] many; [`provision`](fn@provision) makes one |
 //! | [`verify`] | comparison of schemas with what the migrations make |
 //! | [`check`] | lint of migrations |
-//! | [`cli`] | the `migration` command |
-//! | [`generate`] | new migrations |
+//! | `cli` | the `migration` command (feature `cli`) |
+//! | `generate` | new migrations (feature `cli`) |
 //! | [`connect`] | options and errors of connections |
 //! | [`registry`] | migrations of the registry |
 //! | [`sql`] | lexer of SQL |
 
 pub mod check;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod connect;
+#[cfg(feature = "cli")]
 pub mod generate;
 pub mod registry;
 pub mod sql;
@@ -83,7 +85,9 @@ pub use extension::{
     Extension, ExtensionError, confirm_extensions, extension_sql, make_extensions,
 };
 pub use fault::Fault;
-pub use fleet::{Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, run_fleet};
+pub use fleet::{
+    Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, members_named, run_fleet,
+};
 pub use holders::{LockHolder, lock_holders};
 pub use plan::Action;
 pub use provision::{build_at_once, build_schema, provision, register, unregister};

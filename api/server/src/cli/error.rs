@@ -1,7 +1,7 @@
 use std::{io, path::PathBuf};
 
 use tenantry::Slug;
-use tenantry_migrate::connect::{ConnectError, SecretError};
+use tenantry_migrate::connect::{ConnectError, LocateError, SecretError};
 use thiserror::Error;
 
 use super::import::HeaderError;
@@ -15,6 +15,8 @@ pub(super) enum Error {
     CommandLine(#[from] clap::Error),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     #[error(transparent)]
     Tenancy(#[from] tenantry::Error),
     #[error(transparent)]

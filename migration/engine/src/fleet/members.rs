@@ -81,10 +81,10 @@ pub async fn members(db: &DatabaseConnection, who: &Who) -> Result<Vec<Member>, 
 }
 
 /// The tenants of these slugs, as far as there are any, in the order of their creation.
-pub(crate) async fn members_named(
-    db: &DatabaseConnection,
-    slugs: &[Slug],
-) -> Result<Vec<Member>, Error> {
+///
+/// # Errors
+/// [`Error::MissingRegistry`], [`Error::Database`].
+pub async fn members_named(db: &DatabaseConnection, slugs: &[Slug]) -> Result<Vec<Member>, Error> {
     fetch(db, present().filter(tenant::Column::Slug.is_in(slugs.to_vec()))).await
 }
 

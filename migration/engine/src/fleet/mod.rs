@@ -16,8 +16,8 @@ use sea_orm::DatabaseConnection;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-pub use members::{Member, Who, members};
-pub(crate) use members::{members_named, registry};
+pub(crate) use members::registry;
+pub use members::{Member, Who, members, members_named};
 
 use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, alone::Sessions, confirm_extensions};
 use at_once::AtOnce;
