@@ -3,8 +3,6 @@ use thiserror::Error;
 use uuid::Uuid;
 use validator::ValidationErrors;
 
-use tenantry as tenancy;
-
 /// Why a call about a tenant's rows failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -24,7 +22,7 @@ pub enum Error {
 
     /// The tenant cannot be resolved or may not be used.
     #[error(transparent)]
-    Tenancy(#[from] tenancy::Error),
+    Tenancy(#[from] tenantry::Error),
 }
 
 impl From<DbErr> for Error {

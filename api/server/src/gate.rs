@@ -59,7 +59,7 @@ impl Gate {
     /// no place.
     pub(crate) fn admit(&self, request: &Request) -> Result<Place, Problem> {
         Target::from(request).named()?;
-        // By its Content-Length: nobody has to send, or read, what will be refused.
+        // By its Content-Length, so that a body that will be refused is neither sent nor read.
         if request.body().size_hint().lower() > MAX_BODY as u64 {
             return Err(Problem::too_large());
         }

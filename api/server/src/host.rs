@@ -11,7 +11,7 @@ use crate::{problem::Failure, target::Target};
 
 /// The tenant that the request's host belongs to.
 ///
-/// Rejected with 404 when the host is nobody's, 421 when it is reserved, 403, 410 or 503 when the
+/// Rejected with 404 when the host belongs to no tenant, 421 when it is reserved, 403, 410 or 503 when the
 /// tenant may not be used.
 pub struct TenantOfHost(pub Tenant);
 

@@ -2,7 +2,7 @@
 
 use validator::ValidationErrors;
 
-/// Something to be stored, on somebody's word: it has rules.
+/// User input that is normalised and validated before it is stored.
 pub trait Input {
     /// Brings the fields into the form in which they are stored, and looks at all of them. The
     /// functions that store an input call it; who wants to know beforehand may call it, too.

@@ -32,8 +32,8 @@ pub async fn run() {
     let server = server().await;
     let mut body = String::from(
         "The limit is the same work – registry row, schema, tables, rows, records – as one batch per \
-         tenant, prepared beforehand and sent by raw clients over as many connections. What \
-         migrations ask is not part of it.\n\n\
+         tenant, prepared beforehand and sent by raw clients over as many connections. The \
+         reads of migrations are not part of it.\n\n\
          | work | limit | ours | ratio | goal |\n|---|---|---|---|---|\n",
     );
     let mut made = 0;

@@ -202,7 +202,7 @@ async fn yields(activity: &Activity, time: Duration, wanted: &Notify) {
 
 /// What a connection may take of the memory.
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    // A body that is longer is refused, so nobody needs to send more of it ahead.
+    // A body that is longer is refused, so a client needs to send no more of it ahead.
     let body = u32::try_from(MAX_BODY).ok();
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().max_buf_size(limits.head);

@@ -43,7 +43,7 @@ impl Returned {
 impl Drop for Returned {
     fn drop(&mut self) {
         if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
-            // If nobody waits for it, it is closed as it is.
+            // If the receiver is gone, it is closed as it is.
             let _ = back.send(stream);
         }
     }
