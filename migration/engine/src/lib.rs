@@ -40,63 +40,56 @@ pub mod registry;
 pub mod sql;
 pub mod verify;
 
-mod ahead;
-mod alone;
-mod any_migrator;
-mod application;
-mod bare_names;
-mod batch;
-mod claim;
-mod commits;
-mod dependents;
-mod drop;
-mod dry_run;
+mod db_error;
 mod error;
 mod extension;
-mod fault;
 mod fleet;
-mod holders;
-mod indexes;
-mod outside;
+mod lock;
+mod migrator;
 mod plan;
-mod privilege;
 mod provision;
 mod proxy;
-mod record;
-mod rename;
-mod rounds;
 mod run;
-mod scope;
-mod scratch;
+mod search_path;
 mod session;
-mod statement;
-mod status;
-mod step;
 
-pub use ahead::confirm_registry;
-pub use any_migrator::{AnyMigrator, TenantMigrator};
-pub use application::{claim_application, confirm_application};
-pub use commits::{build_schema_with_commits, remove_unfinished};
-pub use dependents::{dependents, lock_tables, name_dependents};
-pub use drop::{drop_relations, drop_schema, relations};
-pub use dry_run::dry_run;
-pub use error::{Error, describe};
+pub use db_error::Fault;
+pub use error::{
+    Error, describe,
+    lock_holders::{LockHolder, lock_holders},
+};
 pub use extension::{
     Extension, ExtensionError, confirm_extensions, extension_sql, make_extensions,
 };
-pub use fault::Fault;
 pub use fleet::{
     Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, members_named, run_fleet,
+    status::{
+        DroppingMember, FailedMember, FailureNote, FleetStatus, Standing, VersionCount,
+        fleet_status,
+    },
 };
-pub use holders::{LockHolder, lock_holders};
+pub use migrator::{AnyMigrator, TenantMigrator};
 pub use plan::Action;
-pub use provision::{build_at_once, build_schema, provision, register, unregister};
-pub use record::{Rehearsal, rehearse, rehearse_in};
-pub use rename::rename_schema;
-pub use rounds::pause_after_race;
-pub use run::{Outcome, State, Timeouts, run, state};
-pub use scope::{Target, enter, leave};
-pub use session::notice_lost_client;
-pub use status::{
-    DroppingMember, FailedMember, FailureNote, FleetStatus, Standing, VersionCount, fleet_status,
+pub use provision::{
+    build_at_once, build_schema,
+    dependents::{dependents, lock_tables, name_dependents},
+    drop::{drop_relations, drop_schema, relations},
+    provision,
+    recorder::{Rehearsal, rehearse, rehearse_in},
+    register,
+    rename::rename_schema,
+    unregister,
 };
+pub use registry::{
+    application::{claim_application, confirm_application},
+    compatibility::confirm_registry,
+};
+pub use run::{
+    Outcome, State, Timeouts,
+    commits::{build_schema_with_commits, remove_unfinished},
+    dry_run::dry_run,
+    run, state,
+    transactions::pause_after_race,
+};
+pub use search_path::{Target, enter, leave};
+pub use session::notice_lost_client;

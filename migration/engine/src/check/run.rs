@@ -10,13 +10,12 @@ use super::{
     twin::Twin,
 };
 use crate::{
-    AnyMigrator, Error, Target,
-    commits::commit_and_enter,
-    confirm_extensions, drop_schema, enter,
+    AnyMigrator, Error, Target, confirm_extensions, drop_schema, enter,
     plan::{Step, every_step},
     provision::ddl,
     proxy::{Halt, act},
-    scope::Watch,
+    run::commits::commit_and_enter,
+    search_path::Watch,
     session::{FORGET, roll_back},
 };
 

@@ -1,11 +1,12 @@
 //! Many schemas at once.
 
-mod at_once;
-mod members;
-mod news;
-mod note;
+mod batch;
+mod failure;
+mod notifier;
 mod queue;
-mod work;
+pub(crate) mod status;
+mod tenants;
+mod worker;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize},
@@ -16,15 +17,18 @@ use sea_orm::DatabaseConnection;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-pub(crate) use members::registry;
-pub use members::{Member, Who, members, members_named};
+pub(crate) use tenants::registry;
+pub use tenants::{Member, Who, members, members_named};
 
-use crate::{Action, AnyMigrator, Error, Outcome, Timeouts, alone::Sessions, confirm_extensions};
-use at_once::AtOnce;
-use members::{behind, provisioned};
-use news::News;
+use crate::{
+    Action, AnyMigrator, Error, Outcome, Timeouts, confirm_extensions,
+    run::non_transactional::Sessions,
+};
+use batch::AtOnce;
+use notifier::News;
 use queue::Queue;
-use work::Workers;
+use tenants::{behind, provisioned};
+use worker::Workers;
 
 /// How a fleet is worked through.
 #[derive(Debug, Clone)]
@@ -219,7 +223,7 @@ async fn canaries_first<R: Fn(&Event<'_>) + Sync>(
     found: &mut Vec<Member>,
 ) -> Result<(), Error> {
     let Some(canary) = &workers.fleet.canary else { return Ok(()) };
-    let canaries = members::canaries(workers.db, canary, found).await?;
+    let canaries = tenants::canaries(workers.db, canary, found).await?;
     workers.work(queue, canaries).await;
     if queue.summary().failed > 0 {
         queue.close(Stopped::Canary);

@@ -4,6 +4,8 @@ use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
 use crate::AnyMigrator;
 
+pub(crate) mod application;
+pub(crate) mod compatibility;
 mod m20261123_000001_create_tenants;
 mod m20261123_000002_create_domains;
 

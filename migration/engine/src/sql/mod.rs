@@ -7,15 +7,16 @@
 //! - [`transaction_control`] finds a statement that begins or ends a transaction.
 
 mod client;
+pub(crate) mod effect;
 mod foreign;
 mod lexer;
-mod piece;
 mod placeholder;
+mod statement;
 mod transaction;
 
 pub use client::needs_client;
 pub(crate) use foreign::names_schema;
 pub use lexer::{Kind, Token, Tokens, token, tokens};
-pub(crate) use piece::{Piece, Word};
 pub use placeholder::{qualify, replace_placeholder};
+pub(crate) use statement::{Piece, Word};
 pub use transaction::transaction_control;

@@ -15,8 +15,8 @@ use super::{
     strays::strays,
 };
 use crate::{
-    AnyMigrator, Error, check::schema_dependent, claim::registry_exists,
-    extension::confirm_installed,
+    AnyMigrator, Error, check::schema_dependent, extension::confirm_installed,
+    lock::registry_exists,
 };
 
 /// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per

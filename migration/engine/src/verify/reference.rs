@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     AnyMigrator, Error, Fault,
-    commits::{self, run_each},
     plan::every_step,
     provision::run_all,
-    scratch::Scratch,
+    provision::scratch::Scratch,
+    run::commits::{self, run_each},
 };
 
 /// The structure that some migrations make.

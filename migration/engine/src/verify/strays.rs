@@ -4,7 +4,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{Finding, sql::rows};
-use crate::{AnyMigrator, commits::BEING_MADE, extension::tables_beside};
+use crate::{AnyMigrator, extension::tables_beside, run::commits::BEING_MADE};
 
 /// Schemas that look like tenants' but have no row, tables in `public` and in schemas of extensions.
 pub(super) async fn strays(

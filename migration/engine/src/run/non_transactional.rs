@@ -17,14 +17,14 @@ use crate::{
     AnyMigrator, Error, Fault, LockHolder, State, Target, Timeouts,
     check::Rule,
     connect::new_mark,
-    holders::waited_for,
-    indexes::Indexes,
-    outside::Before,
+    error::lock_holders::waited_for,
     plan::Step,
     provision::ddl,
     proxy::{Halt, OwnSession, act},
+    run::invalid_indexes::Indexes,
+    run::outside::Before,
     run::state_of,
-    scope::confirm,
+    search_path::confirm,
     session::notice_lost_client,
 };
 

@@ -6,12 +6,12 @@ use sea_orm::{
 
 use crate::{
     AnyMigrator, Error, Target,
-    commits::commit_and_enter,
     plan::Step,
     proxy::{Backend, InTransaction, rows_affected},
-    scope::Watch,
+    run::commits::commit_and_enter,
+    search_path::Watch,
+    sql::effect::is_pure_read,
     sql::{Piece, replace_placeholder},
-    statement::is_pure_read,
 };
 
 /// Where the answers to the statements come from.

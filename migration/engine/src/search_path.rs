@@ -12,8 +12,8 @@ use sea_orm_migration::MigratorTraitSelf;
 use crate::{
     AnyMigrator, Error,
     check::Rule,
-    outside::{Look, command_sql, look_sql, made},
     plan::Step,
+    run::outside::{Look, command_sql, look_sql, made},
     session::{bound_idle_time, notice_lost_client},
 };
 

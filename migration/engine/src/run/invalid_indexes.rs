@@ -10,7 +10,9 @@ use sea_orm::{
     sqlx::{self, Row, postgres::PgRow},
 };
 
-use crate::{AnyMigrator, Target, plan::Step, proxy::OwnSession, record::record_install};
+use crate::{
+    AnyMigrator, Target, plan::Step, provision::recorder::record_install, proxy::OwnSession,
+};
 
 /// The indexes of a schema while one migration runs.
 pub(crate) struct Indexes {

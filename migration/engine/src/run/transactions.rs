@@ -11,16 +11,16 @@ use tenantry_registry::TenantId;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
-    ahead::{confirm_known, record_breaking},
-    alone::{Alone, Sessions},
-    claim::{Claim, Claimant, Scope, claim, registry_exists, version_update},
-    commits, confirm_registry,
-    dependents::{confirm_no_dependents, lock_tables},
+    Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts, confirm_registry,
+    lock::{Claim, Claimant, Scope, claim, registry_exists, version_update},
     plan::{Step, plan},
     provision::ddl,
+    provision::dependents::{confirm_no_dependents, lock_tables},
+    registry::compatibility::{confirm_known, record_breaking},
+    run::commits,
+    run::non_transactional::{Alone, Sessions},
     run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
-    scope::{Watch, guard},
+    search_path::{Watch, guard},
     session::{close, reset, roll_back},
 };
 

@@ -7,14 +7,14 @@ use tenantry_registry::SchemaName;
 
 use crate::{
     AnyMigrator, Error, Target,
-    commits::{SETTLE, mentions_deferrable},
     plan::{Step, every_step},
+    provision::recorder::{Sent, Track, digest_of, joined, record_install},
     provision::{create_schema_sql, ddl},
-    record::{Sent, Track, digest_of, joined, record_install},
-    scope::{Watch, stay_in},
+    run::commits::{SETTLE, mentions_deferrable},
+    run::step::notes,
+    search_path::{Watch, stay_in},
+    sql::effect::answer_is_known,
     sql::{Piece, replace_placeholder},
-    statement::answer_is_known,
-    step::notes,
 };
 
 /// What the migrations of a migrator send, in their order.

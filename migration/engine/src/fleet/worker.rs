@@ -14,17 +14,17 @@ use tokio::{
 
 use super::{
     Event, Fleet, Member, Stopped,
-    at_once::AtOnce,
-    news::News,
-    note::note_failure,
+    batch::AtOnce,
+    failure::note_failure,
+    notifier::News,
     queue::{End, Job, Patience, Queue},
 };
 use crate::{
     Action, AnyMigrator, Error, Fault, Target,
-    alone::Sessions,
-    claim::Claimant,
-    privilege::explain,
-    rounds::{PAUSE, Ran, Run},
+    error::privilege::explain,
+    lock::Claimant,
+    run::non_transactional::Sessions,
+    run::transactions::{PAUSE, Ran, Run},
 };
 
 pub(super) struct Workers<'a, R> {

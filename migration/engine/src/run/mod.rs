@@ -1,3 +1,11 @@
+pub(crate) mod commits;
+pub(crate) mod dry_run;
+mod invalid_indexes;
+pub(crate) mod non_transactional;
+pub(crate) mod outside;
+pub(crate) mod step;
+pub(crate) mod transactions;
+
 use std::time::Duration;
 
 use sea_orm::{
@@ -8,14 +16,13 @@ use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 use tenantry_registry::tenant;
 
 use crate::{
-    Action, AnyMigrator, Error, Target,
-    alone::Sessions,
-    claim::{Claimant, Scope, Scoped},
-    confirm_extensions,
+    Action, AnyMigrator, Error, Target, confirm_extensions,
+    error::privilege::explain,
+    lock::{Claimant, Scope, Scoped},
     plan::Step,
-    privilege::explain,
-    rounds::{Ran, Run},
-    scope::confirm_schema,
+    run::non_transactional::Sessions,
+    run::transactions::{Ran, Run},
+    search_path::confirm_schema,
 };
 
 /// How long a lock is waited for at one go.

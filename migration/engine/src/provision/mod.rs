@@ -1,16 +1,23 @@
+pub(crate) mod bare_names;
+pub(crate) mod dependents;
+pub(crate) mod drop;
+pub(crate) mod recorder;
+pub(crate) mod recording;
+pub(crate) mod rename;
+pub(crate) mod scratch;
+
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, Statement};
 use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::{SchemaName, tenant};
 
 use crate::{
-    AnyMigrator, Error, Fault, State, Target,
-    bare_names::refuse_bare_names,
-    claim::{PROVISIONING, record_version},
-    drop_schema, enter, leave,
+    AnyMigrator, Error, Fault, State, Target, drop_schema, enter, leave,
+    lock::{PROVISIONING, record_version},
     plan::{Step, every_step},
+    provision::bare_names::refuse_bare_names,
+    provision::recorder::{Recorder, Track},
     proxy::InTransaction,
-    record::{Recorder, Track},
-    scope::Watch,
+    search_path::Watch,
 };
 
 /// Makes the schema of one tenant in the caller's transaction, as [`build_schema`] does, and

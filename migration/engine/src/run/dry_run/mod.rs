@@ -6,20 +6,18 @@ use sea_orm::{
 };
 
 use crate::{
-    Action, AnyMigrator, Error, State, Target,
-    ahead::confirm_known,
-    claim::{registry_exists, version_update},
-    commits::{self, commit_and_enter, has_deferrable, may_be_wanted, run_each},
-    confirm_extensions,
-    dependents::confirm_no_dependents,
-    enter,
+    Action, AnyMigrator, Error, State, Target, confirm_extensions, enter,
+    lock::{registry_exists, version_update},
     plan::{Step, plan},
+    provision::dependents::confirm_no_dependents,
+    provision::recorder::record_install,
     provision::run_all,
+    provision::scratch::Scratch,
     proxy::act,
-    record::record_install,
+    registry::compatibility::confirm_known,
+    run::commits::{self, commit_and_enter, has_deferrable, may_be_wanted, run_each},
     run::{create_registry_sql, fresh_sql, keep_tenants, state_within},
-    scope::Watch,
-    scratch::Scratch,
+    search_path::Watch,
     session::roll_back,
 };
 use script::{Answers, Script};

@@ -18,11 +18,11 @@ use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 use crate::{
     AnyMigrator, Error, Fault,
     plan::{Step, every_step},
+    provision::scratch::Scratch,
     provision::{ddl, run_all},
     proxy::{Backend, InTransaction, in_one, is_plain},
-    scratch::Scratch,
+    sql::effect::{asks_for_schema, is_pure_read, reads_strings_otherwise},
     sql::{Piece, names_schema},
-    statement::{asks_for_schema, is_pure_read, reads_strings_otherwise},
 };
 
 /// One run of all migrations in a scratch schema.

@@ -20,11 +20,11 @@ use tokio::sync::Mutex;
 use super::Member;
 use crate::{
     Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
-    batch::Recording,
-    claim::version_update,
+    lock::version_update,
     plan::{Step, plan},
-    record::{joined, rehearse, rehearse_steps},
-    scope::stay_in,
+    provision::recorder::{joined, rehearse, rehearse_steps},
+    provision::recording::Recording,
+    search_path::stay_in,
     session::{notice_lost_client, reset},
     sql::replace_placeholder,
 };

@@ -10,7 +10,7 @@ use sea_orm::{
 use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::Canary;
-use crate::{AnyMigrator, Error, Fault, claim::PROVISIONING};
+use crate::{AnyMigrator, Error, Fault, lock::PROVISIONING};
 
 /// A tenant or a spare, as the registry had it when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use tokio::sync::Mutex;
 
 use crate::{
     Error, Target,
-    batch::Recording,
     extension::{Extension, Extensions},
     plan::every_step,
-    record::Rehearsal,
+    provision::recorder::Rehearsal,
+    provision::recording::Recording,
 };
 
 /// A migrator of tenants' schemas, which says what its migrations mean for running programs.

@@ -8,11 +8,11 @@ use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
     AnyMigrator, Error, Target,
-    commits::SETTLE,
     plan::Step,
     provision::ddl,
     proxy::{Backend, Halt, InTransaction, act, is_aborted},
-    scope::Watch,
+    run::commits::SETTLE,
+    search_path::Watch,
 };
 
 impl Step {

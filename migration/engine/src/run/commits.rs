@@ -14,12 +14,11 @@ use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::{SchemaName, tenant};
 
 use crate::{
-    AnyMigrator, Error, Fault, Target,
-    bare_names::refuse_bare_names,
-    drop_schema, enter,
+    AnyMigrator, Error, Fault, Target, drop_schema, enter,
     plan::{Step, every_step},
+    provision::bare_names::refuse_bare_names,
     provision::{create_schema_sql, ddl, taken_or},
-    scope::Watch,
+    search_path::Watch,
 };
 
 /// How long a creation of the same schema is waited for.

@@ -1,3 +1,5 @@
+pub(crate) mod lock_holders;
+pub(crate) mod privilege;
 mod text;
 
 use sea_orm::DbErr;
