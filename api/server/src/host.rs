@@ -40,7 +40,7 @@ where
             if let Host::Custom(_) = &asked {
                 match &found {
                     Ok(tenant) => record(tenant.slug()),
-                    Err(tenantry::Error::Refused(refused)) => record(&refused.slug),
+                    Err(tenantry::Error::Unavailable(refused)) => record(&refused.slug),
                     Err(_) => {}
                 }
             }

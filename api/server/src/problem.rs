@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tenantry::{Access, Fault, Misuse};
+use tenantry::{Availability, Fault, Misuse};
 use validator::ValidationErrors;
 
 /// An answer that is not a success.
@@ -179,13 +179,17 @@ impl Problem {
             E::ReservedHost(_) => {
                 (StatusCode::MISDIRECTED_REQUEST, "reserved-host", "Reserved host")
             }
-            E::Refused(refused) => match refused.access {
-                Access::Suspended => (StatusCode::FORBIDDEN, "suspended", "Tenant is suspended"),
-                Access::Archived => (StatusCode::GONE, "archived", "Tenant is archived"),
+            E::Unavailable(refused) => match refused.availability {
+                Availability::Suspended => {
+                    (StatusCode::FORBIDDEN, "suspended", "Tenant is suspended")
+                }
+                Availability::Archived => (StatusCode::GONE, "archived", "Tenant is archived"),
                 // A release is being rolled out: the tenant will be migrated, or the next try meet
                 // a program of the other release. Migrations are the operator's business.
-                Access::Behind => return Self::busy("tenant-behind", "Tenant is being migrated"),
-                Access::Ahead => return Self::busy("tenant-ahead", "Tenant was migrated"),
+                Availability::Behind => {
+                    return Self::busy("tenant-behind", "Tenant is being migrated");
+                }
+                Availability::Ahead => return Self::busy("tenant-ahead", "Tenant was migrated"),
                 _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             },
             E::ReadOnlyServer { standby } => return Self::read_only_server(*standby),
@@ -314,25 +318,25 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 
 #[cfg(test)]
 mod tests {
-    use tenantry::{Busy, Error as E, Refused};
+    use tenantry::{Busy, Error as E, TenantUnavailable};
 
     use super::*;
 
     #[test]
     fn every_kind_of_error_has_its_status_and_tells_no_cause() {
         let slug = || "tenant-1".parse::<tenantry::Slug>().unwrap();
-        let refused = |access| E::Refused(Refused::new(slug(), access));
+        let refused = |availability| E::Unavailable(TenantUnavailable::new(slug(), availability));
         let host = || "guards.example.org".parse::<tenantry::Hostname>().unwrap();
         let secret = || sea_orm_error("password=hunter2");
         for (error, status, kind) in [
             (E::UnknownTenant(slug()), 404, "unknown-tenant"),
             (E::UnknownHost("x".into()), 404, "unknown-host"),
             (E::ReservedHost("www".into()), 421, "reserved-host"),
-            (refused(Access::Suspended), 403, "suspended"),
-            (refused(Access::Archived), 410, "archived"),
-            (refused(Access::Dropped), 404, "unknown-tenant"),
-            (refused(Access::Behind), 503, "tenant-behind"),
-            (refused(Access::Ahead), 503, "tenant-ahead"),
+            (refused(Availability::Suspended), 403, "suspended"),
+            (refused(Availability::Archived), 410, "archived"),
+            (refused(Availability::Dropped), 404, "unknown-tenant"),
+            (refused(Availability::Behind), 503, "tenant-behind"),
+            (refused(Availability::Ahead), 503, "tenant-ahead"),
             (E::Busy(Busy::new(slug(), 200)), 503, "tenant-busy"),
             (E::SlugTaken(slug()), 409, "slug-taken"),
             (

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Deserialize;
 use tenantry::{
-    DisplayName, NameError, NewTenant, Slug, TenantRecord,
+    DisplayName, NameError, NewTenant, Slug, TenantInfo,
     page::{Page, PageRequest},
 };
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
@@ -46,7 +46,7 @@ pub(crate) async fn list(
     _: Operator,
     State(state): State<crate::State>,
     Query(page): Query<PageRequest>,
-) -> Result<Json<Page<TenantRecord>>, Failure> {
+) -> Result<Json<Page<TenantInfo>>, Failure> {
     Ok(Json(state.tenancy.list(page).await?))
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn show(
     _: Operator,
     State(state): State<crate::State>,
     Path(slug): Path<String>,
-) -> Result<Json<TenantRecord>, Failure> {
+) -> Result<Json<TenantInfo>, Failure> {
     let tenant = state.tenancy.get(&existing(&slug)?).await?;
     Ok(Json(tenant.ok_or_else(|| Problem::unknown_tenant(slug))?))
 }

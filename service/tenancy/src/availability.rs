@@ -10,7 +10,7 @@ use super::marker;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
-pub enum Access {
+pub enum Availability {
     /// It may be used.
     Active,
     /// It is suspended.
@@ -26,14 +26,14 @@ pub enum Access {
 }
 
 /// A statement was refused because its tenant may not be used. Found inside the [`DbErr`] that a
-/// tenant handle returns, see [`Refused::find`].
+/// tenant handle returns, see [`TenantUnavailable::find`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub struct Refused {
+pub struct TenantUnavailable {
     /// The tenant.
     pub slug: Slug,
     /// Why it may not be used.
-    pub access: Access,
+    pub availability: Availability,
     /// When the tenant is behind, the newest migration before which none is missing in its schema;
     /// when it is ahead, the breaking one that this build does not know.
     pub applied: Option<String>,
@@ -44,7 +44,7 @@ pub struct Refused {
     pub unknown: Option<String>,
 }
 
-impl Access {
+impl Availability {
     /// The state as a word, such as `suspended`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -62,12 +62,12 @@ impl Access {
     pub(super) fn from_stored(byte: u8) -> Self {
         [Self::Active, Self::Suspended, Self::Archived, Self::Behind, Self::Ahead]
             .into_iter()
-            .find(|access| *access as u8 == byte)
+            .find(|availability| *availability as u8 == byte)
             .unwrap_or(Self::Dropped)
     }
 }
 
-impl From<tenant::Status> for Access {
+impl From<tenant::Status> for Availability {
     fn from(status: tenant::Status) -> Self {
         match status {
             tenant::Status::Active => Self::Active,
@@ -81,13 +81,13 @@ impl From<tenant::Status> for Access {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for TenantUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { slug, access, unknown, .. } = self;
+        let Self { slug, availability, unknown, .. } = self;
         let [applied, newest] =
             [&self.applied, &self.newest].map(|name| name.as_deref().unwrap_or("no migration"));
-        match access {
-            Access::Behind => write!(
+        match availability {
+            Availability::Behind => write!(
                 f,
                 "tenant {slug} is behind: its schema is at {applied}, this program needs {newest}; \
                  run `migration up --tenant {slug}`{}",
@@ -95,7 +95,7 @@ impl fmt::Display for Refused {
                     text + " of a program that also has " + unknown + ", which its schema has"
                 })
             ),
-            Access::Ahead => write!(
+            Availability::Ahead => write!(
                 f,
                 "tenant {slug} is too new for this program, which is at {newest}: its schema has \
                  {applied}, and programs without that cannot work with it; use the newer program"
@@ -105,11 +105,11 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Refused {
+impl TenantUnavailable {
     /// The refusal of a tenant for a state that needs no more words.
     #[must_use]
-    pub fn new(slug: Slug, access: Access) -> Self {
-        Self { slug, access, applied: None, newest: None, unknown: None }
+    pub fn new(slug: Slug, availability: Availability) -> Self {
+        Self { slug, availability, applied: None, newest: None, unknown: None }
     }
 
     /// The refusal inside an error of SeaORM, if that is what it is.
@@ -119,8 +119,8 @@ impl Refused {
     }
 }
 
-impl From<Refused> for DbErr {
-    fn from(refused: Refused) -> Self {
+impl From<TenantUnavailable> for DbErr {
+    fn from(refused: TenantUnavailable) -> Self {
         marker::wrap(refused)
     }
 }

@@ -9,11 +9,11 @@ use sea_orm::DbErr;
 use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
-    epoch::Epochs,
     freshness::{Freshness, Stamp},
     limits::Limits,
     registry_view::{Key, RegistryView},
-    shared::Shared,
+    statement_epoch::Epochs,
+    tenant_state::TenantState,
 };
 
 /// How long "there is no such tenant" is believed.
@@ -35,12 +35,12 @@ pub(super) struct TenantCache {
 #[derive(Clone)]
 struct Answer {
     stamp: Stamp,
-    shared: Option<Arc<Shared>>,
+    state: Option<Arc<TenantState>>,
 }
 
 #[derive(Default)]
 struct Live {
-    tenants: HashMap<TenantId, Weak<Shared>>,
+    tenants: HashMap<TenantId, Weak<TenantState>>,
     /// Size at which those that nobody holds any more are removed.
     sweep_at: usize,
 }
@@ -51,7 +51,7 @@ struct Lifetime {
 
 impl Expiry<Key, Answer> for Lifetime {
     fn expire_after_create(&self, _: &Key, answer: &Answer, _: Instant) -> Option<Duration> {
-        Some(if answer.shared.is_some() { self.found } else { NEGATIVE_TTL.min(self.found) })
+        Some(if answer.state.is_some() { self.found } else { NEGATIVE_TTL.min(self.found) })
     }
 }
 
@@ -63,52 +63,52 @@ impl TenantCache {
     }
 
     /// The tenant behind `key`; the registry is asked for it when it is not known.
-    pub(super) async fn get(&self, key: Key) -> Result<Option<Arc<Shared>>, DbErr> {
+    pub(super) async fn get(&self, key: Key) -> Result<Option<Arc<TenantState>>, DbErr> {
         let (slot, freshness) = (key.slot(), &self.view.freshness);
-        if let Some(Answer { stamp, shared }) = self.entries.get(&key)
+        if let Some(Answer { stamp, state }) = self.entries.get(&key)
             && !freshness.has_changed(slot, stamp.changes)
             && freshness.is_recent(stamp.at)
         {
-            return Ok(shared);
+            return Ok(state);
         }
         loop {
             let stamp = freshness.stamp();
             let row = self.view.ask(key.clone()).await?;
-            let shared = row.and_then(|row| self.share(row, stamp));
+            let state = row.and_then(|row| self.share(row, stamp));
             if !freshness.has_changed(slot, stamp.changes) {
-                self.entries.insert(key, Answer { stamp, shared: shared.clone() });
-                return Ok(shared);
+                self.entries.insert(key, Answer { stamp, state: state.clone() });
+                return Ok(state);
             }
         }
     }
 
-    /// The shared state of a tenant as its row says. A row without slug is no tenant.
-    fn share(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<Shared>> {
-        let standing = self.view.build.standing(&row);
+    /// The state of a tenant as its row says. A row without slug is no tenant.
+    fn share(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<TenantState>> {
+        let compatibility = self.view.known.compatibility(&row);
         let slug = row.slug?;
         let limits = Limits::stored(row.max_connections, row.max_waiting);
         let mut live = self.live();
-        if let Some(shared) = live.tenants.get(&row.id).and_then(Weak::upgrade)
-            && shared.slug == slug
+        if let Some(state) = live.tenants.get(&row.id).and_then(Weak::upgrade)
+            && state.slug == slug
         {
-            shared.set(standing, limits, stamp);
-            return Some(shared);
+            state.set(compatibility, limits, stamp);
+            return Some(state);
         }
         if live.tenants.len() >= live.sweep_at {
-            live.tenants.retain(|_, shared| shared.strong_count() > 0);
+            live.tenants.retain(|_, state| state.strong_count() > 0);
             live.sweep_at = 2 * live.tenants.len() + 64;
         }
         let (epoch, view) = (self.epochs.join(), Arc::clone(&self.view));
-        let shared = Shared::new((row.id, slug, row.schema), epoch, view, standing, stamp);
-        shared.limits.set(limits);
-        let shared = Arc::new(shared);
-        live.tenants.insert(row.id, Arc::downgrade(&shared));
-        Some(shared)
+        let state = TenantState::new((row.id, slug, row.schema), epoch, view, compatibility, stamp);
+        state.limits.set(limits);
+        let state = Arc::new(state);
+        live.tenants.insert(row.id, Arc::downgrade(&state));
+        Some(state)
     }
 
     /// The state of a tenant that nobody else can see yet.
-    pub(super) fn unseen(&self, id: TenantId, slug: Slug, schema: SchemaName) -> Shared {
-        Shared::unseen((id, slug, schema), self.epochs.join(), self.view.schemas.clone())
+    pub(super) fn unseen(&self, id: TenantId, slug: Slug, schema: SchemaName) -> TenantState {
+        TenantState::unseen((id, slug, schema), self.epochs.join(), self.view.schemas.clone())
     }
 
     /// No longer uses what is known under `keys`, because it has changed.
@@ -118,16 +118,16 @@ impl TenantCache {
 
     /// Sets the limits of a tenant for all its handles.
     pub(super) fn set_limits(&self, id: TenantId, limits: Limits) {
-        if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
-            shared.limits.set(limits);
+        if let Some(state) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
+            state.limits.set(limits);
         }
     }
 
     /// Makes every handle of a tenant refuse: it is dropped.
     pub(super) fn dropped(&self, id: TenantId) {
         self.view.freshness.changed(Freshness::slot(id));
-        if let Some(shared) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
-            shared.set_dropped();
+        if let Some(state) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
+            state.set_dropped();
         }
     }
 
@@ -142,7 +142,10 @@ mod tests {
     use tenantry_migrate::AnyMigrator;
 
     use super::*;
-    use crate::{access::Access, fitness::Build, freshness::now, registry_view::Request};
+    use crate::{
+        availability::Availability, compatibility::KnownMigrations, freshness::now,
+        registry_view::Request,
+    };
 
     fn row(id: TenantId, version: Option<String>) -> tenant::Model {
         tenant::Model {
@@ -176,7 +179,8 @@ mod tests {
     ) -> (TenantCache, Arc<RegistryView>, Arc<AtomicUsize>) {
         let migrator = AnyMigrator::tenant(crate::test_migrator::Migrator);
         let patience = Duration::from_secs(5);
-        let (view, mut requests) = RegistryView::new(Build::new(&migrator), ttl, patience);
+        let (view, mut requests) =
+            RegistryView::new(KnownMigrations::new(&migrator), ttl, patience);
         let asked = Arc::new(AtomicUsize::new(0));
         let (view_of_task, counter) = (Arc::clone(&view), Arc::clone(&asked));
         tokio::spawn(async move {
@@ -205,9 +209,9 @@ mod tests {
             }
             Some(row(id, latest()))
         });
-        let shared = cache.get(city()).await.unwrap().unwrap();
-        shared.check().await.unwrap();
-        shared.check().await.unwrap();
+        let state = cache.get(city()).await.unwrap().unwrap();
+        state.check().await.unwrap();
+        state.check().await.unwrap();
         cache.get(city()).await.unwrap();
         assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
@@ -234,21 +238,21 @@ mod tests {
             _ => None,
         });
         view.freshness.received(now());
-        let shared = cache.get(city()).await.unwrap().unwrap();
+        let state = cache.get(city()).await.unwrap().unwrap();
         let refused = async || {
-            let error = shared.check().await.unwrap_err();
-            crate::Refused::find(&error).unwrap().access
+            let error = state.check().await.unwrap_err();
+            crate::TenantUnavailable::find(&error).unwrap().availability
         };
-        shared.check().await.unwrap();
+        state.check().await.unwrap();
         view.freshness.changed(Freshness::slot(id));
-        assert_eq!(refused().await, Access::Suspended);
-        assert_eq!(refused().await, Access::Suspended);
+        assert_eq!(refused().await, Availability::Suspended);
+        assert_eq!(refused().await, Availability::Suspended);
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         view.freshness.all_changed();
-        assert_eq!(refused().await, Access::Dropped);
+        assert_eq!(refused().await, Availability::Dropped);
         // For good: nothing has to be asked.
         view.freshness.all_changed();
-        assert_eq!(refused().await, Access::Dropped);
+        assert_eq!(refused().await, Availability::Dropped);
         assert_eq!(asked.load(Ordering::SeqCst), 3);
     }
 

@@ -7,24 +7,24 @@
 use tenantry_migrate::AnyMigrator;
 use tenantry_registry::tenant;
 
-use super::access::Access;
+use super::availability::Availability;
 
 /// The migrations of tenants' schemas that this build knows.
 #[derive(Debug)]
-pub(super) struct Build {
+pub(super) struct KnownMigrations {
     /// Oldest first.
     names: Vec<String>,
 }
 
 /// What a process knows about the use of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) access: Access,
-    /// See [`Refused::applied`](super::Refused::applied).
+pub(super) struct Compatibility {
+    pub(super) availability: Availability,
+    /// See [`TenantUnavailable::applied`](super::TenantUnavailable::applied).
     pub(super) applied: Option<String>,
-    /// See [`Refused::newest`](super::Refused::newest).
+    /// See [`TenantUnavailable::newest`](super::TenantUnavailable::newest).
     pub(super) newest: Option<String>,
-    /// See [`Refused::unknown`](super::Refused::unknown).
+    /// See [`TenantUnavailable::unknown`](super::TenantUnavailable::unknown).
     pub(super) unknown: Option<String>,
 }
 
@@ -36,42 +36,42 @@ struct Applied<'a> {
     breaking: &'a [String],
 }
 
-impl From<Access> for Standing {
-    fn from(access: Access) -> Self {
-        Self { access, applied: None, newest: None, unknown: None }
+impl From<Availability> for Compatibility {
+    fn from(availability: Availability) -> Self {
+        Self { availability, applied: None, newest: None, unknown: None }
     }
 }
 
-impl Build {
+impl KnownMigrations {
     pub(super) fn new(migrator: &AnyMigrator) -> Self {
         Self { names: migrator.names() }
     }
 
     /// What the registry's row of a tenant means for this build.
-    pub(super) fn standing(&self, row: &tenant::Model) -> Standing {
+    pub(super) fn compatibility(&self, row: &tenant::Model) -> Compatibility {
         let (migrations, breaking) = (&row.migrations, &row.breaking);
         let version = row.schema_version.as_deref();
-        self.standing_of(row.status, Applied { version, migrations, breaking })
+        self.compatibility_of(row.status, Applied { version, migrations, breaking })
     }
 
     /// A state that the operator has given a tenant counts before what its schema is.
-    fn standing_of(&self, status: tenant::Status, row: Applied<'_>) -> Standing {
-        let access = match status.into() {
-            Access::Active => self.fit(row),
+    fn compatibility_of(&self, status: tenant::Status, row: Applied<'_>) -> Compatibility {
+        let availability = match status.into() {
+            Availability::Active => self.compare(row),
             other => other,
         };
-        let (applied, unknown) = match access {
-            Access::Behind => (self.newest_in_order(row), self.newest_unknown(row)),
-            Access::Ahead => (row.breaking.iter().rfind(|it| !self.knows(it)).cloned(), None),
-            _ => return access.into(),
+        let (applied, unknown) = match availability {
+            Availability::Behind => (self.newest_in_order(row), self.newest_unknown(row)),
+            Availability::Ahead => (row.breaking.iter().rfind(|it| !self.knows(it)).cloned(), None),
+            _ => return availability.into(),
         };
-        Standing { access, applied, newest: self.names.last().cloned(), unknown }
+        Compatibility { availability, applied, newest: self.names.last().cloned(), unknown }
     }
 
-    fn fit(&self, row: Applied<'_>) -> Access {
+    fn compare(&self, row: Applied<'_>) -> Availability {
         if row.breaking.iter().any(|name| !self.knows(name)) {
             // First, since `migration up` of this build would not help.
-            return Access::Ahead;
+            return Availability::Ahead;
         }
         let newest = self.names.last().map(String::as_str);
         let newer = |version: &str| !self.knows(version) && Some(version) > newest;
@@ -82,7 +82,7 @@ impl Build {
             }
             None => row.version == newest || row.version.is_some_and(newer),
         };
-        if fits { Access::Active } else { Access::Behind }
+        if fits { Availability::Active } else { Availability::Behind }
     }
 
     /// The newest applied migration before which none of this build's is missing.
@@ -119,16 +119,21 @@ mod tests {
         names.split_whitespace().map(str::to_owned).collect()
     }
 
-    fn fit(build: &Build, version: Option<&str>, migrations: &str, breaking: &str) -> Access {
+    fn compare(
+        known: &KnownMigrations,
+        version: Option<&str>,
+        migrations: &str,
+        breaking: &str,
+    ) -> Availability {
         let (migrations, breaking) = (names(migrations), names(breaking));
-        build.fit(Applied { version, migrations: &migrations, breaking: &breaking })
+        known.compare(Applied { version, migrations: &migrations, breaking: &breaking })
     }
 
     #[test]
     fn a_build_serves_what_has_its_migrations_and_no_breaking_one_that_it_does_not_know() {
-        use Access::{Active, Ahead, Behind};
-        let build = Build { names: names("m1 m2 m4") };
-        for (version, migrations, breaking, access) in [
+        use Availability::{Active, Ahead, Behind};
+        let known = KnownMigrations { names: names("m1 m2 m4") };
+        for (version, migrations, breaking, availability) in [
             (Some("m4"), "m1 m2 m4", "", Active),
             (Some("m4"), "m1 m2 m4", "m2", Active),
             (Some("m2"), "m1 m2", "", Behind),
@@ -155,66 +160,69 @@ mod tests {
             (Some("m1"), "m1 m5", "m5", Ahead),
             (None, "m5", "m5", Ahead),
         ] {
-            let found = fit(&build, version, migrations, breaking);
-            assert_eq!(found, access, "{version:?} {migrations:?} {breaking:?}");
+            let found = compare(&known, version, migrations, breaking);
+            assert_eq!(found, availability, "{version:?} {migrations:?} {breaking:?}");
         }
     }
 
     #[test]
     fn a_version_that_is_none_of_the_set_is_believed_by_itself() {
-        let build = Build { names: names("m1 m2 m4") };
-        for (version, access) in [
-            (Some("m4"), Access::Active),
-            (Some("m5"), Access::Active),
-            (Some("m2"), Access::Behind),
-            (Some("m3"), Access::Behind),
-            (None, Access::Behind),
+        let known = KnownMigrations { names: names("m1 m2 m4") };
+        for (version, availability) in [
+            (Some("m4"), Availability::Active),
+            (Some("m5"), Availability::Active),
+            (Some("m2"), Availability::Behind),
+            (Some("m3"), Availability::Behind),
+            (None, Availability::Behind),
         ] {
-            assert_eq!(fit(&build, version, "m1", ""), access, "{version:?}");
-            assert_eq!(fit(&build, version, "", ""), access, "{version:?}");
+            assert_eq!(compare(&known, version, "m1", ""), availability, "{version:?}");
+            assert_eq!(compare(&known, version, "", ""), availability, "{version:?}");
         }
         // Set back by hand.
-        assert_eq!(fit(&build, Some("m2"), "m1 m2 m4", ""), Access::Behind);
+        assert_eq!(compare(&known, Some("m2"), "m1 m2 m4", ""), Availability::Behind);
     }
 
     #[test]
     fn a_build_without_migrations_serves_every_schema_but_a_broken_one() {
-        let build = Build { names: Vec::new() };
-        assert_eq!(fit(&build, None, "", ""), Access::Active);
-        assert_eq!(fit(&build, Some("m1"), "m1", ""), Access::Active);
-        assert_eq!(fit(&build, Some("m1"), "m1", "m1"), Access::Ahead);
+        let known = KnownMigrations { names: Vec::new() };
+        assert_eq!(compare(&known, None, "", ""), Availability::Active);
+        assert_eq!(compare(&known, Some("m1"), "m1", ""), Availability::Active);
+        assert_eq!(compare(&known, Some("m1"), "m1", "m1"), Availability::Ahead);
     }
 
     #[test]
     fn suspended_archived_and_dropped_count_before_behind_and_ahead() {
-        let build = Build { names: names("m1") };
+        let known = KnownMigrations { names: names("m1") };
         let m2 = names("m2");
         let none = Applied { version: None, migrations: &[], breaking: &[] };
         let two = Applied { version: Some("m2"), migrations: &m2, breaking: &m2 };
-        for (status, access) in [
-            (tenant::Status::Suspended, Access::Suspended),
-            (tenant::Status::Archived, Access::Archived),
-            (tenant::Status::Dropping, Access::Dropped),
-            (tenant::Status::Dropped, Access::Dropped),
+        for (status, availability) in [
+            (tenant::Status::Suspended, Availability::Suspended),
+            (tenant::Status::Archived, Availability::Archived),
+            (tenant::Status::Dropping, Availability::Dropped),
+            (tenant::Status::Dropped, Availability::Dropped),
         ] {
             for row in [none, two] {
-                assert_eq!(build.standing_of(status, row), access.into());
+                assert_eq!(known.compatibility_of(status, row), availability.into());
             }
         }
-        let ahead = build.standing_of(tenant::Status::Active, two);
+        let ahead = known.compatibility_of(tenant::Status::Active, two);
         let (applied, newest) = (Some("m2".to_owned()), Some("m1".to_owned()));
         let unknown = None;
-        assert_eq!(ahead, Standing { access: Access::Ahead, applied, newest, unknown });
+        assert_eq!(
+            ahead,
+            Compatibility { availability: Availability::Ahead, applied, newest, unknown }
+        );
     }
 
     #[test]
     fn a_refusal_names_what_is_missing_and_what_this_build_does_not_know() {
-        let build = Build { names: names("m1 m2 m4") };
+        let known = KnownMigrations { names: names("m1 m2 m4") };
         let set = names("m1 m2 m5");
         let row = Applied { version: Some("m5"), migrations: &set, breaking: &[] };
-        let Standing { access, applied, newest, unknown } =
-            build.standing_of(tenant::Status::Active, row);
-        assert_eq!(access, Access::Behind);
+        let Compatibility { availability, applied, newest, unknown } =
+            known.compatibility_of(tenant::Status::Active, row);
+        assert_eq!(availability, Availability::Behind);
         assert_eq!(applied.as_deref(), Some("m2"));
         assert_eq!(newest.as_deref(), Some("m4"));
         assert_eq!(unknown.as_deref(), Some("m5"));

@@ -6,7 +6,7 @@ use tenantry_migrate::{build_schema_with_commits, pause_after_race, remove_unfin
 use tenantry_registry::{SchemaName, tenant};
 use tracing::warn;
 
-use super::{Error, NewTenant, Tenancy, lanes::bounded};
+use super::{Error, NewTenant, Tenancy, pool::bounded};
 use crate::Fault;
 
 impl Tenancy {

@@ -20,7 +20,7 @@ use tracing::info;
 
 use tenantry_registry::notify::notify;
 
-use super::{Error, Tenancy, lanes::Transaction, lifecycle::keys};
+use super::{Error, Tenancy, lifecycle::keys, pool::Transaction};
 use crate::Fault;
 
 /// A schema with more tables, indexes, views and sequences than these is dropped in several

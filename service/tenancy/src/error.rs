@@ -7,7 +7,7 @@ use tenantry_migrate::{
 use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 use thiserror::Error;
 
-use super::{Busy, Misuse, OtherSchema, Refused};
+use super::{Busy, Misuse, OtherSchema, TenantUnavailable};
 use crate::Fault;
 
 /// Why a tenant could not be resolved, made, changed or used.
@@ -28,7 +28,7 @@ pub enum Error {
 
     /// The tenant may not be used: it is suspended, archived or dropped.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Unavailable(#[from] TenantUnavailable),
 
     /// Too many statements of the tenant wait for a connection already.
     #[error(transparent)]
@@ -235,8 +235,8 @@ fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        if let Some(refused) = Refused::find(&error) {
-            return Self::Refused(refused.clone());
+        if let Some(refused) = TenantUnavailable::find(&error) {
+            return Self::Unavailable(refused.clone());
         }
         if let Some(other) = OtherSchema::find(&error) {
             return Self::OtherSchema(other.clone());

@@ -9,9 +9,9 @@ use sea_orm::{
 use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
-    lanes::{Lane, Session, Transaction},
-    shared::Shared,
+    pool::{Lane, Session, Transaction},
     statement::Effect,
+    tenant_state::TenantState,
 };
 
 /// One tenant's database: a connection whose every statement goes to the tenant's schema.
@@ -20,7 +20,7 @@ use super::{
 /// operation of SeaORM works on it unchanged, in one round trip, without any state in the session.
 /// Cheap to clone. Once the tenant is suspended, archived or dropped – by whatever process – the
 /// next statement on any handle is refused; so it is while the tenant's schema does not fit this
-/// build, see [`Access`](super::Access).
+/// build, see [`Availability`](super::Availability).
 ///
 /// A statement that was prepared before a migration changed the type of what it returns is
 /// prepared anew, and the caller notices nothing. In a transaction and in a stream the error
@@ -35,37 +35,37 @@ use super::{
 /// let guards = Guard::find().all(&tenant).await?; // … FROM "tenant_1"."guards"
 /// # Ok(()) }
 /// ```
-pub type Tenant = Scope<Lane>;
+pub type Tenant = TenantConnection<Lane>;
 
 /// A transaction of one tenant: like a [`Tenant`], every statement goes to the tenant's schema.
 /// Transactions begun on it are savepoints. Rolled back when dropped.
-pub type TenantTransaction = Scope<Transaction>;
+pub type TenantTransaction = TenantConnection<Transaction>;
 
 /// Connections or a transaction, bound to one tenant. Made only by
 /// [`Tenancy`](super::Tenancy); see [`Tenant`] and [`TenantTransaction`].
 #[derive(Clone)]
-pub struct Scope<C> {
+pub struct TenantConnection<C> {
     pub(super) db: C,
-    pub(super) shared: Arc<Shared>,
+    pub(super) state: Arc<TenantState>,
 }
 
-impl<C> Scope<C> {
+impl<C> TenantConnection<C> {
     /// Key of the tenant.
     #[must_use]
     pub fn id(&self) -> TenantId {
-        self.shared.id
+        self.state.id
     }
 
     /// Name of the tenant when it was resolved.
     #[must_use]
     pub fn slug(&self) -> &Slug {
-        &self.shared.slug
+        &self.state.slug
     }
 
     /// Schema of the tenant's tables.
     #[must_use]
     pub fn schema(&self) -> &SchemaName {
-        &self.shared.schema
+        &self.state.schema
     }
 }
 
@@ -94,7 +94,7 @@ impl Tenant {
     /// All that is done for a statement but to send it, for the benchmarks to measure.
     #[doc(hidden)]
     pub async fn rehearse<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, DbErr> {
-        let (sql, _) = self.shared.qualify_text(sql).await?;
+        let (sql, _) = self.state.qualify_text(sql).await?;
         self.db.rehearse().await?;
         Ok(sql)
     }
@@ -148,14 +148,14 @@ impl TenantTransaction {
     }
 }
 
-impl<C> fmt::Debug for Scope<C> {
+impl<C> fmt::Debug for TenantConnection<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Scope").field(&self.shared.slug).finish()
+        f.debug_tuple("TenantConnection").field(&self.state.slug).finish()
     }
 }
 
 #[async_trait::async_trait]
-impl<C: Session> ConnectionTrait for Scope<C> {
+impl<C: Session> ConnectionTrait for TenantConnection<C> {
     fn get_database_backend(&self) -> DbBackend {
         DbBackend::Postgres
     }
@@ -195,7 +195,7 @@ impl<C: Session> ConnectionTrait for Scope<C> {
     }
 }
 
-impl<C: Session> StreamTrait for Scope<C> {
+impl<C: Session> StreamTrait for TenantConnection<C> {
     type Stream<'a>
         = BoxStream<'a, Result<QueryResult, DbErr>>
     where
@@ -225,7 +225,7 @@ impl TransactionSession for TenantTransaction {
 }
 
 #[async_trait::async_trait]
-impl<C: Session> TransactionTrait for Scope<C> {
+impl<C: Session> TransactionTrait for TenantConnection<C> {
     type Transaction = TenantTransaction;
 
     async fn begin(&self) -> Result<TenantTransaction, DbErr> {
@@ -246,9 +246,9 @@ impl<C: Session> TransactionTrait for Scope<C> {
         &self,
         options: TransactionOptions,
     ) -> Result<TenantTransaction, DbErr> {
-        self.shared.check().await?;
+        self.state.check().await?;
         let db = self.db.start(options).await?;
-        Ok(Scope { db, shared: self.shared.clone() })
+        Ok(TenantConnection { db, state: self.state.clone() })
     }
 
     async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>

@@ -25,50 +25,50 @@
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | where the statements of one tenant are sent |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
-//! | [`Error`], [`Refused`], [`Busy`], [`Misuse`] | errors |
+//! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
 
-mod access;
+mod availability;
 mod busy;
 mod cache;
-mod commits;
+mod compatibility;
 mod config;
+mod create_with_commits;
 mod domains;
 mod drop;
-mod epoch;
 mod error;
 mod explain;
-mod fitness;
 mod freshness;
 mod handle;
 mod host;
 mod input;
-mod lanes;
 mod lifecycle;
 mod limits;
 mod listener;
-mod lookup;
 mod marker;
 mod metadata;
 mod naming;
 mod other_schema;
 pub mod page;
 mod placeholders;
-mod precheck;
-mod reader;
-mod record;
+mod pool;
+mod recheck;
 mod recording;
+mod registry_reader;
 mod registry_view;
-mod resend;
+mod resolve;
+mod retry;
 mod schemas;
 mod scope;
-mod scoped;
-mod second_look;
 mod seed;
-mod shared;
 mod spares;
 mod statement;
+mod statement_epoch;
+mod tenant_bound;
+mod tenant_info;
+mod tenant_state;
 #[cfg(test)]
 mod test_migrator;
+mod validate;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -77,29 +77,29 @@ use tenantry_migrate::{AnyMigrator, Target, claim_application, confirm_extension
 use tenantry_registry::SchemaName;
 use tokio::task::JoinHandle;
 
-pub use access::{Access, Refused};
+pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
 pub use config::Config;
 pub use error::Error;
 pub use explain::explain;
-pub use handle::{Scope, Tenant, TenantTransaction};
+pub use handle::{Tenant, TenantConnection, TenantTransaction};
 pub use host::Host;
 pub use input::Input;
 pub use limits::Limits;
 pub use other_schema::OtherSchema;
 pub use placeholders::{assert_placeholder, without_placeholder};
-pub use record::{NewTenant, TenantRecord};
 pub use scope::TenantScope;
-pub use scoped::{Scoped, WrongTenant};
 pub use seed::{Seed, SeedFn};
 pub use statement::Misuse;
+pub use tenant_bound::{TenantBound, WrongTenant};
+pub use tenant_info::{NewTenant, TenantInfo};
 pub use tenantry_migrate::{Fault, connect::Cause, describe};
 pub use tenantry_registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};
 
 use cache::TenantCache;
-use fitness::Build;
-use lanes::{Lane, Lanes, Writes};
+use compatibility::KnownMigrations;
 use listener::Listener;
+use pool::{Lane, Lanes, Writes};
 use registry_view::RegistryView;
 use spares::Spares;
 
@@ -151,10 +151,10 @@ impl Tenancy {
         config.migrator.confirm_breaking()?;
         let lanes = Lanes::connect(config).await?;
         let (db, lifecycle) = (lanes.registry(), lanes.lifecycle());
-        let build = Build::new(&config.migrator);
-        let (view, requests) = RegistryView::new(build, config.cache_ttl, config.acquire_timeout);
+        let known = KnownMigrations::new(&config.migrator);
+        let (view, requests) = RegistryView::new(known, config.cache_ttl, config.acquire_timeout);
         let cache = TenantCache::new(config.cache_ttl, Arc::clone(&view));
-        let reader = tokio::spawn(reader::run(requests, lanes.options().clone()));
+        let reader = tokio::spawn(registry_reader::run(requests, lanes.options().clone()));
         let mut listener = Listener::connect(&lanes, &view).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;

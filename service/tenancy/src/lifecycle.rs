@@ -8,10 +8,9 @@ use tracing::info;
 use tenantry_registry::notify::{SCHEMA_MARK, notify};
 
 use super::{
-    Error, NewTenant, Tenancy, TenantRecord, TenantTransaction,
-    lanes::{Transaction, bounded},
-    metadata,
+    Error, NewTenant, Tenancy, TenantInfo, TenantTransaction, metadata,
     naming::free_name,
+    pool::{Transaction, bounded},
     recording::record,
     spares,
 };
@@ -37,7 +36,7 @@ impl Tenancy {
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
     /// [`Error::Name`] when the slug gives no schema name, [`Error::TooManyTags`],
     /// [`Error::Migration`], [`Error::Seed`]. Nothing is changed in any of these cases.
-    pub async fn create(&self, mut new: NewTenant) -> Result<TenantRecord, Error> {
+    pub async fn create(&self, mut new: NewTenant) -> Result<TenantInfo, Error> {
         new.check()?;
         let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         let mut row = spares::new_row(&self.inner.migrator, base.clone());
@@ -61,7 +60,7 @@ impl Tenancy {
         self.inner.cache.forget(keys.iter().map(String::as_str));
         self.inner.spares.taken.notify_one();
         info!(tenant = %new.slug, schema = %row.schema, from_spare, "tenant created");
-        TenantRecord::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+        TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
     }
 
     /// Whether it was made out of a spare.
@@ -178,8 +177,8 @@ impl Tenancy {
         slug: &Slug,
     ) -> Result<Transaction, Error> {
         let Some(seed) = &self.inner.seed else { return Ok(txn) };
-        let shared = self.inner.cache.unseen(row.id, slug.clone(), row.schema.clone());
-        let scope = TenantTransaction { db: txn, shared: Arc::new(shared) };
+        let state = self.inner.cache.unseen(row.id, slug.clone(), row.schema.clone());
+        let scope = TenantTransaction { db: txn, state: Arc::new(state) };
         match seed.sow(&scope).await {
             Ok(()) => Ok(scope.db),
             Err(source) => Err(Error::Seed { slug: slug.clone(), source }),

@@ -23,7 +23,7 @@ use tenantry_registry::notify::{CHANNEL, Notification, SCHEMA_MARK};
 
 use super::{
     freshness::{Freshness, TICK, now},
-    lanes::Lanes,
+    pool::Lanes,
     registry_view::RegistryView,
 };
 

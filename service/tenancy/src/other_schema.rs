@@ -32,7 +32,7 @@ impl OtherSchema {
     }
 }
 
-/// As for [`Refused`](super::Refused): in the place that sqlx keeps for its callers' errors.
+/// As for [`TenantUnavailable`](super::TenantUnavailable): in the place that sqlx keeps for its callers' errors.
 impl From<OtherSchema> for DbErr {
     fn from(other: OtherSchema) -> Self {
         Self::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(other)).into()))

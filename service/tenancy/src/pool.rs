@@ -10,25 +10,25 @@
 //! Connections are shared fairly: the next free one goes to the waiting tenant that holds the
 //! fewest, and no tenant holds more than its share ([`shares`]). [`queue`] has the rules.
 
-mod ask;
-mod bounds;
-mod choice;
+mod affinity;
 #[cfg(test)]
-mod cost;
-mod held;
-mod keep;
-mod lane;
-mod lease;
-mod open;
-mod pinned;
-mod queue;
+mod allocation_test;
+mod checkout;
+mod connect;
+mod execute;
+mod handle;
+mod idle_check;
+mod request;
 mod savepoints;
+mod scheduler;
 mod seen;
-mod send;
 mod session;
-mod settings;
+mod session_settings;
 mod shares;
+mod slot;
+mod slot_guard;
 mod stream;
+mod timeouts;
 mod transaction;
 
 use std::{
@@ -44,7 +44,6 @@ use sea_orm::{
     DbErr,
     sqlx::{Connection, postgres::PgConnectOptions},
 };
-use tenantry_migrate::connect;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
@@ -52,20 +51,20 @@ use tokio::{
 };
 use tracing::warn;
 
-pub use lane::Lane;
-pub(super) use open::Writes;
+pub(super) use connect::Writes;
+pub use handle::Lane;
 pub use session::Session;
 pub use transaction::Transaction;
 
-pub(super) use bounds::{bounded, was_unsent};
+pub(super) use timeouts::{bounded, was_unsent};
 
-use super::{Config, Error, shared::Shared};
-use lane::User;
-use open::Opener;
-use pinned::{Age, Limits, Pinned, Place};
-use queue::Queue;
-use settings::Settings;
+use super::{Config, Error, tenant_state::TenantState};
+use connect::Opener;
+use handle::User;
+use scheduler::Queue;
+use session_settings::Settings;
 use shares::Shares;
+use slot::{Age, Limits, Pinned, Place};
 
 /// For what is asked before the service starts.
 const FIRST: Duration = Duration::from_secs(10);
@@ -94,7 +93,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) async fn connect(config: &Config) -> Result<Arc<Self>, Error> {
-        let mut options = connect::options(&config.url)?;
+        let mut options = tenantry_migrate::connect::options(&config.url)?;
         let capacity = config.statement_cache;
         options
             .max_connections(1)
@@ -102,7 +101,7 @@ impl Lanes {
             .sqlx_logging_level(tracing::log::LevelFilter::Debug)
             .map_sqlx_postgres_opts(move |options| options.statement_cache_capacity(capacity));
         // Says why, if there is no connection. The places open theirs when they are first used.
-        let first = connect::open_own(options).await?;
+        let first = tenantry_migrate::connect::open_own(options).await?;
         let options = (*first.get_postgres_connection_pool().connect_options()).clone();
         let lanes = Self::new(options, config);
         let (connection, writes) = lanes.opener.open().await?;
@@ -111,7 +110,7 @@ impl Lanes {
             return Err(Error::ReadOnlyServer { standby: writes == Writes::Standby });
         }
         let checked = timeout(FIRST, super::check_registry(&first, &config.migrator)).await;
-        checked.unwrap_or_else(|_| Err(bounds::no_answer(FIRST).into()))?;
+        checked.unwrap_or_else(|_| Err(timeouts::no_answer(FIRST).into()))?;
         first.close().await?;
         Ok(Arc::new(lanes))
     }
@@ -124,7 +123,7 @@ impl Lanes {
             let early = config.recycle_after as usize / 4 * place / count;
             let tenants = config.recycle_after - u32::try_from(early).unwrap_or(0);
             let (time, statements) = (config.max_lifetime, config.statement_cache);
-            let answer = bounds::answer(config.statement_timeout);
+            let answer = timeouts::answer(config.statement_timeout);
             Place::new(Limits { tenants, time, statements, answer })
         });
         let places = places.collect();
@@ -151,7 +150,7 @@ impl Lanes {
     }
 
     /// The connections for a tenant.
-    pub(super) fn of(self: &Arc<Self>, tenant: Arc<Shared>) -> Lane {
+    pub(super) fn of(self: &Arc<Self>, tenant: Arc<TenantState>) -> Lane {
         Lane::new(Arc::clone(self), User::Tenant(tenant))
     }
 

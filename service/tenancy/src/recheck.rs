@@ -11,14 +11,14 @@ use tenantry_migrate::Fault;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Refused, Scope, shared::Shared};
+use super::{TenantConnection, TenantUnavailable, tenant_state::TenantState};
 
 /// How long the caller waits for the registry before it gets the error as it is.
 const WITHIN: Duration = Duration::from_secs(2);
 
-impl Shared {
+impl TenantState {
     /// Why the tenant may not be used, as the registry has it at this moment.
-    async fn refusal(&self) -> Option<Refused> {
+    async fn refusal(&self) -> Option<TenantUnavailable> {
         match timeout(WITHIN, self.look()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -31,13 +31,13 @@ impl Shared {
     }
 }
 
-impl<C> Scope<C> {
+impl<C> TenantConnection<C> {
     /// The error of a statement; the refusal of the tenant, if that is what it comes from.
     pub(super) async fn explain(&self, error: DbErr) -> DbErr {
         if !may_come_of_a_change(&error) {
             return error;
         }
-        match self.shared.refusal().await {
+        match self.state.refusal().await {
             Some(refused) => refused.into(),
             None => error,
         }

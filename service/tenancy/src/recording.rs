@@ -4,7 +4,7 @@ use tenantry_migrate::{AnyMigrator, rehearse_in};
 
 use super::{
     Error,
-    lanes::{Lane, bounded},
+    pool::{Lane, bounded},
 };
 
 /// Records the migrations unless that was done. Whether they are recorded: if not, the log says

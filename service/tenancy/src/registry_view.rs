@@ -9,13 +9,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{fitness::Build, freshness::Freshness, schemas::Schemas};
+use super::{compatibility::KnownMigrations, freshness::Freshness, schemas::Schemas};
 
 /// Shared by the cache, the state of every tenant, and the tasks that keep it up to date.
 pub(super) struct RegistryView {
     pub(super) freshness: Freshness,
     /// What a row is measured by.
-    pub(super) build: Build,
+    pub(super) known: KnownMigrations,
     /// The schemas of all tenants.
     pub(super) schemas: Schemas,
     requests: mpsc::UnboundedSender<Request>,
@@ -42,7 +42,7 @@ impl Key {
     }
 }
 
-/// A request to the [`reader`](super::reader), with the place for its answer.
+/// A request to the [`reader`](super::registry_reader), with the place for its answer.
 pub(super) enum Request {
     /// A tenant's row.
     Tenant(Key, oneshot::Sender<Result<Option<tenant::Model>, DbErr>>),
@@ -55,14 +55,14 @@ pub(super) enum Request {
 impl RegistryView {
     /// A view, and the other end of its requests.
     pub(super) fn new(
-        build: Build,
+        known: KnownMigrations,
         ttl: Duration,
         patience: Duration,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Request>) {
         let (requests, received) = mpsc::unbounded_channel();
         let view = Self {
             freshness: Freshness::new(ttl),
-            build,
+            known,
             schemas: Schemas::default(),
             requests,
             patience,

@@ -3,14 +3,14 @@ use std::collections::HashMap;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tenantry_registry::{Slug, TenantId, domain, tenant};
 
-use super::{Error, Host, Tenancy, Tenant, TenantRecord, registry_view::Key};
+use super::{Error, Host, Tenancy, Tenant, TenantInfo, registry_view::Key};
 use crate::page::{self, Page, PageRequest};
 
 impl Tenancy {
     /// The handle of a tenant.
     ///
     /// # Errors
-    /// [`Error::UnknownTenant`]; [`Error::Refused`] when the tenant is not active.
+    /// [`Error::UnknownTenant`]; [`Error::Unavailable`] when the tenant is not active.
     pub async fn tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
         let found = self.resolve(Key::Slug(slug.clone())).await?;
         found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
@@ -21,7 +21,7 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::UnknownHost`] when the host is no tenant's (the base domain is not either),
-    /// [`Error::ReservedHost`]; [`Error::Refused`] when the tenant is not active.
+    /// [`Error::ReservedHost`]; [`Error::Unavailable`] when the tenant is not active.
     pub async fn tenant_by_host(&self, header: &str) -> Result<Tenant, Error> {
         self.tenant_at(&self.host(header), header).await
     }
@@ -55,7 +55,7 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn get(&self, slug: &Slug) -> Result<Option<TenantRecord>, Error> {
+    pub async fn get(&self, slug: &Slug) -> Result<Option<TenantInfo>, Error> {
         let row = tenant::Entity::find_living()
             .filter(tenant::Column::Slug.eq(slug.clone()))
             .one(&self.inner.db)
@@ -63,14 +63,14 @@ impl Tenancy {
         let Some(row) = row else { return Ok(None) };
         let mut domains = self.domains_of(&[row.id]).await?;
         let own = domains.remove(&row.id).unwrap_or_default();
-        Ok(TenantRecord::new(row, own))
+        Ok(TenantInfo::new(row, own))
     }
 
     /// One page of tenants, in the order of their ids.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn list(&self, request: PageRequest) -> Result<Page<TenantRecord>, Error> {
+    pub async fn list(&self, request: PageRequest) -> Result<Page<TenantInfo>, Error> {
         let select = tenant::Entity::find_living().filter(tenant::Column::Slug.is_not_null());
         let id = |row: &tenant::Model| row.id.as_uuid();
         let page = page::fetch(&self.inner.db, select, tenant::Column::Id, request, id).await?;
@@ -78,15 +78,15 @@ impl Tenancy {
         let mut domains = self.domains_of(&ids).await?;
         let items = page.items.into_iter().filter_map(|row| {
             let own = domains.remove(&row.id).unwrap_or_default();
-            TenantRecord::new(row, own)
+            TenantInfo::new(row, own)
         });
         Ok(Page { items: items.collect(), next: page.next })
     }
 
     async fn resolve(&self, key: Key) -> Result<Option<Tenant>, Error> {
-        let Some(shared) = self.inner.cache.get(key).await? else { return Ok(None) };
-        shared.check().await?;
-        Ok(Some(Tenant { db: self.inner.lanes.of(shared.clone()), shared }))
+        let Some(state) = self.inner.cache.get(key).await? else { return Ok(None) };
+        state.check().await?;
+        Ok(Some(Tenant { db: self.inner.lanes.of(state.clone()), state }))
     }
 
     async fn domains_of(

@@ -6,13 +6,13 @@ use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBui
 use tenantry_migrate::Fault;
 
 use super::{
-    Scope,
-    lanes::{Session, was_unsent},
-    shared::Qualified,
+    TenantConnection,
+    pool::{Session, was_unsent},
     statement::Effect,
+    tenant_state::Qualified,
 };
 
-impl<C: Session> Scope<C> {
+impl<C: Session> TenantConnection<C> {
     /// Sends a statement that can be built again, so that nothing is kept for the rare case.
     pub(super) async fn send_built<T, F>(
         &self,
@@ -51,14 +51,14 @@ impl<C: Session> Scope<C> {
         T: Send,
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
+        let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
         let result = send(statement, effect).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
         if !self.renewed(epoch, result.as_ref().err()) && !unsent {
             return self.explained(result).await;
         }
         let Some(statement) = again() else { return result };
-        let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
+        let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
         let result = send(statement, effect).await;
         self.renewed(epoch, result.as_ref().err());
         self.explained(result).await
@@ -74,31 +74,31 @@ impl<C: Session> Scope<C> {
 
     /// Sends text that is not prepared.
     pub(super) async fn send_text(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (sql, effect) = self.shared.qualify_text(sql).await?;
+        let (sql, effect) = self.state.qualify_text(sql).await?;
         let result = self.db.send(&sql, effect).await;
         self.explained(result).await
     }
 }
 
-impl<C> Scope<C> {
+impl<C> TenantConnection<C> {
     /// Begins a new epoch if a statement of the epoch `sent` was refused as stale.
     fn renewed(&self, sent: u64, error: Option<&DbErr>) -> bool {
         let stale = error.is_some_and(|error| Fault::of(error) == Fault::StaleStatement);
         if stale {
-            self.shared.epoch.renew(sent);
+            self.state.epoch.renew(sent);
         }
         stale
     }
 }
 
-impl<C: Session> Scope<C> {
+impl<C: Session> TenantConnection<C> {
     /// Opens a stream. It has handed out nothing when its statement is refused as stale, but is in
     /// the caller's hands already: it is the caller who may open it again.
     pub(super) async fn open(
         &self,
         statement: Statement,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        let Qualified { statement, effect, epoch } = self.shared.qualify(statement).await?;
+        let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
         let stream = self.db.stream(statement, effect).await?;
         Ok(Box::pin(stream.or_else(move |error| async move {
             self.renewed(epoch, Some(&error));

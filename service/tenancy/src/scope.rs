@@ -1,11 +1,11 @@
 use sea_orm::{ConnectionTrait, StreamTrait, TransactionTrait};
 use tenantry_registry::TenantId;
 
-use super::{Scope, TenantTransaction};
+use super::{TenantConnection, TenantTransaction};
 
 mod sealed {
     pub trait Sealed {}
-    impl<C> Sealed for super::Scope<C> {}
+    impl<C> Sealed for super::TenantConnection<C> {}
 }
 
 /// Where the statements of one tenant may be sent: a [`Tenant`](super::Tenant) or a
@@ -47,7 +47,7 @@ pub trait TenantScope:
     fn tenant_id(&self) -> TenantId;
 }
 
-impl<C> TenantScope for Scope<C>
+impl<C> TenantScope for TenantConnection<C>
 where
     Self: ConnectionTrait + TransactionTrait<Transaction = TenantTransaction> + StreamTrait,
 {

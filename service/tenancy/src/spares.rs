@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::{
     Error,
-    lanes::{Lane, bounded},
+    pool::{Lane, bounded},
     recording::record,
 };
 use crate::Fault;

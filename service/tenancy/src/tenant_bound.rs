@@ -10,14 +10,14 @@ use super::TenantScope;
 ///
 /// ```no_run
 /// # async fn example(one: tenantry::Tenant, two: tenantry::Tenant) {
-/// # use tenantry::Scoped;
-/// let name = Scoped::new(&one, "Abu");
+/// # use tenantry::TenantBound;
+/// let name = TenantBound::new(&one, "Abu");
 /// assert!(name.open(&two).is_err());
 /// assert_eq!(name.open(&one).unwrap(), &"Abu");
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scoped<T> {
+pub struct TenantBound<T> {
     tenant: TenantId,
     value: T,
 }
@@ -32,7 +32,7 @@ pub struct WrongTenant {
     pub scope: TenantId,
 }
 
-impl<T> Scoped<T> {
+impl<T> TenantBound<T> {
     /// Notes that `value` belongs to the tenant of `scope`.
     pub fn new(scope: &impl TenantScope, value: T) -> Self {
         Self { tenant: scope.tenant_id(), value }

@@ -8,7 +8,7 @@ use super::{Error, Limits, metadata};
 
 /// What the registry keeps about a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TenantRecord {
+pub struct TenantInfo {
     /// Key.
     #[serde(serialize_with = "as_text")]
     pub id: TenantId,
@@ -81,7 +81,7 @@ impl NewTenant {
     }
 }
 
-impl TenantRecord {
+impl TenantInfo {
     /// `None` for a spare, which is no tenant yet.
     pub(super) fn new(row: tenant::Model, mut domains: Vec<Hostname>) -> Option<Self> {
         domains.sort_unstable();

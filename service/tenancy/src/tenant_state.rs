@@ -11,20 +11,20 @@ use tenantry_migrate::sql::qualify;
 use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
-    access::{Access, Refused},
-    epoch::Epoch,
-    fitness::Standing,
+    availability::{Availability, TenantUnavailable},
+    compatibility::Compatibility,
     freshness::{Freshness, Stamp},
     limits::{CurrentLimits, Limits},
     other_schema::OtherSchema,
     registry_view::{Key, RegistryView},
     schemas::Schemas,
     statement::{self, Effect, Misuse, Reader},
+    statement_epoch::Epoch,
 };
 
 /// What all handles of one tenant share: where its tables are, and whether it may be used.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct TenantState {
     pub(super) id: TenantId,
     pub(super) slug: Slug,
     pub(super) schema: SchemaName,
@@ -35,9 +35,9 @@ pub(super) struct Shared {
     schemas: Schemas,
     /// None for a tenant that is being created: nobody else can see it, or change it.
     source: Option<Source>,
-    standing: Mutex<Standing>,
-    /// That of the standing, for statements to read without a lock.
-    access: AtomicU8,
+    compatibility: Mutex<Compatibility>,
+    /// That of the compatibility, for statements to read without a lock.
+    availability: AtomicU8,
 }
 
 /// A statement as it is sent to one tenant's schema.
@@ -53,8 +53,8 @@ pub(super) struct Qualified {
 struct Source {
     view: Arc<RegistryView>,
     slot: usize,
-    /// The stamp of the standing. Stored after it, moment first, and read before it, moment last:
-    /// who sees a stamp sees the standing that it belongs to, or a later one.
+    /// The stamp of the compatibility. Stored after it, moment first, and read before it, moment last:
+    /// who sees a stamp sees the compatibility that it belongs to, or a later one.
     asked_at: AtomicU64,
     changes: AtomicU64,
 }
@@ -73,7 +73,7 @@ impl Source {
     }
 }
 
-impl Shared {
+impl TenantState {
     /// The state of a tenant that nobody else can see yet.
     pub(super) fn unseen(
         (id, slug, schema): (TenantId, Slug, SchemaName),
@@ -81,10 +81,22 @@ impl Shared {
         schemas: Schemas,
     ) -> Self {
         let quoted = schema.quoted();
-        let standing = Access::Active.into();
-        let access = AtomicU8::new(Access::Active as u8);
-        let (standing, limits) = (Mutex::new(standing), CurrentLimits::new(Limits::default()));
-        Self { id, slug, schema, quoted, epoch, limits, schemas, source: None, standing, access }
+        let compatibility = Availability::Active.into();
+        let availability = AtomicU8::new(Availability::Active as u8);
+        let (compatibility, limits) =
+            (Mutex::new(compatibility), CurrentLimits::new(Limits::default()));
+        Self {
+            id,
+            slug,
+            schema,
+            quoted,
+            epoch,
+            limits,
+            schemas,
+            source: None,
+            compatibility,
+            availability,
+        }
     }
 
     /// The state of a tenant as the registry had it when it was asked.
@@ -92,24 +104,24 @@ impl Shared {
         of: (TenantId, Slug, SchemaName),
         epoch: Epoch,
         view: Arc<RegistryView>,
-        standing: Standing,
+        compatibility: Compatibility,
         stamp: Stamp,
     ) -> Self {
         let schemas = view.schemas.clone();
         let source = Some(Source::new(view, of.0, stamp));
-        let access = AtomicU8::new(standing.access as u8);
-        let standing = Mutex::new(standing);
-        Self { source, standing, access, ..Self::unseen(of, epoch, schemas) }
+        let availability = AtomicU8::new(compatibility.availability as u8);
+        let compatibility = Mutex::new(compatibility);
+        Self { source, compatibility, availability, ..Self::unseen(of, epoch, schemas) }
     }
 
     /// Stores what the registry has answered, for every handle of the tenant. What was dropped
     /// stays dropped: its id never comes back.
-    pub(super) fn set(&self, standing: Standing, limits: Limits, stamp: Stamp) {
-        let mut now = self.standing();
+    pub(super) fn set(&self, compatibility: Compatibility, limits: Limits, stamp: Stamp) {
+        let mut now = self.compatibility();
         let Some(source) = &self.source else { return };
-        if now.access != Access::Dropped {
-            *now = standing;
-            self.access.store(now.access as u8, Ordering::Release);
+        if now.availability != Availability::Dropped {
+            *now = compatibility;
+            self.availability.store(now.availability as u8, Ordering::Release);
             self.limits.set(limits);
             source.asked_at.store(stamp.at, Ordering::Release);
             source.changes.store(stamp.changes, Ordering::Release);
@@ -118,8 +130,8 @@ impl Shared {
 
     /// The tenant is dropped.
     pub(super) fn set_dropped(&self) {
-        *self.standing() = Access::Dropped.into();
-        self.access.store(Access::Dropped as u8, Ordering::Release);
+        *self.compatibility() = Availability::Dropped.into();
+        self.availability.store(Availability::Dropped as u8, Ordering::Release);
     }
 
     /// Refuses when the tenant may not be used. When what is known of it is no longer current, the
@@ -127,13 +139,13 @@ impl Shared {
     pub(super) async fn check(&self) -> Result<(), DbErr> {
         if let Some(source) = &self.source
             && !source.is_current()
-            && self.access() != Access::Dropped
+            && self.availability() != Availability::Dropped
         {
             // Apart, as it is rare and its state is large.
             Box::pin(self.refresh(source)).await?;
         }
-        match self.access() {
-            Access::Active => Ok(()),
+        match self.availability() {
+            Availability::Active => Ok(()),
             _ => self.refuse(),
         }
     }
@@ -144,7 +156,7 @@ impl Shared {
             match source.view.ask(Key::Id(self.id)).await? {
                 Some(row) => {
                     let limits = Limits::stored(row.max_connections, row.max_waiting);
-                    self.set(source.view.build.standing(&row), limits, stamp);
+                    self.set(source.view.known.compatibility(&row), limits, stamp);
                 }
                 None => self.set_dropped(),
             }
@@ -155,8 +167,8 @@ impl Shared {
         }
     }
 
-    fn access(&self) -> Access {
-        Access::from_stored(self.access.load(Ordering::Acquire))
+    fn availability(&self) -> Availability {
+        Availability::from_stored(self.availability.load(Ordering::Acquire))
     }
 
     /// Asks the registry what the tenant's state is now.
@@ -168,10 +180,16 @@ impl Shared {
     }
 
     /// Why the tenant may not be used, if it may not.
-    pub(super) fn refused(&self) -> Option<Refused> {
-        let Standing { access, applied, newest, unknown } = self.standing().clone();
-        let refused = access != Access::Active;
-        refused.then(|| Refused { slug: self.slug.clone(), access, applied, newest, unknown })
+    pub(super) fn refused(&self) -> Option<TenantUnavailable> {
+        let Compatibility { availability, applied, newest, unknown } = self.compatibility().clone();
+        let refused = availability != Availability::Active;
+        refused.then(|| TenantUnavailable {
+            slug: self.slug.clone(),
+            availability,
+            applied,
+            newest,
+            unknown,
+        })
     }
 
     /// Once more, with the reason: it may have become usable in between.
@@ -208,7 +226,7 @@ impl Shared {
         }
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn compatibility(&self) -> MutexGuard<'_, Compatibility> {
+        self.compatibility.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         Contender,
         job::{BOSSES, Job, Named, Operation},
     },
-    rounds::Work,
+    interleaved::Work,
 };
 
 /// How often the tenants come.

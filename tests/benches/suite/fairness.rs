@@ -19,10 +19,10 @@ use crate::{
     common::{page, quantile},
     contenders::{
         Contender, by_hand, handle,
-        stage::{Stage, config},
+        setup::{Stage, config},
     },
-    draw::{Drawn, warm},
-    rounds::{Work, number},
+    distributions::{Drawn, warm},
+    interleaved::{Work, number},
 };
 
 const LENGTH: Duration = Duration::from_secs(2);

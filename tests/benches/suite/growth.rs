@@ -13,11 +13,11 @@ use crate::contenders::{
     Contender, by_hand, handle,
     job::{Named, Operation},
     pools, session, set_local,
-    stage::{Stage, tenancy},
+    setup::{Stage, tenancy},
 };
-use crate::draw::{Drawn, warm};
+use crate::distributions::{Drawn, warm};
+use crate::interleaved::{Rounds, against, number};
 use crate::processes::{self, Memory};
-use crate::rounds::{Rounds, against, number};
 use plot::Plot;
 
 const LENGTH: Duration = Duration::from_millis(250);

@@ -10,7 +10,7 @@ mod load;
 use std::{fmt::Write, process::Command, time::Duration};
 
 use crate::common::page;
-use crate::rounds::{Rounds, against, number};
+use crate::interleaved::{Rounds, against, number};
 use child::Child;
 use load::{Clients, Request};
 use serde_json::Value;

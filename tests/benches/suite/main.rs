@@ -12,18 +12,18 @@
 
 mod common;
 mod contenders;
-mod draw;
+mod distributions;
 mod fairness;
 mod fleet;
 mod growth;
 mod http;
-mod lanes;
+mod interleaved;
 mod memory;
 mod micro;
 mod network;
 mod operations;
+mod prepared_statements;
 mod processes;
-mod rounds;
 
 use clap::{Parser, ValueEnum};
 
@@ -44,7 +44,7 @@ enum Benchmark {
     Network,
     Http,
     Micro,
-    Lanes,
+    PreparedStatements,
     Memory,
     Fairness,
     Fleet,
@@ -64,7 +64,7 @@ async fn main() {
             Benchmark::Network => network::run().await,
             Benchmark::Http => http::run().await,
             Benchmark::Micro => micro::run().await,
-            Benchmark::Lanes => lanes::run().await,
+            Benchmark::PreparedStatements => prepared_statements::run().await,
             Benchmark::Memory => memory::run().await,
             Benchmark::Fairness => fairness::run().await,
             Benchmark::Fleet => fleet::run().await,

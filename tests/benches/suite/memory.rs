@@ -11,9 +11,9 @@ use tenantry::{Config, Tenancy};
 
 use crate::{
     common::page,
-    contenders::stage::{Stage, config},
+    contenders::setup::{Stage, config},
+    interleaved::number,
     processes::Memory,
-    rounds::number,
 };
 
 pub async fn run() {

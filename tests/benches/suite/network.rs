@@ -17,10 +17,10 @@ use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
     pools, session, set_local,
-    stage::{Stage, tenancy},
+    setup::{Stage, tenancy},
 };
-use crate::draw::{Drawn, warm};
-use crate::rounds::{Rounds, against, number};
+use crate::distributions::{Drawn, warm};
+use crate::interleaved::{Rounds, against, number};
 
 const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: u32 = 8;
@@ -90,7 +90,11 @@ fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>) -> String {
     text
 }
 
-fn in_first(contender: &Contender, stage: &Stage, operation: Operation) -> crate::rounds::Work {
+fn in_first(
+    contender: &Contender,
+    stage: &Stage,
+    operation: Operation,
+) -> crate::interleaved::Work {
     let tenant = Arc::clone(&stage.tenants[0]);
     // Each client has a guard of its own, so that nobody waits for a lock across the network.
     contender.work(move |client| Job {

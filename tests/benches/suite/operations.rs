@@ -17,9 +17,9 @@ use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
     pools, session, set_local,
-    stage::{GUARDS, Stage, tenancy},
+    setup::{GUARDS, Stage, tenancy},
 };
-use crate::rounds::{Rounds, Work, against, number};
+use crate::interleaved::{Rounds, Work, against, number};
 
 const LENGTH: Duration = Duration::from_millis(120);
 const CONNECTIONS: u32 = 8;

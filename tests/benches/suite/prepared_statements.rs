@@ -12,11 +12,11 @@ use crate::{
     common::page,
     contenders::{
         Contender, handle,
-        stage::{Stage, config},
+        setup::{Stage, config},
     },
-    draw::{Drawn, warm},
+    distributions::{Drawn, warm},
+    interleaved::{Rounds, number},
     processes::Memory,
-    rounds::{Rounds, number},
 };
 
 const LENGTH: Duration = Duration::from_millis(250);
@@ -41,7 +41,7 @@ pub async fn run() {
     );
     let url = stage.server.url("postgres");
     let open = KEPT.map(|statement_cache| {
-        let config = config(&url, &format!("lanes_{statement_cache}"), CONNECTIONS);
+        let config = config(&url, &format!("prepared_{statement_cache}"), CONNECTIONS);
         let config = Config { statement_cache, recycle_after: 0, ..config };
         async move { Tenancy::connect(&config).await.unwrap() }
     });
@@ -59,13 +59,13 @@ pub async fn run() {
     }
     let mut used = Vec::new();
     for kept in KEPT {
-        used.push(format!("{:.0} MiB", memory.of(&format!("lanes_{kept}")).await));
+        used.push(format!("{:.0} MiB", memory.of(&format!("prepared_{kept}")).await));
     }
     writeln!(body, "| memory | {} |", used.join(" | ")).unwrap();
     for tenancy in tenancies {
         tenancy.close().await;
     }
     memory.close().await;
-    page::write("lanes", "Prepared statements", stage.server.version(), &body);
+    page::write("prepared-statements", "Prepared statements", stage.server.version(), &body);
     stage.stop().await;
 }

@@ -5,7 +5,7 @@ mod paused;
 mod silence;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use tenantry::{Access, Refused, Slug, Tenant};
+use tenantry::{Availability, Slug, Tenant, TenantUnavailable};
 
 /// Changes a tenant's state from outside, and announces it as a process does.
 async fn set_status(plain: &DatabaseConnection, slug: &Slug, status: &str) {
@@ -19,7 +19,9 @@ async fn set_status(plain: &DatabaseConnection, slug: &Slug, status: &str) {
 }
 
 /// How a statement of the tenant is refused, if it is.
-async fn refusal(tenant: &Tenant) -> Option<Access> {
+async fn refusal(tenant: &Tenant) -> Option<Availability> {
     let asked = tenant.execute_unprepared("SELECT 1").await;
-    asked.err().map(|error| Refused::find(&error).unwrap_or_else(|| panic!("{error}")).access)
+    asked.err().map(|error| {
+        TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).availability
+    })
 }

@@ -5,7 +5,8 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use tenantry::{
-    Access, Config, Error, Fault, NewTenant, Refused, Tenancy, Tenant, page::PageRequest,
+    Availability, Config, Error, Fault, NewTenant, Tenancy, Tenant, TenantUnavailable,
+    page::PageRequest,
 };
 use tenantry_migrate::{
     Action, AnyMigrator, Fleet, Standing, Summary, Target, TenantMigrator, Timeouts, Who,
@@ -46,18 +47,20 @@ fn count() -> Statement {
 }
 
 /// Why a handle is refused, if it is.
-async fn refusal(tenant: &Tenant) -> Option<Refused> {
+async fn refusal(tenant: &Tenant) -> Option<TenantUnavailable> {
     match tenant.query_one_raw(count()).await {
         Ok(_) => None,
         // Rolled back a moment ago, and not heard of yet: refused by PostgreSQL itself.
         Err(error) if Fault::of(&error) == Fault::Missing => None,
-        Err(error) => Some(Refused::find(&error).unwrap_or_else(|| panic!("{error}")).clone()),
+        Err(error) => {
+            Some(TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).clone())
+        }
     }
 }
 
-async fn becomes(tenant: &Tenant, access: Option<Access>) {
-    eventually(&format!("the tenant is {access:?}"), async || {
-        refusal(tenant).await.map(|refused| refused.access) == access
+async fn becomes(tenant: &Tenant, availability: Option<Availability>) {
+    eventually(&format!("the tenant is {availability:?}"), async || {
+        refusal(tenant).await.map(|refused| refused.availability) == availability
     })
     .await;
 }
@@ -75,8 +78,8 @@ async fn a_tenant_that_is_behind_is_refused_until_it_is_migrated_and_open_handle
         "tenant city is behind: its schema is at m1_books, this program needs m2_shelf; \
          run `migration up --tenant city`"
     );
-    let Error::Refused(refused) = error else { panic!("{error}") };
-    assert_eq!(refused.access, Access::Behind);
+    let Error::Unavailable(refused) = error else { panic!("{error}") };
+    assert_eq!(refused.availability, Availability::Behind);
     assert_eq!(refused.applied.as_deref(), Some("m1_books"));
     assert_eq!(refused.newest.as_deref(), Some("m2_shelf"));
 
@@ -91,12 +94,12 @@ async fn a_tenant_that_is_behind_is_refused_until_it_is_migrated_and_open_handle
 
     // And back: handles that are open are refused, transactions are not even begun.
     migrate(&plain, [BOOKS, SHELF], Action::Down(1)).await;
-    becomes(&of_new, Some(Access::Behind)).await;
+    becomes(&of_new, Some(Availability::Behind)).await;
     let error = of_new.begin().await.unwrap_err();
-    assert_eq!(Refused::find(&error).unwrap().access, Access::Behind);
+    assert_eq!(TenantUnavailable::find(&error).unwrap().availability, Availability::Behind);
     assert_eq!(refusal(&of_old).await, None);
     migrate(&plain, [BOOKS, SHELF], Action::Down(1)).await;
-    becomes(&of_old, Some(Access::Behind)).await;
+    becomes(&of_old, Some(Availability::Behind)).await;
     let text = refusal(&of_old).await.unwrap().to_string();
     assert!(text.contains("its schema is at no migration, this program needs m1_books"), "{text}");
 }
@@ -113,7 +116,7 @@ async fn after_a_breaking_migration_only_programs_that_know_it_serve_the_tenant(
     assert_eq!(refusal(&of_old).await, None);
 
     migrate(&plain, all(), Action::Up(None)).await;
-    becomes(&of_old, Some(Access::Ahead)).await;
+    becomes(&of_old, Some(Availability::Ahead)).await;
     let text = old.tenant(&slug("city")).await.unwrap_err().to_string();
     assert_eq!(
         text,
@@ -144,7 +147,7 @@ async fn a_change_that_nobody_announced_is_found_after_a_while() {
     eventually("it is found", async || new.tenant(&slug("city")).await.is_ok()).await;
     let tenant = new.tenant(&slug("city")).await.unwrap();
     set("m1_books").await;
-    becomes(&tenant, Some(Access::Behind)).await;
+    becomes(&tenant, Some(Availability::Behind)).await;
 }
 
 #[tokio::test]
@@ -262,8 +265,8 @@ async fn a_tenant_that_lacks_a_migration_is_refused_also_when_a_later_unknown_on
         "tenant city is behind: its schema is at m2_shelf, this program needs m4_ours; run \
          `migration up --tenant city` of a program that also has m5_theirs, which its schema has"
     );
-    let Error::Refused(refused) = error else { panic!("{error}") };
-    assert_eq!(refused.access, Access::Behind);
+    let Error::Unavailable(refused) = error else { panic!("{error}") };
+    assert_eq!(refused.availability, Availability::Behind);
     assert_eq!(refused.unknown.as_deref(), Some("m5_theirs"));
 
     // It is served by the programs of both lines as soon as it has the migrations of both.
@@ -294,10 +297,10 @@ async fn open_handles_follow_when_what_they_need_is_taken_back_below_an_unknown_
     let plain = db.plain().await;
     // All is rolled back, and a program of the other line brings up its own.
     migrate(&plain, all(), Action::Down(2)).await;
-    becomes(&tenant, Some(Access::Behind)).await;
+    becomes(&tenant, Some(Availability::Behind)).await;
     migrate(&plain, [BOOKS, SHELF, THEIRS], Action::Up(None)).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(refusal(&tenant).await.unwrap().access, Access::Behind);
+    assert_eq!(refusal(&tenant).await.unwrap().availability, Availability::Behind);
 }
 
 #[tokio::test]
@@ -359,6 +362,9 @@ async fn an_older_breaking_migration_is_not_hidden_by_a_newer_one_that_the_progr
     program(&db, all()).await.create(NewTenant::new(slug("city"))).await.unwrap();
     let old = program(&db, [BOOKS, SHELF, newer.clone()]).await;
     let error = old.tenant(&slug("city")).await.unwrap_err();
-    let Error::Refused(refused) = error else { panic!("{error}") };
-    assert_eq!((refused.access, refused.applied.as_deref()), (Access::Ahead, Some("m3_isbn13")));
+    let Error::Unavailable(refused) = error else { panic!("{error}") };
+    assert_eq!(
+        (refused.availability, refused.applied.as_deref()),
+        (Availability::Ahead, Some("m3_isbn13"))
+    );
 }

@@ -5,7 +5,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
     QueryFilter, Statement,
 };
-use tenantry::{Access, Config, Error, NewTenant, Refused, Tenancy};
+use tenantry::{Availability, Config, Error, NewTenant, Tenancy, TenantUnavailable};
 use tenantry_migrate::{AnyMigrator, Target, state};
 use tenantry_registry::{Slug, tenant};
 
@@ -180,8 +180,11 @@ async fn a_drop_that_is_killed_at_any_step_leaves_the_tenant_whole_or_refused_un
                 marked += 1;
                 assert_eq!(traces(&plain, &slug).await, (true, true), "step {killed}");
                 let error = tenancy.tenant(&slug).await.unwrap_err();
-                let refused = Refused::new(slug.clone(), Access::Dropped);
-                assert!(matches!(&error, Error::Refused(found) if *found == refused), "{error}");
+                let refused = TenantUnavailable::new(slug.clone(), Availability::Dropped);
+                assert!(
+                    matches!(&error, Error::Unavailable(found) if *found == refused),
+                    "{error}"
+                );
                 tenancy.drop(&slug).await.unwrap();
                 assert_eq!(traces(&plain, &slug).await, (false, false));
             }

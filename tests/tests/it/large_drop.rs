@@ -14,7 +14,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait, Statement,
     TransactionTrait,
 };
-use tenantry::{Access, Config, Error, NewTenant, Refused, Tenancy};
+use tenantry::{Availability, Config, Error, NewTenant, Tenancy, TenantUnavailable};
 use tenantry_migrate::{Action, AnyMigrator, Fault, Target, Timeouts, registry, run};
 
 use crate::support::{
@@ -109,8 +109,10 @@ async fn a_tenant_that_is_being_dropped_is_left_alone_by_everybody_until_it_is_f
     texts(&plain, "UPDATE registry.tenants SET status = 'dropping' WHERE slug = 'tenant-1'").await;
     let elsewhere = db.tenancy().await;
     let error = elsewhere.tenant(one.slug()).await.unwrap_err();
-    let dropped = Access::Dropped;
-    assert!(matches!(&error, Error::Refused(Refused { access, .. }) if *access == dropped));
+    let dropped = Availability::Dropped;
+    assert!(
+        matches!(&error, Error::Unavailable(TenantUnavailable { availability, .. }) if *availability == dropped)
+    );
     let error = elsewhere.create(NewTenant::new(slug("tenant-1"))).await.unwrap_err();
     assert!(matches!(error, Error::SlugTaken(_)), "{error}");
 
@@ -158,8 +160,8 @@ async fn a_tenant_that_is_read_while_it_is_dropped_holds_up_nobody() {
     let of_one = join_all((0..24).map(|_| async {
         while !stop.load(Ordering::SeqCst) {
             if let Err(error) = guard::Entity::find().count(&one).await {
-                let refused = Refused::find(&error).unwrap_or_else(|| panic!("{error}"));
-                assert_eq!(refused.access, Access::Dropped);
+                let refused = TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}"));
+                assert_eq!(refused.availability, Availability::Dropped);
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
@@ -206,7 +208,11 @@ async fn a_reader_that_ends_in_time_costs_the_drop_nothing() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         // Refused long before the tables are gone.
         let error = guard::Entity::find().count(&one).await.unwrap_err();
-        assert_eq!(Refused::find(&error).unwrap().access, Access::Dropped, "{error}");
+        assert_eq!(
+            TenantUnavailable::find(&error).unwrap().availability,
+            Availability::Dropped,
+            "{error}"
+        );
         reader.rollback().await.unwrap();
     };
     let (dropped, ()) = tokio::join!(tenancy.drop(one.slug()), ends);

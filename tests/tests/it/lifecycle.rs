@@ -7,8 +7,8 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
 use tenantry::{
-    Access, Error, Fault, Hostname, NewTenant, Refused, Scoped, Tenancy, Tenant, WrongTenant,
-    page::PageRequest,
+    Availability, Error, Fault, Hostname, NewTenant, Tenancy, Tenant, TenantBound,
+    TenantUnavailable, WrongTenant, page::PageRequest,
 };
 
 use crate::support::{TestDb, slug};
@@ -28,7 +28,7 @@ async fn a_tenant_lives_in_a_schema_of_its_own_and_is_gone_with_it() {
 
     tenancy.drop(&slug("tenant-1")).await.unwrap();
     let error = guard::Entity::find().all(&one).await.unwrap_err();
-    assert_eq!(Refused::find(&error).unwrap().access, Access::Dropped);
+    assert_eq!(TenantUnavailable::find(&error).unwrap().availability, Availability::Dropped);
     let error = tenancy.tenant(&slug("tenant-1")).await.unwrap_err();
     assert!(matches!(error, Error::UnknownTenant(_)), "{error}");
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
@@ -45,12 +45,14 @@ async fn eventually<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> 
     panic!("not within 10 seconds");
 }
 
-async fn refusal(tenant: &Tenant) -> Option<Access> {
+async fn refusal(tenant: &Tenant) -> Option<Availability> {
     match guard::Entity::find().count(tenant).await {
         Ok(_) => None,
         // Dropped a moment ago, and not heard of yet: refused by PostgreSQL itself.
         Err(error) if Fault::of(&error) == Fault::Missing => None,
-        Err(error) => Some(Refused::find(&error).unwrap_or_else(|| panic!("{error}")).access),
+        Err(error) => {
+            Some(TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).availability)
+        }
     }
 }
 
@@ -114,11 +116,11 @@ async fn a_handle_is_refused_once_another_process_drops_its_tenant() {
     txn.commit().await.unwrap();
     let there = db.tenancy().await;
     there.drop(tenant.slug()).await.unwrap();
-    assert_eq!(eventually(|| refusal(&tenant)).await, Access::Dropped);
+    assert_eq!(eventually(|| refusal(&tenant)).await, Availability::Dropped);
     assert!(tenant.begin().await.is_err());
     // A new tenant of the same name is not the one the old handle was for.
     there.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
-    assert_eq!(refusal(&tenant).await, Some(Access::Dropped));
+    assert_eq!(refusal(&tenant).await, Some(Availability::Dropped));
 }
 
 #[tokio::test]
@@ -126,9 +128,9 @@ async fn a_suspended_tenant_is_refused_and_comes_back() {
     let db = TestDb::new().await;
     let (tenancy, [one, two]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
-    for (status, access) in [
-        ("suspended", Some(Access::Suspended)),
-        ("archived", Some(Access::Archived)),
+    for (status, availability) in [
+        ("suspended", Some(Availability::Suspended)),
+        ("archived", Some(Availability::Archived)),
         ("active", None),
     ] {
         let change = format!(
@@ -137,8 +139,8 @@ async fn a_suspended_tenant_is_refused_and_comes_back() {
             one.id()
         );
         plain.execute_unprepared(&change).await.unwrap();
-        eventually(async || (refusal(&one).await == access).then_some(())).await;
-        assert_eq!(tenancy.tenant(one.slug()).await.is_ok(), access.is_none());
+        eventually(async || (refusal(&one).await == availability).then_some(())).await;
+        assert_eq!(tenancy.tenant(one.slug()).await.is_ok(), availability.is_none());
         assert_eq!(refusal(&two).await, None);
     }
 }
@@ -156,7 +158,7 @@ async fn a_change_is_heard_also_after_the_connection_for_announcements_broke() {
                   WHERE datname = current_database() AND query ILIKE 'LISTEN%'";
     let broken = plain.execute_unprepared(broken).await.unwrap();
     assert_eq!(broken.rows_affected(), 1);
-    assert_eq!(eventually(|| refusal(&tenant)).await, Access::Suspended);
+    assert_eq!(eventually(|| refusal(&tenant)).await, Availability::Suspended);
 }
 
 #[tokio::test]
@@ -229,7 +231,7 @@ async fn a_drop_waits_for_nobody_for_ever() {
     let error = tenancy.drop(one.slug()).await.unwrap_err();
     assert_eq!(error.fault(), Some(Fault::LockTimeout), "{error}");
     busy.rollback().await.unwrap();
-    assert_eq!(refusal(&one).await, Some(Access::Dropped));
+    assert_eq!(refusal(&one).await, Some(Availability::Dropped));
     tenancy.drop(one.slug()).await.unwrap();
 }
 
@@ -260,7 +262,7 @@ async fn a_value_opens_only_for_the_tenant_it_came_from() {
     let db = TestDb::new().await;
     let (_tenancy, [one, two]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let txn = one.begin().await.unwrap();
-    let value = Scoped::new(&txn, "Abu");
+    let value = TenantBound::new(&txn, "Abu");
     assert_eq!(value.open(&one), Ok(&"Abu"));
     let wrong = WrongTenant { value: one.id(), scope: two.id() };
     assert_eq!(value.open(&two), Err(wrong));

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, future::join_all};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, StreamTrait, TransactionTrait,
 };
-use tenantry::{Access, Config, Fault, NewTenant, Refused, Tenancy, Tenant};
+use tenantry::{Availability, Config, Fault, NewTenant, Tenancy, Tenant, TenantUnavailable};
 
 use crate::support::{
     TestDb, slug,
@@ -46,32 +46,32 @@ fn isbns() -> Statement {
 }
 
 #[track_caller]
-fn access(error: &DbErr) -> Access {
-    Refused::find(error).unwrap_or_else(|| panic!("{error}")).access
+fn availability(error: &DbErr) -> Availability {
+    TenantUnavailable::find(error).unwrap_or_else(|| panic!("{error}")).availability
 }
 
 #[tokio::test]
 async fn whatever_has_become_of_the_tenant_the_statement_is_refused_with_it() {
     for (change, expected) in [
-        (BREAK, Access::Ahead),
-        (GO_BACK, Access::Behind),
-        (DROP, Access::Dropped),
-        (MARK, Access::Dropped),
-        (SUSPEND, Access::Suspended),
+        (BREAK, Availability::Ahead),
+        (GO_BACK, Availability::Behind),
+        (DROP, Availability::Dropped),
+        (MARK, Availability::Dropped),
+        (SUSPEND, Availability::Suspended),
     ] {
         let db = TestDb::new().await;
         let (_tenancy, tenant, plain) = city(&db).await;
         tenant.query_all_raw(isbns()).await.unwrap();
         plain.execute_unprepared(change).await.unwrap();
-        assert_eq!(access(&tenant.query_all_raw(isbns()).await.unwrap_err()), expected);
-        assert_eq!(access(&tenant.query_one_raw(isbns()).await.unwrap_err()), expected);
-        assert_eq!(access(&tenant.execute_raw(isbns()).await.unwrap_err()), expected);
+        assert_eq!(availability(&tenant.query_all_raw(isbns()).await.unwrap_err()), expected);
+        assert_eq!(availability(&tenant.query_one_raw(isbns()).await.unwrap_err()), expected);
+        assert_eq!(availability(&tenant.execute_raw(isbns()).await.unwrap_err()), expected);
     }
 }
 
 #[tokio::test]
 async fn in_transactions_streams_and_bare_sql_too() {
-    for (change, expected) in [(BREAK, Access::Ahead), (DROP, Access::Dropped)] {
+    for (change, expected) in [(BREAK, Availability::Ahead), (DROP, Availability::Dropped)] {
         let db = TestDb::new().await;
         let (_tenancy, tenant, plain) = city(&db).await;
         // None has touched the table, so none keeps the change waiting.
@@ -79,28 +79,28 @@ async fn in_transactions_streams_and_bare_sql_too() {
         let bare = tenant.begin_with_search_path().await.unwrap();
         plain.execute_unprepared(change).await.unwrap();
         let [txn, streaming] = begun;
-        assert_eq!(access(&txn.query_all_raw(isbns()).await.unwrap_err()), expected);
+        assert_eq!(availability(&txn.query_all_raw(isbns()).await.unwrap_err()), expected);
         txn.rollback().await.unwrap();
         let sql = "SELECT isbn FROM books";
         let sql = Statement::from_string(DbBackend::Postgres, sql);
         let error = bare.query_all_raw(sql).await.unwrap_err();
-        assert_eq!(access(&error), expected, "{error}");
+        assert_eq!(availability(&error), expected, "{error}");
         drop(bare);
         {
             let mut rows = match streaming.stream_raw(isbns()).await {
                 Ok(rows) => rows,
                 Err(error) => {
-                    assert_eq!(access(&error), expected);
+                    assert_eq!(availability(&error), expected);
                     continue;
                 }
             };
-            assert_eq!(access(&rows.next().await.unwrap().err().unwrap()), expected);
+            assert_eq!(availability(&rows.next().await.unwrap().err().unwrap()), expected);
         }
-        if expected == Access::Ahead {
+        if expected == Availability::Ahead {
             let sql = r#"SELECT isbn FROM "@tenant".books"#;
-            assert_eq!(access(&tenant.execute_unprepared(sql).await.unwrap_err()), expected);
+            assert_eq!(availability(&tenant.execute_unprepared(sql).await.unwrap_err()), expected);
             let mut rows = tenant.stream_raw(isbns()).await.unwrap();
-            assert_eq!(access(&rows.next().await.unwrap().err().unwrap()), expected);
+            assert_eq!(availability(&rows.next().await.unwrap().err().unwrap()), expected);
         }
     }
 }
@@ -153,7 +153,7 @@ async fn a_thousand_statements_that_fail_at_once_ask_the_registry_a_few_times() 
         tokio::spawn(async move { tenant.query_all_raw(isbns()).await.unwrap_err() })
     });
     for error in join_all(all).await {
-        assert_eq!(access(&error.unwrap()), Access::Ahead);
+        assert_eq!(availability(&error.unwrap()), Availability::Ahead);
     }
     let looks = looks(&db) - before;
     assert!((1..50).contains(&looks), "{looks} looks");

@@ -6,7 +6,8 @@ use entity::guard;
 use futures_util::future::join_all;
 use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, PaginatorTrait, Set};
 use tenantry::{
-    Access, Config, Error, NewTenant, Refused, Tenancy, Tenant, TenantScope, page::PageRequest,
+    Availability, Config, Error, NewTenant, Tenancy, Tenant, TenantScope, TenantUnavailable,
+    page::PageRequest,
 };
 use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
 use tenantry_registry::tenant;
@@ -301,13 +302,17 @@ fn statements_of_a_process_that_stood_still_do_not_reach_the_next_tenant_of_the_
     still.block_on(async {
         let late = |tenant: Tenant| async move {
             let error = insert(&tenant, "late").await.unwrap_err();
-            let refused = Refused::find(&error).unwrap_or_else(|| panic!("{error}"));
-            assert_eq!(refused.access, Access::Dropped);
+            let refused = TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}"));
+            assert_eq!(refused.availability, Availability::Dropped);
             assert_eq!(refused.to_string(), "tenant q-1 is dropped");
         };
         let in_transaction = async {
             let error = insert(&txn, "late").await.unwrap_err();
-            assert_eq!(Refused::find(&error).unwrap().access, Access::Dropped, "{error}");
+            assert_eq!(
+                TenantUnavailable::find(&error).unwrap().availability,
+                Availability::Dropped,
+                "{error}"
+            );
             txn.rollback().await.unwrap();
         };
         tokio::join!(join_all((0..20).map(|_| late(tenant.clone()))), in_transaction);

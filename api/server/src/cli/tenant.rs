@@ -5,7 +5,7 @@ use std::{
 
 use local_postgres::Role;
 use serde::Serialize;
-use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantRecord, page::PageRequest};
+use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantInfo, page::PageRequest};
 use tenantry_migrate::TenantMigrator;
 use tenantry_migrate::cli::table;
 
@@ -91,7 +91,7 @@ async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> 
     Ok(())
 }
 
-async fn existing(tenancy: &Tenancy, slug: &Slug) -> Result<TenantRecord, Error> {
+async fn existing(tenancy: &Tenancy, slug: &Slug) -> Result<TenantInfo, Error> {
     let record = tenancy.get(slug).await?;
     Ok(record.ok_or_else(|| tenantry::Error::UnknownTenant(slug.clone()))?)
 }
@@ -128,7 +128,7 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
     Ok(())
 }
 
-fn show(record: &TenantRecord, output: Output) -> Result<(), Error> {
+fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
     if output.json {
         return print_json(record);
     }
@@ -156,7 +156,7 @@ fn spaced(values: &[impl ToString]) -> String {
     texts.join(" ")
 }
 
-fn name(record: &TenantRecord) -> String {
+fn name(record: &TenantInfo) -> String {
     record.name.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
@@ -177,7 +177,7 @@ fn print_json(value: &impl Serialize) -> Result<(), Error> {
 }
 
 /// The name has to be typed, so that a wrong line from the history drops nothing.
-fn confirm_drop(record: &TenantRecord) -> Result<(), Error> {
+fn confirm_drop(record: &TenantInfo) -> Result<(), Error> {
     if !io::stdin().is_terminal() {
         return Err(Error::NoTerminal);
     }

@@ -9,13 +9,13 @@ use tenantry_registry::TenantId;
 
 use super::{
     Lanes,
-    ask::{Ask, Hold, Owner},
-    choice::fold,
-    held::Held,
+    affinity::fold,
+    request::{Ask, Hold, Owner},
+    slot_guard::Held,
 };
 use crate::{
-    Access, Config, epoch::Epochs, fitness::Build, freshness::now, registry_view::RegistryView,
-    shared::Shared,
+    Availability, Config, compatibility::KnownMigrations, freshness::now,
+    registry_view::RegistryView, statement_epoch::Epochs, tenant_state::TenantState,
 };
 
 /// As SeaORM writes it.
@@ -25,12 +25,12 @@ const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position",
 async fn a_statement_takes_no_memory_but_its_text() {
     let config = Config::new("postgres://localhost", crate::test_migrator::Migrator);
     let options: PgConnectOptions = config.url.parse().unwrap();
-    let build = Build::new(&config.migrator);
-    let (view, _requests) = RegistryView::new(build, config.cache_ttl, config.acquire_timeout);
+    let known = KnownMigrations::new(&config.migrator);
+    let (view, _requests) = RegistryView::new(known, config.cache_ttl, config.acquire_timeout);
     view.freshness.received(now());
     let of = (TenantId::generate(), "tenant-1".parse().unwrap(), "tenant_1".parse().unwrap());
     let (epoch, stamp) = (Epochs::default().join(), view.freshness.stamp());
-    let shared = Shared::new(of, epoch, view, Access::Active.into(), stamp);
+    let shared = TenantState::new(of, epoch, view, Availability::Active.into(), stamp);
     let lanes = Arc::new(Lanes::new(options, &config));
     let ask = Ask {
         owner: Owner::Tenant(fold(shared.id)),

@@ -9,11 +9,11 @@ use tokio::time::timeout;
 use super::{
     super::statement::Effect,
     Lanes,
-    ask::Ask,
-    bounds::{CLEANUP, DDL, has_ended, has_forgotten, is_late, lost, no_answer},
-    held::{Held, Left},
-    pinned::Pinned,
-    queue::closed,
+    request::Ask,
+    scheduler::closed,
+    slot::Pinned,
+    slot_guard::{Held, Left},
+    timeouts::{CLEANUP, DDL, has_ended, has_forgotten, is_late, lost, no_answer},
 };
 
 /// A connection and its place, given back when this is dropped.

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use tenantry_migrate::connect::Opening;
 
-use super::settings::Settings;
+use super::session_settings::Settings;
 
 /// Opens connections that differ in nothing.
 pub(super) struct Opener {

@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 use super::{
     super::statement::{Misuse, encode},
-    bounds::late,
-    pinned::Pinned,
+    slot::Pinned,
+    timeouts::late,
 };
 
 impl Pinned {

@@ -11,13 +11,13 @@ use tenantry_registry::SchemaName;
 use super::{
     super::statement::Effect,
     Lanes, Session, Transaction, Writes,
-    ask::{Ask, Hold, Owner},
-    bounds::has_ended,
-    choice::fold,
-    lease::Lease,
+    affinity::fold,
+    checkout::Lease,
+    request::{Ask, Hold, Owner},
     stream,
+    timeouts::has_ended,
 };
-use crate::{Limits, shared::Shared};
+use crate::{Limits, tenant_state::TenantState};
 
 /// Whether the server is a standby, and whether it is read-only.
 const WRITES: &str =
@@ -34,7 +34,7 @@ pub struct Lane {
 /// On whose behalf statements are sent.
 #[derive(Clone)]
 pub(super) enum User {
-    Tenant(Arc<Shared>),
+    Tenant(Arc<TenantState>),
     /// Look-ups in the registry.
     Registry,
     /// Creations, drops and spares.

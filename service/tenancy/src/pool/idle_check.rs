@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Lanes, ask::Ask, held::Held};
+use super::{Lanes, request::Ask, slot_guard::Held};
 
 /// How often unused connections are asked for a sign of life, so that no statement has to ask for
 /// one, and nothing between here and the server takes them for abandoned.

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    ask::{Ask, Owner},
+    request::{Ask, Owner},
     shares::Shares,
 };
 use state::{OWN_WITHIN, State, Turn};

@@ -118,7 +118,7 @@ mod tests {
     use tenantry_registry::TenantId;
 
     use super::*;
-    use crate::lanes::choice::fold;
+    use crate::pool::affinity::fold;
 
     #[test]
     fn tenants_are_counted_once_however_often_they_come() {

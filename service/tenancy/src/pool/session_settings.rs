@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 use tenantry_migrate::notice_lost_client;
 
-use super::open::Writes;
+use super::connect::Writes;
 
 /// Undoes what statements may have changed in a session, but keeps its prepared statements: they
 /// are the driver's own, since a connection on which others may have been prepared is closed.

@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    bounds::{CLEANUP, READ_ONLY},
-    open::{Opener, Writes},
+    connect::{Opener, Writes},
     seen::{Seen, Worthy},
+    timeouts::{CLEANUP, READ_ONLY},
 };
 
 /// Room for one connection, which only who has taken the place may touch.

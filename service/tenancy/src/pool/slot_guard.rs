@@ -14,11 +14,11 @@ use tokio::{
 use super::{
     super::statement::Effect,
     Lanes,
-    ask::Ask,
-    bounds::{CLEANUP, ELSEWHERE, GRACE, NOTICED, SUSPICIOUS},
-    lease::{Lease, State},
-    pinned::{Pinned, Place},
-    queue::closed,
+    checkout::{Lease, State},
+    request::Ask,
+    scheduler::closed,
+    slot::{Pinned, Place},
+    timeouts::{CLEANUP, ELSEWHERE, GRACE, NOTICED, SUSPICIOUS},
 };
 
 /// A place that is taken, until this is dropped.

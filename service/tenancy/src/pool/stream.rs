@@ -9,7 +9,7 @@ use futures_util::{
 use sea_orm::{DbErr, QueryResult, Statement};
 use tokio::sync::mpsc;
 
-use super::{super::statement::Effect, lease::Lease};
+use super::{super::statement::Effect, checkout::Lease};
 
 /// The rows of a statement. Reading and handing out take turns in the caller's task, so that the
 /// stream can own the connection that the rows are borrowed from.

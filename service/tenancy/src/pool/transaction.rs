@@ -15,12 +15,12 @@ use tokio::sync;
 use super::{
     super::statement::Effect,
     Session,
-    bounds::{DDL, SUSPICIOUS, answer},
-    lease::{Borrowed, Lease, of_server},
-    queue::closed,
+    checkout::{Borrowed, Lease, of_server},
     savepoints::Savepoints,
-    settings::milliseconds,
+    scheduler::closed,
+    session_settings::milliseconds,
     stream,
+    timeouts::{DDL, SUSPICIOUS, answer},
 };
 
 /// A transaction or a savepoint in one. Rolled back when dropped.

@@ -6,10 +6,10 @@
 //! makes it.
 
 pub mod bare;
+pub mod handle;
 pub mod job;
-pub mod ours;
+pub mod setup;
 pub mod sql;
-pub mod stage;
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, TransactionTr
 use tenantry::{Config, Tenancy};
 use tokio::sync::Mutex;
 
-use crate::rounds::Work;
+use crate::interleaved::Work;
 use job::{Job, Named};
 
 /// One of the ways.
@@ -63,7 +63,7 @@ pub fn handle(tenancy: &Tenancy) -> Contender {
         let tenancy = tenancy.clone();
         async move {
             let tenant = tenancy.tenant(&job.tenant.slug).await.unwrap();
-            ours::work::alone(&tenant, &job).await;
+            handle::work::alone(&tenant, &job).await;
         }
     })
 }

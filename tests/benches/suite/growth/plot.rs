@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use crate::draw::Drawn;
+use crate::distributions::Drawn;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 380.0;

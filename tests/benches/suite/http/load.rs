@@ -8,7 +8,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use crate::rounds::Work;
+use crate::interleaved::Work;
 
 /// A request of HTTP/1.1 as it is sent.
 #[derive(Clone)]

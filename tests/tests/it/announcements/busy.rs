@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::TransactionTrait;
-use tenantry::{Access, Tenancy, Tenant, TenantTransaction};
+use tenantry::{Availability, Tenancy, Tenant, TenantTransaction};
 
 use super::{refusal, set_status};
 use crate::support::{TestDb, serving::eventually, slug};
@@ -67,7 +67,7 @@ async fn a_suspended_tenant_is_refused_at_once_while_all_connections_are_taken()
     // It may be that the announcement has not arrived, and the statement waits for a connection.
     eventually("it is refused", async || {
         let asked = tokio::time::timeout(Duration::from_millis(500), refusal(&it.one)).await;
-        asked == Ok(Some(Access::Suspended))
+        asked == Ok(Some(Availability::Suspended))
     })
     .await;
     assert!(suspended.elapsed() < SOON, "{:?}", suspended.elapsed());
@@ -91,7 +91,7 @@ async fn many_announcements_at_once_are_all_heeded_while_all_connections_are_tak
     for tenant in &tenants {
         eventually("it is refused", async || {
             let asked = tokio::time::timeout(Duration::from_millis(500), refusal(tenant)).await;
-            asked == Ok(Some(Access::Archived))
+            asked == Ok(Some(Availability::Archived))
         })
         .await;
     }

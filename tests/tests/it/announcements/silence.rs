@@ -1,7 +1,7 @@
 //! Announcements do not arrive, although no connection was closed.
 
 use sea_orm::DatabaseConnection;
-use tenantry::{Access, Config, NewTenant, Tenancy, Tenant};
+use tenantry::{Availability, Config, NewTenant, Tenancy, Tenant};
 
 use super::{refusal, set_status};
 use crate::support::{
@@ -39,7 +39,7 @@ async fn a_connection_for_announcements_that_went_dead_in_silence_is_replaced() 
     set_status(&it.plain, it.tenant.slug(), "suspended").await;
     eventually("the loss is noticed", async || !it.tenancy.is_receiving_announcements()).await;
     assert!(log.text().contains("did not come back within 2 seconds"), "{}", log.text());
-    assert_eq!(refusal(&it.tenant).await, Some(Access::Suspended));
+    assert_eq!(refusal(&it.tenant).await, Some(Availability::Suspended));
     eventually("announcements are received", async || it.tenancy.is_receiving_announcements())
         .await;
     set_status(&it.plain, it.tenant.slug(), "active").await;
@@ -54,11 +54,11 @@ async fn while_nothing_is_received_nothing_cached_is_believed_for_more_than_a_se
     // It goes on working, with the registry asked again and again.
     let host = "guards.example.org".parse().unwrap();
     it.tenancy.domain_add(it.tenant.slug(), &host).await.unwrap();
-    for (status, access) in [("suspended", Some(Access::Suspended)), ("active", None)] {
+    for (status, availability) in [("suspended", Some(Availability::Suspended)), ("active", None)] {
         set_status(&it.plain, it.tenant.slug(), status).await;
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-        assert_eq!(refusal(&it.tenant).await, access);
-        assert_eq!(it.tenancy.tenant_by_host(host.as_str()).await.is_ok(), access.is_none());
+        assert_eq!(refusal(&it.tenant).await, availability);
+        assert_eq!(it.tenancy.tenant_by_host(host.as_str()).await.is_ok(), availability.is_none());
     }
     it.wire.keep_notifications(false);
     eventually("announcements are received", async || it.tenancy.is_receiving_announcements())

@@ -8,9 +8,8 @@ use sea_orm::{
 };
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{new_guard, new_shift, postgres, refusal},
-    sqlstate,
+    TwoTenants, guard_id, sqlstate,
+    two_tenants::{new_guard, new_shift, postgres, refusal},
 };
 
 /// Asserts that PostgreSQL refused, and that it was the placeholder it did not know.
@@ -25,14 +24,14 @@ fn assert_refused<T>(what: &str, result: Result<T, DbErr>) {
 }
 
 /// A table under the entity's own name that an unqualified statement would find.
-async fn bait(both: &Neighbours) {
+async fn bait(both: &TwoTenants) {
     let sql = r#"CREATE TABLE "public"."guards" (LIKE "tenant_1"."guards" INCLUDING ALL);
         CREATE TABLE "public"."shifts" (LIKE "tenant_1"."shifts" INCLUDING ALL);
         INSERT INTO "public"."guards" SELECT * FROM "tenant_1"."guards";"#;
     both.plain.execute_unprepared(sql).await.unwrap();
 }
 
-async fn assert_bait_is_untouched(both: &Neighbours) {
+async fn assert_bait_is_untouched(both: &TwoTenants) {
     let sql = r#"SELECT count(*) FROM "public"."guards" WHERE "name" IN ('Abu', 'Bea', 'Cem')"#;
     let row = both.plain.query_one_raw(postgres(sql)).await.unwrap();
     assert_eq!(row.unwrap().try_get_by_index::<i64>(0).unwrap(), 3);
@@ -43,7 +42,7 @@ async fn assert_bait_is_untouched(both: &Neighbours) {
 
 #[tokio::test]
 async fn a_plain_connection_is_refused_every_read() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     bait(&both).await;
     let plain = &both.plain;
     let guards = guard::Entity::find().all(&both.one).await.unwrap();
@@ -70,7 +69,7 @@ async fn a_plain_connection_is_refused_every_read() {
 
 #[tokio::test]
 async fn a_plain_connection_is_refused_every_write() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     bait(&both).await;
     let plain = &both.plain;
     let dan = || new_guard(4, "Dan", "Moat");
@@ -108,7 +107,7 @@ async fn a_plain_connection_is_refused_every_write() {
 
 #[tokio::test]
 async fn a_plain_transaction_is_refused_too() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     bait(&both).await;
     // Also one in which the search path leads to a tenant.
     for search_path in ["public", "tenant_1"] {
@@ -134,7 +133,7 @@ async fn a_plain_transaction_is_refused_too() {
 
 #[tokio::test]
 async fn a_schema_dropped_behind_our_back_is_not_replaced_by_another() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     bait(&both).await;
     // Prepared before the schema goes.
     assert_eq!(guard::Entity::find().count(&both.one).await.unwrap(), 3);

@@ -6,11 +6,11 @@ use sea_orm::{
     SelectExt,
 };
 
-use super::{Neighbours, guard_id, neighbours::names};
+use super::{TwoTenants, guard_id, two_tenants::names};
 
 #[tokio::test]
 async fn finding_sees_the_guards_of_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let all = guard::Entity::find().order_by_asc(Column::Name);
     let of_one = all.clone().all(&both.one).await.unwrap();
     assert_eq!(names(&of_one), ["Abu", "Bea", "Cem"]);
@@ -31,7 +31,7 @@ async fn finding_sees_the_guards_of_one_tenant() {
 
 #[tokio::test]
 async fn filters_orders_limits_and_groups_stay_in_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let at_gate =
         guard::Entity::find().filter(Column::Position.eq("Gate")).order_by_desc(Column::Name);
     let found = at_gate.clone().all(&both.one).await.unwrap();
@@ -70,7 +70,7 @@ async fn filters_orders_limits_and_groups_stay_in_one_tenant() {
 
 #[tokio::test]
 async fn count_and_exists_are_about_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let towers = guard::Entity::find().filter(Column::Position.eq("Tower"));
     let moat = guard::Entity::find().filter(Column::Position.eq("Moat"));
     for (tenant, all, in_tower, has_moat) in [(&both.one, 3, 1, false), (&both.two, 4, 2, true)] {
@@ -82,7 +82,7 @@ async fn count_and_exists_are_about_one_tenant() {
 
 #[tokio::test]
 async fn pages_run_through_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let mut pages = guard::Entity::find().order_by_asc(Column::Id).paginate(&both.one, 2);
     let total = pages.num_items_and_pages().await.unwrap();
     assert_eq!((total.number_of_items, total.number_of_pages), (3, 2));
@@ -97,7 +97,7 @@ async fn pages_run_through_one_tenant() {
 
 #[tokio::test]
 async fn cursors_run_through_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let mut cursor = guard::Entity::find().cursor_by(Column::Id);
     cursor.after(guard_id(1)).first(2);
     assert_eq!(

@@ -13,8 +13,8 @@ use tenantry::Tenant;
 use uuid::Uuid;
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{new_guard, postgres},
+    TwoTenants, guard_id,
+    two_tenants::{new_guard, postgres},
 };
 
 /// Names of guards by key.
@@ -140,7 +140,7 @@ fn changes() -> impl Strategy<Value = Vec<(bool, Change, Within)>> {
 }
 
 /// The guards in a schema, as a bare connection finds them.
-async fn stored(both: &Neighbours, schema: &str) -> Rows {
+async fn stored(both: &TwoTenants, schema: &str) -> Rows {
     let sql = format!(r#"SELECT "id", "name" FROM "{schema}"."guards""#);
     let rows = both.plain.query_all_raw(postgres(&sql)).await.unwrap();
     rows.iter()
@@ -155,7 +155,7 @@ async fn stored(both: &Neighbours, schema: &str) -> Rows {
 fn changes_to_two_tenants_in_turns_do_not_mix() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
-    let both = runtime.block_on(Neighbours::new());
+    let both = runtime.block_on(TwoTenants::new());
     let check = async |changes: &[(bool, Change, Within)]| {
         let mut expected = [Rows::new(), Rows::new()];
         for tenant in [&both.one, &both.two] {

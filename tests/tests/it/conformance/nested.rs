@@ -6,9 +6,8 @@ use sea_orm::{
 };
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{ends_on_day, written},
-    on_day, shift_id, sqlstate,
+    TwoTenants, guard_id, on_day, shift_id, sqlstate,
+    two_tenants::{ends_on_day, written},
 };
 
 fn shift_on(day: u32) -> shift::ActiveModelEx {
@@ -16,7 +15,7 @@ fn shift_on(day: u32) -> shift::ActiveModelEx {
 }
 
 /// A guard of tenant one with its shifts, to be changed.
-async fn load(both: &Neighbours, number: u128) -> guard::ActiveModelEx {
+async fn load(both: &TwoTenants, number: u128) -> guard::ActiveModelEx {
     let guard = guard::Entity::load()
         .filter_by_id(guard_id(number))
         .with(shift::Entity)
@@ -28,7 +27,7 @@ async fn load(both: &Neighbours, number: u128) -> guard::ActiveModelEx {
 
 #[tokio::test]
 async fn a_guard_is_inserted_with_its_shifts_into_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let earlier = tenantry_registry::now();
     let dan = guard::ActiveModel::builder()
         .set_name("Dan")
@@ -66,7 +65,7 @@ async fn a_guard_is_inserted_with_its_shifts_into_one_tenant() {
 
 #[tokio::test]
 async fn shifts_are_changed_through_their_guard_in_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let mut abu = load(&both, 1).await;
     abu.position = Set("Moat".to_owned());
     abu.shifts[0].starts_at = Set(on_day(5));
@@ -103,7 +102,7 @@ async fn shifts_are_changed_through_their_guard_in_one_tenant() {
 
 #[tokio::test]
 async fn a_guard_is_deleted_with_its_shifts_from_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let deleted = load(&both, 1).await.delete(&both.one).await.unwrap();
     assert_eq!(deleted.rows_affected, 3);
     let bea = guard::Entity::find_by_id(guard_id(2));
@@ -117,7 +116,7 @@ async fn a_guard_is_deleted_with_its_shifts_from_one_tenant() {
 
 #[tokio::test]
 async fn a_nested_save_in_a_transaction_ends_with_it() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let dan = || {
         guard::ActiveModel::builder().set_name("Dan").set_position("Moat").add_shift(shift_on(21))
     };
@@ -136,7 +135,7 @@ async fn a_nested_save_in_a_transaction_ends_with_it() {
 
 #[tokio::test]
 async fn a_nested_save_that_fails_leaves_nothing() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let ends_before_it_starts =
         shift::ActiveModel::builder().set_starts_at(on_day(9)).set_ends_at(on_day(8));
     let error = guard::ActiveModel::builder()

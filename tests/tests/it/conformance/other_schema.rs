@@ -9,8 +9,8 @@ use sea_orm::{
 use tenantry::{Error, NewTenant, OtherSchema, assert_placeholder, without_placeholder};
 
 use super::{
-    Neighbours,
-    neighbours::{new_guard, new_shift, postgres},
+    TwoTenants,
+    two_tenants::{new_guard, new_shift, postgres},
 };
 use crate::support::{TestDb, serving::eventually, slug};
 
@@ -60,7 +60,7 @@ fn zoe() -> generated::ActiveModel {
 #[tokio::test]
 async fn an_entity_with_the_schema_of_one_tenant_is_refused_on_the_handle_of_another() {
     use generated::Entity;
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let (one, two) = (&both.one, &both.two);
     let stored = zoe().insert(two).await.unwrap();
     assert_eq!(Entity::find().count(two).await.unwrap(), 5, "it is the tenant's own");
@@ -90,7 +90,7 @@ async fn an_entity_with_the_schema_of_one_tenant_is_refused_on_the_handle_of_ano
 
 #[tokio::test]
 async fn sql_that_names_the_schema_of_another_tenant_is_refused_however_it_is_written() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     for sql in [
         "SELECT * FROM tenant_2.guards",
         "SELECT * FROM Tenant_2 /* of two */ . guards",
@@ -116,7 +116,7 @@ async fn sql_that_names_the_schema_of_another_tenant_is_refused_however_it_is_wr
 
 #[tokio::test]
 async fn tenants_may_have_the_names_of_tables_and_aliases() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let (tenancy, one) = (both.tenancy(), &both.one);
     for name in ["guards", "shifts", "excluded", "r0", "a", "registry-2"] {
         tenancy.create(NewTenant::new(slug(name))).await.unwrap();
@@ -153,7 +153,7 @@ async fn tenants_may_have_the_names_of_tables_and_aliases() {
 
 #[tokio::test]
 async fn tables_of_the_registry_can_be_read_through_a_handle() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     assert_eq!(tenantry_registry::tenant::Entity::find().count(&both.one).await.unwrap(), 2);
 }
 

@@ -9,7 +9,7 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Neighbours, guard_id, on_day, shift_id};
+use super::{TwoTenants, guard_id, on_day, shift_id};
 
 #[derive(Debug, PartialEq, DerivePartialModel)]
 #[sea_orm(entity = "guard::Entity")]
@@ -41,7 +41,7 @@ fn badge(number: u128, holder: &str, place: &str) -> Badge {
 
 #[tokio::test]
 async fn partial_models_are_of_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let badges =
         || guard::Entity::find().order_by_asc(guard::Column::Id).into_partial_model::<Badge>();
     assert_eq!(
@@ -67,7 +67,7 @@ async fn partial_models_are_of_one_tenant() {
 
 #[tokio::test]
 async fn json_tuples_and_structs_are_of_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let short = guard::Entity::find()
         .select_only()
         .columns([guard::Column::Name, guard::Column::Position])

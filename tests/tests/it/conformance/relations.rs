@@ -9,9 +9,8 @@ use sea_orm::{
 use tenantry::Tenant;
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{names, on_day},
-    shift_id,
+    TwoTenants, guard_id, shift_id,
+    two_tenants::{names, on_day},
 };
 
 /// From a guard to the others at the same position: the table of guards joined to itself.
@@ -60,7 +59,7 @@ async fn all_shifts(tenant: &Tenant) -> Vec<shift::Model> {
 
 #[tokio::test]
 async fn joins_stay_in_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let select =
         || guard::Entity::find().order_by_asc(guard::Column::Id).order_by_asc(shift::Column::Id);
     let inner = select().inner_join(shift::Entity).all(&both.one).await;
@@ -90,7 +89,7 @@ async fn joins_stay_in_one_tenant() {
 
 #[tokio::test]
 async fn related_entities_come_from_the_same_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let with_shifts = guard::Entity::find()
         .find_with_related(shift::Entity)
         .order_by_asc(guard::Column::Id)
@@ -130,7 +129,7 @@ async fn related_entities_come_from_the_same_tenant() {
 
 #[tokio::test]
 async fn linked_entities_and_self_joins_stay_in_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let colleagues = guard::Entity::find()
         .find_also_linked(Colleagues)
         .order_by_asc(guard::Column::Id)
@@ -166,7 +165,7 @@ async fn linked_entities_and_self_joins_stay_in_one_tenant() {
 
 #[tokio::test]
 async fn loaders_load_from_the_same_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let guards = all_guards(&both.one).await;
     let shifts = guards.load_many(shift::Entity, &both.one).await.unwrap();
     let counts: Vec<_> = shifts.iter().map(Vec::len).collect();
@@ -187,7 +186,7 @@ async fn loaders_load_from_the_same_tenant() {
 
 #[tokio::test]
 async fn the_entity_loader_loads_from_the_same_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let guards = guard::Entity::load()
         .with(shift::Entity)
         .order_by_asc(guard::Column::Id)

@@ -5,8 +5,8 @@ use sea_orm::{ConnectionTrait, EntityTrait, PaginatorTrait, TransactionTrait};
 use tenantry::{Config, Tenant};
 
 use super::{
-    Neighbours,
-    neighbours::{postgres, sqlstate},
+    TwoTenants,
+    two_tenants::{postgres, sqlstate},
 };
 
 /// The first column of the only row.
@@ -26,7 +26,7 @@ async fn names(tenant: &Tenant) -> String {
 
 #[tokio::test]
 async fn bare_names_are_found_in_the_schema_of_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     assert_eq!(names(&both.one).await, "Abu Bea Cem");
     assert_eq!(names(&both.two).await, "Wim Xia Yan Zoe");
 
@@ -46,7 +46,7 @@ async fn bare_names_are_found_in_the_schema_of_one_tenant() {
 
 #[tokio::test]
 async fn a_function_of_a_tenant_works_on_its_own_tables() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     for tenant in [&both.one, &both.two] {
         let txn = tenant.begin_with_search_path().await.unwrap();
         let sql = "CREATE FUNCTION first_name() RETURNS text LANGUAGE plpgsql AS
@@ -64,7 +64,7 @@ async fn a_function_of_a_tenant_works_on_its_own_tables() {
 
 #[tokio::test]
 async fn a_temporary_table_of_one_tenant_does_not_hide_the_table_of_the_next() {
-    let both = Neighbours::with_config(|config| Config { max_connections: 1, ..config }).await;
+    let both = TwoTenants::with_config(|config| Config { max_connections: 1, ..config }).await;
     let txn = both.one.begin_with_search_path().await.unwrap();
     let sql = "CREATE TEMPORARY TABLE guards AS SELECT 'Nobody' AS name";
     txn.execute_unprepared(sql).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_temporary_table_of_one_tenant_does_not_hide_the_table_of_the_next() {
 
 #[tokio::test]
 async fn the_search_path_ends_with_the_transaction() {
-    let both = Neighbours::with_config(|config| Config { max_connections: 1, ..config }).await;
+    let both = TwoTenants::with_config(|config| Config { max_connections: 1, ..config }).await;
     let session = "SELECT pg_backend_pid()::text";
     let before = (text(&both.one, session).await, text(&both.one, "SHOW search_path").await);
     let failing = "SELECT 1 / 0";

@@ -13,9 +13,8 @@ use serde_json::json;
 use tenantry::Tenant;
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{names, postgres},
-    shift_id, sqlstate,
+    TwoTenants, guard_id, shift_id, sqlstate,
+    two_tenants::{names, postgres},
 };
 
 /// Names of the guards at a position.
@@ -38,7 +37,7 @@ async fn texts(tenant: &Tenant, statement: &impl sea_orm::StatementBuilder) -> V
 
 #[tokio::test]
 async fn common_table_expressions_stay_in_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let on_duty = CommonTableExpression::new()
         .query(
             Query::select()
@@ -62,7 +61,7 @@ async fn common_table_expressions_stay_in_one_tenant() {
 
 #[tokio::test]
 async fn sub_queries_and_unions_stay_in_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let busy = shift::Entity::find().select_only().column(shift::Column::GuardId).into_query();
     let idle = guard::Entity::find()
         .filter(guard::Column::Id.not_in_subquery(busy))
@@ -80,7 +79,7 @@ async fn sub_queries_and_unions_stay_in_one_tenant() {
 
 #[tokio::test]
 async fn statements_made_by_hand_write_to_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let copied = Query::select()
         .expr(Expr::cust("gen_random_uuid()"))
         .expr(Expr::cust(r#""name" || '''s deputy'"#))
@@ -120,7 +119,7 @@ async fn statements_made_by_hand_write_to_one_tenant() {
 
 #[tokio::test]
 async fn raw_sql_with_the_placeholder_reads_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let by_position = Statement::from_sql_and_values(
         DbBackend::Postgres,
         r#"SELECT * FROM "@tenant"."guards" WHERE "position" = $1 ORDER BY "name" DESC"#,
@@ -156,7 +155,7 @@ async fn raw_sql_with_the_placeholder_reads_one_tenant() {
 
 #[tokio::test]
 async fn raw_sql_with_the_placeholder_writes_to_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let rename = Statement::from_sql_and_values(
         DbBackend::Postgres,
         r#"UPDATE "@tenant"."guards" SET "name" = $1 WHERE "id" = $2"#,
@@ -184,7 +183,7 @@ async fn raw_sql_with_the_placeholder_writes_to_one_tenant() {
 
 #[tokio::test]
 async fn a_placeholder_in_a_literal_or_a_comment_is_left_as_it_is() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let sql = r#"SELECT '"@tenant"."guards"' AS "a", E'\'"@tenant"' AS "b", $x$"@tenant"$x$ AS "c",
         "name" AS "d@tenant", "g"."id" AS """@tenant""" /* "@tenant" */
         FROM "@tenant"."guards" AS "g" WHERE "name" = 'Abu' -- "@tenant""#;
@@ -196,7 +195,7 @@ async fn a_placeholder_in_a_literal_or_a_comment_is_left_as_it_is() {
 
 #[tokio::test]
 async fn a_statement_that_forgets_the_schema_is_refused() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let select = Query::select().column(Asterisk).from(guard::Entity).to_owned();
     let error = both.one.query_all(&select).await.unwrap_err();
     assert_eq!(sqlstate(&error), "42P01");

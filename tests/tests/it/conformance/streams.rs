@@ -7,13 +7,13 @@ use sea_orm::{
 };
 
 use super::{
-    Neighbours,
-    neighbours::{names, new_guard, postgres},
+    TwoTenants,
+    two_tenants::{names, new_guard, postgres},
 };
 
 #[tokio::test]
 async fn a_stream_outside_of_a_transaction_is_of_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let sorted = guard::Entity::find().order_by_asc(guard::Column::Id);
     let stream = sorted.clone().stream(&both.one).await.unwrap();
     let found: Vec<_> = stream.try_collect().await.unwrap();
@@ -32,7 +32,7 @@ async fn a_stream_outside_of_a_transaction_is_of_one_tenant() {
 
 #[tokio::test]
 async fn streams_of_joins_pages_and_raw_sql_are_of_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let joined =
         shift::Entity::find().find_also_related(guard::Entity).order_by_asc(shift::Column::Id);
     let joined = joined.stream(&both.one).await.unwrap();
@@ -54,7 +54,7 @@ async fn streams_of_joins_pages_and_raw_sql_are_of_one_tenant() {
 
 #[tokio::test]
 async fn a_stream_inside_a_transaction_sees_its_writes() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let sorted = guard::Entity::find().order_by_asc(guard::Column::Id);
     let txn = both.one.begin().await.unwrap();
     new_guard(4, "Dan", "Moat").insert(&txn).await.unwrap();

@@ -8,8 +8,8 @@ use sea_orm::{
 };
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{new_guard, new_shift, postgres, written},
+    TwoTenants, guard_id,
+    two_tenants::{new_guard, new_shift, postgres, written},
 };
 
 /// Asserts that a row was stored between `earlier` and now.
@@ -22,7 +22,7 @@ fn assert_new(inserted_at: DateTime<Utc>, updated_at: DateTime<Utc>, earlier: Da
 
 #[tokio::test]
 async fn every_way_to_insert_sets_both_timestamps() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let earlier = tenantry_registry::now();
     let by_hand = guard::ActiveModel {
         id: NotSet,
@@ -60,7 +60,7 @@ async fn every_way_to_insert_sets_both_timestamps() {
 
 #[tokio::test]
 async fn timestamps_are_stored_in_utc_to_the_microsecond() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let stored = new_guard(4, "Dan", "Moat").insert(&both.one).await.unwrap();
     assert_eq!(stored.inserted_at.nanosecond() % 1_000, 0);
     let found = guard::Entity::find_by_id(guard_id(4)).one(&both.one).await;
@@ -84,7 +84,7 @@ async fn timestamps_are_stored_in_utc_to_the_microsecond() {
 
 #[tokio::test]
 async fn no_update_moves_inserted_at() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let one = &both.one;
     let earlier = tenantry_registry::now();
     let abu = guard::Entity::find_by_id(guard_id(1));

@@ -9,20 +9,19 @@ use sea_orm::{
 };
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{names, new_guard, postgres},
-    sqlstate,
+    TwoTenants, guard_id, sqlstate,
+    two_tenants::{names, new_guard, postgres},
 };
 
 /// Names of the guards of tenant one from the fourth on.
-async fn new_names(both: &Neighbours) -> Vec<String> {
+async fn new_names(both: &TwoTenants) -> Vec<String> {
     let all = both.guards_of_one().await;
     all.into_iter().skip(3).map(|(name, _)| name).collect()
 }
 
 #[tokio::test]
 async fn a_transaction_is_seen_when_committed_and_not_before() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let txn = both.one.begin().await.unwrap();
     new_guard(4, "Dan", "Moat").insert(&txn).await.unwrap();
     assert_eq!(guard::Entity::find().count(&txn).await.unwrap(), 4);
@@ -42,7 +41,7 @@ async fn a_transaction_is_seen_when_committed_and_not_before() {
 
 #[tokio::test]
 async fn a_lock_is_on_the_row_of_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let locked = both.one.begin().await.unwrap();
     let abu = guard::Entity::find_by_id(guard_id(1)).lock_exclusive();
     assert_eq!(abu.require_one(&locked).await.unwrap().name, "Abu");
@@ -56,7 +55,7 @@ async fn a_lock_is_on_the_row_of_one_tenant() {
 
 #[tokio::test]
 async fn an_inner_rollback_keeps_the_outer_writes() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let outer = both.one.begin().await.unwrap();
     new_guard(4, "Dan", "Moat").insert(&outer).await.unwrap();
     let inner = outer.begin().await.unwrap();
@@ -81,7 +80,7 @@ async fn an_inner_rollback_keeps_the_outer_writes() {
 
 #[tokio::test]
 async fn an_outer_rollback_discards_what_was_committed_inside() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let outer = both.one.begin().await.unwrap();
     let inner = outer.begin().await.unwrap();
     new_guard(4, "Dan", "Moat").insert(&inner).await.unwrap();
@@ -94,7 +93,7 @@ async fn an_outer_rollback_discards_what_was_committed_inside() {
 
 #[tokio::test]
 async fn a_closure_commits_when_it_succeeds_and_rolls_back_when_it_fails() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let count = both
         .one
         .transaction::<_, u64, DbErr>(|txn| {
@@ -137,7 +136,7 @@ async fn a_closure_commits_when_it_succeeds_and_rolls_back_when_it_fails() {
 
 #[tokio::test]
 async fn a_read_only_transaction_refuses_to_write() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let read_only = Some(AccessMode::ReadOnly);
     let options = TransactionOptions { access_mode: read_only, ..Default::default() };
     for txn in [
@@ -184,7 +183,7 @@ async fn a_read_only_transaction_refuses_to_write() {
 
 #[tokio::test]
 async fn the_isolation_level_asked_for_is_the_one_given() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let level = Some(IsolationLevel::RepeatableRead);
     let txn = both.one.begin_with_config(level, None).await.unwrap();
     let shown = txn.query_one_raw(postgres("SHOW transaction_isolation"));

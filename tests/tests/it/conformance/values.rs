@@ -6,7 +6,7 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement,
 };
 
-use super::{Neighbours, guard_id, neighbours::new_guard};
+use super::{TwoTenants, guard_id, two_tenants::new_guard};
 
 /// Text with which a statement could be broken, or mistaken for one.
 const HOSTILE: [&str; 16] = [
@@ -29,7 +29,7 @@ const HOSTILE: [&str; 16] = [
 ];
 
 /// Stores a guard with this name in tenant one, and reads it back in three ways.
-async fn round_trip(both: &Neighbours, name: &str) {
+async fn round_trip(both: &TwoTenants, name: &str) {
     let one = &both.one;
     let last = guard::Entity::delete_by_id(guard_id(5));
     last.exec(one).await.unwrap();
@@ -49,7 +49,7 @@ async fn round_trip(both: &Neighbours, name: &str) {
 
 #[tokio::test]
 async fn hostile_values_are_stored_and_read_byte_for_byte() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     for name in HOSTILE {
         round_trip(&both, name).await;
     }
@@ -60,7 +60,7 @@ async fn hostile_values_are_stored_and_read_byte_for_byte() {
 
 #[tokio::test]
 async fn hostile_values_written_into_the_text_of_a_statement_are_left_as_they_are() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     for name in HOSTILE {
         // `Statement::to_string` and migrations write values as literals.
         let plain = name.replace('\'', "''");
@@ -80,7 +80,7 @@ async fn hostile_values_written_into_the_text_of_a_statement_are_left_as_they_ar
 fn any_text_is_stored_and_read_byte_for_byte() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
-    let both = runtime.block_on(Neighbours::new());
+    let both = runtime.block_on(TwoTenants::new());
     let piece = prop_oneof![
         proptest::sample::select(&HOSTILE[..]).prop_map(str::to_owned),
         // PostgreSQL stores no NUL in text (manual, 8.3).

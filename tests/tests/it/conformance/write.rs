@@ -8,9 +8,8 @@ use sea_orm::{
 };
 
 use super::{
-    Neighbours, guard_id,
-    neighbours::{names, new_guard, new_shift, written},
-    on_day, shift_id, sqlstate,
+    TwoTenants, guard_id, on_day, shift_id, sqlstate,
+    two_tenants::{names, new_guard, new_shift, written},
 };
 
 /// The guards of tenant one as pairs of text, to compare with what a bare connection finds.
@@ -25,7 +24,7 @@ const CEM: (&str, &str) = ("Cem", "Tower");
 
 #[tokio::test]
 async fn inserting_adds_to_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     // Key 4 is taken in the other tenant, and free in this one.
     let dan = new_guard(4, "Dan", "Moat").insert(&both.one).await.unwrap();
     let found = guard::Entity::find_by_id(guard_id(4)).one(&both.one).await;
@@ -49,7 +48,7 @@ async fn inserting_adds_to_one_tenant() {
 
 #[tokio::test]
 async fn inserting_many_adds_to_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let four_and_five = || [new_guard(4, "Dan", "Moat"), new_guard(5, "Eve", "Wall")];
     let inserted = guard::Entity::insert_many(four_and_five()).exec(&both.one).await.unwrap();
     assert_eq!(inserted.last_insert_id, Some(guard_id(5)));
@@ -78,7 +77,7 @@ async fn inserting_many_adds_to_one_tenant() {
 
 #[tokio::test]
 async fn a_conflict_is_one_with_a_row_of_the_same_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let unless_there = OnConflict::column(guard::Column::Id).do_nothing().to_owned();
     let abu = guard::Entity::insert(new_guard(1, "Ada", "Moat"));
     let abu = abu.on_conflict(unless_there.clone()).try_insert();
@@ -109,7 +108,7 @@ async fn a_conflict_is_one_with_a_row_of_the_same_tenant() {
 
 #[tokio::test]
 async fn updating_changes_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let abu = guard::Entity::find_by_id(guard_id(1));
     let abu = abu.require_one(&both.one).await.unwrap();
     let mut changed = abu.clone().into_active_model();
@@ -136,7 +135,7 @@ async fn updating_changes_one_tenant() {
 
 #[tokio::test]
 async fn updating_many_changes_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let result = guard::Entity::update_many()
         .col_expr(guard::Column::Position, Expr::value("Moat"))
         .filter(guard::Column::Position.eq("Gate"))
@@ -161,7 +160,7 @@ async fn updating_many_changes_one_tenant() {
 
 #[tokio::test]
 async fn deleting_removes_from_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let shift = shift::Entity::find_by_id(shift_id(11));
     let shift = shift.require_one(&both.one).await.unwrap();
     assert_eq!(shift.delete(&both.one).await.unwrap().rows_affected, 1);
@@ -182,7 +181,7 @@ async fn deleting_removes_from_one_tenant() {
 
 #[tokio::test]
 async fn deleting_many_removes_from_one_tenant() {
-    let both = Neighbours::new().await;
+    let both = TwoTenants::new().await;
     let result = shift::Entity::delete_many().exec(&both.one).await.unwrap();
     assert_eq!(result.rows_affected, 3, "of seven in both tenants");
     let gone = guard::Entity::delete_many()

@@ -252,7 +252,7 @@ async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
     eventually("the drop is heard", async || tenancy.tenant(&slug("tenant-2")).await.is_err())
         .await;
     let error = write(&two).await.unwrap_err();
-    assert!(tenantry::Refused::find(&error).is_some(), "{error}");
+    assert!(tenantry::TenantUnavailable::find(&error).is_some(), "{error}");
     write(&one).await.unwrap();
     tenancy.close().await;
     stopped(old).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tenantry::{DisplayName, Error, Fault, NewTenant, Tenancy, TenantRecord};
+use tenantry::{DisplayName, Error, Fault, NewTenant, Tenancy, TenantInfo};
 use tokio::{sync::watch, time::sleep};
 
 /// How often a line is tried that meets a busy or a lost server: for eight seconds and as long as
@@ -82,7 +82,7 @@ fn is_lost(error: &Error) -> bool {
 }
 
 /// What the tenant that is there has otherwise.
-fn differences(there: &TenantRecord, new: &NewTenant) -> Option<String> {
+fn differences(there: &TenantInfo, new: &NewTenant) -> Option<String> {
     let mut found = Vec::new();
     if there.status == "dropping" {
         found.push("it is being dropped".to_owned());

@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use super::{
     super::{
-        ask::{Ask, Hold, Owner},
-        choice::score,
+        affinity::score,
+        request::{Ask, Hold, Owner},
         seen::Recent,
         shares::Shares,
     },

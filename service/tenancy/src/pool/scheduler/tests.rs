@@ -6,7 +6,7 @@ use tokio::{task::yield_now, time::sleep};
 
 use crate::Limits;
 
-use super::{super::ask::Hold, super::choice::score, state::AGED, *};
+use super::{super::affinity::score, super::request::Hold, state::AGED, *};
 
 const PLACES: usize = 4;
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::super::ask::{Hold, Owner};
+use super::super::request::{Hold, Owner};
 
 /// The requests that wait: one queue for each owner, first in, first out, and an index of the
 /// owners that may have another connection. Every change takes logarithmic time.

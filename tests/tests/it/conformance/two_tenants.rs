@@ -21,7 +21,7 @@ const SHIFTS_OF_ONE: [(u128, u128, u32); 3] = [(11, 1, 1), (12, 1, 2), (13, 2, 3
 const SHIFTS_OF_TWO: [(u128, u128, u32); 4] = [(11, 3, 11), (12, 2, 12), (13, 3, 13), (14, 4, 14)];
 
 /// The tenants `one` and `two`, in `tenant_1` and `tenant_2`.
-pub struct Neighbours {
+pub struct TwoTenants {
     pub one: Tenant,
     pub two: Tenant,
     /// A connection that knows nothing of tenants, to look at the schemas from outside.
@@ -32,12 +32,12 @@ pub struct Neighbours {
     _db: TestDb,
 }
 
-impl Neighbours {
+impl TwoTenants {
     pub async fn new() -> Self {
         Self::with_config(|config| config).await
     }
 
-    /// Neighbours whose tenancy is configured otherwise than usual.
+    /// TwoTenants whose tenancy is configured otherwise than usual.
     pub async fn with_config(change: impl FnOnce(Config) -> Config) -> Self {
         let db = TestDb::new().await;
         let tenancy = Tenancy::connect(&change(db.config())).await.unwrap();
