@@ -1,9 +1,13 @@
 //! The tenancy knows nothing of guards: another application brings its own tables.
 
+use std::process::Command;
+
+use reqwest::Method;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
+use serde_json::{Value, json};
 use tenantry::{Config, Error, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Target, TenantMigrator, Timeouts, provision, run, state,
@@ -12,7 +16,8 @@ use tenantry_migrate::{
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
-    process::Ran,
+    process::{Ran, program_on},
+    serving::Serving,
     slug,
     sql_migration::{Sql, SqlMigrator},
 };
@@ -235,4 +240,41 @@ async fn an_application_keeps_its_name_when_its_oldest_migration_changes() {
     connect(vec![BOOKS, LOANS], "archive").await.unwrap();
     // A migrator without migrations and without a name is at home everywhere.
     connect(Vec::new(), "").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_library_program_serves_its_own_tables_without_the_outer_crates() {
+    let db = TestDb::new().await;
+    for tenant in ["city", "village"] {
+        Ran::on("library", &db.url(), &["tenant", "create", tenant]).exits(0);
+    }
+    let serving = Serving::launch(&mut program_on("library", &db.url(), &["serve"]));
+    let books = async |method, tenant: &str, body: &Value| {
+        let url = format!("http://{}/books", serving.address());
+        let request = reqwest::Client::new().request(method, url);
+        let request = request.header("host", format!("{tenant}.localhost")).json(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+    };
+    let emma = json!({ "isbn": "0-14-143958-7", "title": "Emma" });
+    assert_eq!(books(Method::POST, "city", &emma).await, (201, emma.clone()));
+    assert_eq!(books(Method::GET, "city", &json!({})).await, (200, json!([emma])));
+    assert_eq!(books(Method::GET, "village", &json!({})).await, (200, json!([])));
+    let (status, problem) = books(Method::POST, "city", &json!({ "isbn": "1", "title": "" })).await;
+    assert_eq!((status, problem["errors"].as_array().unwrap().len()), (422, 2), "{problem}");
+}
+
+#[test]
+fn the_library_depends_on_no_outer_crate() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "library", "--prefix", "none", "--format", "{p}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"tenantry-axum"), "{tree}");
+    for outer in ["entity", "migration", "service", "api"] {
+        assert!(!names.contains(&outer), "{outer} is among the dependencies");
+    }
 }
