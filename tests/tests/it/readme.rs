@@ -1,11 +1,10 @@
-//! The README says what the code says.
+//! The documentation agrees with the code.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use clap::{Arg, Command, CommandFactory};
 
-const BEGIN: &str =
-    "<!-- configuration: made by the test `readme`, which UPDATE_README=1 lets write it -->\n";
+const BEGIN: &str = "<!-- configuration: written by the test `readme` with UPDATE_DOCS=1 -->\n";
 const END: &str = "<!-- end of configuration -->\n";
 
 fn root() -> PathBuf {
@@ -54,16 +53,16 @@ fn table() -> String {
 
 #[test]
 fn the_table_of_variables_is_that_of_the_commands() {
-    let path = root().join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("the marker is there");
+    let path = root().join("docs/CONFIGURATION.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).expect("the marker is there");
     let (found, after) = rest.split_once(END).expect("the end marker is there");
     let wanted = table();
-    if std::env::var_os("UPDATE_README").is_some() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
         return;
     }
-    assert_eq!(found, wanted, "run the tests once with UPDATE_README=1");
+    assert_eq!(found, wanted, "run the tests once with UPDATE_DOCS=1");
 }
 
 #[test]
@@ -107,6 +106,31 @@ fn every_test_that_security_names_exists() {
             });
         assert!(exists, "docs/SECURITY.md names {name}, which is not there");
         count += 1;
+    }
+    assert!(count > 30, "{count}");
+}
+
+#[test]
+fn every_link_of_the_documentation_leads_to_a_file() {
+    let root = root();
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    pages.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut count = 0;
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|it| it == "md")) {
+        let text = fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            if file.starts_with("https://") {
+                continue;
+            }
+            let target = if file.is_empty() { page } else { &page.parent().unwrap().join(file) };
+            assert!(target.exists(), "{} links to {link}", page.display());
+            let headings = fs::read_to_string(target).unwrap_or_default().to_lowercase();
+            let heading = heading.replace('-', " ");
+            let found = heading.is_empty() || headings.contains(&format!("# {heading}\n"));
+            assert!(found, "{} links to {link}", page.display());
+            count += 1;
+        }
     }
     assert!(count > 30, "{count}");
 }
