@@ -22,23 +22,23 @@
 //! | module | contents |
 //! |---|---|
 //! | root | [`run`](fn@run) migrates one schema, [`run_fleet`] many; [`provision`](fn@provision) makes one |
-//! | [`verify`] | comparison of schemas with what the migrations make |
-//! | [`check`] | lint of migrations |
+//! | [`drift`] | comparison of schemas with what the migrations make |
+//! | [`lint`] | lint of migrations |
 //! | `cli` | the `migration` command (feature `cli`) |
 //! | `generate` | new migrations (feature `cli`) |
 //! | [`connect`] | options and errors of connections |
 //! | [`registry`] | migrations of the registry |
 //! | [`sql`] | lexer of SQL |
 
-pub mod check;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod connect;
+pub mod drift;
 #[cfg(feature = "cli")]
 pub mod generate;
+pub mod lint;
 pub mod registry;
 pub mod sql;
-pub mod verify;
 
 mod db_error;
 mod error;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
-use crate::{AnyMigrator, Error, State, check::Meant, extension::Extensions};
+use crate::{AnyMigrator, Error, State, extension::Extensions, lint::Suppressions};
 
 /// What to do with a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) struct Step {
     /// Those that the migrator declares.
     pub(crate) extensions: Extensions,
     /// What the migration says that it means, once it has run.
-    pub(crate) meant: Meant,
+    pub(crate) suppressions: Suppressions,
 }
 
 impl Step {
@@ -91,7 +91,7 @@ pub(crate) fn every_step(migrator: &AnyMigrator) -> Vec<Step> {
         migration: migration.into(),
         up: true,
         extensions: migrator.declared().clone(),
-        meant: Meant::default(),
+        suppressions: Suppressions::default(),
     };
     migrations.map(step).collect()
 }
@@ -99,6 +99,6 @@ pub(crate) fn every_step(migrator: &AnyMigrator) -> Vec<Step> {
 /// The names come from the migrator itself, so each is found.
 fn step(migrator: &AnyMigrator, name: &str, up: bool) -> Option<Step> {
     let migration = migrator.migrations().into_iter().find(|it| it.name() == name)?;
-    let (extensions, meant) = (migrator.declared().clone(), Meant::default());
-    Some(Step { migration: migration.into(), up, extensions, meant })
+    let (extensions, suppressions) = (migrator.declared().clone(), Suppressions::default());
+    Some(Step { migration: migration.into(), up, extensions, suppressions })
 }

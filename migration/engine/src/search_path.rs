@@ -11,7 +11,7 @@ use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
     AnyMigrator, Error,
-    check::Rule,
+    lint::Rule,
     plan::Step,
     run::outside::{Look, command_sql, look_sql, made},
     session::{bound_idle_time, notice_lost_client},
@@ -175,7 +175,7 @@ impl<'a> Watch<'a> {
         let (row, objects) = self.look(txn, step).await?;
         let (schema, migration) = (self.target.name().to_owned(), step.migration.name().to_owned());
         // Told first, as the path may be how it came there.
-        if !objects.is_empty() && !step.meant.allows(Rule::LeavesSchema) {
+        if !objects.is_empty() && !step.suppressions.allows(Rule::OutsideSchema) {
             return Err(Error::MadeOutside { schema, migration, objects, rolled_back: true });
         }
         let found: String = row.try_get_by_index(1)?;

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tenantry_migrate::{
-    AnyMigrator, build_schema, build_schema_with_commits, register, remove_unfinished,
-    verify::names_own_schema_in,
+    AnyMigrator, build_schema, build_schema_with_commits, drift::embeds_schema_name_in, register,
+    remove_unfinished,
 };
 use tenantry_registry::{SchemaName, TenantId, tenant};
 use tokio::sync::{Notify, OnceCell};
@@ -48,7 +48,7 @@ impl Spares {
         let find = async || {
             let begun = self.db.begin_for_migrations().await?;
             let Some(txn) = begun.for_migrations() else { return Ok(false) };
-            let names = names_own_schema_in(txn, &self.migrator).await?;
+            let names = embeds_schema_name_in(txn, &self.migrator).await?;
             begun.rollback().await?;
             Ok::<_, Error>(!names)
         };

@@ -4,8 +4,9 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use tenantry_migrate::{
-    AnyMigrator, Extension, TenantMigrator, make_extensions,
-    verify::{Scope, names_own_schema, verify},
+    AnyMigrator, Extension, TenantMigrator,
+    drift::{VerifyTarget, embeds_schema_name, verify},
+    make_extensions,
 };
 
 use crate::support::{TestDb, catalog::texts, serving::eventually, slug, sql_migration::Sql};
@@ -115,7 +116,7 @@ async fn a_creation_refuses_a_function_with_bare_names_that_something_calls() {
             assert!(error.contains(word), "{sql}: no {word:?} in {error}");
         }
         tenancy.close().await;
-        let error = names_own_schema(&plain, &AnyMigrator::tenant(books)).await.unwrap_err();
+        let error = embeds_schema_name(&plain, &AnyMigrator::tenant(books)).await.unwrap_err();
         assert_eq!(error.migration(), Some("m2_functions"), "{error}");
         assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
         assert!(!crate::support::catalog::schemas(&plain).await.contains(&"one".to_owned()));
@@ -198,7 +199,7 @@ async fn works_in_a_spare(books: Books) {
     assert_eq!(audited(&tenants[1]).await, 2, "{}", books.sql);
     assert_eq!(texts(&plain, "SELECT id::text FROM public.audit").await, [""; 0]);
     plain.execute_unprepared("DROP TABLE public.audit").await.unwrap();
-    let found = verify(&plain, &AnyMigrator::tenant(books), &Scope::All).await.unwrap();
+    let found = verify(&plain, &AnyMigrator::tenant(books), &VerifyTarget::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 

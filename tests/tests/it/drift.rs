@@ -7,8 +7,9 @@ use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::{Value, json};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Error, Target, Timeouts, run,
-    verify::{Finding, Scope, Verification, VerifyError, structure_in, verify},
+    Action, AnyMigrator, Error, Target, Timeouts,
+    drift::{Finding, Verification, VerifyError, VerifyTarget, read_structure, verify},
+    run,
 };
 
 use crate::support::{
@@ -19,19 +20,19 @@ use crate::support::{
     sql_migration::{BOOKS, SHELF, Sql, SqlMigrator, sql_migrator},
 };
 
-mod allowed;
+mod allowlist;
 mod applications;
 mod findings;
-mod planted;
+mod injected_drift;
+mod not_compared;
 mod server_own;
-mod unjudged;
 
 const FIRST: &str = "m20261123_000001_create_guards";
 const NEWEST: &str = "m20261123_000002_create_shifts";
 
 /// Everything that is wrong in a database.
 async fn all(db: &DatabaseConnection) -> Verification {
-    verify(db, &AnyMigrator::new(migration::Migrator), &Scope::All).await.unwrap()
+    verify(db, &AnyMigrator::new(migration::Migrator), &VerifyTarget::All).await.unwrap()
 }
 
 /// What is said of each schema that drifted.

@@ -8,7 +8,7 @@ use std::{
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tempfile::TempDir;
-use tenantry_migrate::{AnyMigrator, check::check};
+use tenantry_migrate::{AnyMigrator, lint::check};
 
 use crate::support::{
     TestDb,

@@ -99,9 +99,9 @@ async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
         assert_whole(&plain, &tenancy, &slug).await;
     }
     assert!(killed > 5, "only {killed} steps were seen");
-    let all = tenantry_migrate::verify::Scope::All;
+    let all = tenantry_migrate::drift::VerifyTarget::All;
     let migrator = AnyMigrator::new(migration::Migrator);
-    let found = tenantry_migrate::verify::verify(&plain, &migrator, &all).await.unwrap();
+    let found = tenantry_migrate::drift::verify(&plain, &migrator, &all).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 

@@ -1,6 +1,6 @@
 //! `migration check`: each planted unsafe migration is found, its safe twin is not.
 
-mod acknowledgements;
+mod allow;
 mod command;
 mod functions;
 mod locks;

@@ -7,9 +7,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Error, Target, Timeouts, build_schema,
-    check::{Rule, check},
+    drift::{VerifyTarget, verify},
+    lint::{Rule, check},
     provision, run,
-    verify::{Scope, verify},
 };
 
 use crate::support::{
@@ -151,7 +151,7 @@ const OUTSIDE: [(&str, &str); 44] = [
         "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION shared.on_ddl()",
         "event trigger e",
     ),
-    ("CREATE ROLE leaves_schema", "a role"),
+    ("CREATE ROLE outside_schema", "a role"),
 ];
 
 #[tokio::test]
@@ -221,16 +221,16 @@ async fn what_is_made_inside_or_belongs_to_nothing_outside_passes() {
 async fn what_is_meant_is_allowed_by_a_reason() {
     let (_db, plain) = database().await;
     for sql in [
-        "/* check: allow leaves-schema because */ CREATE TABLE public.notes ()",
-        "/* check: allow names-schema because it is meant */ CREATE TABLE public.notes ()",
-        "SELECT '/* check: allow leaves-schema because it is meant */'; CREATE TABLE public.notes ()",
+        "/* check: allow outside-schema because */ CREATE TABLE public.notes ()",
+        "/* check: allow schema-qualified because it is meant */ CREATE TABLE public.notes ()",
+        "SELECT '/* check: allow outside-schema because it is meant */'; CREATE TABLE public.notes ()",
     ] {
         let error = up(&plain, sql).await.unwrap_err();
         assert!(matches!(error, Error::MadeOutside { .. }), "{sql}: {error}");
     }
-    let meant = "/* check: allow leaves-schema because all tenants share them */
+    let meant = "/* check: allow outside-schema because all tenants share them */
         CREATE TABLE IF NOT EXISTS public.notes (id int PRIMARY KEY);
-        /* check: allow leaves-schema because they are few */
+        /* check: allow outside-schema because they are few */
         CREATE TABLE own_notes (id int PRIMARY KEY REFERENCES public.notes)";
     let allowed = migrator(meant);
     let later = Sql {
@@ -247,10 +247,11 @@ async fn what_is_meant_is_allowed_by_a_reason() {
     let tenancy = Tenancy::connect(&Config::new(_db.url(), all)).await.unwrap();
     tenancy.create(NewTenant::new(slug("one"))).await.unwrap();
     tenancy.create(NewTenant::new(slug("two"))).await.unwrap();
-    let found = verify(&plain, &migrator, &Scope::Tenants(vec![slug("one"), slug("two")])).await;
+    let found =
+        verify(&plain, &migrator, &VerifyTarget::Tenants(vec![slug("one"), slug("two")])).await;
     assert!(found.unwrap().is_clean());
     let report = check(&plain, &migrator).await.unwrap();
-    let rules = [Rule::LeavesSchema, Rule::Acknowledgement];
+    let rules = [Rule::OutsideSchema, Rule::UnusedAllow];
     let wrong = report.findings.iter().find(|it| rules.contains(&it.rule));
     assert_eq!(wrong, None, "{report:#?}");
 }
@@ -279,7 +280,7 @@ async fn a_creation_that_makes_something_outside_makes_nothing() {
 }
 
 async fn verify_reference(db: &DatabaseConnection, migrator: &AnyMigrator) -> Error {
-    tenantry_migrate::verify::names_own_schema(db, migrator).await.unwrap_err()
+    tenantry_migrate::drift::embeds_schema_name(db, migrator).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -355,9 +356,9 @@ async fn check_finds_what_is_made_outside() {
     ] {
         let report = check(&plain, &AnyMigrator::tenant(migrator(sql))).await.unwrap();
         let leaves: Vec<_> =
-            report.findings.iter().filter(|it| it.rule == Rule::LeavesSchema).collect();
+            report.findings.iter().filter(|it| it.rule == Rule::OutsideSchema).collect();
         assert_eq!(leaves.len(), 1, "{sql}: {report:#?}");
-        assert!(leaves[0].what.contains("notes"), "{report:#?}");
+        assert!(leaves[0].message.contains("notes"), "{report:#?}");
         assert_eq!(
             texts(&plain, "SELECT nspname::text FROM pg_namespace WHERE nspname = 'notes'").await,
             [""; 0]

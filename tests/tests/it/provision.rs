@@ -4,8 +4,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::prelude::*;
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Error, Target, Timeouts, provision, rehearse, run,
-    verify::{Structure, structure_in},
+    Action, AnyMigrator, Error, Target, Timeouts,
+    drift::{Structure, read_structure},
+    provision, rehearse, run,
 };
 
 use crate::support::{
@@ -43,7 +44,7 @@ fn rich() -> SqlMigrator {
 /// The structure of a schema, and the migrations on record in it.
 async fn made(db: &DatabaseConnection, schema: &str, table: &str) -> (Structure, Vec<String>) {
     let txn = db.begin().await.unwrap();
-    let structure = structure_in(&txn, &schema.parse().unwrap()).await.unwrap();
+    let structure = read_structure(&txn, &schema.parse().unwrap()).await.unwrap();
     txn.rollback().await.unwrap();
     let records = format!("SELECT version FROM {schema}.{table} ORDER BY version");
     (structure, texts(db, &records).await)

@@ -8,7 +8,7 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, Set};
 use tenantry::{Config, Error, NewTenant, Tenancy, page::PageRequest};
 use tenantry_migrate::{
     AnyMigrator,
-    verify::{Scope, verify},
+    drift::{VerifyTarget, verify},
 };
 
 use crate::support::{
@@ -46,7 +46,8 @@ fn claimed(db: &TestDb) -> Vec<String> {
 }
 
 async fn assert_clean(db: &DatabaseConnection) {
-    let found = verify(db, &AnyMigrator::new(migration::Migrator), &Scope::All).await.unwrap();
+    let found =
+        verify(db, &AnyMigrator::new(migration::Migrator), &VerifyTarget::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 
@@ -258,7 +259,7 @@ async fn a_function_with_its_own_search_path_works_in_a_tenant_made_of_a_spare()
     let own = "SELECT unnest(proconfig) FROM pg_proc WHERE proname = 'clear'";
     assert_eq!(texts(&plain, own).await, ["search_path=pg_catalog"]);
     let migrator = AnyMigrator::new(books(up));
-    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 

@@ -1,7 +1,7 @@
 use clap::{Args, Parser, Subcommand};
 use tenantry_registry::{SchemaName, Slug};
 
-use super::how::How;
+use super::run_options::RunOptions;
 use crate::{
     Action,
     connect::{DatabaseArgs, variables_help},
@@ -74,11 +74,11 @@ pub(super) enum Command {
     },
     /// Show how far tenants are migrated; without a target all of them on one screen, as the
     /// registry has it. Exit status 1 unless everything is up to date.
-    Status(LookArgs),
+    Status(StatusArgs),
     /// List the migrations of this program, with `alone` for those that run outside a transaction
     /// and `breaking` for those that stop programs without them; of a target, whether they are
     /// applied.
-    List(LookArgs),
+    List(StatusArgs),
     /// Compare the structure of schemas with what the migrations make; exit status 1 when anything
     /// differs. Changes nothing.
     Verify(super::verify::VerifyArgs),
@@ -99,13 +99,13 @@ pub(super) struct RunArgs {
     #[arg(long, conflicts_with_all = ["tenants", "schema", "registry"])]
     pub(super) only_failed: bool,
     #[command(flatten)]
-    pub(super) how: How,
+    pub(super) options: RunOptions,
 }
 
 /// What to look at.
 #[derive(Debug, Clone, Args)]
 #[command(mut_group("Targets", |group| group.required(false)))]
-pub(super) struct LookArgs {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) targets: Targets,
     /// Write one JSON document, in which nothing is left out.

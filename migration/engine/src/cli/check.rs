@@ -6,8 +6,8 @@ use std::{
 
 use crate::{
     AnyMigrator,
-    check::{Finding, Report, check},
     connect::DatabaseArgs,
+    lint::{Finding, Report, check},
 };
 use clap::Args;
 
@@ -41,41 +41,41 @@ pub(super) async fn run(
 fn write_text(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for finding in &report.findings {
         write_finding(out, finding)?;
-        writeln!(out, "  instead    {}\n", finding.instead)?;
+        writeln!(out, "  instead    {}\n", finding.help)?;
     }
-    for acknowledged in &report.acknowledged {
-        write_finding(out, &acknowledged.finding)?;
-        writeln!(out, "  meant      {}\n", acknowledged.reason)?;
+    for allowed in &report.allowed {
+        write_finding(out, &allowed.finding)?;
+        writeln!(out, "  meant      {}\n", allowed.allowed_because)?;
     }
     let migrations = match report.migrations.len() {
         1 => "1 migration".to_owned(),
         n => format!("{n} migrations"),
     };
-    let acknowledged = match report.acknowledged.len() {
+    let allowed = match report.allowed.len() {
         0 => String::new(),
-        n => format!(", {n} acknowledged"),
+        n => format!(", {n} allowed"),
     };
     if report.is_clean() {
-        return writeln!(out, "{migrations} checked, nothing found{acknowledged}");
+        return writeln!(out, "{migrations} checked, nothing found{allowed}");
     }
     let with: BTreeSet<&str> = report.findings.iter().map(|it| it.migration.as_str()).collect();
     let (found, with) = (report.findings.len(), with.len());
-    writeln!(out, "{migrations} checked, {found} found in {with} of them{acknowledged}")
+    writeln!(out, "{migrations} checked, {found} found in {with} of them{allowed}")
 }
 
 fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
-    let Finding { migration, rule, what, why, .. } = finding;
-    writeln!(out, "{migration}: {rule}: {what}")?;
+    let Finding { migration, rule, message, reason, .. } = finding;
+    writeln!(out, "{migration}: {rule}: {message}")?;
     if let Some(statement) = &finding.statement {
         let lines: Vec<&str> = statement.lines().map(str::trim).collect();
         writeln!(out, "  statement  {}", lines.join("\n             "))?;
     }
-    writeln!(out, "  why        {why}")
+    writeln!(out, "  why        {reason}")
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::check::{Acknowledged, Finding, Report, Rule};
+    use crate::lint::{AllowedFinding, Finding, Report, Rule};
 
     #[test]
     fn a_finding_names_migration_rule_statement_and_the_safe_way() {
@@ -83,14 +83,14 @@ mod tests {
             migration: "m2".to_owned(),
             rule: Rule::DropColumn,
             statement: Some("ALTER TABLE a\n    DROP b".to_owned()),
-            what: "column a.b is dropped".to_owned(),
-            why: Rule::DropColumn.why(),
-            instead: Rule::DropColumn.instead(),
+            message: "column a.b is dropped".to_owned(),
+            reason: Rule::DropColumn.reason(),
+            help: Rule::DropColumn.help(),
         };
         let report = Report {
             migrations: vec!["m1".to_owned(), "m2".to_owned()],
             findings: vec![finding.clone()],
-            acknowledged: vec![Acknowledged { finding, reason: "so be it".to_owned() }],
+            allowed: vec![AllowedFinding { finding, allowed_because: "so be it".to_owned() }],
         };
         let mut out = Vec::new();
         super::write_text(&mut out, &report).unwrap();
@@ -100,7 +100,7 @@ mod tests {
             "  statement  ALTER TABLE a\n             DROP b\n",
             "  instead    stop using the column, release that, drop it in a later release\n",
             "  meant      so be it\n",
-            "\n2 migrations checked, 1 found in 1 of them, 1 acknowledged\n",
+            "\n2 migrations checked, 1 found in 1 of them, 1 allowed\n",
         ] {
             assert!(text.contains(part), "no {part:?} in:\n{text}");
         }

@@ -3,7 +3,7 @@
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTraitSelf;
 
-use super::{sql::by_version, words::SHOWN};
+use super::{dry_run::by_version, format::MAX_LISTED};
 use crate::{Action, AnyMigrator, Error, Target, Who, dry_run, members, sql::Piece};
 
 /// The statements by which `action` drops tables or columns of these tenants, each once.
@@ -22,7 +22,7 @@ pub(super) async fn dropped(
     let table = migrator.migration_table_name().to_string();
     let mut found = Vec::new();
     for tenants in by_version(members(db, who).await?).into_values() {
-        for tenant in tenants.iter().take(SHOWN) {
+        for tenant in tenants.iter().take(MAX_LISTED) {
             let target = Target::Schema(tenant.schema.clone());
             match dry_run(db, &target, migrator, action).await {
                 Ok(statements) => {

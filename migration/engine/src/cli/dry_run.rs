@@ -10,13 +10,13 @@ use std::{
 use sea_orm::DatabaseConnection;
 
 use super::{
-    terminal::failure,
-    words::{SHOWN, tenants},
+    format::{MAX_LISTED, format_tenants},
+    terminal::print_error,
 };
 use crate::{Action, AnyMigrator, Member, Target, dry_run};
 
 /// Prints the SQL of one schema.
-pub(super) async fn of_schema(
+pub(super) async fn print_schema(
     db: &DatabaseConnection,
     target: &Target,
     migrator: &AnyMigrator,
@@ -29,7 +29,7 @@ pub(super) async fn of_schema(
 }
 
 /// Prints the SQL of many tenants: that of one of them for all that are at the same version.
-pub(super) async fn of_tenants(
+pub(super) async fn print_tenants(
     db: &DatabaseConnection,
     members: Vec<Member>,
     migrator: &AnyMigrator,
@@ -42,13 +42,13 @@ pub(super) async fn of_tenants(
     let mut all_well = true;
     for ((version, _), members) in &groups {
         let version = version.as_deref().unwrap_or("no version yet");
-        for member in members.iter().take(SHOWN) {
+        for member in members.iter().take(MAX_LISTED) {
             let target = Target::Schema(member.schema.clone());
             let sql = match dry_run(db, &target, migrator, action).await {
                 Ok(sql) => sql,
                 // Another of them may serve as an example.
                 Err(error) => {
-                    failure(&format_args!("{member}: {error}"));
+                    print_error(&format_args!("{member}: {error}"));
                     all_well = false;
                     continue;
                 }
@@ -56,13 +56,13 @@ pub(super) async fn of_tenants(
             match members.len() {
                 1 => print(&format!("{member}, at {version}"), &sql)?,
                 n if sql.is_empty() => {
-                    writeln!(io::stdout(), "-- {} at {version}: nothing to do", tenants(n))?;
+                    writeln!(io::stdout(), "-- {} at {version}: nothing to do", format_tenants(n))?;
                 }
                 n => {
                     let title = format!(
                         "{} at {version}: that of {member}; the others' differs only in the \
                          schema's name",
-                        tenants(n)
+                        format_tenants(n)
                     );
                     print(&title, &sql)?;
                 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::words::{SHOWN, number, some_of};
+use super::format::{MAX_LISTED, format_count, join_truncated};
 
 /// A right is missing.
 const PRIVILEGE: &str = "42501";
@@ -17,11 +17,11 @@ pub(super) struct Failure<'a> {
     pub(super) message: &'a str,
 }
 
-/// The failures of many tenants, which mostly have few causes.
+/// The failures of a run, grouped by cause.
 #[derive(Default)]
-pub(super) struct Causes(Vec<Cause>);
+pub(super) struct FailureGroups(Vec<FailureGroup>);
 
-struct Cause {
+struct FailureGroup {
     migration: Option<String>,
     sqlstate: Option<String>,
     /// With `…` for the tenant's own names.
@@ -33,11 +33,11 @@ struct Cause {
     number: usize,
 }
 
-impl Causes {
+impl FailureGroups {
     /// Counts a failure, and returns how many there are by now of the same cause.
     pub(super) fn add(&mut self, failure: &Failure<'_>) -> usize {
-        let common = without_names(failure);
-        let same = |cause: &&mut Cause| {
+        let common = mask_tenant_names(failure);
+        let same = |cause: &&mut FailureGroup| {
             cause.migration.as_deref() == failure.migration
                 && cause.sqlstate.as_deref() == failure.sqlstate
                 // Only the first one's message says whose right it is.
@@ -45,12 +45,12 @@ impl Causes {
         };
         if let Some(cause) = self.0.iter_mut().find(same) {
             cause.number += 1;
-            if cause.tenants.len() < SHOWN {
+            if cause.tenants.len() < MAX_LISTED {
                 cause.tenants.push(failure.tenant.to_owned());
             }
             return cause.number;
         }
-        self.0.push(Cause {
+        self.0.push(FailureGroup {
             migration: failure.migration.map(str::to_owned),
             sqlstate: failure.sqlstate.map(str::to_owned),
             common,
@@ -64,23 +64,28 @@ impl Causes {
     /// Writes what caused most first, each with some of its tenants below it.
     pub(super) fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
         self.0.sort_by_key(|cause| std::cmp::Reverse(cause.number));
-        for cause in self.0.iter().take(SHOWN) {
+        for cause in self.0.iter().take(MAX_LISTED) {
             let what = [cause.migration.clone(), cause.sqlstate_text()];
             let what = what.into_iter().flatten().collect::<Vec<_>>().join(", ");
             let colon = if what.is_empty() { "" } else { ": " };
-            writeln!(out, "{} failed: {what}{colon}{}", number(cause.number), cause.message())?;
+            writeln!(
+                out,
+                "{} failed: {what}{colon}{}",
+                format_count(cause.number),
+                cause.message()
+            )?;
             let tenants = cause.tenants.iter().map(String::as_str);
-            writeln!(out, "  {}", some_of(tenants, cause.number))?;
+            writeln!(out, "  {}", join_truncated(tenants, cause.number))?;
         }
-        let rest = self.0.iter().skip(SHOWN);
+        let rest = self.0.iter().skip(MAX_LISTED);
         match rest.map(|cause| cause.number).sum() {
             0 => Ok(()),
-            more => writeln!(out, "{} failed otherwise", number(more)),
+            more => writeln!(out, "{} failed otherwise", format_count(more)),
         }
     }
 }
 
-impl Cause {
+impl FailureGroup {
     fn sqlstate_text(&self) -> Option<String> {
         self.sqlstate.as_ref().map(|code| format!("SQLSTATE {code}"))
     }
@@ -93,7 +98,7 @@ impl Cause {
 }
 
 /// The message with `…` where it has a name of the tenant as a whole word.
-fn without_names(failure: &Failure<'_>) -> String {
+fn mask_tenant_names(failure: &Failure<'_>) -> String {
     let mut text = failure.message.to_owned();
     for name in [failure.schema, failure.tenant] {
         let mut kept = String::new();
@@ -113,17 +118,17 @@ fn without_names(failure: &Failure<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Causes, Failure};
+    use super::{Failure, FailureGroups};
 
     fn report<const N: usize>(failures: [(&str, &str, &str); N]) -> String {
-        let mut causes = Causes::default();
+        let mut groups = FailureGroups::default();
         for (tenant, sqlstate, message) in failures {
             let schema = tenant.replace('-', "_");
             let (migration, sqlstate) = (Some("m1"), Some(sqlstate));
-            causes.add(&Failure { tenant, schema: &schema, migration, sqlstate, message });
+            groups.add(&Failure { tenant, schema: &schema, migration, sqlstate, message });
         }
         let mut out = Vec::new();
-        causes.write(&mut out).unwrap();
+        groups.write(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -6,30 +6,30 @@ use indicatif::HumanCount;
 use sea_orm::prelude::DateTimeUtc;
 
 /// How many names are given before the rest is only counted.
-pub(super) const SHOWN: usize = 10;
+pub(super) const MAX_LISTED: usize = 10;
 
 /// A number with commas.
-pub(super) fn number(n: usize) -> HumanCount {
+pub(super) fn format_count(n: usize) -> HumanCount {
     HumanCount(n as u64)
 }
 
 /// So many tenants.
-pub(super) fn tenants(n: usize) -> String {
-    format!("{} tenant{}", number(n), if n == 1 { "" } else { "s" })
+pub(super) fn format_tenants(n: usize) -> String {
+    format!("{} tenant{}", format_count(n), if n == 1 { "" } else { "s" })
 }
 
 /// The first names, and how many more there are of `all`.
-pub(super) fn some_of<'a>(names: impl Iterator<Item = &'a str>, all: usize) -> String {
-    let shown: Vec<&str> = names.take(SHOWN).collect();
+pub(super) fn join_truncated<'a>(names: impl Iterator<Item = &'a str>, all: usize) -> String {
+    let shown: Vec<&str> = names.take(MAX_LISTED).collect();
     let names = shown.join(", ");
     match all - shown.len() {
         0 => names,
-        more => format!("{names} and {} more", number(more)),
+        more => format!("{names} and {} more", format_count(more)),
     }
 }
 
 /// A time that something took.
-pub(super) fn span(time: Duration) -> String {
+pub(super) fn format_duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         _ if time < Duration::from_secs(1) => format!("{} ms", time.as_millis()),
@@ -39,8 +39,8 @@ pub(super) fn span(time: Duration) -> String {
     }
 }
 
-/// A moment, to the minute.
-pub(super) fn moment(at: DateTimeUtc) -> String {
+/// A time, to the minute.
+pub(super) fn format_timestamp(at: DateTimeUtc) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
@@ -57,15 +57,15 @@ mod tests {
             (200_000, "3 min 20 s"),
             (3_900_000, "1 h 5 min"),
         ] {
-            assert_eq!(super::span(Duration::from_millis(milliseconds)), text);
+            assert_eq!(super::format_duration(Duration::from_millis(milliseconds)), text);
         }
     }
 
     #[test]
     fn of_many_names_the_first_are_given() {
         let names = || (1..=12).map(|_| "a");
-        assert_eq!(super::some_of(names().take(2), 2), "a, a");
-        let text = super::some_of(names(), 1012);
+        assert_eq!(super::join_truncated(names().take(2), 2), "a, a");
+        let text = super::join_truncated(names(), 1012);
         assert_eq!(text, "a, a, a, a, a, a, a, a, a, a and 1,002 more");
     }
 }

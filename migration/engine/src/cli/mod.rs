@@ -11,35 +11,35 @@
 //! ```
 
 mod args;
-mod causes;
 mod check;
+mod data_loss;
+mod dry_run;
+mod failure_groups;
+mod format;
 mod generate;
-mod how;
-mod losses;
+mod progress;
 mod run;
-mod sql;
-mod states;
+mod run_options;
+mod schema_status;
 mod status;
+mod summary;
 mod table;
-mod tally;
 mod targets;
-mod telling;
 mod terminal;
 mod verify;
-mod words;
 
 use std::{error::Error, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 
 pub use args::Cli;
-use args::{Command, LookArgs, RunArgs};
-pub use how::seconds;
+use args::{Command, RunArgs, StatusArgs};
+pub use run_options::seconds;
 pub use table::table;
 
 use run::Job;
-use states::States;
-use targets::Chosen;
+use schema_status::SchemaStatuses;
+use targets::ResolvedTarget;
 
 use crate::{
     Action, AnyMigrator, Target, TenantMigrator, Who, claim_application, confirm_application,
@@ -63,7 +63,7 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     match runner.execute(cli).await {
         Ok(code) => code,
         Err(error) => {
-            terminal::failure(&error);
+            terminal::print_error(&error);
             ExitCode::FAILURE
         }
     }
@@ -102,33 +102,37 @@ impl Runner {
         confirmed: bool,
         database: &DatabaseArgs,
     ) -> Result<ExitCode, Box<dyn Error>> {
-        let fleet = args.how.fleet();
-        let connections = if args.how.dry_run { 1 } else { fleet.jobs + 1 };
+        let fleet = args.options.fleet();
+        let connections = if args.options.dry_run { 1 } else { fleet.jobs + 1 };
         let database = database.connect(connections as u32).await?;
         let db = &database.connection;
-        if args.how.dry_run {
+        if args.options.dry_run {
             confirm_application(db, &self.tenant).await?;
         } else {
             claim_application(db, &self.tenant).await?;
         }
         let chosen = targets::resolve(db, &args.targets, args.only_failed).await?;
-        let makes_registry = matches!(chosen, Chosen::One(Target::Registry)) && !args.how.dry_run;
-        let installs = matches!((&chosen, action), (Chosen::One(Target::Registry), Action::Up(_)));
-        if installs && args.how.dry_run {
-            sql::print("extensions", &extension_sql(db, &self.tenant).await?)?;
+        let makes_registry =
+            matches!(chosen, ResolvedTarget::One(Target::Registry)) && !args.options.dry_run;
+        let installs =
+            matches!((&chosen, action), (ResolvedTarget::One(Target::Registry), Action::Up(_)));
+        if installs && args.options.dry_run {
+            dry_run::print("extensions", &extension_sql(db, &self.tenant).await?)?;
         } else if installs {
             make_extensions(db, &self.tenant).await?;
         }
         let job = Job { db, action, args, confirmed };
         let code = match chosen {
-            Chosen::One(target) if args.how.dry_run => {
-                sql::of_schema(db, &target, self.migrator(&target), action).await
+            ResolvedTarget::One(target) if args.options.dry_run => {
+                dry_run::print_schema(db, &target, self.migrator(&target), action).await
             }
-            Chosen::Tenants(who) if args.how.dry_run => {
-                sql::of_tenants(db, members(db, &who).await?, &self.tenant, action).await
+            ResolvedTarget::Tenants(who) if args.options.dry_run => {
+                dry_run::print_tenants(db, members(db, &who).await?, &self.tenant, action).await
             }
-            Chosen::One(target) => job.on_schema(&target, self.migrator(&target), &fleet).await,
-            Chosen::Tenants(who) => job.on_tenants(who, &self.tenant, &fleet).await,
+            ResolvedTarget::One(target) => {
+                job.on_schema(&target, self.migrator(&target), &fleet).await
+            }
+            ResolvedTarget::Tenants(who) => job.on_tenants(who, &self.tenant, &fleet).await,
         };
         if makes_registry {
             claim_application(db, &self.tenant).await?;
@@ -139,47 +143,48 @@ impl Runner {
 
     async fn status(
         &self,
-        args: &LookArgs,
+        args: &StatusArgs,
         database: &DatabaseArgs,
     ) -> Result<ExitCode, Box<dyn Error>> {
         let database = database.connect(1).await?;
         let db = &database.connection;
         confirm_application(db, &self.tenant).await?;
         match targets::resolve(db, &args.targets, false).await? {
-            Chosen::Tenants(Who::All) => status::run(db, &self.tenant, args.json).await,
-            chosen => Ok(self.states(db, chosen).await?.status(args.json)?),
+            ResolvedTarget::Tenants(Who::All) => status::run(db, &self.tenant, args.json).await,
+            chosen => Ok(self.schema_statuses(db, chosen).await?.status(args.json)?),
         }
     }
 
     async fn list(
         &self,
-        args: &LookArgs,
+        args: &StatusArgs,
         database: &DatabaseArgs,
     ) -> Result<ExitCode, Box<dyn Error>> {
         if args.targets.is_empty() {
-            return Ok(states::migrations(&self.tenant, args.json)?);
+            return Ok(schema_status::migrations(&self.tenant, args.json)?);
         }
         let database = database.connect(1).await?;
         let db = &database.connection;
         confirm_application(db, &self.tenant).await?;
         let chosen = targets::resolve(db, &args.targets, false).await?;
-        Ok(self.states(db, chosen).await?.list(args.json)?)
+        Ok(self.schema_statuses(db, chosen).await?.list(args.json)?)
     }
 
-    async fn states(
+    async fn schema_statuses(
         &self,
         db: &sea_orm::DatabaseConnection,
-        chosen: Chosen,
-    ) -> Result<States, crate::Error> {
+        chosen: ResolvedTarget,
+    ) -> Result<SchemaStatuses, crate::Error> {
         match chosen {
-            Chosen::One(target) => {
+            ResolvedTarget::One(target) => {
                 let migrator = self.migrator(&target);
-                Ok(States::look(db, vec![(target.to_string(), target.clone())], migrator).await)
+                Ok(SchemaStatuses::fetch(db, vec![(target.to_string(), target.clone())], migrator)
+                    .await)
             }
-            Chosen::Tenants(who) => {
+            ResolvedTarget::Tenants(who) => {
                 let named = members(db, &who).await?.into_iter();
                 let named = named.map(|it| (it.to_string(), Target::Schema(it.schema)));
-                Ok(States::look(db, named.collect(), &self.tenant).await)
+                Ok(SchemaStatuses::fetch(db, named.collect(), &self.tenant).await)
             }
         }
     }

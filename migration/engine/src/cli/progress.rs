@@ -11,23 +11,23 @@ use serde::Serialize;
 use tenantry_registry::Slug;
 
 use super::{
-    causes::Failure,
-    tally::{Asked, Tally},
-    terminal::{Bar, aside, failure},
+    failure_groups::Failure,
+    summary::{RunRequest, RunStats},
+    terminal::{Bar, print_error, suspend_progress},
 };
 use crate::{Error, Event, Member, Outcome, Stopped, Summary};
 
 /// With more tenants than these a terminal shows only the bar.
-const FEW: usize = 20;
+const MAX_LINES_WITH_BAR: usize = 20;
 
 /// So many failures of the same cause are shown above a bar; all are counted in it.
-const ALIKE: usize = 3;
+const MAX_SAME_CAUSE: usize = 3;
 
 const COMMITTED_EACH: &str = "committed after each migration, as PostgreSQL refuses them in one \
     transaction (SQLSTATE 55P04 or 55006)";
 
 /// What a schema that is worked on goes by.
-pub(super) struct Name<'a> {
+pub(super) struct TenantLabel<'a> {
     pub(super) tenant: Option<&'a Slug>,
     pub(super) schema: &'a str,
 }
@@ -35,7 +35,7 @@ pub(super) struct Name<'a> {
 /// A line for machines.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
+enum JsonEvent<'a> {
     Done {
         tenant: Option<&'a str>,
         schema: &'a str,
@@ -66,7 +66,7 @@ enum Line<'a> {
     },
 }
 
-pub(super) struct Telling {
+pub(super) struct RunReporter {
     json: bool,
     /// The only one that is worked on, if it is known beforehand that it is.
     single: Option<String>,
@@ -74,23 +74,25 @@ pub(super) struct Telling {
 }
 
 struct State {
-    tally: Tally,
+    stats: RunStats,
     total: usize,
     bar: Option<Bar>,
 }
 
-impl Telling {
+impl RunReporter {
     pub(super) fn new(json: bool, single: Option<String>, canaries: bool) -> Self {
-        let state = State { tally: Tally::new(canaries), total: 0, bar: None };
+        let state = State { stats: RunStats::new(canaries), total: 0, bar: None };
         Self { json, single, state: Mutex::new(state) }
     }
 
     pub(super) fn event(&self, event: &Event<'_>) {
         match event {
             Event::Planned { total } => self.planned(*total),
-            Event::CanariesDone => self.state().tally.canaries_done(),
-            Event::Done { member, outcome, took } => self.done(&Name::of(member), outcome, *took),
-            Event::Failed { member, error } => self.failed(&Name::of(member), error),
+            Event::CanariesDone => self.state().stats.canaries_done(),
+            Event::Done { member, outcome, took } => {
+                self.done(&TenantLabel::of(member), outcome, *took);
+            }
+            Event::Failed { member, error } => self.failed(&TenantLabel::of(member), error),
         }
     }
 
@@ -106,14 +108,14 @@ impl Telling {
         }
     }
 
-    pub(super) fn done(&self, name: &Name<'_>, outcome: &Outcome, took: Duration) {
+    pub(super) fn done(&self, name: &TenantLabel<'_>, outcome: &Outcome, took: Duration) {
         let mut state = self.state();
         if !outcome.changed() {
-            state.tally.skipped();
+            state.stats.skipped();
         } else {
-            state.tally.done(took);
+            state.stats.done(took);
             if self.json {
-                line(&Line::Done {
+                line(&JsonEvent::Done {
                     tenant: name.tenant.map(Slug::as_str),
                     schema: name.schema,
                     applied: &outcome.applied,
@@ -121,7 +123,10 @@ impl Telling {
                     committed_each: outcome.committed_each,
                     ms: took.as_millis(),
                 });
-            } else if state.bar.is_none() || state.total <= FEW || !io::stdout().is_terminal() {
+            } else if state.bar.is_none()
+                || state.total <= MAX_LINES_WITH_BAR
+                || !io::stdout().is_terminal()
+            {
                 let back =
                     outcome.rolled_back.iter().map(|it| format!("{name}: rolled back {it}\n"));
                 let on = outcome.applied.iter().map(|it| format!("{name}: applied {it}\n"));
@@ -132,9 +137,9 @@ impl Telling {
         state.advance();
     }
 
-    pub(super) fn failed(&self, name: &Name<'_>, error: &Error) {
+    pub(super) fn failed(&self, name: &TenantLabel<'_>, error: &Error) {
         let mut state = self.state();
-        let same = state.tally.failed(&Failure {
+        let same = state.stats.failed(&Failure {
             tenant: &name.to_string(),
             schema: name.schema,
             migration: error.migration(),
@@ -142,25 +147,25 @@ impl Telling {
             message: &error.reason(),
         });
         if self.json {
-            line(&Line::Failed {
+            line(&JsonEvent::Failed {
                 tenant: name.tenant.map(Slug::as_str),
                 schema: name.schema,
                 migration: error.migration(),
                 sqlstate: error.sqlstate(),
                 message: error.reason(),
             });
-        } else if state.bar.is_none() || same <= ALIKE {
-            failure(&format_args!("{name}: {error}"));
+        } else if state.bar.is_none() || same <= MAX_SAME_CAUSE {
+            print_error(&format_args!("{name}: {error}"));
         }
         state.advance();
     }
 
     /// The last words. `summary` is missing when the run itself has failed.
-    pub(super) fn finish(self, summary: Option<Summary>, asked: &Asked<'_>) {
+    pub(super) fn finish(self, summary: Option<Summary>, request: &RunRequest<'_>) {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         state.bar = None;
-        let tally = &mut state.tally;
-        let ended = tally.summary();
+        let stats = &mut state.stats;
+        let ended = stats.summary();
         if summary.is_none() && ended == Summary::default() {
             return;
         }
@@ -169,9 +174,9 @@ impl Telling {
             _ if self.json => {
                 let Summary { done, skipped, failed, left, stopped } = summary;
                 let [p50_ms, p95_ms, max_ms] =
-                    tally.percentiles().map(|time| time.map(|time| time.as_millis()));
-                let seconds = tally.elapsed().as_millis() as f64 / 1000.0;
-                line(&Line::Summary {
+                    stats.percentiles().map(|time| time.map(|time| time.as_millis()));
+                let seconds = stats.elapsed().as_millis() as f64 / 1000.0;
+                line(&JsonEvent::Summary {
                     done,
                     skipped,
                     failed,
@@ -191,7 +196,7 @@ impl Telling {
             _ => {
                 let mut report = Vec::new();
                 // Into memory it always can be written.
-                let _ = tally.write(&mut report, &summary, asked);
+                let _ = stats.write(&mut report, &summary, request);
                 text(&String::from_utf8_lossy(&report));
             }
         }
@@ -205,24 +210,24 @@ impl Telling {
 impl State {
     fn advance(&self) {
         if let Some(bar) = &self.bar {
-            bar.advance(self.tally.summary().failed);
+            bar.advance(self.stats.summary().failed);
         }
     }
 }
 
-impl<'a> Name<'a> {
+impl<'a> TenantLabel<'a> {
     fn of(member: &'a Member) -> Self {
         Self { tenant: member.slug.as_ref(), schema: member.schema.as_str() }
     }
 }
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for TenantLabel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.tenant.map_or(self.schema, Slug::as_str))
     }
 }
 
-fn line(line: &Line<'_>) {
+fn line(line: &JsonEvent<'_>) {
     // What it is made of can always be written as JSON.
     let json = serde_json::to_string(line).unwrap_or_default();
     text(&format!("{json}\n"));
@@ -230,5 +235,5 @@ fn line(line: &Line<'_>) {
 
 /// The run goes on when nobody reads what it says.
 fn text(text: &str) {
-    let _ = aside(|| io::stdout().write_all(text.as_bytes()));
+    let _ = suspend_progress(|| io::stdout().write_all(text.as_bytes()));
 }

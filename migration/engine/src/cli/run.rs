@@ -11,11 +11,11 @@ use sea_orm::DatabaseConnection;
 
 use super::{
     args::RunArgs,
-    losses,
-    tally::Asked,
+    data_loss,
+    progress::{RunReporter, TenantLabel},
+    summary::RunRequest,
     targets,
-    telling::{Name, Telling},
-    terminal::failure,
+    terminal::print_error,
 };
 use crate::{
     Action, AnyMigrator, Event, Fleet, Stopped, Summary, Target, Who, members, run, run_fleet,
@@ -44,17 +44,17 @@ impl Job<'_> {
         if matches!(self.action, Action::Fresh { .. }) && !self.confirmed {
             targets::confirm_fresh(&[target.name()])?;
         }
-        let name = Name { tenant: None, schema: target.name() };
-        let telling = Telling::new(self.args.how.json, Some(name.to_string()), false);
+        let name = TenantLabel { tenant: None, schema: target.name() };
+        let reporter = RunReporter::new(self.args.options.json, Some(name.to_string()), false);
         let begun = Instant::now();
         let stop = AtomicBool::new(false);
         let running = run(self.db, target, migrator, self.action, fleet.timeouts);
         let result = finished(running, &stop).await;
         match &result {
-            Ok(outcome) => telling.done(&name, outcome, begun.elapsed()),
-            Err(error) => telling.failed(&name, error),
+            Ok(outcome) => reporter.done(&name, outcome, begun.elapsed()),
+            Err(error) => reporter.failed(&name, error),
         }
-        telling.finish(None, &Asked { action: self.action, who: None });
+        reporter.finish(None, &RunRequest { action: self.action, who: None });
         Ok(if stop.load(Ordering::SeqCst) {
             ExitCode::from(INTERRUPTED)
         } else if result.is_ok() {
@@ -80,7 +80,7 @@ impl Job<'_> {
             }
             who = Who::These(shown);
         } else if !self.confirmed && matches!(who, Who::All | Who::Failed) {
-            let dropped = losses::dropped(self.db, &who, migrator, self.action).await?;
+            let dropped = data_loss::dropped(self.db, &who, migrator, self.action).await?;
             if !dropped.is_empty() {
                 targets::confirm_drops(&dropped)?;
             }
@@ -90,12 +90,14 @@ impl Job<'_> {
             Who::These(members) if members.len() == 1 => Some(members[0].to_string()),
             _ => None,
         };
-        let telling = Telling::new(self.args.how.json, single, fleet.canary.is_some());
-        let tell = |event: &Event<'_>| telling.event(event);
+        let reporter = RunReporter::new(self.args.options.json, single, fleet.canary.is_some());
+        let tell = |event: &Event<'_>| reporter.event(event);
         let running = run_fleet(self.db, migrator, &who, self.action, fleet, &stop, tell);
         let result = finished(running, &stop).await;
-        telling
-            .finish(result.as_ref().ok().copied(), &Asked { action: self.action, who: Some(&who) });
+        reporter.finish(
+            result.as_ref().ok().copied(),
+            &RunRequest { action: self.action, who: Some(&who) },
+        );
         Ok(match result? {
             Summary { stopped: Some(Stopped::Interrupted), .. } => ExitCode::from(INTERRUPTED),
             Summary { failed: 0, left: 0, .. } => ExitCode::SUCCESS,
@@ -122,6 +124,6 @@ async fn interrupted(stop: &AtomicBool) -> Infallible {
         if stop.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED.into());
         }
-        failure(&"stopping: finishing what is in hand; once more to end at once");
+        print_error(&"stopping: finishing what is in hand; once more to end at once");
     }
 }

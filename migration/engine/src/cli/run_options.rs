@@ -14,7 +14,7 @@ const OUTAGE: Duration = Duration::from_secs(60);
 
 /// How to carry out an action.
 #[derive(Debug, Clone, Args)]
-pub(super) struct How {
+pub(super) struct RunOptions {
     /// Print the SQL and change nothing: of several tenants once for each version they start from.
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -57,7 +57,7 @@ pub(super) struct How {
     canary_tag: Option<String>,
 }
 
-impl How {
+impl RunOptions {
     pub(super) fn fleet(&self) -> Fleet {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let number = self.canary.map(|number| Canary::Number(number as usize));

@@ -9,11 +9,11 @@ use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTraitSelf;
 use serde::Serialize;
 
-use super::{table, terminal::failure};
+use super::{table, terminal::print_error};
 use crate::{AnyMigrator, State, Target, state};
 
 /// The states of some schemas.
-pub(super) struct States {
+pub(super) struct SchemaStatuses {
     found: Vec<Found>,
     failed: bool,
 }
@@ -27,9 +27,9 @@ struct Found {
     pending: Vec<String>,
 }
 
-impl States {
+impl SchemaStatuses {
     /// Looks at each; one that cannot be looked at is named.
-    pub(super) async fn look(
+    pub(super) async fn fetch(
         db: &DatabaseConnection,
         named: Vec<(String, Target)>,
         migrator: &AnyMigrator,
@@ -42,7 +42,7 @@ impl States {
                     states.found.push(Found { name, schema, applied, pending });
                 }
                 Err(error) => {
-                    failure(&format_args!("{name}: {error}"));
+                    print_error(&format_args!("{name}: {error}"));
                     states.failed = true;
                 }
             }

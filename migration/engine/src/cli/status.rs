@@ -8,9 +8,9 @@ use std::{
 use sea_orm::DatabaseConnection;
 
 use super::{
-    causes::{Causes, Failure},
+    failure_groups::{Failure, FailureGroups},
+    format::{MAX_LISTED, format_count, format_tenants, format_timestamp},
     table,
-    words::{SHOWN, moment, number, tenants},
 };
 use crate::{AnyMigrator, FleetStatus, Standing, VersionCount, fleet_status};
 
@@ -36,8 +36,8 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
         writeln!(out, "there are no tenants")?;
         return write_dropping(out, status);
     }
-    let width = number(status.tenants).to_string().len().max("TENANTS".len());
-    let count = |n: usize| format!("{:>width$}", number(n).to_string());
+    let width = format_count(status.tenants).to_string().len().max("TENANTS".len());
+    let count = |n: usize| format!("{:>width$}", format_count(n).to_string());
     let (shown, rest) = most_numerous(&status.versions);
     let mut rows: Vec<Vec<String>> = Vec::new();
     for version in shown {
@@ -51,7 +51,7 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     if let Some(longest) = rest.iter().min_by_key(|it| it.last_changed) {
         rows.push(vec![
             count(rest.iter().map(|it| it.tenants).sum()),
-            format!("{} other versions", number(rest.len())),
+            format!("{} other versions", format_count(rest.len())),
             String::new(),
             oldest(longest),
         ]);
@@ -64,10 +64,10 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     let spares = match status.spares {
         0 => String::new(),
         1 => " (1 of them a spare)".to_owned(),
-        n => format!(" ({} of them spares)", number(n)),
+        n => format!(" ({} of them spares)", format_count(n)),
     };
     let latest = status.latest.as_deref().unwrap_or("none");
-    let (up, all) = (number(status.up_to_date), tenants(status.tenants));
+    let (up, all) = (format_count(status.up_to_date), format_tenants(status.tenants));
     writeln!(out, "{up} of {all}{spares} at {latest}")?;
     write_dropping(out, status)
 }
@@ -81,15 +81,15 @@ fn write_dropping(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> 
     writeln!(
         out,
         "\n{} being dropped; if a drop was interrupted, this finishes it:",
-        tenants(all)
+        format_tenants(all)
     )?;
-    for it in status.dropping.iter().take(SHOWN) {
-        let since = moment(it.since);
+    for it in status.dropping.iter().take(MAX_LISTED) {
+        let since = format_timestamp(it.since);
         writeln!(out, "  tenantry tenant drop {}    (since {since})", it.tenant)?;
     }
-    match all.saturating_sub(SHOWN) {
+    match all.saturating_sub(MAX_LISTED) {
         0 => Ok(()),
-        more => writeln!(out, "  and {} more", number(more)),
+        more => writeln!(out, "  and {} more", format_count(more)),
     }
 }
 
@@ -97,12 +97,12 @@ fn write_failed(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     let attempts = status.failed.iter().map(|it| it.attempts).max().unwrap_or_default();
     let plural = if attempts == 1 { "" } else { "s" };
     let last = status.failed.iter().filter_map(|it| it.failure.at).max();
-    let last = last.map(|at| format!(", the last {}", moment(at))).unwrap_or_default();
-    let failed = number(status.failed.len());
+    let last = last.map(|at| format!(", the last {}", format_timestamp(at))).unwrap_or_default();
+    let failed = format_count(status.failed.len());
     writeln!(out, "\n{failed} failed, up to {attempts} attempt{plural}{last}:")?;
-    let mut causes = Causes::default();
+    let mut groups = FailureGroups::default();
     for failed in &status.failed {
-        causes.add(&Failure {
+        groups.add(&Failure {
             tenant: &failed.tenant,
             schema: &failed.schema,
             migration: failed.failure.migration.as_deref(),
@@ -110,27 +110,27 @@ fn write_failed(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
             message: &failed.failure.message,
         });
     }
-    causes.write(out)?;
+    groups.write(out)?;
     writeln!(out)
 }
 
 fn standing(standing: Standing) -> String {
     match standing {
         Standing::UpToDate => "up to date".to_owned(),
-        Standing::Behind { behind } => format!("{} behind", number(behind)),
+        Standing::Behind { behind } => format!("{} behind", format_count(behind)),
         Standing::Ahead => "ahead: this program does not know it".to_owned(),
     }
 }
 
 fn oldest(version: &VersionCount) -> String {
-    format!("{}, last changed {}", version.oldest, moment(version.last_changed))
+    format!("{}, last changed {}", version.oldest, format_timestamp(version.last_changed))
 }
 
 /// The versions that fit on a screen, newest first, and the others.
 fn most_numerous(versions: &[VersionCount]) -> (Vec<&VersionCount>, Vec<&VersionCount>) {
     let mut by_size: Vec<usize> = (0..versions.len()).collect();
     by_size.sort_by_key(|index| std::cmp::Reverse(versions[*index].tenants));
-    by_size.truncate(SHOWN);
+    by_size.truncate(MAX_LISTED);
     let (shown, rest): (Vec<_>, Vec<_>) =
         versions.iter().enumerate().partition(|(index, _)| by_size.contains(index));
     let only = |it: Vec<(usize, _)>| it.into_iter().map(|(_, version)| version).collect();

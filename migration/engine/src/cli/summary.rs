@@ -6,38 +6,38 @@ use std::{
 };
 
 use super::{
-    causes::{Causes, Failure},
-    words::{number, some_of, span, tenants},
+    failure_groups::{Failure, FailureGroups},
+    format::{format_count, format_duration, format_tenants, join_truncated},
 };
 use crate::{Action, Stopped, Summary, Who};
 
 /// What has happened so far.
-pub(super) struct Tally {
+pub(super) struct RunStats {
     begun: Instant,
     /// How long each took that was migrated.
     took: Vec<Duration>,
     skipped: usize,
     failed: usize,
-    causes: Causes,
+    groups: FailureGroups,
     /// Canaries that failed; none once they are through.
     canaries: Option<Vec<String>>,
 }
 
 /// What was asked for, as far as it matters for what to do next.
-pub(super) struct Asked<'a> {
+pub(super) struct RunRequest<'a> {
     pub(super) action: &'a Action,
     /// The tenants; none for a schema that was named as such.
     pub(super) who: Option<&'a Who>,
 }
 
-impl Tally {
+impl RunStats {
     pub(super) fn new(canaries: bool) -> Self {
         Self {
             begun: Instant::now(),
             took: Vec::new(),
             skipped: 0,
             failed: 0,
-            causes: Causes::default(),
+            groups: FailureGroups::default(),
             canaries: canaries.then(Vec::new),
         }
     }
@@ -56,7 +56,7 @@ impl Tally {
         if let Some(canaries) = &mut self.canaries {
             canaries.push(failure.tenant.to_owned());
         }
-        self.causes.add(failure)
+        self.groups.add(failure)
     }
 
     pub(super) fn canaries_done(&mut self) {
@@ -82,33 +82,33 @@ impl Tally {
         &mut self,
         out: &mut impl Write,
         summary: &Summary,
-        asked: &Asked<'_>,
+        request: &RunRequest<'_>,
     ) -> io::Result<()> {
         let Summary { skipped, done, failed, left, .. } = *summary;
         if done + failed + left == 0 && summary.stopped.is_none() {
-            return match (asked.who, skipped) {
+            return match (request.who, skipped) {
                 (Some(Who::Failed), 0) => writeln!(out, "no tenant's last migration has failed"),
                 (_, 0) => writeln!(out, "there are no tenants"),
                 (_, 1) => writeln!(out, "nothing to do for the one tenant"),
-                (_, n) => writeln!(out, "nothing to do for any of {}", tenants(n)),
+                (_, n) => writeln!(out, "nothing to do for any of {}", format_tenants(n)),
             };
         }
         write!(
             out,
             "{} done, {} skipped, {} failed, {} not begun in {}",
-            number(done),
-            number(skipped),
-            number(failed),
-            number(left),
-            span(self.elapsed())
+            format_count(done),
+            format_count(skipped),
+            format_count(failed),
+            format_count(left),
+            format_duration(self.elapsed())
         )?;
         if let [Some(p50), Some(p95), Some(max)] = self.percentiles() {
-            let [p50, p95, max] = [p50, p95, max].map(span);
+            let [p50, p95, max] = [p50, p95, max].map(format_duration);
             write!(out, "; per tenant p50 {p50}, p95 {p95}, max {max}")?;
         }
         writeln!(out)?;
-        self.causes.write(out)?;
-        self.write_next(out, summary, asked)
+        self.groups.write(out)?;
+        self.write_next(out, summary, request)
     }
 
     /// Why the run ended where it did, and how to go on.
@@ -116,7 +116,7 @@ impl Tally {
         &self,
         out: &mut impl Write,
         summary: &Summary,
-        asked: &Asked<'_>,
+        request: &RunRequest<'_>,
     ) -> io::Result<()> {
         let left = summary.left;
         let why = match summary.stopped {
@@ -124,7 +124,7 @@ impl Tally {
             Some(Stopped::Canary) => {
                 let canaries = self.canaries.as_deref().unwrap_or_default();
                 let plural = if canaries.len() == 1 { "canary" } else { "canaries" };
-                let names = some_of(canaries.iter().map(String::as_str), canaries.len());
+                let names = join_truncated(canaries.iter().map(String::as_str), canaries.len());
                 Some(format!("{plural} {names} failed"))
             }
             _ if left == 0 => None,
@@ -134,10 +134,10 @@ impl Tally {
             None => None,
         };
         if let Some(why) = why {
-            writeln!(out, "{why}; {} not begun", number(left))?;
+            writeln!(out, "{why}; {} not begun", format_count(left))?;
         }
-        let repeatable = matches!(asked.action, Action::Up(None) | Action::To(_));
-        let fleet = matches!(asked.who, Some(Who::All | Who::Failed));
+        let repeatable = matches!(request.action, Action::Up(None) | Action::To(_));
+        let fleet = matches!(request.who, Some(Who::All | Who::Failed));
         let how = match (self.failed > 0, left > 0) {
             (false, false) => return Ok(()),
             (false, true) if repeatable => "run the command again",
@@ -165,16 +165,16 @@ impl Tally {
 mod tests {
     use std::time::Duration;
 
-    use super::Tally;
+    use super::RunStats;
 
     #[test]
     fn percentiles_are_times_that_some_tenant_took() {
         let milliseconds = |times: &[u64]| {
-            let mut tally = Tally::new(false);
+            let mut stats = RunStats::new(false);
             for time in times {
-                tally.done(Duration::from_millis(*time));
+                stats.done(Duration::from_millis(*time));
             }
-            tally.percentiles().map(|time| time.map(|time| time.as_millis()))
+            stats.percentiles().map(|time| time.map(|time| time.as_millis()))
         };
         assert_eq!(milliseconds(&[]), [None; 3]);
         assert_eq!(milliseconds(&[7]), [Some(7); 3]);

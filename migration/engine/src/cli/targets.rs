@@ -4,12 +4,12 @@ use sea_orm::{ColumnTrait, DatabaseConnection, QueryFilter};
 use tenantry_registry::{Slug, tenant};
 use thiserror::Error;
 
-use super::{args::Targets, words::some_of};
+use super::{args::Targets, format::join_truncated};
 use crate::{Error, Target, Who, fleet::members_named};
 
 /// What a command works on.
 #[derive(Debug)]
-pub(super) enum Chosen {
+pub(super) enum ResolvedTarget {
     /// One schema, named as such.
     One(Target),
     /// Tenants.
@@ -18,7 +18,7 @@ pub(super) enum Chosen {
 
 /// Why the command did nothing at all.
 #[derive(Debug, Error)]
-pub(super) enum Refusal {
+pub(super) enum TargetError {
     #[error(
         "there is no tenant {0}; `tenantry tenant list` shows those there are (nothing was changed)"
     )]
@@ -46,22 +46,22 @@ pub(super) async fn resolve(
     db: &DatabaseConnection,
     targets: &Targets,
     only_failed: bool,
-) -> Result<Chosen, Refusal> {
+) -> Result<ResolvedTarget, TargetError> {
     if targets.registry {
-        return Ok(Chosen::One(Target::Registry));
+        return Ok(ResolvedTarget::One(Target::Registry));
     }
     if let Some(schema) = &targets.schema {
-        return Ok(Chosen::One(Target::Schema(schema.clone())));
+        return Ok(ResolvedTarget::One(Target::Schema(schema.clone())));
     }
     if targets.tenants.is_empty() {
-        return Ok(Chosen::Tenants(if only_failed { Who::Failed } else { Who::All }));
+        return Ok(ResolvedTarget::Tenants(if only_failed { Who::Failed } else { Who::All }));
     }
     let members = members_named(db, &targets.tenants).await?;
     let named = |slug: &&Slug| members.iter().any(|it| it.slug.as_ref() == Some(*slug));
     match targets.tenants.iter().find(|slug| !named(slug)) {
-        Some(slug) if is_dropping(db, slug).await? => Err(Refusal::Dropping(slug.clone())),
-        Some(slug) => Err(Refusal::UnknownTenant(slug.clone())),
-        None => Ok(Chosen::Tenants(Who::These(members))),
+        Some(slug) if is_dropping(db, slug).await? => Err(TargetError::Dropping(slug.clone())),
+        Some(slug) => Err(TargetError::UnknownTenant(slug.clone())),
+        None => Ok(ResolvedTarget::Tenants(Who::These(members))),
     }
 }
 
@@ -72,20 +72,20 @@ async fn is_dropping(db: &DatabaseConnection, slug: &Slug) -> Result<bool, Error
 }
 
 /// Asks before all data of schemas is deleted.
-pub(super) fn confirm_fresh(schemas: &[&str]) -> Result<(), Refusal> {
-    let names = some_of(schemas.iter().copied(), schemas.len());
+pub(super) fn confirm_fresh(schemas: &[&str]) -> Result<(), TargetError> {
+    let names = join_truncated(schemas.iter().copied(), schemas.len());
     confirm(&format!("This deletes ALL DATA in {names}."))
 }
 
 /// Asks before tables or columns are dropped in all tenants.
-pub(super) fn confirm_drops(statements: &[String]) -> Result<(), Refusal> {
-    let statements = some_of(statements.iter().map(String::as_str), statements.len());
+pub(super) fn confirm_drops(statements: &[String]) -> Result<(), TargetError> {
+    let statements = join_truncated(statements.iter().map(String::as_str), statements.len());
     confirm(&format!("This deletes data of ALL TENANTS: {statements}."))
 }
 
-fn confirm(warning: &str) -> Result<(), Refusal> {
+fn confirm(warning: &str) -> Result<(), TargetError> {
     if !std::io::stdin().is_terminal() {
-        return Err(Refusal::NoTerminal);
+        return Err(TargetError::NoTerminal);
     }
     let mut out = std::io::stderr().lock();
     write!(out, "{warning} Type yes to go on: ")?;
@@ -94,6 +94,6 @@ fn confirm(warning: &str) -> Result<(), Refusal> {
     std::io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() {
         "yes" => Ok(()),
-        other => Err(Refusal::NotConfirmed(other.to_owned())),
+        other => Err(TargetError::NotConfirmed(other.to_owned())),
     }
 }

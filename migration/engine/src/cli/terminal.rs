@@ -9,10 +9,10 @@ use std::{
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-use super::words::span;
+use super::format::format_duration;
 
 /// The bar that is on the screen.
-static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// A bar that is on the screen until this is dropped.
 pub(super) struct Bar(ProgressBar);
@@ -21,7 +21,7 @@ impl Bar {
     pub(super) fn show(total: usize) -> Self {
         let bar = ProgressBar::new(total as u64).with_style(style());
         bar.enable_steady_tick(Duration::from_millis(200));
-        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         Self(bar)
     }
 
@@ -41,13 +41,13 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
-        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 /// Says something while the bar is out of the way.
-pub(super) fn aside<T>(say: impl FnOnce() -> T) -> T {
-    let bar = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+pub(super) fn suspend_progress<T>(say: impl FnOnce() -> T) -> T {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match bar {
         Some(bar) => bar.suspend(say),
         None => say(),
@@ -55,9 +55,9 @@ pub(super) fn aside<T>(say: impl FnOnce() -> T) -> T {
 }
 
 /// Writes an error.
-pub(super) fn failure(error: &impl Display) {
+pub(super) fn print_error(error: &impl Display) {
     // Nothing can be done when standard error is gone as well.
-    let _ = aside(|| writeln!(io::stderr(), "error: {error}"));
+    let _ = suspend_progress(|| writeln!(io::stderr(), "error: {error}"));
 }
 
 /// Standard error for the log.
@@ -65,7 +65,7 @@ pub(super) struct Log;
 
 impl Write for Log {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        aside(|| io::stderr().write(text))
+        suspend_progress(|| io::stderr().write(text))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -85,7 +85,7 @@ fn style() -> ProgressStyle {
             let _ = match state.eta().as_secs() {
                 _ if state.pos() == 0 => write!(out, "ETA ?"),
                 seconds @ 0..60 => write!(out, "ETA {seconds} s"),
-                seconds => write!(out, "ETA {}", span(Duration::from_secs(seconds))),
+                seconds => write!(out, "ETA {}", format_duration(Duration::from_secs(seconds))),
             };
         })
 }

@@ -13,7 +13,7 @@ use tenantry_registry::{SchemaName, Slug};
 use crate::{
     AnyMigrator, confirm_application,
     connect::DatabaseArgs,
-    verify::{Allowances, Scope, verify_allowing},
+    drift::{Allowlist, VerifyTarget, verify_with_allowlist},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -52,14 +52,14 @@ pub(super) async fn run(
     migrator: &AnyMigrator,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let scope = match &args.what.schema {
-        Some(schema) => Scope::Schema(schema.clone()),
-        None if args.what.all => Scope::All,
-        None => Scope::Tenants(args.what.tenants.clone()),
+        Some(schema) => VerifyTarget::Schema(schema.clone()),
+        None if args.what.all => VerifyTarget::All,
+        None => VerifyTarget::Tenants(args.what.tenants.clone()),
     };
     let allowed = args.allow.as_deref().map(read).transpose()?.unwrap_or_default();
     let database = database.connect(2).await?;
     confirm_application(&database.connection, migrator).await?;
-    let found = verify_allowing(&database.connection, migrator, &scope, &allowed).await?;
+    let found = verify_with_allowlist(&database.connection, migrator, &scope, &allowed).await?;
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();
     if args.json {
@@ -72,7 +72,7 @@ pub(super) async fn run(
 }
 
 /// The list of what may be found.
-fn read(file: &Path) -> Result<Allowances, String> {
+fn read(file: &Path) -> Result<Allowlist, String> {
     let name = file.display();
     let json = std::fs::read_to_string(file)
         .map_err(|error| format!("{name} cannot be read: {error}; check the path of --allow"))?;

@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{Change, Subject};
+use super::{Change, SchemaRef};
 use entry::Entry;
 
 /// A default is written behind the rest of its column.
@@ -16,29 +16,29 @@ const DEFAULT: &str = " default ";
 /// A list of what is meant, as JSON: an array of objects that have the form of the findings.
 ///
 /// ```
-/// use tenantry_migrate::verify::Allowances;
+/// use tenantry_migrate::drift::Allowlist;
 ///
-/// let allowed: Allowances = r#"[
+/// let allowed: Allowlist = r#"[
 ///     { "change": "extra", "object": "table", "prefix": "visits_20", "reason": "one a month" },
 ///     { "change": "changed", "object": "default", "name": "guards.hired_on", "reason": "a day" },
 ///     { "finding": "table_in_public", "name": "spatial_ref_sys", "reason": "of PostGIS" },
 ///     { "finding": "schema_without_row", "name": "metabase", "reason": "of another tool" }
 /// ]"#.parse()?;
 /// assert_eq!(allowed.iter().len(), 4);
-/// # Ok::<(), tenantry_migrate::verify::AllowError>(())
+/// # Ok::<(), tenantry_migrate::drift::AllowlistError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Allowances(Vec<Allowance>);
+pub struct Allowlist(Vec<AllowlistEntry>);
 
 /// One thing that is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Allowance {
+pub struct AllowlistEntry {
     /// Which kind of finding.
     #[serde(flatten)]
     pub kind: Allowed,
     /// What it is about.
     #[serde(flatten)]
-    pub name: Named,
+    pub name: NamePattern,
     /// The tenants (slugs, or schemas) in which it is meant; all of them if there are none here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<String>,
@@ -59,9 +59,9 @@ pub enum Allowed {
         object: String,
     },
     /// Something besides the tenants.
-    Stray {
+    Orphan {
         /// Of which kind.
-        finding: Stray,
+        finding: Orphan,
     },
 }
 
@@ -80,7 +80,7 @@ pub enum Difference {
 /// What a database may hold besides the tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stray {
+pub enum Orphan {
     /// A table in `public`.
     TableInPublic,
     /// A schema that has the migrations table and belongs to no tenant.
@@ -91,7 +91,7 @@ pub enum Stray {
 /// table before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Named {
+pub enum NamePattern {
     /// Exactly this one.
     Name(String),
     /// Every one that begins with it.
@@ -101,7 +101,7 @@ pub enum Named {
 /// Why a list of what is meant cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum AllowError {
+pub enum AllowlistError {
     /// It is not JSON, or has other keys.
     #[error(
         "the list of allowed findings cannot be read: {0}; write an array of objects such as \
@@ -118,53 +118,53 @@ pub enum AllowError {
     },
 }
 
-impl std::str::FromStr for Allowances {
-    type Err = AllowError;
+impl std::str::FromStr for Allowlist {
+    type Err = AllowlistError;
 
-    fn from_str(json: &str) -> Result<Self, AllowError> {
+    fn from_str(json: &str) -> Result<Self, AllowlistError> {
         let entries: Vec<Entry> = serde_json::from_str(json)?;
-        let allowances = entries.into_iter().zip(1..).map(|(entry, number)| {
-            entry.check().map_err(|rule| AllowError::Entry { number, rule })
+        let entries = entries.into_iter().zip(1..).map(|(entry, number)| {
+            entry.check().map_err(|rule| AllowlistError::Entry { number, rule })
         });
-        Ok(Self(allowances.collect::<Result<_, _>>()?))
+        Ok(Self(entries.collect::<Result<_, _>>()?))
     }
 }
 
-impl Allowances {
+impl Allowlist {
     /// The entries, in their order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Allowance> {
+    pub fn iter(&self) -> std::slice::Iter<'_, AllowlistEntry> {
         self.0.iter()
     }
 
     /// The entries by which a difference in a schema is meant.
     pub(super) fn of_change<'a>(
         &'a self,
-        subject: &'a Subject,
+        subject: &'a SchemaRef,
         change: &'a Change,
     ) -> impl Iterator<Item = usize> {
         self.matching(move |it| it.is_in(subject) && it.kind.covers(change, &it.name))
     }
 
     pub(super) fn of_table(&self, table: &str) -> impl Iterator<Item = usize> {
-        self.matching(move |it| it.kind.is(Stray::TableInPublic) && it.name.is(table))
+        self.matching(move |it| it.kind.is(Orphan::TableInPublic) && it.name.is(table))
     }
 
     pub(super) fn of_schema(&self, schema: &str) -> impl Iterator<Item = usize> {
-        self.matching(move |it| it.kind.is(Stray::SchemaWithoutRow) && it.name.is(schema))
+        self.matching(move |it| it.kind.is(Orphan::SchemaWithoutRow) && it.name.is(schema))
     }
 
-    fn matching(&self, is: impl Fn(&Allowance) -> bool) -> impl Iterator<Item = usize> {
+    fn matching(&self, is: impl Fn(&AllowlistEntry) -> bool) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().filter_map(move |(number, it)| is(it).then_some(number))
     }
 }
 
-impl Allowance {
+impl AllowlistEntry {
     /// Whether it is about what the schemas of tenants hold.
     pub(super) fn is_of_tenants(&self) -> bool {
         matches!(self.kind, Allowed::Difference { .. })
     }
 
-    fn is_in(&self, subject: &Subject) -> bool {
+    fn is_in(&self, subject: &SchemaRef) -> bool {
         let is = |name: &String| {
             subject.schema.as_str() == name
                 || subject.slug.as_ref().is_some_and(|slug| slug.as_str() == name)
@@ -174,11 +174,11 @@ impl Allowance {
 }
 
 impl Allowed {
-    fn is(&self, stray: Stray) -> bool {
-        *self == Self::Stray { finding: stray }
+    fn is(&self, orphan: Orphan) -> bool {
+        *self == Self::Orphan { finding: orphan }
     }
 
-    fn covers(&self, change: &Change, names: &Named) -> bool {
+    fn covers(&self, change: &Change, names: &NamePattern) -> bool {
         let Self::Difference { change: difference, object: part } = self else { return false };
         let (object, name) = change.about();
         match (difference, change) {
@@ -195,7 +195,7 @@ impl Allowed {
     }
 }
 
-impl Named {
+impl NamePattern {
     fn is(&self, name: &str) -> bool {
         match self {
             Self::Name(it) => it == name,
@@ -204,7 +204,7 @@ impl Named {
     }
 }
 
-impl Display for Allowance {
+impl Display for AllowlistEntry {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Allowed::Difference { change, object } => {
@@ -215,10 +215,10 @@ impl Display for Allowance {
                 };
                 write!(f, "{change} {object} {}", self.name)?;
             }
-            Allowed::Stray { finding: Stray::TableInPublic } => {
+            Allowed::Orphan { finding: Orphan::TableInPublic } => {
                 write!(f, "table in public {}", self.name)?;
             }
-            Allowed::Stray { finding: Stray::SchemaWithoutRow } => {
+            Allowed::Orphan { finding: Orphan::SchemaWithoutRow } => {
                 write!(f, "schema without a registry row {}", self.name)?;
             }
         }
@@ -229,7 +229,7 @@ impl Display for Allowance {
     }
 }
 
-impl Display for Named {
+impl Display for NamePattern {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),

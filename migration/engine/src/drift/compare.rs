@@ -5,19 +5,19 @@ use sea_orm_migration::MigratorTraitSelf;
 use super::{
     Change,
     diff::diff,
-    look::{Look, Seen},
-    reference::{References, Unbuilt},
-    structure::Line,
+    inspect::{InspectedSchema, Inspection},
+    reference::{ReferenceError, References},
+    structure::CatalogEntry,
 };
 use crate::{AnyMigrator, Error};
 
 /// Whether nothing is wrong with a schema. What is wrong is for [`difference`] to say.
-pub(super) async fn is_right(
-    seen: &Seen,
+pub(super) async fn matches_reference(
+    seen: &InspectedSchema,
     names: &[String],
     references: &mut References<'_>,
 ) -> Result<bool, Error> {
-    let Some(Look::Hash(hash)) = &seen.structure else { return Ok(false) };
+    let Some(Inspection::Hash(hash)) = &seen.structure else { return Ok(false) };
     let applied = applied(seen, names);
     let wrong = wrong_version(seen, names).or_else(|| wrong_set(seen));
     if applied.len() != seen.records.len() || wrong.is_some() {
@@ -34,22 +34,23 @@ pub(super) async fn is_right(
 /// be the records that are wrong, and not the structure: what explains it with fewer differences
 /// counts.
 pub(super) async fn difference(
-    seen: &Seen,
+    seen: &InspectedSchema,
     migrator: &AnyMigrator,
     references: &mut References<'_>,
-) -> Result<Result<Vec<Change>, Unbuilt>, Error> {
-    let Some(Look::Whole(structure)) = &seen.structure else { return Ok(Ok(Vec::new())) };
+) -> Result<Result<Vec<Change>, ReferenceError>, Error> {
+    let Some(Inspection::Full(structure)) = &seen.structure else { return Ok(Ok(Vec::new())) };
     let names = migrator.names();
     let mut found = structure.clone();
     found.extend(seen.records.iter().map(|name| record(migrator, name, names.contains(name))));
-    let mut against = async |applied: &[String]| -> Result<Result<Vec<Change>, Unbuilt>, Error> {
-        let reference = references.get(applied).await?;
-        Ok(reference.map(|reference| {
-            let mut expected = reference.structure(&seen.schema);
-            expected.extend(applied.iter().map(|name| record(migrator, name, true)));
-            diff(&expected, &found)
-        }))
-    };
+    let mut against =
+        async |applied: &[String]| -> Result<Result<Vec<Change>, ReferenceError>, Error> {
+            let reference = references.get(applied).await?;
+            Ok(reference.map(|reference| {
+                let mut expected = reference.structure(&seen.schema);
+                expected.extend(applied.iter().map(|name| record(migrator, name, true)));
+                diff(&expected, &found)
+            }))
+        };
     let mut changes = match against(&applied(seen, &names)).await? {
         Ok(changes) => changes,
         unbuilt => return Ok(unbuilt),
@@ -72,7 +73,7 @@ pub(super) async fn difference(
 
 /// The registry names another version than the schema's own records make. A version that this
 /// build does not have, but that is on record, comes from a newer one.
-fn wrong_version(seen: &Seen, names: &[String]) -> Option<Change> {
+fn wrong_version(seen: &InspectedSchema, names: &[String]) -> Option<Change> {
     let version = registered(seen)?;
     let own = names.iter().take_while(|name| seen.records.contains(name)).last();
     let newer = version.is_some_and(|version| {
@@ -92,7 +93,7 @@ fn wrong_version(seen: &Seen, names: &[String]) -> Option<Change> {
 
 /// The registry's version is right, but the set that it names lacks a migration on record or has
 /// another.
-fn wrong_set(seen: &Seen) -> Option<Change> {
+fn wrong_set(seen: &InspectedSchema) -> Option<Change> {
     let row = seen.tenant.as_ref()?;
     let mut records = seen.records.clone();
     records.sort_unstable();
@@ -109,7 +110,7 @@ fn wrong_set(seen: &Seen) -> Option<Change> {
 }
 
 /// The migrations of this build that are on record, oldest first.
-pub(super) fn applied(seen: &Seen, names: &[String]) -> Vec<String> {
+pub(super) fn applied(seen: &InspectedSchema, names: &[String]) -> Vec<String> {
     names.iter().filter(|name| seen.records.contains(name)).cloned().collect()
 }
 
@@ -122,14 +123,14 @@ fn up_to(version: Option<&str>, names: &[String]) -> Option<usize> {
 }
 
 /// The version in the registry, if the schema has a row there.
-fn registered(seen: &Seen) -> Option<Option<&str>> {
+fn registered(seen: &InspectedSchema) -> Option<Option<&str>> {
     seen.tenant.as_ref().map(|tenant| tenant.version.as_deref())
 }
 
 /// A migration on record, as a part of the structure.
-fn record(migrator: &AnyMigrator, name: &str, known: bool) -> Line {
+fn record(migrator: &AnyMigrator, name: &str, known: bool) -> CatalogEntry {
     let table = migrator.migration_table_name();
-    Line {
+    CatalogEntry {
         kind: "migration".to_owned(),
         name: name.to_owned(),
         parent: Some(format!("column {table}.version")),

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use super::structure::{Line, Structure};
+use super::structure::{CatalogEntry, Structure};
 
 /// The kind of the line that tells in which order the columns of a table are.
 const ORDER: &str = "order of columns";
@@ -49,11 +49,11 @@ pub(super) fn diff(expected: &Structure, found: &Structure) -> Vec<Change> {
     let missing = Side::only_in(expected, found);
     let extra = Side::only_in(found, expected);
     let mut changes = Vec::new();
-    for line in missing.told() {
+    for line in missing.top_level() {
         let (object, name) = (line.kind.clone(), line.name.clone());
         changes.push(Change::Missing { object, name, definition: missing.definition(line) });
     }
-    for line in extra.told() {
+    for line in extra.top_level() {
         let (object, name) = (line.kind.clone(), line.name.clone());
         changes.push(Change::Extra { object, name, definition: extra.definition(line) });
     }
@@ -75,7 +75,7 @@ pub(super) fn diff(expected: &Structure, found: &Structure) -> Vec<Change> {
 
 /// The lines that only one of two structures has.
 struct Side<'a> {
-    lines: Vec<&'a Line>,
+    lines: Vec<&'a CatalogEntry>,
     labels: HashSet<String>,
     columns: BTreeMap<String, &'a str>,
 }
@@ -83,7 +83,7 @@ struct Side<'a> {
 impl<'a> Side<'a> {
     fn only_in(this: &'a Structure, other: &Structure) -> Self {
         let only = this.lines().iter().filter(|(key, _)| !other.lines().contains_key(*key));
-        let lines: Vec<&Line> = only.map(|(_, line)| line).collect();
+        let lines: Vec<&CatalogEntry> = only.map(|(_, line)| line).collect();
         let labels = lines.iter().map(|line| line.label()).collect();
         let orders = lines.iter().filter(|line| line.kind == ORDER);
         let columns = orders
@@ -93,14 +93,14 @@ impl<'a> Side<'a> {
     }
 
     /// Those that do not follow from another one.
-    fn told(&self) -> impl Iterator<Item = &'a Line> {
+    fn top_level(&self) -> impl Iterator<Item = &'a CatalogEntry> {
         self.lines
             .iter()
             .copied()
             .filter(|line| line.parent.as_ref().is_none_or(|parent| !self.labels.contains(parent)))
     }
 
-    fn definition(&self, line: &Line) -> String {
+    fn definition(&self, line: &CatalogEntry) -> String {
         match self.columns.get(&line.label()) {
             Some(columns) => format!("({columns}) {}", line.definition).trim_end().to_owned(),
             None => line.definition.clone(),
@@ -110,11 +110,12 @@ impl<'a> Side<'a> {
 
 /// Whether the columns that both tables have stand in the same order. That a column is missing or
 /// extra is told by itself.
-fn same_order(a: &Line, b: &Line) -> bool {
+fn same_order(a: &CatalogEntry, b: &CatalogEntry) -> bool {
     if a.kind != ORDER {
         return false;
     }
-    let names = |line: &'_ Line| line.definition.split(", ").map(str::to_owned).collect::<Vec<_>>();
+    let names =
+        |line: &'_ CatalogEntry| line.definition.split(", ").map(str::to_owned).collect::<Vec<_>>();
     let (a, b) = (names(a), names(b));
     let both = |names: &[String], others: &[String]| -> Vec<String> {
         names.iter().filter(|name| others.contains(name)).cloned().collect()

@@ -1,7 +1,7 @@
 use serde::{Serialize, Serializer};
 use tenantry_registry::{SchemaName, Slug};
 
-use super::{Allowance, Change};
+use super::{AllowlistEntry, Change};
 
 /// What [`verify`](fn@super::verify) has looked at and found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,7 +23,7 @@ pub enum Finding {
     /// Schemas that all differ in the same way from what their migrations make.
     Drift {
         /// The schemas, in the order of their names.
-        tenants: Vec<Subject>,
+        tenants: Vec<SchemaRef>,
         /// In what they differ.
         difference: Vec<Change>,
         /// A migration whose outcome depends on the other schemas of the database. If there is
@@ -32,9 +32,9 @@ pub enum Finding {
         suspect_migration: Option<String>,
     },
     /// Schemas that could not be compared with what their migrations make.
-    NotJudged {
+    NotCompared {
         /// The schemas, in the order of their names.
-        tenants: Vec<Subject>,
+        tenants: Vec<SchemaRef>,
         /// The newest migration on record in them that the program has.
         version: Option<String>,
         /// The migration that fails on an empty schema, if that is why.
@@ -48,12 +48,12 @@ pub enum Finding {
     Dropping {
         /// The tenant.
         #[serde(flatten)]
-        tenant: Subject,
+        tenant: SchemaRef,
     },
-    /// An entry of the list of what is [allowed](super::Allowances) that nothing was found for.
-    UnusedAllowance {
+    /// An entry of the list of what is [allowed](super::Allowlist) that nothing was found for.
+    UnusedAllowlistEntry {
         /// The entry.
-        allowance: Allowance,
+        entry: AllowlistEntry,
     },
     /// A schema that looks like a tenant's, for it has the migrations table, but no row of the
     /// registry has it.
@@ -65,11 +65,11 @@ pub enum Finding {
     RowWithoutSchema {
         /// The tenant.
         #[serde(flatten)]
-        tenant: Subject,
+        tenant: SchemaRef,
     },
     /// A table, view or sequence in a schema of extensions that is not the extensions' own:
     /// statements of every tenant find it.
-    TableBesideExtension {
+    TableInExtensionSchema {
         /// Name of the schema.
         schema: String,
         /// Name of the table.
@@ -85,7 +85,7 @@ pub enum Finding {
 /// What a finding is about: a tenant, or a schema without one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
-pub struct Subject {
+pub struct SchemaRef {
     /// Slug of the tenant, if the schema belongs to one.
     #[serde(serialize_with = "slug")]
     pub slug: Option<Slug>,
@@ -102,7 +102,7 @@ impl Verification {
     }
 }
 
-impl std::fmt::Display for Subject {
+impl std::fmt::Display for SchemaRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.slug {
             Some(slug) => f.write_str(slug.as_str()),

@@ -11,7 +11,7 @@ use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     catalog::{Oid, hashes, structures},
-    sql::{is_about_change, rows, setting},
+    sql::{is_concurrent_ddl_error, rows, setting},
     structure::Structure,
 };
 use crate::{AnyMigrator, Fault, describe};
@@ -33,20 +33,20 @@ pub(super) enum Selection {
     /// Those of tenants with these schemas.
     Schemas(Vec<SchemaName>),
     /// One that need not belong to a tenant.
-    Bare(SchemaName),
+    Unregistered(SchemaName),
 }
 
 /// What was seen of one schema.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct InspectedSchema {
     pub(super) tenant: Option<Registered>,
     pub(super) schema: SchemaName,
     /// Migrations on record in the schema.
     pub(super) records: Vec<String>,
     /// Nothing when the schema does not exist, is being dropped, or could not be looked at.
-    pub(super) structure: Option<Look>,
+    pub(super) structure: Option<Inspection>,
     /// Why it could not be looked at.
-    pub(super) unseen: Option<String>,
+    pub(super) error: Option<String>,
     oid: Option<Oid>,
 }
 
@@ -66,14 +66,14 @@ pub(super) enum Depth {
     /// The row of the registry alone.
     Row,
     Hash,
-    Whole,
+    Full,
 }
 
 /// How much was seen of a structure.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum Inspection {
     Hash(String),
-    Whole(Structure),
+    Full(Structure),
 }
 
 /// Looks at these schemas. Those that are gone are left out.
@@ -81,25 +81,25 @@ pub(super) enum Look {
 /// PostgreSQL describes definitions as they are now, not as they are in the snapshot. When an
 /// object was dropped in between there is an error; then the schemas are looked at one by one. So
 /// they are when one cannot be looked at at all, as the role may not read it, say.
-pub(super) async fn look(
+pub(super) async fn inspect(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
     selection: Selection,
     depth: Depth,
-) -> Result<Vec<Seen>, DbErr> {
-    match look_once(db, migrator, &selection, depth).await {
-        Err(error) if is_about_schema(&error) => {}
+) -> Result<Vec<InspectedSchema>, DbErr> {
+    match inspect_once(db, migrator, &selection, depth).await {
+        Err(error) if concerns_only_these_schemas(&error) => {}
         result => return result,
     }
     let mut seen = Vec::new();
     for one in selection.one_by_one() {
         let mut tries = 1;
         seen.extend(loop {
-            match look_once(db, migrator, &one, depth).await {
-                Err(error) if is_about_change(&error) && tries < TRIES => tries += 1,
-                Err(error) if is_about_schema(&error) => {
-                    let mut rows = look_once(db, migrator, &one, Depth::Row).await?;
-                    rows.iter_mut().for_each(|it| it.unseen = Some(describe(&error)));
+            match inspect_once(db, migrator, &one, depth).await {
+                Err(error) if is_concurrent_ddl_error(&error) && tries < TRIES => tries += 1,
+                Err(error) if concerns_only_these_schemas(&error) => {
+                    let mut rows = inspect_once(db, migrator, &one, Depth::Row).await?;
+                    rows.iter_mut().for_each(|it| it.error = Some(describe(&error)));
                     break rows;
                 }
                 result => break result?,
@@ -111,17 +111,17 @@ pub(super) async fn look(
 }
 
 /// Whether the server refuses a look at these schemas, and may allow one at others.
-fn is_about_schema(error: &DbErr) -> bool {
+fn concerns_only_these_schemas(error: &DbErr) -> bool {
     Fault::sqlstate(error).is_some()
         && !matches!(Fault::of(error), Fault::NoConnection | Fault::Unavailable | Fault::Refused)
 }
 
-async fn look_once(
+async fn inspect_once(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
     selection: &Selection,
     depth: Depth,
-) -> Result<Vec<Seen>, DbErr> {
+) -> Result<Vec<InspectedSchema>, DbErr> {
     let txn = db
         .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
         .await?;
@@ -130,7 +130,7 @@ async fn look_once(
     let mut seen = Vec::new();
     let mut recording = Vec::new();
     for row in select(&txn, selection, &table).await? {
-        let one = Seen::from_row(&row)?;
+        let one = InspectedSchema::from_row(&row)?;
         if row.try_get("", "records")? {
             recording.push(seen.len());
         }
@@ -142,12 +142,12 @@ async fn look_once(
     }
     read_records(&txn, &table, &mut seen, &recording).await?;
     let numbers: Vec<Oid> = seen.iter().filter_map(|one| one.oid).collect();
-    let mut looks: HashMap<Oid, Look> = if depth == Depth::Whole {
+    let mut looks: HashMap<Oid, Inspection> = if depth == Depth::Full {
         let all = structures(&txn, &numbers).await?.into_iter();
-        all.map(|(oid, structure)| (oid, Look::Whole(structure))).collect()
+        all.map(|(oid, structure)| (oid, Inspection::Full(structure))).collect()
     } else {
         let all = hashes(&txn, &numbers).await?.into_iter();
-        all.map(|(oid, hash)| (oid, Look::Hash(hash))).collect()
+        all.map(|(oid, hash)| (oid, Inspection::Hash(hash))).collect()
     };
     txn.rollback().await?;
     for one in &mut seen {
@@ -176,7 +176,7 @@ async fn select(
              AND t.schema IN (SELECT json_array_elements_text($1::text::json))",
             json(schemas.iter().map(SchemaName::as_str).collect()),
         ),
-        Selection::Bare(schema) => (
+        Selection::Unregistered(schema) => (
             "(SELECT NULL::uuid, NULL::text, $1::text, NULL::text, NULL::text[], NULL::text)
              t (id, slug, schema, schema_version, migrations, status)",
             Value::from(schema.as_str()),
@@ -203,7 +203,7 @@ async fn select(
 async fn read_records(
     txn: &DatabaseTransaction,
     table: &str,
-    seen: &mut [Seen],
+    seen: &mut [InspectedSchema],
     recording: &[usize],
 ) -> Result<(), DbErr> {
     let table = table.replace('"', "\"\"");
@@ -229,12 +229,12 @@ impl Selection {
         match self {
             Self::Slugs(slugs) => slugs.into_iter().map(|it| Self::Slugs(vec![it])).collect(),
             Self::Schemas(them) => them.into_iter().map(|it| Self::Schemas(vec![it])).collect(),
-            Self::Bare(_) => vec![self],
+            Self::Unregistered(_) => vec![self],
         }
     }
 }
 
-impl Seen {
+impl InspectedSchema {
     fn from_row(row: &QueryResult) -> Result<Self, DbErr> {
         let id: Option<TenantId> = row.try_get("", "id")?;
         let (slug, version) = (row.try_get("", "slug")?, row.try_get("", "schema_version")?);
@@ -247,7 +247,7 @@ impl Seen {
             schema: row.try_get("", "schema")?,
             records: Vec::new(),
             structure: None,
-            unseen: None,
+            error: None,
             oid: row.try_get("", "oid")?,
         })
     }

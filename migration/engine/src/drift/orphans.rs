@@ -7,7 +7,7 @@ use super::{Finding, sql::rows};
 use crate::{AnyMigrator, extension::tables_beside, run::commits::BEING_MADE};
 
 /// Schemas that look like tenants' but have no row, tables in `public` and in schemas of extensions.
-pub(super) async fn strays(
+pub(super) async fn orphans(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
 ) -> Result<Vec<Finding>, DbErr> {
@@ -32,7 +32,7 @@ pub(super) async fn strays(
         // Those in `public` are found below, where it is no schema of an extension, too.
         let tables = tables.into_iter().filter(|_| schema != "public");
         found.extend(
-            tables.map(|table| Finding::TableBesideExtension { schema: schema.clone(), table }),
+            tables.map(|table| Finding::TableInExtensionSchema { schema: schema.clone(), table }),
         );
     }
     for row in rows(db, &without_row, [table.into()]).await? {

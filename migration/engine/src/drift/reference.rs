@@ -34,7 +34,7 @@ pub(super) struct Reference {
 
 /// Why there is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Unbuilt {
+pub(super) struct ReferenceError {
     /// The migration that fails on an empty schema, if that is why.
     pub(super) migration: Option<String>,
     pub(super) reason: String,
@@ -46,7 +46,7 @@ pub(super) struct Unbuilt {
 pub(super) struct References<'a> {
     db: &'a DatabaseConnection,
     migrator: &'a AnyMigrator,
-    built: HashMap<Vec<String>, Result<Reference, Unbuilt>>,
+    built: HashMap<Vec<String>, Result<Reference, ReferenceError>>,
 }
 
 impl<'a> References<'a> {
@@ -61,7 +61,7 @@ impl<'a> References<'a> {
     pub(super) async fn get(
         &mut self,
         applied: &[String],
-    ) -> Result<Result<&Reference, Unbuilt>, Error> {
+    ) -> Result<Result<&Reference, ReferenceError>, Error> {
         if !self.built.contains_key(applied) {
             let txn = self.db.begin().await?;
             let reference = Reference::build(&txn, self.migrator, applied).await;
@@ -69,7 +69,7 @@ impl<'a> References<'a> {
             let reference = match reference {
                 Ok(reference) => Ok(reference),
                 Err(error) if is_outage(&error) => return Err(error),
-                Err(error) => Err(Unbuilt {
+                Err(error) => Err(ReferenceError {
                     migration: error.migration().map(str::to_owned),
                     reason: error.reason(),
                 }),
@@ -77,7 +77,7 @@ impl<'a> References<'a> {
             rolled_back?;
             self.built.insert(applied.to_vec(), reference);
         }
-        Ok(self.built[applied].as_ref().map_err(Unbuilt::clone))
+        Ok(self.built[applied].as_ref().map_err(ReferenceError::clone))
     }
 }
 
@@ -119,7 +119,7 @@ impl Reference {
         } else {
             run_all(txn, target, migrator, steps, None).await?;
         }
-        let structure = structure_in(txn, schema).await?;
+        let structure = read_structure(txn, schema).await?;
         let hash = if structure.mentions(schema.as_str()) {
             None
         } else {
@@ -144,21 +144,21 @@ impl Reference {
 ///
 /// # Errors
 /// [`Error::Migration`] when a migration fails on an empty schema, [`Error::Database`] otherwise.
-pub async fn names_own_schema(
+pub async fn embeds_schema_name(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
 ) -> Result<bool, Error> {
     let txn = db.begin().await?;
-    let names = names_own_schema_in(&txn, migrator).await;
+    let names = embeds_schema_name_in(&txn, migrator).await;
     txn.rollback().await?;
     names
 }
 
-/// [`names_own_schema`], found out in a transaction. All that was done in it is rolled back.
+/// [`embeds_schema_name`], found out in a transaction. All that was done in it is rolled back.
 ///
 /// # Errors
-/// As for [`names_own_schema`].
-pub async fn names_own_schema_in(
+/// As for [`embeds_schema_name`].
+pub async fn embeds_schema_name_in(
     txn: &DatabaseTransaction,
     migrator: &AnyMigrator,
 ) -> Result<bool, Error> {
@@ -171,7 +171,7 @@ pub async fn names_own_schema_in(
 ///
 /// # Errors
 /// [`Error::MissingSchema`] when there is no such schema, [`Error::Database`] otherwise.
-pub async fn structure_in(
+pub async fn read_structure(
     txn: &DatabaseTransaction,
     schema: &SchemaName,
 ) -> Result<Structure, Error> {
@@ -187,14 +187,14 @@ pub async fn structure_in(
 /// wrote the name of its schema into a text, that is no difference.
 ///
 /// # Errors
-/// As for [`structure_in`].
+/// As for [`read_structure`].
 pub(crate) async fn changes_between(
     txn: &DatabaseTransaction,
     first: &SchemaName,
     second: &SchemaName,
 ) -> Result<Vec<Change>, Error> {
-    let expected = structure_in(txn, first).await?;
-    let found = structure_in(txn, second).await?.replace(second.as_str(), first.as_str());
+    let expected = read_structure(txn, first).await?;
+    let found = read_structure(txn, second).await?.replace(second.as_str(), first.as_str());
     Ok(diff(&expected, &found))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Change, Finding, Verification, finding::Subject};
+use super::{Change, Finding, Verification, finding::SchemaRef};
 
 /// How many tenants of a group are named.
 const NAMED: usize = 10;
@@ -17,15 +17,15 @@ impl Display for Verification {
             writeln!(f, "{finding}")?;
         }
         let Self { schemas, drifted, .. } = *self;
-        let unjudged = self.unjudged();
-        let good = schemas - drifted - unjudged;
+        let not_compared = self.not_compared();
+        let good = schemas - drifted - not_compared;
         write!(f, "{}, {good} as {} should be", count(schemas, "schema"), pronoun(good))?;
         let ways = self.number(|it| matches!(it, Finding::Drift { .. }));
         if drifted > 0 {
             write!(f, ", {drifted} drifted in {}", count(ways, "way"))?;
         }
-        if unjudged > 0 {
-            write!(f, ", {unjudged} not judged")?;
+        if not_compared > 0 {
+            write!(f, ", {not_compared} not compared")?;
         }
         let others = [
             (self.number(|it| matches!(it, Finding::Dropping { .. })), "tenant", " being dropped"),
@@ -41,12 +41,12 @@ impl Display for Verification {
             ),
             (self.number(|it| matches!(it, Finding::TableInPublic { .. })), "table", " in public"),
             (
-                self.number(|it| matches!(it, Finding::UnusedAllowance { .. })),
+                self.number(|it| matches!(it, Finding::UnusedAllowlistEntry { .. })),
                 "allowed finding",
                 " not found",
             ),
             (
-                self.number(|it| matches!(it, Finding::TableBesideExtension { .. })),
+                self.number(|it| matches!(it, Finding::TableInExtensionSchema { .. })),
                 "table",
                 " beside extensions",
             ),
@@ -60,9 +60,9 @@ impl Display for Verification {
 
 impl Verification {
     /// How many schemas could not be compared.
-    fn unjudged(&self) -> usize {
+    fn not_compared(&self) -> usize {
         let tenants = self.findings.iter().map(|it| match it {
-            Finding::NotJudged { tenants, .. } => tenants.len(),
+            Finding::NotCompared { tenants, .. } => tenants.len(),
             _ => 0,
         });
         tenants.sum()
@@ -90,10 +90,10 @@ impl Display for Finding {
                 }
                 difference.iter().try_for_each(|change| write!(f, "\n  {change}"))
             }
-            Self::NotJudged { tenants, version, migration, reason } => {
+            Self::NotCompared { tenants, version, migration, reason } => {
                 write!(
                     f,
-                    "{} at {} not judged: {}\n  {}{reason}",
+                    "{} at {} not compared: {}\n  {}{reason}",
                     count(tenants.len(), "tenant"),
                     version.as_deref().unwrap_or("no migration"),
                     names(tenants),
@@ -106,10 +106,10 @@ impl Display for Finding {
                  drop {tenant}` finishes it",
                 tenant.schema
             ),
-            Self::UnusedAllowance { allowance } => write!(
+            Self::UnusedAllowlistEntry { entry } => write!(
                 f,
-                "allowed, but not found: {allowance} ({}); remove it from the list",
-                allowance.reason
+                "allowed, but not found: {entry} ({}); remove it from the list",
+                entry.reason
             ),
             Self::SchemaWithoutRow { schema } => {
                 write!(f, "schema without a registry row: {schema}")
@@ -118,7 +118,7 @@ impl Display for Finding {
                 write!(f, "registry row without a schema: {tenant} (schema {})", tenant.schema)
             }
             Self::TableInPublic { table } => write!(f, "table in public: {table}"),
-            Self::TableBesideExtension { schema, table } => {
+            Self::TableInExtensionSchema { schema, table } => {
                 write!(f, "table in {schema}, a schema of extensions: {table}")
             }
         }
@@ -137,7 +137,7 @@ impl Display for Change {
                 write!(f, "{}", shown(format!("+ {object} {name} {definition}").trim_end(), 0))
             }
             Self::Changed { object, name, expected, found } => {
-                let same = alike(expected, found);
+                let same = common_prefix_len(expected, found);
                 let (expected, found) = (shown(expected, same), shown(found, same));
                 write!(f, "~ {object} {name}: {expected} → {found}")
             }
@@ -153,7 +153,7 @@ fn pronoun(number: usize) -> &'static str {
     if number == 1 { "it" } else { "they" }
 }
 
-fn names(tenants: &[Subject]) -> String {
+fn names(tenants: &[SchemaRef]) -> String {
     let named: Vec<String> = tenants.iter().take(NAMED).map(ToString::to_string).collect();
     match tenants.len() - named.len() {
         0 => named.join(", "),
@@ -162,7 +162,7 @@ fn names(tenants: &[Subject]) -> String {
 }
 
 /// Number of characters that both begin with.
-fn alike(a: &str, b: &str) -> usize {
+fn common_prefix_len(a: &str, b: &str) -> usize {
     one_line(a).chars().zip(one_line(b).chars()).take_while(|(a, b)| a == b).count()
 }
 
@@ -214,9 +214,9 @@ mod tests {
 
     #[test]
     fn only_some_of_many_tenants_are_named() {
-        let tenants: Vec<Subject> = (0..12)
+        let tenants: Vec<SchemaRef> = (0..12)
             .filter_map(|n| format!("t_{n}").parse().ok())
-            .map(|schema| Subject { slug: None, schema })
+            .map(|schema| SchemaRef { slug: None, schema })
             .collect();
         assert!(names(&tenants).ends_with("t_9 and 2 more"), "{}", names(&tenants));
         assert_eq!(names(&tenants[..2]), "t_0, t_1");

@@ -29,7 +29,7 @@ pub(super) async fn setting(
 /// Whether the error is one that looking at a schema runs into while somebody changes it: an
 /// object that was there is gone (XX000 "cache lookup failed", 42P01, 42704, 3F000), or is locked
 /// (55P03, 40P01).
-pub(super) fn is_about_change(error: &DbErr) -> bool {
+pub(super) fn is_concurrent_ddl_error(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) =
         error
     else {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 /// on, without the name of the schema. Two schemas are alike when their structures are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Structure {
-    lines: BTreeMap<Key, Line>,
+    lines: BTreeMap<Key, CatalogEntry>,
 }
 
 /// One thing in a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct CatalogEntry {
     /// What it is: `table`, `column`, `index` and so on.
     pub(super) kind: String,
     /// Its name; that of a column, constraint or trigger with its table before it.
@@ -26,7 +26,7 @@ type Key = (String, String, Option<String>);
 
 impl Structure {
     /// The lines with their keys, in the order of these.
-    pub(super) fn lines(&self) -> &BTreeMap<Key, Line> {
+    pub(super) fn lines(&self) -> &BTreeMap<Key, CatalogEntry> {
         &self.lines
     }
 
@@ -39,7 +39,7 @@ impl Structure {
     pub(super) fn replace(&self, text: &str, by: &str) -> Self {
         let lines = self.lines.values().cloned();
         lines
-            .map(|line| Line {
+            .map(|line| CatalogEntry {
                 name: line.name.replace(text, by),
                 definition: line.definition.replace(text, by),
                 ..line
@@ -48,8 +48,8 @@ impl Structure {
     }
 }
 
-impl FromIterator<Line> for Structure {
-    fn from_iter<T: IntoIterator<Item = Line>>(lines: T) -> Self {
+impl FromIterator<CatalogEntry> for Structure {
+    fn from_iter<T: IntoIterator<Item = CatalogEntry>>(lines: T) -> Self {
         let keyed = lines
             .into_iter()
             .map(|line| ((line.kind.clone(), line.name.clone(), line.parent.clone()), line));
@@ -57,13 +57,13 @@ impl FromIterator<Line> for Structure {
     }
 }
 
-impl Extend<Line> for Structure {
-    fn extend<T: IntoIterator<Item = Line>>(&mut self, lines: T) {
+impl Extend<CatalogEntry> for Structure {
+    fn extend<T: IntoIterator<Item = CatalogEntry>>(&mut self, lines: T) {
         self.lines.extend(Self::from_iter(lines).lines);
     }
 }
 
-impl Line {
+impl CatalogEntry {
     /// How others name it as their parent.
     pub(super) fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)

@@ -7,16 +7,15 @@ use sea_orm::{
 use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
-    Allowances, Change, Finding, Verification, VerifyError,
-    compare::{applied, difference, is_right},
-    finding::Subject,
-    look::{BATCH, Depth, Seen, Selection, look},
-    reference::{References, Unbuilt},
-    strays::strays,
+    Allowlist, Change, Finding, Verification, VerifyError,
+    compare::{applied, difference, matches_reference},
+    finding::SchemaRef,
+    inspect::{BATCH, Depth, InspectedSchema, Selection, inspect},
+    orphans::orphans,
+    reference::{ReferenceError, References},
 };
 use crate::{
-    AnyMigrator, Error, check::schema_dependent, extension::confirm_installed,
-    lock::registry_exists,
+    AnyMigrator, Error, extension::confirm_installed, lint::schema_dependent, lock::registry_exists,
 };
 
 /// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per
@@ -25,7 +24,7 @@ const BATCHES_PER_CONNECTION: usize = 8;
 
 /// Which schemas to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
+pub enum VerifyTarget {
     /// The schema of every tenant; and what is in the database besides them.
     All,
     /// The schemas of these tenants.
@@ -44,28 +43,28 @@ pub enum Scope {
 /// look – is a finding, and the others are compared.
 ///
 /// # Errors
-/// [`VerifyError::UnknownTenant`] when a tenant of [`Scope::Tenants`] does not exist,
+/// [`VerifyError::UnknownTenant`] when a tenant of [`VerifyTarget::Tenants`] does not exist,
 /// [`VerifyError::NoRegistry`] when there is no registry to name the tenants, and
-/// [`VerifyError::Migration`] when the schema of [`Scope::Schema`] does not exist, or on an error
+/// [`VerifyError::Migration`] when the schema of [`VerifyTarget::Schema`] does not exist, or on an error
 /// of the database.
 pub async fn verify(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
-    scope: &Scope,
+    target: &VerifyTarget,
 ) -> Result<Verification, VerifyError> {
-    verify_allowing(db, migrator, scope, &Allowances::default()).await
+    verify_with_allowlist(db, migrator, target, &Allowlist::default()).await
 }
 
-/// [`verify`], without the findings that are meant. With [`Scope::All`] an entry of the list that
+/// [`verify`], without the findings that are meant. With [`VerifyTarget::All`] an entry of the list that
 /// nothing was found for is a finding, too.
 ///
 /// # Errors
 /// As for [`verify`].
-pub async fn verify_allowing(
+pub async fn verify_with_allowlist(
     db: &DatabaseConnection,
     migrator: &AnyMigrator,
-    scope: &Scope,
-    allowed: &Allowances,
+    target: &VerifyTarget,
+    allowed: &Allowlist,
 ) -> Result<Verification, VerifyError> {
     confirm_installed(db, migrator).await?;
     let mut run = Run {
@@ -75,16 +74,16 @@ pub async fn verify_allowing(
         references: References::new(db, migrator),
         schemas: 0,
         drifts: BTreeMap::new(),
-        unjudged: BTreeMap::new(),
+        not_compared: BTreeMap::new(),
         others: Vec::new(),
         allowed,
         used: vec![false; allowed.iter().len()],
     };
     let registry = registry_exists(db).await?;
-    match scope {
-        Scope::Schema(schema) => run.schema(schema, registry).await?,
+    match target {
+        VerifyTarget::Schema(schema) => run.schema(schema, registry).await?,
         _ if !registry => return Err(VerifyError::NoRegistry),
-        Scope::Tenants(slugs) => {
+        VerifyTarget::Tenants(slugs) => {
             let mut slugs = slugs.clone();
             slugs.sort();
             slugs.dedup();
@@ -92,10 +91,10 @@ pub async fn verify_allowing(
                 run.tenants(slugs).await?;
             }
         }
-        Scope::All => {
+        VerifyTarget::All => {
             run.all().await?;
-            let strays = strays(db, migrator).await?;
-            run.add_strays(strays);
+            let orphans = orphans(db, migrator).await?;
+            run.add_strays(orphans);
             run.add_unused();
         }
     }
@@ -113,11 +112,11 @@ struct Run<'a> {
     names: Vec<String>,
     references: References<'a>,
     schemas: usize,
-    drifts: BTreeMap<Vec<Change>, Vec<Subject>>,
+    drifts: BTreeMap<Vec<Change>, Vec<SchemaRef>>,
     /// The schemas that cannot be compared: by version and reason.
-    unjudged: BTreeMap<(Option<String>, Unbuilt), Vec<Subject>>,
+    not_compared: BTreeMap<(Option<String>, ReferenceError), Vec<SchemaRef>>,
     others: Vec<Finding>,
-    allowed: &'a Allowances,
+    allowed: &'a Allowlist,
     /// Which entries of that list something was found for.
     used: Vec<bool>,
 }
@@ -140,7 +139,7 @@ impl Run<'_> {
             let Some((last, _)) = tenants.last() else { return Ok(()) };
             after = Some(*last);
             let schemas = tenants.into_iter().map(|(_, schema)| schema).collect();
-            let seen = self.look(Selection::Schemas(schemas), Depth::Hash).await?;
+            let seen = self.inspect(Selection::Schemas(schemas), Depth::Hash).await?;
             self.check(seen).await?;
             if batch % BATCHES_PER_CONNECTION == 0 {
                 close_one(self.db).await?;
@@ -150,7 +149,7 @@ impl Run<'_> {
     }
 
     async fn tenants(&mut self, slugs: &[Slug]) -> Result<(), VerifyError> {
-        let batch = self.look(Selection::Slugs(slugs.to_vec()), Depth::Hash).await?;
+        let batch = self.inspect(Selection::Slugs(slugs.to_vec()), Depth::Hash).await?;
         let there = |slug: &Slug| {
             batch
                 .iter()
@@ -166,89 +165,95 @@ impl Run<'_> {
     async fn schema(&mut self, schema: &SchemaName, registry: bool) -> Result<(), Error> {
         let mut batch = Vec::new();
         if registry {
-            batch = self.look(Selection::Schemas(vec![schema.clone()]), Depth::Hash).await?;
+            batch = self.inspect(Selection::Schemas(vec![schema.clone()]), Depth::Hash).await?;
         }
         if batch.is_empty() {
-            batch = self.look(Selection::Bare(schema.clone()), Depth::Hash).await?;
+            batch = self.inspect(Selection::Unregistered(schema.clone()), Depth::Hash).await?;
         }
-        let missing = |one: &Seen| one.structure.is_none() && one.unseen.is_none();
+        let missing = |one: &InspectedSchema| one.structure.is_none() && one.error.is_none();
         if batch.iter().any(|one| one.tenant.is_none() && missing(one)) {
             return Err(Error::MissingSchema { schema: schema.to_string() });
         }
         self.check(batch).await
     }
 
-    async fn look(&self, selection: Selection, depth: Depth) -> Result<Vec<Seen>, Error> {
-        Ok(look(self.db, self.migrator, selection, depth).await?)
+    async fn inspect(
+        &self,
+        selection: Selection,
+        depth: Depth,
+    ) -> Result<Vec<InspectedSchema>, Error> {
+        Ok(inspect(self.db, self.migrator, selection, depth).await?)
     }
 
-    async fn check(&mut self, batch: Vec<Seen>) -> Result<(), Error> {
+    async fn check(&mut self, batch: Vec<InspectedSchema>) -> Result<(), Error> {
         let mut suspects = Vec::new();
         for seen in batch {
             if seen.tenant.as_ref().is_some_and(|row| row.dropping) {
-                self.others.push(Finding::Dropping { tenant: subject(&seen) });
+                self.others.push(Finding::Dropping { tenant: schema_ref(&seen) });
                 continue;
             }
-            if let Some(reason) = &seen.unseen {
-                let why = Unbuilt { migration: None, reason: reason.clone() };
+            if let Some(reason) = &seen.error {
+                let why = ReferenceError { migration: None, reason: reason.clone() };
                 self.schemas += 1;
-                self.add_unjudged(&seen, why);
+                self.add_not_compared(&seen, why);
                 continue;
             }
             if seen.structure.is_none() {
-                self.others.push(Finding::RowWithoutSchema { tenant: subject(&seen) });
+                self.others.push(Finding::RowWithoutSchema { tenant: schema_ref(&seen) });
                 continue;
             }
             self.schemas += 1;
-            if !is_right(&seen, &self.names, &mut self.references).await? {
+            if !matches_reference(&seen, &self.names, &mut self.references).await? {
                 suspects.push(seen);
             }
         }
         for suspects in suspects.chunks(BATCH / 10) {
-            self.look_closer(suspects).await?;
+            self.inspect_fully(suspects).await?;
         }
         Ok(())
     }
 
     /// A second look, at everything. What is right now, or gone, was being changed.
-    async fn look_closer(&mut self, suspects: &[Seen]) -> Result<(), Error> {
-        let (rows, bare): (Vec<&Seen>, Vec<&Seen>) =
+    async fn inspect_fully(&mut self, suspects: &[InspectedSchema]) -> Result<(), Error> {
+        let (rows, bare): (Vec<&InspectedSchema>, Vec<&InspectedSchema>) =
             suspects.iter().partition(|seen| seen.tenant.is_some());
         let schemas = rows.iter().map(|seen| seen.schema.clone()).collect();
-        let mut whole = self.look(Selection::Schemas(schemas), Depth::Whole).await?;
+        let mut whole = self.inspect(Selection::Schemas(schemas), Depth::Full).await?;
         for seen in bare {
-            whole.extend(self.look(Selection::Bare(seen.schema.clone()), Depth::Whole).await?);
+            whole.extend(
+                self.inspect(Selection::Unregistered(seen.schema.clone()), Depth::Full).await?,
+            );
         }
         for seen in whole {
-            if let Some(reason) = &seen.unseen {
-                let why = Unbuilt { migration: None, reason: reason.clone() };
-                self.add_unjudged(&seen, why);
+            if let Some(reason) = &seen.error {
+                let why = ReferenceError { migration: None, reason: reason.clone() };
+                self.add_not_compared(&seen, why);
                 continue;
             }
             match difference(&seen, self.migrator, &mut self.references).await? {
                 Ok(changes) => self.add_drift(&seen, changes),
-                Err(why) => self.add_unjudged(&seen, why),
+                Err(why) => self.add_not_compared(&seen, why),
             }
         }
         Ok(())
     }
 
-    fn add_drift(&mut self, seen: &Seen, mut changes: Vec<Change>) {
-        let subject = subject(seen);
+    fn add_drift(&mut self, seen: &InspectedSchema, mut changes: Vec<Change>) {
+        let subject = schema_ref(seen);
         changes.retain(|change| !mark(&mut self.used, self.allowed.of_change(&subject, change)));
         if !changes.is_empty() {
             self.drifts.entry(changes).or_default().push(subject);
         }
     }
 
-    fn add_unjudged(&mut self, seen: &Seen, why: Unbuilt) {
+    fn add_not_compared(&mut self, seen: &InspectedSchema, why: ReferenceError) {
         let version = applied(seen, &self.names).pop();
-        self.unjudged.entry((version, why)).or_default().push(subject(seen));
+        self.not_compared.entry((version, why)).or_default().push(schema_ref(seen));
     }
 
-    fn add_strays(&mut self, strays: Vec<Finding>) {
+    fn add_strays(&mut self, orphans: Vec<Finding>) {
         let (used, allowed) = (&mut self.used, self.allowed);
-        self.others.extend(strays.into_iter().filter(|finding| match finding {
+        self.others.extend(orphans.into_iter().filter(|finding| match finding {
             Finding::TableInPublic { table } => !mark(used, allowed.of_table(table)),
             Finding::SchemaWithoutRow { schema } => !mark(used, allowed.of_schema(schema)),
             _ => true,
@@ -257,11 +262,11 @@ impl Run<'_> {
 
     /// Of a schema that could not be compared it is not known what would have been found.
     fn add_unused(&mut self) {
-        let all_judged = self.unjudged.is_empty();
+        let all_judged = self.not_compared.is_empty();
         let unused = self.allowed.iter().zip(&self.used).filter(|(_, used)| !**used);
-        let unused = unused.filter(|(allowance, _)| all_judged || !allowance.is_of_tenants());
+        let unused = unused.filter(|(entry, _)| all_judged || !entry.is_of_tenants());
         self.others
-            .extend(unused.map(|(it, _)| Finding::UnusedAllowance { allowance: it.clone() }));
+            .extend(unused.map(|(it, _)| Finding::UnusedAllowlistEntry { entry: it.clone() }));
     }
 
     fn finish(self, suspect: Option<&str>) -> Verification {
@@ -274,9 +279,9 @@ impl Run<'_> {
             let suspect_migration = suspect.map(str::to_owned);
             findings.push(Finding::Drift { tenants, difference, suspect_migration });
         }
-        for ((version, Unbuilt { migration, reason }), mut tenants) in self.unjudged {
+        for ((version, ReferenceError { migration, reason }), mut tenants) in self.not_compared {
             tenants.sort();
-            findings.push(Finding::NotJudged { tenants, version, migration, reason });
+            findings.push(Finding::NotCompared { tenants, version, migration, reason });
         }
         findings.extend(self.others);
         Verification { schemas: self.schemas, drifted, findings }
@@ -293,8 +298,8 @@ fn mark(used: &mut [bool], entries: impl Iterator<Item = usize>) -> bool {
     any
 }
 
-fn subject(seen: &Seen) -> Subject {
-    Subject {
+fn schema_ref(seen: &InspectedSchema) -> SchemaRef {
+    SchemaRef {
         slug: seen.tenant.as_ref().and_then(|tenant| tenant.slug.clone()),
         schema: seen.schema.clone(),
     }

@@ -45,7 +45,7 @@ pub(super) fn outside_reason(objects: &[String], rolled_back: bool) -> String {
         "{made}; the migration runs for every tenant, \
          so leave the schema's name and search_path out of it and make what exists once elsewhere \
          (an extension is declared by extensions()), or acknowledge it with \
-         /* check: allow leaves-schema because REASON */"
+         /* check: allow outside-schema because REASON */"
     )
 }
 

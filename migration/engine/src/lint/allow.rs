@@ -17,7 +17,7 @@ const BEGIN: &str = "check: allow";
 ///
 /// ```no_run
 /// # async fn up(manager: &sea_orm_migration::SchemaManager<'_>) -> Result<(), sea_orm::DbErr> {
-/// use tenantry_migrate::check::{Rule, allow};
+/// use tenantry_migrate::lint::{Rule, allow};
 /// use sea_orm_migration::prelude::*;
 ///
 /// allow(manager, Rule::DropColumn, "nothing reads it since release 1.4").await?;
@@ -37,10 +37,10 @@ pub async fn allow(manager: &SchemaManager<'_>, rule: Rule, reason: &str) -> Res
 
 /// What a migration says that it means, by acknowledgements with a reason in what it has sent.
 #[derive(Debug, Default)]
-pub(crate) struct Meant(Mutex<Said>);
+pub(crate) struct Suppressions(Mutex<Seen>);
 
 #[derive(Debug, Default)]
-struct Said {
+struct Seen {
     rules: Vec<Rule>,
     /// The texts that may make functions, in lower case.
     functions: Vec<String>,
@@ -48,39 +48,39 @@ struct Said {
     reaches_outside: bool,
 }
 
-impl Meant {
+impl Suppressions {
     /// Reads what is sent.
-    pub(crate) fn heed(&self, sql: &str) {
-        let mut said = self.said();
+    pub(crate) fn read(&self, sql: &str) {
+        let mut seen = self.seen();
         let lower = sql.to_lowercase();
         if ["function", "procedure", "routine"].iter().any(|word| lower.contains(word)) {
-            said.functions.push(lower);
+            seen.functions.push(lower);
         }
-        said.reaches_outside = said.reaches_outside || !Piece::all(sql).iter().all(stays_inside);
+        seen.reaches_outside = seen.reaches_outside || !Piece::all(sql).iter().all(stays_inside);
         // Nearly no text acknowledges anything.
         if !sql.contains("check:") {
             return;
         }
         for comment in Piece::all(sql).iter().flat_map(|piece| &piece.comments) {
-            let Some(allowance) = Allowance::read(comment) else { continue };
-            let rule = allowance.rule.parse().ok();
-            said.rules.extend(rule.filter(|rule| allowance.covers(*rule)));
+            let Some(suppression) = Suppression::read(comment) else { continue };
+            let rule = suppression.rule.parse().ok();
+            seen.rules.extend(rule.filter(|rule| suppression.covers(*rule)));
         }
     }
 
     pub(crate) fn allows(&self, rule: Rule) -> bool {
-        self.said().rules.contains(&rule)
+        self.seen().rules.contains(&rule)
     }
 
     /// Whether a statement may have made something outside the schema. Not asked of the effects.
     pub(crate) fn may_reach_outside(&self) -> bool {
-        self.said().reaches_outside
+        self.seen().reaches_outside
     }
 
     /// Whether the migration may have made this function.
     pub(crate) fn mentions_function(&self, name: &str) -> bool {
         let name = name.to_lowercase();
-        self.said().functions.iter().any(|text| text.contains(&name))
+        self.seen().functions.iter().any(|text| text.contains(&name))
     }
 
     /// Whether it has made it and says that its bare names are meant.
@@ -88,7 +88,7 @@ impl Meant {
         self.allows(Rule::FunctionSearchPath) && self.mentions_function(name)
     }
 
-    fn said(&self) -> MutexGuard<'_, Said> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -126,13 +126,13 @@ fn stays_inside(piece: &Piece) -> bool {
 
 /// An acknowledgement as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Allowance {
+pub(super) struct Suppression {
     pub(super) rule: String,
     pub(super) reason: String,
     pub(super) used: bool,
 }
 
-impl Allowance {
+impl Suppression {
     /// Reads a comment without its delimiters; None when it is about something else.
     pub(super) fn read(comment: &str) -> Option<Self> {
         let words = comment.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -157,7 +157,7 @@ impl Allowance {
             }
             Ok(_) if self.used || failed => None,
             // What it would make outside may be there already; for a run it is needed.
-            Ok(Rule::LeavesSchema) => None,
+            Ok(Rule::OutsideSchema) => None,
             Ok(_) => Some(format!("{rule} is acknowledged, but the statement does not break it")),
         }
     }
@@ -165,11 +165,11 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
-    use super::Allowance;
+    use super::Suppression;
 
     #[test]
     fn a_comment_is_read() {
-        let read = |text| Allowance::read(text).map(|it| (it.rule, it.reason));
+        let read = |text| Suppression::read(text).map(|it| (it.rule, it.reason));
         let pair = |rule: &str, reason: &str| Some((rule.to_owned(), reason.to_owned()));
         assert_eq!(read(" check: allow rename because a b "), pair("rename", "a b"));
         assert_eq!(read("check:  allow\n rename   because\n x"), pair("rename", "x"));

@@ -4,33 +4,24 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Rule, existing,
-    observer::Fired,
-    snapshot::{Kind, Snapshot},
+    Rule,
+    catalog_snapshot::{Kind, Snapshot},
+    existing_table_rules,
+    violation::{Effect, Violation},
 };
-use crate::sql::Piece;
-
-/// A statement, and the catalog around it.
-pub(super) struct Effect<'a> {
-    pub(super) piece: &'a Piece,
-    /// When the migration began: what was there then is an existing table.
-    pub(super) start: &'a Snapshot,
-    pub(super) before: &'a Snapshot,
-    pub(super) after: &'a Snapshot,
-}
 
 /// The rules that a statement breaks by what it did.
-pub(super) fn effects(effect: &Effect<'_>) -> Vec<Fired> {
-    let mut fired = Vec::new();
-    objects(effect, &mut fired);
-    constraints(effect, &mut fired);
-    existing::effects(effect, &mut fired);
-    fired
+pub(super) fn catalog_violations(effect: &Effect<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    objects(effect, &mut violations);
+    constraints(effect, &mut violations);
+    existing_table_rules::violations(effect, &mut violations);
+    violations
 }
 
-fn objects(effect: &Effect<'_>, fired: &mut Vec<Fired>) {
+fn objects(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
     let Effect { before, after, .. } = effect;
-    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
+    let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     for relation in &after.relations {
         let old = before.relation(relation.oid);
         if relation.kind == Kind::Sequence && old.is_none() {
@@ -44,13 +35,13 @@ fn objects(effect: &Effect<'_>, fired: &mut Vec<Fired>) {
         fire(Rule::Trigger, format!("it makes the trigger {trigger}"));
     }
     for name in new(&before.types, &after.types) {
-        fire(Rule::OwnType, format!("it makes the type {name}"));
+        fire(Rule::CustomType, format!("it makes the type {name}"));
     }
-    for dependency in new(&before.leaving, &after.leaving) {
-        fire(Rule::LeavesSchema, dependency.clone());
+    for dependency in new(&before.external_dependencies, &after.external_dependencies) {
+        fire(Rule::OutsideSchema, dependency.clone());
     }
-    for relation in new(&before.touched, &after.touched) {
-        fire(Rule::LeavesSchema, format!("it uses {relation}"));
+    for relation in new(&before.external_relations, &after.external_relations) {
+        fire(Rule::OutsideSchema, format!("it uses {relation}"));
     }
     if before.search_path != after.search_path {
         fire(Rule::SearchPath, format!("it sets search_path to {}", after.search_path));
@@ -64,22 +55,22 @@ fn new<'a>(
     after.difference(before)
 }
 
-fn constraints(effect: &Effect<'_>, fired: &mut Vec<Fired>) {
+fn constraints(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
     let Effect { before, after, .. } = effect;
     let text = effect.piece.sql.to_lowercase();
     let unnamed = |name: &str| !text.contains(&name.to_lowercase());
-    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
+    let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     for constraint in &after.constraints {
         let (name, table) = (&constraint.name, after.table_name(constraint.table));
         match before.same_constraint(constraint) {
             Some(old) if old.name != *name => {
-                let what = format!("constraint {} of {table} becomes {name}", old.name);
-                fire(Rule::RenameConstraint, what);
+                let message = format!("constraint {} of {table} becomes {name}", old.name);
+                fire(Rule::RenameConstraint, message);
             }
             Some(_) => {}
             None if unnamed(name) => {
-                let what = format!("a constraint of {table} is left to be called {name}");
-                fire(Rule::UnnamedConstraint, what);
+                let message = format!("a constraint of {table} is left to be called {name}");
+                fire(Rule::UnnamedConstraint, message);
             }
             None => {}
         }
@@ -93,14 +84,14 @@ fn constraints(effect: &Effect<'_>, fired: &mut Vec<Fired>) {
         let is_new = before.same_index(index).is_none();
         if is_new && !is_constraint && !index.partition && unnamed(&index.name) {
             let table = after.table_name(index.table.unwrap_or_default());
-            let what = format!("an index of {table} is left to be called {}", index.name);
-            fire(Rule::UnnamedConstraint, what);
+            let message = format!("an index of {table} is left to be called {}", index.name);
+            fire(Rule::UnnamedConstraint, message);
         }
     }
 }
 
 /// The tables that have come to be without a primary key.
-pub(super) fn keyless(before: &Snapshot, after: &Snapshot) -> Vec<i64> {
+pub(super) fn without_primary_key(before: &Snapshot, after: &Snapshot) -> Vec<i64> {
     let without = after.tables().filter(|table| !table.key && !table.partition);
     without
         .filter(|table| before.relation(table.oid).is_none_or(|old| old.key))

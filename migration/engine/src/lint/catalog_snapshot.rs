@@ -16,9 +16,9 @@ pub(super) struct Snapshot {
     /// Enum, domain, range and composite types.
     pub(super) types: BTreeSet<String>,
     /// Dependencies on what is outside the schema, as sentences.
-    pub(super) leaving: BTreeSet<String>,
+    pub(super) external_dependencies: BTreeSet<String>,
     /// Relations outside the schema that the transaction has used.
-    pub(super) touched: BTreeSet<String>,
+    pub(super) external_relations: BTreeSet<String>,
 }
 
 /// A table, view, sequence or index.
@@ -87,7 +87,7 @@ impl Snapshot {
     ) -> Result<Self, DbErr> {
         let statement = Statement::from_sql_and_values(
             DbBackend::Postgres,
-            include_str!("snapshot.sql"),
+            include_str!("catalog_snapshot.sql"),
             [schema.into(), twin.into()],
         );
         let row = txn.query_one_raw(statement).await?;

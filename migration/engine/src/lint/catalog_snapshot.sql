@@ -71,7 +71,7 @@ line (name, value) AS (
     FROM pg_type JOIN here ON typnamespace = here.oid LEFT JOIN pg_class c ON c.oid = typrelid
     WHERE typtype IN ('e', 'd', 'r') OR typtype = 'c' AND relkind = 'c'
     UNION ALL
-    SELECT 'leaving', to_json(pg_describe_object(d.classid, d.objid, d.objsubid)
+    SELECT 'external_dependencies', to_json(pg_describe_object(d.classid, d.objid, d.objsubid)
         || ' depends on ' || pg_describe_object(d.refclassid, d.refobjid, 0))
     FROM pg_depend d
     JOIN dependent USING (classid, objid)
@@ -84,7 +84,7 @@ line (name, value) AS (
             WHERE i.classid = d.refclassid AND i.objid = d.refobjid AND i.deptype = 'i'))
     UNION ALL
     -- A table that was read or written stays locked until the transaction ends.
-    SELECT 'touched', to_json(nspname || '.' || relname)
+    SELECT 'external_relations', to_json(nspname || '.' || relname)
     FROM pg_locks l
     JOIN pg_class c ON c.oid = l.relation
     JOIN foreign_schema n ON n.oid = relnamespace
@@ -101,7 +101,7 @@ SELECT json_build_object(
     'constraints', coalesce(json_agg(value) FILTER (WHERE name = 'constraints'), '[]'),
     'triggers', coalesce(json_agg(value) FILTER (WHERE name = 'triggers'), '[]'),
     'types', coalesce(json_agg(value) FILTER (WHERE name = 'types'), '[]'),
-    'leaving', coalesce(json_agg(value) FILTER (WHERE name = 'leaving'), '[]'),
-    'touched', coalesce(json_agg(value) FILTER (WHERE name = 'touched'), '[]')
+    'external_dependencies', coalesce(json_agg(value) FILTER (WHERE name = 'external_dependencies'), '[]'),
+    'external_relations', coalesce(json_agg(value) FILTER (WHERE name = 'external_relations'), '[]')
 )::text
 FROM line

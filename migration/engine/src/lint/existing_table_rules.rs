@@ -4,13 +4,12 @@
 
 use super::{
     Rule,
-    effects::Effect,
-    observer::Fired,
-    snapshot::{Column, Constraint, Relation},
+    catalog_snapshot::{Column, Constraint, Relation},
+    violation::{Effect, Violation},
 };
 
-pub(super) fn effects(effect: &Effect<'_>, fired: &mut Vec<Fired>) {
-    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
+pub(super) fn violations(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
+    let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     for table in effect.start.tables() {
         let Some(before) = effect.before.relation(table.oid) else { continue };
         let Some(after) = effect.after.relation(table.oid) else {
@@ -104,8 +103,8 @@ impl Table<'_> {
             return true;
         }
         if column.not_null && !column.has_default {
-            let what = format!("the new column {name} is NOT NULL without a default");
-            fire(Rule::NotNullWithoutDefault, what);
+            let message = format!("the new column {name} is NOT NULL without a default");
+            fire(Rule::NotNullWithoutDefault, message);
             return true;
         }
         false
@@ -145,17 +144,17 @@ impl Table<'_> {
             let is_rows = matches!(constraint.kind, 'c' | 'f');
             match effect.before.same_constraint(constraint) {
                 None if is_rows && constraint.validated && !self.only_nulls(constraint) => {
-                    let what = format!("{name} is checked for every row while it is added");
-                    fire(Rule::ValidatedConstraint, what);
+                    let message = format!("{name} is checked for every row while it is added");
+                    fire(Rule::ValidatedConstraint, message);
                     explained = true;
                 }
                 Some(old) if !old.validated && constraint.validated => {
                     // By itself that lets reads and writes go on.
                     if effect.start.constraint(constraint.oid).is_none() {
-                        let what = format!(
+                        let message = format!(
                             "{name} is validated in the transaction that added it, so under its lock"
                         );
-                        fire(Rule::ValidatedConstraint, what);
+                        fire(Rule::ValidatedConstraint, message);
                     }
                     explained = true;
                 }
@@ -184,8 +183,8 @@ impl Table<'_> {
         let is_concurrent = self.effect.piece.concurrently().is_some();
         for index in self.built().filter(|_| !is_concurrent) {
             let (index, table) = (&index.name, &self.after.name);
-            let what = format!("index {index} of {table} is built under a lock");
-            fire(Rule::IndexWithoutConcurrently, what);
+            let message = format!("index {index} of {table} is built under a lock");
+            fire(Rule::IndexWithoutConcurrently, message);
         }
         self.built().next().is_some()
     }

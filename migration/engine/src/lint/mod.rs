@@ -5,7 +5,7 @@
 //! inside one transaction that is rolled back: a difference between the two is a finding. After
 //! each statement PostgreSQL is asked what the statement
 //! did: was a table written anew or read through, which constraints, indexes and types are there
-//! now, was something outside the schema touched? So raw SQL, SeaORM's builders and `DO` blocks
+//! now, was something outside the schema external_relations? So raw SQL, SeaORM's builders and `DO` blocks
 //! are judged alike. Only what leaves no trace – a schema's name, several actions in one
 //! `ALTER TABLE`, a volatile function in an `UPDATE` – is read off the statement's words.
 //!
@@ -21,7 +21,7 @@
 //! #     db: sea_orm::DatabaseConnection,
 //! #     migrator: impl sea_orm_migration::MigratorTraitSelf + 'static,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! use tenantry_migrate::{AnyMigrator, check::check};
+//! use tenantry_migrate::{AnyMigrator, lint::check};
 //!
 //! let report = check(&db, &AnyMigrator::new(migrator)).await?;
 //! for finding in &report.findings {
@@ -30,26 +30,27 @@
 //! # Ok(()) }
 //! ```
 
-mod advice;
 mod allow;
-mod catalog_queries;
-mod effects;
-mod existing;
+mod catalog_by_name;
+mod catalog_lookup;
+mod catalog_rules;
+mod catalog_snapshot;
+mod existing_table_rules;
 pub(crate) mod functions;
-mod lookup;
 mod observer;
 mod proxy;
 mod report;
 mod rule;
+mod rule_text;
 mod run;
-mod session;
-mod snapshot;
-mod twin;
-mod words;
+mod second_schema;
+mod session_rules;
+mod token_rules;
+mod violation;
 
-pub(crate) use allow::Meant;
+pub(crate) use allow::Suppressions;
 pub use allow::allow;
-pub use report::{Acknowledged, Finding, Report};
+pub use report::{AllowedFinding, Finding, Report};
 pub use rule::{Rule, UnknownRule};
 pub use run::check;
 pub(crate) use run::schema_dependent;

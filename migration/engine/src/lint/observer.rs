@@ -7,63 +7,62 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement}
 
 use super::{
     Rule,
-    allow::Allowance,
-    effects::{Effect, effects, keyless},
-    lookup,
-    snapshot::Snapshot,
-    words::{self, words},
+    allow::Suppression,
+    catalog_lookup,
+    catalog_rules::{catalog_violations, without_primary_key},
+    catalog_snapshot::Snapshot,
+    token_rules::{self, token_violations},
+    violation::{Effect, Violation},
 };
 use crate::{Error, Fault, extension::Extensions, provision::ddl, proxy::in_one, sql::Piece};
 
-/// A rule that a statement breaks, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fired {
-    pub(super) rule: Rule,
-    pub(super) what: String,
-}
-
 /// One statement of a migration.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct ExecutedStatement {
     pub(super) text: String,
-    pub(super) allowances: Vec<Allowance>,
-    pub(super) fired: Vec<Fired>,
+    pub(super) suppressions: Vec<Suppression>,
+    pub(super) violations: Vec<Violation>,
     /// Tables that it left without a primary key. A later statement may mend that.
-    keyless: Vec<i64>,
+    without_primary_key: Vec<i64>,
 }
 
 /// The end of a migration that failed.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) statement: Option<String>,
-    pub(super) what: String,
+    pub(super) message: String,
 }
 
 /// What one migration did.
 #[derive(Debug, Default)]
-pub(super) struct Observed {
-    pub(super) sent: Vec<Sent>,
+pub(super) struct MigrationTrace {
+    pub(super) sent: Vec<ExecutedStatement>,
     /// Acknowledgements that no statement follows.
-    pub(super) pending: Vec<Allowance>,
+    pub(super) pending: Vec<Suppression>,
     pub(super) failed: Option<Failure>,
 }
 
-impl Observed {
+impl MigrationTrace {
     /// Adds a finding about the migration as a whole to its last statement, so that it can be
     /// allowed there.
-    pub(super) fn fire(&mut self, fired: Fired) {
-        let allows = |sent: &Sent| sent.allowances.iter().any(|it| it.covers(fired.rule));
+    pub(super) fn fire(&mut self, violations: Violation) {
+        let allows = |sent: &ExecutedStatement| {
+            sent.suppressions.iter().any(|it| it.covers(violations.rule))
+        };
         if self.sent.is_empty() {
-            self.sent.push(Sent::default());
+            self.sent.push(ExecutedStatement::default());
         }
         let index = self.sent.iter().position(allows).unwrap_or(self.sent.len() - 1);
-        self.sent[index].fired.push(fired);
+        self.sent[index].violations.push(violations);
     }
 
     /// Whether a rule that is broken says already why a second schema may come out differently.
     pub(super) fn explains_difference(&self) -> bool {
-        let explains = [Rule::LeavesSchema, Rule::NamesSchema, Rule::SearchPath];
-        self.sent.iter().flat_map(|it| &it.fired).any(|fired| explains.contains(&fired.rule))
+        let explains = [Rule::OutsideSchema, Rule::SchemaQualified, Rule::SearchPath];
+        self.sent
+            .iter()
+            .flat_map(|it| &it.violations)
+            .any(|violations| explains.contains(&violations.rule))
     }
 }
 
@@ -88,9 +87,9 @@ struct State {
     unobserved: bool,
     start: Arc<Snapshot>,
     now: Arc<Snapshot>,
-    observed: Observed,
+    observed: MigrationTrace,
     /// An error of the check itself.
-    trouble: Option<DbErr>,
+    internal_error: Option<DbErr>,
     /// The transactions that the migration has begun, and whether each is a savepoint: where a
     /// statement has failed none can be made.
     open: Vec<bool>,
@@ -103,7 +102,7 @@ pub(super) struct Step {
     piece: Piece,
     /// What to send: without the `CONCURRENTLY` that the transaction of the check refuses.
     pub(super) statement: Statement,
-    sent: Sent,
+    sent: ExecutedStatement,
     others: Vec<(String, String)>,
     named: Vec<String>,
 }
@@ -140,21 +139,24 @@ impl Observer {
     }
 
     /// The migration has ended: `error` says why it failed.
-    pub(super) fn end(&self, error: Option<String>) -> Result<Observed, DbErr> {
+    pub(super) fn end(&self, error: Option<String>) -> Result<MigrationTrace, DbErr> {
         let mut state = std::mem::take(&mut *self.state());
-        if let Some(trouble) = state.trouble {
-            return Err(trouble);
+        if let Some(internal_error) = state.internal_error {
+            return Err(internal_error);
         }
         let observed = &mut state.observed;
-        if let (Some(what), None) = (error, &observed.failed) {
-            observed.failed = Some(Failure { statement: None, what });
+        if let (Some(message), None) = (error, &observed.failed) {
+            observed.failed = Some(Failure { statement: None, message });
         }
         if observed.failed.is_none() {
             for table in state.now.tables().filter(|table| !table.key) {
-                let culprit = observed.sent.iter_mut().rfind(|it| it.keyless.contains(&table.oid));
+                let culprit = observed
+                    .sent
+                    .iter_mut()
+                    .rfind(|it| it.without_primary_key.contains(&table.oid));
                 if let Some(sent) = culprit {
-                    let what = format!("table {} has no primary key", table.name);
-                    sent.fired.push(Fired { rule: Rule::PrimaryKey, what });
+                    let message = format!("table {} has no primary key", table.name);
+                    sent.violations.push(Violation { rule: Rule::PrimaryKey, message });
                 }
             }
         }
@@ -171,22 +173,26 @@ impl Observer {
             let text = "a statement of this migration failed, and the transaction with it";
             return Err(DbErr::Custom(text.to_owned()));
         }
-        let (mut allowances, transactional, unobserved) = {
+        let (mut suppressions, transactional, unobserved) = {
             let mut state = self.state();
             let pending = std::mem::take(&mut state.observed.pending);
             (pending, state.transactional, state.unobserved)
         };
-        allowances.extend(piece.comments.iter().filter_map(|comment| Allowance::read(comment)));
+        suppressions.extend(piece.comments.iter().filter_map(|comment| Suppression::read(comment)));
         if piece.is_empty() {
-            self.state().observed.pending = allowances;
+            self.state().observed.pending = suppressions;
             return Ok(None);
         }
         let text = statement.to_string();
-        let mut sent =
-            Sent { text, allowances, fired: words(&piece, transactional), ..Sent::default() };
+        let mut sent = ExecutedStatement {
+            text,
+            suppressions,
+            violations: token_violations(&piece, transactional),
+            ..ExecutedStatement::default()
+        };
         let extension = self.extensions.refusal(&piece);
-        if let Some(what) = &extension {
-            sent.fired.push(Fired { rule: Rule::Extension, what: what.clone() });
+        if let Some(message) = &extension {
+            sent.violations.push(Violation { rule: Rule::Extension, message: message.clone() });
         }
         let in_one = match transactional {
             true => piece.concurrently().map(|index| piece.without(index)),
@@ -199,13 +205,13 @@ impl Observer {
             self.state().observed.sent.push(sent);
             return Ok(None);
         }
-        if let Some(what) = piece.needs_client() {
-            let failure = Failure { statement: Some(sent.text.clone()), what: what.clone() };
+        if let Some(message) = piece.needs_client() {
+            let failure = Failure { statement: Some(sent.text.clone()), message: message.clone() };
             let mut state = self.state();
             state.observed.sent.push(sent);
             state.observed.failed = Some(failure);
             state.failed_in = state.open.len();
-            return Err(DbErr::Custom(what));
+            return Err(DbErr::Custom(message));
         }
         let statement = match in_one {
             Some(sql) => Statement::from_string(DbBackend::Postgres, sql),
@@ -215,13 +221,16 @@ impl Observer {
             let (others, named) = (Vec::new(), Vec::new());
             return Ok(Some(Step { piece, statement, sent, others, named }));
         }
-        let calls = words::called_in_write(&piece);
-        for function in self.own(lookup::volatile(&self.txn, &calls).await)? {
-            let what = format!("it calls {function}(), which is volatile");
-            sent.fired.push(Fired { rule: Rule::VolatileFunction, what });
+        let calls = token_rules::called_in_write(&piece);
+        for function in
+            self.record_internal_error(catalog_lookup::volatile(&self.txn, &calls).await)?
+        {
+            let message = format!("it calls {function}(), which is volatile");
+            sent.violations.push(Violation { rule: Rule::VolatileFunction, message });
         }
-        let others = words::dotted(&piece);
-        let named = self.own(lookup::in_other_schemas(&self.txn, &others).await)?;
+        let others = token_rules::dotted(&piece);
+        let named =
+            self.record_internal_error(catalog_lookup::in_other_schemas(&self.txn, &others).await)?;
         Ok(Some(Step { piece, statement, sent, others, named }))
     }
 
@@ -229,19 +238,24 @@ impl Observer {
     pub(super) async fn after(&self, step: Step, error: Option<&DbErr>) -> Result<(), DbErr> {
         let Step { piece, mut sent, others, mut named, .. } = step;
         if error.is_none() {
-            named.extend(self.own(lookup::in_other_schemas(&self.txn, &others).await)?);
+            named.extend(self.record_internal_error(
+                catalog_lookup::in_other_schemas(&self.txn, &others).await,
+            )?);
             named.sort();
             named.dedup();
         }
         for name in named {
-            sent.fired.push(Fired { rule: Rule::NamesSchema, what: format!("it names {name}") });
+            sent.violations.push(Violation {
+                rule: Rule::SchemaQualified,
+                message: format!("it names {name}"),
+            });
         }
         if let Some(error) = error {
             if Fault::of(error) == Fault::NeedsCommit {
                 self.wants_commit.store(true, Ordering::Relaxed);
             }
-            let what = Error::Database(error.clone()).to_string();
-            let failure = Failure { statement: Some(sent.text.clone()), what };
+            let message = Error::Database(error.clone()).to_string();
+            let failure = Failure { statement: Some(sent.text.clone()), message };
             let mut state = self.state();
             state.observed.sent.push(sent);
             state.observed.failed = Some(failure);
@@ -251,21 +265,21 @@ impl Observer {
         if self.state().unobserved {
             return Ok(());
         }
-        let mut now = self.own(self.snapshot().await)?;
+        let mut now = self.record_internal_error(self.snapshot().await)?;
         let (start, before) = {
             let state = self.state();
             (Arc::clone(&state.start), Arc::clone(&state.now))
         };
-        sent.fired.extend(effects(&Effect {
+        sent.violations.extend(catalog_violations(&Effect {
             piece: &piece,
             start: &start,
             before: &before,
             after: &now,
         }));
-        sent.keyless = keyless(&before, &now);
+        sent.without_primary_key = without_primary_key(&before, &now);
         if now.search_path != before.search_path {
             // What follows is judged as if this had not happened.
-            self.own(self.set_search_path(&before.search_path).await)?;
+            self.record_internal_error(self.set_search_path(&before.search_path).await)?;
             now.search_path.clone_from(&before.search_path);
         }
         let mut state = self.state();
@@ -321,7 +335,7 @@ impl Observer {
     }
 
     /// Keeps an error of the check's own questions apart from those of the migration.
-    pub(super) fn own<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
-        result.inspect_err(|error| self.state().trouble = Some(error.clone()))
+    pub(super) fn record_internal_error<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        result.inspect_err(|error| self.state().internal_error = Some(error.clone()))
     }
 }

@@ -10,13 +10,13 @@ use crate::{
 
 /// What answers the statements of a migration that is checked: they go through the [`Observer`].
 #[derive(Debug)]
-pub(super) struct Watched<'a> {
+pub(super) struct LintBackend<'a> {
     pub(super) observer: &'a Observer,
     /// The quoted name of the schema that the migration runs in.
     pub(super) schema: String,
 }
 
-impl Watched<'_> {
+impl LintBackend<'_> {
     /// What is sent for a statement, which is shown as it was written.
     fn qualified(&self, mut statement: Statement) -> Statement {
         if let Cow::Owned(sql) = replace_placeholder(&statement.sql, &self.schema) {
@@ -26,7 +26,7 @@ impl Watched<'_> {
     }
 }
 
-impl Backend for Watched<'_> {
+impl Backend for LintBackend<'_> {
     /// It is a finding.
     const REFUSES_CONTROL: bool = false;
 
@@ -74,16 +74,16 @@ impl Backend for Watched<'_> {
 
     async fn begin(&mut self) -> Result<(), DbErr> {
         let done = self.observer.savepoint().await;
-        self.observer.own(done)
+        self.observer.record_internal_error(done)
     }
 
     async fn commit(&mut self) -> Result<(), DbErr> {
         let done = self.observer.release().await;
-        self.observer.own(done)
+        self.observer.record_internal_error(done)
     }
 
     async fn rollback(&mut self) -> Result<(), DbErr> {
         let done = self.observer.roll_back().await;
-        self.observer.own(done)
+        self.observer.record_internal_error(done)
     }
 }

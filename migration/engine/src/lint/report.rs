@@ -1,9 +1,6 @@
 use serde::Serialize;
 
-use super::{
-    Rule,
-    observer::{Fired, Observed},
-};
+use super::{Rule, observer::MigrationTrace, violation::Violation};
 
 /// What [`check`](fn@super::check) found.
 #[derive(Debug, Default, Serialize)]
@@ -13,7 +10,7 @@ pub struct Report {
     /// What is unsafe, in the order of the statements.
     pub findings: Vec<Finding>,
     /// What would be a finding if the migration did not say why it is meant.
-    pub acknowledged: Vec<Acknowledged>,
+    pub allowed: Vec<AllowedFinding>,
 }
 
 /// One thing that is unsafe.
@@ -26,33 +23,33 @@ pub struct Finding {
     /// The statement, with its values. None when the migration fails before it sends one.
     pub statement: Option<String>,
     /// What the statement does.
-    pub what: String,
+    pub message: String,
     /// What goes wrong.
-    pub why: &'static str,
+    pub reason: &'static str,
     /// The safe way.
-    pub instead: &'static str,
+    pub help: &'static str,
 }
 
 /// A finding that the migration says is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Acknowledged {
+pub struct AllowedFinding {
     /// The finding.
     #[serde(flatten)]
     pub finding: Finding,
     /// The reason that the migration gives.
-    pub reason: String,
+    pub allowed_because: String,
 }
 
 impl Finding {
-    fn new(migration: &str, statement: Option<&str>, fired: Fired) -> Self {
-        let Fired { rule, what } = fired;
+    fn new(migration: &str, statement: Option<&str>, violations: Violation) -> Self {
+        let Violation { rule, message } = violations;
         Self {
             migration: migration.to_owned(),
             rule,
             statement: statement.map(str::to_owned),
-            what,
-            why: rule.why(),
-            instead: rule.instead(),
+            message,
+            reason: rule.reason(),
+            help: rule.help(),
         }
     }
 }
@@ -65,39 +62,40 @@ impl Report {
     }
 
     /// Adds what one migration did.
-    pub(super) fn add(&mut self, migration: &str, observed: Observed) {
+    pub(super) fn add(&mut self, migration: &str, observed: MigrationTrace) {
         self.migrations.push(migration.to_owned());
         let failed = observed.failed.is_some();
         for mut sent in observed.sent {
             let text = Some(sent.text.as_str()).filter(|text| !text.is_empty());
-            for fired in sent.fired {
-                let allowance = sent.allowances.iter_mut().find(|it| it.covers(fired.rule));
-                let finding = Finding::new(migration, text, fired);
-                match allowance {
-                    Some(allowance) => {
-                        allowance.used = true;
-                        let reason = allowance.reason.clone();
-                        self.acknowledged.push(Acknowledged { finding, reason });
+            for violations in sent.violations {
+                let suppression =
+                    sent.suppressions.iter_mut().find(|it| it.covers(violations.rule));
+                let finding = Finding::new(migration, text, violations);
+                match suppression {
+                    Some(suppression) => {
+                        suppression.used = true;
+                        let allowed_because = suppression.reason.clone();
+                        self.allowed.push(AllowedFinding { finding, allowed_because });
                     }
                     None => self.findings.push(finding),
                 }
             }
-            for allowance in &sent.allowances {
-                if let Some(what) = allowance.fault(failed) {
-                    let fired = Fired { rule: Rule::Acknowledgement, what };
-                    self.findings.push(Finding::new(migration, text, fired));
+            for suppression in &sent.suppressions {
+                if let Some(message) = suppression.fault(failed) {
+                    let violations = Violation { rule: Rule::UnusedAllow, message };
+                    self.findings.push(Finding::new(migration, text, violations));
                 }
             }
         }
-        for allowance in &observed.pending {
-            if let Some(what) = allowance.fault(failed) {
-                let fired = Fired { rule: Rule::Acknowledgement, what };
-                self.findings.push(Finding::new(migration, None, fired));
+        for suppression in &observed.pending {
+            if let Some(message) = suppression.fault(failed) {
+                let violations = Violation { rule: Rule::UnusedAllow, message };
+                self.findings.push(Finding::new(migration, None, violations));
             }
         }
         if let Some(failure) = observed.failed {
-            let fired = Fired { rule: Rule::Fails, what: failure.what };
-            self.findings.push(Finding::new(migration, failure.statement.as_deref(), fired));
+            let violations = Violation { rule: Rule::MigrationFails, message: failure.message };
+            self.findings.push(Finding::new(migration, failure.statement.as_deref(), violations));
         }
     }
 }

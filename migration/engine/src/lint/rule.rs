@@ -6,7 +6,7 @@ use thiserror::Error;
 /// What [`check`](fn@super::check) looks for. Its name in text is short and never changes.
 ///
 /// ```
-/// use tenantry_migrate::check::Rule;
+/// use tenantry_migrate::lint::Rule;
 /// assert_eq!(Rule::DropColumn.to_string(), "drop-column");
 /// assert_eq!("drop-column".parse(), Ok(Rule::DropColumn));
 /// ```
@@ -18,11 +18,11 @@ pub enum Rule {
     /// An identity or serial column, or any other sequence.
     Identity,
     /// Something of the schema depends on, or a statement touches, what is outside it.
-    LeavesSchema,
+    OutsideSchema,
     /// `CREATE`, `ALTER` or `DROP EXTENSION`.
     Extension,
     /// A statement names a schema.
-    NamesSchema,
+    SchemaQualified,
     /// A statement is about `search_path`.
     SearchPath,
     /// A setting that outlives the transaction of the migration.
@@ -38,9 +38,9 @@ pub enum Rule {
     /// A trigger.
     Trigger,
     /// An enum, domain, range or composite type.
-    OwnType,
+    CustomType,
     /// Several actions in one `ALTER TABLE`.
-    SeveralActions,
+    MultipleActions,
     /// A constraint or an index that PostgreSQL has to find a name for.
     UnnamedConstraint,
     /// A constraint gets another name.
@@ -78,11 +78,11 @@ pub enum Rule {
     /// `CONCURRENTLY` in a migration that runs in a transaction.
     ConcurrentlyInTransaction,
     /// Outside a transaction, what fails when it was done already.
-    NotRepeatable,
+    NotIdempotent,
     /// The migration fails.
-    Fails,
+    MigrationFails,
     /// An acknowledgement that does not acknowledge anything.
-    Acknowledgement,
+    UnusedAllow,
 }
 
 /// There is no rule of this name.
@@ -95,9 +95,9 @@ impl Rule {
     pub const ALL: [Self; 35] = [
         Self::PrimaryKey,
         Self::Identity,
-        Self::LeavesSchema,
+        Self::OutsideSchema,
         Self::Extension,
-        Self::NamesSchema,
+        Self::SchemaQualified,
         Self::SearchPath,
         Self::SessionSetting,
         Self::TemporaryTable,
@@ -105,8 +105,8 @@ impl Rule {
         Self::DiffersBetweenSchemas,
         Self::FunctionSearchPath,
         Self::Trigger,
-        Self::OwnType,
-        Self::SeveralActions,
+        Self::CustomType,
+        Self::MultipleActions,
         Self::UnnamedConstraint,
         Self::RenameConstraint,
         Self::DeferrableConstraint,
@@ -125,34 +125,34 @@ impl Rule {
         Self::Rename,
         Self::TransactionControl,
         Self::ConcurrentlyInTransaction,
-        Self::NotRepeatable,
-        Self::Fails,
-        Self::Acknowledgement,
+        Self::NotIdempotent,
+        Self::MigrationFails,
+        Self::UnusedAllow,
     ];
 
     /// The rule's name in text.
     #[must_use]
     pub const fn id(self) -> &'static str {
-        self.advice()[0]
+        self.text()[0]
     }
 
     /// What goes wrong otherwise.
     #[must_use]
-    pub const fn why(self) -> &'static str {
-        self.advice()[1]
+    pub const fn reason(self) -> &'static str {
+        self.text()[1]
     }
 
     /// The safe way.
     #[must_use]
-    pub const fn instead(self) -> &'static str {
-        self.advice()[2]
+    pub const fn help(self) -> &'static str {
+        self.text()[2]
     }
 
     /// Whether a migration may do it all the same. Not where a run refuses it.
     pub(super) const fn allowable(self) -> bool {
         !matches!(
             self,
-            Self::Fails | Self::Acknowledgement | Self::TransactionControl | Self::Extension
+            Self::MigrationFails | Self::UnusedAllow | Self::TransactionControl | Self::Extension
         )
     }
 }
@@ -186,7 +186,7 @@ mod tests {
     fn every_rule_is_known_by_its_name() {
         for rule in Rule::ALL {
             assert_eq!(rule.id().parse(), Ok(rule));
-            assert!(!rule.why().is_empty() && !rule.instead().is_empty());
+            assert!(!rule.reason().is_empty() && !rule.help().is_empty());
         }
         assert!("drop_column".parse::<Rule>().is_err());
     }

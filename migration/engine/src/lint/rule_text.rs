@@ -12,7 +12,7 @@ const OLD_CODE: &str = "the code of the release before still runs while tenants 
 
 impl Rule {
     /// Name, why it matters, the safe way.
-    pub(super) const fn advice(self) -> [&'static str; 3] {
+    pub(super) const fn text(self) -> [&'static str; 3] {
         match self {
             Self::PrimaryKey => [
                 "primary-key",
@@ -26,8 +26,8 @@ impl Rule {
                  tenants meet",
                 "use a UUID that the application makes (Uuid::now_v7)",
             ],
-            Self::LeavesSchema => [
-                "leaves-schema",
+            Self::OutsideSchema => [
+                "outside-schema",
                 SCHEMAS,
                 "keep tables, functions and types that belong together in the tenant's schema; \
                  what exists once is read by the application",
@@ -38,8 +38,8 @@ impl Rule {
                  tenant and go with it, so a run does not send the statement",
                 "declare the extension in TenantMigrator::extensions(), and remove the statement",
             ],
-            Self::NamesSchema => [
-                "names-schema",
+            Self::SchemaQualified => [
+                "schema-qualified",
                 SCHEMAS,
                 "leave the schema out: search_path is exactly the tenant's schema",
             ],
@@ -86,14 +86,14 @@ impl Rule {
             Self::Trigger => {
                 ["trigger", TENANT_SIDE, "let the application write timestamps and audit rows"]
             }
-            Self::OwnType => [
-                "own-type",
+            Self::CustomType => [
+                "custom-type",
                 "a type of each schema's own breaks cached statements (SQLSTATE 0A000), and \
                  taking a value out of an enum is not possible at all",
                 "use text with a named CHECK",
             ],
-            Self::SeveralActions => {
-                ["several-actions", TENANT_SIDE, "write one ALTER TABLE for each action"]
+            Self::MultipleActions => {
+                ["multiple-actions", TENANT_SIDE, "write one ALTER TABLE for each action"]
             }
             Self::UnnamedConstraint => [
                 "unnamed-constraint",
@@ -189,20 +189,20 @@ impl Rule {
                 "PostgreSQL refuses CONCURRENTLY in a transaction, so the migration fails",
                 "put it into a migration of its own whose use_transaction() is Some(false)",
             ],
-            Self::NotRepeatable => [
-                "not-repeatable",
+            Self::NotIdempotent => [
+                "not-idempotent",
                 "a run that is killed when it was done and not yet on record leaves the tenant \
                  where no further run gets by",
                 "CREATE INDEX CONCURRENTLY IF NOT EXISTS, DROP INDEX CONCURRENTLY IF EXISTS; an \
                  index that is not valid is removed before",
             ],
-            Self::Fails => [
-                "fails",
+            Self::MigrationFails => [
+                "migration-fails",
                 "it would fail in every tenant; migrations after it were not checked",
                 "mend the migration",
             ],
-            Self::Acknowledgement => [
-                "acknowledgement",
+            Self::UnusedAllow => [
+                "unused-allow",
                 "what is acknowledged without a reason or without need hides the next finding",
                 "write /* check: allow RULE because REASON */ into the statement, or remove it",
             ],

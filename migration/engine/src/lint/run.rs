@@ -5,9 +5,10 @@ use tenantry_registry::{SchemaName, TenantId};
 use super::{
     Report, Rule,
     functions::unqualified,
-    observer::{Failure, Fired, Observed, Observer, Sent},
-    proxy::Watched,
-    twin::Twin,
+    observer::{ExecutedStatement, Failure, MigrationTrace, Observer},
+    proxy::LintBackend,
+    second_schema::SecondSchema,
+    violation::Violation,
 };
 use crate::{
     AnyMigrator, Error, Target, confirm_extensions, drop_schema, enter,
@@ -94,7 +95,7 @@ async fn check_all(
     let target = Target::Schema(schema.clone());
     let beside = [twin.as_str()];
     let mut watch = Watch::beside(&observer.txn, &target, migrator, &beside).await?;
-    let mut twin = Twin::new(observer, schema, twin);
+    let mut twin = SecondSchema::new(observer, schema, twin);
     let mut report = Report::default();
     let (mut reported, mut left) = (Vec::new(), false);
     for step in every_step(migrator) {
@@ -112,18 +113,18 @@ async fn check_all(
         if observed.failed.is_none()
             && let Err(error) = step.conclude(&observer.txn, migrator).await
         {
-            let what = Error::Database(error).to_string();
-            observed.failed = Some(Failure { statement: None, what });
+            let message = Error::Database(error).to_string();
+            observed.failed = Some(Failure { statement: None, message });
         }
         let failed = observed.failed.is_some();
         if !failed {
             functions(observer, schema, &mut observed, &mut reported).await?;
             ddl(&observer.txn, FORGET).await?;
             let unexplained = !observed.explains_difference();
-            if let Some(what) = twin.follow(migrator, &step).await?
+            if let Some(message) = twin.follow(migrator, &step).await?
                 && unexplained
             {
-                observed.fire(Fired { rule: Rule::DiffersBetweenSchemas, what });
+                observed.fire(Violation { rule: Rule::DiffersBetweenSchemas, message });
             }
         }
         report.add(step.migration.name(), observed);
@@ -141,7 +142,7 @@ async fn check_all(
 
 /// Runs one migration in one of the two schemas. Returns why it failed, if it did.
 pub(super) async fn run(observer: &Observer, step: &Step, schema: &SchemaName) -> Option<String> {
-    let mut backend = Watched { observer, schema: schema.quoted() };
+    let mut backend = LintBackend { observer, schema: schema.quoted() };
     act(step, &mut backend).await.err().map(|halt| match halt {
         Halt::Failed(error) => Error::Database(error).to_string(),
         Halt::TransactionControl(statement) => statement,
@@ -150,12 +151,15 @@ pub(super) async fn run(observer: &Observer, step: &Step, schema: &SchemaName) -
 }
 
 /// Adds what the migration has made outside the schema, unless a statement's effects say so.
-fn outside(observed: &mut Observed, objects: Vec<String>) {
+fn outside(observed: &mut MigrationTrace, objects: Vec<String>) {
     for object in objects {
         let name = object.split(' ').next_back().unwrap_or(&object);
-        let mut fired = observed.sent.iter().flat_map(|sent| &sent.fired);
-        if !fired.any(|it| it.rule == Rule::LeavesSchema && it.what.contains(name)) {
-            observed.fire(Fired { rule: Rule::LeavesSchema, what: format!("it makes {object}") });
+        let mut violations = observed.sent.iter().flat_map(|sent| &sent.violations);
+        if !violations.any(|it| it.rule == Rule::OutsideSchema && it.message.contains(name)) {
+            observed.fire(Violation {
+                rule: Rule::OutsideSchema,
+                message: format!("it makes {object}"),
+            });
         }
     }
 }
@@ -164,25 +168,25 @@ fn outside(observed: &mut Observed, objects: Vec<String>) {
 async fn functions(
     observer: &Observer,
     schema: &SchemaName,
-    observed: &mut Observed,
+    observed: &mut MigrationTrace,
     reported: &mut Vec<String>,
 ) -> Result<(), Error> {
     for found in unqualified(&observer.txn, schema).await? {
         let (function, names) = (&found.function, found.names.join(", "));
-        let mut what = format!("the body of {function} names {names} without a schema");
+        let mut message = format!("the body of {function} names {names} without a schema");
         if !found.callers.is_empty() {
-            what.push_str(&format!(", and {} calls it", found.callers.join(", ")));
+            message.push_str(&format!(", and {} calls it", found.callers.join(", ")));
         }
-        if reported.contains(&what) {
+        if reported.contains(&message) {
             continue;
         }
-        reported.push(what.clone());
+        reported.push(message.clone());
         let name = function.split('(').next().unwrap_or(function).to_lowercase();
-        let makes = |sent: &&mut Sent| sent.text.to_lowercase().contains(&name);
-        let fired = Fired { rule: Rule::FunctionSearchPath, what };
+        let makes = |sent: &&mut ExecutedStatement| sent.text.to_lowercase().contains(&name);
+        let violations = Violation { rule: Rule::FunctionSearchPath, message };
         match observed.sent.iter_mut().rfind(makes) {
-            Some(sent) => sent.fired.push(fired),
-            None => observed.fire(fired),
+            Some(sent) => sent.violations.push(violations),
+            None => observed.fire(violations),
         }
     }
     Ok(())

@@ -5,18 +5,19 @@ use tenantry_registry::SchemaName;
 
 use super::{observer::Observer, run::run};
 use crate::{
-    AnyMigrator, Error, Target, enter,
+    AnyMigrator, Error, Target,
+    drift::{Change, changes_between},
+    enter,
     plan::Step,
     provision::ddl,
     session::FORGET,
-    verify::{Change, changes_between},
 };
 
 /// How many differences are named.
 const NAMED: usize = 3;
 
 /// Follows the first schema, migration by migration, until one of them fails here.
-pub(super) struct Twin<'a> {
+pub(super) struct SecondSchema<'a> {
     observer: &'a Observer,
     first: &'a SchemaName,
     second: &'a SchemaName,
@@ -24,7 +25,7 @@ pub(super) struct Twin<'a> {
     known: Vec<Change>,
 }
 
-impl<'a> Twin<'a> {
+impl<'a> SecondSchema<'a> {
     pub(super) fn new(
         observer: &'a Observer,
         first: &'a SchemaName,
@@ -51,7 +52,7 @@ impl<'a> Twin<'a> {
         if let Some(failure) = self.observer.end(error)?.failed {
             savepoint.rollback().await?;
             self.follows = false;
-            return Ok(Some(format!("it fails in a second schema: {}", failure.what)));
+            return Ok(Some(format!("it fails in a second schema: {}", failure.message)));
         }
         enter(txn, &Target::Schema(self.second.clone()), migrator).await?;
         if let Err(error) = step.conclude(txn, migrator).await {

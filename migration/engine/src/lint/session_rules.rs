@@ -1,6 +1,6 @@
 //! What a statement leaves in the session after the transaction, read off its words.
 
-use super::{Rule, observer::Fired};
+use super::{Rule, violation::Violation};
 use crate::sql::{Kind, Piece, Word};
 
 /// Words behind which a statement begins in a `DO` block.
@@ -8,42 +8,42 @@ const BEFORE_STATEMENT: [&str; 4] = ["begin", "then", "else", "loop"];
 
 /// The settings and temporary objects that outlive the transaction of `piece`. Blocks are read,
 /// too, and texts that they execute.
-pub(super) fn leftovers(piece: &Piece) -> Vec<Fired> {
-    let mut fired = Vec::new();
-    read(piece, &mut fired);
+pub(super) fn session_state(piece: &Piece) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    read(piece, &mut violations);
     let is_block = piece.begins(&["do"]);
     for text in piece.words.iter().filter(|word| is_block && word.kind == Kind::Text) {
-        Piece::all(&text.text).iter().for_each(|piece| read_in_block(piece, &mut fired));
+        Piece::all(&text.text).iter().for_each(|piece| read_in_block(piece, &mut violations));
     }
-    fired.dedup();
-    fired
+    violations.dedup();
+    violations
 }
 
-fn read_in_block(piece: &Piece, fired: &mut Vec<Fired>) {
-    read(piece, fired);
+fn read_in_block(piece: &Piece, violations: &mut Vec<Violation>) {
+    read(piece, violations);
     for index in 1..piece.words.len() {
         if piece.word(index - 1).is_some_and(|word| BEFORE_STATEMENT.contains(&word)) {
             let rest = Piece::one(&piece.sql[piece.words[index].at.start..]);
-            read(&rest, fired);
+            read(&rest, violations);
         }
     }
     if piece.find(&["execute"]).is_some() {
         let texts = piece.words.iter().filter(|word| word.kind == Kind::Text);
-        texts.flat_map(|text| Piece::all(&text.text)).for_each(|piece| read(&piece, fired));
+        texts.flat_map(|text| Piece::all(&text.text)).for_each(|piece| read(&piece, violations));
     }
 }
 
-fn read(piece: &Piece, fired: &mut Vec<Fired>) {
+fn read(piece: &Piece, violations: &mut Vec<Violation>) {
     let set = set(piece).into_iter().chain(set_config(piece));
     // Another rule is about that one.
     let set = set.filter(|name| !name.eq_ignore_ascii_case("search_path"));
-    fired.extend(set.map(|name| {
-        let what = format!("it sets {name} for the rest of the session");
-        Fired { rule: Rule::SessionSetting, what }
+    violations.extend(set.map(|name| {
+        let message = format!("it sets {name} for the rest of the session");
+        Violation { rule: Rule::SessionSetting, message }
     }));
-    fired.extend(temporary(piece).map(|what| {
-        let what = format!("{what} stays in the session");
-        Fired { rule: Rule::TemporaryTable, what }
+    violations.extend(temporary(piece).map(|message| {
+        let message = format!("{message} stays in the session");
+        Violation { rule: Rule::TemporaryTable, message }
     }));
 }
 
@@ -125,11 +125,14 @@ fn temporary(piece: &Piece) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::leftovers;
+    use super::session_state;
     use crate::sql::Piece;
 
     fn found(sql: &str) -> Vec<String> {
-        leftovers(&Piece::all(sql)[0]).into_iter().map(|fired| fired.what).collect()
+        session_state(&Piece::all(sql)[0])
+            .into_iter()
+            .map(|violations| violations.message)
+            .collect()
     }
 
     #[test]

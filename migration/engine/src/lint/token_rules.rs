@@ -1,49 +1,50 @@
 //! What can be read off the words of a statement alone.
 
-use super::{Rule, catalog_queries, observer::Fired, session};
+use super::{Rule, catalog_by_name, session_rules, violation::Violation};
 use crate::sql::{Kind, Piece};
 
 /// The rules that `piece` breaks by its words.
-pub(super) fn words(piece: &Piece, transactional: bool) -> Vec<Fired> {
-    let mut fired = Vec::new();
-    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
+pub(super) fn token_violations(piece: &Piece, transactional: bool) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     let actions = actions(piece);
     if actions > 1 {
-        fire(Rule::SeveralActions, format!("one ALTER TABLE does {actions} things"));
+        fire(Rule::MultipleActions, format!("one ALTER TABLE does {actions} things"));
     }
     if let Some(schema) = schema_keyword(piece) {
-        fire(Rule::NamesSchema, format!("it is about the schema {schema}"));
+        fire(Rule::SchemaQualified, format!("it is about the schema {schema}"));
     }
-    if let Some(what) = database_wide(piece) {
-        fire(Rule::LeavesSchema, format!("{what} exists once, not once in each schema"));
+    if let Some(message) = database_wide(piece) {
+        fire(Rule::OutsideSchema, format!("{message} exists once, not once in each schema"));
     }
-    for catalog in catalog_queries::by_name(&piece.sql) {
-        let what = format!("it looks for a name in {catalog}, in whichever schema");
-        fire(Rule::CatalogByName, what);
+    for catalog in catalog_by_name::by_name(&piece.sql) {
+        let message = format!("it looks for a name in {catalog}, in whichever schema");
+        fire(Rule::CatalogByName, message);
     }
     if names_search_path(piece) && !is_search_path_of_function(piece) {
         fire(Rule::SearchPath, "it is about search_path".to_owned());
     }
     if transactional {
-        fired.extend(session::leftovers(piece));
+        violations.extend(session_rules::session_state(piece));
     }
-    let mut fire = |rule, what: String| fired.push(Fired { rule, what });
+    let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     if piece.is_transaction_control() {
-        let what = format!("{} begins or ends a transaction", piece.sql);
-        fire(Rule::TransactionControl, what);
+        let message = format!("{} begins or ends a transaction", piece.sql);
+        fire(Rule::TransactionControl, message);
     }
     if let Some(at) = piece.concurrently() {
         if transactional {
-            let what = "the migration runs in a transaction, where CONCURRENTLY is refused";
-            fire(Rule::ConcurrentlyInTransaction, what.to_owned());
+            let message = "the migration runs in a transaction, where CONCURRENTLY is refused";
+            fire(Rule::ConcurrentlyInTransaction, message.to_owned());
         } else if matches!(piece.word(0), Some("create" | "drop"))
             && piece.word(at + 1) != Some("if")
         {
-            let what = "the migration runs outside a transaction and can be done but not recorded";
-            fire(Rule::NotRepeatable, what.to_owned());
+            let message =
+                "the migration runs outside a transaction and can be done but not recorded";
+            fire(Rule::NotIdempotent, message.to_owned());
         }
     }
-    fired
+    violations
 }
 
 /// How many actions an `ALTER TABLE` has; 0 for any other statement.
@@ -83,7 +84,7 @@ fn database_wide(piece: &Piece) -> Option<&str> {
         "user",
     ];
     let changes = ["create", "alter", "drop"].contains(&piece.word(0)?);
-    piece.word(1).filter(|what| changes && wide.contains(what))
+    piece.word(1).filter(|message| changes && wide.contains(message))
 }
 
 fn names_search_path(piece: &Piece) -> bool {
@@ -139,21 +140,24 @@ mod tests {
     use crate::sql::Piece;
 
     fn rules(sql: &str) -> Vec<Rule> {
-        super::words(&Piece::all(sql)[0], true).into_iter().map(|fired| fired.rule).collect()
+        super::token_violations(&Piece::all(sql)[0], true)
+            .into_iter()
+            .map(|violations| violations.rule)
+            .collect()
     }
 
     #[test]
     fn words_break_rules() {
         for (sql, expected) in [
             ("ALTER TABLE a ADD b numeric(1, 2) DEFAULT f(1, 2)", vec![]),
-            ("ALTER TABLE a ADD b int, ADD c int", vec![Rule::SeveralActions]),
+            ("ALTER TABLE a ADD b int, ADD c int", vec![Rule::MultipleActions]),
             ("ALTER TABLE a ALTER b SET DEFAULT ARRAY[1, 2]", vec![]),
-            ("CREATE SCHEMA IF NOT EXISTS a", vec![Rule::NamesSchema]),
-            ("ALTER TABLE a SET SCHEMA b", vec![Rule::NamesSchema]),
+            ("CREATE SCHEMA IF NOT EXISTS a", vec![Rule::SchemaQualified]),
+            ("ALTER TABLE a SET SCHEMA b", vec![Rule::SchemaQualified]),
             ("CREATE TABLE a (id uuid, schema text)", vec![]),
             ("UPDATE a SET schema = 'x'", vec![]),
             ("ALTER TABLE a ADD COLUMN schema text", vec![]),
-            ("CREATE ROLE a", vec![Rule::LeavesSchema]),
+            ("CREATE ROLE a", vec![Rule::OutsideSchema]),
             ("CREATE TABLE role (id uuid)", vec![]),
             ("SET LOCAL search_path = a", vec![Rule::SearchPath]),
             (

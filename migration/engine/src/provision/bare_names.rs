@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 
-use crate::{Error, Target, check::functions::unqualified, plan::Step};
+use crate::{Error, Target, lint::functions::unqualified, plan::Step};
 
 /// Refuses a schema in which a trigger, a default, a policy, an index, a constraint or a view calls
 /// a function whose body names tables without a schema, unless the migration that makes the
@@ -15,8 +15,8 @@ pub(crate) async fn refuse_bare_names(
     let Target::Schema(schema) = target else { return Ok(()) };
     for found in unqualified(txn, schema).await? {
         let name = found.function.split('(').next().unwrap_or_default();
-        let makes = |step: &&Step| step.meant.mentions_function(name);
-        let is_meant = |step: &Step| step.meant.allows_function(name);
+        let makes = |step: &&Step| step.suppressions.mentions_function(name);
+        let is_meant = |step: &Step| step.suppressions.allows_function(name);
         if found.callers.is_empty() || steps.iter().any(is_meant) {
             continue;
         }

@@ -43,7 +43,7 @@ impl<'a, B: Backend> Levels<'a, B> {
                     Ok(()) => self.backend.query(statement).await,
                     Err(error) => Err(error),
                 };
-                self.heed(answer.as_ref().err());
+                self.read(answer.as_ref().err());
                 let _ = sender.send(answer);
             }
             Request::Execute(statement, sender) => {
@@ -51,7 +51,7 @@ impl<'a, B: Backend> Levels<'a, B> {
                     Ok(()) => self.backend.execute(statement).await,
                     Err(error) => Err(error),
                 };
-                self.heed(answer.as_ref().err());
+                self.read(answer.as_ref().err());
                 let _ = sender.send(answer);
             }
             Request::Begin => self.begin().await,
@@ -89,7 +89,7 @@ impl<'a, B: Backend> Levels<'a, B> {
     }
 
     /// Keeps the error of a statement, but not that of one behind it.
-    fn heed(&mut self, error: Option<&DbErr>) {
+    fn read(&mut self, error: Option<&DbErr>) {
         if let Some(error) = error.filter(|error| !is_aborted(error)) {
             self.aborted = Some(error.clone());
         }
@@ -111,7 +111,7 @@ impl<'a, B: Backend> Levels<'a, B> {
         if let Some(trouble) = &self.trouble {
             return Err(trouble.clone());
         }
-        self.step.meant.heed(&statement.sql);
+        self.step.suppressions.read(&statement.sql);
         if !B::REFUSES_CONTROL {
             return Ok(());
         }

@@ -15,9 +15,9 @@ use tokio::{sync::OnceCell, time::sleep};
 
 use crate::{
     AnyMigrator, Error, Fault, LockHolder, State, Target, Timeouts,
-    check::Rule,
     connect::new_mark,
     error::lock_holders::waited_for,
+    lint::Rule,
     plan::Step,
     provision::ddl,
     proxy::{Halt, OwnSession, act},
@@ -201,7 +201,7 @@ impl Alone<'_> {
         }
         indexes.end(own).await.map_err(failed)?;
         let objects = before.made_since(own, self.target.name(), step).await.map_err(failed)?;
-        if !objects.is_empty() && !step.meant.allows(Rule::LeavesSchema) {
+        if !objects.is_empty() && !step.suppressions.allows(Rule::OutsideSchema) {
             let schema = self.target.name().to_owned();
             let migration = step.migration.name().to_owned();
             return Err(Error::MadeOutside { schema, migration, objects, rolled_back: false });

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Event, Fleet, Outcome, Target, Timeouts, Who, check::check, run, run_fleet,
+    Action, AnyMigrator, Event, Fleet, Outcome, Target, Timeouts, Who, lint::check, run, run_fleet,
 };
 
 use super::{
@@ -188,10 +188,11 @@ async fn what_no_commit_helps_fails_and_leaves_no_schema() {
     }
     let migrator = AnyMigrator::tenant(Chain::new(hopeless));
     let report = check(&plain, &migrator).await.unwrap();
-    let fails =
-        |it: &tenantry_migrate::check::Finding| it.rule == tenantry_migrate::check::Rule::Fails;
+    let fails = |it: &tenantry_migrate::lint::Finding| {
+        it.rule == tenantry_migrate::lint::Rule::MigrationFails
+    };
     assert!(report.findings.iter().any(|it| fails(it) && it.migration == "m3_both"));
-    tenantry_migrate::verify::names_own_schema(&plain, &migrator).await.unwrap_err();
+    tenantry_migrate::drift::embeds_schema_name(&plain, &migrator).await.unwrap_err();
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
     assert!(up(&plain, hopeless).await.unwrap_err().contains("m3_both"));
 }
@@ -258,9 +259,12 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
     assert!(schemas(&plain).await.contains(&"city".to_owned()));
     // It is being made, so nothing is wrong with it.
     let migrator = AnyMigrator::tenant(Chain::new(moods));
-    let found =
-        tenantry_migrate::verify::verify(&plain, &migrator, &tenantry_migrate::verify::Scope::All)
-            .await;
+    let found = tenantry_migrate::drift::verify(
+        &plain,
+        &migrator,
+        &tenantry_migrate::drift::VerifyTarget::All,
+    )
+    .await;
     assert!(!found.unwrap().to_string().contains("city"));
     creating.abort();
     let _ = creating.await;
@@ -268,16 +272,22 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
                WHERE wait_event = 'PgSleep' AND datname = current_database()";
     texts(&plain, end).await;
     texts(&plain, "ALTER EVENT TRIGGER wait DISABLE").await;
-    let found =
-        tenantry_migrate::verify::verify(&plain, &migrator, &tenantry_migrate::verify::Scope::All)
-            .await;
+    let found = tenantry_migrate::drift::verify(
+        &plain,
+        &migrator,
+        &tenantry_migrate::drift::VerifyTarget::All,
+    )
+    .await;
     assert!(found.unwrap().to_string().contains("city"));
     // By another process, which does not know of it.
     let other = Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap();
     other.create(NewTenant::new(slug("city"))).await.unwrap();
-    let found =
-        tenantry_migrate::verify::verify(&plain, &migrator, &tenantry_migrate::verify::Scope::All)
-            .await;
+    let found = tenantry_migrate::drift::verify(
+        &plain,
+        &migrator,
+        &tenantry_migrate::drift::VerifyTarget::All,
+    )
+    .await;
     let found = found.unwrap();
     // The function of this test is not the tenants' business.
     assert!(found.is_clean(), "{found}");
@@ -318,7 +328,9 @@ async fn creations_of_one_name_at_once_make_one_tenant() {
     }
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
     let report = check(&plain, &AnyMigrator::tenant(Chain::new(moods))).await.unwrap();
-    assert!(report.findings.iter().all(|it| it.rule != tenantry_migrate::check::Rule::Fails));
+    assert!(
+        report.findings.iter().all(|it| it.rule != tenantry_migrate::lint::Rule::MigrationFails)
+    );
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
 }
 

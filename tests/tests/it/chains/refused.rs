@@ -116,8 +116,8 @@ async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() 
     assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
     let migrator = AnyMigrator::tenant(Chain::new(unseen));
     // Nor is anything left of the schemas that commands make for themselves.
-    tenantry_migrate::verify::names_own_schema(&plain, &migrator).await.unwrap_err();
-    tenantry_migrate::check::check(&plain, &migrator).await.unwrap_err();
+    tenantry_migrate::drift::embeds_schema_name(&plain, &migrator).await.unwrap_err();
+    tenantry_migrate::lint::check(&plain, &migrator).await.unwrap_err();
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
 }
 

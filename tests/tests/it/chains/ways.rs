@@ -6,9 +6,10 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, AnyMigrator, Event, Fault, Fleet, Target, Timeouts, Who, build_schema_with_commits,
-    check::{Rule, check},
-    dry_run, make_extensions, provision, run, run_fleet,
-    verify::{Scope, structure_in, verify},
+    drift::{VerifyTarget, read_structure, verify},
+    dry_run,
+    lint::{Rule, check},
+    make_extensions, provision, run, run_fleet,
 };
 
 use super::Chain;
@@ -25,7 +26,7 @@ type End = Result<Made, String>;
 /// The structure of a schema, and what a query returns in it.
 #[derive(Debug, PartialEq)]
 struct Made {
-    structure: tenantry_migrate::verify::Structure,
+    structure: tenantry_migrate::drift::Structure,
     rows: Vec<String>,
 }
 
@@ -200,7 +201,7 @@ async fn spare(chain: Chain, probe: &str) -> End {
     let tenancy = Tenancy::connect(&config).await.unwrap();
     // No spares are kept of what cannot be made.
     if let Err(error) =
-        tenantry_migrate::verify::names_own_schema(&plain, &AnyMigrator::tenant(chain)).await
+        tenantry_migrate::drift::embeds_schema_name(&plain, &AnyMigrator::tenant(chain)).await
     {
         assert_eq!(schemas(&plain).await, before);
         return Err(error.to_string());
@@ -222,10 +223,14 @@ async fn checked(chain: Chain, probe: &str) -> End {
     let before = schemas(&plain).await;
     let report = check(&plain, &AnyMigrator::tenant(chain)).await.unwrap();
     assert_eq!(schemas(&plain).await, before);
-    let wrong =
-        [Rule::Fails, Rule::TransactionControl, Rule::Extension, Rule::DiffersBetweenSchemas];
+    let wrong = [
+        Rule::MigrationFails,
+        Rule::TransactionControl,
+        Rule::Extension,
+        Rule::DiffersBetweenSchemas,
+    ];
     if let Some(finding) = report.findings.iter().find(|it| wrong.contains(&it.rule)) {
-        return Err(format!("migration {} {}", finding.migration, finding.what));
+        return Err(format!("migration {} {}", finding.migration, finding.message));
     }
     created(chain, probe).await
 }
@@ -254,14 +259,14 @@ async fn one_connection(url: &str) -> DatabaseConnection {
 }
 
 async fn verified(db: &DatabaseConnection, chain: Chain) -> Result<(), String> {
-    let found = verify(db, &AnyMigrator::tenant(chain), &Scope::All).await;
+    let found = verify(db, &AnyMigrator::tenant(chain), &VerifyTarget::All).await;
     let found = found.map_err(|error| error.to_string())?;
     if found.is_clean() { Ok(()) } else { Err(found.to_string()) }
 }
 
 async fn made(db: &DatabaseConnection, schema: &str, probe: &str) -> Made {
     let txn = db.begin().await.unwrap();
-    let structure = structure_in(&txn, &schema.parse().unwrap()).await.unwrap();
+    let structure = read_structure(&txn, &schema.parse().unwrap()).await.unwrap();
     txn.execute_unprepared(&format!("SET LOCAL search_path = {schema}")).await.unwrap();
     let probe = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, probe);
     let rows = txn.query_all_raw(probe).await.unwrap();

@@ -1,6 +1,6 @@
 //! What is meant is listed, with the reason, and is no finding any more.
 
-use tenantry_migrate::verify::{Allowances, verify_allowing};
+use tenantry_migrate::drift::{Allowlist, verify_with_allowlist};
 
 use super::*;
 
@@ -71,8 +71,8 @@ async fn what_an_application_and_other_tools_make_is_allowed_by_a_list() {
         json!({ "finding": "schema_without_row", "name": "metabase", "reason": "a tool's" }),
     ];
     let found = async |entries: &[Value]| {
-        let allowed: Allowances = json!(entries).to_string().parse().unwrap();
-        verify_allowing(&plain, &migrator, &Scope::All, &allowed).await.unwrap()
+        let allowed: Allowlist = json!(entries).to_string().parse().unwrap();
+        verify_with_allowlist(&plain, &migrator, &VerifyTarget::All, &allowed).await.unwrap()
     };
     let clean = found(&entries).await;
     assert!(clean.is_clean() && clean.schemas == 2, "{clean}");
@@ -123,7 +123,7 @@ async fn what_is_listed_and_not_there_is_found() {
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(
         document["findings"][1],
-        json!({ "finding": "unused_allowance", "allowance": list[3] })
+        json!({ "finding": "unused_allowlist_entry", "entry": list[3] })
     );
     // Of some tenants it is not known whether others have it.
     verify_allow(&db, &list, &["--tenant", "tenant-1,tenant-2"]).exits(0);

@@ -48,19 +48,20 @@ async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
     }
     let plain = db.plain().await;
     let migrator = AnyMigrator::new(SelfNaming);
-    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     assert_eq!((found.schemas, found.is_clean()), (3, true), "{found}");
 
     // One that looks into another's schema.
     plant(&plain, "city", "ALTER FUNCTION titles() SET search_path = village").await;
-    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     assert_eq!(said(&found).keys().collect::<Vec<_>>(), ["city"], "{found}");
     assert!(said(&found)["city"][0].contains("village"), "{found}");
 
     // The tables of this program's own tenants are none of the library's business.
-    let error = verify(&plain, &migrator, &Scope::Tenants(vec![slug("nobody")])).await.unwrap_err();
+    let error =
+        verify(&plain, &migrator, &VerifyTarget::Tenants(vec![slug("nobody")])).await.unwrap_err();
     assert!(matches!(error, VerifyError::UnknownTenant(_)), "{error}");
-    let missing = Scope::Schema("missing".parse().unwrap());
+    let missing = VerifyTarget::Schema("missing".parse().unwrap());
     let error = verify(&plain, &migrator, &missing).await.unwrap_err();
     assert!(matches!(error, VerifyError::Migration(Error::MissingSchema { .. })), "{error}");
 }
@@ -86,7 +87,7 @@ async fn a_migration_that_cannot_run_in_a_transaction_is_verified_too() {
     texts(&plain, "CREATE SCHEMA city").await;
     let target = Target::Schema(city.clone());
     run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
-    let scope = Scope::Schema(city);
+    let scope = VerifyTarget::Schema(city);
     assert!(verify(&plain, &migrator, &scope).await.unwrap().is_clean());
     texts(&plain, "DROP INDEX city.books_title_idx").await;
     let found = verify(&plain, &migrator, &scope).await.unwrap();
@@ -140,7 +141,7 @@ async fn a_tenant_is_not_blamed_where_a_migration_depends_on_the_other_tenants()
     }
     let plain = db.plain().await;
     let migrator = AnyMigrator::new(migrator);
-    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     let text = found.to_string();
     assert!(text.contains("differ from a schema that is made now: city"), "{text}");
     assert!(text.contains("m2_color") && !text.contains("drifted: city"), "{text}");

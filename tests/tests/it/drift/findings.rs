@@ -236,7 +236,7 @@ async fn nothing_is_changed_and_nothing_is_left_behind() {
     plant(&plain, "tenant_2", "DROP TABLE shifts").await;
     let structure = async |schema: &str| {
         let txn = plain.begin().await.unwrap();
-        let structure = structure_in(&txn, &schema.parse().unwrap()).await.unwrap();
+        let structure = read_structure(&txn, &schema.parse().unwrap()).await.unwrap();
         // The caller's transaction goes on as it was.
         let path = texts_in(&txn, "SELECT current_setting('search_path')").await;
         assert_eq!(path, ["\"$user\", public"]);

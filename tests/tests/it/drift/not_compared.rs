@@ -25,26 +25,27 @@ async fn a_migration_that_fails_on_an_empty_schema_is_said_of_those_that_have_it
         run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
     }
     plant(&plain, "village", "ALTER TABLE books DROP COLUMN title").await;
-    let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+    let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     assert_eq!(said(&found).keys().collect::<Vec<_>>(), ["village"], "{found}");
     let text = found.to_string();
     assert!(
         text.contains(
-            "2 tenants at m2_share not judged: city, hamlet\n  m2_share: division by zero"
+            "2 tenants at m2_share not compared: city, hamlet\n  m2_share: division by zero"
         ),
         "{text}"
     );
     assert!(
-        text.contains("3 schemas, 0 as they should be, 1 drifted in 1 way, 2 not judged"),
+        text.contains("3 schemas, 0 as they should be, 1 drifted in 1 way, 2 not compared"),
         "{text}"
     );
-    let Finding::NotJudged { tenants, version, migration, reason } = &found.findings[1] else {
+    let Finding::NotCompared { tenants, version, migration, reason } = &found.findings[1] else {
         panic!("{found}")
     };
     assert_eq!((tenants.len(), version.as_deref()), (2, Some("m2_share")));
     assert_eq!((migration.as_deref(), reason.as_str()), (Some("m2_share"), "division by zero"));
-    let one = verify(&plain, &migrator, &Scope::Schema("city".parse().unwrap())).await.unwrap();
-    assert!(matches!(&one.findings[..], [Finding::NotJudged { .. }]), "{one}");
+    let one =
+        verify(&plain, &migrator, &VerifyTarget::Schema("city".parse().unwrap())).await.unwrap();
+    assert!(matches!(&one.findings[..], [Finding::NotCompared { .. }]), "{one}");
     // Nothing is left of the attempt.
     assert_eq!(schemas(&plain).await, ["city", "hamlet", "public", "registry", "village"]);
 }
@@ -90,9 +91,9 @@ async fn a_migration_that_panics_or_commits_is_said_of_those_that_have_it() {
         (AnyMigrator::tenant(Panicking), "m2_panics: panicked: no books"),
         (AnyMigrator::tenant(sql_migrator([BOOKS, commits])), "m2_commits: sends COMMIT"),
     ] {
-        let found = verify(&plain, &migrator, &Scope::All).await.unwrap();
+        let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
         let text = found.to_string();
-        assert!(text.contains("not judged: city\n") && text.contains(reason), "{text}");
+        assert!(text.contains("not compared: city\n") && text.contains(reason), "{text}");
         assert_eq!(found.drifted, 0, "{text}");
         assert_eq!(schemas(&plain).await, ["city", "public", "registry", "village"]);
     }
@@ -118,7 +119,7 @@ async fn a_schema_that_the_role_may_not_read_is_said() {
         .findings
         .iter()
         .filter_map(|it| match it {
-            Finding::NotJudged { tenants, reason, .. } => Some((tenants, reason)),
+            Finding::NotCompared { tenants, reason, .. } => Some((tenants, reason)),
             _ => None,
         })
         .collect();

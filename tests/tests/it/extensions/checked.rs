@@ -2,7 +2,7 @@
 
 use tenantry_migrate::{
     Extension,
-    check::{Rule, check},
+    lint::{Rule, check},
 };
 
 use super::Uses;
@@ -29,5 +29,5 @@ async fn use_of_a_declared_extension_is_no_finding() {
     );
     let report = check(&plain, &uses.migrator()).await.unwrap();
     let rules: Vec<Rule> = report.findings.iter().map(|it| it.rule).collect();
-    assert_eq!(rules, [Rule::NamesSchema], "{report:#?}");
+    assert_eq!(rules, [Rule::SchemaQualified], "{report:#?}");
 }

@@ -166,10 +166,10 @@ async fn a_spare_that_becomes_a_tenant_finds_extensions() {
     add(&one, "Ann@X.org", "Ann").await.unwrap();
     let found = r#"SELECT count(*) FROM "@tenant".by_email('ANN@x.org') name WHERE name = 'Ann'"#;
     assert_eq!(count(&one, found).await, 1);
-    let found = tenantry_migrate::verify::verify(
+    let found = tenantry_migrate::drift::verify(
         &plain,
         &uses.migrator(),
-        &tenantry_migrate::verify::Scope::All,
+        &tenantry_migrate::drift::VerifyTarget::All,
     )
     .await
     .unwrap();

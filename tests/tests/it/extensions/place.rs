@@ -4,8 +4,8 @@ use sea_orm::ConnectionTrait;
 use tenantry::Tenancy;
 use tenantry_migrate::{
     Action, Error, Extension, ExtensionError, Target, Timeouts, Who, confirm_extensions,
+    drift::{VerifyError, VerifyTarget, verify},
     extension_sql, make_extensions, run,
-    verify::{Scope, VerifyError, verify},
 };
 
 use super::Uses;
@@ -72,7 +72,7 @@ async fn refused(db: &TestDb, uses: &Uses, words: &[&str]) {
             .await
             .unwrap_err()
             .to_string(),
-        tenantry_migrate::check::check(&plain, &migrator).await.unwrap_err().to_string(),
+        tenantry_migrate::lint::check(&plain, &migrator).await.unwrap_err().to_string(),
         fleet(&plain, &migrator).await.unwrap_err().to_string(),
     ];
     for error in errors {
@@ -116,7 +116,7 @@ async fn an_extension_that_is_not_installed_is_an_error_with_the_remedy() {
     let uses = Uses::new([citext()]);
     let sql = r#"CREATE SCHEMA IF NOT EXISTS "extensions"; CREATE EXTENSION IF NOT EXISTS "citext" SCHEMA "extensions""#;
     refused(&db, &uses, &["\"citext\" is not installed", "--registry", sql]).await;
-    let error = verify(&plain, &uses.migrator(), &Scope::All).await.unwrap_err();
+    let error = verify(&plain, &uses.migrator(), &VerifyTarget::All).await.unwrap_err();
     assert!(matches!(error, VerifyError::Migration(Error::Extension(_))), "{error}");
     // The remedy is one.
     plain.execute_unprepared(sql).await.unwrap();
@@ -183,13 +183,13 @@ async fn a_schema_of_extensions_may_hold_no_tables_but_theirs() {
 }
 
 #[tokio::test]
-async fn verify_finds_a_table_beside_extensions() {
+async fn verify_finds_a_table_in_extension_schemas() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let uses = Uses::new([citext()]);
     uses.make(&db).await.unwrap();
     plain.execute_unprepared("CREATE TABLE extensions.stray ()").await.unwrap();
-    let found = verify(&plain, &uses.migrator(), &Scope::All).await.unwrap().to_string();
+    let found = verify(&plain, &uses.migrator(), &VerifyTarget::All).await.unwrap().to_string();
     assert!(found.contains("extensions, a schema of extensions: stray"), "{found}");
 }
 

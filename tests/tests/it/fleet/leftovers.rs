@@ -1,7 +1,7 @@
 //! What a migration of one tenant leaves in the session is not there for the next tenant.
 
 use sea_orm::ConnectionTrait;
-use tenantry_migrate::{Target, check::check, dry_run, run, verify};
+use tenantry_migrate::{Target, drift, dry_run, lint::check, run};
 
 use super::*;
 use crate::support::{catalog::texts, sql_migration::Sql};
@@ -122,12 +122,12 @@ async fn looking_at_migrations_leaves_nothing_in_the_session() {
         assert_eq!(texts(&single, left).await, ["4MB00"]);
         dry_run(&single, &schema, &migrator, &Action::Fresh { cascade: false }).await.unwrap();
         assert_eq!(texts(&single, left).await, ["4MB00"]);
-        verify::names_own_schema(&single, &migrator).await.unwrap();
+        drift::embeds_schema_name(&single, &migrator).await.unwrap();
         assert_eq!(texts(&single, left).await, ["4MB00"]);
     }
     run(&single, &schema, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
     assert_eq!(texts(&single, left).await, ["4MB00"]);
-    assert!(verify::verify(&single, &migrator, &verify::Scope::All).await.unwrap().is_clean());
+    assert!(drift::verify(&single, &migrator, &drift::VerifyTarget::All).await.unwrap().is_clean());
     assert_eq!(texts(&single, left).await, ["4MB00"]);
     single.execute_unprepared("SELECT 1").await.unwrap();
 }

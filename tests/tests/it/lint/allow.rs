@@ -3,9 +3,9 @@
 use sea_orm::TransactionTrait;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry_migrate::{
-    AnyMigrator, Target,
-    check::{Rule, allow, check},
-    enter, leave, provision,
+    AnyMigrator, Target, enter, leave,
+    lint::{Rule, allow, check},
+    provision,
 };
 
 use super::plan::{finds, report};
@@ -24,9 +24,9 @@ async fn a_comment_with_a_reason_acknowledges() {
     )
     .await;
     assert!(report.is_clean(), "{report:#?}");
-    let [dropped, renamed] = &report.acknowledged[..] else { panic!("{report:#?}") };
+    let [dropped, renamed] = &report.allowed[..] else { panic!("{report:#?}") };
     assert_eq!(dropped.finding.rule, Rule::DropColumn);
-    assert_eq!(dropped.reason, "nothing reads it since 1.4");
+    assert_eq!(dropped.allowed_because, "nothing reads it since 1.4");
     assert_eq!(renamed.finding.rule, Rule::Rename);
 }
 
@@ -43,15 +43,15 @@ async fn an_acknowledgement_is_for_one_rule_of_one_statement() {
     )
     .await;
     let rules: Vec<Rule> = report.findings.iter().map(|it| it.rule).collect();
-    assert_eq!(rules, [Rule::DropColumn, Rule::SeveralActions]);
-    assert!(report.findings[0].what.contains("code"), "{report:#?}");
+    assert_eq!(rules, [Rule::DropColumn, Rule::MultipleActions]);
+    assert!(report.findings[0].message.contains("code"), "{report:#?}");
 }
 
 #[tokio::test]
 async fn an_acknowledgement_that_is_not_one_is_found() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
-    let rules = &[Rule::Acknowledgement];
+    let rules = &[Rule::UnusedAllow];
     for sql in [
         "/* check: allow rename because nobody needs this */ ALTER TABLE things ADD a text",
         "/* check: allow everything because I may */ ALTER TABLE things ADD a text",
@@ -60,7 +60,7 @@ async fn an_acknowledgement_that_is_not_one_is_found() {
     ] {
         finds(db, &[sql], rules).await;
     }
-    let both = &[Rule::DropColumn, Rule::Acknowledgement];
+    let both = &[Rule::DropColumn, Rule::UnusedAllow];
     for sql in [
         "/* check: allow drop-column */ ALTER TABLE things DROP COLUMN name",
         "/* check: allow drop-column because */ ALTER TABLE things DROP COLUMN name",
@@ -123,7 +123,7 @@ async fn a_migration_of_builders_acknowledges_too_and_still_runs() {
     let migrator = AnyMigrator::new(Shops);
     let report = check(db, &migrator).await.unwrap();
     assert!(report.is_clean(), "{report:#?}");
-    assert_eq!(report.acknowledged[0].reason, "a reason with * / and / * in it");
+    assert_eq!(report.allowed[0].allowed_because, "a reason with * / and / * in it");
 
     let schema: tenantry_registry::SchemaName = "branch".parse().unwrap();
     let txn = db.begin().await.unwrap();

@@ -1,6 +1,6 @@
 //! The command itself, on this project's own migrations.
 
-use tenantry_migrate::{AnyMigrator, check::check};
+use tenantry_migrate::{AnyMigrator, lint::check};
 
 use crate::support::{TestDb, catalog::schemas, process::Ran};
 

@@ -1,6 +1,6 @@
 //! Functions whose bodies find tables by the search_path of the caller.
 
-use tenantry_migrate::check::Rule;
+use tenantry_migrate::lint::Rule;
 
 use super::plan::{finds, passes, report};
 use crate::support::TestDb;
@@ -34,7 +34,7 @@ async fn a_function_with_bare_names_is_found() {
                 CREATE FUNCTION two() RETURNS bigint LANGUAGE plpgsql
                   AS $$ BEGIN RETURN one() + 1; END $$";
     let report = report(db, &[AUDIT, both]).await;
-    let found: Vec<&str> = report.findings.iter().map(|it| it.what.as_str()).collect();
+    let found: Vec<&str> = report.findings.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(found.len(), 2, "{report:#?}");
     assert!(found[0].contains("one()") && found[0].contains("audit"), "{report:#?}");
     assert!(found[1].contains("two()") && found[1].contains("one"), "{report:#?}");

@@ -1,6 +1,6 @@
 //! What locks a table in use, and what breaks the release before.
 
-use tenantry_migrate::check::Rule;
+use tenantry_migrate::lint::Rule;
 
 use super::plan::{finds, passes};
 use crate::support::TestDb;
@@ -93,7 +93,7 @@ async fn concurrently_needs_a_migration_without_a_transaction() {
 async fn what_runs_outside_a_transaction_can_be_repeated() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
-    let rules = &[Rule::NotRepeatable];
+    let rules = &[Rule::NotIdempotent];
     finds(db, &["-- alone\nCREATE INDEX CONCURRENTLY things_amount_idx ON things (amount)"], rules)
         .await;
     finds(db, &["-- alone\nDROP INDEX CONCURRENTLY things_name_idx"], rules).await;

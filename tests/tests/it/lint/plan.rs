@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry_migrate::{
     AnyMigrator,
-    check::{Report, Rule, check},
+    lint::{Report, Rule, check},
 };
 
 /// What there is before the migration that is looked at.

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry_migrate::{
     AnyMigrator,
-    check::{Rule, check},
+    lint::{Rule, check},
 };
 
 use super::plan::report;
@@ -27,17 +27,17 @@ async fn all_findings_are_reported_with_migration_statement_and_advice() {
     assert_eq!(
         found,
         [
-            ("m2", Rule::OwnType),
+            ("m2", Rule::CustomType),
             ("m2", Rule::Identity),
             ("m2", Rule::PrimaryKey),
-            ("m4", Rule::SeveralActions),
+            ("m4", Rule::MultipleActions),
             ("m4", Rule::TypeChange),
             ("m4", Rule::DropColumn),
         ]
     );
     let first = &report.findings[0];
     assert_eq!(first.statement.as_deref(), Some("CREATE TYPE mood AS ENUM ('good')"));
-    assert!(first.instead.contains("text with a named CHECK"), "{first:?}");
+    assert!(first.help.contains("text with a named CHECK"), "{first:?}");
 }
 
 #[tokio::test]
@@ -54,10 +54,10 @@ async fn a_migration_that_fails_is_reported_and_ends_the_check() {
     )
     .await;
     let rules: Vec<Rule> = report.findings.iter().map(|it| it.rule).collect();
-    assert_eq!(rules, [Rule::Identity, Rule::Fails]);
+    assert_eq!(rules, [Rule::Identity, Rule::MigrationFails]);
     let failure = &report.findings[1];
     assert_eq!(failure.migration, "m2");
-    assert!(failure.what.contains("42P01"), "{failure:?}");
+    assert!(failure.message.contains("42P01"), "{failure:?}");
     assert_eq!(failure.statement.as_deref(), Some("ALTER TABLE nothing ADD a text"));
     assert_eq!(report.migrations, ["m1", "m2"]);
 }

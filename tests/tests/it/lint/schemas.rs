@@ -1,6 +1,6 @@
 //! What keeps a tenant's schema from being one among many, on whichever node.
 
-use tenantry_migrate::check::Rule;
+use tenantry_migrate::lint::Rule;
 
 use super::plan::{finds, passes, report};
 use crate::support::TestDb;
@@ -49,10 +49,10 @@ async fn nothing_leaves_the_schema() {
         "DO $$ BEGIN ALTER TABLE things ADD owner uuid
              CONSTRAINT things_owner_fkey REFERENCES registry.tenants (id); END $$",
     ] {
-        finds(db, &hidden(sql), &[Rule::LeavesSchema]).await;
+        finds(db, &hidden(sql), &[Rule::OutsideSchema]).await;
     }
-    finds(db, &["CREATE ROLE somebody"], &[Rule::LeavesSchema]).await;
-    let both = &[Rule::LeavesSchema, Rule::NamesSchema];
+    finds(db, &["CREATE ROLE somebody"], &[Rule::OutsideSchema]).await;
+    let both = &[Rule::OutsideSchema, Rule::SchemaQualified];
     finds(db, &["CREATE VIEW all_tenants AS SELECT id FROM registry.tenants"], both).await;
     finds(
         db,
@@ -74,7 +74,7 @@ async fn nothing_leaves_the_schema() {
 async fn a_schema_is_not_named() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
-    let both = &[Rule::LeavesSchema, Rule::NamesSchema];
+    let both = &[Rule::OutsideSchema, Rule::SchemaQualified];
     finds(db, &["CREATE TABLE public.x (id uuid CONSTRAINT x_pkey PRIMARY KEY)"], both).await;
     finds(db, &["UPDATE \"registry\" . \"tenants\" SET slug = slug"], both).await;
     finds(db, &["CREATE SCHEMA extra"], both).await;
@@ -132,7 +132,7 @@ async fn triggers_are_refused() {
 async fn types_of_its_own_are_refused() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
-    let rules = &[Rule::OwnType];
+    let rules = &[Rule::CustomType];
     finds(db, &["CREATE TYPE mood AS ENUM ('good', 'bad')"], rules).await;
     finds(db, &["CREATE DOMAIN percent AS integer"], rules).await;
     finds(db, &["CREATE TYPE point3 AS (x integer, y integer, z integer)"], rules).await;
@@ -148,7 +148,7 @@ async fn types_of_its_own_are_refused() {
 async fn an_alter_table_does_one_thing() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
-    let rules = &[Rule::SeveralActions];
+    let rules = &[Rule::MultipleActions];
     finds(db, &["ALTER TABLE things ADD a text, ADD b numeric(6, 2)"], rules).await;
     passes(db, &["ALTER TABLE things ADD a text; ALTER TABLE things ADD b numeric(6, 2)"]).await;
 }

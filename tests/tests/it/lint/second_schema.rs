@@ -1,6 +1,6 @@
 //! Migrations that work in one schema and do something else in a second one beside it.
 
-use tenantry_migrate::check::Rule;
+use tenantry_migrate::lint::Rule;
 
 use super::plan::{finds, passes, report};
 use crate::support::TestDb;
@@ -57,11 +57,11 @@ async fn a_difference_between_two_schemas_is_found_whatever_the_words() {
     }
     // A second schema cannot have it, and the rule that it breaks says why.
     let role = "DO $$ BEGIN EXECUTE 'CREATE ROLE ' || 'only_once'; END $$";
-    finds(db, &[role], &[Rule::LeavesSchema]).await;
+    finds(db, &[role], &[Rule::OutsideSchema]).await;
     let report = report(db, &[role, "ALTER TABLE things ADD other text"]).await;
     let found: Vec<&str> = report.findings.iter().map(|it| it.migration.as_str()).collect();
     assert_eq!(found, ["m2"], "{report:#?}");
-    assert!(report.findings[0].what.contains("a role"), "{report:#?}");
+    assert!(report.findings[0].message.contains("a role"), "{report:#?}");
 }
 
 #[tokio::test]
@@ -83,10 +83,10 @@ async fn a_difference_is_reported_for_the_migration_that_makes_it_only() {
     .await;
     assert!(report.findings.iter().all(|it| it.migration == "m2"), "{report:#?}");
     let differs = report.findings.iter().find(|it| it.rule == Rule::DiffersBetweenSchemas).unwrap();
-    assert!(differs.what.contains("things.color"), "{report:#?}");
+    assert!(differs.message.contains("things.color"), "{report:#?}");
     let by_name = report.findings.iter().find(|it| it.rule == Rule::CatalogByName).unwrap();
-    assert!(by_name.what.contains("information_schema.columns"), "{report:#?}");
-    assert!(by_name.instead.contains("current_schema()"), "{report:#?}");
+    assert!(by_name.message.contains("information_schema.columns"), "{report:#?}");
+    assert!(by_name.help.contains("current_schema()"), "{report:#?}");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn outside_a_transaction_it_is_told_that_it_stays_and_is_not_on_record() {
         assert_eq!(texts(&plain, recorded).await, ["m1_reads"], "{sql}");
     }
     for sql in [
-        "/* check: allow leaves-schema because it is shared */ CREATE TABLE IF NOT EXISTS public.notes ()",
+        "/* check: allow outside-schema because it is shared */ CREATE TABLE IF NOT EXISTS public.notes ()",
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON things (id); CREATE TABLE more (id serial);
          CREATE TYPE mood AS ENUM ('a'); ALTER TABLE more ADD COLUMN mood mood",
         "DO $$ BEGIN CREATE TABLE more (kind int REFERENCES shared.kinds); END $$;

@@ -19,7 +19,7 @@ impl MigrationName for Shares {
 impl MigrationTrait for Shares {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        let table = "/* check: allow leaves-schema because all tenants share it */
+        let table = "/* check: allow outside-schema because all tenants share it */
                      CREATE TABLE IF NOT EXISTS public.plans (name text)";
         db.execute_unprepared(table).await?;
         let count = match self.odd {

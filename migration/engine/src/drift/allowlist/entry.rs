@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Allowance, Allowed, Difference, Named, Stray};
+use super::{Allowed, AllowlistEntry, Difference, NamePattern, Orphan};
 
 /// An entry as it is written.
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Refuses an entry that says too little, or too much.
-    pub(super) fn check(self) -> Result<Allowance, &'static str> {
+    pub(super) fn check(self) -> Result<AllowlistEntry, &'static str> {
         let Self { finding, change, object, name, prefix, tenants, reason } = self;
         let difference = change.as_deref().map(|change| match change {
             "missing" => Ok(Difference::Missing),
@@ -37,10 +37,10 @@ impl Entry {
                 return Err("has no object; write which kind of object is meant, such as table");
             }
             (Some("table_in_public"), None, None) => {
-                Allowed::Stray { finding: Stray::TableInPublic }
+                Allowed::Orphan { finding: Orphan::TableInPublic }
             }
             (Some("schema_without_row"), None, None) => {
-                Allowed::Stray { finding: Stray::SchemaWithoutRow }
+                Allowed::Orphan { finding: Orphan::SchemaWithoutRow }
             }
             _ => {
                 return Err(
@@ -50,25 +50,25 @@ impl Entry {
             }
         };
         let name = match (name, prefix) {
-            (Some(name), None) if !name.is_empty() => Named::Name(name),
-            (None, Some(prefix)) if !prefix.is_empty() => Named::Prefix(prefix),
+            (Some(name), None) if !name.is_empty() => NamePattern::Name(name),
+            (None, Some(prefix)) if !prefix.is_empty() => NamePattern::Prefix(prefix),
             _ => return Err("needs either a name or a prefix of names, which is not empty"),
         };
         let reason = reason.unwrap_or_default().trim().to_owned();
         if reason.is_empty() {
             return Err("has no reason; write in reason why it is meant");
         }
-        let allowance = Allowance { kind, name, tenants, reason };
-        if !allowance.tenants.is_empty() && !allowance.is_of_tenants() {
+        let entry = AllowlistEntry { kind, name, tenants, reason };
+        if !entry.tenants.is_empty() && !entry.is_of_tenants() {
             return Err("is about no tenant; leave tenants out");
         }
-        Ok(allowance)
+        Ok(entry)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Allowances;
+    use super::super::Allowlist;
 
     #[test]
     fn an_entry_says_exactly_what_is_meant_and_why() {
@@ -86,11 +86,11 @@ mod tests {
             ),
         ] {
             let good = r#"{"finding": "schema_without_row", "schema": "a", "reason": "b"}"#;
-            let error = format!("[{good}, {entry}]").parse::<Allowances>().unwrap_err().to_string();
+            let error = format!("[{good}, {entry}]").parse::<Allowlist>().unwrap_err().to_string();
             assert!(error.starts_with("entry 2") && error.contains(rule), "{entry}: {error}");
         }
         for text in ["", "{}", r#"[{"findings": "drift"}]"#] {
-            text.parse::<Allowances>().unwrap_err();
+            text.parse::<Allowlist>().unwrap_err();
         }
     }
 }

@@ -5,17 +5,17 @@
 //! and definition. Text could not be cleaned of it afterwards: `guards.id` names the schema of
 //! tenant `guards` in one place and a column of its table in another.
 
-mod access;
-mod attached;
 mod options;
+mod privileges;
 mod relations;
 mod routines;
+mod table_objects;
 
 use sea_orm::{DatabaseTransaction, DbErr};
 
 use super::{
     sql::{rows, setting},
-    structure::{Line, Structure},
+    structure::{CatalogEntry, Structure},
 };
 
 /// The number of a schema in `pg_namespace`.
@@ -65,24 +65,24 @@ fn read(json: &str) -> Result<Structure, DbErr> {
         serde_json::from_str(json).map_err(|error| DbErr::Json(error.to_string()))?;
     Ok(lines
         .into_iter()
-        .map(|(kind, name, parent, definition)| Line { kind, name, parent, definition })
+        .map(|(kind, name, parent, definition)| CatalogEntry { kind, name, parent, definition })
         .collect())
 }
 
 /// `CASE` keeps the order: the lines are put together after `search_path` is set.
 fn statement(aggregate: &str) -> String {
-    let found = [relations::FOUND, routines::FOUND, access::FOUND].join(",");
+    let found = [relations::CTES, routines::CTES, privileges::CTES].join(",");
     let lines = [
         &relations::relations(),
         &relations::columns(),
-        &attached::constraints(),
-        &attached::indexes(),
-        attached::OTHERS,
+        &table_objects::constraints(),
+        &table_objects::indexes(),
+        table_objects::MISC_OBJECTS,
         routines::ROUTINES,
         routines::TYPES,
-        routines::OTHERS,
-        access::GRANTS,
-        access::DEFAULTS,
+        routines::MISC_OBJECTS,
+        privileges::GRANTS,
+        privileges::DEFAULTS,
     ]
     .join("\nUNION ALL");
     format!(

@@ -1,7 +1,7 @@
 //! Who may do what: grants, owners, default privileges.
 
 /// Everything that has an owner; `label` is the key of its line.
-pub(super) const FOUND: &str = "
+pub(super) const CTES: &str = "
 owned AS MATERIALIZED (
     SELECT 'n'::\"char\" AS class, n.nspacl AS acl, n.nspowner AS owner, 'schema'::text AS label
     UNION ALL

@@ -5,7 +5,7 @@ use super::options;
 /// What a schema holds of `pg_class`; `kind` and `name` are those of its line.
 ///
 /// The dependency on the schema is looked up instead of `relnamespace`, which has no index.
-pub(super) const FOUND: &str = "
+pub(super) const CTES: &str = "
 rel AS MATERIALIZED (
     SELECT c.*, c.relname::text AS name,
         CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'

@@ -1,7 +1,7 @@
 //! Functions, types, and the objects that hardly any application has.
 
 /// The functions and the types of a schema; `kind` and `name` are those of their lines.
-pub(super) const FOUND: &str = "
+pub(super) const CTES: &str = "
 routine AS MATERIALIZED (
     SELECT p.*, format('%s(%s)', proname, pg_get_function_identity_arguments(p.oid)) AS name,
         CASE prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate'
@@ -70,7 +70,7 @@ FROM typ JOIN pg_constraint k ON contypid = typ.oid AND contypid <> 0
 WHERE contype <> 'n'";
 
 /// A line per operator, collation, text search configuration and so on: only that it is there.
-pub(super) const OTHERS: &str = "
+pub(super) const MISC_OBJECTS: &str = "
 SELECT it.type, CASE WHEN it.schema IS NULL THEN it.identity
     ELSE substr(it.identity, length(quote_ident(n.nspname)) + 2) END, NULL, ''
 FROM member CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) it

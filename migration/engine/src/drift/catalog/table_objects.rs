@@ -51,7 +51,7 @@ CROSS JOIN {hidden}"
 }
 
 /// A line per trigger, rule, policy and extended statistics.
-pub(super) const OTHERS: &str = "
+pub(super) const MISC_OBJECTS: &str = "
 SELECT 'trigger', name || '.' || tgname, kind || ' ' || name, concat_ws(' ',
     substr(def, strpos(def, ' ' || quote_ident(tgname) || ' ')
         + length(quote_ident(tgname)) + 2),

@@ -40,7 +40,7 @@ impl Before {
         schema: &str,
         step: &Step,
     ) -> Result<Vec<String>, DbErr> {
-        if !step.meant.may_reach_outside() {
+        if !step.suppressions.may_reach_outside() {
             return Ok(Vec::new());
         }
         let values = [schema.into(), self.snapshot.clone().into(), self.schemas.clone().into()];

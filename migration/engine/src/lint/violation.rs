@@ -1,0 +1,18 @@
+use super::{Rule, catalog_snapshot::Snapshot};
+use crate::sql::Piece;
+
+/// A rule that a statement breaks, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) rule: Rule,
+    pub(super) message: String,
+}
+
+/// A statement, and the catalog before and after it.
+pub(super) struct Effect<'a> {
+    pub(super) piece: &'a Piece,
+    /// At the start of the migration: only tables of this snapshot may be large and in use.
+    pub(super) start: &'a Snapshot,
+    pub(super) before: &'a Snapshot,
+    pub(super) after: &'a Snapshot,
+}
