@@ -15,7 +15,7 @@ pub use entity::shift::Model as Shift;
 
 use crate::{Error, input::failure};
 use tenantry::{
-    Fault, Input, Slug, Tenancy, TenantScope,
+    DbErrorKind, Input, Slug, Tenancy, TenantScope,
     page::{self, Page, PageRequest},
 };
 
@@ -121,8 +121,8 @@ pub async fn create_in(
         ends_at: Set(input.ends_at.unwrap_or_default()),
         ..Default::default()
     };
-    shift.insert(scope).await.map_err(|error| match Fault::of(&error) {
-        Fault::ForeignKey(name) if name == "shifts_guard_id_fkey" => {
+    shift.insert(scope).await.map_err(|error| match DbErrorKind::of(&error) {
+        DbErrorKind::ForeignKey(name) if name == "shifts_guard_id_fkey" => {
             Error::NotFound { noun: "guard", id: guard_id }
         }
         _ => error.into(),

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tenantry::{Availability, Fault, Misuse};
+use tenantry::{Availability, DbErrorKind, Misuse};
 use validator::ValidationErrors;
 
 /// An answer that is not a success.
@@ -212,15 +212,22 @@ impl Problem {
             }
             E::UnknownDomain { .. } => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             other => {
-                return match other.fault() {
-                    Some(Fault::Conflict | Fault::LockTimeout | Fault::StaleStatement) => {
-                        Self::busy("conflict", "Lost against another change")
-                    }
+                return match other.db_error_kind() {
                     Some(
-                        Fault::Timeout | Fault::NoConnection | Fault::Unavailable | Fault::Refused,
+                        DbErrorKind::SerializationConflict
+                        | DbErrorKind::LockTimeout
+                        | DbErrorKind::StaleStatement,
+                    ) => Self::busy("conflict", "Lost against another change"),
+                    Some(
+                        DbErrorKind::Timeout
+                        | DbErrorKind::PoolTimeout
+                        | DbErrorKind::Unavailable
+                        | DbErrorKind::Refused,
                     ) => Self::busy("unavailable", "Database not available"),
                     // Dropped a moment ago by another process, or never migrated: see the log.
-                    Some(Fault::Missing) => Self::busy("not-ready", "Tenant not ready"),
+                    Some(DbErrorKind::UndefinedTable) => {
+                        Self::busy("not-ready", "Tenant not ready")
+                    }
                     _ => Self::internal(),
                 };
             }

@@ -9,21 +9,21 @@ use sea_orm::{
 /// name, which a Citus worker sends only as part of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum DbErrorKind {
     /// 23505: a unique constraint of this name.
     Unique(String),
     /// 23503: a foreign key of this name.
     ForeignKey(String),
     /// 40001 or 40P01: the transaction lost against another and can be repeated.
-    Conflict,
+    SerializationConflict,
     /// XX000 or a unique index of the system catalog (23505): another transaction has changed the
     /// same object of the database at the same moment, and this one can be repeated.
-    Race,
+    CatalogRace,
     /// 42710: an object of this name exists. Where another transaction has just made it, a statement
     /// that looks before it makes the object works when it is repeated.
     DuplicateObject,
     /// 42501: the role may not do this.
-    Privilege,
+    InsufficientPrivilege,
     /// 55P03: a lock was not to be had in time.
     LockTimeout,
     /// 0A000, of a statement that was prepared before a migration and no longer fits, or 26000, of
@@ -34,7 +34,7 @@ pub enum Fault {
     /// it is the unique constraint `pg_namespace_nspname_index` instead.
     DuplicateSchema,
     /// 3F000 or 42P01: the schema or the table does not exist.
-    Missing,
+    UndefinedTable,
     /// 55P04 or 55006: a new value of an enum is used in the transaction that has added it, or a
     /// table is altered that has rows whose deferred constraints are still to be checked. After a
     /// commit it works.
@@ -44,7 +44,7 @@ pub enum Fault {
     /// 25006: a write in a transaction that is read-only, or on a server that is.
     ReadOnly,
     /// No connection became free in time.
-    NoConnection,
+    PoolTimeout,
     /// The server cannot be reached or cannot work now: no connection, no answer in time, class 08
     /// (connection), 53 (disk, memory, connections), 57P (shutdown) or 58 (system error), or 25P03
     /// and 25P04 (the server has ended a transaction that took too long).
@@ -56,7 +56,7 @@ pub enum Fault {
     Other,
 }
 
-impl Fault {
+impl DbErrorKind {
     /// Sorts `error`.
     #[must_use]
     pub fn of(error: &DbErr) -> Self {
@@ -65,13 +65,13 @@ impl Fault {
         | DbErr::Conn(RuntimeErr::SqlxError(sqlx))) = error
         else {
             return match error {
-                DbErr::ConnectionAcquire(_) => Self::NoConnection,
+                DbErr::ConnectionAcquire(_) => Self::PoolTimeout,
                 _ => Self::Other,
             };
         };
         let fault = match sqlx.as_ref() {
             sqlx::Error::Database(error) => Self::of_server(error.as_ref()),
-            sqlx::Error::PoolTimedOut => Self::NoConnection,
+            sqlx::Error::PoolTimedOut => Self::PoolTimeout,
             sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 Self::Unavailable
             }
@@ -107,19 +107,19 @@ impl Fault {
         match code.as_ref() {
             "23505" => match constraint() {
                 name if name == "pg_namespace_nspname_index" => Self::DuplicateSchema,
-                name if name.starts_with("pg_") && is_in_catalog(error) => Self::Race,
+                name if name.starts_with("pg_") && is_in_catalog(error) => Self::CatalogRace,
                 name => Self::Unique(name),
             },
             "42P06" => Self::DuplicateSchema,
             "23503" => Self::ForeignKey(constraint()),
-            "40001" | "40P01" => Self::Conflict,
-            "XX000" if has_changed_meanwhile(error) => Self::Race,
+            "40001" | "40P01" => Self::SerializationConflict,
+            "XX000" if has_changed_meanwhile(error) => Self::CatalogRace,
             "42710" => Self::DuplicateObject,
-            "42501" => Self::Privilege,
+            "42501" => Self::InsufficientPrivilege,
             "55P03" => Self::LockTimeout,
             "0A000" if is_stale(error) => Self::StaleStatement,
             "26000" => Self::StaleStatement,
-            "3F000" | "42P01" => Self::Missing,
+            "3F000" | "42P01" => Self::UndefinedTable,
             "55P04" | "55006" => Self::NeedsCommit,
             "57014" => Self::Timeout,
             "25006" => Self::ReadOnly,
@@ -188,8 +188,8 @@ mod tests {
     #[test]
     fn what_fails_while_connecting_is_the_servers_fault_and_no_statements() {
         let failure = || RuntimeErr::SqlxError(sqlx::Error::Protocol("odd".to_owned()).into());
-        assert_eq!(Fault::of(&DbErr::Conn(failure())), Fault::Unavailable);
-        assert_eq!(Fault::of(&DbErr::Query(failure())), Fault::Other);
+        assert_eq!(DbErrorKind::of(&DbErr::Conn(failure())), DbErrorKind::Unavailable);
+        assert_eq!(DbErrorKind::of(&DbErr::Query(failure())), DbErrorKind::Other);
     }
 
     #[test]

@@ -8,11 +8,11 @@
 //! of `public`.
 //!
 //! ```no_run
-//! use tenantry_migrate::{Action, AnyMigrator, Error, Target, TenantMigrator, Timeouts, run};
+//! use tenantry_migrate::{Action, DynMigrator, Error, Target, TenantMigrator, Timeouts, run};
 //!
 //! async fn migrate(db: sea_orm::DatabaseConnection, migrator: impl TenantMigrator + 'static) -> Result<(), Error> {
 //!     let target = Target::Schema("tenant_1".parse().expect("a schema name"));
-//!     let migrator = AnyMigrator::tenant(migrator);
+//!     let migrator = DynMigrator::tenant(migrator);
 //!     let done = run(&db, &target, &migrator, &Action::Up(None), Timeouts::default()).await?;
 //!     println!("applied: {:?}", done.applied);
 //!     Ok(())
@@ -53,7 +53,7 @@ mod run;
 mod search_path;
 mod session;
 
-pub use db_error::Fault;
+pub use db_error::DbErrorKind;
 pub use error::{
     Error, describe,
     lock_holders::{LockHolder, lock_holders},
@@ -62,16 +62,18 @@ pub use extension::{
     Extension, ExtensionError, confirm_extensions, extension_sql, make_extensions,
 };
 pub use fleet::{
-    Canary, Event, Fleet, Limit, Member, Stopped, Summary, Who, members, members_named, run_fleet,
+    Canary, Event, FailureLimit, FleetOptions, FleetTenant, StopReason, Summary, TenantSelection,
+    fleet_tenants, run_fleet,
     status::{
-        DroppingMember, FailedMember, FailureNote, FleetStatus, Standing, VersionCount,
+        DroppingTenant, FailedTenant, FleetStatus, MigrationFailure, VersionCount, VersionStatus,
         fleet_status,
     },
+    tenants_by_slug,
 };
-pub use migrator::{AnyMigrator, TenantMigrator};
+pub use migrator::{DynMigrator, TenantMigrator};
 pub use plan::Action;
 pub use provision::{
-    build_at_once, build_schema,
+    create_schema, create_schema_batched,
     dependents::{dependents, lock_tables, name_dependents},
     drop::{drop_relations, drop_schema, relations},
     provision,
@@ -85,8 +87,8 @@ pub use registry::{
     compatibility::confirm_registry,
 };
 pub use run::{
-    Outcome, State, Timeouts,
-    commits::{build_schema_with_commits, remove_unfinished},
+    MigrationOutcome, MigrationState, Timeouts,
+    commits::{create_schema_with_commits, remove_unfinished},
     dry_run::dry_run,
     run, state,
     transactions::pause_after_race,

@@ -10,7 +10,7 @@ use sea_orm::{
 use tenantry_registry::{SchemaName, TenantId, tenant};
 
 use crate::{
-    AnyMigrator, Error, Member, State, Target, Timeouts,
+    DynMigrator, Error, FleetTenant, MigrationState, Target, Timeouts,
     session::{bound_idle_time, notice_lost_client},
 };
 
@@ -36,21 +36,21 @@ fn scope_columns() -> String {
 
 /// Who wants a schema, and what is to be done when somebody else has it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Claimant<'a> {
+pub(crate) enum LockMode<'a> {
     /// A fleet run, that leaves it to them.
-    Member(&'a Member),
+    SkipLocked(&'a FleetTenant),
     /// Anybody, who waits until they are done.
-    Patient,
+    Wait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum LockResult {
     /// The schema is ours until the transaction ends.
-    Ours,
+    Acquired,
     /// Somebody else has it in hand.
-    Busy,
+    HeldByOther,
     /// There is no such tenant any more, or it has another schema.
-    Gone,
+    TenantGone,
 }
 
 /// What is known of a schema in whose scope the transaction is.
@@ -63,7 +63,7 @@ pub(crate) struct Scoped {
 /// The scope of a schema, to be set in a transaction.
 pub(crate) struct Scope<'a> {
     pub(crate) target: &'a Target,
-    pub(crate) migrator: &'a AnyMigrator,
+    pub(crate) migrator: &'a DynMigrator,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -75,8 +75,8 @@ impl Scope<'_> {
     pub(crate) async fn claim_member(
         &self,
         txn: &DatabaseTransaction,
-        member: &Member,
-    ) -> Result<(Claim, Scoped), Error> {
+        member: &FleetTenant,
+    ) -> Result<(LockResult, Scoped), Error> {
         let scope = scope_columns();
         let sql = format!(
             r#"SELECT {scope}, "schema", "status" NOT IN ('dropping', 'dropped')
@@ -88,13 +88,13 @@ impl Scope<'_> {
             let row =
                 tenant::Entity::find_by_id(member.id).select_only().column(tenant::Column::Id);
             let there = row.into_tuple::<TenantId>().one(txn).await?.is_some();
-            let claim = if there { Claim::Busy } else { Claim::Gone };
+            let claim = if there { LockResult::HeldByOther } else { LockResult::TenantGone };
             return Ok((claim, Scoped { installed: false }));
         };
         let scoped = Scoped { installed: row.try_get_by_index(3)? };
         let same = row.try_get_by_index::<SchemaName>(4)? == member.schema;
         let stays: bool = row.try_get_by_index(5)?;
-        Ok((if same && stays { Claim::Ours } else { Claim::Gone }, scoped))
+        Ok((if same && stays { LockResult::Acquired } else { LockResult::TenantGone }, scoped))
     }
 
     /// Sets the scope of a schema that is claimed already.
@@ -169,8 +169,8 @@ pub(crate) async fn claim(
 pub(crate) async fn record_version(
     txn: &impl ConnectionTrait,
     target: &Target,
-    state: &State,
-    migrator: &AnyMigrator,
+    state: &MigrationState,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     if *target == Target::Registry || !registry_exists(txn).await? {
         return Ok(());
@@ -183,8 +183,8 @@ pub(crate) async fn record_version(
 
 pub(crate) fn version_update(
     target: &Target,
-    state: &State,
-    migrator: &AnyMigrator,
+    state: &MigrationState,
+    migrator: &DynMigrator,
     at: Expr,
 ) -> UpdateMany<tenant::Entity> {
     let (migrations, breaking) = migrator.applied(state.applied.clone());

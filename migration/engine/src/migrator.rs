@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use crate::{
     Error, Target,
     extension::{Extension, Extensions},
-    plan::every_step,
+    plan::all_up,
     provision::recorder::Rehearsal,
     provision::recording::Recording,
 };
@@ -45,11 +45,11 @@ pub trait TenantMigrator: MigratorTraitSelf {
 /// Any migrator, with its type forgotten, so that what holds one needs no type parameter.
 ///
 /// ```
-/// let migrator = tenantry_migrate::AnyMigrator::new(tenantry_migrate::registry::Migrator);
+/// let migrator = tenantry_migrate::DynMigrator::new(tenantry_migrate::registry::Migrator);
 /// assert_eq!(migrator.names()[0], "m20261123_000001_create_tenants");
 /// ```
 #[derive(Clone)]
-pub struct AnyMigrator {
+pub struct DynMigrator {
     migrations: Arc<dyn Fn() -> Vec<Box<dyn MigrationTrait>> + Send + Sync>,
     table: DynIden,
     breaking: Arc<[&'static str]>,
@@ -58,7 +58,7 @@ pub struct AnyMigrator {
     recorded: Arc<Mutex<Recorded>>,
 }
 
-impl AnyMigrator {
+impl DynMigrator {
     /// Wraps a migrator none of whose migrations is breaking.
     pub fn new<M: MigratorTraitSelf + 'static>(migrator: M) -> Self {
         let table = migrator.migration_table_name();
@@ -124,7 +124,7 @@ impl AnyMigrator {
     ///
     /// # Errors
     /// [`Error::UnknownBreaking`].
-    pub fn confirm_breaking(&self) -> Result<(), Error> {
+    pub fn validate_breaking(&self) -> Result<(), Error> {
         let names = self.names();
         match self.breaking.iter().find(|name| !names.iter().any(|it| it == *name)) {
             Some(name) => Err(Error::UnknownBreaking { name: (*name).to_owned() }),
@@ -160,7 +160,7 @@ impl AnyMigrator {
     }
 
     /// Records what the migrations send to a new schema, unless that was done a short time ago, so
-    /// that [`build_schema`](crate::build_schema) takes one round trip. Shared by all clones.
+    /// that [`create_schema`](crate::create_schema) takes one round trip. Shared by all clones.
     ///
     /// `rehearse` runs them in a scratch schema: see [`rehearse`](fn@crate::rehearse). The first
     /// time it is called twice. Since the date may be part of a statement, it is called once more
@@ -184,7 +184,7 @@ impl AnyMigrator {
         let second = Arc::new(rehearse().await?);
         let recording = match (&first.0, &second.0) {
             (Ok(first), Ok(second)) => {
-                Some(Arc::new(Recording::of(&every_step(self), [first, second], false)))
+                Some(Arc::new(Recording::of(&all_up(self), [first, second], false)))
             }
             (Err(error), _) | (_, Err(error)) => {
                 tracing::warn!(error, "the migrations cannot be recorded");
@@ -195,7 +195,7 @@ impl AnyMigrator {
         Ok(())
     }
 
-    /// Whether there is a recording that [`build_schema`](crate::build_schema) uses.
+    /// Whether there is a recording that [`create_schema`](crate::create_schema) uses.
     pub async fn is_recorded(&self) -> bool {
         self.recording().await.is_some()
     }
@@ -228,7 +228,7 @@ fn quarter() -> u64 {
     since.as_secs() / (15 * 60)
 }
 
-impl MigratorTraitSelf for AnyMigrator {
+impl MigratorTraitSelf for DynMigrator {
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
         (self.migrations)()
     }
@@ -238,8 +238,8 @@ impl MigratorTraitSelf for AnyMigrator {
     }
 }
 
-impl fmt::Debug for AnyMigrator {
+impl fmt::Debug for DynMigrator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AnyMigrator").field(&self.names()).finish()
+        f.debug_tuple("DynMigrator").field(&self.names()).finish()
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 
-use crate::{AnyMigrator, Error, State, extension::Extensions, lint::Suppressions};
+use crate::{DynMigrator, Error, MigrationState, extension::Extensions, lint::Suppressions};
 
 /// What to do with a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,12 +40,12 @@ impl Step {
     }
 
     /// Whether there is nothing left to do.
-    pub(crate) fn done(&self, state: &State) -> bool {
+    pub(crate) fn is_satisfied_by(&self, state: &MigrationState) -> bool {
         state.applied.iter().any(|name| name == self.migration.name()) == self.up
     }
 
     /// Makes `state` what it is after the step.
-    pub(crate) fn settle(&self, state: &mut State) {
+    pub(crate) fn apply_to(&self, state: &mut MigrationState) {
         state.applied.retain(|name| name != self.migration.name());
         if self.up {
             state.applied.push(self.migration.name().to_owned());
@@ -57,8 +57,8 @@ impl Step {
 ///
 /// [`Action::Fresh`] begins with an empty schema, whatever the state.
 pub(crate) fn plan(
-    migrator: &AnyMigrator,
-    state: &State,
+    migrator: &DynMigrator,
+    state: &MigrationState,
     action: &Action,
 ) -> Result<Vec<Step>, Error> {
     let newest_first = || state.applied.iter().rev();
@@ -85,7 +85,7 @@ pub(crate) fn plan(
 }
 
 /// All migrations, for an empty schema.
-pub(crate) fn every_step(migrator: &AnyMigrator) -> Vec<Step> {
+pub(crate) fn all_up(migrator: &DynMigrator) -> Vec<Step> {
     let migrations = migrator.migrations().into_iter();
     let step = |migration: Box<dyn MigrationTrait>| Step {
         migration: migration.into(),
@@ -97,7 +97,7 @@ pub(crate) fn every_step(migrator: &AnyMigrator) -> Vec<Step> {
 }
 
 /// The names come from the migrator itself, so each is found.
-fn step(migrator: &AnyMigrator, name: &str, up: bool) -> Option<Step> {
+fn step(migrator: &DynMigrator, name: &str, up: bool) -> Option<Step> {
     let migration = migrator.migrations().into_iter().find(|it| it.name() == name)?;
     let (extensions, suppressions) = (migrator.declared().clone(), Suppressions::default());
     Some(Step { migration: migration.into(), up, extensions, suppressions })

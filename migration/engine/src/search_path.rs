@@ -10,7 +10,7 @@ use tenantry_registry::{SCHEMA, SchemaName};
 use sea_orm_migration::MigratorTraitSelf;
 
 use crate::{
-    AnyMigrator, Error,
+    DynMigrator, Error,
     lint::Rule,
     plan::Step,
     run::outside::{Look, command_sql, look_sql, made},
@@ -43,7 +43,7 @@ impl Target {
     }
 
     /// The table in which a migrator keeps what was applied, qualified and quoted.
-    pub(crate) fn table(&self, migrator: &AnyMigrator) -> String {
+    pub(crate) fn table(&self, migrator: &DynMigrator) -> String {
         let table = migrator.migration_table_name().to_string().replace('"', "\"\"");
         format!("{}.\"{table}\"", self.quoted())
     }
@@ -65,7 +65,7 @@ impl fmt::Display for Target {
 pub async fn enter(
     txn: &impl ConnectionTrait,
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<String, Error> {
     let before = search_path(txn).await?;
     guard(txn).await?;
@@ -113,7 +113,7 @@ pub async fn leave(txn: &impl ConnectionTrait, before: &str) -> Result<(), Error
 /// first and after each: what follows must be in the same transaction and in the same schema, and
 /// nothing may have come to be outside.
 #[derive(Debug)]
-pub(crate) struct Watch<'a> {
+pub(crate) struct SchemaGuard<'a> {
     pub(crate) target: &'a Target,
     path: String,
     transaction: String,
@@ -132,12 +132,12 @@ struct Seen {
     known: BTreeSet<String>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> SchemaGuard<'a> {
     /// Refuses when the schema that `search_path` was set to does not exist.
     pub(crate) async fn begin(
         txn: &impl ConnectionTrait,
         target: &'a Target,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Result<Self, Error> {
         Self::beside(txn, target, migrator, &[]).await
     }
@@ -146,7 +146,7 @@ impl<'a> Watch<'a> {
     pub(crate) async fn beside(
         txn: &impl ConnectionTrait,
         target: &'a Target,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
         others: &[&str],
     ) -> Result<Self, Error> {
         let mut own = others.to_vec();
@@ -232,7 +232,7 @@ impl<'a> Watch<'a> {
 }
 
 /// That `search_path` still is this one, as a statement that fails by dividing by zero.
-pub(crate) fn stay_in(path: &str) -> String {
+pub(crate) fn assert_search_path_sql(path: &str) -> String {
     format!("SELECT 1 / (current_setting('search_path') = '{path}')::int;\n")
 }
 

@@ -3,7 +3,7 @@
 
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::provision::ddl;
+use crate::provision::execute_batch;
 
 /// How long a transaction of a migration may wait for its next statement, unless the server has a
 /// limit of its own: a program that is paused or unreachable must not lock tenants out. A migration
@@ -66,8 +66,8 @@ SELECT pg_catalog.pg_advisory_unlock_all();
 /// Rolls back what was done in a transaction with migrations so far, and begins another on the same
 /// connection. A rollback alone keeps session locks and prepared statements.
 pub(crate) async fn start_over(txn: &DatabaseTransaction) -> Result<(), DbErr> {
-    ddl(txn, "ROLLBACK").await?;
-    ddl(txn, &format!("{}; BEGIN", reset())).await
+    execute_batch(txn, "ROLLBACK").await?;
+    execute_batch(txn, &format!("{}; BEGIN", reset())).await
 }
 
 /// Rolls back a transaction with migrations, and all that they left in the session.
@@ -80,6 +80,8 @@ pub(crate) async fn roll_back(txn: DatabaseTransaction) -> Result<(), DbErr> {
 /// Ends the connection of a transaction, which is rolled back.
 pub(crate) async fn close(txn: DatabaseTransaction) -> Result<(), DbErr> {
     // The server ends the connection instead of an answer.
-    let _ = ddl(&txn, "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_backend_pid())").await;
+    let _ =
+        execute_batch(&txn, "ROLLBACK; SELECT pg_catalog.pg_terminate_backend(pg_backend_pid())")
+            .await;
     txn.rollback().await
 }

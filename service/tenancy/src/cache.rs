@@ -139,7 +139,7 @@ impl TenantCache {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use tenantry_migrate::AnyMigrator;
+    use tenantry_migrate::DynMigrator;
 
     use super::*;
     use crate::{
@@ -177,7 +177,7 @@ mod tests {
         ttl: Duration,
         answer: impl Fn(usize, &RegistryView) -> Option<tenant::Model> + Send + 'static,
     ) -> (TenantCache, Arc<RegistryView>, Arc<AtomicUsize>) {
-        let migrator = AnyMigrator::tenant(crate::test_migrator::Migrator);
+        let migrator = DynMigrator::tenant(crate::test_migrator::Migrator);
         let patience = Duration::from_secs(5);
         let (view, mut requests) =
             RegistryView::new(KnownMigrations::new(&migrator), ttl, patience);
@@ -195,7 +195,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     fn latest() -> Option<String> {
-        AnyMigrator::tenant(crate::test_migrator::Migrator).latest()
+        DynMigrator::tenant(crate::test_migrator::Migrator).latest()
     }
 
     #[tokio::test]

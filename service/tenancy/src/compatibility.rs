@@ -4,7 +4,7 @@
 //! migrated. A program serves the tenants that have what it needs: all of its own migrations, and
 //! of those it does not know none that is breaking.
 
-use tenantry_migrate::AnyMigrator;
+use tenantry_migrate::DynMigrator;
 use tenantry_registry::tenant;
 
 use super::availability::Availability;
@@ -43,7 +43,7 @@ impl From<Availability> for Compatibility {
 }
 
 impl KnownMigrations {
-    pub(super) fn new(migrator: &AnyMigrator) -> Self {
+    pub(super) fn new(migrator: &DynMigrator) -> Self {
         Self { names: migrator.names() }
     }
 

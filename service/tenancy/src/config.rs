@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tenantry_migrate::{AnyMigrator, TenantMigrator};
+use tenantry_migrate::{DynMigrator, TenantMigrator};
 
 use super::seed::{Seed, SeedFn};
 
@@ -10,7 +10,7 @@ pub struct Config {
     /// URL of the database. May hold a password: `Debug` does not show it.
     pub url: String,
     /// The migrations of a tenant's schema.
-    pub migrator: AnyMigrator,
+    pub migrator: DynMigrator,
     /// Put before the name of every new tenant's schema; empty for none. Lower-case letters,
     /// digits and `_`, at most 15 characters so that every slug fits.
     pub schema_prefix: String,
@@ -69,7 +69,7 @@ impl Config {
     pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
         Self {
             url: url.into(),
-            migrator: AnyMigrator::tenant(tenant_migrator),
+            migrator: DynMigrator::tenant(tenant_migrator),
             schema_prefix: String::new(),
             base_domain: "localhost".to_owned(),
             max_connections: 10,

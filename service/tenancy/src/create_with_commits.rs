@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use tenantry_migrate::{build_schema_with_commits, pause_after_race, remove_unfinished};
+use tenantry_migrate::{create_schema_with_commits, pause_after_race, remove_unfinished};
 use tenantry_registry::{SchemaName, tenant};
 use tracing::warn;
 
 use super::{Error, NewTenant, Tenancy, pool::bounded};
-use crate::Fault;
+use crate::DbErrorKind;
 
 impl Tenancy {
     /// Creates a tenant in one transaction, or with a commit after each migration where PostgreSQL
@@ -25,7 +25,8 @@ impl Tenancy {
             (self.create_or_commit(new, row, keys, with_spares).await, 0);
         // Lost against another transaction that made the same object at the same moment.
         while let Err(Error::Migration(error)) = &created
-            && let Some(pause) = error.fault().and_then(|fault| pause_after_race(&fault, races))
+            && let Some(pause) =
+                error.db_error_kind().and_then(|fault| pause_after_race(&fault, races))
         {
             tokio::time::sleep(pause).await;
             races += 1;
@@ -48,7 +49,9 @@ impl Tenancy {
         // A spare is made already.
         if with_spares || !with_commits.load(Ordering::Relaxed) {
             match self.create_as(new, row, keys, with_spares).await {
-                Err(Error::Migration(error)) if error.fault() == Some(Fault::NeedsCommit) => {
+                Err(Error::Migration(error))
+                    if error.db_error_kind() == Some(DbErrorKind::NeedsCommit) =>
+                {
                     if !with_commits.swap(true, Ordering::Relaxed) {
                         warn!(%error, "new tenants are created with a commit after each migration");
                     }
@@ -81,7 +84,7 @@ impl Tenancy {
         let begun = self.inner.lifecycle.begin_for_migrations().await?;
         let create = async {
             if let Some(txn) = begun.for_migrations() {
-                build_schema_with_commits(txn, &row.schema, &self.inner.migrator).await?;
+                create_schema_with_commits(txn, &row.schema, &self.inner.migrator).await?;
             }
             self.enter(&begun, new, row, false).await?;
             self.finish(begun, new, row, keys).await

@@ -7,7 +7,7 @@ use tenantry_registry::{Hostname, Slug, TenantId, domain, tenant};
 use tenantry_registry::notify::notify;
 
 use super::{Error, Host, Tenancy};
-use crate::Fault;
+use crate::DbErrorKind;
 
 impl Tenancy {
     /// Makes a host name lead to a tenant.
@@ -76,7 +76,9 @@ impl Tenancy {
         };
         match row.insert(db).await {
             Ok(_) => Ok(()),
-            Err(error) if Fault::of(&error) == Fault::Unique("domains_pkey".to_owned()) => {
+            Err(error)
+                if DbErrorKind::of(&error) == DbErrorKind::Unique("domains_pkey".to_owned()) =>
+            {
                 Err(Error::HostTaken(hostname.clone()))
             }
             Err(error) => Err(error.into()),

@@ -21,7 +21,7 @@ use tracing::info;
 use tenantry_registry::notify::notify;
 
 use super::{Error, Tenancy, lifecycle::keys, pool::Transaction};
-use crate::Fault;
+use crate::DbErrorKind;
 
 /// A schema with more tables, indexes, views and sequences than these is dropped in several
 /// transactions. Each takes about three locks, and the lock table of a server with default
@@ -211,7 +211,10 @@ impl Patience {
 
 /// A lock was not to be had in time, or whoever has it waits for one of ours.
 fn is_blocked(error: &Error) -> bool {
-    matches!(error.fault(), Some(Fault::LockTimeout | Fault::Conflict))
+    matches!(
+        error.db_error_kind(),
+        Some(DbErrorKind::LockTimeout | DbErrorKind::SerializationConflict)
+    )
 }
 
 /// Returns the transaction if it may go on.

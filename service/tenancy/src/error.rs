@@ -8,7 +8,7 @@ use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 use thiserror::Error;
 
 use super::{Busy, Misuse, OtherSchema, TenantUnavailable};
-use crate::Fault;
+use crate::DbErrorKind;
 
 /// Why a tenant could not be resolved, made, changed or used.
 #[derive(Debug, Error)]
@@ -159,7 +159,7 @@ pub enum Error {
     #[error(transparent)]
     Connect(#[from] ConnectError),
 
-    /// Any other error of the database; [`Fault::of`] sorts it.
+    /// Any other error of the database; [`DbErrorKind::of`] sorts it.
     #[error("{}", reported(.0))]
     Database(#[source] DbErr),
 }
@@ -178,16 +178,16 @@ impl Error {
 
     /// The kind of database failure behind the error, if there is one.
     #[must_use]
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn db_error_kind(&self) -> Option<DbErrorKind> {
         match self {
-            Self::Database(error) => Some(Fault::of(error)),
+            Self::Database(error) => Some(DbErrorKind::of(error)),
             Self::Migration(
                 tenantry_migrate::Error::Database(error)
                 | tenantry_migrate::Error::Migration { source: error, .. },
-            ) => Some(server_fault(Fault::of(error))),
+            ) => Some(server_fault(DbErrorKind::of(error))),
             Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
-            Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(Fault::Unavailable),
-            Self::BeingMigrated(_) | Self::DropBlocked { .. } => Some(Fault::LockTimeout),
+            Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(DbErrorKind::Unavailable),
+            Self::BeingMigrated(_) | Self::DropBlocked { .. } => Some(DbErrorKind::LockTimeout),
             _ => None,
         }
     }
@@ -213,9 +213,9 @@ fn read_only(standby: bool) -> &'static str {
 }
 
 /// A creation never asks for a read-only transaction, so the server is at fault for one.
-fn server_fault(fault: Fault) -> Fault {
+fn server_fault(fault: DbErrorKind) -> DbErrorKind {
     match fault {
-        Fault::ReadOnly => Fault::Unavailable,
+        DbErrorKind::ReadOnly => DbErrorKind::Unavailable,
         other => other,
     }
 }
@@ -228,9 +228,9 @@ fn reported(error: &DbErr) -> String {
 }
 
 /// The kind of database failure that an application's error comes from.
-fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
+fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<DbErrorKind> {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.filter_map(|cause| cause.downcast_ref()).next().map(Fault::of)
+    causes.filter_map(|cause| cause.downcast_ref()).next().map(DbErrorKind::of)
 }
 
 impl From<DbErr> for Error {

@@ -24,7 +24,7 @@ use super::{
 ///
 /// A statement that was prepared before a migration changed the type of what it returns is
 /// prepared anew, and the caller notices nothing. In a transaction and in a stream the error
-/// reaches the caller, as [`Fault::StaleStatement`](crate::Fault::StaleStatement): the next try
+/// reaches the caller, as [`DbErrorKind::StaleStatement`](crate::DbErrorKind::StaleStatement): the next try
 /// works.
 ///
 /// ```no_run

@@ -73,7 +73,7 @@ mod validate;
 use std::sync::{Arc, atomic::AtomicBool};
 
 use sea_orm::DatabaseConnection;
-use tenantry_migrate::{AnyMigrator, Target, claim_application, confirm_extensions, registry};
+use tenantry_migrate::{DynMigrator, Target, claim_application, confirm_extensions, registry};
 use tenantry_registry::SchemaName;
 use tokio::task::JoinHandle;
 
@@ -93,7 +93,7 @@ pub use seed::{Seed, SeedFn};
 pub use statement::Misuse;
 pub use tenant_bound::{TenantBound, WrongTenant};
 pub use tenant_info::{NewTenant, TenantInfo};
-pub use tenantry_migrate::{Fault, connect::Cause, describe};
+pub use tenantry_migrate::{DbErrorKind, connect::Cause, describe};
 pub use tenantry_registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};
 
 use cache::TenantCache;
@@ -115,7 +115,7 @@ struct Inner {
     /// For creations, drops and spares.
     lifecycle: Lane,
     lanes: Arc<Lanes>,
-    migrator: AnyMigrator,
+    migrator: DynMigrator,
     schema_prefix: String,
     base_domain: String,
     actor: String,
@@ -148,7 +148,7 @@ impl Tenancy {
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
         let base_domain = base_domain(&config.base_domain)?;
-        config.migrator.confirm_breaking()?;
+        config.migrator.validate_breaking()?;
         let lanes = Lanes::connect(config).await?;
         let (db, lifecycle) = (lanes.registry(), lanes.lifecycle());
         let known = KnownMigrations::new(&config.migrator);
@@ -250,7 +250,7 @@ fn base_domain(text: &str) -> Result<String, Error> {
     Ok(below.as_str()["tenant.".len()..].to_owned())
 }
 
-async fn check_registry(db: &DatabaseConnection, tenants: &AnyMigrator) -> Result<(), Error> {
+async fn check_registry(db: &DatabaseConnection, tenants: &DynMigrator) -> Result<(), Error> {
     let migrator = registry::migrator();
     let pending = match tenantry_migrate::state(db, &Target::Registry, &migrator).await {
         Ok(state) => state.pending.len(),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use sea_orm::DbErr;
-use tenantry_migrate::{build_at_once, build_schema, register, rename_schema, unregister};
+use tenantry_migrate::{create_schema, create_schema_batched, register, rename_schema, unregister};
 use tenantry_registry::{SchemaName, Slug, tenant};
 use tracing::info;
 
@@ -14,7 +14,7 @@ use super::{
     recording::record,
     spares,
 };
-use crate::Fault;
+use crate::DbErrorKind;
 
 /// How often a name for the schema is chosen, as others may choose the same at the same moment.
 const TRIES: u32 = 20;
@@ -110,8 +110,8 @@ impl Tenancy {
         let migrator = &self.inner.migrator;
         match (&spare, txn.for_migrations()) {
             (Some(spare), _) => rename_schema(&txn, spare, &row.schema).await?,
-            (None, Some(txn)) => build_schema(txn, &row.schema, migrator).await?,
-            (None, None) if build_at_once(&txn, &row.schema, migrator).await? => {}
+            (None, Some(txn)) => create_schema(txn, &row.schema, migrator).await?,
+            (None, None) if create_schema_batched(&txn, &row.schema, migrator).await? => {}
             (None, None) => {
                 txn.rollback().await?;
                 return Ok(None);
@@ -187,7 +187,7 @@ impl Tenancy {
 }
 
 fn is_taken(error: &DbErr, key: &str) -> bool {
-    matches!(Fault::of(error), Fault::Unique(name) if name == key)
+    matches!(DbErrorKind::of(error), DbErrorKind::Unique(name) if name == key)
 }
 
 /// What a tenant is known under: its slug and its host names.

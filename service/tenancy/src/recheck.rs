@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use tenantry_migrate::Fault;
+use tenantry_migrate::DbErrorKind;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -53,7 +53,7 @@ fn may_come_of_a_change(error: &DbErr) -> bool {
     // Of a connection that could not be opened they say something else.
     let of_a_statement = matches!(error, DbErr::Exec(_) | DbErr::Query(_));
     of_a_statement
-        && Fault::sqlstate(error).is_some_and(|code| {
+        && DbErrorKind::sqlstate(error).is_some_and(|code| {
             code.starts_with("42")
                 || code.starts_with("3F")
                 || ["23502", "23514", "55000", "XX000"].contains(&code.as_str())

@@ -1,6 +1,6 @@
 //! Recording what the migrations send, so that a new tenant takes one message.
 
-use tenantry_migrate::{AnyMigrator, rehearse_in};
+use tenantry_migrate::{DynMigrator, rehearse_in};
 
 use super::{
     Error,
@@ -11,7 +11,7 @@ use super::{
 /// why, and they run one by one for each new tenant.
 ///
 /// Takes a connection of its own, so not to be called by who holds one.
-pub(super) async fn record(lane: &Lane, migrator: &AnyMigrator) -> bool {
+pub(super) async fn record(lane: &Lane, migrator: &DynMigrator) -> bool {
     let rehearse = || {
         bounded(async {
             let begun = lane.begin_for_migrations().await?;

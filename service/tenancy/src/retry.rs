@@ -3,7 +3,7 @@
 
 use futures_util::{TryStreamExt, stream::BoxStream};
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder};
-use tenantry_migrate::Fault;
+use tenantry_migrate::DbErrorKind;
 
 use super::{
     TenantConnection,
@@ -83,7 +83,8 @@ impl<C: Session> TenantConnection<C> {
 impl<C> TenantConnection<C> {
     /// Begins a new epoch if a statement of the epoch `sent` was refused as stale.
     fn renewed(&self, sent: u64, error: Option<&DbErr>) -> bool {
-        let stale = error.is_some_and(|error| Fault::of(error) == Fault::StaleStatement);
+        let stale =
+            error.is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::StaleStatement);
         if stale {
             self.state.epoch.renew(sent);
         }

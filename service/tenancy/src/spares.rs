@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tenantry_migrate::{
-    AnyMigrator, build_schema, build_schema_with_commits, drift::embeds_schema_name_in, register,
+    DynMigrator, create_schema, create_schema_with_commits, drift::embeds_schema_name_in, register,
     remove_unfinished,
 };
 use tenantry_registry::{SchemaName, TenantId, tenant};
@@ -16,7 +16,7 @@ use super::{
     pool::{Lane, bounded},
     recording::record,
 };
-use crate::Fault;
+use crate::DbErrorKind;
 
 /// How often the spares are counted without anybody having taken one here.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub(super) struct Spares {
     pub(super) target: u32,
     db: Lane,
-    migrator: AnyMigrator,
+    migrator: DynMigrator,
     schema_prefix: String,
     usable: OnceCell<bool>,
     /// Told when there may be fewer than there should be.
@@ -33,7 +33,7 @@ pub(super) struct Spares {
 }
 
 impl Spares {
-    pub(super) fn new(target: u32, db: Lane, migrator: AnyMigrator, schema_prefix: String) -> Self {
+    pub(super) fn new(target: u32, db: Lane, migrator: DynMigrator, schema_prefix: String) -> Self {
         let (usable, taken) = (OnceCell::new(), Notify::new());
         Self { target, db, migrator, schema_prefix, usable, taken }
     }
@@ -93,7 +93,9 @@ impl Spares {
         }
         record(&self.db, &self.migrator).await;
         match self.make_one_of(false).await {
-            Err(Error::Migration(error)) if error.fault() == Some(Fault::NeedsCommit) => {
+            Err(Error::Migration(error))
+                if error.db_error_kind() == Some(DbErrorKind::NeedsCommit) =>
+            {
                 self.make_one_of(true).await
             }
             made => made,
@@ -121,11 +123,11 @@ impl Spares {
         (row.id, row.status) = (id, tenant::Status::Spare);
         let made = async {
             if with_commits {
-                build_schema_with_commits(txn, &row.schema, &self.migrator).await?;
+                create_schema_with_commits(txn, &row.schema, &self.migrator).await?;
                 register(txn, &row).await?;
             } else {
                 register(txn, &row).await?;
-                build_schema(txn, &row.schema, &self.migrator).await?;
+                create_schema(txn, &row.schema, &self.migrator).await?;
             }
             Ok::<_, Error>(())
         };
@@ -151,7 +153,7 @@ impl Spares {
 }
 
 /// The row of an active tenant whose schema is about to be made by `migrator`.
-pub(super) fn new_row(migrator: &AnyMigrator, schema: SchemaName) -> tenant::Model {
+pub(super) fn new_row(migrator: &DynMigrator, schema: SchemaName) -> tenant::Model {
     let now = tenantry_registry::now();
     let (migrations, breaking) = migrator.all_applied();
     tenant::Model {

@@ -20,7 +20,7 @@ use raw::Raw;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, run_fleet,
+    Action, DynMigrator, Event, FleetOptions, TenantMigrator, TenantSelection, Timeouts, run_fleet,
 };
 
 const ROUNDS: usize = 9;
@@ -132,18 +132,19 @@ async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
         let work = |n| Raw::add_column(raw.clone(), schemas.get(n).cloned(), column.clone());
         limit.push(rate(JOBS, each, work).await);
         let begun = Instant::now();
-        let migrator = AnyMigrator::new(Columns(2 * round + 2));
-        let fleet = Fleet {
+        let migrator = DynMigrator::new(Columns(2 * round + 2));
+        let fleet = FleetOptions {
             jobs: JOBS,
             timeouts: Timeouts { lock: Some(Duration::from_secs(2)), ..Timeouts::default() },
-            tries: 3,
-            outage: Duration::ZERO,
-            max_failures: Some(tenantry_migrate::Limit::Number(1)),
+            max_attempts: 3,
+            outage_timeout: Duration::ZERO,
+            max_failures: Some(tenantry_migrate::FailureLimit::Number(1)),
             canary: None,
         };
         let (action, stop) = (Action::Up(None), AtomicBool::new(false));
         let told = |_: &Event<'_>| {};
-        let run = run_fleet(&db, &migrator, &Who::All, &action, &fleet, &stop, told).await;
+        let run =
+            run_fleet(&db, &migrator, &TenantSelection::All, &action, &fleet, &stop, told).await;
         assert_eq!(run.unwrap().done, tenants);
         ours.push(tenants as f64 / begun.elapsed().as_secs_f64());
         ratios.push(ours[round] / limit[round]);

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use tenantry_migrate::{
-    AnyMigrator, Extension, TenantMigrator,
+    DynMigrator, Extension, TenantMigrator,
     drift::{VerifyTarget, embeds_schema_name, verify},
     make_extensions,
 };
@@ -116,7 +116,7 @@ async fn a_creation_refuses_a_function_with_bare_names_that_something_calls() {
             assert!(error.contains(word), "{sql}: no {word:?} in {error}");
         }
         tenancy.close().await;
-        let error = embeds_schema_name(&plain, &AnyMigrator::tenant(books)).await.unwrap_err();
+        let error = embeds_schema_name(&plain, &DynMigrator::tenant(books)).await.unwrap_err();
         assert_eq!(error.migration(), Some("m2_functions"), "{error}");
         assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
         assert!(!crate::support::catalog::schemas(&plain).await.contains(&"one".to_owned()));
@@ -178,7 +178,7 @@ async fn audited(tenant: &Tenant) -> i64 {
 async fn works_in_a_spare(books: Books) {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    make_extensions(&plain, &AnyMigrator::tenant(books.clone())).await.unwrap();
+    make_extensions(&plain, &DynMigrator::tenant(books.clone())).await.unwrap();
     // What a bare name would find in a wrong path.
     plain.execute_unprepared("CREATE TABLE public.audit (id int, title text)").await.unwrap();
     let config = Config { spares: 1, ..Config::new(db.url(), books.clone()) };
@@ -199,7 +199,7 @@ async fn works_in_a_spare(books: Books) {
     assert_eq!(audited(&tenants[1]).await, 2, "{}", books.sql);
     assert_eq!(texts(&plain, "SELECT id::text FROM public.audit").await, [""; 0]);
     plain.execute_unprepared("DROP TABLE public.audit").await.unwrap();
-    let found = verify(&plain, &AnyMigrator::tenant(books), &VerifyTarget::All).await.unwrap();
+    let found = verify(&plain, &DynMigrator::tenant(books), &VerifyTarget::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 

@@ -5,12 +5,12 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use tenantry::{
-    Availability, Config, Error, Fault, NewTenant, Tenancy, Tenant, TenantUnavailable,
+    Availability, Config, DbErrorKind, Error, NewTenant, Tenancy, Tenant, TenantUnavailable,
     page::PageRequest,
 };
 use tenantry_migrate::{
-    Action, AnyMigrator, Fleet, Standing, Summary, Target, TenantMigrator, Timeouts, Who,
-    fleet_status, run, run_fleet,
+    Action, DynMigrator, FleetOptions, Summary, Target, TenantMigrator, TenantSelection, Timeouts,
+    VersionStatus, fleet_status, run, run_fleet,
 };
 
 use crate::support::{
@@ -36,7 +36,7 @@ async fn program<const N: usize>(db: &TestDb, migrations: [Sql; N]) -> Tenancy {
 
 /// Migrates the tenant as a deployment of the release does.
 async fn migrate<const N: usize>(db: &DatabaseConnection, migrations: [Sql; N], action: Action) {
-    let migrator = AnyMigrator::tenant(sql_migrator(migrations));
+    let migrator = DynMigrator::tenant(sql_migrator(migrations));
     let schema = "SELECT schema FROM registry.tenants WHERE slug = 'city' AND status <> 'dropped'";
     let city = Target::Schema(texts(db, schema).await[0].parse().unwrap());
     run(db, &city, &migrator, &action, Timeouts::default()).await.unwrap();
@@ -51,7 +51,7 @@ async fn refusal(tenant: &Tenant) -> Option<TenantUnavailable> {
     match tenant.query_one_raw(count()).await {
         Ok(_) => None,
         // Rolled back a moment ago, and not heard of yet: refused by PostgreSQL itself.
-        Err(error) if Fault::of(&error) == Fault::Missing => None,
+        Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => None,
         Err(error) => {
             Some(TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).clone())
         }
@@ -189,12 +189,12 @@ async fn a_suspended_tenant_is_suspended_whatever_its_schema_is() {
 }
 
 /// One tenant after the other, each once.
-fn fleet() -> Fleet {
-    Fleet {
+fn fleet() -> FleetOptions {
+    FleetOptions {
         jobs: 1,
         timeouts: Timeouts::default(),
-        tries: 1,
-        outage: Duration::ZERO,
+        max_attempts: 1,
+        outage_timeout: Duration::ZERO,
         max_failures: None,
         canary: None,
     }
@@ -224,13 +224,14 @@ async fn no_program_runs_whose_breaking_migrations_protect_nobody() {
     assert!(error.to_string().starts_with(wanted), "{error}");
 
     let plain = db.plain().await;
-    let (migrator, action) = (AnyMigrator::tenant(Misspelt), Action::Up(None));
+    let (migrator, action) = (DynMigrator::tenant(Misspelt), Action::Up(None));
     let city = Target::Schema("city".parse().unwrap());
     let error = run(&plain, &city, &migrator, &action, Timeouts::default()).await.unwrap_err();
     assert!(error.to_string().starts_with(wanted), "{error}");
     let fleet = fleet();
     let stop = AtomicBool::new(false);
-    let ran = run_fleet(&plain, &migrator, &Who::All, &action, &fleet, &stop, |_| {}).await;
+    let ran =
+        run_fleet(&plain, &migrator, &TenantSelection::All, &action, &fleet, &stop, |_| {}).await;
     let error = ran.unwrap_err();
     assert!(error.to_string().starts_with(wanted), "{error}");
     let version = "SELECT schema_version FROM registry.tenants";
@@ -310,21 +311,23 @@ async fn a_fleet_run_finds_tenants_that_lack_a_migration_below_their_newest() {
     for name in ["city", "village"] {
         theirs.create(NewTenant::new(slug(name))).await.unwrap();
     }
-    let merged = || AnyMigrator::tenant(sql_migrator([BOOKS, SHELF, OURS, THEIRS]));
+    let merged = || DynMigrator::tenant(sql_migrator([BOOKS, SHELF, OURS, THEIRS]));
     let plain = db.plain().await;
     let status = fleet_status(&plain, &merged()).await.unwrap();
     assert_eq!((status.tenants, status.up_to_date), (2, 0));
     let [version] = status.versions.as_slice() else { panic!("{status:?}") };
     assert_eq!(version.version.as_deref(), Some("m5_theirs"));
-    assert_eq!(version.standing, Standing::Behind { behind: 1 });
+    assert_eq!(version.status, VersionStatus::Behind { behind: 1 });
     // To a program that does not know the newest it is no different.
-    let ours = AnyMigrator::tenant(sql_migrator([BOOKS, SHELF, OURS]));
+    let ours = DynMigrator::tenant(sql_migrator([BOOKS, SHELF, OURS]));
     let status = fleet_status(&plain, &ours).await.unwrap();
-    assert_eq!(status.versions[0].standing, Standing::Behind { behind: 1 });
+    assert_eq!(status.versions[0].status, VersionStatus::Behind { behind: 1 });
 
     let fleet = fleet();
     let (stop, up) = (AtomicBool::new(false), Action::Up(None));
-    let run = async || run_fleet(&plain, &merged(), &Who::All, &up, &fleet, &stop, |_| {}).await;
+    let run = async || {
+        run_fleet(&plain, &merged(), &TenantSelection::All, &up, &fleet, &stop, |_| {}).await
+    };
     assert_eq!(run().await.unwrap().done, 2);
     assert_eq!(run().await.unwrap(), Summary { skipped: 2, ..Summary::default() });
     let status = fleet_status(&plain, &merged()).await.unwrap();

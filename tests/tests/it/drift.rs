@@ -7,7 +7,7 @@ use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::{Value, json};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Error, Target, Timeouts,
+    Action, DynMigrator, Error, Target, Timeouts,
     drift::{Finding, Verification, VerifyError, VerifyTarget, read_structure, verify},
     run,
 };
@@ -32,7 +32,7 @@ const NEWEST: &str = "m20261123_000002_create_shifts";
 
 /// Everything that is wrong in a database.
 async fn all(db: &DatabaseConnection) -> Verification {
-    verify(db, &AnyMigrator::new(migration::Migrator), &VerifyTarget::All).await.unwrap()
+    verify(db, &DynMigrator::new(migration::Migrator), &VerifyTarget::All).await.unwrap()
 }
 
 /// What is said of each schema that drifted.

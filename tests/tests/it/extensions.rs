@@ -6,7 +6,7 @@ mod place;
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry::Config;
-use tenantry_migrate::{AnyMigrator, Extension, TenantMigrator, make_extensions};
+use tenantry_migrate::{DynMigrator, Extension, TenantMigrator, make_extensions};
 
 use crate::support::{TestDb, sql_migration::Sql};
 
@@ -27,8 +27,8 @@ impl Uses {
         self
     }
 
-    fn migrator(&self) -> AnyMigrator {
-        AnyMigrator::tenant(self.clone())
+    fn migrator(&self) -> DynMigrator {
+        DynMigrator::tenant(self.clone())
     }
 
     fn config(&self, db: &TestDb) -> Config {

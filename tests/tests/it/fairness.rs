@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Statement, TransactionTrait,
 };
-use tenantry::{Busy, Config, Error, Fault, NewTenant, Tenancy, Tenant};
+use tenantry::{Busy, Config, DbErrorKind, Error, NewTenant, Tenancy, Tenant};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::support::{TestDb, serving::eventually, slug};
@@ -193,7 +193,7 @@ async fn too_many_waiting_statements_are_refused_at_once_and_only_those_of_their
     let busy = Busy::find(&error).expect("it is refused as busy");
     assert_eq!((busy.slug.as_str(), busy.waiting), ("tenant-1", 3));
     // Sorted by kind, it is one to be tried again; as an error of the tenancy it has its own type.
-    assert_eq!(Fault::of(&error), Fault::Unavailable);
+    assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable);
     assert!(matches!(Error::from(error), Error::Busy(_)));
     assert!(Busy::find(&tenant.begin().await.map(drop).unwrap_err()).is_some());
     guard::Entity::find().all(&other).await.unwrap();

@@ -18,7 +18,9 @@ use std::{
 use futures_util::future::join_all;
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use tenantry::{Config, NewTenant, Tenancy};
-use tenantry_migrate::{Action, AnyMigrator, Event, Fleet, Summary, Timeouts, Who, run_fleet};
+use tenantry_migrate::{
+    Action, DynMigrator, Event, FleetOptions, Summary, TenantSelection, Timeouts, run_fleet,
+};
 
 use crate::support::{
     TestDb, slug,
@@ -49,12 +51,12 @@ async fn pool(url: &str, connections: u32) -> DatabaseConnection {
     tenantry_migrate::connect::open(options).await.unwrap()
 }
 
-fn fleet() -> Fleet {
-    Fleet {
+fn fleet() -> FleetOptions {
+    FleetOptions {
         jobs: 4,
         timeouts: Timeouts { lock: Some(Duration::from_millis(200)), ..Timeouts::default() },
-        tries: 3,
-        outage: Duration::from_secs(30),
+        max_attempts: 3,
+        outage_timeout: Duration::from_secs(30),
         max_failures: None,
         canary: None,
     }
@@ -70,19 +72,24 @@ struct Told {
     failed: Vec<(String, String)>,
 }
 
-async fn up(db: &DatabaseConnection, all: SqlMigrator, who: &Who, fleet: &Fleet) -> Told {
+async fn up(
+    db: &DatabaseConnection,
+    all: SqlMigrator,
+    who: &TenantSelection,
+    fleet: &FleetOptions,
+) -> Told {
     let (done, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let report = |event: &Event<'_>| match event {
         Event::Planned { .. } | Event::CanariesDone => {}
-        Event::Done { member, outcome, .. } if outcome.changed() => {
-            done.lock().unwrap().push(member.to_string());
+        Event::Done { tenant, outcome, .. } if outcome.changed() => {
+            done.lock().unwrap().push(tenant.to_string());
         }
         Event::Done { .. } => {}
-        Event::Failed { member, error } => {
-            failed.lock().unwrap().push((member.to_string(), error.to_string()));
+        Event::Failed { tenant, error } => {
+            failed.lock().unwrap().push((tenant.to_string(), error.to_string()));
         }
     };
-    let (migrator, stop) = (AnyMigrator::tenant(all), AtomicBool::new(false));
+    let (migrator, stop) = (DynMigrator::tenant(all), AtomicBool::new(false));
     let action = Action::Up(None);
     let summary = run_fleet(db, &migrator, who, &action, fleet, &stop, report).await.unwrap();
     Told { summary, done: done.into_inner().unwrap(), failed: failed.into_inner().unwrap() }

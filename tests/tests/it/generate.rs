@@ -8,7 +8,7 @@ use std::{
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tempfile::TempDir;
-use tenantry_migrate::{AnyMigrator, lint::check};
+use tenantry_migrate::{DynMigrator, lint::check};
 
 use crate::support::{
     TestDb,
@@ -221,7 +221,7 @@ impl MigratorTraitSelf for Templates {
 #[tokio::test]
 async fn what_a_new_migration_begins_with_runs_and_is_safe() {
     let test = TestDb::new().await;
-    let migrator = AnyMigrator::new(Templates);
+    let migrator = DynMigrator::new(Templates);
     let report = check(&test.plain().await, &migrator).await.unwrap();
     assert_eq!(report.migrations, ["create_table", "add_column"]);
     assert!(report.is_clean(), "{report:#?}");

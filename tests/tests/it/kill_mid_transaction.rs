@@ -6,7 +6,7 @@ use sea_orm::{
     QueryFilter, Statement,
 };
 use tenantry::{Availability, Config, Error, NewTenant, Tenancy, TenantUnavailable};
-use tenantry_migrate::{AnyMigrator, Target, state};
+use tenantry_migrate::{DynMigrator, Target, state};
 use tenantry_registry::{Slug, tenant};
 
 use crate::support::{TestDb, catalog::texts, serving::eventually, slug, wire::Wire};
@@ -26,7 +26,7 @@ async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {
 /// Everything a tenant consists of is there, at the newest version.
 async fn assert_whole(db: &DatabaseConnection, tenancy: &Tenancy, slug: &Slug) {
     let record = tenancy.get(slug).await.unwrap().unwrap();
-    let migrator = AnyMigrator::new(migration::Migrator);
+    let migrator = DynMigrator::new(migration::Migrator);
     assert_eq!(record.schema_version, migrator.latest());
     let state = state(db, &Target::Schema(record.schema), &migrator).await.unwrap();
     assert_eq!(state.applied, migrator.names());
@@ -100,7 +100,7 @@ async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
     }
     assert!(killed > 5, "only {killed} steps were seen");
     let all = tenantry_migrate::drift::VerifyTarget::All;
-    let migrator = AnyMigrator::new(migration::Migrator);
+    let migrator = DynMigrator::new(migration::Migrator);
     let found = tenantry_migrate::drift::verify(&plain, &migrator, &all).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }

@@ -15,7 +15,7 @@ use sea_orm::{
     TransactionTrait,
 };
 use tenantry::{Availability, Config, Error, NewTenant, Tenancy, TenantUnavailable};
-use tenantry_migrate::{Action, AnyMigrator, Fault, Target, Timeouts, registry, run};
+use tenantry_migrate::{Action, DbErrorKind, DynMigrator, Target, Timeouts, registry, run};
 
 use crate::support::{
     TestDb,
@@ -46,7 +46,7 @@ async fn a_tenant_with_3000_tables_is_dropped_on_a_server_with_default_settings(
     let server = server.await.unwrap().unwrap();
     let url = server.url("postgres");
     let plain = connect(&url).await;
-    let migrator = AnyMigrator::new(registry::Migrator);
+    let migrator = DynMigrator::new(registry::Migrator);
     let (up, no_limit) = (Action::Up(None), Timeouts::default());
     run(&plain, &Target::Registry, &migrator, &up, no_limit).await.unwrap();
     let tenancy = Tenancy::connect(&Config::new(&url, migration::Migrator)).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_tenant_with_3000_tables_is_dropped_on_a_server_with_default_settings(
 
     let txn = plain.begin().await.unwrap();
     let at_once = txn.execute_unprepared("DROP SCHEMA tenant_1 CASCADE").await.unwrap_err();
-    assert_eq!(Fault::sqlstate(&at_once).as_deref(), Some("53200"), "{at_once}");
+    assert_eq!(DbErrorKind::sqlstate(&at_once).as_deref(), Some("53200"), "{at_once}");
     // The error is told before its locks are let go.
     txn.rollback().await.unwrap();
     tenancy.drop(&slug("tenant-1")).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_tenant_that_is_read_while_it_is_dropped_holds_up_nobody() {
     };
     let (error, _, longest) = tokio::join!(dropping, of_one, of_two);
     assert!(longest < Duration::from_secs(3), "another tenant waited for {longest:?}");
-    assert_eq!(error.fault(), Some(Fault::LockTimeout));
+    assert_eq!(error.db_error_kind(), Some(DbErrorKind::LockTimeout));
     assert_eq!(
         error.to_string(),
         format!(

@@ -7,7 +7,7 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
 };
 use tenantry::{
-    Availability, Error, Fault, Hostname, NewTenant, Tenancy, Tenant, TenantBound,
+    Availability, DbErrorKind, Error, Hostname, NewTenant, Tenancy, Tenant, TenantBound,
     TenantUnavailable, WrongTenant, page::PageRequest,
 };
 
@@ -49,7 +49,7 @@ async fn refusal(tenant: &Tenant) -> Option<Availability> {
     match guard::Entity::find().count(tenant).await {
         Ok(_) => None,
         // Dropped a moment ago, and not heard of yet: refused by PostgreSQL itself.
-        Err(error) if Fault::of(&error) == Fault::Missing => None,
+        Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => None,
         Err(error) => {
             Some(TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).availability)
         }
@@ -229,7 +229,7 @@ async fn a_drop_waits_for_nobody_for_ever() {
     let busy = db.plain().await.begin().await.unwrap();
     busy.execute_unprepared(r#"LOCK TABLE "tenant_1"."guards""#).await.unwrap();
     let error = tenancy.drop(one.slug()).await.unwrap_err();
-    assert_eq!(error.fault(), Some(Fault::LockTimeout), "{error}");
+    assert_eq!(error.db_error_kind(), Some(DbErrorKind::LockTimeout), "{error}");
     busy.rollback().await.unwrap();
     assert_eq!(refusal(&one).await, Some(Availability::Dropped));
     tenancy.drop(one.slug()).await.unwrap();
@@ -238,7 +238,7 @@ async fn a_drop_waits_for_nobody_for_ever() {
 #[tokio::test]
 async fn an_old_registry_is_refused_with_the_remedy() {
     let db = TestDb::new().await;
-    let migrator = tenantry_migrate::AnyMigrator::new(tenantry_migrate::registry::Migrator);
+    let migrator = tenantry_migrate::DynMigrator::new(tenantry_migrate::registry::Migrator);
     let down = &tenantry_migrate::Action::Down(1);
     let plain = db.plain().await;
     tenantry_migrate::run(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use tenantry::{Config, NewTenant, Tenancy};
-use tenantry_migrate::{Action, AnyMigrator, Error, Fault, Target, Timeouts, run, state};
+use tenantry_migrate::{Action, DbErrorKind, DynMigrator, Error, Target, Timeouts, run, state};
 
 use crate::support::{
     TestDb,
@@ -13,8 +13,8 @@ use crate::support::{
     sql_migration::{BOOKS, INDEX, PRICE, SHELF, Sql, sql_migrator},
 };
 
-fn migrator<const N: usize>(migrations: [Sql; N]) -> AnyMigrator {
-    AnyMigrator::new(sql_migrator(migrations))
+fn migrator<const N: usize>(migrations: [Sql; N]) -> DynMigrator {
+    DynMigrator::new(sql_migrator(migrations))
 }
 
 /// A database with the tenant `city`, which has books without shelves.
@@ -141,7 +141,7 @@ async fn a_busy_table_is_not_waited_for_longer_than_asked() {
     let brief = Timeouts { lock: Some(Duration::from_millis(100)), ..Timeouts::default() };
     let error = run(&plain, &city, &all, &Action::Up(None), brief).await.unwrap_err();
     let Error::Migration { source, .. } = &error else { panic!("{error}") };
-    assert_eq!(Fault::of(source), Fault::LockTimeout);
+    assert_eq!(DbErrorKind::of(source), DbErrorKind::LockTimeout);
     busy.rollback().await.unwrap();
     run(&plain, &city, &all, &Action::Up(None), brief).await.unwrap();
     assert_eq!(version(&plain).await, "m2_shelf");

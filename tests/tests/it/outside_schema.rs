@@ -6,7 +6,7 @@ mod alone;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Error, Target, Timeouts, build_schema,
+    Action, DynMigrator, Error, Target, Timeouts, create_schema,
     drift::{VerifyTarget, verify},
     lint::{Rule, check},
     provision, run,
@@ -41,7 +41,7 @@ fn city() -> Target {
 }
 
 async fn up(db: &DatabaseConnection, up: &'static str) -> Result<(), Error> {
-    let migrator = AnyMigrator::tenant(migrator(up));
+    let migrator = DynMigrator::tenant(migrator(up));
     run(db, &city(), &migrator, &Action::Up(None), NO_LIMIT).await.map(drop)
 }
 
@@ -242,7 +242,7 @@ async fn what_is_meant_is_allowed_by_a_reason() {
     };
     let all = SqlMigrator { migrations: [allowed.migrations, vec![later]].concat(), ..allowed };
     // What one migration is allowed is not found once more after the next.
-    let migrator = AnyMigrator::tenant(all.clone());
+    let migrator = DynMigrator::tenant(all.clone());
     run(&plain, &city(), &migrator, &Action::Up(None), NO_LIMIT).await.unwrap();
     let tenancy = Tenancy::connect(&Config::new(_db.url(), all)).await.unwrap();
     tenancy.create(NewTenant::new(slug("one"))).await.unwrap();
@@ -272,14 +272,14 @@ async fn a_creation_that_makes_something_outside_makes_nothing() {
         let error = tenancy.create(NewTenant::new(slug("one"))).await.unwrap_err().to_string();
         assert!(error.contains("m2_leaves") && error.contains("outside the schema"), "{error}");
         tenancy.close().await;
-        let error = verify_reference(&plain, &AnyMigrator::tenant(migrator)).await.to_string();
+        let error = verify_reference(&plain, &DynMigrator::tenant(migrator)).await.to_string();
         assert!(error.contains("outside the schema"), "{error}");
         assert_eq!(texts(&plain, ALL).await, before, "{sql}");
         assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
     }
 }
 
-async fn verify_reference(db: &DatabaseConnection, migrator: &AnyMigrator) -> Error {
+async fn verify_reference(db: &DatabaseConnection, migrator: &DynMigrator) -> Error {
     tenantry_migrate::drift::embeds_schema_name(db, migrator).await.unwrap_err()
 }
 
@@ -296,9 +296,9 @@ async fn a_transaction_of_the_caller_may_have_made_things_before() {
     .unwrap();
     let inside = "CREATE TABLE a (id int PRIMARY KEY); CREATE FUNCTION g() RETURNS int RETURN 1;
                   CREATE TYPE kind AS ENUM ('a')";
-    let migrator = AnyMigrator::tenant(migrator(inside));
+    let migrator = DynMigrator::tenant(migrator(inside));
     provision(&txn, &"one".parse().unwrap(), &migrator).await.unwrap();
-    build_schema(&txn, &"two".parse().unwrap(), &migrator).await.unwrap();
+    create_schema(&txn, &"two".parse().unwrap(), &migrator).await.unwrap();
     txn.commit().await.unwrap();
 }
 
@@ -354,7 +354,7 @@ async fn check_finds_what_is_made_outside() {
         "DO $$ BEGIN EXECUTE 'CREATE FUNCTION pub' || 'lic.notes() RETURNS int RETURN 1'; END $$",
         "DO $$ BEGIN EXECUTE 'CREATE SCHEMA notes'; END $$",
     ] {
-        let report = check(&plain, &AnyMigrator::tenant(migrator(sql))).await.unwrap();
+        let report = check(&plain, &DynMigrator::tenant(migrator(sql))).await.unwrap();
         let leaves: Vec<_> =
             report.findings.iter().filter(|it| it.rule == Rule::OutsideSchema).collect();
         assert_eq!(leaves.len(), 1, "{sql}: {report:#?}");

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use tenantry::{Config, Fault, NewTenant, Tenancy, Tenant, TenantTransaction};
+use tenantry::{Config, DbErrorKind, NewTenant, Tenancy, Tenant, TenantTransaction};
 
 use crate::support::{TestDb, serving::eventually, slug};
 
@@ -130,9 +130,9 @@ async fn waiting_for_a_connection_has_an_end_and_a_typed_error() {
     let held = it.hold(4).await;
     let ask = Statement::from_string(DbBackend::Postgres, "SELECT 1");
     let error = it.one().execute_raw(ask).await.unwrap_err();
-    assert_eq!(Fault::of(&error), Fault::NoConnection);
+    assert_eq!(DbErrorKind::of(&error), DbErrorKind::PoolTimeout);
     let error = it.one().begin().await.unwrap_err();
-    assert_eq!(Fault::of(&error), Fault::NoConnection);
+    assert_eq!(DbErrorKind::of(&error), DbErrorKind::PoolTimeout);
     for txn in held {
         txn.commit().await.unwrap();
     }
@@ -210,7 +210,7 @@ async fn the_registry_takes_its_connections_from_the_same_few() {
     assert_eq!(most, 6);
     assert!(it.tenancy.ping().await.is_ok());
     it.tenancy.close().await;
-    assert_eq!(Fault::of(&it.one().begin().await.unwrap_err()), Fault::NoConnection);
+    assert_eq!(DbErrorKind::of(&it.one().begin().await.unwrap_err()), DbErrorKind::PoolTimeout);
     eventually("all connections are closed", async || connections(&plain, it.db.name()).await == 0)
         .await;
 }

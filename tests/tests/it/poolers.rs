@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use sea_orm::ConnectionTrait;
 use tenantry::{Config, Error, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Target, Timeouts,
-    connect::{ConnectError, small_pool},
+    Action, DynMigrator, Target, Timeouts,
+    connect::{ConnectError, connect_pool},
     run,
 };
 
@@ -68,7 +68,7 @@ async fn in_transaction_mode_every_command_is_refused_with_the_same_sentence() {
         }
         let refused = Tenancy::connect(&Config { url: url(), ..db.config() }).await.unwrap_err();
         assert!(matches!(refused, Error::Connect(ConnectError::SharedSessions)), "{refused}");
-        let refused = small_pool(&url(), 1).await.unwrap_err();
+        let refused = connect_pool(&url(), 1).await.unwrap_err();
         assert!(matches!(refused, ConnectError::SharedSessions), "{refused}");
     }
     assert_eq!((texts(&plain, rows).await, schemas(&plain).await), before);
@@ -174,7 +174,7 @@ async fn a_migration_that_needs_a_session_of_its_own_does_not_wait_for_it_withou
     let mut options = sea_orm::ConnectOptions::new(pooler.url(db.name()));
     options.max_connections(1).sqlx_logging(false);
     let pooled = tenantry_migrate::connect::open(options).await.unwrap();
-    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, INDEX]));
+    let migrator = DynMigrator::tenant(sql_migrator([BOOKS, INDEX]));
     let target = Target::Schema("city".parse().unwrap());
     let begun = Instant::now();
     let ran = run(&pooled, &target, &migrator, &Action::Up(None), Timeouts::default()).await;

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::prelude::*;
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Error, Target, Timeouts,
+    Action, DynMigrator, Error, Target, Timeouts,
     drift::{Structure, read_structure},
     provision, rehearse, run,
 };
@@ -55,8 +55,8 @@ async fn a_schema_made_in_one_batch_is_what_the_migrations_make_one_by_one() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     for (number, migrator, table) in [
-        (1, AnyMigrator::tenant(migration::Migrator), "seaql_migrations"),
-        (2, AnyMigrator::tenant(rich()), "library_migrations"),
+        (1, DynMigrator::tenant(migration::Migrator), "seaql_migrations"),
+        (2, DynMigrator::tenant(rich()), "library_migrations"),
     ] {
         let [batch, replay] = ["batch", "replay"].map(|name| format!("{name}_{number}"));
         migrator.record(|| rehearse(&plain, &migrator)).await.unwrap();
@@ -110,7 +110,7 @@ async fn creating_a_tenant_takes_the_same_round_trips_for_2_migrations_and_for_4
 async fn the_callers_transaction_has_its_search_path_and_its_work_afterwards() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let migrator = AnyMigrator::tenant(migration::Migrator);
+    let migrator = DynMigrator::tenant(migration::Migrator);
     let txn = plain.begin().await.unwrap();
     txn.execute_unprepared("SET LOCAL search_path = public, \"$user\"").await.unwrap();
     txn.execute_unprepared("CREATE TEMPORARY TABLE kept AS SELECT 'Abu' AS name").await.unwrap();

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, future::join_all};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, StreamTrait, TransactionTrait,
 };
-use tenantry::{Availability, Config, Fault, NewTenant, Tenancy, Tenant, TenantUnavailable};
+use tenantry::{Availability, Config, DbErrorKind, NewTenant, Tenancy, Tenant, TenantUnavailable};
 
 use crate::support::{
     TestDb, slug,
@@ -124,18 +124,18 @@ async fn an_error_that_has_nothing_to_do_with_it_stays_what_it_is() {
     ];
     for (sql, code) in cases {
         let error = failing(sql).await;
-        assert_eq!(Fault::sqlstate(&error).as_deref(), Some(code), "{error}");
+        assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some(code), "{error}");
     }
     // The row of another tenant does not matter.
     let other = "INSERT INTO registry.tenants (id, slug, schema, status, metadata, inserted_at,
         updated_at) VALUES (gen_random_uuid(), 'town', 'town', 'suspended', '{}', now(), now())";
     plain.execute_unprepared(other).await.unwrap();
     let error = failing(cases[0].0).await;
-    assert_eq!(Fault::sqlstate(&error).as_deref(), Some("42703"), "{error}");
+    assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some("42703"), "{error}");
     // A registry that cannot be read does not hide the error, nor hold it up.
     plain.execute_unprepared("ALTER TABLE registry.tenants RENAME TO elsewhere").await.unwrap();
     let error = failing(cases[0].0).await;
-    assert_eq!(Fault::sqlstate(&error).as_deref(), Some("42703"), "{error}");
+    assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some("42703"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,6 +180,6 @@ async fn a_pool_that_is_full_of_transactions_gets_its_errors_in_time() {
     let fail = transactions.iter().map(|txn| txn.query_all_raw(wrong()));
     let all = tokio::time::timeout(Duration::from_secs(8), join_all(fail)).await.unwrap();
     for error in all.into_iter().map(Result::unwrap_err) {
-        assert_eq!(Fault::sqlstate(&error).as_deref(), Some("42703"), "{error}");
+        assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some("42703"), "{error}");
     }
 }

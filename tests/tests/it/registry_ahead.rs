@@ -4,7 +4,7 @@ use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry::{Error, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Error as MigrationError, Target, Timeouts, confirm_registry, registry,
+    Action, DynMigrator, Error as MigrationError, Target, Timeouts, confirm_registry, registry,
     run, state,
 };
 
@@ -32,11 +32,11 @@ impl MigratorTraitSelf for Next {
     }
 }
 
-fn next(breaking: &[&'static str]) -> AnyMigrator {
-    AnyMigrator::new(Next).with_breaking(breaking)
+fn next(breaking: &[&'static str]) -> DynMigrator {
+    DynMigrator::new(Next).with_breaking(breaking)
 }
 
-async fn migrate(db: &DatabaseConnection, migrator: &AnyMigrator, action: Action) {
+async fn migrate(db: &DatabaseConnection, migrator: &DynMigrator, action: Action) {
     run(db, &Target::Registry, migrator, &action, Timeouts::default()).await.unwrap();
 }
 

@@ -9,7 +9,7 @@ use tenantry::{
     Availability, Config, Error, NewTenant, Tenancy, Tenant, TenantScope, TenantUnavailable,
     page::PageRequest,
 };
-use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
+use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, registry, run};
 use tenantry_registry::tenant;
 
 use crate::support::{
@@ -247,7 +247,7 @@ async fn dropped_tenants_are_in_nobodys_way() {
         1
     );
     // The registry can be given up when the last tenant is gone.
-    let (plain, registry) = (db.plain().await, AnyMigrator::new(registry::Migrator));
+    let (plain, registry) = (db.plain().await, DynMigrator::new(registry::Migrator));
     let down = Action::Down(1);
     let error = run(&plain, &Target::Registry, &registry, &down, Timeouts::default()).await;
     assert!(error.unwrap_err().to_string().contains("1 tenant"));

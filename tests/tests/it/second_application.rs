@@ -10,7 +10,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use serde_json::{Value, json};
 use tenantry::{Config, Error, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Target, TenantMigrator, Timeouts, provision, run, state,
+    Action, DynMigrator, Target, TenantMigrator, Timeouts, provision, run, state,
 };
 
 use crate::support::{
@@ -103,7 +103,7 @@ async fn its_migrations_go_up_and_down_and_are_kept_in_its_own_table() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let schema: tenantry_registry::SchemaName = "branch".parse().unwrap();
-    let library = AnyMigrator::new(library());
+    let library = DynMigrator::new(library());
     let txn = plain.begin().await.unwrap();
     provision(&txn, &schema, &library).await.unwrap();
     txn.commit().await.unwrap();

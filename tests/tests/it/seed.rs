@@ -5,7 +5,7 @@ use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, Statement, TransactionTrait,
 };
 use service::guard::NewGuard;
-use tenantry::{Config, Error, Fault, NewTenant, Tenancy, TenantTransaction};
+use tenantry::{Config, DbErrorKind, Error, NewTenant, Tenancy, TenantTransaction};
 
 use crate::support::{
     TestDb,
@@ -86,5 +86,9 @@ async fn the_failure_of_a_seed_says_what_kind_it_is() {
     });
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let error = tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap_err();
-    assert_eq!(error.fault(), Some(Fault::Unique("guards_pkey".to_owned())), "{error}");
+    assert_eq!(
+        error.db_error_kind(),
+        Some(DbErrorKind::Unique("guards_pkey".to_owned())),
+        "{error}"
+    );
 }

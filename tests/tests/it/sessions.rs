@@ -10,7 +10,7 @@ use entity::guard;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Set, Statement,
 };
-use tenantry::{Config, Fault, NewTenant, Tenancy, Tenant};
+use tenantry::{Config, DbErrorKind, NewTenant, Tenancy, Tenant};
 
 use crate::support::{TestDb, slug};
 
@@ -71,7 +71,7 @@ async fn text(db: &impl ConnectionTrait, sql: &str) -> Result<Option<String>, Db
 }
 
 fn sqlstate(error: &DbErr) -> String {
-    Fault::sqlstate(error).unwrap_or_else(|| error.to_string())
+    DbErrorKind::sqlstate(error).unwrap_or_else(|| error.to_string())
 }
 
 /// The server process behind the connections.

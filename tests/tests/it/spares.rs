@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DatabaseConnection, Set};
 use tenantry::{Config, Error, NewTenant, Tenancy, page::PageRequest};
 use tenantry_migrate::{
-    AnyMigrator,
+    DynMigrator,
     drift::{VerifyTarget, verify},
 };
 
@@ -47,7 +47,7 @@ fn claimed(db: &TestDb) -> Vec<String> {
 
 async fn assert_clean(db: &DatabaseConnection) {
     let found =
-        verify(db, &AnyMigrator::new(migration::Migrator), &VerifyTarget::All).await.unwrap();
+        verify(db, &DynMigrator::new(migration::Migrator), &VerifyTarget::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }
 
@@ -194,7 +194,7 @@ async fn a_fleet_run_migrates_spares_and_one_that_is_behind_is_not_taken() {
     let tenancy = keeping(&db, 2).await;
     Ran::on("migration", &db.url(), &["down", "--all", "--yes"]).exits(0);
     let record = tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
-    assert_eq!(record.schema_version, AnyMigrator::new(migration::Migrator).latest());
+    assert_eq!(record.schema_version, DynMigrator::new(migration::Migrator).latest());
     assert_eq!(claimed(&db), [""; 0]);
     assert_eq!(ready(&plain).await.len(), 2);
 
@@ -258,7 +258,7 @@ async fn a_function_with_its_own_search_path_works_in_a_tenant_made_of_a_spare()
     assert_eq!(texts(&plain, "SELECT city.titles('')::text").await, ["1"]);
     let own = "SELECT unnest(proconfig) FROM pg_proc WHERE proname = 'clear'";
     assert_eq!(texts(&plain, own).await, ["search_path=pg_catalog"]);
-    let migrator = AnyMigrator::new(books(up));
+    let migrator = DynMigrator::new(books(up));
     let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     assert!(found.is_clean(), "{found}");
 }

@@ -8,7 +8,7 @@ use sea_orm::{
     ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait,
     IntoActiveModel, PaginatorTrait, Set, Statement, TransactionTrait,
 };
-use tenantry::{Fault, NewTenant, Tenancy, Tenant};
+use tenantry::{DbErrorKind, NewTenant, Tenancy, Tenant};
 use tokio::sync::Barrier;
 
 use crate::support::{TestDb, database::server, slug, statement_log::Mark};
@@ -83,7 +83,7 @@ fn bare() -> Statement {
 }
 
 fn stale(error: &DbErr) -> bool {
-    Fault::of(error) == Fault::StaleStatement
+    DbErrorKind::of(error) == DbErrorKind::StaleStatement
 }
 
 #[tokio::test]
@@ -272,8 +272,8 @@ async fn a_feature_that_postgresql_does_not_have_is_no_stale_statement() {
     let locked = r#"SELECT count(*) FROM "@tenant"."guards" FOR UPDATE"#;
     let locked = Statement::from_string(DbBackend::Postgres, locked);
     let error = it.one.query_all_raw(locked.clone()).await.unwrap_err();
-    assert_eq!(Fault::sqlstate(&error).as_deref(), Some("0A000"));
-    assert_eq!(Fault::of(&error), Fault::Other);
+    assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some("0A000"));
+    assert_eq!(DbErrorKind::of(&error), DbErrorKind::Other);
     guard::Entity::find().all(&it.one).await.unwrap();
     assert_eq!(it.marks(), [""; 0]);
     let sent = it.log.statements(it.db.name());

@@ -2,7 +2,7 @@ use local_postgres::Role;
 use nix::unistd::{Uid, User};
 use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Target, TenantMigrator, Timeouts,
+    Action, DynMigrator, Target, TenantMigrator, Timeouts,
     connect::{self, Located},
     make_extensions, registry, run,
 };
@@ -33,10 +33,10 @@ pub(super) async fn boot<M: TenantMigrator + Clone + 'static>(
 ) -> Result<Booted, Error> {
     let located = args.database.locate(role).await?;
     if located.server.is_some() {
-        let db = connect::small_pool(located.url.expose(), 1).await?;
+        let db = connect::connect_pool(located.url.expose(), 1).await?;
         let registry = registry::migrator();
         run(&db, &Target::Registry, &registry, &Action::Up(None), Timeouts::default()).await?;
-        make_extensions(&db, &AnyMigrator::tenant(migrator.clone())).await?;
+        make_extensions(&db, &DynMigrator::tenant(migrator.clone())).await?;
         db.close_by_ref().await.map_err(tenantry_migrate::Error::from)?;
     }
     let config = Config {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use crate::{
-    AnyMigrator,
+    DynMigrator,
     connect::DatabaseArgs,
     lint::{Finding, Report, check},
 };
@@ -23,7 +23,7 @@ pub(super) struct CheckArgs {
 pub(super) async fn run(
     arguments: &CheckArgs,
     database: &DatabaseArgs,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let database = database.connect(2).await?;
     let report = check(&database.connection, migrator).await?;

@@ -4,7 +4,9 @@ use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{dry_run::by_version, format::MAX_LISTED};
-use crate::{Action, AnyMigrator, Error, Target, Who, dry_run, members, sql::Piece};
+use crate::{
+    Action, DynMigrator, Error, Target, TenantSelection, dry_run, fleet_tenants, sql::SqlStatement,
+};
 
 /// The statements by which `action` drops tables or columns of these tenants, each once.
 ///
@@ -12,8 +14,8 @@ use crate::{Action, AnyMigrator, Error, Target, Who, dry_run, members, sql::Piec
 /// written down beforehand may drop anything.
 pub(super) async fn dropped(
     db: &DatabaseConnection,
-    who: &Who,
-    migrator: &AnyMigrator,
+    who: &TenantSelection,
+    migrator: &DynMigrator,
     action: &Action,
 ) -> Result<Vec<String>, Error> {
     if matches!(action, Action::Up(_)) {
@@ -21,7 +23,7 @@ pub(super) async fn dropped(
     }
     let table = migrator.migration_table_name().to_string();
     let mut found = Vec::new();
-    for tenants in by_version(members(db, who).await?).into_values() {
+    for tenants in by_version(fleet_tenants(db, who).await?).into_values() {
         for tenant in tenants.iter().take(MAX_LISTED) {
             let target = Target::Schema(tenant.schema.clone());
             match dry_run(db, &target, migrator, action).await {
@@ -45,26 +47,26 @@ pub(super) async fn dropped(
 
 /// The statements in `sql` that delete data, but for rows of the migrations table.
 fn drops(sql: &str, migrations_table: &str) -> Vec<String> {
-    let pieces = Piece::all(sql).into_iter().filter(Piece::drops_data);
-    let applied = |piece: &Piece| piece.name(2) == Some(migrations_table);
+    let pieces = SqlStatement::split(sql).into_iter().filter(SqlStatement::drops_data);
+    let applied = |piece: &SqlStatement| piece.name(2) == Some(migrations_table);
     pieces.filter(|piece| !applied(piece)).map(|piece| piece.sql).collect()
 }
 
-impl Piece {
+impl SqlStatement {
     fn drops_data(&self) -> bool {
         let drops = |at: usize, what: &[&str]| {
             self.word(at) == Some("drop") && self.word(at + 1).is_some_and(|it| what.contains(&it))
         };
         if drops(0, &["table", "schema", "materialized", "foreign", "owned"])
-            || self.begins(&["truncate"])
-            || self.begins(&["delete"])
-            || self.begins(&["do"])
+            || self.starts_with(&["truncate"])
+            || self.starts_with(&["delete"])
+            || self.starts_with(&["do"])
         {
             return true;
         }
         // `DROP` alone drops a column, as the word COLUMN is optional.
         let parts = ["constraint", "default", "not", "expression", "identity"];
-        self.begins(&["alter"])
+        self.starts_with(&["alter"])
             && self.word(1).is_some_and(|it| it == "table" || it == "foreign")
             && (2..self.words.len()).any(|at| {
                 self.word(at) == Some("drop")

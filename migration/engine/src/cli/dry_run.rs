@@ -13,13 +13,13 @@ use super::{
     format::{MAX_LISTED, format_tenants},
     terminal::print_error,
 };
-use crate::{Action, AnyMigrator, Member, Target, dry_run};
+use crate::{Action, DynMigrator, FleetTenant, Target, dry_run};
 
 /// Prints the SQL of one schema.
 pub(super) async fn print_schema(
     db: &DatabaseConnection,
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     action: &Action,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let sql = dry_run(db, target, migrator, action).await;
@@ -31,8 +31,8 @@ pub(super) async fn print_schema(
 /// Prints the SQL of many tenants: that of one of them for all that are at the same version.
 pub(super) async fn print_tenants(
     db: &DatabaseConnection,
-    members: Vec<Member>,
-    migrator: &AnyMigrator,
+    members: Vec<FleetTenant>,
+    migrator: &DynMigrator,
     action: &Action,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let groups = by_version(members);
@@ -75,8 +75,10 @@ pub(super) async fn print_tenants(
 
 /// The tenants at each version, and with each set of migrations: of two at the same version one may
 /// lack what came before it.
-pub(super) fn by_version(members: Vec<Member>) -> BTreeMap<(Option<String>, String), Vec<Member>> {
-    let mut groups: BTreeMap<_, Vec<Member>> = BTreeMap::new();
+pub(super) fn by_version(
+    members: Vec<FleetTenant>,
+) -> BTreeMap<(Option<String>, String), Vec<FleetTenant>> {
+    let mut groups: BTreeMap<_, Vec<FleetTenant>> = BTreeMap::new();
     for member in members {
         let key = (member.version.clone(), member.set.clone());
         groups.entry(key).or_default().push(member);

@@ -42,9 +42,10 @@ use schema_status::SchemaStatuses;
 use targets::ResolvedTarget;
 
 use crate::{
-    Action, AnyMigrator, Target, TenantMigrator, Who, claim_application, confirm_application,
+    Action, DynMigrator, Target, TenantMigrator, TenantSelection, claim_application,
+    confirm_application,
     connect::{DatabaseArgs, without_empty_variables},
-    extension_sql, make_extensions, members, registry,
+    extension_sql, fleet_tenants, make_extensions, registry,
 };
 
 /// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
@@ -59,7 +60,7 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let runner =
-        Runner { tenant: AnyMigrator::tenant(tenant_migrator), registry: registry::migrator() };
+        Runner { tenant: DynMigrator::tenant(tenant_migrator), registry: registry::migrator() };
     match runner.execute(cli).await {
         Ok(code) => code,
         Err(error) => {
@@ -71,8 +72,8 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
 
 /// The two migrators of an application.
 struct Runner {
-    tenant: AnyMigrator,
-    registry: AnyMigrator,
+    tenant: DynMigrator,
+    registry: DynMigrator,
 }
 
 impl Runner {
@@ -80,7 +81,7 @@ impl Runner {
         if let Command::Generate(args) = &cli.command {
             return generate::run(args);
         }
-        self.tenant.confirm_breaking()?;
+        self.tenant.validate_breaking()?;
         match &cli.command {
             Command::Verify(args) => verify::run(args, &cli.database, &self.tenant).await,
             Command::Check(args) => check::run(args, &cli.database, &self.tenant).await,
@@ -127,7 +128,8 @@ impl Runner {
                 dry_run::print_schema(db, &target, self.migrator(&target), action).await
             }
             ResolvedTarget::Tenants(who) if args.options.dry_run => {
-                dry_run::print_tenants(db, members(db, &who).await?, &self.tenant, action).await
+                dry_run::print_tenants(db, fleet_tenants(db, &who).await?, &self.tenant, action)
+                    .await
             }
             ResolvedTarget::One(target) => {
                 job.on_schema(&target, self.migrator(&target), &fleet).await
@@ -150,7 +152,9 @@ impl Runner {
         let db = &database.connection;
         confirm_application(db, &self.tenant).await?;
         match targets::resolve(db, &args.targets, false).await? {
-            ResolvedTarget::Tenants(Who::All) => status::run(db, &self.tenant, args.json).await,
+            ResolvedTarget::Tenants(TenantSelection::All) => {
+                status::run(db, &self.tenant, args.json).await
+            }
             chosen => Ok(self.schema_statuses(db, chosen).await?.status(args.json)?),
         }
     }
@@ -182,14 +186,14 @@ impl Runner {
                     .await)
             }
             ResolvedTarget::Tenants(who) => {
-                let named = members(db, &who).await?.into_iter();
+                let named = fleet_tenants(db, &who).await?.into_iter();
                 let named = named.map(|it| (it.to_string(), Target::Schema(it.schema)));
                 Ok(SchemaStatuses::fetch(db, named.collect(), &self.tenant).await)
             }
         }
     }
 
-    fn migrator(&self, target: &Target) -> &AnyMigrator {
+    fn migrator(&self, target: &Target) -> &DynMigrator {
         match target {
             Target::Registry => &self.registry,
             Target::Schema(_) => &self.tenant,

@@ -15,7 +15,7 @@ use super::{
     summary::{RunRequest, RunStats},
     terminal::{Bar, print_error, suspend_progress},
 };
-use crate::{Error, Event, Member, Outcome, Stopped, Summary};
+use crate::{Error, Event, FleetTenant, MigrationOutcome, StopReason, Summary};
 
 /// With more tenants than these a terminal shows only the bar.
 const MAX_LINES_WITH_BAR: usize = 20;
@@ -58,7 +58,7 @@ enum JsonEvent<'a> {
         skipped: usize,
         failed: usize,
         left: usize,
-        stopped: Option<Stopped>,
+        stopped: Option<StopReason>,
         p50_ms: Option<u128>,
         p95_ms: Option<u128>,
         max_ms: Option<u128>,
@@ -89,10 +89,10 @@ impl RunReporter {
         match event {
             Event::Planned { total } => self.planned(*total),
             Event::CanariesDone => self.state().stats.canaries_done(),
-            Event::Done { member, outcome, took } => {
-                self.done(&TenantLabel::of(member), outcome, *took);
+            Event::Done { tenant, outcome, took } => {
+                self.done(&TenantLabel::of(tenant), outcome, *took);
             }
-            Event::Failed { member, error } => self.failed(&TenantLabel::of(member), error),
+            Event::Failed { tenant, error } => self.failed(&TenantLabel::of(tenant), error),
         }
     }
 
@@ -108,7 +108,7 @@ impl RunReporter {
         }
     }
 
-    pub(super) fn done(&self, name: &TenantLabel<'_>, outcome: &Outcome, took: Duration) {
+    pub(super) fn done(&self, name: &TenantLabel<'_>, outcome: &MigrationOutcome, took: Duration) {
         let mut state = self.state();
         if !outcome.changed() {
             state.stats.skipped();
@@ -172,7 +172,7 @@ impl RunReporter {
         let summary = summary.unwrap_or(ended);
         match &self.single {
             _ if self.json => {
-                let Summary { done, skipped, failed, left, stopped } = summary;
+                let Summary { done, skipped, failed, not_started: left, stopped } = summary;
                 let [p50_ms, p95_ms, max_ms] =
                     stats.percentiles().map(|time| time.map(|time| time.as_millis()));
                 let seconds = stats.elapsed().as_millis() as f64 / 1000.0;
@@ -188,7 +188,7 @@ impl RunReporter {
                     seconds,
                 });
             }
-            Some(name) if summary.left == 0 => {
+            Some(name) if summary.not_started == 0 => {
                 if summary.done + summary.failed == 0 {
                     text(&format!("{name}: nothing to do\n"));
                 }
@@ -216,7 +216,7 @@ impl State {
 }
 
 impl<'a> TenantLabel<'a> {
-    fn of(member: &'a Member) -> Self {
+    fn of(member: &'a FleetTenant) -> Self {
         Self { tenant: member.slug.as_ref(), schema: member.schema.as_str() }
     }
 }

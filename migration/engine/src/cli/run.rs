@@ -18,7 +18,8 @@ use super::{
     terminal::print_error,
 };
 use crate::{
-    Action, AnyMigrator, Event, Fleet, Stopped, Summary, Target, Who, members, run, run_fleet,
+    Action, DynMigrator, Event, FleetOptions, StopReason, Summary, Target, TenantSelection,
+    fleet_tenants, run, run_fleet,
 };
 
 /// Exit status after Ctrl-C, as shells have it.
@@ -38,8 +39,8 @@ impl Job<'_> {
     pub(super) async fn on_schema(
         &self,
         target: &Target,
-        migrator: &AnyMigrator,
-        fleet: &Fleet,
+        migrator: &DynMigrator,
+        fleet: &FleetOptions,
     ) -> Result<ExitCode, Box<dyn std::error::Error>> {
         if matches!(self.action, Action::Fresh { .. }) && !self.confirmed {
             targets::confirm_fresh(&[target.name()])?;
@@ -67,19 +68,21 @@ impl Job<'_> {
     /// Works on tenants. The first Ctrl-C finishes what is in hand.
     pub(super) async fn on_tenants(
         &self,
-        mut who: Who,
-        migrator: &AnyMigrator,
-        fleet: &Fleet,
+        mut who: TenantSelection,
+        migrator: &DynMigrator,
+        fleet: &FleetOptions,
     ) -> Result<ExitCode, Box<dyn std::error::Error>> {
         if matches!(self.action, Action::Fresh { .. }) && !self.confirmed {
             // Exactly those that were shown, whoever comes meanwhile.
-            let shown = members(self.db, &who).await?;
+            let shown = fleet_tenants(self.db, &who).await?;
             if !shown.is_empty() {
                 let schemas: Vec<&str> = shown.iter().map(|it| it.schema.as_str()).collect();
                 targets::confirm_fresh(&schemas)?;
             }
-            who = Who::These(shown);
-        } else if !self.confirmed && matches!(who, Who::All | Who::Failed) {
+            who = TenantSelection::Only(shown);
+        } else if !self.confirmed
+            && matches!(who, TenantSelection::All | TenantSelection::LastMigrationFailed)
+        {
             let dropped = data_loss::dropped(self.db, &who, migrator, self.action).await?;
             if !dropped.is_empty() {
                 targets::confirm_drops(&dropped)?;
@@ -87,7 +90,7 @@ impl Job<'_> {
         }
         let stop = AtomicBool::new(false);
         let single = match &who {
-            Who::These(members) if members.len() == 1 => Some(members[0].to_string()),
+            TenantSelection::Only(members) if members.len() == 1 => Some(members[0].to_string()),
             _ => None,
         };
         let reporter = RunReporter::new(self.args.options.json, single, fleet.canary.is_some());
@@ -99,8 +102,8 @@ impl Job<'_> {
             &RunRequest { action: self.action, who: Some(&who) },
         );
         Ok(match result? {
-            Summary { stopped: Some(Stopped::Interrupted), .. } => ExitCode::from(INTERRUPTED),
-            Summary { failed: 0, left: 0, .. } => ExitCode::SUCCESS,
+            Summary { stopped: Some(StopReason::Interrupted), .. } => ExitCode::from(INTERRUPTED),
+            Summary { failed: 0, not_started: 0, .. } => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::{Canary, Fleet, Limit, Timeouts};
+use crate::{Canary, FailureLimit, FleetOptions, Timeouts};
 
 /// How often a tenant is tried that is busy.
 const TRIES: u32 = 5;
@@ -37,7 +37,7 @@ pub(super) struct RunOptions {
     jobs: Option<u16>,
     /// Begin no more tenants after so many have failed, such as 5 or 1% [default: go on].
     #[arg(long, value_name = "N|P%", value_parser = limit, allow_negative_numbers = true)]
-    pub(super) max_failures: Option<Limit>,
+    pub(super) max_failures: Option<FailureLimit>,
     /// Begin with the N oldest tenants of the run; if one of them fails, begin no other.
     #[arg(
         long,
@@ -58,18 +58,18 @@ pub(super) struct RunOptions {
 }
 
 impl RunOptions {
-    pub(super) fn fleet(&self) -> Fleet {
+    pub(super) fn fleet(&self) -> FleetOptions {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let number = self.canary.map(|number| Canary::Number(number as usize));
-        Fleet {
+        FleetOptions {
             jobs: self.jobs.map_or(2 * cores, usize::from),
             timeouts: Timeouts {
                 lock: Some(self.lock_timeout),
                 snapshot: Some(self.snapshot_timeout),
                 statement: Some(self.statement_timeout),
             },
-            tries: TRIES,
-            outage: OUTAGE,
+            max_attempts: TRIES,
+            outage_timeout: OUTAGE,
             max_failures: self.max_failures,
             canary: number.or_else(|| self.canary_tag.clone().map(Canary::Tag)),
         }
@@ -94,18 +94,18 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(milliseconds))
 }
 
-fn limit(text: &str) -> Result<Limit, String> {
+fn limit(text: &str) -> Result<FailureLimit, String> {
     let refuse = || {
         Err("write a number of tenants such as 5, or a share of them such as 1%, more than 0"
             .to_owned())
     };
     match text.strip_suffix('%') {
         Some(share) => match share.trim_end().parse::<f64>() {
-            Ok(share) if share > 0.0 && share <= 100.0 => Ok(Limit::Percent(share)),
+            Ok(share) if share > 0.0 && share <= 100.0 => Ok(FailureLimit::Percent(share)),
             _ => refuse(),
         },
         None => match text.parse::<usize>() {
-            Ok(number) if number > 0 => Ok(Limit::Number(number)),
+            Ok(number) if number > 0 => Ok(FailureLimit::Number(number)),
             _ => refuse(),
         },
     }
@@ -114,7 +114,7 @@ fn limit(text: &str) -> Result<Limit, String> {
 #[cfg(test)]
 mod tests {
     use super::{limit, seconds};
-    use crate::Limit;
+    use crate::FailureLimit;
 
     #[test]
     fn seconds_may_be_fractions_that_postgresql_can_keep() {
@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_number_or_a_share() {
-        assert_eq!(limit("5").unwrap(), Limit::Number(5));
-        assert_eq!(limit("0.5%").unwrap(), Limit::Percent(0.5));
+        assert_eq!(limit("5").unwrap(), FailureLimit::Number(5));
+        assert_eq!(limit("0.5%").unwrap(), FailureLimit::Percent(0.5));
         for text in ["", "0", "0%", "-1", "101%", "NaN%", "%", "five", "1.5"] {
             limit(text).unwrap_err();
         }

@@ -10,7 +10,7 @@ use sea_orm_migration::MigratorTraitSelf;
 use serde::Serialize;
 
 use super::{table, terminal::print_error};
-use crate::{AnyMigrator, State, Target, state};
+use crate::{DynMigrator, MigrationState, Target, state};
 
 /// The states of some schemas.
 pub(super) struct SchemaStatuses {
@@ -32,12 +32,12 @@ impl SchemaStatuses {
     pub(super) async fn fetch(
         db: &DatabaseConnection,
         named: Vec<(String, Target)>,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Self {
         let mut states = Self { found: Vec::new(), failed: false };
         for (name, target) in named {
             match state(db, &target, migrator).await {
-                Ok(State { applied, pending }) => {
+                Ok(MigrationState { applied, pending }) => {
                     let schema = target.name().to_owned();
                     states.found.push(Found { name, schema, applied, pending });
                 }
@@ -100,7 +100,7 @@ struct Listed {
 }
 
 /// The migrations that the program has.
-pub(super) fn migrations(migrator: &AnyMigrator, json: bool) -> io::Result<ExitCode> {
+pub(super) fn migrations(migrator: &DynMigrator, json: bool) -> io::Result<ExitCode> {
     let listed = migrator.migrations().into_iter().map(|migration| Listed {
         name: migration.name().to_owned(),
         alone: migration.use_transaction() == Some(false),

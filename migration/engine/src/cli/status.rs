@@ -12,12 +12,12 @@ use super::{
     format::{MAX_LISTED, format_count, format_tenants, format_timestamp},
     table,
 };
-use crate::{AnyMigrator, FleetStatus, Standing, VersionCount, fleet_status};
+use crate::{DynMigrator, FleetStatus, VersionCount, VersionStatus, fleet_status};
 
 /// Says how far all tenants are: status 0 only when every one is at the newest migration.
 pub(super) async fn run(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     json: bool,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let status = fleet_status(db, migrator).await?;
@@ -44,8 +44,8 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
         rows.push(vec![
             count(version.tenants),
             version.version.clone().unwrap_or_else(|| "none yet".to_owned()),
-            standing(version.standing),
-            if version.standing == Standing::UpToDate { String::new() } else { oldest(version) },
+            standing(version.status),
+            if version.status == VersionStatus::UpToDate { String::new() } else { oldest(version) },
         ]);
     }
     if let Some(longest) = rest.iter().min_by_key(|it| it.last_changed) {
@@ -114,11 +114,11 @@ fn write_failed(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     writeln!(out)
 }
 
-fn standing(standing: Standing) -> String {
+fn standing(standing: VersionStatus) -> String {
     match standing {
-        Standing::UpToDate => "up to date".to_owned(),
-        Standing::Behind { behind } => format!("{} behind", format_count(behind)),
-        Standing::Ahead => "ahead: this program does not know it".to_owned(),
+        VersionStatus::UpToDate => "up to date".to_owned(),
+        VersionStatus::Behind { behind } => format!("{} behind", format_count(behind)),
+        VersionStatus::Ahead => "ahead: this program does not know it".to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     failure_groups::{Failure, FailureGroups},
     format::{format_count, format_duration, format_tenants, join_truncated},
 };
-use crate::{Action, Stopped, Summary, Who};
+use crate::{Action, StopReason, Summary, TenantSelection};
 
 /// What has happened so far.
 pub(super) struct RunStats {
@@ -27,7 +27,7 @@ pub(super) struct RunStats {
 pub(super) struct RunRequest<'a> {
     pub(super) action: &'a Action,
     /// The tenants; none for a schema that was named as such.
-    pub(super) who: Option<&'a Who>,
+    pub(super) who: Option<&'a TenantSelection>,
 }
 
 impl RunStats {
@@ -84,10 +84,12 @@ impl RunStats {
         summary: &Summary,
         request: &RunRequest<'_>,
     ) -> io::Result<()> {
-        let Summary { skipped, done, failed, left, .. } = *summary;
+        let Summary { skipped, done, failed, not_started: left, .. } = *summary;
         if done + failed + left == 0 && summary.stopped.is_none() {
             return match (request.who, skipped) {
-                (Some(Who::Failed), 0) => writeln!(out, "no tenant's last migration has failed"),
+                (Some(TenantSelection::LastMigrationFailed), 0) => {
+                    writeln!(out, "no tenant's last migration has failed")
+                }
                 (_, 0) => writeln!(out, "there are no tenants"),
                 (_, 1) => writeln!(out, "nothing to do for the one tenant"),
                 (_, n) => writeln!(out, "nothing to do for any of {}", format_tenants(n)),
@@ -118,26 +120,29 @@ impl RunStats {
         summary: &Summary,
         request: &RunRequest<'_>,
     ) -> io::Result<()> {
-        let left = summary.left;
+        let left = summary.not_started;
         let why = match summary.stopped {
-            Some(Stopped::Interrupted) => Some("interrupted".to_owned()),
-            Some(Stopped::Canary) => {
+            Some(StopReason::Interrupted) => Some("interrupted".to_owned()),
+            Some(StopReason::Canary) => {
                 let canaries = self.canaries.as_deref().unwrap_or_default();
                 let plural = if canaries.len() == 1 { "canary" } else { "canaries" };
                 let names = join_truncated(canaries.iter().map(String::as_str), canaries.len());
                 Some(format!("{plural} {names} failed"))
             }
             _ if left == 0 => None,
-            Some(Stopped::MaxFailures) => Some("too many failed (--max-failures)".to_owned()),
-            Some(Stopped::Unavailable) => Some("the server is away".to_owned()),
-            Some(Stopped::Privilege) => Some("the role lacks a right".to_owned()),
+            Some(StopReason::MaxFailures) => Some("too many failed (--max-failures)".to_owned()),
+            Some(StopReason::Unavailable) => Some("the server is away".to_owned()),
+            Some(StopReason::Privilege) => Some("the role lacks a right".to_owned()),
             None => None,
         };
         if let Some(why) = why {
             writeln!(out, "{why}; {} not begun", format_count(left))?;
         }
         let repeatable = matches!(request.action, Action::Up(None) | Action::To(_));
-        let fleet = matches!(request.who, Some(Who::All | Who::Failed));
+        let fleet = matches!(
+            request.who,
+            Some(TenantSelection::All | TenantSelection::LastMigrationFailed)
+        );
         let how = match (self.failed > 0, left > 0) {
             (false, false) => return Ok(()),
             (false, true) if repeatable => "run the command again",

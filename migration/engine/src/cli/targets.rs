@@ -5,7 +5,7 @@ use tenantry_registry::{Slug, tenant};
 use thiserror::Error;
 
 use super::{args::Targets, format::join_truncated};
-use crate::{Error, Target, Who, fleet::members_named};
+use crate::{Error, Target, TenantSelection, fleet::tenants_by_slug};
 
 /// What a command works on.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) enum ResolvedTarget {
     /// One schema, named as such.
     One(Target),
     /// Tenants.
-    Tenants(Who),
+    Tenants(TenantSelection),
 }
 
 /// Why the command did nothing at all.
@@ -54,14 +54,18 @@ pub(super) async fn resolve(
         return Ok(ResolvedTarget::One(Target::Schema(schema.clone())));
     }
     if targets.tenants.is_empty() {
-        return Ok(ResolvedTarget::Tenants(if only_failed { Who::Failed } else { Who::All }));
+        return Ok(ResolvedTarget::Tenants(if only_failed {
+            TenantSelection::LastMigrationFailed
+        } else {
+            TenantSelection::All
+        }));
     }
-    let members = members_named(db, &targets.tenants).await?;
+    let members = tenants_by_slug(db, &targets.tenants).await?;
     let named = |slug: &&Slug| members.iter().any(|it| it.slug.as_ref() == Some(*slug));
     match targets.tenants.iter().find(|slug| !named(slug)) {
         Some(slug) if is_dropping(db, slug).await? => Err(TargetError::Dropping(slug.clone())),
         Some(slug) => Err(TargetError::UnknownTenant(slug.clone())),
-        None => Ok(ResolvedTarget::Tenants(Who::These(members))),
+        None => Ok(ResolvedTarget::Tenants(TenantSelection::Only(members))),
     }
 }
 

@@ -11,7 +11,7 @@ use clap::Args;
 use tenantry_registry::{SchemaName, Slug};
 
 use crate::{
-    AnyMigrator, confirm_application,
+    DynMigrator, confirm_application,
     connect::DatabaseArgs,
     drift::{Allowlist, VerifyTarget, verify_with_allowlist},
 };
@@ -49,7 +49,7 @@ struct What {
 pub(super) async fn run(
     args: &VerifyArgs,
     database: &DatabaseArgs,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let scope = match &args.what.schema {
         Some(schema) => VerifyTarget::Schema(schema.clone()),

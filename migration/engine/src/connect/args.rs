@@ -8,7 +8,7 @@ use local_postgres::{Role, Server, ServerError};
 use sea_orm::DatabaseConnection;
 use thiserror::Error;
 
-use super::{ConnectError, Secret, SecretError, given, small_pool, url};
+use super::{ConnectError, Secret, SecretError, connect_pool, given, url};
 
 /// Variables of the environment that have no option of their own: name and meaning.
 pub const VARIABLES: [(&str, &str); 2] = [
@@ -134,10 +134,10 @@ impl DatabaseArgs {
     /// and connects to it with a pool of so many connections.
     ///
     /// # Errors
-    /// As for [`locate`](Self::locate), and those of [`small_pool`].
+    /// As for [`locate`](Self::locate), and those of [`connect_pool`].
     pub async fn connect(&self, connections: u32) -> Result<Connected, LocateError> {
         let located = self.locate(Role::Share).await?;
-        let connection = small_pool(located.url.expose(), connections).await?;
+        let connection = connect_pool(located.url.expose(), connections).await?;
         Ok(Connected { connection, server: located.server })
     }
 }

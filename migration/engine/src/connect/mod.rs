@@ -82,7 +82,7 @@ pub fn options(url: &str) -> Result<ConnectOptions, ConnectError> {
 ///
 /// # Errors
 /// [`ConnectError::BadUrl`], [`ConnectError::Unreachable`] and [`ConnectError::SharedSessions`].
-pub async fn small_pool(url: &str, connections: u32) -> Result<DatabaseConnection, ConnectError> {
+pub async fn connect_pool(url: &str, connections: u32) -> Result<DatabaseConnection, ConnectError> {
     let mut options = options(url)?;
     options
         .max_connections(connections)

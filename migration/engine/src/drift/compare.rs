@@ -9,7 +9,7 @@ use super::{
     reference::{ReferenceError, References},
     structure::CatalogEntry,
 };
-use crate::{AnyMigrator, Error};
+use crate::{DynMigrator, Error};
 
 /// Whether nothing is wrong with a schema. What is wrong is for [`difference`] to say.
 pub(super) async fn matches_reference(
@@ -35,7 +35,7 @@ pub(super) async fn matches_reference(
 /// counts.
 pub(super) async fn difference(
     seen: &InspectedSchema,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     references: &mut References<'_>,
 ) -> Result<Result<Vec<Change>, ReferenceError>, Error> {
     let Some(Inspection::Full(structure)) = &seen.structure else { return Ok(Ok(Vec::new())) };
@@ -128,7 +128,7 @@ fn registered(seen: &InspectedSchema) -> Option<Option<&str>> {
 }
 
 /// A migration on record, as a part of the structure.
-fn record(migrator: &AnyMigrator, name: &str, known: bool) -> CatalogEntry {
+fn record(migrator: &DynMigrator, name: &str, known: bool) -> CatalogEntry {
     let table = migrator.migration_table_name();
     CatalogEntry {
         kind: "migration".to_owned(),

@@ -14,7 +14,7 @@ use super::{
     sql::{is_concurrent_ddl_error, rows, setting},
     structure::Structure,
 };
-use crate::{AnyMigrator, Fault, describe};
+use crate::{DbErrorKind, DynMigrator, describe};
 
 /// How many schemas are looked at in one transaction. Each takes a lock on its migrations table,
 /// and the lock table of a server with default settings holds a few thousand.
@@ -83,7 +83,7 @@ pub(super) enum Inspection {
 /// they are when one cannot be looked at at all, as the role may not read it, say.
 pub(super) async fn inspect(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     selection: Selection,
     depth: Depth,
 ) -> Result<Vec<InspectedSchema>, DbErr> {
@@ -112,13 +112,16 @@ pub(super) async fn inspect(
 
 /// Whether the server refuses a look at these schemas, and may allow one at others.
 fn concerns_only_these_schemas(error: &DbErr) -> bool {
-    Fault::sqlstate(error).is_some()
-        && !matches!(Fault::of(error), Fault::NoConnection | Fault::Unavailable | Fault::Refused)
+    DbErrorKind::sqlstate(error).is_some()
+        && !matches!(
+            DbErrorKind::of(error),
+            DbErrorKind::PoolTimeout | DbErrorKind::Unavailable | DbErrorKind::Refused
+        )
 }
 
 async fn inspect_once(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     selection: &Selection,
     depth: Depth,
 ) -> Result<Vec<InspectedSchema>, DbErr> {

@@ -11,9 +11,9 @@
 //! #     db: sea_orm::DatabaseConnection,
 //! #     migrator: impl sea_orm_migration::MigratorTraitSelf + 'static,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! use tenantry_migrate::{AnyMigrator, drift::{VerifyTarget, verify}};
+//! use tenantry_migrate::{DynMigrator, drift::{VerifyTarget, verify}};
 //!
-//! let migrator = AnyMigrator::new(migrator);
+//! let migrator = DynMigrator::new(migrator);
 //! let found = verify(&db, &migrator, &VerifyTarget::All).await?;
 //! if !found.is_clean() {
 //!     eprintln!("{found}");

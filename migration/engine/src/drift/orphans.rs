@@ -4,12 +4,12 @@ use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{Finding, sql::rows};
-use crate::{AnyMigrator, extension::tables_beside, run::commits::BEING_MADE};
+use crate::{DynMigrator, extension::tables_beside, run::commits::BEING_MADE};
 
 /// Schemas that look like tenants' but have no row, tables in `public` and in schemas of extensions.
 pub(super) async fn orphans(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<Vec<Finding>, DbErr> {
     let table = migrator.migration_table_name().to_string();
     let without_row = format!(

@@ -15,10 +15,10 @@ use super::{
     structure::Structure,
 };
 use crate::{
-    AnyMigrator, Error, Fault,
-    plan::every_step,
+    DbErrorKind, DynMigrator, Error,
+    plan::all_up,
     provision::run_all,
-    provision::scratch::Scratch,
+    provision::scratch::ScratchSchema,
     run::commits::{self, run_each},
 };
 
@@ -45,12 +45,12 @@ pub(super) struct ReferenceError {
 #[derive(Debug)]
 pub(super) struct References<'a> {
     db: &'a DatabaseConnection,
-    migrator: &'a AnyMigrator,
+    migrator: &'a DynMigrator,
     built: HashMap<Vec<String>, Result<Reference, ReferenceError>>,
 }
 
 impl<'a> References<'a> {
-    pub(super) fn new(db: &'a DatabaseConnection, migrator: &'a AnyMigrator) -> Self {
+    pub(super) fn new(db: &'a DatabaseConnection, migrator: &'a DynMigrator) -> Self {
         Self { db, migrator, built: HashMap::new() }
     }
 
@@ -83,36 +83,39 @@ impl<'a> References<'a> {
 
 /// Whether it is the database that fails, whatever it is asked.
 fn is_outage(error: &Error) -> bool {
-    matches!(error.fault(), Some(Fault::NoConnection | Fault::Unavailable | Fault::Refused))
+    matches!(
+        error.db_error_kind(),
+        Some(DbErrorKind::PoolTimeout | DbErrorKind::Unavailable | DbErrorKind::Refused)
+    )
 }
 
 impl Reference {
     /// Rolls back all that was done in the transaction.
     async fn build(
         txn: &DatabaseTransaction,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
         // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
-        let mut scratch = Scratch::begin(txn, "reference", migrator).await?;
+        let mut scratch = ScratchSchema::begin(txn, "reference", migrator).await?;
         let built = Self::build_in(&scratch, migrator, applied).await;
         let built = scratch.end(built).await;
         if !built.as_ref().is_err_and(commits::are_wanted) {
             return built;
         }
-        scratch = Scratch::begin(txn, "reference", migrator).await?;
+        scratch = ScratchSchema::begin(txn, "reference", migrator).await?;
         scratch.committed = true;
         let built = Self::build_in(&scratch, migrator, applied).await;
         scratch.end(built).await
     }
 
     async fn build_in(
-        scratch: &Scratch<'_>,
-        migrator: &AnyMigrator,
+        scratch: &ScratchSchema<'_>,
+        migrator: &DynMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
         let (txn, schema, target) = (scratch.txn, scratch.schema(), &scratch.target);
-        let steps = every_step(migrator).into_iter();
+        let steps = all_up(migrator).into_iter();
         let steps = steps.filter(|step| applied.iter().any(|name| name == step.migration.name()));
         if scratch.committed {
             run_each(txn, target, migrator, steps).await?;
@@ -146,7 +149,7 @@ impl Reference {
 /// [`Error::Migration`] when a migration fails on an empty schema, [`Error::Database`] otherwise.
 pub async fn embeds_schema_name(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<bool, Error> {
     let txn = db.begin().await?;
     let names = embeds_schema_name_in(&txn, migrator).await;
@@ -160,7 +163,7 @@ pub async fn embeds_schema_name(
 /// As for [`embeds_schema_name`].
 pub async fn embeds_schema_name_in(
     txn: &DatabaseTransaction,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<bool, Error> {
     let reference = Reference::build(txn, migrator, &migrator.names()).await?;
     Ok(reference.hash.is_none())

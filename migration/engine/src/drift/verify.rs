@@ -15,7 +15,7 @@ use super::{
     reference::{ReferenceError, References},
 };
 use crate::{
-    AnyMigrator, Error, extension::confirm_installed, lint::schema_dependent, lock::registry_exists,
+    DynMigrator, Error, extension::confirm_installed, lint::schema_dependent, lock::registry_exists,
 };
 
 /// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per
@@ -49,7 +49,7 @@ pub enum VerifyTarget {
 /// of the database.
 pub async fn verify(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     target: &VerifyTarget,
 ) -> Result<Verification, VerifyError> {
     verify_with_allowlist(db, migrator, target, &Allowlist::default()).await
@@ -62,7 +62,7 @@ pub async fn verify(
 /// As for [`verify`].
 pub async fn verify_with_allowlist(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     target: &VerifyTarget,
     allowed: &Allowlist,
 ) -> Result<Verification, VerifyError> {
@@ -108,7 +108,7 @@ pub async fn verify_with_allowlist(
 
 struct Run<'a> {
     db: &'a DatabaseConnection,
-    migrator: &'a AnyMigrator,
+    migrator: &'a DynMigrator,
     names: Vec<String>,
     references: References<'a>,
     schemas: usize,

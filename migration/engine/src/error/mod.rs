@@ -6,7 +6,7 @@ use sea_orm::DbErr;
 use tenantry_registry::SchemaName;
 use thiserror::Error;
 
-use crate::{ExtensionError, Fault, LockHolder, connect::TRANSACTION_MODE, name_dependents};
+use crate::{DbErrorKind, ExtensionError, LockHolder, connect::TRANSACTION_MODE, name_dependents};
 pub use text::describe;
 use text::{
     KEPT, TRANSACTION_ENDED, bare_names, control_reason, message, outside_reason, rights, waited,
@@ -326,14 +326,14 @@ impl Error {
 
     /// The kind of database failure behind it, if there is one.
     #[must_use]
-    pub fn fault(&self) -> Option<Fault> {
-        self.database().map(Fault::of)
+    pub fn db_error_kind(&self) -> Option<DbErrorKind> {
+        self.database().map(DbErrorKind::of)
     }
 
     /// The SQLSTATE that the server sent, if it did.
     #[must_use]
     pub fn sqlstate(&self) -> Option<String> {
-        self.database().and_then(Fault::sqlstate)
+        self.database().and_then(DbErrorKind::sqlstate)
     }
 
     /// What went wrong, without what [`migration`](Self::migration), [`sqlstate`](Self::sqlstate)

@@ -2,12 +2,12 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use crate::{Error, Fault, Target};
+use crate::{DbErrorKind, Error, Target};
 
 /// Adds to an error of missing rights which role runs the migration, and whose the schema and its
 /// objects are. Any other error is returned as it is.
 pub(crate) async fn explain(db: &impl ConnectionTrait, target: &Target, error: Error) -> Error {
-    if error.fault() != Some(Fault::Privilege) {
+    if error.db_error_kind() != Some(DbErrorKind::InsufficientPrivilege) {
         return error;
     }
     let sql = "SELECT current_user::text, string_agg(DISTINCT pg_get_userbyid(owner), ', ')

@@ -2,7 +2,7 @@
 
 use sea_orm::DbErr;
 
-use crate::{Fault, LockHolder, connect::explain};
+use crate::{DbErrorKind, LockHolder, connect::explain};
 
 pub(super) fn waited(holders: &[LockHolder]) -> String {
     let names = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -73,7 +73,7 @@ pub(super) fn control_reason(statement: &str) -> String {
 /// its SQLSTATE, or why there is no connection and what to do about it.
 #[must_use]
 pub fn describe(error: &DbErr) -> String {
-    match (error, Fault::sqlstate(error)) {
+    match (error, DbErrorKind::sqlstate(error)) {
         (DbErr::Conn(_) | DbErr::ConnectionAcquire(_), _) => {
             format!("no connection to the database: {}", explain(error))
         }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::{Extension, ExtensionError};
-use crate::{AnyMigrator, Error};
+use crate::{DynMigrator, Error};
 
 /// Tables, views and sequences in one of the schemas $1 that belong to no extension.
 const TABLES: &str = "
@@ -28,7 +28,7 @@ const INSTALLED: &str = "
 /// [`Error::Extension`], [`Error::Database`].
 pub async fn confirm_extensions(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     confirm_installed(db, migrator).await?;
     let tables = tables_beside(db, migrator).await?;
@@ -41,7 +41,7 @@ pub async fn confirm_extensions(
 /// Refuses unless every extension is installed where it should be.
 pub(crate) async fn confirm_installed(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     for (extension, found) in look(db, migrator).await? {
         match found {
@@ -64,14 +64,14 @@ pub(super) struct Found {
 /// The declared extensions, and which of them are installed. Refuses one that is elsewhere.
 pub(super) async fn look(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<Vec<(Extension, Option<Found>)>, Error> {
     let extensions = migrator.extensions();
     if extensions.is_empty() {
         return Ok(Vec::new());
     }
     if let Some((extension, reason)) =
-        extensions.iter().find_map(|it| Some((it.clone(), it.fault()?)))
+        extensions.iter().find_map(|it| Some((it.clone(), it.invalid_reason()?)))
     {
         return Err(ExtensionError::Unusable { extension, reason }.into());
     }
@@ -97,7 +97,7 @@ pub(super) async fn look(
 /// schema finds: tables, views, sequences.
 pub(crate) async fn tables_beside(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<BTreeMap<String, Vec<String>>, DbErr> {
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
     if migrator.extensions().is_empty() {

@@ -2,7 +2,7 @@ use sea_orm::DbErr;
 use thiserror::Error;
 
 use super::Extension;
-use crate::{Fault, describe};
+use crate::{DbErrorKind, describe};
 
 /// Why the extensions of a migrator cannot be used. Nothing was changed.
 #[derive(Debug, Error)]
@@ -84,7 +84,7 @@ pub enum ExtensionError {
 }
 
 fn remedy(extension: &Extension, source: &DbErr) -> String {
-    match Fault::sqlstate(source).as_deref() {
+    match DbErrorKind::sqlstate(source).as_deref() {
         // insufficient_privilege
         Some("42501") => format!("have an administrator run: {}", by_hand(extension)),
         // undefined_file, feature_not_supported: the server has no such extension.
@@ -101,7 +101,7 @@ fn remedy(extension: &Extension, source: &DbErr) -> String {
 /// PostgreSQL says "extension … must be installed in schema …", in English or not: such an
 /// extension is there, but its control file fixes its schema.
 fn of_another_schema(source: &DbErr) -> bool {
-    Fault::sqlstate(source).as_deref() == Some("0A000")
+    DbErrorKind::sqlstate(source).as_deref() == Some("0A000")
         && source.to_string().contains("must be installed in schema")
 }
 

@@ -4,7 +4,7 @@ use super::{
     Extension, ExtensionError,
     confirm::{confirm_extensions, look},
 };
-use crate::{AnyMigrator, Error, provision::ddl};
+use crate::{DynMigrator, Error, provision::execute_batch};
 
 /// Kept while extensions are installed: two programs that do so at once get errors otherwise.
 const LOCK: &str = "tenantry extensions";
@@ -16,7 +16,7 @@ const LOCK: &str = "tenantry extensions";
 /// # Errors
 /// [`Error::Extension`] when one is installed in another schema, cannot be installed, or shares its
 /// schema with tables; [`Error::Database`].
-pub async fn make_extensions(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<(), Error> {
+pub async fn make_extensions(db: &DatabaseConnection, migrator: &DynMigrator) -> Result<(), Error> {
     if migrator.extensions().is_empty() {
         return Ok(());
     }
@@ -29,7 +29,7 @@ pub async fn make_extensions(db: &DatabaseConnection, migrator: &AnyMigrator) ->
     txn.execute_raw(lock).await?;
     for (extension, sql) in missing(&txn, migrator).await? {
         for sql in sql {
-            let made = ddl(&txn, &sql).await;
+            let made = execute_batch(&txn, &sql).await;
             let extension = extension.clone();
             made.map_err(|source| ExtensionError::NotMade { extension, source })?;
         }
@@ -44,7 +44,7 @@ pub async fn make_extensions(db: &DatabaseConnection, migrator: &AnyMigrator) ->
 /// As for [`make_extensions`], but for what only the statements can run into.
 pub async fn extension_sql(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<Vec<String>, Error> {
     Ok(missing(db, migrator).await?.into_iter().flat_map(|(_, sql)| sql).collect())
 }
@@ -53,7 +53,7 @@ pub async fn extension_sql(
 /// to be made: PostgreSQL refuses `IF NOT EXISTS` without the privilege to make one.
 async fn missing(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<Vec<(Extension, Vec<String>)>, Error> {
     let mut missing = Vec::new();
     let mut made: Vec<String> = Vec::new();

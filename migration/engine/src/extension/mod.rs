@@ -59,7 +59,7 @@ impl Extension {
     }
 
     /// Why it cannot be used as it is declared: its names are put into statements.
-    fn fault(&self) -> Option<String> {
+    fn invalid_reason(&self) -> Option<String> {
         let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         let (length, longest) = (self.name.len(), SchemaName::MAX_LEN);
         if !(1..=longest).contains(&length) || !self.name.bytes().all(letter) {
@@ -96,7 +96,7 @@ pub(crate) struct Extensions {
 
 impl Extensions {
     pub(crate) fn new(all: Vec<Extension>) -> Self {
-        let usable = all.iter().filter(|it| it.fault().is_none());
+        let usable = all.iter().filter(|it| it.invalid_reason().is_none());
         let mut schemas: Vec<&str> = Vec::new();
         for extension in usable {
             if !schemas.contains(&extension.schema()) {

@@ -1,17 +1,17 @@
 //! Statements about extensions in a tenant's migration.
 
 use super::Extensions;
-use crate::sql::Piece;
+use crate::sql::SqlStatement;
 
 impl Extensions {
     /// Why a statement of a tenant's migration is not sent. `CREATE EXTENSION IF NOT EXISTS` of an
     /// extension that is declared does nothing, and dumps have it.
-    pub(crate) fn refusal(&self, piece: &Piece) -> Option<String> {
+    pub(crate) fn refusal(&self, piece: &SqlStatement) -> Option<String> {
         let verb = piece.word(0).filter(|verb| ["create", "alter", "drop"].contains(verb))?;
         if piece.word(1) != Some("extension") {
             return None;
         }
-        let exists = piece.begins(&["create", "extension", "if", "not", "exists"]);
+        let exists = piece.starts_with(&["create", "extension", "if", "not", "exists"]);
         let name = piece.name(if exists { 5 } else { 2 }).unwrap_or_default();
         let declared = name == "plpgsql" || self.all().iter().any(|it| it.name() == name);
         let why = match verb {
@@ -32,7 +32,7 @@ impl Extensions {
 #[cfg(test)]
 mod tests {
     use super::super::{Extension, Extensions};
-    use crate::sql::Piece;
+    use crate::sql::SqlStatement;
 
     #[test]
     fn only_what_does_nothing_is_sent() {
@@ -52,7 +52,7 @@ mod tests {
             ("DROP TABLE extension", None),
             ("SELECT 'CREATE EXTENSION hstore'", None),
         ] {
-            let refusal = extensions.refusal(&Piece::all(sql)[0]);
+            let refusal = extensions.refusal(&SqlStatement::split(sql)[0]);
             match words {
                 None => assert_eq!(refusal, None, "{sql}"),
                 Some(words) => assert!(refusal.is_some_and(|it| it.contains(words)), "{sql}"),

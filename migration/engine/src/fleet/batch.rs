@@ -17,27 +17,27 @@ use sea_orm::{
 
 use tokio::sync::Mutex;
 
-use super::Member;
+use super::FleetTenant;
 use crate::{
-    Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts,
+    Action, DbErrorKind, DynMigrator, Error, MigrationOutcome, MigrationState, Target, Timeouts,
     lock::version_update,
     plan::{Step, plan},
     provision::recorder::{joined, rehearse, rehearse_steps},
     provision::recording::Recording,
-    search_path::stay_in,
+    search_path::assert_search_path_sql,
     session::{notice_lost_client, reset},
     sql::replace_placeholder,
 };
 
 /// Migrates tenants in one round trip each, as long as all is as the registry says: the statements
-/// of the migrations are [recorded](AnyMigrator::record), and sent together with the claim and the
+/// of the migrations are [recorded](DynMigrator::record), and sent together with the claim and the
 /// registry's row. PostgreSQL runs a message as one transaction.
 ///
 /// Whatever is not as expected – another run has the claim, the schema has other migrations on
 /// record, a migration would read other rows than when it was recorded – ends the message by a
 /// division by zero, and nothing was done.
-pub(super) struct AtOnce<'a> {
-    migrator: &'a AnyMigrator,
+pub(super) struct BatchRunner<'a> {
+    migrator: &'a DynMigrator,
     action: &'a Action,
     timeouts: Timeouts,
     recorded: Mutex<HashMap<Option<String>, Option<Arc<Recorded>>>>,
@@ -53,15 +53,15 @@ const MANY: usize = 8;
 
 /// What is sent to a schema of one version.
 struct Recorded {
-    before: State,
+    before: MigrationState,
     /// One text for each migration, and its note in the table of migrations.
     texts: Vec<(String, String)>,
-    after: State,
-    outcome: Outcome,
+    after: MigrationState,
+    outcome: MigrationOutcome,
 }
 
-impl<'a> AtOnce<'a> {
-    pub(super) fn new(migrator: &'a AnyMigrator, action: &'a Action, timeouts: Timeouts) -> Self {
+impl<'a> BatchRunner<'a> {
+    pub(super) fn new(migrator: &'a DynMigrator, action: &'a Action, timeouts: Timeouts) -> Self {
         let hopeful = AtomicBool::new(true);
         let (recorded, tenants) = (Mutex::default(), AtomicUsize::default());
         Self { migrator, action, timeouts, recorded, tenants, hopeful }
@@ -73,14 +73,14 @@ impl<'a> AtOnce<'a> {
     pub(super) async fn migrate(
         &self,
         db: &DatabaseConnection,
-        member: &Member,
-    ) -> Result<Option<Outcome>, Error> {
+        member: &FleetTenant,
+    ) -> Result<Option<MigrationOutcome>, Error> {
         if !self.hopeful.load(Ordering::Relaxed) || self.tenants.load(Ordering::Relaxed) < MANY {
             return Ok(None);
         }
         let Some(recorded) = self.recorded(db, &member.version).await? else { return Ok(None) };
         let sent = send(db, &self.message(member, &recorded)).await;
-        let wants_commit = |error: &DbErr| Fault::of(error) == Fault::NeedsCommit;
+        let wants_commit = |error: &DbErr| DbErrorKind::of(error) == DbErrorKind::NeedsCommit;
         if sent.as_ref().is_err_and(|error| is_unexpected(error) || wants_commit(error)) {
             self.hopeful.store(false, Ordering::Relaxed);
         }
@@ -88,7 +88,7 @@ impl<'a> AtOnce<'a> {
         Ok(Some(recorded.outcome.clone()))
     }
 
-    fn message(&self, member: &Member, recorded: &Recorded) -> String {
+    fn message(&self, member: &FleetTenant, recorded: &Recorded) -> String {
         let target = Target::Schema(member.schema.clone());
         let text = |sql: &str, values: Vec<Value>| {
             Statement::from_sql_and_values(DbBackend::Postgres, sql, values).to_string() + ";\n"
@@ -117,7 +117,7 @@ impl<'a> AtOnce<'a> {
         // In a statement of its own: see `confirm_schema`.
         message += &text("SELECT 1 / (current_schema() = $1)::int", vec![target.name().into()]);
         message += &text(&state, vec![names]);
-        let stay = stay_in(&path);
+        let stay = assert_search_path_sql(&path);
         let schema = target.quoted();
         for (sql, note) in &recorded.texts {
             message.extend([&replace_placeholder(sql, &schema), stay.as_str(), note]);
@@ -156,7 +156,7 @@ impl<'a> AtOnce<'a> {
             return Ok(None);
         };
         let (applied, pending) = names.split_at(newest + 1);
-        let before = State { applied: applied.to_vec(), pending: pending.to_vec() };
+        let before = MigrationState { applied: applied.to_vec(), pending: pending.to_vec() };
         let steps = match self.action {
             Action::Fresh { .. } => return Ok(None),
             action => plan(self.migrator, &before, action)?,
@@ -167,9 +167,9 @@ impl<'a> AtOnce<'a> {
         let Some(texts) = self.texts(db, &before, &steps).await? else { return Ok(None) };
         let notes = steps.iter().map(|step| joined([step.note_sql(self.migrator)]));
         let texts = texts.into_iter().zip(notes).collect();
-        let (mut after, mut outcome) = (before.clone(), Outcome::default());
+        let (mut after, mut outcome) = (before.clone(), MigrationOutcome::default());
         for step in &steps {
-            step.settle(&mut after);
+            step.apply_to(&mut after);
             outcome.add(step);
         }
         Ok(Some(Recorded { before, texts, after, outcome }))
@@ -179,7 +179,7 @@ impl<'a> AtOnce<'a> {
     async fn texts(
         &self,
         db: &DatabaseConnection,
-        before: &State,
+        before: &MigrationState,
         steps: &[Step],
     ) -> Result<Option<Vec<String>>, Error> {
         if *self.action == Action::Up(None) {
@@ -188,7 +188,7 @@ impl<'a> AtOnce<'a> {
             return Ok(recording.and_then(|recording| recording.newest(steps.len())));
         }
         let rehearse = async || {
-            let applied = State { applied: Vec::new(), pending: before.applied.clone() };
+            let applied = MigrationState { applied: Vec::new(), pending: before.applied.clone() };
             let first = plan(self.migrator, &applied, &Action::Up(None))?;
             let steps = plan(self.migrator, before, self.action)?;
             let txn = db.begin().await?;
@@ -218,7 +218,7 @@ async fn send(db: &DatabaseConnection, message: &str) -> Result<(), DbErr> {
     let failed = |error: sqlx::Error| DbErr::Exec(RuntimeErr::SqlxError(error.into()));
     let mut connection = pool.acquire().await.map_err(lost)?;
     let sent = connection.execute(sqlx::raw_sql(AssertSqlSafe(message))).await.map_err(failed);
-    if sent.as_ref().is_err_and(|error| Fault::of(error) == Fault::ReadOnly) {
+    if sent.as_ref().is_err_and(|error| DbErrorKind::of(error) == DbErrorKind::ReadOnly) {
         // Behind the same address there may be another server by now.
         connection.close_on_drop();
     } else if sent.is_err()
@@ -231,5 +231,5 @@ async fn send(db: &DatabaseConnection, message: &str) -> Result<(), DbErr> {
 
 /// SQLSTATE 22012, division by zero.
 fn is_unexpected(error: &DbErr) -> bool {
-    Fault::sqlstate(error).as_deref() == Some("22012")
+    DbErrorKind::sqlstate(error).as_deref() == Some("22012")
 }

@@ -6,13 +6,13 @@ use sea_orm::{
 };
 use tenantry_registry::tenant;
 
-use super::Member;
+use super::FleetTenant;
 use crate::Error;
 
 /// Writes on the tenant's row what failed and when. It stays until a migration succeeds.
-pub(super) async fn note_failure(
+pub(super) async fn record_failure(
     db: &DatabaseConnection,
-    member: &Member,
+    member: &FleetTenant,
     error: &Error,
 ) -> Result<(), DbErr> {
     let note = serde_json::json!({

@@ -18,39 +18,39 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 pub(crate) use tenants::registry;
-pub use tenants::{Member, Who, members, members_named};
+pub use tenants::{FleetTenant, TenantSelection, fleet_tenants, tenants_by_slug};
 
 use crate::{
-    Action, AnyMigrator, Error, Outcome, Timeouts, confirm_extensions,
+    Action, DynMigrator, Error, MigrationOutcome, Timeouts, confirm_extensions,
     run::non_transactional::Sessions,
 };
-use batch::AtOnce;
-use notifier::News;
+use batch::BatchRunner;
+use notifier::ChangeNotifier;
 use queue::Queue;
 use tenants::{behind, provisioned};
 use worker::Workers;
 
 /// How a fleet is worked through.
 #[derive(Debug, Clone)]
-pub struct Fleet {
+pub struct FleetOptions {
     /// Tenants that are worked on at the same time; no more than the pool has connections.
     pub jobs: usize,
     /// How long one tenant may wait and work.
     pub timeouts: Timeouts,
     /// How often a tenant is tried that is busy or loses against somebody else's change.
-    pub tries: u32,
+    pub max_attempts: u32,
     /// How long a tenant is tried whose server cannot be reached. When none can for so long, no
     /// more tenants are begun.
-    pub outage: Duration,
+    pub outage_timeout: Duration,
     /// No more tenants are begun after so many have failed.
-    pub max_failures: Option<Limit>,
+    pub max_failures: Option<FailureLimit>,
     /// Who goes first: if one of them fails, nobody else is begun.
     pub canary: Option<Canary>,
 }
 
 /// A number of tenants, or a share of those that a run works on.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Limit {
+pub enum FailureLimit {
     /// So many.
     Number(usize),
     /// So many out of a hundred.
@@ -80,16 +80,16 @@ pub enum Event<'a> {
     /// A tenant is done.
     Done {
         /// The tenant.
-        member: &'a Member,
+        tenant: &'a FleetTenant,
         /// What was done; nothing when another run was there first.
-        outcome: &'a Outcome,
+        outcome: &'a MigrationOutcome,
         /// Time it took, without waiting in the queue.
         took: Duration,
     },
     /// A tenant has failed for good.
     Failed {
         /// The tenant.
-        member: &'a Member,
+        tenant: &'a FleetTenant,
         /// Why.
         error: &'a Error,
     },
@@ -105,23 +105,23 @@ pub struct Summary {
     /// Tenants that failed.
     pub failed: usize,
     /// Tenants that were not begun.
-    pub left: usize,
+    pub not_started: usize,
     /// Why no more tenants were begun from some moment on; none when all have had their turn.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<StopReason>,
 }
 
 /// Why a fleet run begins no more tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Stopped {
+pub enum StopReason {
     /// `stop` was set.
     Interrupted,
     /// A canary has failed.
     Canary,
-    /// As many have failed as [`Fleet::max_failures`] allows.
+    /// As many have failed as [`FleetOptions::max_failures`] allows.
     MaxFailures,
-    /// The server has been away for longer than [`Fleet::outage`].
+    /// The server has been away for longer than [`FleetOptions::outage_timeout`].
     Unavailable,
     /// The role lacks a right (SQLSTATE 42501): three tenants have failed for that, and none has
     /// been migrated.
@@ -145,29 +145,29 @@ pub enum Stopped {
 /// `report`, not returned.
 pub async fn run_fleet(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
-    who: &Who,
+    migrator: &DynMigrator,
+    who: &TenantSelection,
     action: &Action,
-    fleet: &Fleet,
+    fleet: &FleetOptions,
     stop: &AtomicBool,
     report: impl Fn(&Event<'_>) + Sync,
 ) -> Result<Summary, Error> {
-    migrator.confirm_breaking()?;
+    migrator.validate_breaking()?;
     confirm_extensions(db, migrator).await?;
     if let Action::To(version) = action
         && !migrator.names().contains(version)
     {
         return Err(Error::UnknownVersion { version: version.clone() });
     }
-    let news = News::new(db);
-    let at_once = AtOnce::new(migrator, action, fleet.timeouts.attempt());
+    let news = ChangeNotifier::new(db);
+    let batches = BatchRunner::new(migrator, action, fleet.timeouts.attempt());
     let workers = Workers {
         db,
         migrator,
         action,
         fleet,
         news: &news,
-        at_once: &at_once,
+        batches: &batches,
         report: &report,
         sessions: Sessions::default(),
         denied: AtomicUsize::new(0),
@@ -185,12 +185,12 @@ pub async fn run_fleet(
 async fn rounds<R: Fn(&Event<'_>) + Sync>(
     workers: &Workers<'_, R>,
     queue: &Queue<'_>,
-    who: &Who,
+    who: &TenantSelection,
 ) -> Result<usize, Error> {
     let Workers { db, migrator, action, .. } = workers;
-    let catches_up = **action == Action::Up(None) && !matches!(who, Who::These(_));
+    let catches_up = **action == Action::Up(None) && !matches!(who, TenantSelection::Only(_));
     if !catches_up {
-        let mut found = queue.unseen(members(db, who).await?);
+        let mut found = queue.unseen(fleet_tenants(db, who).await?);
         workers.plan(queue, &found);
         canaries_first(workers, queue, &mut found).await?;
         workers.work(queue, found).await;
@@ -220,13 +220,13 @@ async fn rounds<R: Fn(&Event<'_>) + Sync>(
 async fn canaries_first<R: Fn(&Event<'_>) + Sync>(
     workers: &Workers<'_, R>,
     queue: &Queue<'_>,
-    found: &mut Vec<Member>,
+    found: &mut Vec<FleetTenant>,
 ) -> Result<(), Error> {
     let Some(canary) = &workers.fleet.canary else { return Ok(()) };
     let canaries = tenants::canaries(workers.db, canary, found).await?;
     workers.work(queue, canaries).await;
     if queue.summary().failed > 0 {
-        queue.close(Stopped::Canary);
+        queue.close(StopReason::Canary);
     } else if queue.stopped().is_none() {
         (workers.report)(&Event::CanariesDone);
     }

@@ -13,12 +13,12 @@ use tenantry_registry::TenantId;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tenants that have changed and of whom nobody has been told yet.
-pub(super) struct News<'a> {
+pub(super) struct ChangeNotifier<'a> {
     db: &'a DatabaseConnection,
     changed: Mutex<Vec<TenantId>>,
 }
 
-impl<'a> News<'a> {
+impl<'a> ChangeNotifier<'a> {
     pub(super) fn new(db: &'a DatabaseConnection) -> Self {
         Self { db, changed: Mutex::default() }
     }

@@ -12,11 +12,11 @@ use std::{
 use tenantry_registry::TenantId;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Limit, Member, Stopped, Summary};
+use super::{FailureLimit, FleetTenant, StopReason, Summary};
 
 /// One tenant in the queue.
 pub(super) struct Job {
-    pub(super) member: Member,
+    pub(super) member: FleetTenant,
     /// How often it has been tried in vain.
     pub(super) tries: u32,
     /// How often somebody else had it in hand.
@@ -28,7 +28,7 @@ pub(super) struct Job {
 
 pub(super) struct Queue<'a> {
     stop: &'a AtomicBool,
-    limit: Option<Limit>,
+    limit: Option<FailureLimit>,
     state: Mutex<State>,
 }
 
@@ -38,7 +38,7 @@ struct State {
     in_hand: usize,
     seen: HashSet<TenantId>,
     planned: usize,
-    closed: Option<Stopped>,
+    closed: Option<StopReason>,
     last_answer: Option<Instant>,
     /// Since when no server has answered.
     away_since: Option<Instant>,
@@ -46,7 +46,7 @@ struct State {
 }
 
 /// How a job ended.
-pub(super) enum End {
+pub(super) enum JobResult {
     Done,
     Skipped,
     Failed,
@@ -54,20 +54,20 @@ pub(super) enum End {
 
 /// Whether a server that does not answer is waited for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Patience {
-    Lasts,
+pub(super) enum OutageDecision {
+    Retry,
     /// Others answer.
-    EndsForTenant,
-    EndsForAll,
+    FailTenant,
+    FailRun,
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn new(stop: &'a AtomicBool, limit: Option<Limit>) -> Self {
+    pub(super) fn new(stop: &'a AtomicBool, limit: Option<FailureLimit>) -> Self {
         Self { stop, limit, state: Mutex::default() }
     }
 
     /// Those that have not been planned for yet.
-    pub(super) fn unseen(&self, members: Vec<Member>) -> Vec<Member> {
+    pub(super) fn unseen(&self, members: Vec<FleetTenant>) -> Vec<FleetTenant> {
         let mut state = self.state();
         members.into_iter().filter(|member| state.seen.insert(member.id)).collect()
     }
@@ -84,27 +84,27 @@ impl<'a> Queue<'a> {
     }
 
     /// Why no more tenants are begun, if that is so.
-    pub(super) fn stopped(&self) -> Option<Stopped> {
+    pub(super) fn stopped(&self) -> Option<StopReason> {
         if self.stop.load(Ordering::SeqCst) {
-            return Some(Stopped::Interrupted);
+            return Some(StopReason::Interrupted);
         }
         let state = self.state();
         let enough = self.limit.is_some_and(|limit| match limit {
-            Limit::Number(number) => state.summary.failed >= number,
-            Limit::Percent(share) => {
+            FailureLimit::Number(number) => state.summary.failed >= number,
+            FailureLimit::Percent(share) => {
                 let failed = state.summary.failed as f64;
                 failed > 0.0 && 100.0 * failed >= share * state.planned as f64
             }
         });
-        state.closed.or(enough.then_some(Stopped::MaxFailures))
+        state.closed.or(enough.then_some(StopReason::MaxFailures))
     }
 
     /// Begins no more tenants.
-    pub(super) fn close(&self, why: Stopped) {
+    pub(super) fn close(&self, why: StopReason) {
         self.state().closed.get_or_insert(why);
     }
 
-    pub(super) fn fill(&self, members: Vec<Member>) {
+    pub(super) fn fill(&self, members: Vec<FleetTenant>) {
         let not_before = Instant::now();
         let job = |member| Job { member, tries: 0, busy: 0, away_since: None, not_before };
         self.state().jobs.extend(members.into_iter().map(job));
@@ -113,7 +113,7 @@ impl<'a> Queue<'a> {
     /// Counts what was not begun.
     pub(super) fn empty(&self) {
         let mut state = self.state();
-        state.summary.left += state.jobs.len();
+        state.summary.not_started += state.jobs.len();
         state.jobs.clear();
     }
 
@@ -161,13 +161,13 @@ impl<'a> Queue<'a> {
         state.jobs.push_back(job);
     }
 
-    pub(super) fn end(&self, end: &End) {
+    pub(super) fn end(&self, end: &JobResult) {
         let mut state = self.state();
         state.in_hand -= 1;
         match end {
-            End::Done => state.summary.done += 1,
-            End::Skipped => state.summary.skipped += 1,
-            End::Failed => state.summary.failed += 1,
+            JobResult::Done => state.summary.done += 1,
+            JobResult::Skipped => state.summary.skipped += 1,
+            JobResult::Failed => state.summary.failed += 1,
         }
     }
 
@@ -179,18 +179,18 @@ impl<'a> Queue<'a> {
     }
 
     /// The server of this tenant has not answered: for how long is that borne?
-    pub(super) fn away(&self, job: &mut Job, longest: Duration) -> Patience {
+    pub(super) fn away(&self, job: &mut Job, longest: Duration) -> OutageDecision {
         let now = Instant::now();
         let mut state = self.state();
         let all_since = *state.away_since.get_or_insert(now);
         let since = *job.away_since.get_or_insert(now);
         if now - since >= longest && state.last_answer.is_some_and(|last| last > since) {
-            Patience::EndsForTenant
+            OutageDecision::FailTenant
         // Asked of all: of many tenants each would begin to wait when its turn comes.
         } else if now - all_since >= longest {
-            Patience::EndsForAll
+            OutageDecision::FailRun
         } else {
-            Patience::Lasts
+            OutageDecision::Retry
         }
     }
 
@@ -206,13 +206,13 @@ mod tests {
     use tenantry_registry::TenantId;
     use tokio::time::{Instant, sleep};
 
-    use super::{Job, Patience, Queue};
-    use crate::Member;
+    use super::{Job, OutageDecision, Queue};
+    use crate::FleetTenant;
 
     fn job() -> Job {
         let schema = "tenant_1".parse().unwrap();
         let (id, set) = (TenantId::generate(), String::new());
-        let member = Member { id, slug: None, schema, version: None, set };
+        let member = FleetTenant { id, slug: None, schema, version: None, set };
         Job { member, tries: 0, busy: 0, away_since: None, not_before: Instant::now() }
     }
 
@@ -221,13 +221,13 @@ mod tests {
         let stop = AtomicBool::new(false);
         let queue = Queue::new(&stop, None);
         let (mut first, longest) = (job(), Duration::from_millis(20));
-        assert_eq!(queue.away(&mut first, Duration::from_secs(3600)), Patience::Lasts);
+        assert_eq!(queue.away(&mut first, Duration::from_secs(3600)), OutageDecision::Retry);
         sleep(longest).await;
-        assert_eq!(queue.away(&mut job(), longest), Patience::EndsForAll);
-        assert_eq!(queue.away(&mut first, longest), Patience::EndsForAll);
+        assert_eq!(queue.away(&mut job(), longest), OutageDecision::FailRun);
+        assert_eq!(queue.away(&mut first, longest), OutageDecision::FailRun);
 
         queue.answered();
-        assert_eq!(queue.away(&mut job(), Duration::from_secs(3600)), Patience::Lasts);
-        assert_eq!(queue.away(&mut first, longest), Patience::EndsForTenant);
+        assert_eq!(queue.away(&mut job(), Duration::from_secs(3600)), OutageDecision::Retry);
+        assert_eq!(queue.away(&mut first, longest), OutageDecision::FailTenant);
     }
 }

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{AnyMigrator, Error, fleet::registry};
+use crate::{DynMigrator, Error, fleet::registry};
 
 /// How far all tenants and spares are, but for those that are being dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,14 +27,14 @@ pub struct FleetStatus {
     /// Each version that somebody has, newest first.
     pub versions: Vec<VersionCount>,
     /// Those whose last migration failed, in the order of their creation.
-    pub failed: Vec<FailedMember>,
+    pub failed: Vec<FailedTenant>,
     /// The tenants that are being dropped, in the order of their creation. They are not counted.
-    pub dropping: Vec<DroppingMember>,
+    pub dropping: Vec<DroppingTenant>,
 }
 
 /// A tenant that is being dropped. If that was interrupted, dropping it again finishes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromQueryResult)]
-pub struct DroppingMember {
+pub struct DroppingTenant {
     /// Slug of the tenant.
     pub tenant: String,
     /// Its schema.
@@ -50,7 +50,7 @@ pub struct VersionCount {
     pub version: Option<String>,
     /// Where that is, seen from this program.
     #[serde(flatten)]
-    pub standing: Standing,
+    pub status: VersionStatus,
     /// Tenants and spares.
     pub tenants: usize,
     /// Those of them that are spares.
@@ -64,7 +64,7 @@ pub struct VersionCount {
 /// Where a version is, seen from a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum Standing {
+pub enum VersionStatus {
     /// At the newest migration.
     UpToDate,
     /// Migrations are missing.
@@ -78,7 +78,7 @@ pub enum Standing {
 
 /// A tenant whose last migration failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FailedMember {
+pub struct FailedTenant {
     /// Name of the tenant, or schema of the spare.
     pub tenant: String,
     /// Schema of its tables.
@@ -89,13 +89,13 @@ pub struct FailedMember {
     pub attempts: i32,
     /// What failed.
     #[serde(flatten)]
-    pub failure: FailureNote,
+    pub failure: MigrationFailure,
 }
 
 /// What `migration_error` of a tenant's row holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct FailureNote {
+pub struct MigrationFailure {
     /// The migration, where it was one that failed.
     pub migration: Option<String>,
     /// What the server called it.
@@ -120,15 +120,15 @@ impl FleetStatus {
 /// [`Error::MissingRegistry`], [`Error::Database`].
 pub async fn fleet_status(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<FleetStatus, Error> {
     let names = migrator.names();
-    let mut versions: BTreeMap<(Reverse<Place>, usize), VersionCount> = BTreeMap::new();
+    let mut versions: BTreeMap<(Reverse<VersionPosition>, usize), VersionCount> = BTreeMap::new();
     for row in rows::<VersionRow>(db, VERSIONS).await.map_err(registry)? {
-        let place = Place::of(row.version.as_deref(), &names);
+        let place = VersionPosition::of(row.version.as_deref(), &names);
         let missing = missing(&row, &names);
         let count = VersionCount {
-            standing: place.standing(names.len(), missing),
+            status: place.status(names.len(), missing),
             version: row.version,
             tenants: row.tenants as usize,
             spares: row.spares as usize,
@@ -148,13 +148,13 @@ pub async fn fleet_status(
         tenants: versions.iter().map(|it| it.tenants).sum(),
         up_to_date: versions
             .iter()
-            .filter(|it| it.standing == Standing::UpToDate)
+            .filter(|it| it.status == VersionStatus::UpToDate)
             .map(|it| it.tenants)
             .sum(),
         spares: versions.iter().map(|it| it.spares).sum(),
         versions,
         dropping: rows(db, DROPPING).await?,
-        failed: failed.into_iter().map(FailedMember::from).collect(),
+        failed: failed.into_iter().map(FailedTenant::from).collect(),
     })
 }
 
@@ -196,12 +196,12 @@ struct FailedRow {
 
 /// A version among a program's migrations, older ones less.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum VersionPosition {
     Applied(usize),
     Unknown(String),
 }
 
-impl Place {
+impl VersionPosition {
     fn of(version: Option<&str>, names: &[String]) -> Self {
         let Some(version) = version else { return Self::Applied(0) };
         match names.iter().position(|name| name == version) {
@@ -210,12 +210,12 @@ impl Place {
         }
     }
 
-    fn standing(&self, all: usize, missing: usize) -> Standing {
+    fn status(&self, all: usize, missing: usize) -> VersionStatus {
         match self {
-            _ if missing > 0 => Standing::Behind { behind: missing },
-            Self::Unknown(_) => Standing::Ahead,
-            Self::Applied(applied) if *applied == all => Standing::UpToDate,
-            Self::Applied(applied) => Standing::Behind { behind: all - applied },
+            _ if missing > 0 => VersionStatus::Behind { behind: missing },
+            Self::Unknown(_) => VersionStatus::Ahead,
+            Self::Applied(applied) if *applied == all => VersionStatus::UpToDate,
+            Self::Applied(applied) => VersionStatus::Behind { behind: all - applied },
         }
     }
 }
@@ -240,13 +240,13 @@ impl VersionCount {
     }
 }
 
-impl From<FailedRow> for FailedMember {
+impl From<FailedRow> for FailedTenant {
     fn from(row: FailedRow) -> Self {
         let FailedRow { tenant, schema, version, attempts, error } = row;
         // What somebody else has written there is shown as it is.
-        let failure = serde_json::from_value(error.clone()).unwrap_or_else(|_| FailureNote {
+        let failure = serde_json::from_value(error.clone()).unwrap_or_else(|_| MigrationFailure {
             message: error.to_string(),
-            ..FailureNote::default()
+            ..MigrationFailure::default()
         });
         Self { tenant, schema, version, attempts, failure }
     }

@@ -10,11 +10,11 @@ use sea_orm::{
 use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::Canary;
-use crate::{AnyMigrator, Error, Fault, lock::PROVISIONING};
+use crate::{DbErrorKind, DynMigrator, Error, lock::PROVISIONING};
 
 /// A tenant or a spare, as the registry had it when it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct FleetTenant {
     /// Key of the tenant.
     pub id: TenantId,
     /// Name of the tenant; none for a spare.
@@ -29,16 +29,16 @@ pub struct Member {
 
 /// Which tenants are worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Who {
+pub enum TenantSelection {
     /// Every tenant and every spare, but for those that are being dropped.
     All,
     /// Those of them whose last migration failed.
-    Failed,
+    LastMigrationFailed,
     /// These.
-    These(Vec<Member>),
+    Only(Vec<FleetTenant>),
 }
 
-impl fmt::Display for Member {
+impl fmt::Display for FleetTenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.slug {
             Some(slug) => slug.fmt(f),
@@ -49,7 +49,7 @@ impl fmt::Display for Member {
 
 type Row = (TenantId, Option<Slug>, SchemaName, Option<String>, String);
 
-impl From<Row> for Member {
+impl From<Row> for FleetTenant {
     fn from((id, slug, schema, version, set): Row) -> Self {
         Self { id, slug, schema, version, set }
     }
@@ -69,12 +69,15 @@ const COLUMNS: [tenant::Column; 4] = [
 ///
 /// # Errors
 /// [`Error::MissingRegistry`], [`Error::Database`].
-pub async fn members(db: &DatabaseConnection, who: &Who) -> Result<Vec<Member>, Error> {
-    if let Who::These(members) = who {
+pub async fn fleet_tenants(
+    db: &DatabaseConnection,
+    who: &TenantSelection,
+) -> Result<Vec<FleetTenant>, Error> {
+    if let TenantSelection::Only(members) = who {
         return Ok(members.clone());
     }
     let mut query = present();
-    if *who == Who::Failed {
+    if *who == TenantSelection::LastMigrationFailed {
         query = query.filter(tenant::Column::MigrationError.is_not_null());
     }
     fetch(db, query).await
@@ -84,7 +87,10 @@ pub async fn members(db: &DatabaseConnection, who: &Who) -> Result<Vec<Member>, 
 ///
 /// # Errors
 /// [`Error::MissingRegistry`], [`Error::Database`].
-pub async fn members_named(db: &DatabaseConnection, slugs: &[Slug]) -> Result<Vec<Member>, Error> {
+pub async fn tenants_by_slug(
+    db: &DatabaseConnection,
+    slugs: &[Slug],
+) -> Result<Vec<FleetTenant>, Error> {
     fetch(db, present().filter(tenant::Column::Slug.is_in(slugs.to_vec()))).await
 }
 
@@ -101,18 +107,18 @@ fn present() -> Select<tenant::Entity> {
 async fn fetch(
     db: &DatabaseConnection,
     query: Select<tenant::Entity>,
-) -> Result<Vec<Member>, Error> {
+) -> Result<Vec<FleetTenant>, Error> {
     let rows = query.into_tuple::<Row>().all(db).await.map_err(registry)?;
-    Ok(rows.into_iter().map(Member::from).collect())
+    Ok(rows.into_iter().map(FleetTenant::from).collect())
 }
 
 /// How many there are, and those that do not have exactly the migrations of `migrator`, or whose
 /// last migration failed, be it one that went back from the newest: one query.
 pub(super) async fn behind(
     db: &DatabaseConnection,
-    who: &Who,
-    migrator: &AnyMigrator,
-) -> Result<(usize, Vec<Member>), Error> {
+    who: &TenantSelection,
+    migrator: &DynMigrator,
+) -> Result<(usize, Vec<FleetTenant>), Error> {
     let (names, _) = migrator.all_applied();
     // A row comes back also when nobody is behind: the number alone.
     let statement = Statement::from_sql_and_values(
@@ -128,14 +134,18 @@ pub(super) async fn behind(
                 OR NOT $2 AND (t."schema_version" IS DISTINCT FROM $1
                    OR t."migrations" <> $3 AND t."schema_version" = ANY (t."migrations")))
            ORDER BY t."id""#,
-        [migrator.latest().into(), (*who == Who::Failed).into(), names.into()],
+        [
+            migrator.latest().into(),
+            (*who == TenantSelection::LastMigrationFailed).into(),
+            names.into(),
+        ],
     );
     let rows = db.query_all_raw(statement).await.map_err(registry)?;
     let (mut all, mut behind) = (0, Vec::new());
     for row in rows {
         all = row.try_get_by_index::<i64>(0)? as usize;
         if row.try_get_by_index::<Option<TenantId>>(1)?.is_some() {
-            behind.push(Member {
+            behind.push(FleetTenant {
                 id: row.try_get_by_index(1)?,
                 slug: row.try_get_by_index(2)?,
                 schema: row.try_get_by_index(3)?,
@@ -163,8 +173,8 @@ pub(super) async fn provisioned(db: &DatabaseConnection) -> Result<(), Error> {
 pub(super) async fn canaries(
     db: &DatabaseConnection,
     canary: &Canary,
-    members: &mut Vec<Member>,
-) -> Result<Vec<Member>, Error> {
+    members: &mut Vec<FleetTenant>,
+) -> Result<Vec<FleetTenant>, Error> {
     match canary {
         Canary::Number(number) => Ok(members.drain(..members.len().min(*number)).collect()),
         Canary::Tag(tag) => {
@@ -190,8 +200,8 @@ pub(super) async fn canaries(
 
 /// A table that is not there is a registry that is not there.
 pub(crate) fn registry(error: DbErr) -> Error {
-    match Fault::of(&error) {
-        Fault::Missing => Error::MissingRegistry,
+    match DbErrorKind::of(&error) {
+        DbErrorKind::UndefinedTable => Error::MissingRegistry,
         _ => error.into(),
     }
 }

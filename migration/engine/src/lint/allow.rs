@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::SchemaManager;
 
 use super::Rule;
-use crate::sql::Piece;
+use crate::sql::SqlStatement;
 
 /// How an acknowledgement begins, inside an SQL comment.
 const BEGIN: &str = "check: allow";
@@ -56,12 +56,13 @@ impl Suppressions {
         if ["function", "procedure", "routine"].iter().any(|word| lower.contains(word)) {
             seen.functions.push(lower);
         }
-        seen.reaches_outside = seen.reaches_outside || !Piece::all(sql).iter().all(stays_inside);
+        seen.reaches_outside =
+            seen.reaches_outside || !SqlStatement::split(sql).iter().all(stays_inside);
         // Nearly no text acknowledges anything.
         if !sql.contains("check:") {
             return;
         }
-        for comment in Piece::all(sql).iter().flat_map(|piece| &piece.comments) {
+        for comment in SqlStatement::split(sql).iter().flat_map(|piece| &piece.comments) {
             let Some(suppression) = Suppression::read(comment) else { continue };
             let rule = suppression.rule.parse().ok();
             seen.rules.extend(rule.filter(|rule| suppression.covers(*rule)));
@@ -95,7 +96,7 @@ impl Suppressions {
 
 /// Whether a statement is about the schema alone, as its words show: it names no other, and runs
 /// nothing that could.
-fn stays_inside(piece: &Piece) -> bool {
+fn stays_inside(piece: &SqlStatement) -> bool {
     const KINDS: [&str; 10] = [
         "create", "alter", "drop", "reindex", "vacuum", "analyze", "refresh", "comment", "cluster",
         "truncate",

@@ -1,6 +1,6 @@
 //! Catalog queries that find an object by its name alone, and so find another tenant's.
 
-use crate::sql::{Kind, Piece};
+use crate::sql::{Kind, SqlStatement};
 
 /// Columns of `information_schema` and `pg_catalog` that hold the name of an object that a schema
 /// contains.
@@ -49,7 +49,7 @@ const OF_ONE_SCHEMA: [&str; 9] = [
 /// bodies of `DO` blocks and functions are read as well.
 pub(super) fn by_name(sql: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for statement in Piece::all(sql) {
+    for statement in SqlStatement::split(sql) {
         found.extend(catalog_by_name(&statement));
         let texts = statement.words.iter().filter(|word| word.kind == Kind::Text);
         for body in texts.filter(|word| word.text.contains(';')) {
@@ -61,7 +61,7 @@ pub(super) fn by_name(sql: &str) -> Vec<String> {
 }
 
 /// The catalog that one statement searches for a name in every schema.
-fn catalog_by_name(statement: &Piece) -> Option<String> {
+fn catalog_by_name(statement: &SqlStatement) -> Option<String> {
     let words = || 0..statement.words.len();
     let name = |index: usize| statement.name(index).unwrap_or_default();
     let symbol = |index: usize| statement.symbol(index).unwrap_or_default();

@@ -41,7 +41,10 @@ impl Table<'_> {
         }
         if self.rewritten() {
             fire(Rule::RewritesTable, format!("all rows of {name} are written anew"));
-        } else if self.read() && self.effect.before.counts && self.effect.piece.begins(&["alter"]) {
+        } else if self.read()
+            && self.effect.before.counts
+            && self.effect.piece.starts_with(&["alter"])
+        {
             fire(Rule::ScansTable, format!("all rows of {name} are read under a lock"));
         }
     }

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use serde::Deserialize;
 use tenantry_registry::SchemaName;
 
-use crate::sql::{Kind, Piece, Word};
+use crate::sql::{Kind, SqlStatement, Word};
 
 /// A function that does not find its tables when a tenant's statement calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(crate) async fn unqualified(
 
 /// The names in `source` that only `search_path` gives a meaning.
 fn bare_names(source: &str, catalog: &Catalog) -> Vec<String> {
-    let body = Body { piece: Piece::one(source), catalog };
+    let body = Body { piece: SqlStatement::one(source), catalog };
     let words = &body.piece.words;
     let bare = (0..words.len()).filter(|index| body.is_bare(*index) || body.is_bare_text(*index));
     let mut names: Vec<String> = bare.map(|index| words[index].text.clone()).collect();
@@ -92,7 +92,7 @@ const STATEMENTS: [&str; 15] = [
 
 /// The body of a function.
 struct Body<'a> {
-    piece: Piece,
+    piece: SqlStatement,
     catalog: &'a Catalog,
 }
 
@@ -132,7 +132,7 @@ impl Body<'_> {
         if !is_text || !(cast || argument) {
             return false;
         }
-        let name = Piece::one(&self.piece.words[at].text);
+        let name = SqlStatement::one(&self.piece.words[at].text);
         let name = name.name(0).filter(|_| name.words.len() == 1);
         name.is_some_and(|name| self.catalog.relations.iter().any(|it| it == name))
     }
@@ -214,7 +214,7 @@ impl Body<'_> {
     fn is_statement(&self, at: usize) -> bool {
         let words = &self.piece.words;
         let is_sql = || {
-            let literal = Piece::one(&words[at].text);
+            let literal = SqlStatement::one(&words[at].text);
             literal.word(0).is_some_and(|first| STATEMENTS.contains(&first))
         };
         let executed = |it: &Word| it.kind == Kind::Word && it.text == "execute";

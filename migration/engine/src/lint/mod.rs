@@ -21,9 +21,9 @@
 //! #     db: sea_orm::DatabaseConnection,
 //! #     migrator: impl sea_orm_migration::MigratorTraitSelf + 'static,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! use tenantry_migrate::{AnyMigrator, lint::check};
+//! use tenantry_migrate::{DynMigrator, lint::check};
 //!
-//! let report = check(&db, &AnyMigrator::new(migrator)).await?;
+//! let report = check(&db, &DynMigrator::new(migrator)).await?;
 //! for finding in &report.findings {
 //!     println!("{}: {}: {}", finding.migration, finding.rule, finding.what);
 //! }

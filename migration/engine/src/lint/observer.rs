@@ -14,7 +14,10 @@ use super::{
     token_rules::{self, token_violations},
     violation::{Effect, Violation},
 };
-use crate::{Error, Fault, extension::Extensions, provision::ddl, proxy::in_one, sql::Piece};
+use crate::{
+    DbErrorKind, Error, extension::Extensions, provision::execute_batch, proxy::in_one,
+    sql::SqlStatement,
+};
 
 /// One statement of a migration.
 #[derive(Debug, Default)]
@@ -99,7 +102,7 @@ struct State {
 
 /// A statement on its way.
 pub(super) struct Step {
-    piece: Piece,
+    piece: SqlStatement,
     /// What to send: without the `CONCURRENTLY` that the transaction of the check refuses.
     pub(super) statement: Statement,
     sent: ExecutedStatement,
@@ -166,7 +169,7 @@ impl Observer {
     /// Looks at a statement before it is sent; None when it is not to be sent.
     pub(super) async fn before(
         &self,
-        piece: Piece,
+        piece: SqlStatement,
         statement: Statement,
     ) -> Result<Option<Step>, DbErr> {
         if self.state().observed.failed.is_some() {
@@ -195,7 +198,7 @@ impl Observer {
             sent.violations.push(Violation { rule: Rule::Extension, message: message.clone() });
         }
         let in_one = match transactional {
-            true => piece.concurrently().map(|index| piece.without(index)),
+            true => piece.concurrently().map(|index| piece.remove_token(index)),
             false => in_one(&piece.sql),
         };
         let skipped = extension.is_some()
@@ -251,7 +254,7 @@ impl Observer {
             });
         }
         if let Some(error) = error {
-            if Fault::of(error) == Fault::NeedsCommit {
+            if DbErrorKind::of(error) == DbErrorKind::NeedsCommit {
                 self.wants_commit.store(true, Ordering::Relaxed);
             }
             let message = Error::Database(error.clone()).to_string();
@@ -292,7 +295,7 @@ impl Observer {
     pub(super) async fn savepoint(&self) -> Result<(), DbErr> {
         let alive = self.state().observed.failed.is_none();
         self.state().open.push(alive);
-        if alive { ddl(&self.txn, "SAVEPOINT migration_check").await } else { Ok(()) }
+        if alive { execute_batch(&self.txn, "SAVEPOINT migration_check").await } else { Ok(()) }
     }
 
     /// It commits the transaction that it has begun.
@@ -300,7 +303,7 @@ impl Observer {
         let alive = self.state().observed.failed.is_none();
         let is_savepoint = self.state().open.pop() == Some(true);
         if alive && is_savepoint {
-            ddl(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
+            execute_batch(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
         }
         Ok(())
     }
@@ -317,8 +320,8 @@ impl Observer {
                 state.observed.failed = None;
             }
         }
-        ddl(&self.txn, "ROLLBACK TO SAVEPOINT migration_check").await?;
-        ddl(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
+        execute_batch(&self.txn, "ROLLBACK TO SAVEPOINT migration_check").await?;
+        execute_batch(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
         if !self.state().unobserved {
             let now = self.snapshot().await?;
             self.state().now = Arc::new(now);

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement};
 use super::observer::Observer;
 use crate::{
     proxy::{Backend, is_plain, rows_affected},
-    sql::{Piece, replace_placeholder},
+    sql::{SqlStatement, replace_placeholder},
 };
 
 /// What answers the statements of a migration that is checked: they go through the [`Observer`].
@@ -32,7 +32,7 @@ impl Backend for LintBackend<'_> {
 
     /// With values, or where rows are asked for, PostgreSQL itself refuses several statements.
     async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let Some(piece) = Piece::all(&statement.sql).into_iter().next() else {
+        let Some(piece) = SqlStatement::split(&statement.sql).into_iter().next() else {
             return self.observer.txn.query_all_raw(self.qualified(statement)).await;
         };
         let Some(step) = self.observer.before(piece, statement).await? else {
@@ -45,7 +45,7 @@ impl Backend for LintBackend<'_> {
 
     #[expect(clippy::disallowed_methods, reason = "the text of a migration")]
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let pieces = Piece::all(&statement.sql);
+        let pieces = SqlStatement::split(&statement.sql);
         let (backend, mut rows) = (statement.db_backend, 0);
         if !is_plain(&statement) {
             let Some(piece) = pieces.into_iter().next() else {

@@ -11,12 +11,12 @@ use super::{
     violation::Violation,
 };
 use crate::{
-    AnyMigrator, Error, Target, confirm_extensions, drop_schema, enter,
-    plan::{Step, every_step},
-    provision::ddl,
+    DynMigrator, Error, Target, confirm_extensions, drop_schema, enter,
+    plan::{Step, all_up},
+    provision::execute_batch,
     proxy::{Halt, act},
     run::commits::commit_and_enter,
-    search_path::Watch,
+    search_path::SchemaGuard,
     session::{FORGET, roll_back},
 };
 
@@ -31,7 +31,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Database`] if the database fails.
-pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Report, Error> {
+pub async fn check(db: &DatabaseConnection, migrator: &DynMigrator) -> Result<Report, Error> {
     confirm_extensions(db, migrator).await?;
     match attempt(db, migrator, false).await? {
         (_, true) => Ok(attempt(db, migrator, true).await?.0),
@@ -42,7 +42,7 @@ pub async fn check(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Re
 /// The report, and whether a statement was refused that may work after a commit.
 async fn attempt(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     commits: bool,
 ) -> Result<(Report, bool), Error> {
     let txn = db.begin().await?;
@@ -50,7 +50,7 @@ async fn attempt(
     let (schema, twin) = (scratch_schema(&random, "")?, scratch_schema(&random, "_twin")?);
     // The one that is looked at comes last, so that search_path is left at it.
     for schema in [&twin, &schema] {
-        ddl(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
+        execute_batch(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
         enter(&txn, &Target::Schema(schema.clone()), migrator).await?;
         migrator.install(&txn).await?;
     }
@@ -73,7 +73,7 @@ async fn attempt(
 /// one. A check that fails finds none.
 pub(crate) async fn schema_dependent(
     db: &DatabaseConnection,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Option<String> {
     let rules = [Rule::CatalogByName, Rule::DiffersBetweenSchemas];
     let report = check(db, migrator).await.ok()?;
@@ -87,18 +87,18 @@ fn scratch_schema(random: &str, suffix: &str) -> Result<SchemaName, Error> {
 
 async fn check_all(
     observer: &Observer,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     schema: &SchemaName,
     twin: &SchemaName,
     commits: bool,
 ) -> Result<Report, Error> {
     let target = Target::Schema(schema.clone());
     let beside = [twin.as_str()];
-    let mut watch = Watch::beside(&observer.txn, &target, migrator, &beside).await?;
+    let mut watch = SchemaGuard::beside(&observer.txn, &target, migrator, &beside).await?;
     let mut twin = SecondSchema::new(observer, schema, twin);
     let mut report = Report::default();
     let (mut reported, mut left) = (Vec::new(), false);
-    for step in every_step(migrator) {
+    for step in all_up(migrator) {
         observer.begin(!step.alone()).await?;
         let mut observed = observer.end(run(observer, &step, schema).await)?;
         match watch.outside(&observer.txn, &step).await {
@@ -119,7 +119,7 @@ async fn check_all(
         let failed = observed.failed.is_some();
         if !failed {
             functions(observer, schema, &mut observed, &mut reported).await?;
-            ddl(&observer.txn, FORGET).await?;
+            execute_batch(&observer.txn, FORGET).await?;
             let unexplained = !observed.explains_difference();
             if let Some(message) = twin.follow(migrator, &step).await?
                 && unexplained
@@ -134,7 +134,7 @@ async fn check_all(
         }
         if commits {
             commit_and_enter(&observer.txn, &target, migrator).await?;
-            watch = Watch::beside(&observer.txn, &target, migrator, &beside).await?;
+            watch = SchemaGuard::beside(&observer.txn, &target, migrator, &beside).await?;
         }
     }
     Ok(report)

@@ -5,11 +5,11 @@ use tenantry_registry::SchemaName;
 
 use super::{observer::Observer, run::run};
 use crate::{
-    AnyMigrator, Error, Target,
+    DynMigrator, Error, Target,
     drift::{Change, changes_between},
     enter,
     plan::Step,
-    provision::ddl,
+    provision::execute_batch,
     session::FORGET,
 };
 
@@ -38,7 +38,7 @@ impl<'a> SecondSchema<'a> {
     /// first, if it did.
     pub(super) async fn follow(
         &mut self,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
         step: &Step,
     ) -> Result<Option<String>, Error> {
         if !self.follows {
@@ -61,7 +61,7 @@ impl<'a> SecondSchema<'a> {
             let error = Error::Database(error);
             return Ok(Some(format!("it fails in a second schema: {error}")));
         }
-        ddl(txn, FORGET).await?;
+        execute_batch(txn, FORGET).await?;
         savepoint.commit().await?;
         let changes = changes_between(txn, self.first, self.second).await?;
         enter(txn, &Target::Schema(self.first.clone()), migrator).await?;

@@ -1,39 +1,43 @@
 //! What a statement leaves in the session after the transaction, read off its words.
 
 use super::{Rule, violation::Violation};
-use crate::sql::{Kind, Piece, Word};
+use crate::sql::{Kind, SqlStatement, Word};
 
 /// Words behind which a statement begins in a `DO` block.
 const BEFORE_STATEMENT: [&str; 4] = ["begin", "then", "else", "loop"];
 
 /// The settings and temporary objects that outlive the transaction of `piece`. Blocks are read,
 /// too, and texts that they execute.
-pub(super) fn session_state(piece: &Piece) -> Vec<Violation> {
+pub(super) fn session_state(piece: &SqlStatement) -> Vec<Violation> {
     let mut violations = Vec::new();
     read(piece, &mut violations);
-    let is_block = piece.begins(&["do"]);
+    let is_block = piece.starts_with(&["do"]);
     for text in piece.words.iter().filter(|word| is_block && word.kind == Kind::Text) {
-        Piece::all(&text.text).iter().for_each(|piece| read_in_block(piece, &mut violations));
+        SqlStatement::split(&text.text)
+            .iter()
+            .for_each(|piece| read_in_block(piece, &mut violations));
     }
     violations.dedup();
     violations
 }
 
-fn read_in_block(piece: &Piece, violations: &mut Vec<Violation>) {
+fn read_in_block(piece: &SqlStatement, violations: &mut Vec<Violation>) {
     read(piece, violations);
     for index in 1..piece.words.len() {
         if piece.word(index - 1).is_some_and(|word| BEFORE_STATEMENT.contains(&word)) {
-            let rest = Piece::one(&piece.sql[piece.words[index].at.start..]);
+            let rest = SqlStatement::one(&piece.sql[piece.words[index].at.start..]);
             read(&rest, violations);
         }
     }
     if piece.find(&["execute"]).is_some() {
         let texts = piece.words.iter().filter(|word| word.kind == Kind::Text);
-        texts.flat_map(|text| Piece::all(&text.text)).for_each(|piece| read(&piece, violations));
+        texts
+            .flat_map(|text| SqlStatement::split(&text.text))
+            .for_each(|piece| read(&piece, violations));
     }
 }
 
-fn read(piece: &Piece, violations: &mut Vec<Violation>) {
+fn read(piece: &SqlStatement, violations: &mut Vec<Violation>) {
     let set = set(piece).into_iter().chain(set_config(piece));
     // Another rule is about that one.
     let set = set.filter(|name| !name.eq_ignore_ascii_case("search_path"));
@@ -48,7 +52,7 @@ fn read(piece: &Piece, violations: &mut Vec<Violation>) {
 }
 
 /// The setting of a `SET` without `LOCAL`.
-fn set(piece: &Piece) -> Option<String> {
+fn set(piece: &SqlStatement) -> Option<String> {
     if piece.word(0) != Some("set") {
         return None;
     }
@@ -65,7 +69,7 @@ fn set(piece: &Piece) -> Option<String> {
 }
 
 /// The name at `at`, of which parts may follow behind dots.
-fn dotted_name(piece: &Piece, at: usize) -> Option<String> {
+fn dotted_name(piece: &SqlStatement, at: usize) -> Option<String> {
     let mut name = piece.name(at)?.to_owned();
     let mut next = at + 1;
     while let (Some("."), Some(part)) = (piece.symbol(next), piece.name(next + 1)) {
@@ -76,7 +80,7 @@ fn dotted_name(piece: &Piece, at: usize) -> Option<String> {
 }
 
 /// The settings that calls of `set_config` make without a third argument that is true.
-fn set_config(piece: &Piece) -> Vec<String> {
+fn set_config(piece: &SqlStatement) -> Vec<String> {
     let calls = (0..piece.words.len()).filter(|index| {
         piece.name(*index).is_some_and(|name| name.eq_ignore_ascii_case("set_config"))
             && piece.symbol(index + 1) == Some("(")
@@ -84,7 +88,7 @@ fn set_config(piece: &Piece) -> Vec<String> {
     calls.filter_map(|index| setting_of_call(piece, index + 1)).collect()
 }
 
-fn setting_of_call(piece: &Piece, open: usize) -> Option<String> {
+fn setting_of_call(piece: &SqlStatement, open: usize) -> Option<String> {
     let depth = piece.words[open].depth;
     let inside: Vec<_> =
         piece.words[open + 1..].iter().take_while(|word| word.depth > depth).collect();
@@ -99,7 +103,7 @@ fn setting_of_call(piece: &Piece, open: usize) -> Option<String> {
 }
 
 /// The temporary object that a statement makes, unless it goes with the transaction.
-fn temporary(piece: &Piece) -> Option<String> {
+fn temporary(piece: &SqlStatement) -> Option<String> {
     let is_temporary = |at: usize| matches!(piece.word(at), Some("temp" | "temporary"));
     if piece.word(0) == Some("create") {
         let mut at = 1;
@@ -126,10 +130,10 @@ fn temporary(piece: &Piece) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::session_state;
-    use crate::sql::Piece;
+    use crate::sql::SqlStatement;
 
     fn found(sql: &str) -> Vec<String> {
-        session_state(&Piece::all(sql)[0])
+        session_state(&SqlStatement::split(sql)[0])
             .into_iter()
             .map(|violations| violations.message)
             .collect()

@@ -1,10 +1,10 @@
 //! What can be read off the words of a statement alone.
 
 use super::{Rule, catalog_by_name, session_rules, violation::Violation};
-use crate::sql::{Kind, Piece};
+use crate::sql::{Kind, SqlStatement};
 
 /// The rules that `piece` breaks by its words.
-pub(super) fn token_violations(piece: &Piece, transactional: bool) -> Vec<Violation> {
+pub(super) fn token_violations(piece: &SqlStatement, transactional: bool) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     let actions = actions(piece);
@@ -48,8 +48,8 @@ pub(super) fn token_violations(piece: &Piece, transactional: bool) -> Vec<Violat
 }
 
 /// How many actions an `ALTER TABLE` has; 0 for any other statement.
-fn actions(piece: &Piece) -> usize {
-    if !piece.begins(&["alter", "table"]) {
+fn actions(piece: &SqlStatement) -> usize {
+    if !piece.starts_with(&["alter", "table"]) {
         return 0;
     }
     let commas = piece
@@ -60,7 +60,7 @@ fn actions(piece: &Piece) -> usize {
 }
 
 /// The schema in `CREATE SCHEMA x`, `SET SCHEMA 'x'`, `ON SCHEMA x`. A column may be called so too.
-fn schema_keyword(piece: &Piece) -> Option<&str> {
+fn schema_keyword(piece: &SqlStatement) -> Option<&str> {
     let before = ["create", "drop", "alter", "set", "in", "on", "foreign"];
     (1..piece.words.len()).find_map(|index| {
         let follows = before.contains(&piece.word(index - 1)?);
@@ -71,7 +71,7 @@ fn schema_keyword(piece: &Piece) -> Option<&str> {
 }
 
 /// What `CREATE`, `ALTER` or `DROP` is about, when that belongs to no schema.
-fn database_wide(piece: &Piece) -> Option<&str> {
+fn database_wide(piece: &SqlStatement) -> Option<&str> {
     let wide = [
         "database",
         "event",
@@ -87,7 +87,7 @@ fn database_wide(piece: &Piece) -> Option<&str> {
     piece.word(1).filter(|message| changes && wide.contains(message))
 }
 
-fn names_search_path(piece: &Piece) -> bool {
+fn names_search_path(piece: &SqlStatement) -> bool {
     piece.words.iter().any(|token| {
         token.text.eq_ignore_ascii_case("search_path")
             && matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Text)
@@ -95,7 +95,7 @@ fn names_search_path(piece: &Piece) -> bool {
 }
 
 /// `CREATE FUNCTION … SET search_path FROM CURRENT`, which sets it for the function alone.
-fn is_search_path_of_function(piece: &Piece) -> bool {
+fn is_search_path_of_function(piece: &SqlStatement) -> bool {
     let routine = ["function", "procedure", "routine"];
     let is_routine =
         (1..4).any(|index| piece.word(index).is_some_and(|word| routine.contains(&word)));
@@ -105,7 +105,7 @@ fn is_search_path_of_function(piece: &Piece) -> bool {
 }
 
 /// The pairs in `a.b`, `a.b.c`: perhaps a schema and what is in it, perhaps a table and its column.
-pub(super) fn dotted(piece: &Piece) -> Vec<(String, String)> {
+pub(super) fn dotted(piece: &SqlStatement) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for index in 0..piece.words.len() {
         let behind_dot = index > 0 && piece.symbol(index - 1) == Some(".");
@@ -119,7 +119,7 @@ pub(super) fn dotted(piece: &Piece) -> Vec<(String, String)> {
 }
 
 /// The functions that an `UPDATE` or a `DELETE` may call.
-pub(super) fn called_in_write(piece: &Piece) -> Vec<String> {
+pub(super) fn called_in_write(piece: &SqlStatement) -> Vec<String> {
     let from = match piece.word(0) {
         Some("update" | "delete" | "merge") => Some(0),
         Some("with") => {
@@ -137,10 +137,10 @@ pub(super) fn called_in_write(piece: &Piece) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{Rule, called_in_write, dotted};
-    use crate::sql::Piece;
+    use crate::sql::SqlStatement;
 
     fn rules(sql: &str) -> Vec<Rule> {
-        super::token_violations(&Piece::all(sql)[0], true)
+        super::token_violations(&SqlStatement::split(sql)[0], true)
             .into_iter()
             .map(|violations| violations.rule)
             .collect()
@@ -182,14 +182,14 @@ mod tests {
 
     #[test]
     fn names_with_a_dot_are_found() {
-        let pairs = dotted(&Piece::all("SELECT a.b, \"c\" . d.e, 1.5, '.x' FROM f")[0]);
+        let pairs = dotted(&SqlStatement::split("SELECT a.b, \"c\" . d.e, 1.5, '.x' FROM f")[0]);
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(pairs, [pair("a", "b"), pair("c", "d")]);
     }
 
     #[test]
     fn only_writes_to_rows_call_functions() {
-        let calls = |sql: &str| called_in_write(&Piece::all(sql)[0]);
+        let calls = |sql: &str| called_in_write(&SqlStatement::split(sql)[0]);
         assert_eq!(calls("UPDATE a SET b = random()"), ["random"]);
         assert_eq!(calls("WITH x AS (SELECT f()) DELETE FROM a"), ["as", "f"]);
         assert_eq!(calls("INSERT INTO a VALUES (f())"), [""; 0]);

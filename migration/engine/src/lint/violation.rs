@@ -1,5 +1,5 @@
 use super::{Rule, catalog_snapshot::Snapshot};
-use crate::sql::Piece;
+use crate::sql::SqlStatement;
 
 /// A rule that a statement breaks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub(super) struct Violation {
 
 /// A statement, and the catalog before and after it.
 pub(super) struct Effect<'a> {
-    pub(super) piece: &'a Piece,
+    pub(super) piece: &'a SqlStatement,
     /// At the start of the migration: only tables of this snapshot may be large and in use.
     pub(super) start: &'a Snapshot,
     pub(super) before: &'a Snapshot,

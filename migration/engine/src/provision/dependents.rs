@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use crate::{Error, Target, provision::ddl};
+use crate::{Error, Target, provision::execute_batch};
 
 /// How many objects an error names before the rest is only counted.
 const NAMED: usize = 10;
@@ -42,7 +42,9 @@ pub async fn lock_tables(txn: &impl ConnectionTrait, schema: &str) -> Result<(),
     let row = txn.query_one_raw(tables).await?;
     let tables: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
     match tables {
-        Some(tables) => ddl(txn, &format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")).await,
+        Some(tables) => {
+            execute_batch(txn, &format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")).await
+        }
         None => Ok(()),
     }
 }

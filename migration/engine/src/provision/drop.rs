@@ -6,7 +6,7 @@
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tenantry_registry::SchemaName;
 
-use crate::{Error, provision::ddl};
+use crate::{Error, provision::execute_batch};
 
 /// How many tables, views and sequences are dropped in one transaction. A table with a key, an
 /// index and a text column takes ten locks; several such transactions fit beside each other.
@@ -20,7 +20,7 @@ const BATCH: i64 = 50;
 /// [`relations`], which is what [`drop_relations`] is for.
 pub async fn drop_schema(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<(), Error> {
     let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", schema.quoted());
-    Ok(ddl(txn, &sql).await?)
+    Ok(execute_batch(txn, &sql).await?)
 }
 
 /// How many tables, indexes, views and sequences a schema has.
@@ -74,6 +74,6 @@ pub async fn drop_relations(
     if drops.is_empty() {
         return Ok(false);
     }
-    ddl(txn, &drops.join(";\n")).await?;
+    execute_batch(txn, &drops.join(";\n")).await?;
     Ok(true)
 }

@@ -11,16 +11,16 @@ use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::{SchemaName, tenant};
 
 use crate::{
-    AnyMigrator, Error, Fault, State, Target, drop_schema, enter, leave,
+    DbErrorKind, DynMigrator, Error, MigrationState, Target, drop_schema, enter, leave,
     lock::{PROVISIONING, record_version},
-    plan::{Step, every_step},
+    plan::{Step, all_up},
     provision::bare_names::refuse_bare_names,
-    provision::recorder::{Recorder, Track},
+    provision::recorder::{CapturedMigration, Recorder},
     proxy::InTransaction,
-    search_path::Watch,
+    search_path::SchemaGuard,
 };
 
-/// Makes the schema of one tenant in the caller's transaction, as [`build_schema`] does, and
+/// Makes the schema of one tenant in the caller's transaction, as [`create_schema`] does, and
 /// records the version in the tenant's registry row (if it has one).
 ///
 /// Nothing is visible to anybody before the caller commits, and nothing is left if it does not.
@@ -31,7 +31,7 @@ use crate::{
 pub async fn provision(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     // A fleet run that looks who is behind waits until this tenant is there or is not.
     let provisioning = Statement::from_sql_and_values(
@@ -40,9 +40,9 @@ pub async fn provision(
         [PROVISIONING.into()],
     );
     txn.execute_raw(provisioning).await?;
-    build_schema(txn, schema, migrator).await?;
+    create_schema(txn, schema, migrator).await?;
     let target = Target::Schema(schema.clone());
-    let state = State { applied: migrator.names(), pending: Vec::new() };
+    let state = MigrationState { applied: migrator.names(), pending: Vec::new() };
     record_version(txn, &target, &state, migrator).await
 }
 
@@ -88,46 +88,46 @@ pub async fn unregister(txn: &impl ConnectionTrait, row: &tenant::Model) -> Resu
 }
 
 /// Makes the schema of one tenant with everything that the migrations make, and leaves the
-/// registry to the caller: see [`register`]; the version is [`AnyMigrator::latest`] then.
+/// registry to the caller: see [`register`]; the version is [`DynMigrator::latest`] then.
 ///
-/// When the migrations [are recorded](AnyMigrator::record), this takes one round trip, however many
+/// When the migrations [are recorded](DynMigrator::record), this takes one round trip, however many
 /// there are, and a few more for each that cannot be recorded. Otherwise they run one by one.
 ///
 /// # Errors
-/// As for [`provision`]. Where the error's fault is [`Fault::NeedsCommit`],
-/// [`build_schema_with_commits`](crate::build_schema_with_commits) makes the schema.
-pub async fn build_schema(
+/// As for [`provision`]. Where the error's fault is [`DbErrorKind::NeedsCommit`],
+/// [`create_schema_with_commits`](crate::create_schema_with_commits) makes the schema.
+pub async fn create_schema(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
-    if build_at_once(txn, schema, migrator).await? {
+    if create_schema_batched(txn, schema, migrator).await? {
         return Ok(());
     }
     // Run one by one, the migration that fails is known by its name.
-    taken_or(ddl(txn, &create_schema_sql(schema)).await, schema)?;
+    map_duplicate_schema(execute_batch(txn, &create_schema_sql(schema)).await, schema)?;
     let target = Target::Schema(schema.clone());
     let before = enter(txn, &target, migrator).await?;
-    run_all(txn, &target, migrator, every_step(migrator), None).await?;
+    run_all(txn, &target, migrator, all_up(migrator), None).await?;
     leave(txn, &before).await
 }
 
-/// [`build_schema`] by the recorded migrations. Whether it was made; if not, because there is no
+/// [`create_schema`] by the recorded migrations. Whether it was made; if not, because there is no
 /// recording or it does not fit, the transaction is as it was before, and the log says why.
 ///
 /// # Errors
 /// [`Error::TransactionEnded`].
-pub async fn build_at_once(
+pub async fn create_schema_batched(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<bool, Error> {
     let Some(recording) = migrator.recording().await else { return Ok(false) };
     match recording.send(txn, schema, migrator).await {
         Ok(()) => return Ok(true),
         Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
         // That there is a schema of this name is nothing strange, and told by the next try.
-        Err(error) if error.fault() == Some(Fault::DuplicateSchema) => {}
+        Err(error) if error.db_error_kind() == Some(DbErrorKind::DuplicateSchema) => {}
         Err(error) => {
             tracing::warn!(%schema, %error, "the recorded migrations failed; they are run one by one");
         }
@@ -140,11 +140,11 @@ pub async fn build_at_once(
 pub(crate) async fn run_all<'a>(
     txn: &impl ConnectionTrait,
     target: &'a Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     steps: impl IntoIterator<Item = Step>,
-    mut tracks: Option<&mut Vec<Track>>,
-) -> Result<Watch<'a>, Error> {
-    let watch = Watch::begin(txn, target, migrator).await?;
+    mut tracks: Option<&mut Vec<CapturedMigration>>,
+) -> Result<SchemaGuard<'a>, Error> {
+    let watch = SchemaGuard::begin(txn, target, migrator).await?;
     migrator.install(txn).await?;
     let steps: Vec<Step> = steps.into_iter().collect();
     for step in &steps {
@@ -162,9 +162,12 @@ pub(crate) async fn run_all<'a>(
     Ok(watch)
 }
 
-pub(crate) fn taken_or(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {
-    result.map_err(|error| match Fault::of(&error) {
-        Fault::DuplicateSchema => Error::SchemaExists { schema: schema.clone() },
+pub(crate) fn map_duplicate_schema(
+    result: Result<(), DbErr>,
+    schema: &SchemaName,
+) -> Result<(), Error> {
+    result.map_err(|error| match DbErrorKind::of(&error) {
+        DbErrorKind::DuplicateSchema => Error::SchemaExists { schema: schema.clone() },
         _ => error.into(),
     })
 }
@@ -179,7 +182,7 @@ pub(crate) fn create_schema_sql(schema: &SchemaName) -> String {
     clippy::disallowed_methods,
     reason = "identifiers come from a SchemaName or were quoted by PostgreSQL, values by SeaORM"
 )]
-pub(crate) async fn ddl(db: &impl ConnectionTrait, sql: &str) -> Result<(), DbErr> {
+pub(crate) async fn execute_batch(db: &impl ConnectionTrait, sql: &str) -> Result<(), DbErr> {
     db.execute_unprepared(sql).await?;
     Ok(())
 }

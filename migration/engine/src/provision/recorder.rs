@@ -16,28 +16,28 @@ use sea_orm::{
 use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
-    AnyMigrator, Error, Fault,
-    plan::{Step, every_step},
-    provision::scratch::Scratch,
-    provision::{ddl, run_all},
+    DbErrorKind, DynMigrator, Error,
+    plan::{Step, all_up},
+    provision::scratch::ScratchSchema,
+    provision::{execute_batch, run_all},
     proxy::{Backend, InTransaction, in_one, is_plain},
     sql::effect::{asks_for_schema, is_pure_read, reads_strings_otherwise},
-    sql::{Piece, names_schema},
+    sql::{SqlStatement, names_schema},
 };
 
 /// One run of all migrations in a scratch schema.
 #[derive(Debug)]
-pub struct Rehearsal(pub(crate) Result<Vec<Track>, String>);
+pub struct Rehearsal(pub(crate) Result<Vec<CapturedMigration>, String>);
 
 /// What one migration sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Track {
-    pub(crate) sent: Vec<Sent>,
+pub(crate) struct CapturedMigration {
+    pub(crate) sent: Vec<CapturedStatement>,
     /// Why the statements are not all that the migration does.
     pub(crate) refused: Option<String>,
 }
 
-impl Track {
+impl CapturedMigration {
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         self.sent.iter().flat_map(|sent| &sent.pieces).map(String::as_str)
     }
@@ -45,7 +45,7 @@ impl Track {
 
 /// A text that was sent, with its values as literals, and what it was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sent {
+pub(crate) struct CapturedStatement {
     pub(crate) pieces: Vec<String>,
     /// A hash of the answer.
     answer: u64,
@@ -56,14 +56,14 @@ pub(crate) struct Sent {
     pub(crate) elsewhere: bool,
 }
 
-/// Runs all migrations in a scratch schema, for [`AnyMigrator::record`]. Nothing is left of it.
+/// Runs all migrations in a scratch schema, for [`DynMigrator::record`]. Nothing is left of it.
 /// Whatever the migrations do outside the database happens.
 ///
 /// A migration that fails is no error here, as it fails in the same way when a schema is made.
 ///
 /// # Errors
 /// [`Error::Database`] and others that may pass, such as a connection that is lost.
-pub async fn rehearse(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result<Rehearsal, Error> {
+pub async fn rehearse(db: &DatabaseConnection, migrator: &DynMigrator) -> Result<Rehearsal, Error> {
     let txn = db.begin().await?;
     let rehearsal = rehearse_in(&txn, migrator).await;
     txn.rollback().await?;
@@ -76,19 +76,19 @@ pub async fn rehearse(db: &DatabaseConnection, migrator: &AnyMigrator) -> Result
 /// As for [`rehearse`].
 pub async fn rehearse_in(
     txn: &DatabaseTransaction,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<Rehearsal, Error> {
-    rehearse_steps(txn, migrator, Vec::new(), every_step(migrator)).await
+    rehearse_steps(txn, migrator, Vec::new(), all_up(migrator)).await
 }
 
 /// [`rehearse_in`] for these steps, in a schema in which those of `before` were run.
 pub(crate) async fn rehearse_steps(
     txn: &DatabaseTransaction,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     before: Vec<Step>,
     steps: Vec<Step>,
 ) -> Result<Rehearsal, Error> {
-    let scratch = Scratch::begin(txn, "recording", migrator).await?;
+    let scratch = ScratchSchema::begin(txn, "recording", migrator).await?;
     let mut tracks = Vec::with_capacity(steps.len());
     let run = async {
         if !before.is_empty() {
@@ -100,27 +100,27 @@ pub(crate) async fn rehearse_steps(
     let run = run.await;
     match scratch.end(run).await {
         Ok(()) => Ok(Rehearsal(Ok(tracks))),
-        Err(error) if error.fault().as_ref().is_some_and(passes) => Err(error),
+        Err(error) if error.db_error_kind().as_ref().is_some_and(passes) => Err(error),
         Err(error) => Ok(Rehearsal(Err(error.to_string()))),
     }
 }
 
 /// Whether the next try may go better.
-fn passes(fault: &Fault) -> bool {
+fn passes(fault: &DbErrorKind) -> bool {
     !matches!(
         fault,
-        Fault::Unique(_)
-            | Fault::ForeignKey(_)
-            | Fault::Missing
-            | Fault::NeedsCommit
-            | Fault::DuplicateObject
-            | Fault::Privilege
-            | Fault::Other
+        DbErrorKind::Unique(_)
+            | DbErrorKind::ForeignKey(_)
+            | DbErrorKind::UndefinedTable
+            | DbErrorKind::NeedsCommit
+            | DbErrorKind::DuplicateObject
+            | DbErrorKind::InsufficientPrivilege
+            | DbErrorKind::Other
     )
 }
 
 /// The statement that makes the migrations table.
-pub(crate) fn record_install(migrator: &AnyMigrator) -> String {
+pub(crate) fn record_install(migrator: &DynMigrator) -> String {
     let mut table =
         Schema::new(DbBackend::Postgres).create_table_from_entity(seaql_migrations::Entity);
     table.table(migrator.migration_table_name()).if_not_exists();
@@ -145,7 +145,7 @@ pub(crate) struct Recorder<'a, C> {
     alone: bool,
     /// The migrations table, which a recording writes after the statements.
     table: String,
-    track: Track,
+    track: CapturedMigration,
 }
 
 impl<'a, C: ConnectionTrait> Recorder<'a, C> {
@@ -153,14 +153,14 @@ impl<'a, C: ConnectionTrait> Recorder<'a, C> {
         txn: &'a C,
         inner: InTransaction<'a, C>,
         step: &Step,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Self {
         let table = migrator.migration_table_name().to_string();
-        Self { txn, inner, alone: step.alone(), table, track: Track::default() }
+        Self { txn, inner, alone: step.alone(), table, track: CapturedMigration::default() }
     }
 
     /// What was sent. `before` is what the migration before it sent.
-    pub(crate) fn end(mut self, before: Option<&Track>) -> Track {
+    pub(crate) fn end(mut self, before: Option<&CapturedMigration>) -> CapturedMigration {
         // The setting outlives the migration.
         let earlier = before.and_then(|track| track.refused.as_ref());
         if let Some(reason) = earlier.filter(|reason| *reason == STRINGS) {
@@ -184,24 +184,24 @@ impl<'a, C: ConnectionTrait> Recorder<'a, C> {
 
     /// The hash of the rows of a read that changes nothing; None of any other statement, and where
     /// the rows cannot be written as text.
-    async fn read(&self, pieces: &[Piece]) -> Result<Option<String>, DbErr> {
+    async fn read(&self, pieces: &[SqlStatement]) -> Result<Option<String>, DbErr> {
         let [read] = pieces else { return Ok(None) };
         if !is_pure_read(read) {
             return Ok(None);
         }
         let digest = self.inner.qualified_text(&digest_of(&read.sql));
-        ddl(self.txn, "SAVEPOINT tenantry_read").await?;
+        execute_batch(self.txn, "SAVEPOINT tenantry_read").await?;
         let row = self.txn.query_one_raw(Statement::from_string(DbBackend::Postgres, digest)).await;
         let Ok(row) = row else {
-            ddl(self.txn, "ROLLBACK TO SAVEPOINT tenantry_read").await?;
+            execute_batch(self.txn, "ROLLBACK TO SAVEPOINT tenantry_read").await?;
             return Ok(None);
         };
-        ddl(self.txn, "RELEASE SAVEPOINT tenantry_read").await?;
+        execute_batch(self.txn, "RELEASE SAVEPOINT tenantry_read").await?;
         row.map(|row| row.try_get_by_index(0)).transpose()
     }
 
     async fn write(&mut self, text: String, answer: u64, has_rows: bool) -> Result<(), DbErr> {
-        let mut pieces = Piece::all(&text);
+        let mut pieces = SqlStatement::split(&text);
         pieces.retain(|piece| !piece.is_empty());
         if pieces.iter().any(|piece| piece.sql.contains(&self.table)) {
             self.refuse(format!("it is about {}, which is written last", self.table));
@@ -215,7 +215,7 @@ impl<'a, C: ConnectionTrait> Recorder<'a, C> {
             self.refuse("it reads another schema, or the name of its own");
         }
         let pieces = pieces.into_iter().map(|piece| piece.sql).collect();
-        self.track.sent.push(Sent { pieces, answer, read, elsewhere });
+        self.track.sent.push(CapturedStatement { pieces, answer, read, elsewhere });
         Ok(())
     }
 }

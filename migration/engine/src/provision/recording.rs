@@ -6,15 +6,17 @@ use sea_orm::{ConnectionTrait, sea_query::PostgresQueryBuilder};
 use tenantry_registry::SchemaName;
 
 use crate::{
-    AnyMigrator, Error, Target,
-    plan::{Step, every_step},
-    provision::recorder::{Sent, Track, digest_of, joined, record_install},
-    provision::{create_schema_sql, ddl},
+    DynMigrator, Error, Target,
+    plan::{Step, all_up},
+    provision::recorder::{
+        CapturedMigration, CapturedStatement, digest_of, joined, record_install,
+    },
+    provision::{create_schema_sql, execute_batch},
     run::commits::{SETTLE, mentions_deferrable},
     run::step::notes,
-    search_path::{Watch, stay_in},
+    search_path::{SchemaGuard, assert_search_path_sql},
     sql::effect::answer_is_known,
-    sql::{Piece, replace_placeholder},
+    sql::{SqlStatement, replace_placeholder},
 };
 
 /// What the migrations of a migrator send, in their order.
@@ -35,7 +37,11 @@ impl Recording {
     /// What two runs of these steps agree in. The log says which migrations they differ in.
     ///
     /// `deferrable` is whether there may be constraints already that are checked late.
-    pub(crate) fn of(steps: &[Step], [first, second]: [&[Track]; 2], mut deferrable: bool) -> Self {
+    pub(crate) fn of(
+        steps: &[Step],
+        [first, second]: [&[CapturedMigration]; 2],
+        mut deferrable: bool,
+    ) -> Self {
         let tracks = steps.iter().zip(first.iter().zip(second));
         let recorded = tracks.map(|(step, (first, second))| {
             let mut recorded = Recorded::of(step, first, second);
@@ -66,13 +72,13 @@ impl Recording {
         &self,
         txn: &impl ConnectionTrait,
         schema: &SchemaName,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Result<(), Error> {
         let sent = self.send_all(txn, &Target::Schema(schema.clone()), schema, migrator).await;
         if sent.is_err() {
             let undo = format!("ROLLBACK TO SAVEPOINT {SAVEPOINT}; RELEASE SAVEPOINT {SAVEPOINT}");
             // Where even that fails the connection is gone, and every next statement says so.
-            let _ = ddl(txn, &undo).await;
+            let _ = execute_batch(txn, &undo).await;
         }
         sent
     }
@@ -82,10 +88,10 @@ impl Recording {
         txn: &impl ConnectionTrait,
         target: &Target,
         schema: &SchemaName,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Result<(), Error> {
         let path = migrator.search_path(target);
-        let (stay, quoted) = (stay_in(&path), target.quoted());
+        let (stay, quoted) = (assert_search_path_sql(&path), target.quoted());
         let mut message = format!(
             "SAVEPOINT {SAVEPOINT};
 {};
@@ -97,7 +103,7 @@ SELECT set_config('tenantry.search_path', current_setting('search_path'), true),
         );
         let mut unnoted = Vec::new();
         let mut watch = None;
-        for (step, recorded) in every_step(migrator).iter().zip(&self.0) {
+        for (step, recorded) in all_up(migrator).iter().zip(&self.0) {
             if let Some(text) = &recorded.to_empty {
                 message.push_str(&replace_placeholder(text, &quoted));
                 message.push_str(&stay);
@@ -105,9 +111,9 @@ SELECT set_config('tenantry.search_path', current_setting('search_path'), true),
                 continue;
             }
             message.push_str(&note(migrator, &take(&mut unnoted)));
-            ddl(txn, &take(&mut message)).await?;
+            execute_batch(txn, &take(&mut message)).await?;
             if watch.is_none() {
-                watch = Some(Watch::begin(txn, target, migrator).await?);
+                watch = Some(SchemaGuard::begin(txn, target, migrator).await?);
             }
             if let Some(watch) = &watch {
                 step.run_in(txn, watch, migrator).await?;
@@ -118,12 +124,12 @@ SELECT set_config('tenantry.search_path', current_setting('search_path'), true),
             "SELECT set_config('search_path', current_setting('tenantry.search_path'), true);
 RELEASE SAVEPOINT {SAVEPOINT}"
         ));
-        Ok(ddl(txn, &message).await?)
+        Ok(execute_batch(txn, &message).await?)
     }
 }
 
 impl Recorded {
-    fn of(step: &Step, first: &Track, second: &Track) -> Self {
+    fn of(step: &Step, first: &CapturedMigration, second: &CapturedMigration) -> Self {
         let differs = || (first != second).then(|| DIFFERS.to_owned());
         let Some(reason) = second.refused.clone().or_else(differs) else {
             return Self { to_empty: Some(to_empty(second)), to_any: to_any(second) };
@@ -144,7 +150,7 @@ const SAVEPOINT: &str = "tenantry_provision";
 
 /// Without reads that change nothing. Those of other schemas, or of the name of this one, must return
 /// what they returned.
-fn to_empty(track: &Track) -> String {
+fn to_empty(track: &CapturedMigration) -> String {
     let mut text = String::new();
     for sent in &track.sent {
         match &sent.read {
@@ -157,17 +163,17 @@ fn to_empty(track: &Track) -> String {
 }
 
 /// A statement that fails by dividing by zero where the rows of a read are others.
-fn same_rows(sent: &Sent, digest: &str) -> String {
+fn same_rows(sent: &CapturedStatement, digest: &str) -> String {
     let found: String = sent.pieces.iter().map(|read| digest_of(read)).collect();
     format!("SELECT 1 / (({found}) = '{digest}')::int;\n")
 }
 
-fn to_any(track: &Track) -> Option<String> {
+fn to_any(track: &CapturedMigration) -> Option<String> {
     let mut text = String::new();
     for sent in &track.sent {
         match &sent.read {
             Some(digest) => text.push_str(&same_rows(sent, digest)),
-            None if sent.pieces.iter().all(|sql| answer_is_known(&Piece::one(sql))) => {
+            None if sent.pieces.iter().all(|sql| answer_is_known(&SqlStatement::one(sql))) => {
                 text.push_str(&joined(sent.pieces.iter().cloned()));
             }
             None => return None,
@@ -176,7 +182,7 @@ fn to_any(track: &Track) -> Option<String> {
     Some(text)
 }
 
-fn note(migrator: &AnyMigrator, names: &[String]) -> String {
+fn note(migrator: &DynMigrator, names: &[String]) -> String {
     if names.is_empty() {
         return String::new();
     }

@@ -5,7 +5,7 @@ use tenantry_registry::SchemaName;
 
 use crate::{
     Error,
-    provision::{ddl, taken_or},
+    provision::{execute_batch, map_duplicate_schema},
 };
 
 /// Statements that put the name `$2` in place of `$1` in the `search_path` that functions of the
@@ -36,7 +36,7 @@ pub async fn rename_schema(
     to: &SchemaName,
 ) -> Result<(), Error> {
     let rename = format!("ALTER SCHEMA {} RENAME TO {}", from.quoted(), to.quoted());
-    taken_or(ddl(txn, &rename).await, to)?;
+    map_duplicate_schema(execute_batch(txn, &rename).await, to)?;
     // No block does it in one round trip: what a block does to the session is not known, so the
     // connection would be closed.
     let names = [from.as_str().into(), to.as_str().into()];
@@ -47,5 +47,5 @@ pub async fn rename_schema(
     if alter.is_empty() {
         return Ok(());
     }
-    Ok(ddl(txn, &alter.join(";\n")).await?)
+    Ok(execute_batch(txn, &alter.join(";\n")).await?)
 }

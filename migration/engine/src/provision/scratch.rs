@@ -4,13 +4,13 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tenantry_registry::{SchemaName, TenantId};
 
 use crate::{
-    AnyMigrator, Error, Target, drop_schema, enter,
-    provision::{create_schema_sql, ddl},
+    DynMigrator, Error, Target, drop_schema, enter,
+    provision::{create_schema_sql, execute_batch},
     session::start_over,
 };
 
 /// A new schema in a transaction that is rolled back, in whose scope it is.
-pub(crate) struct Scratch<'a> {
+pub(crate) struct ScratchSchema<'a> {
     pub(crate) txn: &'a DatabaseTransaction,
     pub(crate) target: Target,
     schema: SchemaName,
@@ -18,18 +18,18 @@ pub(crate) struct Scratch<'a> {
     pub(crate) committed: bool,
 }
 
-impl<'a> Scratch<'a> {
+impl<'a> ScratchSchema<'a> {
     /// Makes a schema whose name begins with `purpose`.
     pub(crate) async fn begin(
         txn: &'a DatabaseTransaction,
         purpose: &str,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Result<Self, Error> {
         let random = TenantId::generate().as_uuid().simple().to_string();
         let schema: SchemaName = format!("tenantry_{purpose}_{random}")
             .parse()
             .map_err(|error| DbErr::Custom(format!("{error}")))?;
-        ddl(txn, &create_schema_sql(&schema)).await?;
+        execute_batch(txn, &create_schema_sql(&schema)).await?;
         let target = Target::Schema(schema.clone());
         enter(txn, &target, migrator).await?;
         Ok(Self { txn, target, schema, committed: false })
@@ -45,8 +45,8 @@ impl<'a> Scratch<'a> {
         let rolled_back = start_over(self.txn).await;
         if self.committed || matches!(&result, Err(Error::TransactionEnded { .. })) {
             drop_schema(self.txn, &self.schema).await?;
-            ddl(self.txn, "COMMIT").await?;
-            ddl(self.txn, "BEGIN").await?;
+            execute_batch(self.txn, "COMMIT").await?;
+            execute_batch(self.txn, "BEGIN").await?;
         }
         let value = result?;
         rolled_back?;

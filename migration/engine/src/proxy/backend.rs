@@ -1,6 +1,6 @@
 use sea_orm::{DbErr, ExecResult, ProxyExecResult, QueryResult, Statement};
 
-use crate::sql::{Kind, Piece};
+use crate::sql::{Kind, SqlStatement};
 
 /// What answers the statements of a migration.
 pub(crate) trait Backend: Send {
@@ -42,7 +42,7 @@ pub(crate) fn rows_affected(rows_affected: u64) -> ExecResult {
 /// same. On tables that are empty or locked anyway, `CONCURRENTLY` makes no difference, and there
 /// is nothing to vacuum or to build again.
 pub(crate) fn in_one(sql: &str) -> Option<String> {
-    let pieces = Piece::all(sql);
+    let pieces = SqlStatement::split(sql);
     let texts: Vec<Option<String>> = pieces.iter().map(piece_in_one).collect();
     if texts.iter().all(Option::is_none) {
         return None;
@@ -52,16 +52,16 @@ pub(crate) fn in_one(sql: &str) -> Option<String> {
 }
 
 /// One statement, likewise; nothing if it is left out.
-fn piece_in_one(piece: &Piece) -> Option<String> {
-    let all_tables = piece.begins(&["cluster"]) && piece.words.len() == 1;
-    if piece.begins(&["vacuum"]) || piece.begins(&["reindex"]) || all_tables {
+fn piece_in_one(piece: &SqlStatement) -> Option<String> {
+    let all_tables = piece.starts_with(&["cluster"]) && piece.words.len() == 1;
+    if piece.starts_with(&["vacuum"]) || piece.starts_with(&["reindex"]) || all_tables {
         return Some(String::new());
     }
-    if piece.begins(&["do"]) {
+    if piece.starts_with(&["do"]) {
         return without_commits(piece);
     }
     let at = piece.concurrently()?;
-    let mut text = piece.without(at);
+    let mut text = piece.remove_token(at);
     if let Some(partition) = piece.find(&["detach", "partition"])
         && partition + 2 < at
     {
@@ -82,13 +82,13 @@ fn add_check_sql(partition: &str) -> String {
 }
 
 /// A block whose body commits, without that; None if it does not.
-fn without_commits(block: &Piece) -> Option<String> {
+fn without_commits(block: &SqlStatement) -> Option<String> {
     let body = block.words.iter().find(|word| word.kind == Kind::Text)?;
     let (before, rest) = block.sql.split_at(body.at.start);
     let (quoted, after) = rest.split_at(body.at.len());
     let tag = quoted.starts_with('$').then(|| quoted.split_inclusive('$').take(2))?;
     let tag: String = tag.collect();
-    let inner = Piece::one(quoted.strip_prefix(&tag)?.strip_suffix(&tag)?);
+    let inner = SqlStatement::one(quoted.strip_prefix(&tag)?.strip_suffix(&tag)?);
     let begins = |at: usize| {
         inner.symbol(at) == Some(";")
             || ["begin", "then", "else", "loop"].iter().any(|word| inner.word(at) == Some(word))

@@ -1,7 +1,7 @@
 use sea_orm::{DbErr, Statement};
 
 use super::{Backend, Halt, connection::Request};
-use crate::{Fault, plan::Step, sql::Piece};
+use crate::{DbErrorKind, plan::Step, sql::SqlStatement};
 
 /// The statements of one migration and the transactions that it begins, one inside the other.
 ///
@@ -115,7 +115,7 @@ impl<'a, B: Backend> Levels<'a, B> {
         if !B::REFUSES_CONTROL {
             return Ok(());
         }
-        for piece in Piece::all(&statement.sql) {
+        for piece in SqlStatement::split(&statement.sql) {
             let reason = piece.needs_client().or_else(|| self.step.extensions.refusal(&piece));
             let (error, halt) = if let Some(reason) = reason {
                 let error = DbErr::Custom(reason);
@@ -142,5 +142,5 @@ impl<'a, B: Backend> Levels<'a, B> {
 
 /// SQLSTATE 25P02: a statement before this one has failed.
 pub(crate) fn is_aborted(error: &DbErr) -> bool {
-    Fault::sqlstate(error).as_deref() == Some("25P02")
+    DbErrorKind::sqlstate(error).as_deref() == Some("25P02")
 }

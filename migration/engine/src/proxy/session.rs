@@ -12,9 +12,9 @@ use sea_query_sqlx::SqlxValues;
 
 use super::{Backend, in_one, is_plain, rows_affected};
 use crate::{
-    Fault, Target,
+    DbErrorKind, Target,
     connect::{Opening, is_shared},
-    sql::{Piece, replace_placeholder},
+    sql::{SqlStatement, replace_placeholder},
 };
 
 /// How long opening one may take.
@@ -112,9 +112,9 @@ impl OwnSession {
     }
 
     /// Whether the timeout for locks was changed for this statement.
-    async fn prepare(&mut self, piece: &Piece) -> Result<bool, DbErr> {
+    async fn prepare(&mut self, piece: &SqlStatement) -> Result<bool, DbErr> {
         let Some(at) = piece.concurrently().filter(|_| self.open == 0) else { return Ok(false) };
-        if piece.begins(&["create"]) && piece.word(at + 1) == Some("if") {
+        if piece.starts_with(&["create"]) && piece.word(at + 1) == Some("if") {
             self.wanted.extend(piece.name(at + 4).map(str::to_owned));
         }
         let Some(Patience { usual, concurrently }) = &self.patience else { return Ok(false) };
@@ -125,7 +125,7 @@ impl OwnSession {
     }
 
     pub(crate) async fn execute_text(&mut self, sql: &str) -> Result<u64, DbErr> {
-        let piece = Piece::one(sql);
+        let piece = SqlStatement::one(sql);
         let patient = self.prepare(&piece).await?;
         let sent = (&mut self.connection).execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
         let sent = sent.map(|done| done.rows_affected()).map_err(exec_error);
@@ -140,15 +140,15 @@ impl OwnSession {
     /// PostgreSQL makes one transaction of a text with several statements, as long as it can be
     /// one. Otherwise they are sent one by one.
     async fn execute_plain(&mut self, sql: &str) -> Result<u64, DbErr> {
-        let pieces = Piece::all(sql);
+        let pieces = SqlStatement::split(sql);
         if self.open > 0 || pieces.len() < 2 {
             return self.execute_text(sql).await;
         }
         if in_one(sql).is_none() {
             match self.execute_text(sql).await {
                 Err(error)
-                    if Fault::sqlstate(&error).is_some_and(|it| IN_TRANSACTION.contains(&&*it)) => {
-                }
+                    if DbErrorKind::sqlstate(&error)
+                        .is_some_and(|it| IN_TRANSACTION.contains(&&*it)) => {}
                 sent => return sent,
             }
         }

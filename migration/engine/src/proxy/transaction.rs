@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement};
 
 use super::{Backend, in_one, is_plain};
-use crate::{Target, provision::ddl, sql::replace_placeholder};
+use crate::{Target, provision::execute_batch, sql::replace_placeholder};
 
 /// Sends the statements of a migration in a transaction that belongs to the caller.
 pub(crate) struct InTransaction<'a, C> {
@@ -56,19 +56,20 @@ impl<C: ConnectionTrait> Backend for InTransaction<'_, C> {
     }
 
     async fn begin(&mut self) -> Result<(), DbErr> {
-        ddl(self.txn, &format!("SAVEPOINT tenantry_{}", self.savepoints)).await?;
+        execute_batch(self.txn, &format!("SAVEPOINT tenantry_{}", self.savepoints)).await?;
         self.savepoints += 1;
         Ok(())
     }
 
     async fn commit(&mut self) -> Result<(), DbErr> {
         self.savepoints -= 1;
-        ddl(self.txn, &format!("RELEASE SAVEPOINT tenantry_{}", self.savepoints)).await
+        execute_batch(self.txn, &format!("RELEASE SAVEPOINT tenantry_{}", self.savepoints)).await
     }
 
     async fn rollback(&mut self) -> Result<(), DbErr> {
         self.savepoints -= 1;
         let name = format!("tenantry_{}", self.savepoints);
-        ddl(self.txn, &format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")).await
+        execute_batch(self.txn, &format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"))
+            .await
     }
 }

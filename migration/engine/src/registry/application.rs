@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement};
 use tenantry_registry::application;
 
-use crate::{AnyMigrator, Error, Fault, confirm_registry, registry};
+use crate::{DbErrorKind, DynMigrator, Error, confirm_registry, registry};
 
 /// Refuses a registry that belongs to another application than `migrator`, or that this program
 /// cannot work with. One that belongs to none yet, or that is not there, is anybody's.
@@ -12,7 +12,7 @@ use crate::{AnyMigrator, Error, Fault, confirm_registry, registry};
 /// [`Error::OtherApplication`], [`Error::RegistryAhead`], [`Error::Database`].
 pub async fn confirm_application(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     confirm_registry(db, &registry::migrator()).await?;
     let owner = owner(db).await?.and_then(|owner| owner.name);
@@ -25,7 +25,7 @@ pub async fn confirm_application(
 /// As for [`confirm_application`].
 pub async fn claim_application(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     confirm_registry(db, &registry::migrator()).await?;
     let program = migrator.application();
@@ -53,12 +53,12 @@ struct Owner {
 async fn owner(db: &impl ConnectionTrait) -> Result<Option<Owner>, Error> {
     match application::Entity::find().one(db).await {
         Ok(row) => Ok(Some(Owner { name: row.map(|row| row.name) })),
-        Err(error) if Fault::of(&error) == Fault::Missing => Ok(None),
+        Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-fn confirm(owner: Option<&str>, migrator: &AnyMigrator) -> Result<(), Error> {
+fn confirm(owner: Option<&str>, migrator: &DynMigrator) -> Result<(), Error> {
     let program = migrator.application();
     match owner {
         Some(owner) if !program.is_empty() && owner != program => {

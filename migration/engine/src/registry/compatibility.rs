@@ -6,7 +6,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use crate::{AnyMigrator, Error, State, Target};
+use crate::{DynMigrator, Error, MigrationState, Target};
 
 /// Refuses a registry that has breaking migrations which `migrator` does not have. One that is not
 /// there has none.
@@ -15,7 +15,7 @@ use crate::{AnyMigrator, Error, State, Target};
 /// [`Error::RegistryAhead`], [`Error::Database`].
 pub async fn confirm_registry(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     if !is_there(db, "registry.breaking").await? {
         return Ok(());
@@ -31,7 +31,7 @@ pub async fn confirm_registry(
 /// build on those that would be rolled back.
 pub(crate) async fn confirm_known(
     db: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     let table = Target::Registry.table(migrator);
     if !is_there(db, &table).await? {
@@ -50,8 +50,8 @@ pub(crate) async fn confirm_known(
 /// are left as they are.
 pub(crate) async fn record_breaking(
     txn: &impl ConnectionTrait,
-    migrator: &AnyMigrator,
-    state: &State,
+    migrator: &DynMigrator,
+    state: &MigrationState,
 ) -> Result<(), DbErr> {
     if !is_there(txn, "registry.breaking").await? {
         return Ok(());
@@ -81,7 +81,7 @@ async fn is_there(db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr>
 async fn unknown(
     db: &impl ConnectionTrait,
     sql: &str,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<Vec<String>, DbErr> {
     let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
     let names = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>();

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
-use crate::AnyMigrator;
+use crate::DynMigrator;
 
 pub(crate) mod application;
 pub(crate) mod compatibility;
@@ -16,8 +16,8 @@ pub const BREAKING: &[&str] = &[];
 
 /// The registry's migrator, with its breaking migrations.
 #[must_use]
-pub fn migrator() -> AnyMigrator {
-    AnyMigrator::new(Migrator).with_breaking(BREAKING)
+pub fn migrator() -> DynMigrator {
+    DynMigrator::new(Migrator).with_breaking(BREAKING)
 }
 
 /// The registry's migrations, oldest first.

@@ -14,11 +14,11 @@ use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::{SchemaName, tenant};
 
 use crate::{
-    AnyMigrator, Error, Fault, Target, drop_schema, enter,
-    plan::{Step, every_step},
+    DbErrorKind, DynMigrator, Error, Target, drop_schema, enter,
+    plan::{Step, all_up},
     provision::bare_names::refuse_bare_names,
-    provision::{create_schema_sql, ddl, taken_or},
-    search_path::Watch,
+    provision::{create_schema_sql, execute_batch, map_duplicate_schema},
+    search_path::SchemaGuard,
 };
 
 /// How long a creation of the same schema is waited for.
@@ -50,8 +50,8 @@ $settle$";
 /// Whether a chain of migrations that fails with this error may pass with a commit after each.
 pub(crate) fn are_wanted(error: &Error) -> bool {
     match error {
-        Error::NotPrintable { source, .. } => Fault::of(source) == Fault::NeedsCommit,
-        error => error.fault() == Some(Fault::NeedsCommit),
+        Error::NotPrintable { source, .. } => DbErrorKind::of(source) == DbErrorKind::NeedsCommit,
+        error => error.db_error_kind() == Some(DbErrorKind::NeedsCommit),
     }
 }
 
@@ -83,10 +83,10 @@ pub(crate) async fn has_deferrable(
 pub(crate) async fn commit_and_enter(
     txn: &DatabaseTransaction,
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
-    ddl(txn, "COMMIT").await?;
-    ddl(txn, "BEGIN").await?;
+    execute_batch(txn, "COMMIT").await?;
+    execute_batch(txn, "BEGIN").await?;
     enter(txn, target, migrator).await?;
     Ok(())
 }
@@ -96,21 +96,21 @@ pub(crate) async fn commit_and_enter(
 pub(crate) async fn run_each(
     txn: &DatabaseTransaction,
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     steps: impl IntoIterator<Item = Step>,
 ) -> Result<(), Error> {
     migrator.install(txn).await?;
     let steps: Vec<Step> = steps.into_iter().collect();
     for step in &steps {
         commit_and_enter(txn, target, migrator).await?;
-        let watch = Watch::begin(txn, target, migrator).await?;
+        let watch = SchemaGuard::begin(txn, target, migrator).await?;
         step.run_in(txn, &watch, migrator).await?;
     }
     refuse_bare_names(txn, target, &steps).await
 }
 
 /// Makes the schema of one tenant with a commit after each migration, for migrators that
-/// [`build_schema`](crate::build_schema) refuses with [`Fault::NeedsCommit`]. The transaction is
+/// [`create_schema`](crate::create_schema) refuses with [`DbErrorKind::NeedsCommit`]. The transaction is
 /// one in which nothing was done, on a connection that is closed afterwards; the caller writes the
 /// registry row in it and commits.
 ///
@@ -118,29 +118,29 @@ pub(crate) async fn run_each(
 /// made. If that does not come to its end, [`remove_unfinished`] removes the schema.
 ///
 /// # Errors
-/// As for [`build_schema`](crate::build_schema), and [`Error::Busy`] when another creation of the
+/// As for [`create_schema`](crate::create_schema), and [`Error::Busy`] when another creation of the
 /// same schema does not end. The schema may be left unfinished.
-pub async fn build_schema_with_commits(
+pub async fn create_schema_with_commits(
     txn: &DatabaseTransaction,
     schema: &SchemaName,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
 ) -> Result<(), Error> {
     if !lock(txn, "pg_try_advisory_lock", schema).await? {
         return Err(Error::Busy { schema: schema.to_string() });
     }
-    taken_or(ddl(txn, &create_schema_sql(schema)).await, schema)?;
+    map_duplicate_schema(execute_batch(txn, &create_schema_sql(schema)).await, schema)?;
     let oid = scalar(txn, "SELECT $1::regnamespace::oid::bigint", schema.quoted()).await?;
     let comment = |text: &str| format!("COMMENT ON SCHEMA {} IS {text}", schema.quoted());
-    ddl(txn, &comment(&format!("'{MARK}{}'", oid.unwrap_or(0)))).await?;
+    execute_batch(txn, &comment(&format!("'{MARK}{}'", oid.unwrap_or(0)))).await?;
     let target = Target::Schema(schema.clone());
     enter(txn, &target, migrator).await?;
-    run_each(txn, &target, migrator, every_step(migrator)).await?;
-    ddl(txn, "COMMIT").await?;
-    ddl(txn, "BEGIN").await?;
-    Ok(ddl(txn, &comment("NULL")).await?)
+    run_each(txn, &target, migrator, all_up(migrator)).await?;
+    execute_batch(txn, "COMMIT").await?;
+    execute_batch(txn, "BEGIN").await?;
+    Ok(execute_batch(txn, &comment("NULL")).await?)
 }
 
-/// Removes a schema that [`build_schema_with_commits`] has left unfinished, in the caller's
+/// Removes a schema that [`create_schema_with_commits`] has left unfinished, in the caller's
 /// transaction. Whether there was one: then it is gone, or has become a tenant's meanwhile.
 ///
 /// The mark on such a schema has the schema's own number, so that no other one bears it: neither

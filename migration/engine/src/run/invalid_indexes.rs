@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use crate::{
-    AnyMigrator, Target, plan::Step, provision::recorder::record_install, proxy::OwnSession,
+    DynMigrator, Target, plan::Step, provision::recorder::record_install, proxy::OwnSession,
 };
 
 /// The indexes of a schema while one migration runs.
@@ -30,7 +30,7 @@ impl Indexes {
     pub(crate) async fn begin(
         own: &mut OwnSession,
         target: &Target,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
         step: &Step,
     ) -> Result<Self, DbErr> {
         let (schema, table) = (target.name().to_owned(), target.table(migrator));

@@ -16,12 +16,12 @@ use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 use tenantry_registry::tenant;
 
 use crate::{
-    Action, AnyMigrator, Error, Target, confirm_extensions,
+    Action, DynMigrator, Error, Target, confirm_extensions,
     error::privilege::explain,
-    lock::{Claimant, Scope, Scoped},
+    lock::{LockMode, Scope, Scoped},
     plan::Step,
     run::non_transactional::Sessions,
-    run::transactions::{Ran, Run},
+    run::transactions::{MigrationRun, RunResult},
     search_path::confirm_schema,
 };
 
@@ -30,7 +30,7 @@ const ATTEMPT: Duration = Duration::from_millis(100);
 
 /// What a run did to a schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct MigrationOutcome {
     /// Migrations that were applied, in that order.
     pub applied: Vec<String>,
     /// Migrations that were rolled back, in that order.
@@ -42,7 +42,7 @@ pub struct Outcome {
 
 /// How far a schema is migrated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
+pub struct MigrationState {
     /// Migrations that were applied, oldest first.
     pub applied: Vec<String>,
     /// Migrations that are still to be applied, oldest first.
@@ -69,8 +69,8 @@ pub struct Timeouts {
 ///
 /// Everything happens in one transaction – but for migrations that ask for none
 /// (`use_transaction() == Some(false)`): each of these runs by itself, and what came before it is
-/// committed first. If PostgreSQL wants a commit between two migrations ([`Fault::NeedsCommit`](crate::Fault::NeedsCommit)),
-/// all is rolled back and done again with a commit after each, see [`Outcome::committed_each`]. A
+/// committed first. If PostgreSQL wants a commit between two migrations ([`DbErrorKind::NeedsCommit`](crate::DbErrorKind::NeedsCommit)),
+/// all is rolled back and done again with a commit after each, see [`MigrationOutcome::committed_each`]. A
 /// second run on the same schema waits.
 ///
 /// # Errors
@@ -81,27 +81,27 @@ pub struct Timeouts {
 pub async fn run(
     db: &DatabaseConnection,
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     action: &Action,
     timeouts: Timeouts,
-) -> Result<Outcome, Error> {
-    migrator.confirm_breaking()?;
+) -> Result<MigrationOutcome, Error> {
+    migrator.validate_breaking()?;
     confirm_extensions(db, migrator).await?;
     let sessions = Sessions::default();
-    let run = Run { db, target, migrator, action, timeouts, sessions: &sessions };
-    let ran = match run.carry_out(Claimant::Patient).await {
+    let run = MigrationRun { db, target, migrator, action, timeouts, sessions: &sessions };
+    let ran = match run.execute(LockMode::Wait).await {
         Ok(ran) => ran,
         Err(error) => return Err(explain(db, target, error).await),
     };
     match ran {
-        Ran::Done(outcome, tenant) => {
+        RunResult::Completed(outcome, tenant) => {
             if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
                 tenantry_registry::notify::notify_all(db, &[tenant]).await?;
             }
             Ok(outcome)
         }
         // Who waits gets the schema, or an error.
-        Ran::Busy | Ran::Gone => Ok(Outcome::default()),
+        RunResult::Locked | RunResult::TenantGone => Ok(MigrationOutcome::default()),
     }
 }
 
@@ -114,8 +114,8 @@ pub async fn run(
 pub async fn state(
     db: &DatabaseConnection,
     target: &Target,
-    migrator: &AnyMigrator,
-) -> Result<State, Error> {
+    migrator: &DynMigrator,
+) -> Result<MigrationState, Error> {
     let txn = db.begin().await?;
     let state = state_within(&txn, target, migrator).await?;
     txn.rollback().await?;
@@ -126,8 +126,8 @@ pub async fn state(
 pub(crate) async fn state_within(
     txn: &DatabaseTransaction,
     target: &Target,
-    migrator: &AnyMigrator,
-) -> Result<State, Error> {
+    migrator: &DynMigrator,
+) -> Result<MigrationState, Error> {
     let scope = Scope { target, migrator, timeouts: Timeouts::default() };
     let scoped = scope.set(txn).await?;
     state_in(txn, target, migrator, scoped).await
@@ -138,9 +138,9 @@ pub(crate) async fn state_within(
 pub(crate) async fn state_in(
     txn: &DatabaseTransaction,
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     scoped: Scoped,
-) -> Result<State, Error> {
+) -> Result<MigrationState, Error> {
     confirm_schema(txn, target).await?;
     let mut recorded: Vec<String> = Vec::new();
     if scoped.installed {
@@ -160,11 +160,11 @@ pub(crate) async fn state_in(
 /// The state of a schema with these migrations on record.
 pub(crate) fn state_of(
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     recorded: Vec<String>,
-) -> Result<State, Error> {
+) -> Result<MigrationState, Error> {
     let (applied, pending) = migrator.names().into_iter().partition(|it| recorded.contains(it));
-    let state = State { applied, pending };
+    let state = MigrationState { applied, pending };
     let known = |name: &String| state.applied.contains(name);
     let names: Vec<String> = recorded.into_iter().filter(|name| !known(name)).collect();
     // Of the registry they are known to do no harm: see `confirm_registry`.
@@ -174,16 +174,16 @@ pub(crate) fn state_of(
     Err(Error::UnknownMigrations { schema: target.name().to_owned(), names })
 }
 
-impl State {
+impl MigrationState {
     /// The newest migration before which none is missing. One that came later than its number
     /// says, by a merge, is pending however many newer ones are applied.
-    pub(crate) fn version(&self, migrator: &AnyMigrator) -> Option<String> {
+    pub(crate) fn version(&self, migrator: &DynMigrator) -> Option<String> {
         let applied = |name: &String| self.applied.contains(name);
         migrator.names().into_iter().take_while(applied).last()
     }
 }
 
-impl Outcome {
+impl MigrationOutcome {
     /// Whether anything was done.
     #[must_use]
     pub fn changed(&self) -> bool {
@@ -217,7 +217,7 @@ impl Timeouts {
 }
 
 /// The registry is not given up while it holds tenants.
-pub(crate) async fn keep_tenants(txn: &DatabaseTransaction) -> Result<(), Error> {
+pub(crate) async fn ensure_no_tenants(txn: &DatabaseTransaction) -> Result<(), Error> {
     match tenant::Entity::find_living().count(txn).await? {
         0 => Ok(()),
         tenants => Err(Error::RegistryInUse { tenants }),
@@ -225,7 +225,7 @@ pub(crate) async fn keep_tenants(txn: &DatabaseTransaction) -> Result<(), Error>
 }
 
 /// The statements that empty a schema. `CREATE SCHEMA` is one of its own, as in provisioning.
-pub(crate) fn fresh_sql(target: &Target) -> [String; 2] {
+pub(crate) fn recreate_schema_sql(target: &Target) -> [String; 2] {
     let schema = target.quoted();
     [format!("DROP SCHEMA {schema} CASCADE"), format!("CREATE SCHEMA {schema}")]
 }

@@ -14,12 +14,12 @@ use sea_orm_migration::MigratorTraitSelf;
 use tokio::{sync::OnceCell, time::sleep};
 
 use crate::{
-    AnyMigrator, Error, Fault, LockHolder, State, Target, Timeouts,
+    DbErrorKind, DynMigrator, Error, LockHolder, MigrationState, Target, Timeouts,
     connect::new_mark,
     error::lock_holders::waited_for,
     lint::Rule,
     plan::Step,
-    provision::ddl,
+    provision::execute_batch,
     proxy::{Halt, OwnSession, act},
     run::invalid_indexes::Indexes,
     run::outside::Before,
@@ -45,15 +45,15 @@ const PLACE: &str = "SELECT current_setting('tenantry.session', true),
 pub(crate) struct Sessions(OnceCell<()>);
 
 /// What it takes to run steps of one schema outside a transaction.
-pub(crate) struct Alone<'a> {
+pub(crate) struct NonTransactional<'a> {
     pub(crate) db: &'a DatabaseConnection,
     pub(crate) target: &'a Target,
-    pub(crate) migrator: &'a AnyMigrator,
+    pub(crate) migrator: &'a DynMigrator,
     pub(crate) timeouts: &'a Timeouts,
     pub(crate) sessions: &'a Sessions,
 }
 
-impl Alone<'_> {
+impl NonTransactional<'_> {
     /// Runs one step on a connection of its own, while `claim` holds the claim on another, where it
     /// is recorded when it is done. The state before it: somebody else may have done it.
     ///
@@ -63,17 +63,17 @@ impl Alone<'_> {
         &self,
         claim: &DatabaseTransaction,
         step: &Step,
-    ) -> Result<State, Error> {
+    ) -> Result<MigrationState, Error> {
         let options = self.db.get_postgres_connection_pool().connect_options();
-        ddl(claim, KEEP_CLAIM).await?;
+        execute_batch(claim, KEEP_CLAIM).await?;
         let mut own = OwnSession::open(&options, self.target).await?;
         let (pid, holders) = (own.pid().await?, Mutex::default());
         let session = new_mark();
         let work = async {
             self.prepare(&mut own, &session, &options, step).await?;
             let state = self.state(&mut own).await?;
-            if !step.done(&state) {
-                self.carry_out(&mut own, &session, step).await?;
+            if !step.is_satisfied_by(&state) {
+                self.execute(&mut own, &session, step).await?;
             }
             Ok(state)
         };
@@ -82,8 +82,8 @@ impl Alone<'_> {
             lost = keep(claim, pid, &holders) => lost.map(|never| match never {}),
         };
         let holders = holders.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let state = state.map_err(|error| match error.fault() {
-            Some(Fault::LockTimeout) if !holders.is_empty() => {
+        let state = state.map_err(|error| match error.db_error_kind() {
+            Some(DbErrorKind::LockTimeout) if !holders.is_empty() => {
                 Error::Waited { error: Box::new(error), holders }
             }
             _ => error,
@@ -93,7 +93,7 @@ impl Alone<'_> {
             own.close().await;
         }
         let state = state?;
-        if !step.done(&state) {
+        if !step.is_satisfied_by(&state) {
             self.migrator.install(claim).await?;
             step.note(claim, self.migrator).await?;
         }
@@ -163,7 +163,7 @@ impl Alone<'_> {
         Error::SharedSession { schema, migration }
     }
 
-    async fn state(&self, own: &mut OwnSession) -> Result<State, Error> {
+    async fn state(&self, own: &mut OwnSession) -> Result<MigrationState, Error> {
         let table = self.target.table(self.migrator);
         let installed =
             own.send("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [table.clone().into()]);
@@ -177,12 +177,7 @@ impl Alone<'_> {
         state_of(self.target, self.migrator, recorded)
     }
 
-    async fn carry_out(
-        &self,
-        own: &mut OwnSession,
-        session: &str,
-        step: &Step,
-    ) -> Result<(), Error> {
+    async fn execute(&self, own: &mut OwnSession, session: &str, step: &Step) -> Result<(), Error> {
         let failed = |source| self.halted(step, Halt::Failed(source));
         let indexes =
             Indexes::begin(own, self.target, self.migrator, step).await.map_err(failed)?;
@@ -192,7 +187,7 @@ impl Alone<'_> {
             let error = self.halted(step, halt);
             // The index that was nearly built is of no use, and the next try may come late. (It
             // looks for what is left, too.)
-            if error.fault() == Some(Fault::LockTimeout)
+            if error.db_error_kind() == Some(DbErrorKind::LockTimeout)
                 && let Err(error) = indexes.clean_up(own, false).await
             {
                 tracing::debug!(%error, "an index that is not valid is left until the next try");

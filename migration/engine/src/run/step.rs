@@ -7,12 +7,12 @@ use sea_orm::{
 use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
 
 use crate::{
-    AnyMigrator, Error, Target,
+    DynMigrator, Error, Target,
     plan::Step,
-    provision::ddl,
+    provision::execute_batch,
     proxy::{Backend, Halt, InTransaction, act, is_aborted},
     run::commits::SETTLE,
-    search_path::Watch,
+    search_path::SchemaGuard,
 };
 
 impl Step {
@@ -22,8 +22,8 @@ impl Step {
     pub(crate) async fn run_in<C: ConnectionTrait>(
         &self,
         txn: &C,
-        watch: &Watch<'_>,
-        migrator: &AnyMigrator,
+        watch: &SchemaGuard<'_>,
+        migrator: &DynMigrator,
     ) -> Result<(), Error> {
         let mut backend = InTransaction::new(txn, watch.target, self.alone());
         self.run_on(&mut backend, txn, watch, migrator).await
@@ -34,8 +34,8 @@ impl Step {
         &self,
         backend: &mut impl Backend,
         txn: &impl ConnectionTrait,
-        watch: &Watch<'_>,
-        migrator: &AnyMigrator,
+        watch: &SchemaGuard<'_>,
+        migrator: &DynMigrator,
     ) -> Result<(), Error> {
         let ignored = match act(self, backend).await {
             Ok(ignored) => ignored,
@@ -79,16 +79,16 @@ impl Step {
     pub(crate) async fn conclude(
         &self,
         txn: &impl ConnectionTrait,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Result<(), DbErr> {
-        ddl(txn, &format!("{SETTLE};\n{}", self.note_sql(migrator))).await
+        execute_batch(txn, &format!("{SETTLE};\n{}", self.note_sql(migrator))).await
     }
 
     /// Records in the schema's migrations table that the migration was run.
     pub(crate) async fn note(
         &self,
         db: &impl ConnectionTrait,
-        migrator: &AnyMigrator,
+        migrator: &DynMigrator,
     ) -> Result<(), DbErr> {
         if self.up {
             db.execute(&notes(migrator, &[self.migration.name()])).await?;
@@ -99,7 +99,7 @@ impl Step {
     }
 
     /// [`note`](Self::note) as text.
-    pub(crate) fn note_sql(&self, migrator: &AnyMigrator) -> String {
+    pub(crate) fn note_sql(&self, migrator: &DynMigrator) -> String {
         if self.up {
             notes(migrator, &[self.migration.name()]).to_string(PostgresQueryBuilder)
         } else {
@@ -107,7 +107,7 @@ impl Step {
         }
     }
 
-    fn unnote(&self, migrator: &AnyMigrator) -> DeleteStatement {
+    fn unnote(&self, migrator: &DynMigrator) -> DeleteStatement {
         Query::delete()
             .from_table(migrator.migration_table_name())
             .and_where(Expr::col(seaql_migrations::Column::Version).eq(self.migration.name()))
@@ -116,7 +116,7 @@ impl Step {
 }
 
 /// The statement that records these migrations, of which there is at least one, as run.
-pub(crate) fn notes(migrator: &AnyMigrator, names: &[impl AsRef<str>]) -> InsertStatement {
+pub(crate) fn notes(migrator: &DynMigrator, names: &[impl AsRef<str>]) -> InsertStatement {
     let mut insert = Query::insert();
     insert
         .into_table(migrator.migration_table_name())

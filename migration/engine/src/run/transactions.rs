@@ -11,16 +11,17 @@ use tenantry_registry::TenantId;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Action, AnyMigrator, Error, Fault, Outcome, State, Target, Timeouts, confirm_registry,
-    lock::{Claim, Claimant, Scope, claim, registry_exists, version_update},
+    Action, DbErrorKind, DynMigrator, Error, MigrationOutcome, MigrationState, Target, Timeouts,
+    confirm_registry,
+    lock::{LockMode, LockResult, Scope, claim, registry_exists, version_update},
     plan::{Step, plan},
-    provision::ddl,
     provision::dependents::{confirm_no_dependents, lock_tables},
+    provision::execute_batch,
     registry::compatibility::{confirm_known, record_breaking},
     run::commits,
-    run::non_transactional::{Alone, Sessions},
-    run::{create_registry_sql, fresh_sql, keep_tenants, state_in},
-    search_path::{Watch, guard},
+    run::non_transactional::{NonTransactional, Sessions},
+    run::{create_registry_sql, ensure_no_tenants, recreate_schema_sql, state_in},
+    search_path::{SchemaGuard, guard},
     session::{close, reset, roll_back},
 };
 
@@ -35,23 +36,23 @@ const OUTAGE: Duration = Duration::from_secs(60);
 pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 
 /// What is to be done with one schema.
-pub(crate) struct Run<'a> {
+pub(crate) struct MigrationRun<'a> {
     pub(crate) db: &'a DatabaseConnection,
     pub(crate) target: &'a Target,
-    pub(crate) migrator: &'a AnyMigrator,
+    pub(crate) migrator: &'a DynMigrator,
     pub(crate) action: &'a Action,
     pub(crate) timeouts: Timeouts,
     pub(crate) sessions: &'a Sessions,
 }
 
 /// How it ended.
-pub(crate) enum Ran {
+pub(crate) enum RunResult {
     /// It is done, for the tenant of this key if the schema is a tenant's.
-    Done(Outcome, Option<TenantId>),
+    Completed(MigrationOutcome, Option<TenantId>),
     /// Somebody else has the claim and is not waited for.
-    Busy,
+    Locked,
     /// The tenant is no more.
-    Gone,
+    TenantGone,
 }
 
 /// How far it has come.
@@ -61,7 +62,7 @@ struct Progress {
     steps: Option<Vec<Step>>,
     /// How many of them are done.
     done: usize,
-    outcome: Outcome,
+    outcome: MigrationOutcome,
     /// Whether each of them is committed by itself.
     commits: bool,
 }
@@ -77,11 +78,11 @@ enum Round {
     Gone,
 }
 
-impl Run<'_> {
+impl MigrationRun<'_> {
     /// Does it. Each round is a transaction that claims the schema; nearly always there is one. A
     /// round that waits for a lock in vain is repeated, as long as [`Timeouts::lock`] says; one that
     /// lost a race, some times.
-    pub(crate) async fn carry_out(&self, claimant: Claimant<'_>) -> Result<Ran, Error> {
+    pub(crate) async fn execute(&self, claimant: LockMode<'_>) -> Result<RunResult, Error> {
         let mut progress = Progress::default();
         let (mut begun, mut races) = (Instant::now(), 0);
         loop {
@@ -91,12 +92,12 @@ impl Run<'_> {
             match self.round(claimant, &mut progress).await {
                 Ok(Round::Committed { more: true, .. }) => (begun, races) = (Instant::now(), 0),
                 Ok(Round::Committed { tenant, .. }) => {
-                    return Ok(Ran::Done(progress.outcome, tenant));
+                    return Ok(RunResult::Completed(progress.outcome, tenant));
                 }
                 // Taken between two rounds of ours.
                 Ok(Round::Busy) if planned => sleep(Duration::from_millis(50)).await,
-                Ok(Round::Busy) => return Ok(Ran::Busy),
-                Ok(Round::Gone) => return Ok(Ran::Gone),
+                Ok(Round::Busy) => return Ok(RunResult::Locked),
+                Ok(Round::Gone) => return Ok(RunResult::TenantGone),
                 // The step that fails is not the first of its transaction.
                 Err(error) if commits::are_wanted(&error) && progress.done > done => {
                     tracing::info!(schema = self.target.name(), %error, "to be run with commits");
@@ -109,7 +110,7 @@ impl Run<'_> {
                     let Some(pause) = pause(&error) else { return Err(error) };
                     (progress.done, progress.outcome) = (done, outcome);
                     progress.steps = progress.steps.filter(|_| planned);
-                    races += u32::from(error.fault() != Some(Fault::LockTimeout));
+                    races += u32::from(error.db_error_kind() != Some(DbErrorKind::LockTimeout));
                     sleep(pause).await;
                 }
             }
@@ -119,26 +120,26 @@ impl Run<'_> {
     /// After which time a round that has failed is repeated; None if it is not.
     fn pause(
         &self,
-        claimant: Claimant<'_>,
+        claimant: LockMode<'_>,
         error: &Error,
         begun: Instant,
         races: u32,
     ) -> Option<Duration> {
-        match error.fault()? {
-            Fault::LockTimeout => {
+        match error.db_error_kind()? {
+            DbErrorKind::LockTimeout => {
                 let lock = self.timeouts.lock?;
                 (begun.elapsed() + PAUSE < lock).then_some(PAUSE)
             }
             // A fleet run has its own patience.
-            Fault::ReadOnly => {
-                let waits = matches!(claimant, Claimant::Patient) && begun.elapsed() < OUTAGE;
+            DbErrorKind::ReadOnly => {
+                let waits = matches!(claimant, LockMode::Wait) && begun.elapsed() < OUTAGE;
                 waits.then_some(Duration::from_millis(500))
             }
             fault => pause_after_race(&fault, races),
         }
     }
 
-    async fn round(&self, claimant: Claimant<'_>, progress: &mut Progress) -> Result<Round, Error> {
+    async fn round(&self, claimant: LockMode<'_>, progress: &mut Progress) -> Result<Round, Error> {
         let txn = self.db.begin().await?;
         let round = self.round_in(&txn, claimant, progress).await;
         // A rollback is waited for, as the claim is wanted again. Where it fails the connection is
@@ -147,7 +148,9 @@ impl Run<'_> {
             Ok(Round::Committed { .. }) => txn.commit().await?,
             Ok(_) => drop(txn.rollback().await),
             // Behind the same address there may be another server by now.
-            Err(ref error) if error.fault() == Some(Fault::ReadOnly) => drop(close(txn).await),
+            Err(ref error) if error.db_error_kind() == Some(DbErrorKind::ReadOnly) => {
+                drop(close(txn).await);
+            }
             Err(_) => drop(roll_back(txn).await),
         }
         round
@@ -156,18 +159,18 @@ impl Run<'_> {
     async fn round_in(
         &self,
         txn: &DatabaseTransaction,
-        claimant: Claimant<'_>,
+        claimant: LockMode<'_>,
         progress: &mut Progress,
     ) -> Result<Round, Error> {
         let Self { db, target, migrator, action, timeouts, sessions } = *self;
         let scope = Scope { target, migrator, timeouts: timeouts.attempt() };
         let (tenant, mut scoped) = match claimant {
-            Claimant::Member(member) => match scope.claim_member(txn, member).await? {
-                (Claim::Ours, scoped) => (Some(member.id), scoped),
-                (Claim::Busy, _) => return Ok(Round::Busy),
-                (Claim::Gone, _) => return Ok(Round::Gone),
+            LockMode::SkipLocked(member) => match scope.claim_member(txn, member).await? {
+                (LockResult::Acquired, scoped) => (Some(member.id), scoped),
+                (LockResult::HeldByOther, _) => return Ok(Round::Busy),
+                (LockResult::TenantGone, _) => return Ok(Round::Gone),
             },
-            Claimant::Patient => {
+            LockMode::Wait => {
                 guard(txn).await?;
                 let tenant = claim(txn, target).await?;
                 let scoped = scope.set(txn).await?;
@@ -182,10 +185,10 @@ impl Run<'_> {
         let Progress { steps, done, outcome, commits } = progress;
         let next = steps.as_ref().and_then(|steps| steps.get(*done));
         if let Some(step) = next.filter(|step| step.alone()) {
-            let alone = Alone { db, target, migrator, timeouts: &timeouts, sessions };
+            let alone = NonTransactional { db, target, migrator, timeouts: &timeouts, sessions };
             let mut state = alone.run(txn, step).await?;
-            if !step.done(&state) {
-                step.settle(&mut state);
+            if !step.is_satisfied_by(&state) {
+                step.apply_to(&mut state);
                 outcome.add(step);
             }
             *done += 1;
@@ -202,8 +205,8 @@ impl Run<'_> {
                 lock_tables(txn, target.name()).await?;
                 confirm_no_dependents(txn, target).await?;
             }
-            for sql in fresh_sql(target) {
-                ddl(txn, &sql).await?;
+            for sql in recreate_schema_sql(target) {
+                execute_batch(txn, &sql).await?;
             }
         }
         let steps = match steps {
@@ -212,14 +215,14 @@ impl Run<'_> {
         };
         // The claim was free between two rounds: what somebody else has done by now is left out.
         if steps.get(*done).is_some_and(|step| !step.alone()) {
-            let watch = Watch::begin(txn, target, migrator).await?;
+            let watch = SchemaGuard::begin(txn, target, migrator).await?;
             if !scoped.installed {
                 migrator.install(txn).await?;
             }
             while let Some(step) = steps.get(*done).filter(|step| !step.alone()) {
-                if !step.done(&state) {
+                if !step.is_satisfied_by(&state) {
                     step.run_in(txn, &watch, migrator).await?;
-                    step.settle(&mut state);
+                    step.apply_to(&mut state);
                     outcome.add(step);
                 }
                 *done += 1;
@@ -240,7 +243,7 @@ impl Run<'_> {
         &self,
         txn: &DatabaseTransaction,
         tenant: Option<TenantId>,
-        state: &State,
+        state: &MigrationState,
     ) -> Result<(), Error> {
         let mut sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {}", reset());
         if *self.target == Target::Registry {
@@ -251,17 +254,17 @@ impl Run<'_> {
             let update = version_update(self.target, state, self.migrator, now);
             sql = format!("{sql};\n{}", update.build(DbBackend::Postgres));
         }
-        Ok(ddl(txn, &sql).await?)
+        Ok(execute_batch(txn, &sql).await?)
     }
 }
 
 /// After which time a transaction is repeated that has lost its `races + 1`st race; None if it is
 /// not. An object that exists, and is not just being made, still exists then.
 #[must_use]
-pub fn pause_after_race(fault: &Fault, races: u32) -> Option<Duration> {
+pub fn pause_after_race(fault: &DbErrorKind, races: u32) -> Option<Duration> {
     let most = match fault {
-        Fault::Race => RACES,
-        Fault::DuplicateObject => 1,
+        DbErrorKind::CatalogRace => RACES,
+        DbErrorKind::DuplicateObject => 1,
         _ => return None,
     };
     // Rivals do not all come back at the same moment.
@@ -272,16 +275,16 @@ pub fn pause_after_race(fault: &Fault, races: u32) -> Option<Duration> {
 /// The registry's schema is made by the first run.
 async fn prepare_registry(
     txn: &DatabaseTransaction,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     action: &Action,
 ) -> Result<(), Error> {
     confirm_registry(txn, migrator).await?;
     if let Action::Up(_) = action {
-        ddl(txn, &create_registry_sql()).await?;
+        execute_batch(txn, &create_registry_sql()).await?;
     } else if registry_exists(txn).await? {
         // A tenant that is being created right now counts too.
-        ddl(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;
-        keep_tenants(txn).await?;
+        execute_batch(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;
+        ensure_no_tenants(txn).await?;
     }
     if !matches!(action, Action::Up(_) | Action::Fresh { .. }) {
         confirm_known(txn, migrator).await?;

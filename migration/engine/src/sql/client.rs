@@ -1,4 +1,4 @@
-use super::{Kind, Piece};
+use super::{Kind, SqlStatement};
 
 /// How much of a statement is shown.
 const SHOWN: usize = 80;
@@ -15,10 +15,10 @@ const SHOWN: usize = 80;
 /// ```
 #[must_use]
 pub fn needs_client(sql: &str) -> Option<String> {
-    Piece::all(sql).iter().find_map(Piece::needs_client)
+    SqlStatement::split(sql).iter().find_map(SqlStatement::needs_client)
 }
 
-impl Piece {
+impl SqlStatement {
     /// See [`needs_client`].
     pub(crate) fn needs_client(&self) -> Option<String> {
         let backslash = |word: &&super::Word| word.kind == Kind::Other && word.text == "\\";
@@ -29,7 +29,7 @@ impl Piece {
                  line, and the rows of a COPY before it (it was not sent)"
             ));
         }
-        let copies = self.begins(&["copy"])
+        let copies = self.starts_with(&["copy"])
             && (1..self.words.len()).any(|at| {
                 let place = matches!(self.word(at), Some("stdin" | "stdout"));
                 place

@@ -1,6 +1,6 @@
 //! What can be said of a statement without sending it.
 
-use crate::sql::{Piece, Word};
+use crate::sql::{SqlStatement, Word};
 
 /// First words of statements that tell of no rows, whatever they do.
 const TELL_NOTHING: [&str; 17] = [
@@ -22,19 +22,19 @@ const PURE: &str = "
     values varchar when where with";
 
 /// Whether the number of rows that `piece` tells of does not depend on what tables hold.
-pub(crate) fn answer_is_known(piece: &Piece) -> bool {
+pub(crate) fn answer_is_known(piece: &SqlStatement) -> bool {
     let first = piece.word(0).unwrap_or_default();
     if first == "insert" {
-        let outside = |word| piece.outside_parentheses(word);
+        let outside = |word| piece.has_top_level(word);
         return outside("values") && !["on", "returning", "select"].into_iter().any(outside);
     }
     TELL_NOTHING.contains(&first) && !is_filled(piece)
 }
 
 /// Whether `piece` only reads: without it, everything is as it would be with it.
-pub(crate) fn is_pure_read(piece: &Piece) -> bool {
+pub(crate) fn is_pure_read(piece: &SqlStatement) -> bool {
     let locks_or_writes = ["for", "into", "insert", "update", "delete", "merge"];
-    piece.begins(&["select"])
+    piece.starts_with(&["select"])
         && !locks_or_writes.iter().any(|word| piece.find(&[word]).is_some())
         && (1..piece.words.len())
             .filter(|at| piece.symbol(*at) == Some("("))
@@ -43,13 +43,13 @@ pub(crate) fn is_pure_read(piece: &Piece) -> bool {
 
 /// Whether the name of the schema is all that a read is about. One that looks for something in the
 /// schema returns the same in every schema that has the same in it.
-pub(crate) fn asks_for_schema(piece: &Piece) -> bool {
+pub(crate) fn asks_for_schema(piece: &SqlStatement) -> bool {
     let asks = ["current_schema", "current_schemas"].iter().any(|it| piece.find(&[it]).is_some());
-    asks && piece.begins(&["select"]) && piece.find(&["from"]).is_none()
+    asks && piece.starts_with(&["select"]) && piece.find(&["from"]).is_none()
 }
 
 /// Whether the parenthesis behind the token at `at` does not call a function with side effects.
-fn is_pure_before(piece: &Piece, at: usize) -> bool {
+fn is_pure_before(piece: &SqlStatement, at: usize) -> bool {
     let Some(name) = piece.name(at) else { return true };
     let qualified = at > 1 && piece.symbol(at - 1) == Some(".");
     (!qualified || piece.name(at - 2) == Some("pg_catalog"))
@@ -57,7 +57,7 @@ fn is_pure_before(piece: &Piece, at: usize) -> bool {
 }
 
 /// Whether a backslash in a string may mean something else afterwards than it does here.
-pub(crate) fn reads_strings_otherwise(piece: &Piece) -> bool {
+pub(crate) fn reads_strings_otherwise(piece: &SqlStatement) -> bool {
     let setting = |word: &Word| word.text.eq_ignore_ascii_case("standard_conforming_strings");
     let Some(at) = piece.words.iter().position(setting) else { return false };
     let on = piece.words.get(at + 2).is_some_and(|word| word.text.eq_ignore_ascii_case("on"));
@@ -65,22 +65,22 @@ pub(crate) fn reads_strings_otherwise(piece: &Piece) -> bool {
 }
 
 /// `CREATE TABLE … AS` and `CREATE MATERIALIZED VIEW` tell how many rows they have made.
-fn is_filled(piece: &Piece) -> bool {
+fn is_filled(piece: &SqlStatement) -> bool {
     let makes = ["table", "materialized"].iter().any(|what| {
         let before = ["global", "local", "temp", "temporary", "unlogged"];
         let at = (1..).find(|at| !piece.word(*at).is_some_and(|word| before.contains(&word)));
         at.and_then(|at| piece.word(at)) == Some(what)
     });
     let empty = piece.find(&["with", "no", "data"]).is_some();
-    piece.begins(&["create"]) && makes && piece.outside_parentheses("as") && !empty
+    piece.starts_with(&["create"]) && makes && piece.has_top_level("as") && !empty
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Piece, answer_is_known, is_pure_read, reads_strings_otherwise};
+    use super::{SqlStatement, answer_is_known, is_pure_read, reads_strings_otherwise};
 
-    fn all(sql: &str, holds: fn(&Piece) -> bool) -> bool {
-        Piece::all(sql).iter().all(holds)
+    fn all(sql: &str, holds: fn(&SqlStatement) -> bool) -> bool {
+        SqlStatement::split(sql).iter().all(holds)
     }
 
     #[test]

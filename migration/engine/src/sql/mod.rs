@@ -18,5 +18,5 @@ pub use client::needs_client;
 pub(crate) use foreign::names_schema;
 pub use lexer::{Kind, Token, Tokens, token, tokens};
 pub use placeholder::{qualify, replace_placeholder};
-pub(crate) use statement::{Piece, Word};
+pub(crate) use statement::{SqlStatement, Word};
 pub use transaction::transaction_control;

@@ -2,7 +2,7 @@ use super::{Kind, tokens};
 
 /// One statement out of a text that may hold several.
 #[derive(Debug, Clone)]
-pub(crate) struct Piece {
+pub(crate) struct SqlStatement {
     pub(crate) sql: String,
     /// Without comments. Positions are those in `sql`.
     pub(crate) words: Vec<Word>,
@@ -21,9 +21,9 @@ pub(crate) struct Word {
     pub(crate) depth: usize,
 }
 
-impl Piece {
+impl SqlStatement {
     /// The statements of `sql`: what is between semicolons, comments before it included.
-    pub(crate) fn all(sql: &str) -> Vec<Self> {
+    pub(crate) fn split(sql: &str) -> Vec<Self> {
         let mut pieces = Vec::new();
         let (mut begin, mut depth, mut body) = (0, 0_usize, Body::default());
         for token in tokens(sql) {
@@ -78,7 +78,7 @@ impl Piece {
     }
 
     /// Whether it begins with these words.
-    pub(crate) fn begins(&self, words: &[&str]) -> bool {
+    pub(crate) fn starts_with(&self, words: &[&str]) -> bool {
         self.at(0, words)
     }
 
@@ -88,7 +88,7 @@ impl Piece {
     }
 
     /// Whether the word stands somewhere outside all parentheses.
-    pub(crate) fn outside_parentheses(&self, word: &str) -> bool {
+    pub(crate) fn has_top_level(&self, word: &str) -> bool {
         let stands = |it: &Word| (it.kind, it.text.as_str()) == (Kind::Word, word);
         self.words.iter().any(|it| it.depth == 0 && stands(it))
     }
@@ -116,7 +116,7 @@ impl Piece {
     }
 
     /// The statement without the token at `index`.
-    pub(crate) fn without(&self, index: usize) -> String {
+    pub(crate) fn remove_token(&self, index: usize) -> String {
         let at = &self.words[index].at;
         format!("{}{}", &self.sql[..at.start], &self.sql[at.end..])
     }
@@ -167,10 +167,10 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
-    use super::Piece;
+    use super::SqlStatement;
 
     fn texts(sql: &str) -> Vec<String> {
-        Piece::all(sql).into_iter().map(|piece| piece.sql).collect()
+        SqlStatement::split(sql).into_iter().map(|piece| piece.sql).collect()
     }
 
     #[test]
@@ -206,16 +206,19 @@ mod tests {
 
     #[test]
     fn a_comment_belongs_to_the_statement_behind_it() {
-        let pieces = Piece::all("a; /* check: allow rename because x */ b");
+        let pieces = SqlStatement::split("a; /* check: allow rename because x */ b");
         assert_eq!([pieces[0].comments.len(), pieces[1].comments.len()], [0, 1]);
-        let alone = &Piece::all("/* check: allow rename because x */")[0];
+        let alone = &SqlStatement::split("/* check: allow rename because x */")[0];
         assert!(alone.is_empty());
     }
 
     #[test]
     fn depth_is_that_around_the_token() {
-        let depths =
-            Piece::all("a(b[1])c")[0].words.iter().map(|word| word.depth).collect::<Vec<_>>();
+        let depths = SqlStatement::split("a(b[1])c")[0]
+            .words
+            .iter()
+            .map(|word| word.depth)
+            .collect::<Vec<_>>();
         assert_eq!(depths, [0, 0, 1, 1, 2, 1, 0, 0]);
     }
 }

@@ -1,4 +1,4 @@
-use super::Piece;
+use super::SqlStatement;
 
 /// The first statement of `sql` that begins or ends a transaction, or prepares its end. Savepoints
 /// do not: `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
@@ -11,11 +11,11 @@ use super::Piece;
 /// ```
 #[must_use]
 pub fn transaction_control(sql: &str) -> Option<String> {
-    let pieces = Piece::all(sql);
-    pieces.into_iter().find(Piece::is_transaction_control).map(|piece| piece.sql)
+    let pieces = SqlStatement::split(sql);
+    pieces.into_iter().find(SqlStatement::is_transaction_control).map(|piece| piece.sql)
 }
 
-impl Piece {
+impl SqlStatement {
     /// See [`transaction_control`].
     pub(crate) fn is_transaction_control(&self) -> bool {
         self.word(0).is_some_and(|first| match first {

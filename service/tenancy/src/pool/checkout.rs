@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait, sqlx::PgPool};
-use tenantry_migrate::Fault;
+use tenantry_migrate::DbErrorKind;
 use tokio::time::timeout;
 
 use super::{
@@ -96,7 +96,7 @@ impl Lease {
         if has_ended(&error) {
             self.state = if is_late(&error) { State::Late } else { State::Ended };
             held.lanes().doubt();
-        } else if !self.read_only && Fault::of(&error) == Fault::ReadOnly {
+        } else if !self.read_only && DbErrorKind::of(&error) == DbErrorKind::ReadOnly {
             held.lanes().demote(pinned);
             return Err(of_server(error));
         } else if has_forgotten(&error) {
@@ -189,7 +189,7 @@ impl Drop for Borrowed {
 /// Makes an error of the connection of one that says that the server accepts no writes, where the
 /// statement's caller has not asked for that.
 pub(super) fn of_server(error: DbErr) -> DbErr {
-    let is_read_only = Fault::of(&error) == Fault::ReadOnly;
+    let is_read_only = DbErrorKind::of(&error) == DbErrorKind::ReadOnly;
     match error {
         DbErr::Exec(source) | DbErr::Query(source) if is_read_only => DbErr::Conn(source),
         other => other,

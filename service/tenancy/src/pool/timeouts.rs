@@ -9,7 +9,7 @@ use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, postgres::PgDatabaseError, postgres::PgSeverity},
 };
-use tenantry_migrate::Fault;
+use tenantry_migrate::DbErrorKind;
 use tokio::time::timeout;
 
 /// For the answer to a ping, a `ROLLBACK` or the end of a connection.
@@ -90,7 +90,7 @@ pub(super) fn has_ended(error: &DbErr) -> bool {
 /// Whether the server does not know a statement that was prepared on the connection (26000), and
 /// so none of them.
 pub(super) fn has_forgotten(error: &DbErr) -> bool {
-    Fault::sqlstate(error).as_deref() == Some("26000")
+    DbErrorKind::sqlstate(error).as_deref() == Some("26000")
 }
 
 /// Whether a statement has not been sent to its end, so that the server has done nothing: its

@@ -7,13 +7,13 @@ use std::{future::Future, time::Instant};
 use futures_util::future::join_all;
 use local_postgres::Server;
 use sea_orm::{ConnectOptions, DatabaseConnection};
-use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
+use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, registry, run};
 
 /// A server of its own with a migrated registry.
 pub async fn server() -> Server {
     let server = tokio::task::spawn_blocking(|| Server::temporary(&[]).unwrap()).await.unwrap();
     let db = pool(&server, 1).await;
-    let migrator = AnyMigrator::new(registry::Migrator);
+    let migrator = DynMigrator::new(registry::Migrator);
     run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
     db.close().await.unwrap();
     server

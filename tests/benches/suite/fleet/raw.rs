@@ -7,7 +7,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, Statement,
     sqlx::{self, AssertSqlSafe, Connection, PgConnection},
 };
-use tenantry_migrate::{Action, AnyMigrator, Target, TenantMigrator, dry_run};
+use tenantry_migrate::{Action, DynMigrator, Target, TenantMigrator, dry_run};
 use tenantry_registry::SchemaName;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -40,7 +40,7 @@ impl Raw {
             all.push(Mutex::new(connection));
         }
         let db = pool(server, 1).await;
-        let provision = batch(&db, AnyMigrator::tenant(migrator)).await;
+        let provision = batch(&db, DynMigrator::tenant(migrator)).await;
         Self { connections: all, db, provision }
     }
 
@@ -94,7 +94,7 @@ pub async fn count(db: &DatabaseConnection, condition: &str) -> usize {
 
 /// The text that makes a tenant: the statements that a dry run prints for a schema that is made
 /// anew, and the tenant's registry row.
-async fn batch(db: &DatabaseConnection, migrator: AnyMigrator) -> String {
+async fn batch(db: &DatabaseConnection, migrator: DynMigrator) -> String {
     db.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {NAME}")).await.unwrap();
     let schema: SchemaName = NAME.parse().unwrap();
     let target = Target::Schema(schema);

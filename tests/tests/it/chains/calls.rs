@@ -75,7 +75,7 @@ async fn a_setting_of_the_transaction_that_a_query_sets_is_part_of_a_dry_run() {
     let db = crate::support::TestDb::new().await;
     let plain = db.plain().await;
     crate::support::catalog::texts(&plain, "CREATE SCHEMA city").await;
-    let migrator = tenantry_migrate::AnyMigrator::tenant(Chain::new(calls));
+    let migrator = tenantry_migrate::DynMigrator::tenant(Chain::new(calls));
     let city = tenantry_migrate::Target::Schema("city".parse().unwrap());
     let up = tenantry_migrate::Action::Up(None);
     let script = tenantry_migrate::dry_run(&plain, &city, &migrator, &up).await.unwrap();

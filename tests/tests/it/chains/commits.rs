@@ -5,7 +5,8 @@ use std::sync::Mutex;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Event, Fleet, Outcome, Target, Timeouts, Who, lint::check, run, run_fleet,
+    Action, DynMigrator, Event, FleetOptions, MigrationOutcome, Target, TenantSelection, Timeouts,
+    lint::check, run, run_fleet,
 };
 
 use super::{
@@ -126,9 +127,12 @@ fn city() -> Target {
     Target::Schema("city".parse().unwrap())
 }
 
-async fn up(db: &DatabaseConnection, migrations: fn() -> Migrations) -> Result<Outcome, String> {
+async fn up(
+    db: &DatabaseConnection,
+    migrations: fn() -> Migrations,
+) -> Result<MigrationOutcome, String> {
     texts(db, "CREATE SCHEMA IF NOT EXISTS city").await;
-    let migrator = AnyMigrator::tenant(Chain::new(migrations));
+    let migrator = DynMigrator::tenant(Chain::new(migrations));
     let up = run(db, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
     up.map_err(|error| error.to_string())
 }
@@ -142,7 +146,7 @@ async fn a_run_says_whether_each_migration_was_committed() {
     assert_eq!(outcome.applied.len(), 5);
     // Each by itself, so that the first ones are there although a later one fails.
     let to = Action::To("m1_books".to_owned());
-    let migrator = AnyMigrator::tenant(Chain::new(moods));
+    let migrator = DynMigrator::tenant(Chain::new(moods));
     run(&plain, &city(), &migrator, &to, Timeouts::default()).await.unwrap();
     texts(&plain, "INSERT INTO city.books VALUES ('1', 'in the way')").await;
     let error = up(&plain, moods).await.unwrap_err();
@@ -160,7 +164,7 @@ async fn late_constraints_need_no_commit_in_between() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     assert!(!up(&plain, late).await.unwrap().committed_each);
-    let migrator = AnyMigrator::tenant(Chain::new(late));
+    let migrator = DynMigrator::tenant(Chain::new(late));
     let fresh =
         run(&plain, &city(), &migrator, &Action::Fresh { cascade: false }, Timeouts::default())
             .await;
@@ -186,7 +190,7 @@ async fn what_no_commit_helps_fails_and_leaves_no_schema() {
         assert!(error.contains("m3_both") && error.contains("55P04"), "{error}");
         assert_eq!(schemas(&plain).await, ["public", "registry"]);
     }
-    let migrator = AnyMigrator::tenant(Chain::new(hopeless));
+    let migrator = DynMigrator::tenant(Chain::new(hopeless));
     let report = check(&plain, &migrator).await.unwrap();
     let fails = |it: &tenantry_migrate::lint::Finding| {
         it.rule == tenantry_migrate::lint::Rule::MigrationFails
@@ -206,11 +210,11 @@ async fn a_fleet_says_which_tenants_were_migrated_with_commits() {
     for name in ["city", "town"] {
         tenancy.create(NewTenant::new(slug(name))).await.unwrap();
     }
-    let fleet = Fleet {
+    let fleet = FleetOptions {
         jobs: 2,
         timeouts: Timeouts::default(),
-        tries: 3,
-        outage: std::time::Duration::from_secs(5),
+        max_attempts: 3,
+        outage_timeout: std::time::Duration::from_secs(5),
         max_failures: None,
         canary: None,
     };
@@ -220,9 +224,9 @@ async fn a_fleet_says_which_tenants_were_migrated_with_commits() {
             each.lock().unwrap().push(outcome.committed_each);
         }
     };
-    let migrator = AnyMigrator::tenant(Chain::new(moods));
+    let migrator = DynMigrator::tenant(Chain::new(moods));
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let who = Who::All;
+    let who = TenantSelection::All;
     let action = Action::Up(None);
     let summary = run_fleet(&plain, &migrator, &who, &action, &fleet, &stop, report).await;
     assert_eq!((summary.unwrap().done, each.into_inner().unwrap()), (2, vec![true, true]));
@@ -258,7 +262,7 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
         .await;
     assert!(schemas(&plain).await.contains(&"city".to_owned()));
     // It is being made, so nothing is wrong with it.
-    let migrator = AnyMigrator::tenant(Chain::new(moods));
+    let migrator = DynMigrator::tenant(Chain::new(moods));
     let found = tenantry_migrate::drift::verify(
         &plain,
         &migrator,
@@ -327,7 +331,7 @@ async fn creations_of_one_name_at_once_make_one_tenant() {
         assert!(matches!(error, tenantry::Error::SlugTaken(_)), "{error}");
     }
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
-    let report = check(&plain, &AnyMigrator::tenant(Chain::new(moods))).await.unwrap();
+    let report = check(&plain, &DynMigrator::tenant(Chain::new(moods))).await.unwrap();
     assert!(
         report.findings.iter().all(|it| it.rule != tenantry_migrate::lint::Rule::MigrationFails)
     );

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectOptions, DatabaseConnection, DatabaseConnection as Db};
 use tenantry::{Config, NewTenant, Tenancy};
-use tenantry_migrate::{Action, AnyMigrator, Error, Fault, Outcome, Target, Timeouts, run};
+use tenantry_migrate::{
+    Action, DbErrorKind, DynMigrator, Error, MigrationOutcome, Target, Timeouts, run,
+};
 
 use super::{Chain, Migrations, alone, first, sql};
 use crate::support::{
@@ -37,9 +39,9 @@ async fn city(mode: Mode) -> (TestDb, Pooler, Db) {
     (db, pooler, pooled)
 }
 
-async fn up(db: &DatabaseConnection) -> Result<Outcome, Error> {
+async fn up(db: &DatabaseConnection) -> Result<MigrationOutcome, Error> {
     let target = Target::Schema("city".parse().unwrap());
-    let migrator = AnyMigrator::tenant(Chain::new(outside));
+    let migrator = DynMigrator::tenant(Chain::new(outside));
     run(db, &target, &migrator, &Action::Up(None), Timeouts::default()).await
 }
 
@@ -76,20 +78,20 @@ async fn a_connection_that_is_refused_is_no_outage() {
     pooler.refuse();
     let begun = Instant::now();
     let error = up(&pooled).await.unwrap_err();
-    assert_eq!(error.fault(), Some(Fault::Refused), "{error}");
+    assert_eq!(error.db_error_kind(), Some(DbErrorKind::Refused), "{error}");
     assert_eq!(error.sqlstate().as_deref(), Some("3D000"));
 
-    let migrator = AnyMigrator::tenant(Chain::new(outside));
-    let fleet = tenantry_migrate::Fleet {
+    let migrator = DynMigrator::tenant(Chain::new(outside));
+    let fleet = tenantry_migrate::FleetOptions {
         jobs: 1,
         timeouts: Timeouts::default(),
-        tries: 3,
-        outage: Duration::from_secs(120),
+        max_attempts: 3,
+        outage_timeout: Duration::from_secs(120),
         max_failures: None,
         canary: None,
     };
     let (action, stop) = (Action::Up(None), std::sync::atomic::AtomicBool::new(false));
-    let who = tenantry_migrate::Who::All;
+    let who = tenantry_migrate::TenantSelection::All;
     let ran =
         tenantry_migrate::run_fleet(&pooled, &migrator, &who, &action, &fleet, &stop, |_| {}).await;
     assert_eq!(ran.unwrap().failed, 1);

@@ -3,7 +3,7 @@
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::prelude::*;
 use tenantry::{Config, NewTenant, Tenancy};
-use tenantry_migrate::{Action, AnyMigrator, Error, Target, Timeouts, run};
+use tenantry_migrate::{Action, DynMigrator, Error, Target, Timeouts, run};
 
 use super::{Chain, Migrations, alone, first, sql, ways::fails_everywhere};
 use crate::support::{
@@ -114,7 +114,7 @@ async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() 
     assert!(error.contains("m3_unseen") && error.contains("ended the transaction"), "{error}");
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
     assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
-    let migrator = AnyMigrator::tenant(Chain::new(unseen));
+    let migrator = DynMigrator::tenant(Chain::new(unseen));
     // Nor is anything left of the schemas that commands make for themselves.
     tenantry_migrate::drift::embeds_schema_name(&plain, &migrator).await.unwrap_err();
     tenantry_migrate::lint::check(&plain, &migrator).await.unwrap_err();
@@ -129,7 +129,7 @@ async fn a_commit_that_nobody_saw_in_a_tenant_is_told_as_it_is() {
     let tenancy = Tenancy::connect(&Config::new(db.url(), before)).await.unwrap();
     tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
     let (migrator, target) =
-        (AnyMigrator::tenant(Chain::new(unseen)), Target::Schema("city".parse().unwrap()));
+        (DynMigrator::tenant(Chain::new(unseen)), Target::Schema("city".parse().unwrap()));
     let error = run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await;
     let error = error.unwrap_err();
     assert!(
@@ -178,7 +178,7 @@ async fn outside_a_transaction_rows_for_a_client_are_refused_and_the_connection_
         vec![first(), alone("m2_copies", "COPY books FROM STDIN", "")]
     }
     let city = Target::Schema("city".parse().unwrap());
-    let migrator = AnyMigrator::tenant(Chain::new(copies));
+    let migrator = DynMigrator::tenant(Chain::new(copies));
     for _ in 0..2 {
         let up = run(&plain, &city, &migrator, &Action::Up(None), Timeouts::default()).await;
         let error = up.unwrap_err().to_string();

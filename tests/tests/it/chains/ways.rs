@@ -5,7 +5,8 @@ use std::sync::{Mutex, atomic::AtomicBool};
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, AnyMigrator, Event, Fault, Fleet, Target, Timeouts, Who, build_schema_with_commits,
+    Action, DbErrorKind, DynMigrator, Event, FleetOptions, Target, TenantSelection, Timeouts,
+    create_schema_with_commits,
     drift::{VerifyTarget, read_structure, verify},
     dry_run,
     lint::{Rule, check},
@@ -84,7 +85,7 @@ fn city() -> Target {
 async fn database(chain: Chain) -> TestDb {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    make_extensions(&plain, &AnyMigrator::tenant(chain)).await.unwrap();
+    make_extensions(&plain, &DynMigrator::tenant(chain)).await.unwrap();
     plain.close().await.unwrap();
     db
 }
@@ -111,13 +112,16 @@ async fn provisioned(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     let mut txn = plain.begin().await.unwrap();
-    let (city, migrator) = ("city".parse().unwrap(), AnyMigrator::tenant(chain));
+    let (city, migrator) = ("city".parse().unwrap(), DynMigrator::tenant(chain));
     let mut provisioned = provision(&txn, &city, &migrator).await;
     // The caller decides where to commit.
-    if provisioned.as_ref().is_err_and(|error| error.fault() == Some(Fault::NeedsCommit)) {
+    if provisioned
+        .as_ref()
+        .is_err_and(|error| error.db_error_kind() == Some(DbErrorKind::NeedsCommit))
+    {
         txn.rollback().await.unwrap();
         txn = plain.begin().await.unwrap();
-        provisioned = build_schema_with_commits(&txn, &city, &migrator).await;
+        provisioned = create_schema_with_commits(&txn, &city, &migrator).await;
     }
     provisioned.map_err(|error| error.to_string())?;
     txn.commit().await.unwrap();
@@ -129,7 +133,7 @@ async fn migrated_at_once(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
-    let migrator = AnyMigrator::tenant(chain);
+    let migrator = DynMigrator::tenant(chain);
     let up = run(&plain, &city(), &migrator, &Action::Up(None), NO_LIMIT).await;
     let outcome = up.map_err(|error| error.to_string())?;
     assert_eq!(outcome.applied, migrator.names());
@@ -148,7 +152,7 @@ async fn migrated_step_by_step(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
-    let migrator = AnyMigrator::tenant(chain);
+    let migrator = DynMigrator::tenant(chain);
     for _ in migrator.names() {
         let up = run(&plain, &city(), &migrator, &Action::Up(Some(1)), NO_LIMIT).await;
         up.map_err(|error| error.to_string())?;
@@ -165,12 +169,12 @@ async fn fleet(chain: Chain, probe: &str, tenants: usize) -> End {
         let name = format!("city-{number}");
         before.as_ref().unwrap().create(NewTenant::new(slug(&name))).await.unwrap();
     }
-    let migrator = AnyMigrator::tenant(chain);
-    let fleet = Fleet {
+    let migrator = DynMigrator::tenant(chain);
+    let fleet = FleetOptions {
         jobs: 1,
         timeouts: NO_LIMIT,
-        tries: 3,
-        outage: std::time::Duration::from_secs(5),
+        max_attempts: 3,
+        outage_timeout: std::time::Duration::from_secs(5),
         max_failures: None,
         canary: None,
     };
@@ -181,7 +185,9 @@ async fn fleet(chain: Chain, probe: &str, tenants: usize) -> End {
         }
     };
     let (action, stop) = (Action::Up(None), AtomicBool::new(false));
-    run_fleet(&plain, &migrator, &Who::All, &action, &fleet, &stop, report).await.unwrap();
+    run_fleet(&plain, &migrator, &TenantSelection::All, &action, &fleet, &stop, report)
+        .await
+        .unwrap();
     if let Some(error) = errors.into_inner().unwrap().pop() {
         return Err(error);
     }
@@ -201,7 +207,7 @@ async fn spare(chain: Chain, probe: &str) -> End {
     let tenancy = Tenancy::connect(&config).await.unwrap();
     // No spares are kept of what cannot be made.
     if let Err(error) =
-        tenantry_migrate::drift::embeds_schema_name(&plain, &AnyMigrator::tenant(chain)).await
+        tenantry_migrate::drift::embeds_schema_name(&plain, &DynMigrator::tenant(chain)).await
     {
         assert_eq!(schemas(&plain).await, before);
         return Err(error.to_string());
@@ -221,7 +227,7 @@ async fn checked(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     let before = schemas(&plain).await;
-    let report = check(&plain, &AnyMigrator::tenant(chain)).await.unwrap();
+    let report = check(&plain, &DynMigrator::tenant(chain)).await.unwrap();
     assert_eq!(schemas(&plain).await, before);
     let wrong = [
         Rule::MigrationFails,
@@ -240,7 +246,7 @@ async fn dry_run_by_hand(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
-    let migrator = AnyMigrator::tenant(chain);
+    let migrator = DynMigrator::tenant(chain);
     let script = dry_run(&plain, &city(), &migrator, &Action::Up(None)).await;
     let left = "SELECT relname::text FROM pg_class WHERE relnamespace = 'city'::regnamespace";
     assert_eq!(texts(&plain, left).await, [""; 0]);
@@ -259,7 +265,7 @@ async fn one_connection(url: &str) -> DatabaseConnection {
 }
 
 async fn verified(db: &DatabaseConnection, chain: Chain) -> Result<(), String> {
-    let found = verify(db, &AnyMigrator::tenant(chain), &VerifyTarget::All).await;
+    let found = verify(db, &DynMigrator::tenant(chain), &VerifyTarget::All).await;
     let found = found.map_err(|error| error.to_string())?;
     if found.is_clean() { Ok(()) } else { Err(found.to_string()) }
 }

@@ -42,7 +42,7 @@ async fn what_an_application_and_other_tools_make_is_allowed_by_a_list() {
         tenancy.create(NewTenant::new(slug(name))).await.unwrap();
     }
     let plain = db.plain().await;
-    let migrator = AnyMigrator::new(migrator);
+    let migrator = DynMigrator::new(migrator);
     let part = |month| {
         format!(
             "CREATE TABLE visits_2026_{month} PARTITION OF visits

@@ -47,7 +47,7 @@ async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
         tenancy.create(NewTenant::new(slug(name))).await.unwrap();
     }
     let plain = db.plain().await;
-    let migrator = AnyMigrator::new(SelfNaming);
+    let migrator = DynMigrator::new(SelfNaming);
     let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     assert_eq!((found.schemas, found.is_clean()), (3, true), "{found}");
 
@@ -82,7 +82,7 @@ fn indexed() -> SqlMigrator {
 async fn a_migration_that_cannot_run_in_a_transaction_is_verified_too() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let migrator = AnyMigrator::new(indexed());
+    let migrator = DynMigrator::new(indexed());
     let city: tenantry_registry::SchemaName = "city".parse().unwrap();
     texts(&plain, "CREATE SCHEMA city").await;
     let target = Target::Schema(city.clone());
@@ -109,7 +109,7 @@ async fn one_connection_is_enough_and_migrating_meanwhile_is_no_drift() {
     let single = tenantry_migrate::connect::open(options).await.unwrap();
     let other = db.plain().await;
     let moving = tokio::spawn(async move {
-        let migrator = AnyMigrator::new(migration::Migrator);
+        let migrator = DynMigrator::new(migration::Migrator);
         for number in 0..40 {
             let target = Target::Schema(format!("tenant_{number}").parse().unwrap());
             for action in [Action::Down(2), Action::Up(None)] {
@@ -140,7 +140,7 @@ async fn a_tenant_is_not_blamed_where_a_migration_depends_on_the_other_tenants()
         tenancy.create(NewTenant::new(slug(name))).await.unwrap();
     }
     let plain = db.plain().await;
-    let migrator = AnyMigrator::new(migrator);
+    let migrator = DynMigrator::new(migrator);
     let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
     let text = found.to_string();
     assert!(text.contains("differ from a schema that is made now: city"), "{text}");

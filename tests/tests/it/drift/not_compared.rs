@@ -18,7 +18,7 @@ async fn a_migration_that_fails_on_an_empty_schema_is_said_of_those_that_have_it
         old.create(NewTenant::new(slug(name))).await.unwrap();
     }
     let plain = db.plain().await;
-    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, SHARE]));
+    let migrator = DynMigrator::tenant(sql_migrator([BOOKS, SHARE]));
     for schema in ["city", "hamlet"] {
         plant(&plain, schema, "INSERT INTO books (isbn) VALUES ('1')").await;
         let target = Target::Schema(schema.parse().unwrap());
@@ -88,8 +88,8 @@ async fn a_migration_that_panics_or_commits_is_said_of_those_that_have_it() {
         .await;
     let commits = Sql { name: "m2_commits", up: "COMMIT", ..SHELF };
     for (migrator, reason) in [
-        (AnyMigrator::tenant(Panicking), "m2_panics: panicked: no books"),
-        (AnyMigrator::tenant(sql_migrator([BOOKS, commits])), "m2_commits: sends COMMIT"),
+        (DynMigrator::tenant(Panicking), "m2_panics: panicked: no books"),
+        (DynMigrator::tenant(sql_migrator([BOOKS, commits])), "m2_commits: sends COMMIT"),
     ] {
         let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
         let text = found.to_string();

@@ -3,7 +3,8 @@
 use sea_orm::ConnectionTrait;
 use tenantry::Tenancy;
 use tenantry_migrate::{
-    Action, Error, Extension, ExtensionError, Target, Timeouts, Who, confirm_extensions,
+    Action, Error, Extension, ExtensionError, Target, TenantSelection, Timeouts,
+    confirm_extensions,
     drift::{VerifyError, VerifyTarget, verify},
     extension_sql, make_extensions, run,
 };
@@ -94,19 +95,27 @@ async fn refused(db: &TestDb, uses: &Uses, words: &[&str]) {
 
 async fn fleet(
     db: &sea_orm::DatabaseConnection,
-    migrator: &tenantry_migrate::AnyMigrator,
+    migrator: &tenantry_migrate::DynMigrator,
 ) -> Result<tenantry_migrate::Summary, Error> {
-    let fleet = tenantry_migrate::Fleet {
+    let fleet = tenantry_migrate::FleetOptions {
         jobs: 1,
         timeouts: Timeouts::default(),
-        tries: 1,
-        outage: std::time::Duration::ZERO,
+        max_attempts: 1,
+        outage_timeout: std::time::Duration::ZERO,
         max_failures: None,
         canary: None,
     };
     let stop = std::sync::atomic::AtomicBool::new(false);
-    tenantry_migrate::run_fleet(db, migrator, &Who::All, &Action::Up(None), &fleet, &stop, |_| {})
-        .await
+    tenantry_migrate::run_fleet(
+        db,
+        migrator,
+        &TenantSelection::All,
+        &Action::Up(None),
+        &fleet,
+        &stop,
+        |_| {},
+    )
+    .await
 }
 
 #[tokio::test]

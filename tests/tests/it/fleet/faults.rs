@@ -5,7 +5,7 @@ use nix::{
     unistd::Pid,
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
-use tenantry_migrate::{Fleet, Limit, Stopped, Who};
+use tenantry_migrate::{FailureLimit, FleetOptions, StopReason, TenantSelection};
 
 use super::*;
 use crate::support::{
@@ -21,13 +21,13 @@ async fn a_tenant_whose_table_is_locked_is_tried_again_while_the_rest_finish_and
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("SELECT FROM town_3.books").await.unwrap();
     let all = sql_migrator([BOOKS, SHELF]);
-    let told = up(&plain, all.clone(), &Who::All, &fleet()).await;
+    let told = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { done: 19, failed: 1, ..Summary::default() });
     let (town, error) = &told.failed[0];
     assert!(town == "town-3" && error.ends_with("(SQLSTATE 55P03)"), "{error}");
     assert!(error.contains("m2_shelf"), "{error}");
     busy.rollback().await.unwrap();
-    let told = up(&plain, all, &Who::All, &fleet()).await;
+    let told = up(&plain, all, &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { skipped: 19, done: 1, ..Summary::default() });
 }
 
@@ -37,8 +37,9 @@ async fn a_lock_that_is_let_go_in_time_costs_the_tenant_nothing() {
     let plain = pool(&db.url(), 6).await;
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("LOCK TABLE town_3.books").await.unwrap();
-    let patient = Fleet { tries: 100, ..fleet() };
-    let run = async { up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &patient).await };
+    let patient = FleetOptions { max_attempts: 100, ..fleet() };
+    let run =
+        async { up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &patient).await };
     let let_go = async {
         while texts(
             &plain,
@@ -72,7 +73,8 @@ async fn a_run_goes_on_after_the_server_has_restarted_in_the_middle_of_it() {
     let url = server.url("postgres");
     found_towns(&url, 150).await;
     let db = pool(&url, 6).await;
-    let run = async { up(&db, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet()).await };
+    let run =
+        async { up(&db, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await };
     let hurt = async {
         let watching = pool(&url, 1).await;
         let half = "SELECT (count(*) > 40)::text FROM registry.tenants
@@ -109,9 +111,10 @@ async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
     let db = tenantry_migrate::connect::open(options).await.unwrap();
     // The first migration never ends by itself.
     let slow = Sql { up: "SELECT pg_sleep(1000)", ..SHELF };
-    let max_failures = Some(Limit::Number(10));
-    let brief = Fleet { jobs: 2, outage: Duration::from_secs(1), max_failures, ..fleet() };
-    let run = async { up(&db, sql_migrator([BOOKS, slow]), &Who::All, &brief).await };
+    let max_failures = Some(FailureLimit::Number(10));
+    let brief =
+        FleetOptions { jobs: 2, outage_timeout: Duration::from_secs(1), max_failures, ..fleet() };
+    let run = async { up(&db, sql_migrator([BOOKS, slow]), &TenantSelection::All, &brief).await };
     let end = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let pidfile = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
@@ -122,9 +125,9 @@ async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
     let (told, ()) = tokio::join!(run, end);
     assert!(told.done.is_empty(), "{told:?}");
     assert!((1..=2).contains(&told.summary.failed), "{told:?}");
-    assert_eq!(told.summary.failed + told.summary.left, 30);
+    assert_eq!(told.summary.failed + told.summary.not_started, 30);
     // Not the failures that it caused.
-    assert_eq!(told.summary.stopped, Some(Stopped::Unavailable));
+    assert_eq!(told.summary.stopped, Some(StopReason::Unavailable));
     assert!(server.has_ended());
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
@@ -143,7 +146,8 @@ async fn a_run_waits_while_the_server_accepts_no_writes() {
     system("default_transaction_read_only = on").await;
     let db = pool(&url, 4).await;
     let begun = std::time::Instant::now();
-    let run = async { up(&db, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet()).await };
+    let run =
+        async { up(&db, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await };
     let failover = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         system("default_transaction_read_only = off").await;
@@ -154,10 +158,10 @@ async fn a_run_waits_while_the_server_accepts_no_writes() {
 
     // One that accepts none for longer ends the run, and no tenant is to blame.
     system("default_transaction_read_only = on").await;
-    let brief = Fleet { outage: Duration::from_millis(500), ..fleet() };
-    let told = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &Who::All, &brief).await;
-    assert_eq!(told.summary.stopped, Some(Stopped::Unavailable), "{told:?}");
-    assert!(told.summary.done == 0 && told.summary.left > 0, "{told:?}");
+    let brief = FleetOptions { outage_timeout: Duration::from_millis(500), ..fleet() };
+    let told = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &brief).await;
+    assert_eq!(told.summary.stopped, Some(StopReason::Unavailable), "{told:?}");
+    assert!(told.summary.done == 0 && told.summary.not_started > 0, "{told:?}");
     db.close().await.unwrap();
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
@@ -176,7 +180,7 @@ async fn a_run_on_one_schema_waits_while_the_server_accepts_no_writes() {
     db.execute_unprepared("CREATE SCHEMA city").await.unwrap();
     system("default_transaction_read_only = on").await;
     let city = tenantry_migrate::Target::Schema("city".parse().unwrap());
-    let migrator = AnyMigrator::new(sql_migrator([BOOKS, SHELF]));
+    let migrator = DynMigrator::new(sql_migrator([BOOKS, SHELF]));
     let run = async {
         tenantry_migrate::run(&db, &city, &migrator, &Action::Up(None), Timeouts::default()).await
     };

@@ -11,8 +11,8 @@ fn second(up: &'static str) -> Sql {
     Sql { name: "m2_second", up, down: "SELECT 1", ..BOOKS }
 }
 
-fn one_by_one() -> Fleet {
-    Fleet { jobs: 1, timeouts: Timeouts::default(), ..fleet() }
+fn one_by_one() -> FleetOptions {
+    FleetOptions { jobs: 1, timeouts: Timeouts::default(), ..fleet() }
 }
 
 /// Runs the migration for three tenants on one connection, once in the way that sends it as one
@@ -22,7 +22,9 @@ async fn after(up_sql: &'static str, step_by_step: &'static str, probe: &str) ->
     for sql in [up_sql, step_by_step] {
         let db = towns(3).await;
         let single = pool(&db.url(), 1).await;
-        let told = up(&single, sql_migrator([BOOKS, second(sql)]), &Who::All, &one_by_one()).await;
+        let told =
+            up(&single, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &one_by_one())
+                .await;
         assert_eq!(told.failed, []);
         assert_eq!(told.summary.done, 3);
         let mut rows = Vec::new();
@@ -96,11 +98,14 @@ async fn a_migration_that_fails_leaves_no_session_lock_either() {
     let db = towns(2).await;
     let single = pool(&db.url(), 1).await;
     let sql = "PREPARE find AS SELECT 1; SELECT pg_advisory_lock(4713); SELECT 1 / 0";
-    let told = up(&single, sql_migrator([BOOKS, second(sql)]), &Who::All, &one_by_one()).await;
+    let told =
+        up(&single, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &one_by_one()).await;
     assert_eq!(told.failed.len(), 2);
     assert!(told.failed.iter().all(|(_, error)| error.contains("22012")), "{told:?}");
     let block = "DO $$ BEGIN PERFORM pg_advisory_lock(4713); PERFORM 1 / 0; END $$";
-    let told = up(&single, sql_migrator([BOOKS, second(block)]), &Who::All, &one_by_one()).await;
+    let told =
+        up(&single, sql_migrator([BOOKS, second(block)]), &TenantSelection::All, &one_by_one())
+            .await;
     assert!(told.failed.iter().all(|(_, error)| error.contains("22012")), "{told:?}");
     let left = "SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND objid = 4713";
     assert_eq!(texts(&single, left).await, [""; 0]);
@@ -112,7 +117,7 @@ async fn looking_at_migrations_leaves_nothing_in_the_session() {
     let single = pool(&db.url(), 1).await;
     let sql = "CREATE TEMP TABLE staging (a int); SET work_mem = '65MB'; PREPARE find AS SELECT 1;
          SELECT pg_advisory_lock(4714)";
-    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, second(sql)]));
+    let migrator = DynMigrator::tenant(sql_migrator([BOOKS, second(sql)]));
     let left = "SELECT current_setting('work_mem') || (SELECT count(*) FROM pg_locks
              WHERE locktype = 'advisory' AND objid = 4714) || (SELECT count(*) FROM pg_prepared_statements
              WHERE from_sql)";

@@ -55,9 +55,9 @@ async fn a_run_that_waits_for_a_report_holds_up_neither_the_tenant_nor_others() 
     let report = plain.begin().await.unwrap();
     report.execute_unprepared("SELECT FROM town_0.books").await.unwrap();
     let timeouts = Timeouts { lock: Some(Duration::from_secs(5)), ..Timeouts::default() };
-    let fleet = Fleet { timeouts, tries: 1, ..fleet() };
+    let fleet = FleetOptions { timeouts, max_attempts: 1, ..fleet() };
     let work = async {
-        let told = up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet).await;
+        let told = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
         assert_eq!(told.summary, Summary { done: 1, failed: 1, ..Summary::default() });
     };
     let begun = Instant::now();
@@ -66,7 +66,7 @@ async fn a_run_that_waits_for_a_report_holds_up_neither_the_tenant_nor_others() 
     }
     assert!(begun.elapsed() > Duration::from_secs(4), "it has not waited");
     report.rollback().await.unwrap();
-    let told = up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet).await;
+    let told = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
     assert_eq!(told.summary, Summary { done: 1, skipped: 1, ..Summary::default() });
 }
 
@@ -76,7 +76,7 @@ async fn a_migration_of_one_schema_waits_in_the_same_way_and_goes_on_when_the_lo
     let plain = pool(&db.url(), 6).await;
     let report = plain.begin().await.unwrap();
     report.execute_unprepared("SELECT FROM town_0.books").await.unwrap();
-    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, SHELF]));
+    let migrator = DynMigrator::tenant(sql_migrator([BOOKS, SHELF]));
     let town = Target::Schema("town_0".parse().unwrap());
     let timeouts = Timeouts { lock: Some(Duration::from_secs(60)), ..Timeouts::default() };
     let up = Action::Up(None);
@@ -97,7 +97,7 @@ async fn a_migration_of_one_schema_waits_in_the_same_way_and_goes_on_when_the_lo
 async fn steps_that_were_done_before_a_lock_was_waited_for_are_done_once() {
     let db = towns(1).await;
     let plain = pool(&db.url(), 6).await;
-    let all = || AnyMigrator::tenant(sql_migrator([BOOKS, SHELF, INDEX, PRICE]));
+    let all = || DynMigrator::tenant(sql_migrator([BOOKS, SHELF, INDEX, PRICE]));
     let town = Target::Schema("town_0".parse().unwrap());
     let no_limit = Timeouts::default();
     run(&plain, &town, &all(), &Action::Up(None), no_limit).await.unwrap();
@@ -116,7 +116,7 @@ async fn steps_that_were_done_before_a_lock_was_waited_for_are_done_once() {
 
     // Another that has to wait after a step by itself.
     let late = Sql { name: "m3_late", up: "SELECT pg_sleep(0)", alone: true, ..SHELF };
-    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, SHELF, late, PRICE]));
+    let migrator = DynMigrator::tenant(sql_migrator([BOOKS, SHELF, late, PRICE]));
     let lock = plain.begin().await.unwrap();
     lock.execute_unprepared("LOCK TABLE town_0.books IN ROW EXCLUSIVE MODE").await.unwrap();
     let ends = async {

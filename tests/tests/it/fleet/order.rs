@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use sea_orm::ConnectionTrait;
-use tenantry_migrate::{Canary, Fleet, Limit, Stopped, Who, members};
+use tenantry_migrate::{
+    Canary, FailureLimit, FleetOptions, StopReason, TenantSelection, fleet_tenants,
+};
 
 use super::*;
 use crate::support::{
@@ -33,7 +35,7 @@ async fn a_run_that_has_nothing_to_do_is_one_query_of_the_registry() {
     let db = towns(30).await;
     let plain = db.plain().await;
     let mark = Mark::now(crate::support::database::server());
-    let told = up(&plain, sql_migrator([BOOKS]), &Who::All, &fleet()).await;
+    let told = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { skipped: 30, ..Summary::default() });
     let statements = mark.statements(db.name());
     let asked = statements.iter().filter(|(_, sql)| sql.contains("registry")).count();
@@ -46,7 +48,8 @@ async fn each_tenant_is_migrated_by_one_message() {
     let db = towns(12).await;
     let plain = pool(&db.url(), 4).await;
     let mark = Mark::now(crate::support::database::server());
-    let told = up(&plain, sql_migrator([BOOKS, SHELF, PRICE]), &Who::All, &fleet()).await;
+    let told =
+        up(&plain, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { done: 12, ..Summary::default() });
     let statements = mark.statements(db.name());
     let migrates = |sql: &str| sql.contains("ADD COLUMN shelf") && sql.contains("ADD COLUMN price");
@@ -73,8 +76,8 @@ async fn a_schema_that_is_not_as_the_registry_says_is_found_out_about() {
         DROP TABLE town_2.seaql_migrations;
         DROP TABLE town_3.books; DELETE FROM town_3.seaql_migrations";
     plain.execute_unprepared(by_hand).await.unwrap();
-    let one = Fleet { jobs: 1, ..fleet() };
-    let told = up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &one).await;
+    let one = FleetOptions { jobs: 1, ..fleet() };
+    let told = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &one).await;
     assert_eq!(told.summary, Summary { skipped: 1, done: 2, failed: 1, ..Summary::default() });
     assert!(told.failed[0].1.contains("m1_books failed in schema \"town_2\""), "{told:?}");
     assert_eq!(versions(&plain).await, ["1 m1_books", "3 m2_shelf"]);
@@ -93,7 +96,7 @@ async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
     let plain = pool(&db.url(), 4).await;
     spoil(&plain, [17, 99, 180]).await;
     let all = sql_migrator([BOOKS, TITLED]);
-    let told = up(&plain, all.clone(), &Who::All, &fleet()).await;
+    let told = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { done: 197, failed: 3, ..Summary::default() });
     let mut failed: Vec<&str> = told.failed.iter().map(|(town, _)| town.as_str()).collect();
     failed.sort_unstable();
@@ -104,23 +107,27 @@ async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
         assert!(error.starts_with(&begin) && error.ends_with("(SQLSTATE 23502)"), "{error}");
     }
     assert_eq!(versions(&plain).await, ["3 m1_books", "197 m2_titled"]);
-    let noted: Vec<String> =
-        members(&plain, &Who::Failed).await.unwrap().iter().map(ToString::to_string).collect();
+    let noted: Vec<String> = fleet_tenants(&plain, &TenantSelection::LastMigrationFailed)
+        .await
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(noted.len(), 3, "{noted:?}");
 
     // Two are mended; the third fails again, and counts its attempts.
     plain.execute_unprepared("DELETE FROM town_17.books; DELETE FROM town_99.books").await.unwrap();
-    let told = up(&plain, all.clone(), &Who::Failed, &fleet()).await;
+    let told = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
     assert_eq!(told.summary, Summary { done: 2, failed: 1, ..Summary::default() });
     let attempts = "SELECT slug || ' ' || migration_attempts FROM registry.tenants
                     WHERE migration_error IS NOT NULL";
     assert_eq!(crate::support::catalog::texts(&plain, attempts).await, ["town-180 2"]);
     plain.execute_unprepared("DELETE FROM town_180.books").await.unwrap();
-    let told = up(&plain, all.clone(), &Who::Failed, &fleet()).await;
+    let told = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
     assert_eq!(told.summary, Summary { done: 1, ..Summary::default() });
-    let told = up(&plain, all, &Who::All, &fleet()).await;
+    let told = up(&plain, all, &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { skipped: 200, ..Summary::default() });
-    assert!(members(&plain, &Who::Failed).await.unwrap().is_empty());
+    assert!(fleet_tenants(&plain, &TenantSelection::LastMigrationFailed).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -128,20 +135,21 @@ async fn canaries_go_first_and_when_one_fails_nobody_else_is_begun() {
     let db = towns(12).await;
     let plain = db.plain().await;
     let all = sql_migrator([BOOKS, TITLED]);
-    let canary = |canary| Fleet { canary: Some(canary), ..fleet() };
+    let canary = |canary| FleetOptions { canary: Some(canary), ..fleet() };
     let tagged = "UPDATE registry.tenants SET metadata = '{\"tags\": [\"beta\", \"canary\"]}'
                   WHERE slug IN ('town-7', 'town-8')";
     plain.execute_unprepared(tagged).await.unwrap();
 
     spoil(&plain, [7]).await;
-    let told = up(&plain, all.clone(), &Who::All, &canary(Canary::Tag("canary".into()))).await;
+    let told =
+        up(&plain, all.clone(), &TenantSelection::All, &canary(Canary::Tag("canary".into()))).await;
     assert_eq!(
         told.summary,
         Summary {
             done: 1,
             failed: 1,
-            left: 10,
-            stopped: Some(Stopped::Canary),
+            not_started: 10,
+            stopped: Some(StopReason::Canary),
             ..Summary::default()
         }
     );
@@ -149,8 +157,8 @@ async fn canaries_go_first_and_when_one_fails_nobody_else_is_begun() {
     assert_eq!(versions(&plain).await, ["11 m1_books", "1 m2_titled"]);
 
     // Later failures are not the canaries'.
-    let oldest = members(&plain, &Who::All).await.unwrap()[0].to_string();
-    let told = up(&plain, all, &Who::All, &canary(Canary::Number(1))).await;
+    let oldest = fleet_tenants(&plain, &TenantSelection::All).await.unwrap()[0].to_string();
+    let told = up(&plain, all, &TenantSelection::All, &canary(Canary::Number(1))).await;
     assert_eq!(told.summary, Summary { skipped: 1, done: 10, failed: 1, ..Summary::default() });
     assert_eq!(told.done[0], oldest);
 }
@@ -162,17 +170,17 @@ async fn after_so_many_failures_or_such_a_share_nobody_else_is_begun() {
     let all = sql_migrator([BOOKS, TITLED]);
     spoil(&plain, 0..20).await;
     for (limit, failed) in [
-        (Limit::Number(3), 3),
-        (Limit::Percent(10.0), 2),
-        (Limit::Percent(0.1), 1),
-        (Limit::Percent(100.0), 20),
+        (FailureLimit::Number(3), 3),
+        (FailureLimit::Percent(10.0), 2),
+        (FailureLimit::Percent(0.1), 1),
+        (FailureLimit::Percent(100.0), 20),
     ] {
-        let fleet = Fleet { jobs: 1, max_failures: Some(limit), ..fleet() };
-        let told = up(&plain, all.clone(), &Who::All, &fleet).await;
+        let fleet = FleetOptions { jobs: 1, max_failures: Some(limit), ..fleet() };
+        let told = up(&plain, all.clone(), &TenantSelection::All, &fleet).await;
         let expected = Summary {
             failed,
-            left: 20 - failed,
-            stopped: Some(Stopped::MaxFailures),
+            not_started: 20 - failed,
+            stopped: Some(StopReason::MaxFailures),
             ..Summary::default()
         };
         assert_eq!(told.summary, expected, "{limit:?}");
@@ -183,11 +191,11 @@ async fn after_so_many_failures_or_such_a_share_nobody_else_is_begun() {
 async fn an_older_program_says_who_is_ahead_and_marks_nobody_as_failed() {
     let db = towns(3).await;
     let plain = db.plain().await;
-    up(&plain, sql_migrator([BOOKS, SHELF]), &Who::All, &fleet()).await;
-    let told = up(&plain, sql_migrator([BOOKS]), &Who::All, &fleet()).await;
+    up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await;
+    let told = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary.failed, 3);
     assert!(told.failed[0].1.contains("use the newer program"), "{told:?}");
-    assert!(members(&plain, &Who::Failed).await.unwrap().is_empty());
+    assert!(fleet_tenants(&plain, &TenantSelection::LastMigrationFailed).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -195,13 +203,14 @@ async fn without_a_registry_there_is_no_fleet() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     plain.execute_unprepared("DROP SCHEMA registry CASCADE").await.unwrap();
-    let migrator = AnyMigrator::tenant(sql_migrator([BOOKS, SHELF]));
+    let migrator = DynMigrator::tenant(sql_migrator([BOOKS, SHELF]));
     let (fleet, stop) = (fleet(), AtomicBool::new(false));
-    for who in [Who::All, Who::Failed] {
+    for who in [TenantSelection::All, TenantSelection::LastMigrationFailed] {
         let run = run_fleet(&plain, &migrator, &who, &Action::Up(None), &fleet, &stop, |_| {});
         assert!(matches!(run.await, Err(tenantry_migrate::Error::MissingRegistry)));
     }
     let to = Action::To("m9_none".to_owned());
-    let error = run_fleet(&plain, &migrator, &Who::All, &to, &fleet, &stop, |_| {}).await;
+    let error =
+        run_fleet(&plain, &migrator, &TenantSelection::All, &to, &fleet, &stop, |_| {}).await;
     assert!(error.unwrap_err().to_string().contains("m9_none"));
 }

@@ -2,7 +2,7 @@
 
 use sea_orm::ConnectionTrait;
 use tenantry::{Config, NewTenant, Tenancy};
-use tenantry_migrate::{Stopped, Target, run};
+use tenantry_migrate::{StopReason, Target, run};
 
 use super::*;
 use crate::support::{catalog::texts, sql_migration::Sql};
@@ -29,8 +29,9 @@ async fn tenants_that_change_the_same_object_at_once_are_all_migrated() {
     for sql in [GRANT, SETTING] {
         let db = towns(12).await;
         let plain = pool(&db.url(), 8).await;
-        let fleet = Fleet { jobs: 6, timeouts: Timeouts::default(), ..fleet() };
-        let told = up(&plain, sql_migrator([BOOKS, second(sql)]), &Who::All, &fleet).await;
+        let fleet = FleetOptions { jobs: 6, timeouts: Timeouts::default(), ..fleet() };
+        let told =
+            up(&plain, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &fleet).await;
         assert_eq!(told.failed, []);
         assert_eq!(told.summary.done, 12);
     }
@@ -51,7 +52,7 @@ async fn creations_and_single_runs_that_change_the_same_object_at_once_succeed()
         tenancy.close().await;
     }
     let plain = pool(&db.url(), 4).await;
-    let migrator = AnyMigrator::new(sql_migrator([BOOKS, second(GRANT)]));
+    let migrator = DynMigrator::new(sql_migrator([BOOKS, second(GRANT)]));
     let runs = (0..4).map(async |number| {
         let schema = format!("bare_{number}");
         plain.execute_unprepared(&format!("CREATE SCHEMA {schema}")).await.unwrap();
@@ -69,7 +70,8 @@ async fn an_object_that_exists_is_an_error_of_that_tenant() {
     let plain = pool(&db.url(), 4).await;
     texts(&plain, "CREATE TYPE town_1.mood AS ENUM ('sad')").await;
     let sql = "CREATE TYPE mood AS ENUM ('sad')";
-    let told = up(&plain, sql_migrator([BOOKS, second(sql)]), &Who::All, &fleet()).await;
+    let told =
+        up(&plain, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { done: 2, failed: 1, ..Summary::default() });
     let [(town, error)] = told.failed.try_into().unwrap();
     assert_eq!(town, "town-1");
@@ -106,14 +108,14 @@ async fn a_missing_right_is_explained_once_and_ends_the_run() {
     let told = up(
         &plain,
         sql_migrator([BOOKS, second("ALTER TABLE books ADD COLUMN shelf text")]),
-        &Who::All,
-        &Fleet { jobs: 2, ..fleet() },
+        &TenantSelection::All,
+        &FleetOptions { jobs: 2, ..fleet() },
     )
     .await;
-    assert_eq!(told.summary.stopped, Some(Stopped::Privilege), "{told:?}");
+    assert_eq!(told.summary.stopped, Some(StopReason::Privilege), "{told:?}");
     assert_eq!(told.summary.done, 0);
     assert!((3..=5).contains(&told.summary.failed), "{told:?}");
-    assert_eq!(told.summary.failed + told.summary.left, 20);
+    assert_eq!(told.summary.failed + told.summary.not_started, 20);
     let explained = told.failed.iter().filter(|(_, error)| error.contains(&role));
     let explained: Vec<_> = explained.collect();
     assert_eq!(explained.len(), 1, "{told:?}");
@@ -138,7 +140,7 @@ async fn a_right_that_is_missing_for_one_tenant_stops_no_other() {
     }
     let plain = pool(&url, 4).await;
     let shelf = second("ALTER TABLE books ADD COLUMN shelf text");
-    let told = up(&plain, sql_migrator([BOOKS, shelf]), &Who::All, &fleet()).await;
+    let told = up(&plain, sql_migrator([BOOKS, shelf]), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary, Summary { done: 5, failed: 1, ..Summary::default() }, "{told:?}");
     assert!(told.failed[0].1.contains("postgres"), "{told:?}");
     plain.close().await.unwrap();

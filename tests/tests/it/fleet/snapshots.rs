@@ -12,9 +12,9 @@ use crate::support::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Waits for locks a tenth of a second, and for old transactions as long as this.
-fn patient(snapshot: Duration) -> Fleet {
+fn patient(snapshot: Duration) -> FleetOptions {
     let (lock, snapshot) = (Some(Duration::from_millis(100)), Some(snapshot));
-    Fleet { jobs: 2, timeouts: Timeouts { lock, snapshot, statement: None }, ..fleet() }
+    FleetOptions { jobs: 2, timeouts: Timeouts { lock, snapshot, statement: None }, ..fleet() }
 }
 
 /// A transaction of another program, which has taken a snapshot.
@@ -38,7 +38,8 @@ async fn a_transaction_that_is_older_than_the_lock_timeout_fails_no_tenant() {
     let plain = pool(&db.url(), 6).await;
     let report = old_transaction(&db).await;
     let fleet = patient(60 * SECOND);
-    let run = async { up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await };
+    let run =
+        async { up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await };
     let end = async {
         tokio::time::sleep(3 * SECOND).await;
         report.rollback().await.unwrap();
@@ -54,8 +55,8 @@ async fn one_that_never_ends_is_named_and_leaves_no_invalid_index() {
     let db = towns(2).await;
     let plain = pool(&db.url(), 6).await;
     let report = old_transaction(&db).await;
-    let fleet = Fleet { tries: 1, ..patient(2 * SECOND) };
-    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await;
+    let fleet = FleetOptions { max_attempts: 1, ..patient(2 * SECOND) };
+    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
     assert_eq!(told.failed.len(), 2, "{told:?}");
     for (_, error) in &told.failed {
         for word in ["m3_index", "55P03", "waited for process ", "nightly report", "since 20"] {
@@ -65,7 +66,7 @@ async fn one_that_never_ends_is_named_and_leaves_no_invalid_index() {
     assert_eq!(invalid(&plain).await, [""; 0]);
     // The next run goes on where this one ended.
     report.rollback().await.unwrap();
-    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await;
+    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
     assert_eq!(told.summary.done, 2, "{told:?}");
     let comments = "SELECT count(*)::text FROM pg_description
                     WHERE objoid = 'town_0.seaql_migrations'::regclass";
@@ -77,8 +78,9 @@ async fn a_tenant_is_retried_when_the_old_transaction_ends_later() {
     let db = towns(2).await;
     let plain = pool(&db.url(), 6).await;
     let report = old_transaction(&db).await;
-    let fleet = Fleet { tries: 5, ..patient(SECOND) };
-    let run = async { up(&plain, sql_migrator([BOOKS, INDEX]), &Who::All, &fleet).await };
+    let fleet = FleetOptions { max_attempts: 5, ..patient(SECOND) };
+    let run =
+        async { up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await };
     let end = async {
         tokio::time::sleep(2 * SECOND + SECOND / 2).await;
         report.rollback().await.unwrap();
@@ -107,7 +109,7 @@ async fn the_invalid_index_of_a_partitioned_table_stays() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
-    let migrator = AnyMigrator::new(sql_migrator([BOOKS, SHELVES, INDEX]));
+    let migrator = DynMigrator::new(sql_migrator([BOOKS, SHELVES, INDEX]));
     let up = run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
     assert_eq!(up.unwrap().applied.len(), 3);
     assert_eq!(invalid(&plain).await, ["city.shelves_title_idx"]);
@@ -126,7 +128,7 @@ async fn an_index_that_was_invalid_before_is_not_removed() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
-    let books = AnyMigrator::new(sql_migrator([BOOKS]));
+    let books = DynMigrator::new(sql_migrator([BOOKS]));
     run(&plain, &city(), &books, &Action::Up(None), Timeouts::default()).await.unwrap();
     half_built(&plain, "by_hand").await;
     let index = Sql {
@@ -134,7 +136,7 @@ async fn an_index_that_was_invalid_before_is_not_removed() {
         down: "DROP INDEX CONCURRENTLY isbn_idx",
         ..INDEX
     };
-    let migrator = AnyMigrator::new(sql_migrator([BOOKS, index]));
+    let migrator = DynMigrator::new(sql_migrator([BOOKS, index]));
     run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
     assert_eq!(invalid(&plain).await, ["city.by_hand"]);
     run(&plain, &city(), &migrator, &Action::Down(1), Timeouts::default()).await.unwrap();
@@ -156,7 +158,7 @@ async fn what_a_failed_try_of_the_migration_left_is_removed_by_the_next() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
-    let books = AnyMigrator::new(sql_migrator([BOOKS]));
+    let books = DynMigrator::new(sql_migrator([BOOKS]));
     run(&plain, &city(), &books, &Action::Up(None), Timeouts::default()).await.unwrap();
     texts(&plain, "INSERT INTO city.books VALUES ('a', 'same'), ('b', 'same')").await;
     // A name that PostgreSQL finds: a second try would get another one.
@@ -165,7 +167,7 @@ async fn what_a_failed_try_of_the_migration_left_is_removed_by_the_next() {
         down: "DROP INDEX CONCURRENTLY books_title_idx",
         ..INDEX
     };
-    let migrator = AnyMigrator::new(sql_migrator([BOOKS, index]));
+    let migrator = DynMigrator::new(sql_migrator([BOOKS, index]));
     for _ in 0..2 {
         let up = run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
         let error = up.unwrap_err().to_string();
@@ -195,7 +197,7 @@ async fn a_migration_that_sets_lock_timeout_itself_is_left_alone() {
         up: "SET lock_timeout = '200ms'; CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON books (title)",
         ..INDEX
     };
-    let migrator = AnyMigrator::new(sql_migrator([BOOKS, own, build]));
+    let migrator = DynMigrator::new(sql_migrator([BOOKS, own, build]));
     let timeouts = patient(600 * SECOND).timeouts;
     let begun = std::time::Instant::now();
     let up = run(&plain, &city(), &migrator, &Action::Up(None), timeouts).await;
@@ -210,7 +212,7 @@ async fn every_statement_with_concurrently_waits_for_old_transactions() {
     let db = TestDb::new().await;
     let plain = pool(&db.url(), 4).await;
     texts(&plain, "CREATE SCHEMA city").await;
-    let first = AnyMigrator::new(sql_migrator([BOOKS, SHELVES, INDEX]));
+    let first = DynMigrator::new(sql_migrator([BOOKS, SHELVES, INDEX]));
     run(&plain, &city(), &first, &Action::Up(None), Timeouts::default()).await.unwrap();
     let alone = |name, up| Sql { name, up, down: "SELECT 1", ..INDEX };
     let more = [
@@ -224,7 +226,7 @@ async fn every_statement_with_concurrently_waits_for_old_transactions() {
     for count in 4..=more.len() {
         let migrations = more[..count].to_vec();
         let migrator = SqlMigrator { migrations, table: "seaql_migrations" };
-        let migrator = AnyMigrator::new(migrator);
+        let migrator = DynMigrator::new(migrator);
         // It has read what the statement is about.
         let other = pool(&db.url(), 1).await;
         let report = other.begin().await.unwrap();

@@ -1,7 +1,7 @@
 //! Several things at once: creations, index builds, writers, other runs.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use tenantry_migrate::{Fleet, Who};
+use tenantry_migrate::{FleetOptions, TenantSelection};
 
 use super::*;
 use crate::support::{
@@ -43,7 +43,7 @@ async fn a_tenant_that_an_older_program_creates_meanwhile_ends_at_the_target_too
 
     let runner = plain.clone();
     let all = sql_migrator([BOOKS, SHELF]);
-    let run = tokio::spawn(async move { up(&runner, all, &Who::All, &fleet()).await });
+    let run = tokio::spawn(async move { up(&runner, all, &TenantSelection::All, &fleet()).await });
     // It waits for the creation and says nothing before.
     let waits = "SELECT (count(*) = 2)::text FROM pg_locks
                  WHERE locktype = 'advisory' AND NOT granted
@@ -67,12 +67,11 @@ async fn tenants_that_appear_while_others_are_migrated_are_found_before_the_run_
         up: "SELECT pg_advisory_xact_lock_shared(4711); ALTER TABLE books ADD COLUMN shelf text",
         ..SHELF
     };
-    let patient = Fleet { timeouts: Timeouts::default(), ..fleet() };
+    let patient = FleetOptions { timeouts: Timeouts::default(), ..fleet() };
     let runner = plain.clone();
-    let run =
-        tokio::spawn(
-            async move { up(&runner, sql_migrator([BOOKS, slow]), &Who::All, &patient).await },
-        );
+    let run = tokio::spawn(async move {
+        up(&runner, sql_migrator([BOOKS, slow]), &TenantSelection::All, &patient).await
+    });
     let waits = "SELECT (count(*) = 3)::text FROM pg_locks
                  WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -109,11 +108,11 @@ async fn indexes_are_built_concurrently_in_many_tenants_while_all_of_them_are_wr
         .collect();
     let all = sql_migrator([BOOKS, SHELF, INDEX, PRICE]);
     // Two runs at once: neither holds up the other's builds.
-    let wide = Fleet { timeouts: Timeouts::default(), ..fleet() };
+    let wide = FleetOptions { timeouts: Timeouts::default(), ..fleet() };
     let other = pool(&db.url(), 4).await;
     let (first, second) = tokio::join!(
-        up(&plain, all.clone(), &Who::All, &wide),
-        up(&other, all.clone(), &Who::All, &wide)
+        up(&plain, all.clone(), &TenantSelection::All, &wide),
+        up(&other, all.clone(), &TenantSelection::All, &wide)
     );
     for writer in writers {
         writer.await.unwrap();

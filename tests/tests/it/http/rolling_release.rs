@@ -15,7 +15,8 @@ use serde_json::json;
 use tenantry::{Config, Tenancy};
 use tenantry_axum::State;
 use tenantry_migrate::{
-    Action, AnyMigrator, Event, Fleet, TenantMigrator, Timeouts, Who, members, run_fleet,
+    Action, DynMigrator, Event, FleetOptions, TenantMigrator, TenantSelection, Timeouts,
+    fleet_tenants, run_fleet,
 };
 use tokio::net::TcpListener;
 
@@ -105,17 +106,17 @@ impl Rollout {
 
     /// Migrates these tenants, two at a time.
     async fn migrate(&self, slugs: &[&str], action: Action) {
-        let mut who = members(&self.db, &Who::All).await.unwrap();
+        let mut who = fleet_tenants(&self.db, &TenantSelection::All).await.unwrap();
         who.retain(|member| slugs.contains(&member.to_string().as_str()));
-        let fleet = Fleet {
+        let fleet = FleetOptions {
             jobs: 2,
             timeouts: Timeouts::default(),
-            tries: 5,
-            outage: Duration::ZERO,
+            max_attempts: 5,
+            outage_timeout: Duration::ZERO,
             max_failures: None,
             canary: None,
         };
-        let (who, migrator) = (Who::These(who), AnyMigrator::tenant(self.next.clone()));
+        let (who, migrator) = (TenantSelection::Only(who), DynMigrator::tenant(self.next.clone()));
         let (stop, quiet) = (AtomicBool::new(false), |_: &Event<'_>| {});
         let summary = run_fleet(&self.db, &migrator, &who, &action, &fleet, &stop, quiet).await;
         assert_eq!(summary.unwrap().done, slugs.len());

@@ -1,13 +1,13 @@
 //! The command itself, on this project's own migrations.
 
-use tenantry_migrate::{AnyMigrator, lint::check};
+use tenantry_migrate::{DynMigrator, lint::check};
 
 use crate::support::{TestDb, catalog::schemas, process::Ran};
 
 #[tokio::test]
 async fn this_projects_own_migrations_are_safe() {
     let test = TestDb::new().await;
-    let own = AnyMigrator::new(migration::Migrator).names();
+    let own = DynMigrator::new(migration::Migrator).names();
     Ran::on("migration", &test.url(), &["check"])
         .exits(0)
         .says([&format!("{} migrations checked, nothing found", own.len())]);
@@ -22,7 +22,7 @@ async fn no_registry_and_no_tenants_are_needed() {
     let test = TestDb::new().await;
     let db = test.plain().await;
     let schemas_before = schemas(&db).await;
-    assert!(check(&db, &AnyMigrator::new(migration::Migrator)).await.unwrap().is_clean());
+    assert!(check(&db, &DynMigrator::new(migration::Migrator)).await.unwrap().is_clean());
     assert_eq!(schemas(&db).await, schemas_before);
 }
 

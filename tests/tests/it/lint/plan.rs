@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry_migrate::{
-    AnyMigrator,
+    DynMigrator,
     lint::{Report, Rule, check},
 };
 
@@ -62,7 +62,7 @@ impl MigratorTraitSelf for Plan {
 
 /// What the check says of these migrations.
 pub async fn report(db: &DatabaseConnection, migrations: &[&'static str]) -> Report {
-    check(db, &AnyMigrator::new(Plan(migrations.to_vec()))).await.unwrap()
+    check(db, &DynMigrator::new(Plan(migrations.to_vec()))).await.unwrap()
 }
 
 /// Expects that the last of `migrations` breaks exactly these rules, and the others none.

@@ -1,16 +1,16 @@
 //! Migrations outside a transaction.
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
-use tenantry_migrate::{Action, AnyMigrator, run};
+use tenantry_migrate::{Action, DynMigrator, run};
 
 use super::{NO_LIMIT, city, database, migrator};
 use crate::support::{catalog::texts, serving::eventually};
 
 /// The second migration outside a transaction.
-fn alone(sql: &'static str) -> AnyMigrator {
+fn alone(sql: &'static str) -> DynMigrator {
     let mut all = migrator(sql);
     all.migrations[1].alone = true;
-    AnyMigrator::tenant(all)
+    DynMigrator::tenant(all)
 }
 
 #[tokio::test]

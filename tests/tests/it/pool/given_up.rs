@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use tenantry::{Fault, Tenant};
+use tenantry::{DbErrorKind, Tenant};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -150,7 +150,7 @@ async fn a_statement_ends_after_statement_timeout_and_its_connection_stays() {
     let before = pid(it.one()).await;
     let begun = Instant::now();
     let error = it.one().execute_raw(sql(SLOW)).await.unwrap_err();
-    assert_eq!(Fault::of(&error), Fault::Timeout);
+    assert_eq!(DbErrorKind::of(&error), DbErrorKind::Timeout);
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(pid(it.one()).await, before);
 
@@ -160,7 +160,7 @@ async fn a_statement_ends_after_statement_timeout_and_its_connection_stays() {
     txn.execute_raw(sql("SELECT pg_sleep(0.6)")).await.unwrap();
     txn.commit().await.unwrap();
     let error = it.one().execute_raw(sql(SLOW)).await.unwrap_err();
-    assert_eq!(Fault::of(&error), Fault::Timeout);
+    assert_eq!(DbErrorKind::of(&error), DbErrorKind::Timeout);
     assert_eq!(pid(it.one()).await, before);
 }
 
@@ -187,7 +187,7 @@ async fn a_transaction_that_idles_for_too_long_lets_go_of_its_locks() {
     let read = it.one().execute_raw(sql(r#"SELECT FROM "@tenant".guards"#));
     timeout(Duration::from_secs(15), read).await.expect("the lock is held").unwrap();
     let error = txn.execute_raw(sql("SELECT 1")).await.unwrap_err();
-    assert_eq!(Fault::of(&error), Fault::Unavailable, "{error}");
+    assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{error}");
     txn.commit().await.unwrap_err();
     assert_eq!(it.hold(4).await.len(), 4);
 }

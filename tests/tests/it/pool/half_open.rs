@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use tenantry::{Config, Fault, Tenancy, Tenant};
+use tenantry::{Config, DbErrorKind, Tenancy, Tenant};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Fixture, pid};
@@ -77,7 +77,7 @@ async fn eight_of_ten_frozen_connections_are_replaced_and_nobody_waits_for_long(
     let clients = it.tenants.iter().map(async |tenant| {
         let mut failed = 0;
         while let Err(error) = timeout(BOUND, ask(tenant)).await.expect("no answer") {
-            assert_eq!(Fault::of(&error), Fault::Unavailable, "{error}");
+            assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{error}");
             failed += 1;
         }
         answers.fetch_add(1, Ordering::Relaxed);
@@ -137,7 +137,7 @@ async fn every_end_of_a_transaction_on_a_frozen_connection_has_a_bound() {
         it.wire.freeze([pid(&txn).await]);
         let end = async { if commit { txn.commit().await } else { txn.rollback().await } };
         let error = timeout(BOUND, end).await.expect("no answer").unwrap_err();
-        assert_eq!(Fault::of(&error), Fault::Unavailable, "{error}");
+        assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{error}");
     }
     // What comes after a statement without an answer fails at once.
     let txn = tenant.begin().await.unwrap();

@@ -7,7 +7,7 @@ use local_postgres::{DATABASE, Role, Server, lasting_dir};
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, Set, TransactionTrait,
 };
-use tenantry::{Config, Error, Fault, NewTenant, Tenancy, Tenant};
+use tenantry::{Config, DbErrorKind, Error, NewTenant, Tenancy, Tenant};
 use tokio::task::spawn_blocking;
 
 use super::{Fixture, pid};
@@ -122,10 +122,10 @@ async fn a_server_that_accepts_no_writes_is_unavailable_until_it_accepts_them() 
     it.end_primary().await;
     for tenant in &it.tenants {
         let error = write(tenant).await.unwrap_err();
-        assert_eq!(Fault::of(&error), Fault::Unavailable, "{error}");
+        assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{error}");
         let txn = tenant.begin().await.unwrap();
         let error = write(&txn).await.unwrap_err();
-        assert_eq!(Fault::of(&error), Fault::Unavailable, "{error}");
+        assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{error}");
         drop(txn);
         // What can be read is read.
         pid(tenant).await;
@@ -133,7 +133,7 @@ async fn a_server_that_accepts_no_writes_is_unavailable_until_it_accepts_them() 
     let error = it.tenancy.ping().await.unwrap_err();
     assert!(matches!(error, Error::ReadOnlyServer { standby: false }), "{error}");
     let error = it.tenancy.create(NewTenant::new(slug("new"))).await.unwrap_err();
-    assert_eq!(error.fault(), Some(Fault::Unavailable), "{error}");
+    assert_eq!(error.db_error_kind(), Some(DbErrorKind::Unavailable), "{error}");
     let refused = Ran::on("tenantry", &it.server.url("postgres"), &["tenant", "list"]);
     refused.exits(1).complains(["this server is read-only", "connect to the primary"]);
 
@@ -159,12 +159,12 @@ async fn a_write_in_a_read_only_transaction_that_was_asked_for_is_the_callers_fa
             txn.execute_unprepared("  set transaction READ\nONLY").await.unwrap();
         }
         let error = write(&txn).await.unwrap_err();
-        assert_eq!(Fault::of(&error), Fault::ReadOnly, "{error}");
+        assert_eq!(DbErrorKind::of(&error), DbErrorKind::ReadOnly, "{error}");
         txn.rollback().await.unwrap();
     }
     let txn = it.one().begin().await.unwrap();
     let savepoint = txn.begin_with_config(None, Some(AccessMode::ReadOnly)).await.unwrap();
-    assert_eq!(Fault::of(&write(&savepoint).await.unwrap_err()), Fault::ReadOnly);
+    assert_eq!(DbErrorKind::of(&write(&savepoint).await.unwrap_err()), DbErrorKind::ReadOnly);
     drop((savepoint, txn));
     write(it.one()).await.unwrap();
     assert_eq!(pid(it.one()).await, before, "the connection was replaced");
@@ -195,7 +195,7 @@ async fn a_disk_that_is_full_and_a_server_without_memory_are_no_fault_of_the_cal
     for state in ["53000", "53100", "53200", "53300", "53400", "58000", "58030", "58P01", "57P04"] {
         let sql = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$");
         let error = it.one().execute_unprepared(&sql).await.unwrap_err();
-        assert_eq!(Fault::of(&error), Fault::Unavailable, "{state}");
+        assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{state}");
     }
     tokio::time::timeout(Duration::from_secs(10), it.hold(4)).await.unwrap();
 }

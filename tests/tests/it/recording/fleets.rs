@@ -3,7 +3,9 @@
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use sea_orm::DatabaseConnection;
-use tenantry_migrate::{Action, AnyMigrator, Fleet, Summary, Timeouts, Who, run_fleet};
+use tenantry_migrate::{
+    Action, DynMigrator, FleetOptions, Summary, TenantSelection, Timeouts, run_fleet,
+};
 
 use super::*;
 use crate::support::statement_log::Mark;
@@ -77,16 +79,18 @@ async fn towns(db: &TestDb) -> DatabaseConnection {
 }
 
 async fn up(db: &DatabaseConnection, looks: Looks) -> Summary {
-    let fleet = Fleet {
+    let fleet = FleetOptions {
         jobs: 1,
         timeouts: Timeouts::default(),
-        tries: 3,
-        outage: Duration::from_secs(5),
+        max_attempts: 3,
+        outage_timeout: Duration::from_secs(5),
         max_failures: None,
         canary: None,
     };
-    let (migrator, stop) = (AnyMigrator::tenant(Release(looks)), AtomicBool::new(false));
-    run_fleet(db, &migrator, &Who::All, &Action::Up(None), &fleet, &stop, |_| {}).await.unwrap()
+    let (migrator, stop) = (DynMigrator::tenant(Release(looks)), AtomicBool::new(false));
+    run_fleet(db, &migrator, &TenantSelection::All, &Action::Up(None), &fleet, &stop, |_| {})
+        .await
+        .unwrap()
 }
 
 /// The tenants that were migrated by one message, without the notes of those that were not.

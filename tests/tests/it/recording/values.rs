@@ -2,7 +2,7 @@
 //! recording.
 
 use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
-use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, run};
+use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, run};
 
 use super::*;
 
@@ -99,7 +99,7 @@ async fn values_of_every_type_are_recorded_as_they_are_sent() {
 
     texts(&plain, "CREATE SCHEMA sent").await;
     let (target, migrator) =
-        (Target::Schema("sent".parse().unwrap()), AnyMigrator::tenant(Chain(Keeps)));
+        (Target::Schema("sent".parse().unwrap()), DynMigrator::tenant(Chain(Keeps)));
     run(&plain, &target, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
     for table in ["kept ORDER BY n", "books ORDER BY id", "last"] {
         let rows = |schema| {

@@ -6,7 +6,7 @@ use migration::Migrator;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, StreamTrait, TransactionTrait,
 };
-use tenantry::{Config, Fault, NewTenant, Tenancy};
+use tenantry::{Config, DbErrorKind, NewTenant, Tenancy};
 
 use super::{Shared, named, pid, postgres, sqlstate, text};
 use crate::support::{
@@ -201,7 +201,10 @@ async fn in_a_transaction_a_forgotten_statement_fails_once_and_can_be_repeated()
     let txn = it.one.begin().await.unwrap();
     txn.execute_unprepared("DEALLOCATE ALL").await.unwrap();
     let error = guard::Entity::find().count(&txn).await.unwrap_err();
-    assert_eq!((sqlstate(&error), Fault::of(&error)), ("26000".into(), Fault::StaleStatement));
+    assert_eq!(
+        (sqlstate(&error), DbErrorKind::of(&error)),
+        ("26000".into(), DbErrorKind::StaleStatement)
+    );
     drop(txn);
     let txn = it.one.begin().await.unwrap();
     assert_eq!(guard::Entity::find().count(&txn).await.unwrap(), 1);
@@ -318,7 +321,7 @@ async fn foreign_keys_hold_after_a_migration_that_has_switched_them_off() {
     let sql = "INSERT INTO \"@tenant\".shifts (id, guard_id, starts_at, ends_at, inserted_at, updated_at) \
                VALUES (gen_random_uuid(), gen_random_uuid(), now(), now() + '1 h', now(), now())";
     let error = one.execute_raw(postgres(sql)).await.unwrap_err();
-    assert!(matches!(Fault::of(&error), Fault::ForeignKey(_)), "{error}");
+    assert!(matches!(DbErrorKind::of(&error), DbErrorKind::ForeignKey(_)), "{error}");
     eventually("the session is at rest", async || {
         text(&one, "SHOW session_replication_role").await.unwrap().as_deref() == Some("origin")
     })

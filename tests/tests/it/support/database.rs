@@ -8,7 +8,7 @@ use std::sync::{
 use local_postgres::Server;
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
 use tenantry::{Config, NewTenant, Tenancy, Tenant};
-use tenantry_migrate::{Action, AnyMigrator, Target, Timeouts, registry, run};
+use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, registry, run};
 use tenantry_registry::Slug;
 use tokio::sync::OnceCell;
 
@@ -138,7 +138,7 @@ pub async fn own_server() -> Server {
 
 pub async fn migrate_registry(url: &str) {
     let db = connect(url).await;
-    let migrator = AnyMigrator::new(registry::Migrator);
+    let migrator = DynMigrator::new(registry::Migrator);
     run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();
     db.close().await.unwrap();
 }

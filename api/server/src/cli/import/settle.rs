@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tenantry::{DisplayName, Error, Fault, NewTenant, Tenancy, TenantInfo};
+use tenantry::{DbErrorKind, DisplayName, Error, NewTenant, Tenancy, TenantInfo};
 use tokio::{sync::watch, time::sleep};
 
 /// How often a line is tried that meets a busy or a lost server: for eight seconds and as long as
@@ -43,7 +43,7 @@ pub(super) async fn settle(
         };
         tries += 1;
         if !passes(&error) || tries == TRIES {
-            let lost = error.fault().is_some() && tenancy.ping().await.is_err();
+            let lost = error.db_error_kind().is_some() && tenancy.ping().await.is_err();
             return if lost { Outcome::Gone(error) } else { Outcome::Refused(error.to_string()) };
         }
         cut_off |= is_lost(&error);
@@ -74,11 +74,18 @@ async fn attempt(tenancy: &Tenancy, new: &NewTenant, dry_run: bool) -> Result<Ou
 fn passes(error: &Error) -> bool {
     matches!(error, Error::SlugTaken(_))
         || is_lost(error)
-        || matches!(error.fault(), Some(Fault::Conflict | Fault::LockTimeout | Fault::Timeout))
+        || matches!(
+            error.db_error_kind(),
+            Some(
+                DbErrorKind::SerializationConflict
+                    | DbErrorKind::LockTimeout
+                    | DbErrorKind::Timeout
+            )
+        )
 }
 
 fn is_lost(error: &Error) -> bool {
-    matches!(error.fault(), Some(Fault::Unavailable | Fault::NoConnection))
+    matches!(error.db_error_kind(), Some(DbErrorKind::Unavailable | DbErrorKind::PoolTimeout))
 }
 
 /// What the tenant that is there has otherwise.

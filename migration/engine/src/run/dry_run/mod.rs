@@ -6,18 +6,18 @@ use sea_orm::{
 };
 
 use crate::{
-    Action, AnyMigrator, Error, State, Target, confirm_extensions, enter,
+    Action, DynMigrator, Error, MigrationState, Target, confirm_extensions, enter,
     lock::{registry_exists, version_update},
     plan::{Step, plan},
     provision::dependents::confirm_no_dependents,
     provision::recorder::record_install,
     provision::run_all,
-    provision::scratch::Scratch,
+    provision::scratch::ScratchSchema,
     proxy::act,
     registry::compatibility::confirm_known,
     run::commits::{self, commit_and_enter, has_deferrable, may_be_wanted, run_each},
-    run::{create_registry_sql, fresh_sql, keep_tenants, state_within},
-    search_path::Watch,
+    run::{create_registry_sql, ensure_no_tenants, recreate_schema_sql, state_within},
+    search_path::SchemaGuard,
     session::roll_back,
 };
 use script::{Answers, Script};
@@ -32,7 +32,7 @@ use script::{Answers, Script};
 /// a transaction that is rolled back, and the script begins with a comment that says so: there are
 /// no rows in that schema but those that migrations insert.
 ///
-/// If PostgreSQL may want a commit between two migrations ([`Fault::NeedsCommit`](crate::Fault)),
+/// If PostgreSQL may want a commit between two migrations ([`DbErrorKind::NeedsCommit`](crate::DbErrorKind)),
 /// the script has one after each, and the scratch schema is dropped instead of rolled back.
 ///
 /// # Errors
@@ -40,14 +40,14 @@ use script::{Answers, Script};
 pub async fn dry_run(
     db: &DatabaseConnection,
     target: &Target,
-    migrator: &AnyMigrator,
+    migrator: &DynMigrator,
     action: &Action,
 ) -> Result<Vec<String>, Error> {
     confirm_extensions(db, migrator).await?;
     let reader = db.begin_with_config(None, Some(AccessMode::ReadOnly)).await?;
     let registry = registry_exists(&reader).await?;
     if *target == Target::Registry && registry && !matches!(action, Action::Up(_)) {
-        keep_tenants(&reader).await?;
+        ensure_no_tenants(&reader).await?;
         if !matches!(action, Action::Fresh { .. }) {
             confirm_known(&reader, migrator).await?;
         }
@@ -94,7 +94,7 @@ pub async fn dry_run(
     roll_back(reader).await?;
     let txn = db.begin().await?;
     loop {
-        let mut scratch = Scratch::begin(&txn, "dry_run", migrator).await?;
+        let mut scratch = ScratchSchema::begin(&txn, "dry_run", migrator).await?;
         scratch.committed = run.commits;
         let sql = run.in_scratch_schema(&txn, &scratch.target).await;
         let sql = scratch.end(sql).await;
@@ -110,15 +110,15 @@ pub async fn dry_run(
     }
 }
 
-fn state_of_nothing(migrator: &AnyMigrator) -> State {
-    State { applied: Vec::new(), pending: migrator.names() }
+fn state_of_nothing(migrator: &DynMigrator) -> MigrationState {
+    MigrationState { applied: Vec::new(), pending: migrator.names() }
 }
 
 struct DryRun<'a> {
     target: &'a Target,
-    migrator: &'a AnyMigrator,
+    migrator: &'a DynMigrator,
     action: &'a Action,
-    state: State,
+    state: MigrationState,
     /// Whether there is a registry that would be written to.
     registry: bool,
     /// Whether PostgreSQL may want a commit between two migrations: then there is one after each.
@@ -136,12 +136,12 @@ impl DryRun<'_> {
         txn: &DatabaseTransaction,
         scratch: &Target,
     ) -> Result<Vec<String>, Error> {
-        let applied = State { applied: Vec::new(), pending: self.state.applied.clone() };
+        let applied = MigrationState { applied: Vec::new(), pending: self.state.applied.clone() };
         let before = plan(self.migrator, &applied, &Action::Up(None))?;
         let watch = if self.commits {
             run_each(txn, scratch, self.migrator, before).await?;
             commit_and_enter(txn, scratch, self.migrator).await?;
-            Watch::begin(txn, scratch, self.migrator).await?
+            SchemaGuard::begin(txn, scratch, self.migrator).await?
         } else {
             run_all(txn, scratch, self.migrator, before, None).await?
         };
@@ -160,7 +160,7 @@ impl DryRun<'_> {
         let mut state = self.state.clone();
         script.begin_all();
         match (target, action) {
-            (_, Action::Fresh { .. }) => script.sql.extend(fresh_sql(target)),
+            (_, Action::Fresh { .. }) => script.sql.extend(recreate_schema_sql(target)),
             (Target::Registry, Action::Up(_)) => script.sql.push(create_registry_sql()),
             _ => {}
         }
@@ -188,7 +188,7 @@ impl DryRun<'_> {
             }
             script.sql.push(step.note_sql(migrator));
             script.note(&step, migrator).await?;
-            step.settle(&mut state);
+            step.apply_to(&mut state);
             if self.commits && steps.peek().is_some() {
                 script.commit(migrator).await?;
                 // One that runs alone is preceded by a commit anyway.

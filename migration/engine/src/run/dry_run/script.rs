@@ -5,13 +5,13 @@ use sea_orm::{
 };
 
 use crate::{
-    AnyMigrator, Error, Target,
+    DynMigrator, Error, Target,
     plan::Step,
     proxy::{Backend, InTransaction, rows_affected},
     run::commits::commit_and_enter,
-    search_path::Watch,
+    search_path::SchemaGuard,
     sql::effect::is_pure_read,
-    sql::{Piece, replace_placeholder},
+    sql::{SqlStatement, replace_placeholder},
 };
 
 /// Where the answers to the statements come from.
@@ -19,7 +19,7 @@ pub(super) enum Answers<'a> {
     /// The schema itself, in a read-only transaction: questions are answered, nothing else is sent.
     Reader(&'a DatabaseTransaction),
     /// Another schema, in which every statement is carried out.
-    Scratch { txn: &'a DatabaseTransaction, watch: Watch<'a> },
+    Scratch { txn: &'a DatabaseTransaction, watch: SchemaGuard<'a> },
 }
 
 /// The statements so far.
@@ -37,7 +37,7 @@ pub(super) struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(target: &Target, migrator: &AnyMigrator, answers: Answers<'a>) -> Self {
+    pub(super) fn new(target: &Target, migrator: &DynMigrator, answers: Answers<'a>) -> Self {
         Self {
             sql: Vec::new(),
             alone: false,
@@ -65,12 +65,12 @@ impl<'a> Script<'a> {
 
     pub(super) fn write(&mut self, sql: &str) {
         let sql = replace_placeholder(sql, &self.schema);
-        let pieces = Piece::all(&sql).into_iter().map(|piece| piece.sql);
+        let pieces = SqlStatement::split(&sql).into_iter().map(|piece| piece.sql);
         self.sql.extend(pieces);
     }
 
     /// Records the step where it was carried out: a later one may look.
-    pub(super) async fn note(&self, step: &Step, migrator: &AnyMigrator) -> Result<(), Error> {
+    pub(super) async fn note(&self, step: &Step, migrator: &DynMigrator) -> Result<(), Error> {
         if let Answers::Scratch { txn, watch } = &self.answers {
             watch.check(*txn, step).await?;
             step.conclude(*txn, migrator).await?;
@@ -79,10 +79,10 @@ impl<'a> Script<'a> {
     }
 
     /// Commits what was carried out elsewhere so far.
-    pub(super) async fn commit(&mut self, migrator: &AnyMigrator) -> Result<(), Error> {
+    pub(super) async fn commit(&mut self, migrator: &DynMigrator) -> Result<(), Error> {
         if let Answers::Scratch { txn, watch } = &mut self.answers {
             commit_and_enter(txn, watch.target, migrator).await?;
-            *watch = Watch::begin(*txn, watch.target, migrator).await?;
+            *watch = SchemaGuard::begin(*txn, watch.target, migrator).await?;
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ impl Backend for Script<'_> {
         if let Some(mut scratch) = self.scratch() {
             let sql = text_of(&statement);
             let rows = scratch.query(statement).await?;
-            if Piece::all(&sql).iter().any(writes) {
+            if SqlStatement::split(&sql).iter().any(writes) {
                 self.write(&sql);
             }
             return Ok(rows);
@@ -123,7 +123,7 @@ impl Backend for Script<'_> {
         let Answers::Reader(reader) = &self.answers else { return Ok(Vec::new()) };
         let sql = text_of(&statement);
         let rows = reader.query_all_raw(statement).await;
-        if Piece::all(&sql).iter().any(writes) {
+        if SqlStatement::split(&sql).iter().any(writes) {
             self.write(&sql);
         }
         rows.inspect_err(|_| self.unanswered = true)
@@ -192,7 +192,7 @@ fn quote_not_finite(value: &mut Value) {
 }
 
 /// Whether a statement that returns rows changes something, too, as far as is known.
-fn writes(piece: &Piece) -> bool {
+fn writes(piece: &SqlStatement) -> bool {
     const VERBS: [&str; 4] = ["insert", "update", "delete", "merge"];
     match piece.word(0) {
         Some("select") => !is_pure_read(piece),
