@@ -1,8 +1,8 @@
 //! The documentation agrees with the code.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, CommandFactory};
 
 const BEGIN: &str = "<!-- configuration: written by the test `readme` with UPDATE_DOCS=1 -->\n";
 const END: &str = "<!-- end of configuration -->\n";
@@ -12,7 +12,7 @@ fn root() -> PathBuf {
 }
 
 /// Every argument of a command and its subcommands that can be set by a variable.
-fn variables(command: &Command, rows: &mut BTreeMap<String, [String; 3]>) {
+fn variables(command: &clap::Command, rows: &mut BTreeMap<String, [String; 3]>) {
     for arg in command.get_arguments() {
         let Some(name) = arg.get_env() else { continue };
         let option = arg.get_long().map(|long| format!("`--{long}`")).unwrap_or_default();
@@ -133,4 +133,30 @@ fn every_link_of_the_documentation_leads_to_a_file() {
         }
     }
     assert!(count > 30, "{count}");
+}
+
+/// All source files below `folder`, a line each.
+fn list(folder: &Path, files: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|it| it == "rs") {
+            files.push_str(&format!("{}\n", entry.display()));
+        } else if entry.is_dir() && !entry.ends_with("target") {
+            list(&entry, files);
+        }
+    }
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let mut files = String::new();
+    list(&root(), &mut files);
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let words = text.split(|it: char| it.is_whitespace() || "`(),:;".contains(it));
+    let mut count = 0;
+    for name in words.filter(|word| word.ends_with(".rs")) {
+        let ending = format!("/{}", name.trim_start_matches("…/"));
+        assert!(files.lines().any(|file| file.ends_with(&ending)), "{name} is gone");
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
 }
