@@ -126,7 +126,7 @@ async fn a_tenant_that_is_being_dropped_is_left_alone_by_everybody_until_it_is_f
     }
     let ran = Ran::on("migration", &db.url(), &["up", "--tenant", "tenant-1"]).exits(1);
     ran.complains([
-        "tenant tenant-1 is being dropped; `tenantry tenant drop tenant-1` finishes it",
+        "tenant \"tenant-1\" is being dropped; `tenantry tenant drop tenant-1` finishes",
     ]);
 
     Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-1", "--yes"]).exits(0);
@@ -289,8 +289,8 @@ async fn a_tenant_whose_drop_was_interrupted_is_shown_with_the_command_that_fini
     texts(&plain, "DROP SCHEMA tenant_1 CASCADE").await;
     Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-2", "--yes"]).exits(0);
     migration("verify --all").exits(1).says([finish]);
-    migration("status").exits(0).says(["there are no tenants", finish]);
+    migration("status").exits(0).says(["No tenants.", finish]);
     Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-1", "--yes"]).exits(0);
-    assert_eq!(migration("status").exits(0).stdout, "there are no tenants\n");
+    assert_eq!(migration("status").exits(0).stdout, "No tenants.\n");
     migration("verify --all").exits(0);
 }

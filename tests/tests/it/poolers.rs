@@ -98,7 +98,7 @@ async fn one_session_is_enough_to_tell_that_it_is_not_shared() {
     let db = TestDb::new().await;
     let pooler = Pooler::with_room(Mode::Session, 1).await;
     let status = ran(pooler.url(db.name()), "migration status").await.exits(0);
-    assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("there are no tenants\n", ""));
+    assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("No tenants.\n", ""));
     // What needs more says so.
     let list = ran(pooler.url(db.name()), "tenantry tenant list").await.exits(1);
     list.complains(["not answered within", "let the pooler open more of them"]);

@@ -1,6 +1,10 @@
 //! The documentation agrees with the code.
 
-use std::{collections::BTreeMap, fs, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, CommandFactory};
 

@@ -215,11 +215,11 @@ async fn dropped_tenants_are_in_nobodys_way() {
 
     let migration =
         |words: &str| Ran::on("migration", &db.url(), &words.split(' ').collect::<Vec<_>>());
-    migration("status").exits(0).says(["\n1 of 1 tenant at "]);
+    migration("status").exits(0).says(["\n1 of 1 tenant up to date ("]);
     migration("verify --all").exits(0).says(["1 schema"]);
-    migration("verify --tenant tenant-1").exits(1).complains(["there is no tenant tenant-1"]);
+    migration("verify --tenant tenant-1").exits(1).complains(["tenant \"tenant-1\" not found"]);
     migration("verify --schema tenant_1").exits(1).complains(["\"tenant_1\" does not exist"]);
-    migration("up --tenant tenant-1").exits(1).complains(["there is no tenant tenant-1"]);
+    migration("up --tenant tenant-1").exits(1).complains(["tenant \"tenant-1\" not found"]);
     migration("up --all --canary-tag canary").exits(0);
     migration("up --only-failed").exits(0);
     for words in ["down --all --yes", "up --all"] {

@@ -9,8 +9,8 @@ use crate::{
 
 /// Runs migrations of the registry and of tenants' schemas.
 ///
-/// Exit status: 0 when all went well (for `status`: when everything is up to date), 1 when
-/// something failed or was not begun, 2 when the command line is wrong, 130 after Ctrl-C.
+/// Exit status: 0 on success (`status`: all tenants up to date; `verify` and `check`: no findings),
+/// 1 if a tenant failed or was not started, 2 for an invalid command line, 130 after Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(name = "migration", version, after_help = variables_help())]
 pub struct Cli {
@@ -25,7 +25,7 @@ pub struct Cli {
 pub(super) enum Command {
     /// Apply pending migrations.
     Up {
-        /// Apply only so many migrations [default: all].
+        /// Number of migrations to apply [default: all].
         #[arg(short, long = "number", value_name = "N")]
         number: Option<u32>,
         #[command(flatten)]
@@ -33,7 +33,7 @@ pub(super) enum Command {
     },
     /// Roll back the newest migrations.
     Down {
-        /// How many migrations to roll back.
+        /// Number of migrations to roll back.
         #[arg(short, long = "number", value_name = "N", default_value_t = 1)]
         number: u32,
         #[command(flatten)]
@@ -42,9 +42,9 @@ pub(super) enum Command {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Apply or roll back until a migration is the newest.
+    /// Migrate up or down to a version.
     To {
-        /// Name of the migration, as `list` shows it.
+        /// Name of a migration, as shown by `list`.
         version: String,
         #[command(flatten)]
         run: RunArgs,
@@ -64,60 +64,60 @@ pub(super) enum Command {
     Fresh {
         #[command(flatten)]
         run: RunArgs,
-        /// Also drop the views, foreign keys and other objects outside the schema that depend on it;
-        /// without this option they are listed, and nothing is dropped.
+        /// Also drop objects outside the schema that depend on it, such as views and foreign keys.
+        /// Without this option they are listed, and nothing is dropped.
         #[arg(long)]
         cascade: bool,
-        /// Do not ask.
+        /// Skip the confirmation prompt.
         #[arg(short, long)]
         yes: bool,
     },
-    /// Show how far tenants are migrated; without a target all of them on one screen, as the
-    /// registry has it. Exit status 1 unless everything is up to date.
+    /// Show migration status; without a target, a summary of all tenants from the registry. Exit
+    /// status 1 unless everything is up to date.
     Status(StatusArgs),
-    /// List the migrations of this program, with `alone` for those that run outside a transaction
-    /// and `breaking` for those that stop programs without them; of a target, whether they are
-    /// applied.
+    /// List the migrations of this program, marked `non-transactional` if they run outside a
+    /// transaction and `breaking` if programs without them stop serving a migrated tenant; with a
+    /// target, also whether each is applied.
     List(StatusArgs),
-    /// Compare the structure of schemas with what the migrations make; exit status 1 when anything
-    /// differs. Changes nothing.
+    /// Compare schemas with the structure that the migrations create; exit status 1 if they differ.
+    /// Changes nothing.
     Verify(super::verify::VerifyArgs),
-    /// Look for what is unsafe in the migrations of tenants' schemas: what locks a live table, breaks
-    /// the release before, or ties a tenant to its node. Changes nothing.
+    /// Find unsafe statements in the tenants' migrations; exit status 1 if there are any. Changes
+    /// nothing.
     Check(super::check::CheckArgs),
-    /// Make a new migration. Needs no database.
+    /// Create a migration file. Needs no database.
     Generate(super::generate::GenerateArgs),
 }
 
-/// What to change, and how.
+/// Target and options of a run.
 #[derive(Debug, Clone, Args)]
 #[command(mut_group("Targets", |group| group.arg("only_failed")))]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) targets: Targets,
-    /// Only the tenants whose last migration failed.
+    /// Only tenants whose last migration failed.
     #[arg(long, conflicts_with_all = ["tenants", "schema", "registry"])]
     pub(super) only_failed: bool,
     #[command(flatten)]
     pub(super) options: RunOptions,
 }
 
-/// What to look at.
+/// Target of `status` and `list`.
 #[derive(Debug, Clone, Args)]
 #[command(mut_group("Targets", |group| group.required(false)))]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) targets: Targets,
-    /// Write one JSON document, in which nothing is left out.
+    /// Print one complete JSON document.
     #[arg(long)]
     pub(super) json: bool,
 }
 
-/// What to work on: exactly one kind.
+/// Target of a command: exactly one kind.
 #[derive(Debug, Clone, Args)]
 #[group(required = true)]
 pub(super) struct Targets {
-    /// The tenant of this slug (repeatable).
+    /// The tenant with this slug (repeatable).
     #[arg(
         long = "tenant",
         value_name = "SLUG",
@@ -125,10 +125,10 @@ pub(super) struct Targets {
         conflicts_with_all = ["all", "schema", "registry"]
     )]
     pub(super) tenants: Vec<Slug>,
-    /// Every tenant. Goes on past a tenant that fails.
+    /// All tenants. Continues if a tenant fails.
     #[arg(long, conflicts_with_all = ["schema", "registry"])]
     pub(super) all: bool,
-    /// A bare schema, whether or not it belongs to a tenant.
+    /// A schema, whether or not it belongs to a tenant.
     #[arg(long, value_name = "NAME", conflicts_with = "registry")]
     pub(super) schema: Option<SchemaName>,
     /// The registry: the tables that exist once.
@@ -137,7 +137,7 @@ pub(super) struct Targets {
 }
 
 impl Command {
-    /// What to do, for a command that changes schemas.
+    /// The action of a command that changes schemas.
     pub(super) fn run(&self) -> Option<(Action, &RunArgs)> {
         Some(match self {
             Self::Up { number, run } => (Action::Up(*number), run),
@@ -149,7 +149,7 @@ impl Command {
         })
     }
 
-    /// Whether the user has said yes on the command line.
+    /// Whether `--yes` is given.
     pub(super) fn confirmed(&self) -> bool {
         matches!(
             self,

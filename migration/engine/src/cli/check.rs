@@ -4,22 +4,27 @@ use std::{
     process::ExitCode,
 };
 
+use clap::Args;
+
+use super::{
+    format::{format_count, plural},
+    terminal::print_json,
+};
 use crate::{
     DynMigrator,
     connect::DatabaseArgs,
     lint::{Finding, Report, check},
 };
-use clap::Args;
 
 /// `migration check`
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Write one JSON document.
+    /// Print one JSON document.
     #[arg(long)]
     json: bool,
 }
 
-/// Checks the migrations and says what was found: exit status 1 when anything was.
+/// Prints the findings. Exit status 1 if there are any.
 pub(super) async fn run(
     arguments: &CheckArgs,
     database: &DatabaseArgs,
@@ -30,8 +35,7 @@ pub(super) async fn run(
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut out, &report)?;
-        writeln!(out)?;
+        print_json(&report)?;
     } else {
         write_text(&mut out, &report)?;
     }
@@ -41,26 +45,22 @@ pub(super) async fn run(
 fn write_text(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for finding in &report.findings {
         write_finding(out, finding)?;
-        writeln!(out, "  instead    {}\n", finding.help)?;
+        writeln!(out, "  help       {}\n", finding.help)?;
     }
     for allowed in &report.allowed {
         write_finding(out, &allowed.finding)?;
-        writeln!(out, "  meant      {}\n", allowed.allowed_because)?;
-    }
-    let migrations = match report.migrations.len() {
-        1 => "1 migration".to_owned(),
-        n => format!("{n} migrations"),
-    };
-    let allowed = match report.allowed.len() {
-        0 => String::new(),
-        n => format!(", {n} allowed"),
-    };
-    if report.is_clean() {
-        return writeln!(out, "{migrations} checked, nothing found{allowed}");
+        writeln!(out, "  allowed    because {}\n", allowed.allowed_because)?;
     }
     let with: BTreeSet<&str> = report.findings.iter().map(|it| it.migration.as_str()).collect();
-    let (found, with) = (report.findings.len(), with.len());
-    writeln!(out, "{migrations} checked, {found} found in {with} of them{allowed}")
+    let checked = plural(report.migrations.len(), "migration");
+    let findings = match report.findings.len() {
+        0 => "no findings".to_owned(),
+        n => format!("{} in {}", plural(n, "finding"), plural(with.len(), "migration")),
+    };
+    match report.allowed.len() {
+        0 => writeln!(out, "{checked} checked: {findings}"),
+        n => writeln!(out, "{checked} checked: {findings}, {} allowed", format_count(n)),
+    }
 }
 
 fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
@@ -70,7 +70,7 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
         let lines: Vec<&str> = statement.lines().map(str::trim).collect();
         writeln!(out, "  statement  {}", lines.join("\n             "))?;
     }
-    writeln!(out, "  why        {reason}")
+    writeln!(out, "  reason     {reason}")
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     use crate::lint::{AllowedFinding, Finding, Report, Rule};
 
     #[test]
-    fn a_finding_names_migration_rule_statement_and_the_safe_way() {
+    fn prints_migration_rule_statement_and_help() {
         let finding = Finding {
             migration: "m2".to_owned(),
             rule: Rule::DropColumn,
@@ -98,9 +98,9 @@ mod tests {
         for part in [
             "m2: drop-column: column a.b is dropped\n",
             "  statement  ALTER TABLE a\n             DROP b\n",
-            "  instead    stop using the column, release that, drop it in a later release\n",
-            "  meant      so be it\n",
-            "\n2 migrations checked, 1 found in 1 of them, 1 allowed\n",
+            "  help       stop using the column, release that, drop it in a later release\n",
+            "  allowed    because so be it\n",
+            "\n2 migrations checked: 1 finding in 1 migration, 1 allowed\n",
         ] {
             assert!(text.contains(part), "no {part:?} in:\n{text}");
         }

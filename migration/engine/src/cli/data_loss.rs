@@ -1,4 +1,4 @@
-//! The tables and columns that a run would drop.
+//! Tables and columns that a run would drop.
 
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTraitSelf;
@@ -8,10 +8,10 @@ use crate::{
     Action, DynMigrator, Error, Target, TenantSelection, dry_run, fleet_tenants, sql::SqlStatement,
 };
 
-/// The statements by which `action` drops tables or columns of these tenants, each once.
+/// The statements by which `action` drops tables or columns of these tenants, without duplicates.
 ///
-/// They are those of a dry run for one tenant of each version. A run whose statements cannot be
-/// written down beforehand may drop anything.
+/// They come from a dry run for one tenant of each version. If a migration has no dry run, it may
+/// drop anything, and is listed.
 pub(super) async fn dropped(
     db: &DatabaseConnection,
     who: &TenantSelection,
@@ -32,10 +32,10 @@ pub(super) async fn dropped(
                     break;
                 }
                 Err(Error::NotPrintable { migration, .. }) => {
-                    found.push(format!("the statements of {migration} cannot be shown"));
+                    found.push(format!("unknown statements of {migration}"));
                     break;
                 }
-                // Another one may serve as an example; the run reports this one.
+                // Another tenant of the same version may work; the run reports this error.
                 Err(_) => {}
             }
         }
@@ -45,7 +45,7 @@ pub(super) async fn dropped(
     Ok(found)
 }
 
-/// The statements in `sql` that delete data, but for rows of the migrations table.
+/// The statements in `sql` that delete data, except rows of the migrations table.
 fn drops(sql: &str, migrations_table: &str) -> Vec<String> {
     let pieces = SqlStatement::split(sql).into_iter().filter(SqlStatement::drops_data);
     let applied = |piece: &SqlStatement| piece.name(2) == Some(migrations_table);
@@ -64,7 +64,7 @@ impl SqlStatement {
         {
             return true;
         }
-        // `DROP` alone drops a column, as the word COLUMN is optional.
+        // The keyword COLUMN is optional after DROP.
         let parts = ["constraint", "default", "not", "expression", "identity"];
         self.starts_with(&["alter"])
             && self.word(1).is_some_and(|it| it == "table" || it == "foreign")
@@ -81,7 +81,7 @@ mod tests {
     use super::drops;
 
     #[test]
-    fn statements_that_delete_data_are_found() {
+    fn finds_statements_that_delete_data() {
         for (sql, found) in [
             ("DROP TABLE IF EXISTS a", true),
             ("ALTER TABLE a DROP COLUMN b", true),

@@ -1,4 +1,4 @@
-//! `--dry-run`: the SQL of one schema, or for each version that tenants start from.
+//! `--dry-run`: the SQL for one schema, or for one tenant of each version.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,12 @@ use std::{
 use sea_orm::DatabaseConnection;
 
 use super::{
-    format::{MAX_LISTED, format_tenants},
+    format::{MAX_LISTED, plural},
     terminal::print_error,
 };
 use crate::{Action, DynMigrator, FleetTenant, Target, dry_run};
 
-/// Prints the SQL of one schema.
+/// Prints the SQL for one schema.
 pub(super) async fn print_schema(
     db: &DatabaseConnection,
     target: &Target,
@@ -28,7 +28,7 @@ pub(super) async fn print_schema(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the SQL of many tenants: that of one of them for all that are at the same version.
+/// Prints the SQL for tenants: of each version, that of one tenant.
 pub(super) async fn print_tenants(
     db: &DatabaseConnection,
     members: Vec<FleetTenant>,
@@ -41,14 +41,14 @@ pub(super) async fn print_tenants(
     }
     let mut all_well = true;
     for ((version, _), members) in &groups {
-        let version = version.as_deref().unwrap_or("no version yet");
+        let version = version.as_deref().unwrap_or("no version");
         for member in members.iter().take(MAX_LISTED) {
             let target = Target::Schema(member.schema.clone());
             let sql = match dry_run(db, &target, migrator, action).await {
                 Ok(sql) => sql,
-                // Another of them may serve as an example.
+                // Another tenant of the same version may work.
                 Err(error) => {
-                    print_error(&format_args!("{member}: {error}"));
+                    print_error(format_args!("{member}: {error}"));
                     all_well = false;
                     continue;
                 }
@@ -56,13 +56,17 @@ pub(super) async fn print_tenants(
             match members.len() {
                 1 => print(&format!("{member}, at {version}"), &sql)?,
                 n if sql.is_empty() => {
-                    writeln!(io::stdout(), "-- {} at {version}: nothing to do", format_tenants(n))?;
+                    writeln!(
+                        io::stdout(),
+                        "-- {} at {version}: nothing to do",
+                        plural(n, "tenant")
+                    )?;
                 }
                 n => {
                     let title = format!(
-                        "{} at {version}: that of {member}; the others' differs only in the \
-                         schema's name",
-                        format_tenants(n)
+                        "{} at {version}: SQL for {member}; for the others only the schema name \
+                         differs",
+                        plural(n, "tenant")
                     );
                     print(&title, &sql)?;
                 }
@@ -73,8 +77,8 @@ pub(super) async fn print_tenants(
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The tenants at each version, and with each set of migrations: of two at the same version one may
-/// lack what came before it.
+/// Groups tenants by version and set of applied migrations: of two tenants at the same version, one
+/// may lack an older migration.
 pub(super) fn by_version(
     members: Vec<FleetTenant>,
 ) -> BTreeMap<(Option<String>, String), Vec<FleetTenant>> {

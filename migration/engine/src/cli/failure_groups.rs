@@ -1,10 +1,10 @@
-//! Failures put together by what caused them.
+//! Failures of a run, grouped by group.
 
 use std::io::{self, Write};
 
 use super::format::{MAX_LISTED, format_count, join_truncated};
 
-/// A right is missing.
+/// SQLSTATE `insufficient_privilege`.
 const PRIVILEGE: &str = "42501";
 
 /// One failure.
@@ -17,43 +17,43 @@ pub(super) struct Failure<'a> {
     pub(super) message: &'a str,
 }
 
-/// The failures of a run, grouped by cause.
+/// The failures of a run, grouped by group.
 #[derive(Default)]
 pub(super) struct FailureGroups(Vec<FailureGroup>);
 
 struct FailureGroup {
     migration: Option<String>,
     sqlstate: Option<String>,
-    /// With `…` for the tenant's own names.
-    common: String,
-    /// As the first one had it.
+    /// The message with `…` instead of the tenant's names.
+    masked: String,
+    /// The first message.
     first: String,
-    /// The first of them.
+    /// The first tenants.
     tenants: Vec<String>,
     number: usize,
 }
 
 impl FailureGroups {
-    /// Counts a failure, and returns how many there are by now of the same cause.
+    /// Adds a failure and returns the number of failures with the same cause so far.
     pub(super) fn add(&mut self, failure: &Failure<'_>) -> usize {
-        let common = mask_tenant_names(failure);
-        let same = |cause: &&mut FailureGroup| {
-            cause.migration.as_deref() == failure.migration
-                && cause.sqlstate.as_deref() == failure.sqlstate
-                // Only the first one's message says whose right it is.
-                && (cause.common == common || failure.sqlstate == Some(PRIVILEGE))
+        let masked = mask_tenant_names(failure);
+        let same = |group: &&mut FailureGroup| {
+            group.migration.as_deref() == failure.migration
+                && group.sqlstate.as_deref() == failure.sqlstate
+                // Only the first message names the role and the owner.
+                && (group.masked == masked || failure.sqlstate == Some(PRIVILEGE))
         };
-        if let Some(cause) = self.0.iter_mut().find(same) {
-            cause.number += 1;
-            if cause.tenants.len() < MAX_LISTED {
-                cause.tenants.push(failure.tenant.to_owned());
+        if let Some(group) = self.0.iter_mut().find(same) {
+            group.number += 1;
+            if group.tenants.len() < MAX_LISTED {
+                group.tenants.push(failure.tenant.to_owned());
             }
-            return cause.number;
+            return group.number;
         }
         self.0.push(FailureGroup {
             migration: failure.migration.map(str::to_owned),
             sqlstate: failure.sqlstate.map(str::to_owned),
-            common,
+            masked,
             first: failure.message.to_owned(),
             tenants: vec![failure.tenant.to_owned()],
             number: 1,
@@ -61,26 +61,26 @@ impl FailureGroups {
         1
     }
 
-    /// Writes what caused most first, each with some of its tenants below it.
+    /// Writes the largest group first, each with some of its tenants.
     pub(super) fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
-        self.0.sort_by_key(|cause| std::cmp::Reverse(cause.number));
-        for cause in self.0.iter().take(MAX_LISTED) {
-            let what = [cause.migration.clone(), cause.sqlstate_text()];
+        self.0.sort_by_key(|group| std::cmp::Reverse(group.number));
+        for group in self.0.iter().take(MAX_LISTED) {
+            let what = [group.migration.clone(), group.sqlstate_text()];
             let what = what.into_iter().flatten().collect::<Vec<_>>().join(", ");
             let colon = if what.is_empty() { "" } else { ": " };
             writeln!(
                 out,
                 "{} failed: {what}{colon}{}",
-                format_count(cause.number),
-                cause.message()
+                format_count(group.number),
+                group.message()
             )?;
-            let tenants = cause.tenants.iter().map(String::as_str);
-            writeln!(out, "  {}", join_truncated(tenants, cause.number))?;
+            let tenants = group.tenants.iter().map(String::as_str);
+            writeln!(out, "  {}", join_truncated(tenants, group.number))?;
         }
         let rest = self.0.iter().skip(MAX_LISTED);
-        match rest.map(|cause| cause.number).sum() {
+        match rest.map(|group| group.number).sum() {
             0 => Ok(()),
-            more => writeln!(out, "{} failed otherwise", format_count(more)),
+            more => writeln!(out, "{} failed for other causes", format_count(more)),
         }
     }
 }
@@ -90,14 +90,14 @@ impl FailureGroup {
         self.sqlstate.as_ref().map(|code| format!("SQLSTATE {code}"))
     }
 
-    /// On one line.
+    /// The message on one line.
     fn message(&self) -> String {
-        let message = if self.number == 1 { &self.first } else { &self.common };
+        let message = if self.number == 1 { &self.first } else { &self.masked };
         message.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }
 
-/// The message with `…` where it has a name of the tenant as a whole word.
+/// The message with `…` instead of the tenant's slug and schema, where they are whole words.
 fn mask_tenant_names(failure: &Failure<'_>) -> String {
     let mut text = failure.message.to_owned();
     for name in [failure.schema, failure.tenant] {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_only_in_the_tenants_names_is_one_cause() {
+    fn groups_messages_that_differ_only_in_tenant_names() {
         let text = report([
             ("tenant-7", "42501", "permission denied for schema tenant_7"),
             ("tenant-1", "42P01", "relation \"tenant_1.guards\" of tenant-1 does not exist"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_inside_another_is_kept() {
+    fn keeps_a_name_inside_a_longer_one() {
         let text = report([("a", "1", "a: table a_b"), ("b", "1", "b: table a_b")]);
         assert!(text.starts_with("2 failed: m1, SQLSTATE 1: …: table a_b\n"), "{text}");
     }

@@ -1,25 +1,28 @@
-//! Numbers, times and names as people read them.
+//! Numbers, times and names in the output of commands.
 
 use std::time::Duration;
 
 use indicatif::HumanCount;
 use sea_orm::prelude::DateTimeUtc;
 
-/// How many names are given before the rest is only counted.
+/// How many names a list shows; the rest is counted.
 pub(super) const MAX_LISTED: usize = 10;
 
-/// A number with commas.
-pub(super) fn format_count(n: usize) -> HumanCount {
+/// A number with commas: `12,345`.
+#[must_use]
+pub fn format_count(n: usize) -> HumanCount {
     HumanCount(n as u64)
 }
 
-/// So many tenants.
-pub(super) fn format_tenants(n: usize) -> String {
-    format!("{} tenant{}", format_count(n), if n == 1 { "" } else { "s" })
+/// A number of things: `1 tenant`, `12,345 tenants`.
+#[must_use]
+pub fn plural(n: usize, noun: &str) -> String {
+    format!("{} {noun}{}", format_count(n), if n == 1 { "" } else { "s" })
 }
 
-/// The first names, and how many more there are of `all`.
-pub(super) fn join_truncated<'a>(names: impl Iterator<Item = &'a str>, all: usize) -> String {
+/// The first names of `all`: `a, b and 12 more`.
+#[must_use]
+pub fn join_truncated<'a>(names: impl Iterator<Item = &'a str>, all: usize) -> String {
     let shown: Vec<&str> = names.take(MAX_LISTED).collect();
     let names = shown.join(", ");
     match all - shown.len() {
@@ -28,7 +31,7 @@ pub(super) fn join_truncated<'a>(names: impl Iterator<Item = &'a str>, all: usiz
     }
 }
 
-/// A time that something took.
+/// A duration: `250 ms`, `21.4 s`, `3 min 20 s`.
 pub(super) fn format_duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -49,7 +52,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn times_are_as_exact_as_they_matter() {
+    fn formats_durations_with_their_largest_units() {
         for (milliseconds, text) in [
             (0, "0 ms"),
             (250, "250 ms"),
@@ -62,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_the_first_are_given() {
+    fn lists_the_first_ten_names() {
         let names = || (1..=12).map(|_| "a");
         assert_eq!(super::join_truncated(names().take(2), 2), "a, a");
         let text = super::join_truncated(names(), 1012);

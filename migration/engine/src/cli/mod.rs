@@ -1,6 +1,4 @@
-//! The `migration` command, for any application's migrators.
-//!
-//! A workspace of its own makes its command with three lines:
+//! The `migration` command for an application's migrators:
 //!
 //! ```no_run
 //! # use tenantry_migrate::TenantMigrator;
@@ -15,7 +13,7 @@ mod check;
 mod data_loss;
 mod dry_run;
 mod failure_groups;
-mod format;
+pub mod format;
 mod generate;
 mod progress;
 mod run;
@@ -25,7 +23,7 @@ mod status;
 mod summary;
 mod table;
 mod targets;
-mod terminal;
+pub mod terminal;
 mod verify;
 
 use std::{error::Error, process::ExitCode};
@@ -48,8 +46,8 @@ use crate::{
     extension_sql, fleet_tenants, make_extensions, registry,
 };
 
-/// Reads the command line, does what it says and tells how it went: 0 when all went well, 1 when
-/// something failed (each failure is named), 2 when the command line is wrong, 130 after Ctrl-C.
+/// Runs the command line and returns the exit status: 0 on success, 1 if something failed (each
+/// failure is printed), 2 for an invalid command line, 130 after Ctrl-C.
 pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -70,7 +68,7 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     }
 }
 
-/// The two migrators of an application.
+/// The migrators of an application.
 struct Runner {
     tenant: DynMigrator,
     registry: DynMigrator,

@@ -1,8 +1,8 @@
-//! What a run over tenants says while it goes on: lines or a bar for people, JSON for machines.
+//! Output during a run: lines or a progress bar, or a JSON line for each tenant.
 
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,26 +13,29 @@ use tenantry_registry::Slug;
 use super::{
     failure_groups::Failure,
     summary::{RunRequest, RunStats},
-    terminal::{Bar, print_error, suspend_progress},
+    terminal::{
+        Progress, counting_bar, print_error, print_json_line, print_text, show_failures,
+        show_progress,
+    },
 };
 use crate::{Error, Event, FleetTenant, MigrationOutcome, StopReason, Summary};
 
-/// With more tenants than these a terminal shows only the bar.
+/// With more tenants, a terminal shows the bar but no line for each tenant.
 const MAX_LINES_WITH_BAR: usize = 20;
 
-/// So many failures of the same cause are shown above a bar; all are counted in it.
+/// How many failures with the same cause are printed above the bar, which counts all.
 const MAX_SAME_CAUSE: usize = 3;
 
 const COMMITTED_EACH: &str = "committed after each migration, as PostgreSQL refuses them in one \
     transaction (SQLSTATE 55P04 or 55006)";
 
-/// What a schema that is worked on goes by.
+/// How a schema is called in the output: its tenant's slug, or its name.
 pub(super) struct TenantLabel<'a> {
     pub(super) tenant: Option<&'a Slug>,
     pub(super) schema: &'a str,
 }
 
-/// A line for machines.
+/// A line of `--json`.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum JsonEvent<'a> {
@@ -41,7 +44,7 @@ enum JsonEvent<'a> {
         schema: &'a str,
         applied: &'a [String],
         rolled_back: &'a [String],
-        /// Whether each of them was committed by itself.
+        /// Whether each migration was committed separately.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         committed_each: bool,
         ms: u128,
@@ -57,7 +60,7 @@ enum JsonEvent<'a> {
         done: usize,
         skipped: usize,
         failed: usize,
-        left: usize,
+        not_started: usize,
         stopped: Option<StopReason>,
         p50_ms: Option<u128>,
         p95_ms: Option<u128>,
@@ -68,7 +71,7 @@ enum JsonEvent<'a> {
 
 pub(super) struct RunReporter {
     json: bool,
-    /// The only one that is worked on, if it is known beforehand that it is.
+    /// The label, if the run has a single schema.
     single: Option<String>,
     state: Mutex<State>,
 }
@@ -76,7 +79,7 @@ pub(super) struct RunReporter {
 struct State {
     stats: RunStats,
     total: usize,
-    bar: Option<Bar>,
+    bar: Option<Progress>,
 }
 
 impl RunReporter {
@@ -100,9 +103,9 @@ impl RunReporter {
         let mut state = self.state();
         state.total = total;
         match &state.bar {
-            Some(bar) => bar.set_total(total),
+            Some(bar) => bar.set_length(total as u64),
             None if total > 1 && !self.json && io::stderr().is_terminal() => {
-                state.bar = Some(Bar::show(total));
+                state.bar = Some(show_progress(counting_bar(total)));
             }
             None => {}
         }
@@ -115,7 +118,7 @@ impl RunReporter {
         } else {
             state.stats.done(took);
             if self.json {
-                line(&JsonEvent::Done {
+                print_json_line(&JsonEvent::Done {
                     tenant: name.tenant.map(Slug::as_str),
                     schema: name.schema,
                     applied: &outcome.applied,
@@ -131,7 +134,7 @@ impl RunReporter {
                     outcome.rolled_back.iter().map(|it| format!("{name}: rolled back {it}\n"));
                 let on = outcome.applied.iter().map(|it| format!("{name}: applied {it}\n"));
                 let each = outcome.committed_each.then(|| format!("{name}: {COMMITTED_EACH}\n"));
-                text(&back.chain(on).chain(each).collect::<String>());
+                print_text(&back.chain(on).chain(each).collect::<String>());
             }
         }
         state.advance();
@@ -147,7 +150,7 @@ impl RunReporter {
             message: &error.reason(),
         });
         if self.json {
-            line(&JsonEvent::Failed {
+            print_json_line(&JsonEvent::Failed {
                 tenant: name.tenant.map(Slug::as_str),
                 schema: name.schema,
                 migration: error.migration(),
@@ -155,12 +158,12 @@ impl RunReporter {
                 message: error.reason(),
             });
         } else if state.bar.is_none() || same <= MAX_SAME_CAUSE {
-            print_error(&format_args!("{name}: {error}"));
+            print_error(format_args!("{name}: {error}"));
         }
         state.advance();
     }
 
-    /// The last words. `summary` is missing when the run itself has failed.
+    /// Prints the summary. `summary` is `None` if the run itself failed.
     pub(super) fn finish(self, summary: Option<Summary>, request: &RunRequest<'_>) {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         state.bar = None;
@@ -172,15 +175,15 @@ impl RunReporter {
         let summary = summary.unwrap_or(ended);
         match &self.single {
             _ if self.json => {
-                let Summary { done, skipped, failed, not_started: left, stopped } = summary;
+                let Summary { done, skipped, failed, not_started, stopped } = summary;
                 let [p50_ms, p95_ms, max_ms] =
                     stats.percentiles().map(|time| time.map(|time| time.as_millis()));
                 let seconds = stats.elapsed().as_millis() as f64 / 1000.0;
-                line(&JsonEvent::Summary {
+                print_json_line(&JsonEvent::Summary {
                     done,
                     skipped,
                     failed,
-                    left,
+                    not_started,
                     stopped,
                     p50_ms,
                     p95_ms,
@@ -190,14 +193,13 @@ impl RunReporter {
             }
             Some(name) if summary.not_started == 0 => {
                 if summary.done + summary.failed == 0 {
-                    text(&format!("{name}: nothing to do\n"));
+                    print_text(&format!("{name}: nothing to do\n"));
                 }
             }
             _ => {
                 let mut report = Vec::new();
-                // Into memory it always can be written.
                 let _ = stats.write(&mut report, &summary, request);
-                text(&String::from_utf8_lossy(&report));
+                print_text(&String::from_utf8_lossy(&report));
             }
         }
     }
@@ -210,7 +212,8 @@ impl RunReporter {
 impl State {
     fn advance(&self) {
         if let Some(bar) = &self.bar {
-            bar.advance(self.stats.summary().failed);
+            show_failures(bar, self.stats.summary().failed);
+            bar.inc(1);
         }
     }
 }
@@ -225,15 +228,4 @@ impl fmt::Display for TenantLabel<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.tenant.map_or(self.schema, Slug::as_str))
     }
-}
-
-fn line(line: &JsonEvent<'_>) {
-    // What it is made of can always be written as JSON.
-    let json = serde_json::to_string(line).unwrap_or_default();
-    text(&format!("{json}\n"));
-}
-
-/// The run goes on when nobody reads what it says.
-fn text(text: &str) {
-    let _ = suspend_progress(|| io::stdout().write_all(text.as_bytes()));
 }

@@ -1,7 +1,6 @@
-//! Carrying out an action, on one schema or on many tenants.
+//! Runs an action on one schema or on many tenants.
 
 use std::{
-    convert::Infallible,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -15,27 +14,24 @@ use super::{
     progress::{RunReporter, TenantLabel},
     summary::RunRequest,
     targets,
-    terminal::print_error,
+    terminal::{INTERRUPTED, finish_or_abort, print_interrupted},
 };
 use crate::{
     Action, DynMigrator, Event, FleetOptions, StopReason, Summary, Target, TenantSelection,
     fleet_tenants, run, run_fleet,
 };
 
-/// Exit status after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
-
-/// What to do, and by which migrators.
+/// A command that changes schemas.
 pub(super) struct Job<'a> {
     pub(super) db: &'a DatabaseConnection,
     pub(super) action: &'a Action,
     pub(super) args: &'a RunArgs,
-    /// Whether data may be deleted without asking.
+    /// Whether data may be deleted without a prompt.
     pub(super) confirmed: bool,
 }
 
 impl Job<'_> {
-    /// Works on one schema. The first Ctrl-C still finishes it.
+    /// Changes one schema. After the first Ctrl-C it is still finished.
     pub(super) async fn on_schema(
         &self,
         target: &Target,
@@ -47,12 +43,12 @@ impl Job<'_> {
         }
         let name = TenantLabel { tenant: None, schema: target.name() };
         let reporter = RunReporter::new(self.args.options.json, Some(name.to_string()), false);
-        let begun = Instant::now();
+        let started = Instant::now();
         let stop = AtomicBool::new(false);
         let running = run(self.db, target, migrator, self.action, fleet.timeouts);
-        let result = finished(running, &stop).await;
+        let result = finish_or_abort(running, &stop, print_interrupted).await;
         match &result {
-            Ok(outcome) => reporter.done(&name, outcome, begun.elapsed()),
+            Ok(outcome) => reporter.done(&name, outcome, started.elapsed()),
             Err(error) => reporter.failed(&name, error),
         }
         reporter.finish(None, &RunRequest { action: self.action, who: None });
@@ -65,7 +61,7 @@ impl Job<'_> {
         })
     }
 
-    /// Works on tenants. The first Ctrl-C finishes what is in hand.
+    /// Changes tenants. After the first Ctrl-C the tenants in progress are finished.
     pub(super) async fn on_tenants(
         &self,
         mut who: TenantSelection,
@@ -73,7 +69,7 @@ impl Job<'_> {
         fleet: &FleetOptions,
     ) -> Result<ExitCode, Box<dyn std::error::Error>> {
         if matches!(self.action, Action::Fresh { .. }) && !self.confirmed {
-            // Exactly those that were shown, whoever comes meanwhile.
+            // Exactly the tenants in the prompt, even if others are created meanwhile.
             let shown = fleet_tenants(self.db, &who).await?;
             if !shown.is_empty() {
                 let schemas: Vec<&str> = shown.iter().map(|it| it.schema.as_str()).collect();
@@ -96,7 +92,7 @@ impl Job<'_> {
         let reporter = RunReporter::new(self.args.options.json, single, fleet.canary.is_some());
         let tell = |event: &Event<'_>| reporter.event(event);
         let running = run_fleet(self.db, migrator, &who, self.action, fleet, &stop, tell);
-        let result = finished(running, &stop).await;
+        let result = finish_or_abort(running, &stop, print_interrupted).await;
         reporter.finish(
             result.as_ref().ok().copied(),
             &RunRequest { action: self.action, who: Some(&who) },
@@ -106,27 +102,5 @@ impl Job<'_> {
             Summary { failed: 0, not_started: 0, .. } => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         })
-    }
-}
-
-/// Waits for `work`, also after the first Ctrl-C, which sets `stop`.
-async fn finished<T>(work: impl Future<Output = T>, stop: &AtomicBool) -> T {
-    tokio::select! {
-        done = work => done,
-        never = interrupted(stop) => match never {},
-    }
-}
-
-/// Sets `stop` at the first Ctrl-C and ends the program at the second.
-async fn interrupted(stop: &AtomicBool) -> Infallible {
-    loop {
-        // Without a handler Ctrl-C ends the program, which loses nothing either.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        if stop.swap(true, Ordering::SeqCst) {
-            std::process::exit(INTERRUPTED.into());
-        }
-        print_error(&"stopping: finishing what is in hand; once more to end at once");
     }
 }

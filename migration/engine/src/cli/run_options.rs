@@ -1,4 +1,4 @@
-//! The options of a run.
+//! Options of a run.
 
 use std::time::Duration;
 
@@ -6,39 +6,39 @@ use clap::Args;
 
 use crate::{Canary, FailureLimit, FleetOptions, Timeouts};
 
-/// How often a tenant is tried that is busy.
+/// Attempts per tenant if it is locked.
 const TRIES: u32 = 5;
 
-/// How long a server may be away.
+/// How long a run waits for an unreachable server.
 const OUTAGE: Duration = Duration::from_secs(60);
 
-/// How to carry out an action.
+/// Options of `up`, `down`, `to`, `redo` and `fresh`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RunOptions {
-    /// Print the SQL and change nothing: of several tenants once for each version they start from.
+    /// Print the SQL and change nothing; for several tenants, once for each version they are at.
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Write a line of JSON for each tenant and a last one that sums up, for machines.
+    /// Print a JSON line for each tenant, and a last one with the summary.
     #[arg(long, conflicts_with = "dry_run")]
     pub(super) json: bool,
-    /// How long to wait for a lock, a tenth of a second at a time, so that a busy tenant is not held
-    /// up behind its migration; fractions are allowed, 0 waits without a limit and at one go.
+    /// Lock timeout (fractions allowed; 0 disables it). A migration waits at most a tenth of a second
+    /// at a time, so that the tenant's queries do not queue behind it; with 0 it waits in the queue.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds, allow_negative_numbers = true)]
     lock_timeout: Duration,
-    /// How long CREATE INDEX CONCURRENTLY and the like wait until transactions have ended that are
-    /// older than they are; fractions are allowed, 0 waits without a limit.
+    /// How long statements such as CREATE INDEX CONCURRENTLY wait for older transactions to end
+    /// (fractions allowed; 0 disables the timeout).
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
     snapshot_timeout: Duration,
-    /// How long a statement may take; fractions are allowed, 0 is for ever.
+    /// Statement timeout (fractions allowed; 0 disables it).
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     statement_timeout: Duration,
-    /// Tenants to work on at the same time [default: twice the number of cores].
+    /// Tenants to migrate in parallel [default: twice the number of cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     jobs: Option<u16>,
-    /// Begin no more tenants after so many have failed, such as 5 or 1% [default: go on].
+    /// Stop starting tenants after this many failures, such as 5 or 1% [default: no limit].
     #[arg(long, value_name = "N|P%", value_parser = limit, allow_negative_numbers = true)]
     pub(super) max_failures: Option<FailureLimit>,
-    /// Begin with the N oldest tenants of the run; if one of them fails, begin no other.
+    /// Migrate the N oldest tenants first, and no other if one of them fails.
     #[arg(
         long,
         value_name = "N",
@@ -46,8 +46,8 @@ pub(super) struct RunOptions {
         conflicts_with_all = ["canary_tag", "schema", "registry"]
     )]
     canary: Option<u32>,
-    /// Begin with the tenants that have this tag in the array `tags` of their metadata; if one of
-    /// them fails, begin no other.
+    /// Migrate tenants with this tag (in the array `tags` of their metadata) first, and no other if
+    /// one of them fails.
     #[arg(
         long,
         value_name = "TAG",
@@ -76,29 +76,27 @@ impl RunOptions {
     }
 }
 
-/// A timeout on the command line: seconds or a fraction of them, 0 for no limit. PostgreSQL keeps
-/// it in milliseconds, and takes none of them for no limit.
+/// Parses a timeout in seconds, with fractions; 0 disables it. PostgreSQL stores milliseconds, so a
+/// shorter timeout would disable it, too.
 ///
 /// # Errors
-/// The rule that the text breaks, and how to write it.
+/// The reason, and an example.
 pub fn seconds(text: &str) -> Result<Duration, String> {
-    let refuse = |rule| Err(format!("{rule}; write seconds such as 2 or 0.5, or 0 for no limit"));
-    let Ok(seconds) = text.parse::<f64>() else { return refuse("it is not a number") };
+    let refuse = |reason| Err(format!("{reason}; use seconds such as 2 or 0.5, or 0 for no limit"));
+    let Ok(seconds) = text.parse::<f64>() else { return refuse("not a number") };
     if seconds.is_nan() || seconds < 0.0 || seconds > f64::from(i32::MAX / 1000) {
-        return refuse("it is not between 0 and 2147483");
+        return refuse("not between 0 and 2147483");
     }
     let milliseconds = (seconds * 1000.0).round() as u64;
     if milliseconds == 0 && seconds > 0.0 {
-        return refuse("it is less than a millisecond");
+        return refuse("less than a millisecond");
     }
     Ok(Duration::from_millis(milliseconds))
 }
 
 fn limit(text: &str) -> Result<FailureLimit, String> {
-    let refuse = || {
-        Err("write a number of tenants such as 5, or a share of them such as 1%, more than 0"
-            .to_owned())
-    };
+    let refuse =
+        || Err("use a positive number of tenants such as 5, or a percentage such as 1%".to_owned());
     match text.strip_suffix('%') {
         Some(share) => match share.trim_end().parse::<f64>() {
             Ok(share) if share > 0.0 && share <= 100.0 => Ok(FailureLimit::Percent(share)),
@@ -117,7 +115,7 @@ mod tests {
     use crate::FailureLimit;
 
     #[test]
-    fn seconds_may_be_fractions_that_postgresql_can_keep() {
+    fn accepts_seconds_that_postgresql_can_store() {
         for (text, milliseconds) in [("0", 0), ("2", 2000), ("0.5", 500), ("0.001", 1)] {
             assert_eq!(seconds(text).unwrap().as_millis(), milliseconds, "{text}");
         }
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_a_number_or_a_share() {
+    fn accepts_a_number_or_a_percentage() {
         assert_eq!(limit("5").unwrap(), FailureLimit::Number(5));
         assert_eq!(limit("0.5%").unwrap(), FailureLimit::Percent(0.5));
         for text in ["", "0", "0%", "-1", "101%", "NaN%", "%", "five", "1.5"] {

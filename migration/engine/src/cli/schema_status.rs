@@ -1,4 +1,4 @@
-//! `status` and `list` of schemas one by one, as the schemas themselves have it.
+//! `status` and `list` of single schemas, read from their migrations tables.
 
 use std::{
     io::{self, Write},
@@ -9,10 +9,13 @@ use sea_orm::DatabaseConnection;
 use sea_orm_migration::MigratorTraitSelf;
 use serde::Serialize;
 
-use super::{table, terminal::print_error};
+use super::{
+    table,
+    terminal::{print_error, print_json},
+};
 use crate::{DynMigrator, MigrationState, Target, state};
 
-/// The states of some schemas.
+/// Migration states of schemas.
 pub(super) struct SchemaStatuses {
     found: Vec<Found>,
     failed: bool,
@@ -28,7 +31,7 @@ struct Found {
 }
 
 impl SchemaStatuses {
-    /// Looks at each; one that cannot be looked at is named.
+    /// Reads each schema. A schema that cannot be read is reported.
     pub(super) async fn fetch(
         db: &DatabaseConnection,
         named: Vec<(String, Target)>,
@@ -42,7 +45,7 @@ impl SchemaStatuses {
                     states.found.push(Found { name, schema, applied, pending });
                 }
                 Err(error) => {
-                    print_error(&format_args!("{name}: {error}"));
+                    print_error(format_args!("{name}: {error}"));
                     states.failed = true;
                 }
             }
@@ -50,7 +53,7 @@ impl SchemaStatuses {
         states
     }
 
-    /// One line for each schema; status 1 unless all are up to date.
+    /// Prints a line for each schema. Exit status 1 unless all are up to date.
     pub(super) fn status(&self, json: bool) -> io::Result<ExitCode> {
         let header = vec!["TENANT", "VERSION", "APPLIED", "PENDING"];
         let rows = self.found.iter().map(|it| {
@@ -62,7 +65,7 @@ impl SchemaStatuses {
         Ok(if up_to_date && !self.failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// One line for each migration of each schema.
+    /// Prints a line for each migration of each schema.
     pub(super) fn list(&self, json: bool) -> io::Result<ExitCode> {
         let mut rows = Vec::new();
         for Found { name, applied, pending, .. } in &self.found {
@@ -79,40 +82,38 @@ impl SchemaStatuses {
     fn write(&self, json: bool, header: Vec<&str>, rows: Vec<Vec<String>>) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if json {
-            serde_json::to_writer_pretty(&mut out, &self.found)?;
-            return writeln!(out);
+            return print_json(&self.found);
         }
         if rows.is_empty() && !self.failed {
-            return writeln!(out, "there are no tenants");
+            return writeln!(out, "No tenants.");
         }
         if rows.is_empty() { Ok(()) } else { writeln!(out, "{}", table(header, rows)) }
     }
 }
 
-/// A migration, and what it means for those who run it.
+/// A migration and its flags.
 #[derive(Serialize)]
 struct Listed {
     name: String,
     /// Runs outside a transaction.
-    alone: bool,
-    /// Stops programs without it.
+    non_transactional: bool,
+    /// Listed in `breaking()`: programs without it stop serving the tenant.
     breaking: bool,
 }
 
-/// The migrations that the program has.
+/// Prints the migrations of this program.
 pub(super) fn migrations(migrator: &DynMigrator, json: bool) -> io::Result<ExitCode> {
     let listed = migrator.migrations().into_iter().map(|migration| Listed {
         name: migration.name().to_owned(),
-        alone: migration.use_transaction() == Some(false),
+        non_transactional: migration.use_transaction() == Some(false),
         breaking: migrator.breaking().contains(&migration.name()),
     });
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &listed.collect::<Vec<_>>())?;
-        writeln!(out)?;
+        print_json(&listed.collect::<Vec<_>>())?;
     } else {
         let rows = listed.map(|it| {
-            let flags = [(it.alone, "alone"), (it.breaking, "breaking")];
+            let flags = [(it.non_transactional, "non-transactional"), (it.breaking, "breaking")];
             let flags = flags.into_iter().filter_map(|(set, flag)| set.then_some(flag));
             vec![it.name, flags.collect::<Vec<_>>().join(", ")]
         });

@@ -1,4 +1,4 @@
-//! `migration status`, of all tenants.
+//! `migration status` of all tenants.
 
 use std::{
     io::{self, Write},
@@ -9,12 +9,13 @@ use sea_orm::DatabaseConnection;
 
 use super::{
     failure_groups::{Failure, FailureGroups},
-    format::{MAX_LISTED, format_count, format_tenants, format_timestamp},
+    format::{MAX_LISTED, format_count, format_timestamp, plural},
     table,
+    terminal::print_json,
 };
 use crate::{DynMigrator, FleetStatus, VersionCount, VersionStatus, fleet_status};
 
-/// Says how far all tenants are: status 0 only when every one is at the newest migration.
+/// Prints the versions of all tenants. Exit status 0 if every tenant is up to date.
 pub(super) async fn run(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
@@ -23,8 +24,7 @@ pub(super) async fn run(
     let status = fleet_status(db, migrator).await?;
     let mut out = io::stdout().lock();
     if json {
-        serde_json::to_writer_pretty(&mut out, &status)?;
-        writeln!(out)?;
+        print_json(&status)?;
     } else {
         write(&mut out, &status)?;
     }
@@ -33,7 +33,7 @@ pub(super) async fn run(
 
 fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     if status.tenants == 0 {
-        writeln!(out, "there are no tenants")?;
+        writeln!(out, "No tenants.")?;
         return write_dropping(out, status);
     }
     let width = format_count(status.tenants).to_string().len().max("TENANTS".len());
@@ -43,8 +43,8 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     for version in shown {
         rows.push(vec![
             count(version.tenants),
-            version.version.clone().unwrap_or_else(|| "none yet".to_owned()),
-            standing(version.status),
+            version.version.clone().unwrap_or_else(|| "none".to_owned()),
+            format_status(version.status),
             if version.status == VersionStatus::UpToDate { String::new() } else { oldest(version) },
         ]);
     }
@@ -67,12 +67,12 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
         n => format!(" ({} of them spares)", format_count(n)),
     };
     let latest = status.latest.as_deref().unwrap_or("none");
-    let (up, all) = (format_count(status.up_to_date), format_tenants(status.tenants));
-    writeln!(out, "{up} of {all}{spares} at {latest}")?;
+    let (up, all) = (format_count(status.up_to_date), plural(status.tenants, "tenant"));
+    writeln!(out, "{up} of {all}{spares} up to date ({latest})")?;
     write_dropping(out, status)
 }
 
-/// A drop takes seconds. One that takes longer was interrupted.
+/// A drop takes seconds; if it takes longer, it was interrupted.
 fn write_dropping(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     if status.dropping.is_empty() {
         return Ok(());
@@ -80,8 +80,8 @@ fn write_dropping(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> 
     let all = status.dropping.len();
     writeln!(
         out,
-        "\n{} being dropped; if a drop was interrupted, this finishes it:",
-        format_tenants(all)
+        "\n{} being dropped. If a drop was interrupted, finish it with:",
+        plural(all, "tenant")
     )?;
     for it in status.dropping.iter().take(MAX_LISTED) {
         let since = format_timestamp(it.since);
@@ -97,9 +97,9 @@ fn write_failed(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     let attempts = status.failed.iter().map(|it| it.attempts).max().unwrap_or_default();
     let plural = if attempts == 1 { "" } else { "s" };
     let last = status.failed.iter().filter_map(|it| it.failure.at).max();
-    let last = last.map(|at| format!(", the last {}", format_timestamp(at))).unwrap_or_default();
+    let last = last.map(|at| format!(", last {}", format_timestamp(at))).unwrap_or_default();
     let failed = format_count(status.failed.len());
-    writeln!(out, "\n{failed} failed, up to {attempts} attempt{plural}{last}:")?;
+    writeln!(out, "\n{failed} failed (up to {attempts} attempt{plural}{last}):")?;
     let mut groups = FailureGroups::default();
     for failed in &status.failed {
         groups.add(&Failure {
@@ -114,11 +114,11 @@ fn write_failed(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     writeln!(out)
 }
 
-fn standing(standing: VersionStatus) -> String {
+fn format_status(standing: VersionStatus) -> String {
     match standing {
         VersionStatus::UpToDate => "up to date".to_owned(),
         VersionStatus::Behind { behind } => format!("{} behind", format_count(behind)),
-        VersionStatus::Ahead => "ahead: this program does not know it".to_owned(),
+        VersionStatus::Ahead => "ahead: unknown to this build".to_owned(),
     }
 }
 
@@ -126,7 +126,7 @@ fn oldest(version: &VersionCount) -> String {
     format!("{}, last changed {}", version.oldest, format_timestamp(version.last_changed))
 }
 
-/// The versions that fit on a screen, newest first, and the others.
+/// The versions with most tenants, newest first, and the others.
 fn most_numerous(versions: &[VersionCount]) -> (Vec<&VersionCount>, Vec<&VersionCount>) {
     let mut by_size: Vec<usize> = (0..versions.len()).collect();
     by_size.sort_by_key(|index| std::cmp::Reverse(versions[*index].tenants));

@@ -1,4 +1,4 @@
-//! What a run has come to, summed up at its end.
+//! The summary of a run.
 
 use std::{
     io::{self, Write},
@@ -7,33 +7,33 @@ use std::{
 
 use super::{
     failure_groups::{Failure, FailureGroups},
-    format::{format_count, format_duration, format_tenants, join_truncated},
+    format::{format_count, format_duration, join_truncated, plural},
 };
 use crate::{Action, StopReason, Summary, TenantSelection};
 
-/// What has happened so far.
+/// Counts and durations of a run.
 pub(super) struct RunStats {
-    begun: Instant,
-    /// How long each took that was migrated.
+    started: Instant,
+    /// Duration of each tenant that was changed.
     took: Vec<Duration>,
     skipped: usize,
     failed: usize,
     groups: FailureGroups,
-    /// Canaries that failed; none once they are through.
+    /// Canaries that failed; `None` once all canaries have succeeded.
     canaries: Option<Vec<String>>,
 }
 
-/// What was asked for, as far as it matters for what to do next.
+/// The command, as far as the summary depends on it.
 pub(super) struct RunRequest<'a> {
     pub(super) action: &'a Action,
-    /// The tenants; none for a schema that was named as such.
+    /// `None` for a schema given by name.
     pub(super) who: Option<&'a TenantSelection>,
 }
 
 impl RunStats {
     pub(super) fn new(canaries: bool) -> Self {
         Self {
-            begun: Instant::now(),
+            started: Instant::now(),
             took: Vec::new(),
             skipped: 0,
             failed: 0,
@@ -50,7 +50,7 @@ impl RunStats {
         self.skipped += 1;
     }
 
-    /// Returns how many have failed by now for the same cause.
+    /// Returns the number of failures with the same cause so far.
     pub(super) fn failed(&mut self, failure: &Failure<'_>) -> usize {
         self.failed += 1;
         if let Some(canaries) = &mut self.canaries {
@@ -63,7 +63,7 @@ impl RunStats {
         self.canaries = None;
     }
 
-    /// The counts so far. Who had nothing to do from the start is not among them.
+    /// The counts so far, without tenants that had nothing to do from the start.
     pub(super) fn summary(&self) -> Summary {
         Summary {
             done: self.took.len(),
@@ -74,35 +74,37 @@ impl RunStats {
     }
 
     pub(super) fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        self.started.elapsed()
     }
 
-    /// The report for people.
+    /// Writes the summary: counts, durations, failures by cause and what to do next.
     pub(super) fn write(
         &mut self,
         out: &mut impl Write,
         summary: &Summary,
         request: &RunRequest<'_>,
     ) -> io::Result<()> {
-        let Summary { skipped, done, failed, not_started: left, .. } = *summary;
-        if done + failed + left == 0 && summary.stopped.is_none() {
+        let Summary { skipped, done, failed, not_started, .. } = *summary;
+        if done + failed + not_started == 0 && summary.stopped.is_none() {
             return match (request.who, skipped) {
                 (Some(TenantSelection::LastMigrationFailed), 0) => {
-                    writeln!(out, "no tenant's last migration has failed")
+                    writeln!(out, "No tenant's last migration failed.")
                 }
-                (_, 0) => writeln!(out, "there are no tenants"),
-                (_, 1) => writeln!(out, "nothing to do for the one tenant"),
-                (_, n) => writeln!(out, "nothing to do for any of {}", format_tenants(n)),
+                (_, 0) => writeln!(out, "No tenants."),
+                (_, n) => writeln!(out, "Nothing to do for {}.", plural(n, "tenant")),
             };
         }
+        let [changed, unchanged] = match request.action {
+            Action::Up(_) | Action::To(_) => ["migrated", "up to date"],
+            Action::Down(_) => ["rolled back", "unchanged"],
+            Action::Redo | Action::Fresh { .. } => ["changed", "unchanged"],
+        };
+        let [done, skipped, failed, not_started] =
+            [done, skipped, failed, not_started].map(format_count);
+        let took = format_duration(self.elapsed());
         write!(
             out,
-            "{} done, {} skipped, {} failed, {} not begun in {}",
-            format_count(done),
-            format_count(skipped),
-            format_count(failed),
-            format_count(left),
-            format_duration(self.elapsed())
+            "{done} {changed}, {skipped} {unchanged}, {failed} failed, {not_started} not started in {took}"
         )?;
         if let [Some(p50), Some(p95), Some(max)] = self.percentiles() {
             let [p50, p95, max] = [p50, p95, max].map(format_duration);
@@ -113,50 +115,62 @@ impl RunStats {
         self.write_next(out, summary, request)
     }
 
-    /// Why the run ended where it did, and how to go on.
+    /// Writes why the run stopped early, and what to do next.
     fn write_next(
         &self,
         out: &mut impl Write,
         summary: &Summary,
         request: &RunRequest<'_>,
     ) -> io::Result<()> {
-        let left = summary.not_started;
-        let why = match summary.stopped {
-            Some(StopReason::Interrupted) => Some("interrupted".to_owned()),
+        let not_started = summary.not_started;
+        let reason = match summary.stopped {
+            Some(StopReason::Interrupted) => "Interrupted".to_owned(),
             Some(StopReason::Canary) => {
                 let canaries = self.canaries.as_deref().unwrap_or_default();
-                let plural = if canaries.len() == 1 { "canary" } else { "canaries" };
+                let plural = if canaries.len() == 1 { "Canary" } else { "Canaries" };
                 let names = join_truncated(canaries.iter().map(String::as_str), canaries.len());
-                Some(format!("{plural} {names} failed"))
+                format!("{plural} {names} failed")
             }
-            _ if left == 0 => None,
-            Some(StopReason::MaxFailures) => Some("too many failed (--max-failures)".to_owned()),
-            Some(StopReason::Unavailable) => Some("the server is away".to_owned()),
-            Some(StopReason::Privilege) => Some("the role lacks a right".to_owned()),
-            None => None,
+            Some(StopReason::MaxFailures) => "Too many failures (--max-failures)".to_owned(),
+            Some(StopReason::Unavailable) => "Server unavailable".to_owned(),
+            Some(StopReason::Privilege) => "Missing privilege".to_owned(),
+            None => String::new(),
         };
-        if let Some(why) = why {
-            writeln!(out, "{why}; {} not begun", format_count(left))?;
+        let always = matches!(summary.stopped, Some(StopReason::Interrupted | StopReason::Canary));
+        if !reason.is_empty() && (not_started > 0 || always) {
+            writeln!(out, "{reason}: {} not started.", plural(not_started, "tenant"))?;
         }
         let repeatable = matches!(request.action, Action::Up(None) | Action::To(_));
         let fleet = matches!(
             request.who,
             Some(TenantSelection::All | TenantSelection::LastMigrationFailed)
         );
-        let how = match (self.failed > 0, left > 0) {
-            (false, false) => return Ok(()),
-            (false, true) if repeatable => "run the command again",
-            (true, true) if repeatable => "mend the cause, then run the command again",
-            (true, _) if fleet => "mend the cause, then run the command with --only-failed",
-            (true, false) => "mend the cause, then run the command again for those that failed",
-            (_, true) => {
-                "`migration status` tells who is where; run again, it would change the others too"
+        match (self.failed > 0, not_started > 0) {
+            (false, false) => Ok(()),
+            (false, true) if repeatable => writeln!(out, "Rerun the command to continue."),
+            (true, true) if repeatable => {
+                writeln!(out, "Fix the cause, then rerun the command.")
             }
-        };
-        writeln!(out, "to go on: {how}")
+            (true, _) if fleet => writeln!(out, "Fix the cause, then rerun with --only-failed."),
+            (true, false) => {
+                writeln!(out, "Fix the cause, then rerun the command for the failed tenants.")
+            }
+            (_, true) => {
+                let done = plural(summary.done, "tenant");
+                let again = match request.action {
+                    Action::Down(_) => format!("roll back {done}"),
+                    _ => format!("change {done}"),
+                };
+                writeln!(
+                    out,
+                    "Running the command again would {again} once more; `migration status` shows \
+                     the version of each tenant."
+                )
+            }
+        }
     }
 
-    /// The median, the 95th percentile by nearest rank, and the most.
+    /// Median, 95th percentile (nearest rank) and maximum.
     pub(super) fn percentiles(&mut self) -> [Option<Duration>; 3] {
         self.took.sort_unstable();
         [50, 95, 100].map(|percent| {
@@ -173,7 +187,7 @@ mod tests {
     use super::RunStats;
 
     #[test]
-    fn percentiles_are_times_that_some_tenant_took() {
+    fn percentiles_use_the_nearest_rank() {
         let milliseconds = |times: &[u64]| {
             let mut stats = RunStats::new(false);
             for time in times {

@@ -1,7 +1,6 @@
 use comfy_table::{Table, presets};
 
-/// Rows in columns, for a terminal: no lines, two blanks between columns. Without a header only
-/// the rows.
+/// Formats rows as columns that are separated by two spaces. The header may be empty.
 #[must_use]
 pub fn table(header: Vec<&str>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
@@ -18,7 +17,7 @@ pub fn table(header: Vec<&str>, rows: impl IntoIterator<Item = Vec<String>>) -> 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn columns_are_as_wide_as_their_longest_cell() {
+    fn aligns_columns() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         let text = super::table(vec!["A", "B"], [row("long", "x"), row("", "y")]);
         assert_eq!(text, "A     B\nlong  x\n      y");

@@ -1,47 +1,39 @@
-use std::io::{BufRead, IsTerminal, Write};
-
 use sea_orm::{ColumnTrait, DatabaseConnection, QueryFilter};
 use tenantry_registry::{Slug, tenant};
 use thiserror::Error;
 
-use super::{args::Targets, format::join_truncated};
+use super::{
+    args::Targets,
+    format::join_truncated,
+    terminal::{ConfirmError, confirm},
+};
 use crate::{Error, Target, TenantSelection, fleet::tenants_by_slug};
 
-/// What a command works on.
+/// The schemas that a command works on.
 #[derive(Debug)]
 pub(super) enum ResolvedTarget {
-    /// One schema, named as such.
+    /// The registry, or a schema given by name.
     One(Target),
-    /// Tenants.
     Tenants(TenantSelection),
 }
 
-/// Why the command did nothing at all.
+/// Why no target could be resolved.
 #[derive(Debug, Error)]
 pub(super) enum TargetError {
     #[error(
-        "there is no tenant {0}; `tenantry tenant list` shows those there are (nothing was changed)"
+        "tenant \"{0}\" not found; `tenantry tenant list` shows all tenants (nothing was changed)"
     )]
     UnknownTenant(Slug),
     #[error(
-        "tenant {0} is being dropped; `tenantry tenant drop {0}` finishes it (nothing was changed)"
+        "tenant \"{0}\" is being dropped; `tenantry tenant drop {0}` finishes the drop (nothing was \
+         changed)"
     )]
     Dropping(Slug),
-    #[error("not confirmed: {0:?} is not yes; nothing was changed")]
-    NotConfirmed(String),
-    #[error(
-        "stdin is not a terminal, so the deletion of data cannot be confirmed there; pass --yes to \
-         confirm (nothing was changed)"
-    )]
-    NoTerminal,
     #[error(transparent)]
     Database(#[from] Error),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
 }
 
-/// What the user named. Only tenants that were named one by one are looked up: all of them, before
-/// anything is touched.
+/// Resolves the options. Tenants given by slug are looked up before anything is changed.
 pub(super) async fn resolve(
     db: &DatabaseConnection,
     targets: &Targets,
@@ -76,28 +68,16 @@ async fn is_dropping(db: &DatabaseConnection, slug: &Slug) -> Result<bool, Error
 }
 
 /// Asks before all data of schemas is deleted.
-pub(super) fn confirm_fresh(schemas: &[&str]) -> Result<(), TargetError> {
+pub(super) fn confirm_fresh(schemas: &[&str]) -> Result<(), ConfirmError> {
     let names = join_truncated(schemas.iter().copied(), schemas.len());
-    confirm(&format!("This deletes ALL DATA in {names}."))
+    confirm(&format!("This deletes ALL DATA in {names}. Type yes to continue: "), "yes")
 }
 
 /// Asks before tables or columns are dropped in all tenants.
-pub(super) fn confirm_drops(statements: &[String]) -> Result<(), TargetError> {
+pub(super) fn confirm_drops(statements: &[String]) -> Result<(), ConfirmError> {
     let statements = join_truncated(statements.iter().map(String::as_str), statements.len());
-    confirm(&format!("This deletes data of ALL TENANTS: {statements}."))
-}
-
-fn confirm(warning: &str) -> Result<(), TargetError> {
-    if !std::io::stdin().is_terminal() {
-        return Err(TargetError::NoTerminal);
-    }
-    let mut out = std::io::stderr().lock();
-    write!(out, "{warning} Type yes to go on: ")?;
-    out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    match answer.trim() {
-        "yes" => Ok(()),
-        other => Err(TargetError::NotConfirmed(other.to_owned())),
-    }
+    confirm(
+        &format!("This deletes data of ALL TENANTS: {statements}. Type yes to continue: "),
+        "yes",
+    )
 }

@@ -1,67 +1,114 @@
-//! Standard error, which a progress bar may share with whatever else is said there.
+//! What the commands share at a terminal: progress, output around it, prompts and Ctrl-C.
 
 use std::{
-    fmt::Display,
-    io::{self, Write},
-    sync::{Mutex, PoisonError},
+    convert::Infallible,
+    fmt::{self, Display},
+    io::{self, BufRead, IsTerminal, Write},
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use serde::Serialize;
+use thiserror::Error;
 
-use super::format::format_duration;
+use super::format::format_count;
 
-/// The bar that is on the screen.
-static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+/// Exit status after Ctrl-C: 128 + SIGINT.
+pub const INTERRUPTED: u8 = 130;
 
-/// A bar that is on the screen until this is dropped.
-pub(super) struct Bar(ProgressBar);
+/// The progress bars on standard error.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-impl Bar {
-    pub(super) fn show(total: usize) -> Self {
-        let bar = ProgressBar::new(total as u64).with_style(style());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
-        Self(bar)
-    }
+/// Shows `bar` on standard error until it is dropped.
+#[must_use]
+pub fn show_progress(bar: ProgressBar) -> Progress {
+    let bar = BARS.add(bar);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    Progress(bar)
+}
 
-    pub(super) fn set_total(&self, total: usize) {
-        self.0.set_length(total as u64);
-    }
+/// A progress bar that is shown.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
 
-    /// One more has ended.
-    pub(super) fn advance(&self, failed: usize) {
-        if failed > 0 {
-            self.0.set_message(format!("{} failed", HumanCount(failed as u64)));
-        }
-        self.0.inc(1);
+impl std::ops::Deref for Progress {
+    type Target = ProgressBar;
+
+    fn deref(&self) -> &ProgressBar {
+        &self.0
     }
 }
 
-impl Drop for Bar {
+impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
-        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        BARS.remove(&self.0);
     }
 }
 
-/// Says something while the bar is out of the way.
-pub(super) fn suspend_progress<T>(say: impl FnOnce() -> T) -> T {
-    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match bar {
-        Some(bar) => bar.suspend(say),
-        None => say(),
+/// A bar that counts to `total`, with rate and remaining time.
+pub(super) fn counting_bar(total: usize) -> ProgressBar {
+    const TEMPLATE: &str = "[{bar:24}] {human_pos}/{human_len}  {rate}  ETA {eta}  {msg:.red}";
+    let style = ProgressStyle::with_template(TEMPLATE)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("##-")
+        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        });
+    ProgressBar::new(total as u64).with_style(style)
+}
+
+/// Sets the number of failures that a bar shows.
+pub(super) fn show_failures(bar: &ProgressBar, failed: usize) {
+    if failed > 0 {
+        bar.set_message(format!("{} failed", format_count(failed)));
     }
 }
 
-/// Writes an error.
-pub(super) fn print_error(error: &impl Display) {
-    // Nothing can be done when standard error is gone as well.
-    let _ = suspend_progress(|| writeln!(io::stderr(), "error: {error}"));
+/// Runs `print` while progress bars are hidden.
+pub fn suspend_progress<T>(print: impl FnOnce() -> T) -> T {
+    BARS.suspend(print)
 }
 
-/// Standard error for the log.
-pub(super) struct Log;
+/// Writes a line to standard error, above progress bars. Errors are ignored: a program can report
+/// them nowhere else.
+pub fn print_note(note: impl Display) {
+    let _ = suspend_progress(|| writeln!(io::stderr(), "{note}"));
+}
+
+/// Writes `error: …` to standard error.
+pub fn print_error(error: impl Display) {
+    print_note(format_args!("error: {error}"));
+}
+
+/// Writes to standard output, above progress bars. A run continues if its output is not read.
+pub fn print_text(text: &str) {
+    let _ = suspend_progress(|| io::stdout().write_all(text.as_bytes()));
+}
+
+/// Writes a JSON document to standard output, indented.
+///
+/// # Errors
+/// If standard output is closed.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)
+}
+
+/// Writes a line of JSON to standard output.
+pub fn print_json_line(value: &impl Serialize) {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    print_text(&format!("{json}\n"));
+}
+
+/// Standard error as the writer of a log, which keeps progress bars intact.
+#[derive(Debug)]
+pub struct Log;
 
 impl Write for Log {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
@@ -73,19 +120,74 @@ impl Write for Log {
     }
 }
 
-fn style() -> ProgressStyle {
-    const TEMPLATE: &str = "[{bar:24}] {human_pos}/{human_len}  {rate}  {left}  {msg:.red}";
-    ProgressStyle::with_template(TEMPLATE)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("##-")
-        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = write!(out, "{:.0}/s", state.per_sec());
-        })
-        .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = match state.eta().as_secs() {
-                _ if state.pos() == 0 => write!(out, "ETA ?"),
-                seconds @ 0..60 => write!(out, "ETA {seconds} s"),
-                seconds => write!(out, "ETA {}", format_duration(Duration::from_secs(seconds))),
-            };
-        })
+/// Awaits `work`. The first Ctrl-C sets `stop` and calls `notify`; the second exits the process.
+pub async fn finish_or_abort<T>(
+    work: impl Future<Output = T>,
+    stop: &AtomicBool,
+    notify: impl Fn(),
+) -> T {
+    tokio::select! {
+        done = work => done,
+        never = handle_interrupts(stop, notify) => match never {},
+    }
+}
+
+async fn handle_interrupts(stop: &AtomicBool, notify: impl Fn()) -> Infallible {
+    loop {
+        // Without a handler, Ctrl-C ends the process, and PostgreSQL rolls back.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if stop.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        notify();
+    }
+}
+
+/// Reports the first Ctrl-C.
+pub fn print_interrupted() {
+    print_note("Interrupted: finishing the tenants in progress. Press Ctrl-C again to abort.");
+}
+
+/// Why a prompt was not confirmed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfirmError {
+    /// The answer was another one.
+    #[error("not confirmed: {answer:?} is not {expected}; nothing was changed")]
+    NotConfirmed {
+        /// What was typed.
+        answer: String,
+        /// What confirms.
+        expected: String,
+    },
+    /// Standard input is not a terminal.
+    #[error("stdin is not a terminal; pass --yes to confirm (nothing was changed)")]
+    NoTerminal,
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Prints `prompt` and reads a line from the terminal, which has to be `expected`.
+///
+/// # Errors
+/// [`ConfirmError`] unless it is.
+pub fn confirm(prompt: &str, expected: &str) -> Result<(), ConfirmError> {
+    if !io::stdin().is_terminal() {
+        return Err(ConfirmError::NoTerminal);
+    }
+    let mut out = io::stderr().lock();
+    write!(out, "{prompt}")?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim() {
+        answer if answer == expected => Ok(()),
+        answer => Err(ConfirmError::NotConfirmed {
+            answer: answer.to_owned(),
+            expected: expected.to_owned(),
+        }),
+    }
 }

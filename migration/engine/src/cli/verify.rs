@@ -10,71 +10,88 @@ use std::{
 use clap::Args;
 use tenantry_registry::{SchemaName, Slug};
 
+use super::terminal::print_json;
 use crate::{
     DynMigrator, confirm_application,
     connect::DatabaseArgs,
-    drift::{Allowlist, VerifyTarget, verify_with_allowlist},
+    drift::{Allowlist, Finding, VerifyError, VerifyTarget, verify_with_allowlist},
 };
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
-    what: What,
-    /// File that lists what may be found, each with the reason: a JSON array of objects that have
-    /// the form of the findings, such as {"change": "extra", "object": "table", "prefix":
-    /// "visits_20", "reason": "…"}. With --all, what is listed and not found is a finding, too.
+    target: VerifyTargetArgs,
+    /// JSON file with findings to allow: an array of objects in the form of the findings, each with
+    /// a reason, such as {"change": "extra", "object": "table", "prefix": "visits_20", "reason":
+    /// "…"}. With --all, an entry that matches nothing is a finding.
     #[arg(long, value_name = "FILE")]
     allow: Option<PathBuf>,
-    /// Write one JSON document, in which every tenant is named.
+    /// Print one JSON document that names every tenant.
     #[arg(long)]
     json: bool,
 }
 
-/// Exactly one of these.
+/// The schemas to verify: exactly one option.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
-struct What {
-    /// The tenant of this slug (repeatable).
+struct VerifyTargetArgs {
+    /// The tenant with this slug (repeatable).
     #[arg(long = "tenant", value_name = "SLUG", value_delimiter = ',')]
     tenants: Vec<Slug>,
-    /// Every tenant, and what is in the database besides them.
+    /// All tenants, and objects in the database that belong to no tenant.
     #[arg(long)]
     all: bool,
-    /// A bare schema, whether or not it belongs to a tenant.
+    /// A schema, whether or not it belongs to a tenant.
     #[arg(long, value_name = "NAME")]
     schema: Option<SchemaName>,
 }
 
-/// Says what was found; status 1 when anything was.
+/// Prints the findings. Exit status 1 if there are any.
 pub(super) async fn run(
     args: &VerifyArgs,
     database: &DatabaseArgs,
     migrator: &DynMigrator,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let scope = match &args.what.schema {
+    let target = match &args.target.schema {
         Some(schema) => VerifyTarget::Schema(schema.clone()),
-        None if args.what.all => VerifyTarget::All,
-        None => VerifyTarget::Tenants(args.what.tenants.clone()),
+        None if args.target.all => VerifyTarget::All,
+        None => VerifyTarget::Tenants(args.target.tenants.clone()),
     };
-    let allowed = args.allow.as_deref().map(read).transpose()?.unwrap_or_default();
+    let allowed = args.allow.as_deref().map(read_allowlist).transpose()?.unwrap_or_default();
     let database = database.connect(2).await?;
     confirm_application(&database.connection, migrator).await?;
-    let found = verify_with_allowlist(&database.connection, migrator, &scope, &allowed).await?;
+    let found = verify_with_allowlist(&database.connection, migrator, &target, &allowed)
+        .await
+        .map_err(with_remedy)?;
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &found)?;
-        writeln!(out)?;
+        print_json(&found)?;
     } else {
         writeln!(out, "{found}")?;
+        for finding in &found.findings {
+            if let Finding::Dropping { tenant } = finding {
+                writeln!(out, "To finish an interrupted drop: `tenantry tenant drop {tenant}`")?;
+            }
+        }
     }
     Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The list of what may be found.
-fn read(file: &Path) -> Result<Allowlist, String> {
+fn with_remedy(error: VerifyError) -> Box<dyn Error> {
+    match error {
+        VerifyError::UnknownTenant(_) => {
+            format!("{error}; `tenantry tenant list` shows all tenants")
+        }
+        VerifyError::NoRegistry => format!("{error}; run `migration up --registry` first"),
+        error => return error.into(),
+    }
+    .into()
+}
+
+fn read_allowlist(file: &Path) -> Result<Allowlist, String> {
     let name = file.display();
     let json = std::fs::read_to_string(file)
-        .map_err(|error| format!("{name} cannot be read: {error}; check the path of --allow"))?;
+        .map_err(|error| format!("cannot read {name}: {error}; check the path given to --allow"))?;
     json.parse().map_err(|error| format!("{name}: {error}"))
 }

@@ -2,18 +2,18 @@ use sea_orm::DbErr;
 use tenantry_registry::Slug;
 use thiserror::Error;
 
-/// Why the schemas were not verified.
+/// Why schemas could not be verified.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// A tenant that was named does not exist.
-    #[error("there is no tenant {0}; `tenantry tenant list` shows those there are")]
+    /// A tenant of [`VerifyTarget::Tenants`](super::VerifyTarget) does not exist.
+    #[error("tenant \"{0}\" not found")]
     UnknownTenant(Slug),
-    /// There is no registry to tell which schemas there are.
-    #[error("the registry is not migrated; run `migration up --registry` first")]
+    /// The registry does not exist.
+    #[error("the registry is not migrated")]
     NoRegistry,
-    /// The schema that was named does not exist; the reference could not be built, because a
-    /// migration fails on an empty schema; or an error of the database.
+    /// The schema of [`VerifyTarget::Schema`](super::VerifyTarget) does not exist, or the database
+    /// failed.
     #[error(transparent)]
     Migration(#[from] crate::Error),
 }

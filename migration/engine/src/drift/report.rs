@@ -19,10 +19,11 @@ impl Display for Verification {
         let Self { schemas, drifted, .. } = *self;
         let not_compared = self.not_compared();
         let good = schemas - drifted - not_compared;
-        write!(f, "{}, {good} as {} should be", count(schemas, "schema"), pronoun(good))?;
-        let ways = self.number(|it| matches!(it, Finding::Drift { .. }));
+        write!(f, "{} checked: {good} match", count(schemas, "schema"))?;
+        let kinds = self.number(|it| matches!(it, Finding::Drift { .. }));
+        let plural = if kinds == 1 { "" } else { "s" };
         if drifted > 0 {
-            write!(f, ", {drifted} drifted in {}", count(ways, "way"))?;
+            write!(f, ", {drifted} drifted ({kinds} kind{plural} of difference)")?;
         }
         if not_compared > 0 {
             write!(f, ", {not_compared} not compared")?;
@@ -102,8 +103,8 @@ impl Display for Finding {
             }
             Self::Dropping { tenant } => write!(
                 f,
-                "being dropped: {tenant} (schema {}); if that was interrupted, `tenantry tenant \
-                 drop {tenant}` finishes it",
+                "being dropped: {tenant} (schema {}); if the drop was interrupted, dropping the \
+                 tenant again finishes it",
                 tenant.schema
             ),
             Self::UnusedAllowlistEntry { entry } => write!(
@@ -147,10 +148,6 @@ impl Display for Change {
 
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-fn pronoun(number: usize) -> &'static str {
-    if number == 1 { "it" } else { "they" }
 }
 
 fn names(tenants: &[SchemaRef]) -> String {

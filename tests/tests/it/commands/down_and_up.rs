@@ -77,7 +77,7 @@ async fn several_tenants_are_named_one_by_one_or_with_commas() {
     let ran = migration(&db, "down --tenant tenant-3,tenant-1 --tenant tenant-4 --tenant tenant-1");
     let ran = ran.exits(0);
     let mut lines: Vec<&str> = ran.stdout.lines().collect();
-    assert!(lines.pop().unwrap().starts_with("3 done, 0 skipped, 0 failed"));
+    assert!(lines.pop().unwrap().starts_with("3 rolled back, 0 unchanged, 0 failed"));
     lines.sort_unstable();
     let wanted = ["tenant-1", "tenant-3", "tenant-4"];
     assert_eq!(lines, wanted.map(|slug| format!("{slug}: rolled back {NEWEST}")));

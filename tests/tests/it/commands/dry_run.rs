@@ -38,7 +38,7 @@ async fn of_many_tenants_the_sql_is_printed_once_for_each_version() {
     migration(&db, "down --tenant tenant-2,tenant-3").exits(0);
     let ran = migration(&db, "up --all --dry-run").exits(0);
     let title = format!(
-        "-- 2 tenants at {FIRST}: that of tenant-2; the others' differs only in the schema's name\n"
+        "-- 2 tenants at {FIRST}: SQL for tenant-2; for the others only the schema name differs\n"
     );
     assert!(ran.stdout.starts_with(&title), "{ran:#?}");
     assert!(ran.stdout.ends_with(&format!("COMMIT;\n-- 2 tenants at {NEWEST}: nothing to do\n")));

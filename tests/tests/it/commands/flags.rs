@@ -1,4 +1,4 @@
-//! What a migration means for those who run it: `alone` and `breaking`.
+//! The flags of migrations: `non-transactional` and `breaking`.
 
 use serde_json::json;
 
@@ -15,11 +15,10 @@ fn library(db: &str, words: &str) -> Ran {
 }
 
 #[tokio::test]
-async fn the_list_tells_the_flags_of_each_migration() {
+async fn list_shows_the_flags_of_each_migration() {
     let ran = library(NOWHERE, "list").exits(0);
-    assert_eq!(ran.stdout, "m1_books\nm2_index  alone\nm3_drop   breaking\n");
-    let flags =
-        |name, alone, breaking| json!({ "name": name, "alone": alone, "breaking": breaking });
+    assert_eq!(ran.stdout, "m1_books\nm2_index  non-transactional\nm3_drop   breaking\n");
+    let flags = |name, alone, breaking| json!({ "name": name, "non_transactional": alone, "breaking": breaking });
     let listed = library(NOWHERE, "list --json").exits(0).json();
     let wanted = [
         flags("m1_books", false, false),

@@ -18,9 +18,12 @@ async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
         .exits(1)
         .complains(["error: tenant-2: ", "relation \"shifts\" already exists (SQLSTATE 42P07)"]);
     let applied = |slug| format!("{slug}: applied {FIRST}\n{slug}: applied {NEWEST}\n");
-    let (lines, report) = ran.stdout.split_at(ran.stdout.find("2 done").unwrap());
+    let (lines, report) = ran.stdout.split_at(ran.stdout.find("2 migrated").unwrap());
     assert_eq!(sorted(lines), sorted(&(applied("tenant-1") + &applied("tenant-3"))));
-    assert!(report.starts_with("2 done, 0 skipped, 1 failed, 0 not begun in "), "{report}");
+    assert!(
+        report.starts_with("2 migrated, 0 up to date, 1 failed, 0 not started in "),
+        "{report}"
+    );
     let noted = "SELECT slug || ' ' || migration_attempts || ' ' || (migration_error->>'migration')
                  || ' ' || (migration_error->>'sqlstate') FROM registry.tenants
                  WHERE migration_error->>'at' IS NOT NULL";
@@ -37,7 +40,9 @@ async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
 
     texts(&plain, "DROP TABLE tenant_2.shifts").await;
     let ran = migration(&db, "up --all").exits(0);
-    assert!(ran.stdout.starts_with(&(applied("tenant-2") + "1 done, 2 skipped, 0 failed, ")));
+    assert!(
+        ran.stdout.starts_with(&(applied("tenant-2") + "1 migrated, 2 up to date, 0 failed, "))
+    );
     assert_eq!(texts(&plain, noted).await, [""; 0]);
     migration(&db, "status --all").exits(0);
 }
@@ -54,7 +59,7 @@ async fn a_tenant_whose_schema_is_missing_fails_and_the_others_do_not() {
     ran.says(["-- 2 tenants at ", "\"tenant_2\"", "CREATE TABLE \"shifts\""]);
     migration(&db, "status --tenant tenant-1,tenant-2").exits(1).complains([missing]);
     let ran = migration(&db, "up --all").exits(1).complains([missing]);
-    ran.says(["1 done, 0 skipped, 1 failed", "tenant-2: applied"]);
+    ran.says(["1 migrated, 0 up to date, 1 failed", "tenant-2: applied"]);
     assert_eq!(schemas_with(&plain, "guards").await, ["tenant_2"]);
 }
 
@@ -73,7 +78,7 @@ async fn a_record_of_a_migration_that_the_program_does_not_have_is_told() {
         ran.complains(["tenant-1", "m20990101_000001_from_the_future"]);
     }
     let ran = migration(&db, "status").exits(1);
-    ran.says(["m20990101_000001_from_the_future", "ahead", "1 of 2 tenants at"]);
+    ran.says(["m20990101_000001_from_the_future", "ahead", "1 of 2 tenants up to date"]);
 }
 
 #[tokio::test]
@@ -81,7 +86,7 @@ async fn without_tenants_there_is_nothing_to_do() {
     let db = TestDb::new().await;
     for words in ["up --all", "down --all --yes", "status --all"] {
         let ran = migration(&db, words).exits(0);
-        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("there are no tenants\n", ""));
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("No tenants.\n", ""));
     }
 }
 
@@ -103,12 +108,14 @@ async fn after_so_many_failures_no_more_tenants_are_begun() {
     }
     let ran = migration(&db, "up --all --jobs 1 --max-failures 2").exits(1);
     let ran = ran.complains(["error: tenant-1: ", "error: tenant-2: "]).says([
-        "0 done, 0 skipped, 2 failed, 2 not begun in ",
-        "too many failed (--max-failures); 2 not begun\n",
-        "to go on: mend the cause, then run the command again\n",
+        "0 migrated, 0 up to date, 2 failed, 2 not started in ",
+        "Too many failures (--max-failures): 2 tenants not started.\n",
+        "Fix the cause, then rerun the command.\n",
     ]);
     assert!(!ran.stdout.contains("applied"), "{ran:#?}");
-    migration(&db, "up --all --jobs 1 --max-failures 25%").exits(1).says(["1 failed, 3 not begun"]);
+    migration(&db, "up --all --jobs 1 --max-failures 25%")
+        .exits(1)
+        .says(["1 failed, 3 not started"]);
     texts(&plain, "DROP TABLE tenant_1.shifts").await;
     texts(&plain, "DROP TABLE tenant_2.shifts").await;
     migration(&db, "up --all").exits(0);
@@ -125,7 +132,10 @@ async fn a_busy_tenant_is_tried_again_while_the_others_are_done() {
     busy.execute_unprepared("LOCK TABLE tenant_1.guards").await.unwrap();
     let ran = migration(&db, "up --all --lock-timeout 0.1").exits(1);
     let ran = ran.complains(["error: tenant-1: ", "(SQLSTATE 55P03)"]);
-    ran.says(["2 done, 0 skipped, 1 failed", "SQLSTATE 55P03: canceling statement due to lock"]);
+    ran.says([
+        "2 migrated, 0 up to date, 1 failed",
+        "SQLSTATE 55P03: canceling statement due to lock",
+    ]);
     busy.rollback().await.unwrap();
     migration(&db, "up --all").exits(0);
     assert!(versions(&db).await.iter().all(|version| version.ends_with(NEWEST)));
@@ -145,9 +155,9 @@ async fn when_a_canary_fails_nobody_else_is_begun() {
         texts(&plain, &format!("CREATE TABLE {schema}.shifts (planted text)")).await;
         let canary = schema.replace('_', "-");
         migration(&db, words).exits(1).says([
-            "0 done, 0 skipped, 1 failed, 3 not begun in ",
-            &format!("canary {canary} failed; 3 not begun\n"),
-            "to go on: mend the cause, then run the command again\n",
+            "0 migrated, 0 up to date, 1 failed, 3 not started in ",
+            &format!("Canary {canary} failed: 3 tenants not started.\n"),
+            "Fix the cause, then rerun the command.\n",
         ]);
         texts(&plain, &format!("DROP TABLE {schema}.shifts")).await;
     }
@@ -166,7 +176,7 @@ async fn when_a_canary_fails_nobody_else_is_begun() {
 async fn only_those_that_failed_are_tried_again() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     let ran = migration(&db, "up --only-failed").exits(0);
-    assert_eq!(ran.stdout, "no tenant's last migration has failed\n");
+    assert_eq!(ran.stdout, "No tenant's last migration failed.\n");
     let plain = db.plain().await;
     migration(&db, "down --tenant tenant-1,tenant-2").exits(0);
     texts(&plain, "CREATE TABLE tenant_2.shifts (planted text)").await;
@@ -176,7 +186,9 @@ async fn only_those_that_failed_are_tried_again() {
     let ran = migration(&db, "up --all --only-failed --dry-run").exits(0);
     assert!(ran.stdout.starts_with(&format!("-- tenant-2, at {FIRST}\n")), "{ran:#?}");
     let ran = migration(&db, "up --only-failed").exits(0);
-    assert!(ran.stdout.starts_with(&format!("tenant-2: applied {NEWEST}\n1 done, 0 skipped")));
+    assert!(
+        ran.stdout.starts_with(&format!("tenant-2: applied {NEWEST}\n1 migrated, 0 up to date"))
+    );
     let at_first = format!("tenant-1 {FIRST}");
     assert_eq!(versions(&db).await[0], at_first);
     migration(&db, "up --only-failed --tenant tenant-1").exits(2);
@@ -193,10 +205,10 @@ async fn a_failed_rollback_is_forgotten_by_the_next_run_that_finds_the_tenant_up
             .exits(1)
             .complains(["error: tenant-2: ", "SQLSTATE 2BP01"]);
         migration(&db, "up --tenant tenant-1").exits(0);
-        migration(&db, "status").exits(0).says(["1 failed, up to 1 attempt", "  tenant-2\n"]);
+        migration(&db, "status").exits(0).says(["1 failed (up to 1 attempt,", "  tenant-2\n"]);
         migration(&db, words).exits(0);
         let ran = migration(&db, "status").exits(0);
         assert!(!ran.stdout.contains("failed"), "{ran:#?}");
-        migration(&db, "up --only-failed").exits(0).says(["no tenant's last migration has failed"]);
+        migration(&db, "up --only-failed").exits(0).says(["No tenant's last migration failed."]);
     }
 }

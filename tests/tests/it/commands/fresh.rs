@@ -30,7 +30,7 @@ async fn at_a_terminal_only_yes_confirms() {
     for typed in ["y", "no", "", "tenant-1"] {
         let ran = at_terminal(&command, &format!("{typed}\n")).exits(1);
         ran.says([
-            "This deletes ALL DATA in tenant_1, tenant_2. Type yes to go on: ",
+            "This deletes ALL DATA in tenant_1, tenant_2. Type yes to continue: ",
             &format!("not confirmed: {typed:?} is not yes; nothing was changed"),
         ]);
     }

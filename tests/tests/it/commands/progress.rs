@@ -27,7 +27,7 @@ async fn a_run_that_has_nothing_to_do_is_one_query_for_ten_thousand_tenants() {
     many(&db, 10_000, &format!("'{NEWEST}'")).await;
     let before = db.statements().len();
     let ran = migration(&db, "up --all").exits(0);
-    assert_eq!(ran.stdout, "nothing to do for any of 10,000 tenants\n");
+    assert_eq!(ran.stdout, "Nothing to do for 10,000 tenants.\n");
     let statements = db.statements().split_off(before);
     let about_tenants = statements.iter().filter(|sql| sql.contains("\"tenants\""));
     assert_eq!(about_tenants.count(), 1, "{statements:#?}");
@@ -57,7 +57,7 @@ async fn with_json_each_tenant_is_a_line_and_the_last_one_sums_up() {
     assert!(lines[2]["seconds"].take().is_f64());
     assert_eq!(
         lines[2],
-        json!({ "event": "summary", "done": 1, "skipped": 1, "failed": 1, "left": 0, "stopped": null,
+        json!({ "event": "summary", "done": 1, "skipped": 1, "failed": 1, "not_started": 0, "stopped": null,
                 "p50_ms": took, "p95_ms": took, "max_ms": took, "seconds": null })
     );
     let one = migration(&db, "up --schema tenant_2 --json").exits(1);
@@ -78,14 +78,14 @@ async fn failures_are_put_together_by_their_cause() {
     texts(&plain, "DROP SCHEMA tenant_3 CASCADE").await;
     let ran = migration(&db, "up --all --jobs 1").exits(1).says([
         "tenant-4: applied",
-        "1 done, 0 skipped, 3 failed, 0 not begun in ",
+        "1 migrated, 0 up to date, 3 failed, 0 not started in ",
         "; per tenant p50 ",
         &format!(
             "2 failed: {NEWEST}, SQLSTATE 42P07: relation \"shifts\" already exists\n  \
                   tenant-1, tenant-2\n"
         ),
         "1 failed: schema \"tenant_3\" does not exist",
-        "to go on: mend the cause, then run the command with --only-failed\n",
+        "Fix the cause, then rerun with --only-failed.\n",
     ]);
     assert_eq!(ran.stderr.matches("error: ").count(), 3, "{ran:#?}");
 }
@@ -102,7 +102,7 @@ async fn at_a_terminal_many_tenants_are_a_bar_with_failures_above_it() {
         "  ETA ",
         "1 failed",
         "error: tenant-7: ",
-        "21 done, 0 skipped, 1 failed, 0 not begun in ",
+        "21 migrated, 0 up to date, 1 failed, 0 not started in ",
     ]);
     assert!(!ran.stdout.contains("applied"), "{ran:#?}");
 }
@@ -119,15 +119,35 @@ async fn ctrl_c_finishes_the_tenant_in_hand_and_reports() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     busy.rollback().await.unwrap();
     let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
-    let ran = ran.complains(["stopping: finishing what is in hand"]);
+    let ran = ran.complains(["Interrupted: finishing the tenants in progress"]);
     ran.says([
         "tenant-1: applied",
-        "1 done, 0 skipped, 0 failed, 2 not begun in ",
-        "interrupted; 2 not begun\nto go on: run the command again\n",
+        "1 migrated, 0 up to date, 0 failed, 2 not started in ",
+        "Interrupted: 2 tenants not started.\nRerun the command to continue.\n",
     ]);
     let done = versions(&db).await.iter().filter(|it| it.ends_with(NEWEST)).count();
     assert_eq!(done, 1);
     migration(&db, "up --all").exits(0);
+}
+
+#[tokio::test]
+async fn ctrl_c_of_a_rollback_reports_how_many_tenants_have_changed() {
+    let db = with_tenants(["tenant-1", "tenant-2"]).await;
+    let plain = db.plain().await;
+    let busy = plain.begin().await.unwrap();
+    busy.execute_unprepared("LOCK TABLE tenant_1.shifts").await.unwrap();
+    let down = ["down", "--all", "--yes", "--jobs", "1", "--lock-timeout", "0"];
+    let mut command = program_on("migration", &db.url(), &down);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    stuck(&plain).await;
+    interrupt(&child);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    busy.rollback().await.unwrap();
+    Ran::with(child.wait_with_output().unwrap()).exits(130).says([
+        "1 rolled back, 0 unchanged, 0 failed, 1 not started in ",
+        "Interrupted: 1 tenant not started.\nRunning the command again would roll back 1 tenant \
+         once more; `migration status` shows the version of each tenant.\n",
+    ]);
 }
 
 #[tokio::test]
@@ -143,7 +163,7 @@ async fn ctrl_c_finishes_a_bare_schema_too() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     busy.rollback().await.unwrap();
     let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
-    ran.complains(["stopping: finishing what is in hand"]).says(["tenant_1: applied"]);
+    ran.complains(["Interrupted: finishing the tenants in progress"]).says(["tenant_1: applied"]);
     assert!(versions(&db).await[0].ends_with(NEWEST));
 }
 
@@ -163,7 +183,10 @@ async fn ctrl_c_pressed_twice_ends_at_once_and_what_was_in_hand_is_undone() {
     }
     // The tenant is still busy: nobody has waited for it.
     let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
-    ran.says(["0/2  ", "stopping: finishing what is in hand; once more to end at once"]);
+    ran.says([
+        "0/2  ",
+        "Interrupted: finishing the tenants in progress. Press Ctrl-C again to abort.",
+    ]);
     // The server has noticed, too.
     eventually("nobody waits any more", async || texts(&plain, WAITING).await == ["0"]).await;
     busy.rollback().await.unwrap();

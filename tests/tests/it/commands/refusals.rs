@@ -39,7 +39,7 @@ async fn an_unknown_tenant_stops_everything_before_it_begins() {
     for words in ["down", "down --dry-run", "fresh --yes", "status"] {
         let words = format!("{words} --tenant tenant-1 --tenant tenant-9 --tenant tenant-2");
         let ran = migration(&db, &words).exits(1);
-        let ran = ran.complains(["there is no tenant tenant-9", "nothing was changed"]);
+        let ran = ran.complains(["tenant \"tenant-9\" not found", "nothing was changed"]);
         assert_eq!(ran.stdout, "", "{words}");
     }
     assert_eq!(versions(&db).await, before);
@@ -67,7 +67,10 @@ async fn exactly_one_kind_of_target_is_wanted() {
         migration(&db, words).exits(2);
     }
     for (option, remedy) in [
-        ("--max-failures 0", "write a number of tenants such as 5, or a share of them such as 1%"),
+        (
+            "--max-failures 0",
+            "use a positive number of tenants such as 5, or a percentage such as 1%",
+        ),
         ("--max-failures 101%", "write a number of tenants such as 5"),
         ("--lock-timeout x", "write seconds such as 2 or 0.5"),
         ("--statement-timeout -1", "write seconds such as 2 or 0.5"),

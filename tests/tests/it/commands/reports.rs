@@ -50,7 +50,7 @@ async fn a_missing_right_is_told_once_with_role_and_owner() {
     let told =
         format!("runs as the role {role}, and the schema and its objects belong to postgres");
     assert_eq!(ran.stderr.matches(&told).count(), 1, "{ran:#?}");
-    ran.says(["3 failed: ", "SQLSTATE 42501", &told, "the role lacks a right; 1 not begun"]);
+    ran.says(["3 failed: ", "SQLSTATE 42501", &told, "Missing privilege: 1 tenant not started."]);
     let ran = Ran::on("migration", &url, &["up", "--all", "--jobs", "1", "--json"]).exits(1);
     let lines: Vec<Value> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

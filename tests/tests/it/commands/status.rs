@@ -16,7 +16,11 @@ async fn status_is_1_unless_every_tenant_is_at_the_newest_migration() {
         let ran = migration(&db, words).exits(0);
         assert_eq!(
             rows(&ran),
-            [header, &format!("3 {NEWEST} up to date"), &format!("3 of 3 tenants at {NEWEST}")]
+            [
+                header,
+                &format!("3 {NEWEST} up to date"),
+                &format!("3 of 3 tenants up to date ({NEWEST})")
+            ]
         );
         assert_eq!(ran.stderr, "");
     }
@@ -30,8 +34,8 @@ async fn status_is_1_unless_every_tenant_is_at_the_newest_migration() {
     assert_eq!(lines[..2], [header.to_owned(), format!("1 {NEWEST} up to date")]);
     let behind = format!("1 {FIRST} 1 behind tenant-3, last changed 20");
     assert!(lines[2].starts_with(&behind), "{lines:#?}");
-    assert_eq!(lines[3], "1 none yet 2 behind tenant-2, last changed 2026-11-20 10:00 UTC");
-    assert_eq!(lines[4..], [format!("1 of 3 tenants at {NEWEST}")]);
+    assert_eq!(lines[3], "1 none 2 behind tenant-2, last changed 2026-11-20 10:00 UTC");
+    assert_eq!(lines[4..], [format!("1 of 3 tenants up to date ({NEWEST})")]);
     assert_eq!((tables(&db.plain().await).await, versions(&db).await), before);
 }
 
@@ -68,9 +72,9 @@ async fn who_failed_is_named_with_the_reason_until_it_succeeds() {
     migration(&db, "up --tenant tenant-2").exits(1);
     let cause = format!("2 failed: {NEWEST}, SQLSTATE 42P07: relation \"shifts\" already exists\n");
     migration(&db, "status").exits(1).says([
-        "\n2 failed, up to 2 attempts, the last 20",
+        "\n2 failed (up to 2 attempts, last 20",
         &(cause + "  tenant-1, tenant-2\n"),
-        &format!("\n1 of 3 tenants at {NEWEST}\n"),
+        &format!("\n1 of 3 tenants up to date ({NEWEST})\n"),
     ]);
     let found = migration(&db, "status --json").exits(1).json();
     assert_eq!(found["latest"], NEWEST);
@@ -110,12 +114,12 @@ async fn ten_thousand_tenants_are_one_screen_and_spares_are_counted() {
         texts(&plain, &insert).await;
     }
     let ran = migration(&db, "status").exits(1).says([
-        "ahead: this program does not know it",
+        "ahead: unknown to this build",
         &format!("\n  9,000  {NEWEST}  "),
         "\n    695  22 other versions",
         "\n99 failed: no access to schema …\n  t99, t199,",
         "and 89 more\n",
-        &format!("\n9,000 of 10,000 tenants (2 of them spares) at {NEWEST}\n"),
+        &format!("\n9,000 of 10,000 tenants (2 of them spares) up to date ({NEWEST})\n"),
     ]);
     assert!(ran.stdout.lines().count() <= 20, "{ran:#?}");
     let found = migration(&db, "status --json").exits(1).json();

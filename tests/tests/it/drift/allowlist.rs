@@ -117,7 +117,7 @@ async fn what_is_listed_and_not_there_is_found() {
         ran.stdout,
         "allowed, but not found: table in public tmp_… (of the loader); remove it from the list\n\
          allowed, but not found: missing index guards_position_idx (slow); remove it from the \
-         list\n2 schemas, 2 as they should be, 2 allowed findings not found\n"
+         list\n2 schemas checked: 2 match, 2 allowed findings not found\n"
     );
     let ran = verify_allow(&db, &list, &["--all", "--json"]).exits(1);
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -155,5 +155,5 @@ async fn a_list_that_says_too_little_is_refused_before_anything_is_compared() {
     verify_allow(&db, &json!({}), &["--all"]).exits(1).complains(["write an array"]);
     verify_allow(&db, &json!([]), &["--all"]).exits(0);
     let ran = verify_with(&db, &["--all", "--allow", "/no/such/file"]).exits(1);
-    ran.complains(["/no/such/file cannot be read"]);
+    ran.complains(["cannot read /no/such/file"]);
 }

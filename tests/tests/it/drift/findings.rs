@@ -10,13 +10,13 @@ async fn a_fleet_that_is_as_it_should_be_is_clean() {
     let plain = db.plain().await;
     let before = schemas(&plain).await;
     let ran = verify_with(&db, &["--all"]).exits(0);
-    assert_eq!(ran.stdout, "6 schemas, 6 as they should be\n");
+    assert_eq!(ran.stdout, "6 schemas checked: 6 match\n");
     assert_eq!(ran.stderr, "");
     // The reference is gone.
     assert_eq!(schemas(&plain).await, before);
 
     let none = TestDb::new().await;
-    assert_eq!(verify_with(&none, &["--all"]).exits(0).stdout, "0 schemas, 0 as they should be\n");
+    assert_eq!(verify_with(&none, &["--all"]).exits(0).stdout, "0 schemas checked: 0 match\n");
 }
 
 #[tokio::test]
@@ -53,10 +53,10 @@ async fn groups_are_shown_with_the_number_of_tenants() {
          1 tenant drifted: tenant-4\n  \
            + column guards.badge integer\n  \
            ~ column guards.name: text not null → text\n\
-         4 schemas, 1 as it should be, 3 drifted in 2 ways\n"
+         4 schemas checked: 1 match, 3 drifted (2 kinds of difference)\n"
     );
     let ran = verify_with(&db, &["--tenant", "tenant-2,tenant-4"]).exits(1);
-    ran.says(["tenant-4", "2 schemas, 1 as it should be, 1 drifted in 1 way\n"]);
+    ran.says(["tenant-4", "2 schemas checked: 1 match, 1 drifted (1 kind of difference)\n"]);
     verify_with(&db, &["--tenant", "tenant-2"]).exits(0);
     verify_with(&db, &["--schema", "tenant_3"]).exits(1).says(["guards_position_idx"]);
 }
@@ -121,7 +121,7 @@ async fn what_the_registry_does_not_know_is_found() {
         "registry row without a schema: tenant-2 (schema tenant_2)\n\
          schema without a registry row: tenant_1\n\
          table in public: seaql_migrations\n\
-         0 schemas, 0 as they should be, 1 schema without a registry row, \
+         0 schemas checked: 0 match, 1 schema without a registry row, \
          1 registry row without a schema, 1 table in public\n"
     );
     // Besides the tenants that are asked for nothing is looked at.
@@ -153,7 +153,7 @@ async fn a_tenant_that_is_behind_is_right_at_its_version() {
     db.with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     migrate(&db, &["down", "--tenant", "tenant-1"]);
     migrate(&db, &["down", "-n", "2", "--tenant", "tenant-2"]);
-    verify_with(&db, &["--all"]).exits(0).says(["3 schemas, 3 as they should be"]);
+    verify_with(&db, &["--all"]).exits(0).says(["3 schemas checked: 3 match"]);
     // Not so at another's.
     let plain = db.plain().await;
     plant(&plain, "tenant_1", "CREATE TABLE shifts (id uuid)").await;
@@ -218,7 +218,7 @@ async fn what_cannot_be_verified_is_said() {
     db.with_tenants(["tenant-1"]).await;
     let ran = verify_with(&db, &["--tenant", "tenant-1,nobody"]).exits(1);
     assert_eq!(ran.stdout, "");
-    ran.complains(["there is no tenant nobody"]);
+    ran.complains(["tenant \"nobody\" not found"]);
     verify_with(&db, &["--schema", "missing"]).exits(1).complains(["\"missing\" does not exist"]);
     verify_with(&db, &[]).exits(2);
     verify_with(&db, &["--all", "--tenant", "tenant-1"]).exits(2);

@@ -30,7 +30,7 @@ async fn options_that_the_server_keeps_for_itself_are_no_drift() {
     for schema in ["tenant_1", "tenant_2"] {
         give_own_options(&plain, schema).await;
     }
-    verify_with(&db, &["--all"]).exits(0).says(["3 schemas, 3 as they should be"]);
+    verify_with(&db, &["--all"]).exits(0).says(["3 schemas checked: 3 match"]);
     verify_with(&db, &["--tenant", "tenant-1"]).exits(0);
     verify_with(&db, &["--schema", "tenant_2"]).exits(0);
 }

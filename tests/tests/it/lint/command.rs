@@ -10,7 +10,7 @@ async fn this_projects_own_migrations_are_safe() {
     let own = DynMigrator::new(migration::Migrator).names();
     Ran::on("migration", &test.url(), &["check"])
         .exits(0)
-        .says([&format!("{} migrations checked, nothing found", own.len())]);
+        .says([&format!("{} migrations checked: no findings", own.len())]);
     let json = Ran::on("migration", &test.url(), &["check", "--json"]).exits(0).stdout;
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["migrations"], serde_json::json!(own));
