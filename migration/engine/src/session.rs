@@ -1,7 +1,7 @@
 //! The state of a session: settings by which the server notices that a program is gone, and what
 //! migrations leave behind.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use crate::provision::execute_batch;
 
@@ -65,7 +65,7 @@ SELECT pg_catalog.pg_advisory_unlock_all();
 
 /// Rolls back what was done in a transaction with migrations so far, and begins another on the same
 /// connection. A rollback alone keeps session locks and prepared statements.
-pub(crate) async fn start_over(txn: &DatabaseTransaction) -> Result<(), DbErr> {
+pub(crate) async fn start_over(txn: &impl ConnectionTrait) -> Result<(), DbErr> {
     execute_batch(txn, "ROLLBACK").await?;
     execute_batch(txn, &format!("{}; BEGIN", reset())).await
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
 use tenantry_registry::SchemaName;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     DbErrorKind, DynMigrator, Error,
     plan::all_up,
-    provision::run_all,
+    provision::{execute_batch, run_all},
     provision::scratch::ScratchSchema,
     run::commits::{self, run_each},
 };
@@ -92,7 +92,7 @@ fn is_outage(error: &Error) -> bool {
 impl Reference {
     /// Rolls back all that was done in the transaction.
     async fn build(
-        txn: &DatabaseTransaction,
+        txn: &impl ConnectionTrait,
         migrator: &DynMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
@@ -110,7 +110,7 @@ impl Reference {
     }
 
     async fn build_in(
-        scratch: &ScratchSchema<'_>,
+        scratch: &ScratchSchema<'_, impl ConnectionTrait>,
         migrator: &DynMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
@@ -162,7 +162,7 @@ pub async fn embeds_schema_name(
 /// # Errors
 /// As for [`embeds_schema_name`].
 pub async fn embeds_schema_name_in(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     migrator: &DynMigrator,
 ) -> Result<bool, Error> {
     let reference = Reference::build(txn, migrator, &migrator.names()).await?;
@@ -175,15 +175,11 @@ pub async fn embeds_schema_name_in(
 /// # Errors
 /// [`Error::MissingSchema`] when there is no such schema, [`Error::Database`] otherwise.
 pub async fn read_structure(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     schema: &SchemaName,
 ) -> Result<Structure, Error> {
-    let number = oid(txn, schema).await?;
-    let savepoint = txn.begin().await?;
-    let described = structures(&savepoint, &[number]).await?;
-    savepoint.rollback().await?;
-    let missing = || Error::MissingSchema { schema: schema.to_string() };
-    described.into_iter().next().map(|(_, structure)| structure).ok_or_else(missing)
+    let number = [oid(txn, schema).await?];
+    described(txn, schema, structures(txn, &number)).await
 }
 
 /// In what `second` differs from `first`, as the caller's transaction sees them. Where a migration
@@ -192,7 +188,7 @@ pub async fn read_structure(
 /// # Errors
 /// As for [`read_structure`].
 pub(crate) async fn changes_between(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     first: &SchemaName,
     second: &SchemaName,
 ) -> Result<Vec<Change>, Error> {
@@ -201,16 +197,29 @@ pub(crate) async fn changes_between(
     Ok(diff(&expected, &found))
 }
 
-async fn hash_in(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<String, Error> {
-    let number = oid(txn, schema).await?;
-    let savepoint = txn.begin().await?;
-    let described = hashes(&savepoint, &[number]).await?;
-    savepoint.rollback().await?;
-    let missing = || Error::MissingSchema { schema: schema.to_string() };
-    described.into_iter().next().map(|(_, hash)| hash).ok_or_else(missing)
+async fn hash_in(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<String, Error> {
+    let number = [oid(txn, schema).await?];
+    described(txn, schema, hashes(txn, &number)).await
 }
 
-async fn oid(txn: &DatabaseTransaction, schema: &SchemaName) -> Result<Oid, Error> {
+/// The description of a schema. What describing it sets in the transaction is undone.
+async fn described<T>(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+    describe: impl Future<Output = Result<Vec<(Oid, T)>, DbErr>>,
+) -> Result<T, Error> {
+    execute_batch(txn, "SAVEPOINT tenantry_description").await?;
+    let described = describe.await?;
+    execute_batch(
+        txn,
+        "ROLLBACK TO SAVEPOINT tenantry_description; RELEASE SAVEPOINT tenantry_description",
+    )
+    .await?;
+    let missing = || Error::MissingSchema { schema: schema.to_string() };
+    described.into_iter().next().map(|(_, described)| described).ok_or_else(missing)
+}
+
+async fn oid(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<Oid, Error> {
     let sql = "SELECT oid::bigint FROM pg_catalog.pg_namespace WHERE nspname = $1";
     let found = rows(txn, sql, [schema.as_str().into()]).await?;
     let Some(row) = found.first() else {

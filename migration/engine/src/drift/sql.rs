@@ -1,7 +1,7 @@
 //! Sending statements, and sorting the errors that the answers may be.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, RuntimeErr, Statement,
+    ConnectionTrait, DbBackend, DbErr, QueryResult, RuntimeErr, Statement,
     Value, Values, sqlx::error::DatabaseError,
 };
 
@@ -18,7 +18,7 @@ pub(super) async fn rows<const N: usize>(
 
 /// Sets a parameter of the server until the transaction ends.
 pub(super) async fn setting(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     name: &str,
     value: &str,
 ) -> Result<(), DbErr> {

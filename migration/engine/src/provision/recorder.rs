@@ -8,7 +8,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult,
     QueryResult, Schema, Statement, TransactionTrait,
     sea_query::PostgresQueryBuilder,
     sqlx::{Column, Row, TypeInfo, ValueRef},
@@ -75,7 +75,7 @@ pub async fn rehearse(db: &DatabaseConnection, migrator: &DynMigrator) -> Result
 /// # Errors
 /// As for [`rehearse`].
 pub async fn rehearse_in(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     migrator: &DynMigrator,
 ) -> Result<Rehearsal, Error> {
     rehearse_steps(txn, migrator, Vec::new(), all_up(migrator)).await
@@ -83,7 +83,7 @@ pub async fn rehearse_in(
 
 /// [`rehearse_in`] for these steps, in a schema in which those of `before` were run.
 pub(crate) async fn rehearse_steps(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     migrator: &DynMigrator,
     before: Vec<Step>,
     steps: Vec<Step>,

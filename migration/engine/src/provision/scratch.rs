@@ -1,6 +1,6 @@
 //! A schema of no tenant, for a look at what migrations do: nobody sees it, and nothing is left.
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 use tenantry_registry::{SchemaName, TenantId};
 
 use crate::{
@@ -10,18 +10,18 @@ use crate::{
 };
 
 /// A new schema in a transaction that is rolled back, in whose scope it is.
-pub(crate) struct ScratchSchema<'a> {
-    pub(crate) txn: &'a DatabaseTransaction,
+pub(crate) struct ScratchSchema<'a, C> {
+    pub(crate) txn: &'a C,
     pub(crate) target: Target,
     schema: SchemaName,
     /// Whether some of it is committed.
     pub(crate) committed: bool,
 }
 
-impl<'a> ScratchSchema<'a> {
+impl<'a, C: ConnectionTrait> ScratchSchema<'a, C> {
     /// Makes a schema whose name begins with `purpose`.
     pub(crate) async fn begin(
-        txn: &'a DatabaseTransaction,
+        txn: &'a C,
         purpose: &str,
         migrator: &DynMigrator,
     ) -> Result<Self, Error> {

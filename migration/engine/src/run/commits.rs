@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
     PaginatorTrait, QueryFilter, Statement,
 };
 use sea_orm_migration::MigratorTraitSelf;
@@ -81,7 +81,7 @@ pub(crate) async fn has_deferrable(
 /// Commits what was done in the transaction so far, and begins another on the same connection, in
 /// the scope of `target`.
 pub(crate) async fn commit_and_enter(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     target: &Target,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
@@ -94,7 +94,7 @@ pub(crate) async fn commit_and_enter(
 /// Runs these steps in a new schema, in whose scope the transaction is, and commits before each
 /// but the first.
 pub(crate) async fn run_each(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     target: &Target,
     migrator: &DynMigrator,
     steps: impl IntoIterator<Item = Step>,
@@ -121,7 +121,7 @@ pub(crate) async fn run_each(
 /// As for [`create_schema`](crate::create_schema), and [`Error::Busy`] when another creation of the
 /// same schema does not end. The schema may be left unfinished.
 pub async fn create_schema_with_commits(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     schema: &SchemaName,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {

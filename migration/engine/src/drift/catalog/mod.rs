@@ -11,7 +11,7 @@ mod relations;
 mod routines;
 mod table_objects;
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{
     sql::{rows, setting},
@@ -23,7 +23,7 @@ pub(super) type Oid = i64;
 
 /// SHA-256 over the lines of each of these schemas, in hexadecimal digits. See [`describe`].
 pub(super) async fn hashes(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     schemas: &[Oid],
 ) -> Result<Vec<(Oid, String)>, DbErr> {
     let hash = "encode(sha256(convert_to(
@@ -33,7 +33,7 @@ pub(super) async fn hashes(
 
 /// The lines of each of these schemas. See [`describe`].
 pub(super) async fn structures(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     schemas: &[Oid],
 ) -> Result<Vec<(Oid, Structure)>, DbErr> {
     let all = "'[' || coalesce(string_agg(line, ','), '') || ']'";
@@ -44,7 +44,7 @@ pub(super) async fn structures(
 /// Describes these schemas. Afterwards `search_path` points to any of them until the transaction
 /// (or the savepoint) ends: nothing else may be asked in it.
 async fn describe(
-    txn: &DatabaseTransaction,
+    txn: &impl ConnectionTrait,
     schemas: &[Oid],
     aggregate: &str,
 ) -> Result<Vec<(Oid, String)>, DbErr> {

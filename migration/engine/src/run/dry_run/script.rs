@@ -81,7 +81,7 @@ impl<'a> Script<'a> {
     /// Commits what was carried out elsewhere so far.
     pub(super) async fn commit(&mut self, migrator: &DynMigrator) -> Result<(), Error> {
         if let Answers::Scratch { txn, watch } = &mut self.answers {
-            commit_and_enter(txn, watch.target, migrator).await?;
+            commit_and_enter(*txn, watch.target, migrator).await?;
             *watch = SchemaGuard::begin(*txn, watch.target, migrator).await?;
         }
         Ok(())
