@@ -11,7 +11,7 @@ use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 use super::{
     freshness::{Freshness, Stamp},
     limits::Limits,
-    registry_view::{Key, RegistryView},
+    registry_view::{RegistryView, TenantKey},
     statement_epoch::Epochs,
     tenant_state::TenantState,
 };
@@ -23,7 +23,7 @@ const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 ///
 /// Keys are slugs and host names alike: a slug has no dot and a host name always has one.
 pub(super) struct TenantCache {
-    entries: Cache<Key, Answer>,
+    entries: Cache<TenantKey, Answer>,
     /// Every tenant that some handle is open for, also when its entry has expired: handles that
     /// were made at different times share one state.
     live: Mutex<Live>,
@@ -49,8 +49,8 @@ struct Lifetime {
     found: Duration,
 }
 
-impl Expiry<Key, Answer> for Lifetime {
-    fn expire_after_create(&self, _: &Key, answer: &Answer, _: Instant) -> Option<Duration> {
+impl Expiry<TenantKey, Answer> for Lifetime {
+    fn expire_after_create(&self, _: &TenantKey, answer: &Answer, _: Instant) -> Option<Duration> {
         Some(if answer.state.is_some() { self.found } else { NEGATIVE_TTL.min(self.found) })
     }
 }
@@ -63,7 +63,7 @@ impl TenantCache {
     }
 
     /// The tenant behind `key`; the registry is asked for it when it is not known.
-    pub(super) async fn get(&self, key: Key) -> Result<Option<Arc<TenantState>>, DbErr> {
+    pub(super) async fn get(&self, key: TenantKey) -> Result<Option<Arc<TenantState>>, DbErr> {
         let (slot, freshness) = (key.slot(), &self.view.freshness);
         if let Some(Answer { stamp, state }) = self.entries.get(&key)
             && !freshness.has_changed(slot, stamp.changes)
@@ -73,7 +73,7 @@ impl TenantCache {
         }
         loop {
             let stamp = freshness.stamp();
-            let row = self.view.ask(key.clone()).await?;
+            let row = self.view.fetch(key.clone()).await?;
             let state = row.and_then(|row| self.share(row, stamp));
             if !freshness.has_changed(slot, stamp.changes) {
                 self.entries.insert(key, Answer { stamp, state: state.clone() });
@@ -107,12 +107,12 @@ impl TenantCache {
     }
 
     /// The state of a tenant that nobody else can see yet.
-    pub(super) fn unseen(&self, id: TenantId, slug: Slug, schema: SchemaName) -> TenantState {
-        TenantState::unseen((id, slug, schema), self.epochs.join(), self.view.schemas.clone())
+    pub(super) fn detached(&self, id: TenantId, slug: Slug, schema: SchemaName) -> TenantState {
+        TenantState::detached((id, slug, schema), self.epochs.join(), self.view.schemas.clone())
     }
 
     /// No longer uses what is known under `keys`, because it has changed.
-    pub(super) fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
+    pub(super) fn invalidate<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
         keys.into_iter().for_each(|key| self.view.freshness.changed(Freshness::slot(key)));
     }
 
@@ -124,7 +124,7 @@ impl TenantCache {
     }
 
     /// Makes every handle of a tenant refuse: it is dropped.
-    pub(super) fn dropped(&self, id: TenantId) {
+    pub(super) fn mark_dropped(&self, id: TenantId) {
         self.view.freshness.changed(Freshness::slot(id));
         if let Some(state) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
             state.set_dropped();
@@ -168,8 +168,8 @@ mod tests {
         }
     }
 
-    fn city() -> Key {
-        Key::Slug("city".parse().unwrap())
+    fn city() -> TenantKey {
+        TenantKey::Slug("city".parse().unwrap())
     }
 
     /// A cache whose registry answers as `answer` does when it is asked for the nth time.
@@ -261,10 +261,10 @@ mod tests {
         let ids = [TenantId::generate(), TenantId::generate()];
         let (cache, view, _) = cache(LONG, move |number, _| Some(row(ids[number], latest())));
         view.freshness.received(now());
-        let key = || Key::Host("guards.example.org".parse().unwrap());
+        let key = || TenantKey::Host("guards.example.org".parse().unwrap());
         assert_eq!(cache.get(key()).await.unwrap().unwrap().id, ids[0]);
         assert_eq!(cache.get(key()).await.unwrap().unwrap().id, ids[0]);
-        cache.forget(["guards.example.org"]);
+        cache.invalidate(["guards.example.org"]);
         assert_eq!(cache.get(key()).await.unwrap().unwrap().id, ids[1]);
     }
 }

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use tenantry_migrate::{DynMigrator, TenantMigrator};
 
-use super::seed::{Seed, SeedFn};
+use super::{
+    pool::PoolOptions,
+    seed::{Seed, SeedFn},
+};
 
 /// What [`Tenancy::connect`](super::Tenancy::connect) needs to know.
 #[derive(Clone)]
@@ -114,6 +117,24 @@ impl Config {
     pub fn seed(mut self, seed: impl for<'a> SeedFn<'a> + 'static) -> Self {
         self.seed = Some(Seed::new(seed));
         self
+    }
+}
+
+impl From<&Config> for PoolOptions {
+    fn from(config: &Config) -> Self {
+        Self {
+            max_connections: config.max_connections.max(1) as usize,
+            tenant_share: config.tenant_share as usize,
+            reserved_connections: config.reserved_connections as usize,
+            max_waiting: config.max_waiting as usize,
+            recycle_after: config.recycle_after as usize,
+            max_lifetime: config.max_lifetime,
+            statement_cache: config.statement_cache,
+            acquire_timeout: config.acquire_timeout,
+            statement_timeout: config.statement_timeout,
+            idle_in_transaction_timeout: config.idle_in_transaction_timeout,
+            extensions: config.migrator.extension_path().into(),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tenants whose migrations PostgreSQL refuses in one transaction.
+//! Creation of tenants whose migrations PostgreSQL does not run in one transaction.
 
 use std::sync::atomic::Ordering;
 
@@ -6,38 +6,41 @@ use tenantry_migrate::{create_schema_with_commits, pause_after_race, remove_unfi
 use tenantry_registry::{SchemaName, tenant};
 use tracing::warn;
 
-use super::{Error, NewTenant, Tenancy, pool::bounded};
+use super::{
+    Error, NewTenant, Tenancy,
+    pool::{MigrationTransaction, bounded},
+};
 use crate::DbErrorKind;
 
 impl Tenancy {
-    /// Creates a tenant in one transaction, or with a commit after each migration where PostgreSQL
-    /// wants that. A schema that such a creation has left when it was interrupted is removed.
-    ///
-    /// Whether it was made out of a spare.
-    pub(super) async fn create_either_way(
+    /// Creates a tenant, again if that lost a race or if an interrupted creation has left a schema
+    /// of its name. Returns whether it was made of a spare.
+    pub(super) async fn create_with_retries(
         &self,
         new: &NewTenant,
         row: &tenant::Model,
         keys: &[String],
         with_spares: bool,
     ) -> Result<bool, Error> {
-        let (mut created, mut races) =
-            (self.create_or_commit(new, row, keys, with_spares).await, 0);
-        // Lost against another transaction that made the same object at the same moment.
+        let create = || self.create_or_commit(new, row, keys, with_spares);
+        let (mut created, mut races) = (create().await, 0);
+        // Another transaction was creating the same object.
         while let Err(Error::Migration(error)) = &created
             && let Some(pause) =
                 error.db_error_kind().and_then(|fault| pause_after_race(&fault, races))
         {
             tokio::time::sleep(pause).await;
             races += 1;
-            created = self.create_or_commit(new, row, keys, with_spares).await;
+            created = create().await;
         }
         if matches!(created, Err(Error::SchemaTaken(_))) && self.clear(&row.schema).await? {
-            return self.create_or_commit(new, row, keys, with_spares).await;
+            return create().await;
         }
         created
     }
 
+    /// Creates a tenant in one transaction or, where PostgreSQL requires it, with a commit after
+    /// each migration.
     async fn create_or_commit(
         &self,
         new: &NewTenant,
@@ -46,9 +49,9 @@ impl Tenancy {
         with_spares: bool,
     ) -> Result<bool, Error> {
         let with_commits = &self.inner.with_commits;
-        // A spare is made already.
+        // The migrations of a spare have run already.
         if with_spares || !with_commits.load(Ordering::Relaxed) {
-            match self.create_as(new, row, keys, with_spares).await {
+            match self.create_in_one(new, row, keys, with_spares).await {
                 Err(Error::Migration(error))
                     if error.db_error_kind() == Some(DbErrorKind::NeedsCommit) =>
                 {
@@ -60,39 +63,41 @@ impl Tenancy {
             }
         }
         let created = self.create_with_commits(new, row, keys).await;
-        // That there is a schema already is found out before anything is made.
+        // An existing schema is detected before anything is created.
         if created.is_err()
             && !matches!(created, Err(Error::SchemaTaken(_)))
             && let Err(error) = self.clear(&row.schema).await
         {
-            warn!(schema = %row.schema, %error, "an unfinished schema is left; the next creation of it removes it");
+            warn!(
+                schema = %row.schema, %error,
+                "an unfinished schema is left; the next creation of the tenant removes it"
+            );
         }
         created.map(|()| false)
     }
 
-    /// The schema comes first, migration by migration, and the rows of the registry last.
+    /// Builds the schema first, migration by migration, and inserts the rows of the registry last.
     async fn create_with_commits(
         &self,
         new: &NewTenant,
         row: &tenant::Model,
         keys: &[String],
     ) -> Result<(), Error> {
-        // What refuses the tenant is found out first.
+        // Conflicts in the registry are detected before anything is built.
         let trial = self.inner.lifecycle.begin_for_ddl().await?;
-        self.enter(&trial, new, row, false).await?;
+        self.insert_rows(&trial, new, row, false).await?;
         trial.rollback().await?;
-        let begun = self.inner.lifecycle.begin_for_migrations().await?;
         let create = async {
-            if let Some(txn) = begun.for_migrations() {
-                create_schema_with_commits(txn, &row.schema, &self.inner.migrator).await?;
-            }
-            self.enter(&begun, new, row, false).await?;
-            self.finish(begun, new, row, keys).await
+            let txn = self.inner.lifecycle.begin_for_migrations().await?;
+            let migrations = MigrationTransaction(&txn);
+            create_schema_with_commits(&migrations, &row.schema, &self.inner.migrator).await?;
+            self.insert_rows(&txn, new, row, false).await?;
+            self.finish(txn, new, row, keys).await
         };
         bounded(create).await
     }
 
-    /// Removes a schema that an interrupted creation has left. Whether there was one.
+    /// Removes a schema that an interrupted creation has left. Returns whether there was one.
     async fn clear(&self, schema: &SchemaName) -> Result<bool, Error> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
         let removed = remove_unfinished(&txn, schema).await?;

@@ -30,7 +30,7 @@ impl Tenancy {
         self.insert_domain(&txn, id, hostname).await?;
         notify(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
-        self.inner.cache.forget([hostname.as_str()]);
+        self.inner.cache.invalidate([hostname.as_str()]);
         Ok(())
     }
 
@@ -50,7 +50,7 @@ impl Tenancy {
         }
         notify(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
-        self.inner.cache.forget([hostname.as_str()]);
+        self.inner.cache.invalidate([hostname.as_str()]);
         Ok(())
     }
 

@@ -183,8 +183,8 @@ impl Tenancy {
 
     /// Makes this process refuse the tenant, as the others do when they hear of it.
     fn refuse(&self, id: TenantId, keys: &[String]) {
-        self.inner.cache.dropped(id);
-        self.inner.cache.forget(keys.iter().map(String::as_str));
+        self.inner.cache.mark_dropped(id);
+        self.inner.cache.invalidate(keys.iter().map(String::as_str));
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::stream::BoxStream;
 use sea_orm::{
@@ -9,7 +9,7 @@ use sea_orm::{
 use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
-    pool::{Lane, Session, Transaction},
+    pool::{Executor, PoolHandle, Transaction},
     statement::Effect,
     tenant_state::TenantState,
 };
@@ -35,7 +35,7 @@ use super::{
 /// let guards = Guard::find().all(&tenant).await?; // … FROM "tenant_1"."guards"
 /// # Ok(()) }
 /// ```
-pub type Tenant = TenantConnection<Lane>;
+pub type Tenant = TenantConnection<PoolHandle>;
 
 /// A transaction of one tenant: like a [`Tenant`], every statement goes to the tenant's schema.
 /// Transactions begun on it are savepoints. Rolled back when dropped.
@@ -85,18 +85,8 @@ impl Tenant {
             [self.db.search_path(self.schema()).into()],
         );
         // Functions of the tenant's own may be called by a name of PostgreSQL's.
-        txn.db.run(set, Effect::Reset).await?;
+        txn.db.execute_statement(set, Effect::Reset).await?;
         Ok(txn)
-    }
-}
-
-impl Tenant {
-    /// All that is done for a statement but to send it, for the benchmarks to measure.
-    #[doc(hidden)]
-    pub async fn rehearse<'a>(&self, sql: &'a str) -> Result<Cow<'a, str>, DbErr> {
-        let (sql, _) = self.state.qualify_text(sql).await?;
-        self.db.rehearse().await?;
-        Ok(sql)
     }
 }
 
@@ -155,47 +145,51 @@ impl<C> fmt::Debug for TenantConnection<C> {
 }
 
 #[async_trait::async_trait]
-impl<C: Session> ConnectionTrait for TenantConnection<C> {
+impl<C: Executor> ConnectionTrait for TenantConnection<C> {
     fn get_database_backend(&self) -> DbBackend {
         DbBackend::Postgres
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.send_raw(statement, |statement, effect| self.db.run(statement, effect)).await
+        self.send_raw(statement, |statement, effect| self.db.execute_statement(statement, effect))
+            .await
     }
 
     async fn execute<S: StatementBuilder>(&self, statement: &S) -> Result<ExecResult, DbErr> {
-        self.send_built(statement, |statement, effect| self.db.run(statement, effect)).await
+        self.send_built(statement, |statement, effect| self.db.execute_statement(statement, effect))
+            .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.send_text(sql).await
+        self.send_batch(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.send_raw(statement, |statement, effect| self.db.first_row(statement, effect)).await
+        self.send_raw(statement, |statement, effect| self.db.fetch_optional(statement, effect))
+            .await
     }
 
     async fn query_one<S: StatementBuilder>(
         &self,
         statement: &S,
     ) -> Result<Option<QueryResult>, DbErr> {
-        self.send_built(statement, |statement, effect| self.db.first_row(statement, effect)).await
+        self.send_built(statement, |statement, effect| self.db.fetch_optional(statement, effect))
+            .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.send_raw(statement, |statement, effect| self.db.all_rows(statement, effect)).await
+        self.send_raw(statement, |statement, effect| self.db.fetch_all(statement, effect)).await
     }
 
     async fn query_all<S: StatementBuilder>(
         &self,
         statement: &S,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        self.send_built(statement, |statement, effect| self.db.all_rows(statement, effect)).await
+        self.send_built(statement, |statement, effect| self.db.fetch_all(statement, effect)).await
     }
 }
 
-impl<C: Session> StreamTrait for TenantConnection<C> {
+impl<C: Executor> StreamTrait for TenantConnection<C> {
     type Stream<'a>
         = BoxStream<'a, Result<QueryResult, DbErr>>
     where
@@ -225,7 +219,7 @@ impl TransactionSession for TenantTransaction {
 }
 
 #[async_trait::async_trait]
-impl<C: Session> TransactionTrait for TenantConnection<C> {
+impl<C: Executor> TransactionTrait for TenantConnection<C> {
     type Transaction = TenantTransaction;
 
     async fn begin(&self) -> Result<TenantTransaction, DbErr> {
@@ -247,7 +241,7 @@ impl<C: Session> TransactionTrait for TenantConnection<C> {
         options: TransactionOptions,
     ) -> Result<TenantTransaction, DbErr> {
         self.state.check().await?;
-        let db = self.db.start(options).await?;
+        let db = self.db.begin_transaction(options).await?;
         Ok(TenantConnection { db, state: self.state.clone() })
     }
 

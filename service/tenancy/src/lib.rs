@@ -70,12 +70,17 @@ mod tenant_state;
 mod test_migrator;
 mod validate;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
 
 use sea_orm::DatabaseConnection;
-use tenantry_migrate::{DynMigrator, Target, claim_application, confirm_extensions, registry};
+use tenantry_migrate::{
+    DynMigrator, Target, claim_application, confirm_extensions, connect, registry,
+};
 use tenantry_registry::SchemaName;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinSet, time::timeout};
 
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
@@ -99,9 +104,12 @@ pub use tenantry_registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantI
 use cache::TenantCache;
 use compatibility::KnownMigrations;
 use listener::Listener;
-use pool::{Lane, Lanes, Writes};
+use pool::{PoolHandle, TenantPool, WriteAccess, no_answer};
 use registry_view::RegistryView;
 use spares::Spares;
+
+/// For the checks of the registry before the service starts.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All tenants of one database. Cheap to clone.
 #[derive(Clone)]
@@ -110,11 +118,11 @@ pub struct Tenancy {
 }
 
 struct Inner {
-    /// For look-ups in the registry.
-    db: Lane,
+    /// For queries of the registry.
+    db: PoolHandle,
     /// For creations, drops and spares.
-    lifecycle: Lane,
-    lanes: Arc<Lanes>,
+    lifecycle: PoolHandle,
+    pool: Arc<TenantPool>,
     migrator: DynMigrator,
     schema_prefix: String,
     base_domain: String,
@@ -122,63 +130,66 @@ struct Inner {
     cache: TenantCache,
     seed: Option<Seed>,
     spares: Arc<Spares>,
-    /// Whether PostgreSQL wants a commit between two migrations of a new tenant.
+    /// Whether PostgreSQL requires a commit between two migrations of a new tenant.
     with_commits: AtomicBool,
     view: Arc<RegistryView>,
-    /// The tasks that look after connections, and keep spares.
-    tasks: Vec<JoinHandle<()>>,
-    /// The tasks that receive announcements and ask the registry. They end with the last handle of
-    /// a tenant, or when the tenancy is closed.
-    view_tasks: [JoinHandle<()>; 3],
+    /// The tasks that check idle connections and make spares.
+    tasks: Mutex<JoinSet<()>>,
+    /// The tasks that receive notifications and query the registry. They end with the last handle
+    /// of a tenant, or when the tenancy is closed.
+    view_tasks: Mutex<JoinSet<()>>,
 }
 
 impl Tenancy {
     /// Connects to the database and starts to listen for changes that other processes make.
     ///
     /// # Errors
-    /// [`Error::Name`] when the prefix cannot begin a schema name or the base domain is none,
-    /// [`Error::Migration`] when a migration is said to be breaking that is none, or the registry
-    /// belongs to [another application](tenantry_migrate::TenantMigrator::application)
-    /// or has breaking migrations of a newer program, or one of the
-    /// migrator's [extensions](tenantry_migrate::TenantMigrator::extensions) is not in its schema or shares
-    /// it with tables,
-    /// [`Error::Connect`] when the server cannot be reached, [`Error::ReadOnlyServer`] when it
-    /// accepts no writes, [`Error::RegistryBehind`] when the
-    /// registry has not been migrated, [`Error::NoAnnouncements`] when a pooler is in the way.
+    /// - [`Error::Name`] if the prefix or the base domain is not valid;
+    /// - [`Error::Migration`] if `breaking()` of the migrator lists an unknown migration, if the
+    ///   registry belongs to [another application](tenantry_migrate::TenantMigrator::application)
+    ///   or has breaking migrations of a newer program, or if one of the migrator's
+    ///   [extensions](tenantry_migrate::TenantMigrator::extensions) is not in its schema or shares
+    ///   it with tables;
+    /// - [`Error::Connect`] if the server cannot be reached;
+    /// - [`Error::ReadOnlyServer`] if it accepts no writes;
+    /// - [`Error::RegistryBehind`] if the registry has not been migrated;
+    /// - [`Error::NoAnnouncements`] if `LISTEN` and `NOTIFY` do not work through a pooler.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
         let base_domain = base_domain(&config.base_domain)?;
         config.migrator.validate_breaking()?;
-        let lanes = Lanes::connect(config).await?;
-        let (db, lifecycle) = (lanes.registry(), lanes.lifecycle());
+        let pool = Arc::new(open_pool(config).await?);
+        let (db, lifecycle) = (pool.registry(), pool.lifecycle());
         let known = KnownMigrations::new(&config.migrator);
         let (view, requests) = RegistryView::new(known, config.cache_ttl, config.acquire_timeout);
         let cache = TenantCache::new(config.cache_ttl, Arc::clone(&view));
-        let reader = tokio::spawn(registry_reader::run(requests, lanes.options().clone()));
-        let mut listener = Listener::connect(&lanes, &view).await.map_err(|error| {
+        let mut view_tasks = JoinSet::new();
+        view_tasks.spawn(registry_reader::run(requests, pool.connect_options().clone()));
+        let mut listener = Listener::connect(&pool, &view).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
         if !listener.is_receiving(&view).await {
-            // Nothing was announced if there is no connection to do so.
-            lanes.try_opening().await?;
+            // Nothing was sent if there is no connection for it.
+            pool.test_connect().await?;
             return Err(Error::NoAnnouncements);
         }
-        // After announcements are received, so that none is missed.
+        // After notifications are received, so that no schema is missed.
         view.schemas.load(&db).await?;
-        let clock = tokio::spawn(listener::watch_clock(Arc::downgrade(&view)));
-        let view_tasks = [tokio::spawn(listener.run()), reader, clock];
-        let mut tasks = vec![tokio::spawn(Arc::clone(&lanes).keep())];
+        view_tasks.spawn(listener::watch_clock(Arc::downgrade(&view)));
+        view_tasks.spawn(listener.run());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&pool).run_idle_check());
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
         let spares = Spares::new(config.spares, lifecycle.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
         if config.spares > 0 {
-            tasks.push(tokio::spawn(Arc::clone(&spares).keep()));
+            tasks.spawn(Arc::clone(&spares).maintain());
         }
         Ok(Self {
             inner: Arc::new(Inner {
                 db,
                 lifecycle,
-                lanes,
+                pool,
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
@@ -188,46 +199,42 @@ impl Tenancy {
                 spares,
                 with_commits: AtomicBool::new(false),
                 view,
-                tasks,
-                view_tasks,
+                tasks: Mutex::new(tasks),
+                view_tasks: Mutex::new(view_tasks),
             }),
         })
     }
 
-    /// Asks the server whether it is there and accepts writes.
+    /// Asks the server whether it accepts writes.
     ///
     /// # Errors
-    /// [`Error::Database`] when it does not answer, [`Error::ReadOnlyServer`] when it accepts no
-    /// writes.
+    /// [`Error::Database`] if it does not answer, [`Error::ReadOnlyServer`] if it accepts no writes.
     pub async fn ping(&self) -> Result<(), Error> {
-        match self.inner.db.writes().await? {
-            Writes::Accepted => Ok(()),
-            other => Err(Error::ReadOnlyServer { standby: other == Writes::Standby }),
-        }
+        require_writes(self.inner.db.write_access().await?)
     }
 
-    /// Whether the process receives announcements of changes. While it does not, it connects again,
-    /// and what it has cached about tenants is checked against the registry every second.
+    /// Whether the process receives notifications of changes. While it does not, it reconnects, and
+    /// checks cached tenants against the registry every second.
     #[must_use]
     pub fn is_receiving_announcements(&self) -> bool {
         self.inner.view.freshness.is_connected()
     }
 
-    /// Closes every connection, after the statements that are under way.
+    /// Closes every connection, after the statements in progress.
     pub async fn close(&self) {
-        let tasks = || self.inner.tasks.iter().chain(&self.inner.view_tasks);
-        tasks().for_each(JoinHandle::abort);
-        // Waited for, as they use connections.
-        while !tasks().all(JoinHandle::is_finished) {
-            tokio::task::yield_now().await;
+        for tasks in [&self.inner.tasks, &self.inner.view_tasks] {
+            let mut tasks =
+                std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            // Before the pool is closed, since they use its connections.
+            tasks.shutdown().await;
         }
-        self.inner.lanes.close().await;
+        self.inner.pool.close().await;
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.view_tasks.get_mut().unwrap_or_else(PoisonError::into_inner).detach_all();
     }
 }
 
@@ -248,6 +255,33 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
 fn base_domain(text: &str) -> Result<String, Error> {
     let below: Hostname = format!("tenant.{text}").parse()?;
     Ok(below.as_str()["tenant.".len()..].to_owned())
+}
+
+fn require_writes(writes: WriteAccess) -> Result<(), Error> {
+    match writes {
+        WriteAccess::Allowed => Ok(()),
+        other => Err(Error::ReadOnlyServer { standby: other == WriteAccess::Standby }),
+    }
+}
+
+/// The pool, after the server and the registry were found to be usable.
+async fn open_pool(config: &Config) -> Result<TenantPool, Error> {
+    let mut options = connect::options(&config.url)?;
+    let capacity = config.statement_cache;
+    options
+        .max_connections(1)
+        .acquire_timeout(config.acquire_timeout)
+        .sqlx_logging_level(tracing::log::LevelFilter::Debug)
+        .map_sqlx_postgres_opts(move |options| options.statement_cache_capacity(capacity));
+    // Its error says why the server cannot be reached.
+    let first = connect::open_own(options).await?;
+    let options = (*first.get_postgres_connection_pool().connect_options()).clone();
+    let pool = TenantPool::new(options, &config.into());
+    require_writes(pool.test_connect().await?)?;
+    let checked = timeout(STARTUP_TIMEOUT, check_registry(&first, &config.migrator)).await;
+    checked.unwrap_or_else(|_| Err(no_answer(STARTUP_TIMEOUT).into()))?;
+    first.close().await?;
+    Ok(pool)
 }
 
 async fn check_registry(db: &DatabaseConnection, tenants: &DynMigrator) -> Result<(), Error> {

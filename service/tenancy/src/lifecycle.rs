@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use sea_orm::DbErr;
-use tenantry_migrate::{create_schema, create_schema_batched, register, rename_schema, unregister};
+use tenantry_migrate::{create_schema, register, rename_schema, unregister};
 use tenantry_registry::{SchemaName, Slug, tenant};
 use tracing::info;
 
@@ -10,132 +10,103 @@ use tenantry_registry::notify::{SCHEMA_MARK, notify};
 use super::{
     Error, NewTenant, Tenancy, TenantInfo, TenantTransaction, metadata,
     naming::free_name,
-    pool::{Transaction, bounded},
+    pool::{MigrationTransaction, Transaction, bounded},
     recording::record,
     spares,
 };
 use crate::DbErrorKind;
 
-/// How often a name for the schema is chosen, as others may choose the same at the same moment.
-const TRIES: u32 = 20;
+/// Attempts to choose a name for the schema, since other creations may choose the same.
+const MAX_ATTEMPTS: u32 = 20;
 
 const SLUG_KEY: &str = "tenants_slug_key";
 const SCHEMA_KEY: &str = "tenants_schema_key";
 
 impl Tenancy {
-    /// Creates a tenant: registry row, schema, tables, migration records, host names and what the
-    /// application's [seed](super::Config::seed) puts into it, in one transaction. They appear
-    /// together or not at all.
+    /// Creates a tenant in one transaction: registry row, schema, tables, applied migrations,
+    /// hostnames and the rows of the application's [seed](super::Config::seed). If there are
+    /// [spares](super::Config::spares), one of them becomes the tenant's schema.
     ///
-    /// If there are [spares](super::Config::spares), it takes one of them.
-    ///
-    /// The schema has the name of the slug. When another tenant has that name or has ever had it,
-    /// it is `name_2`, `name_3` or so on.
+    /// The schema is named after the slug. If another tenant has or had a schema of that name, it is
+    /// `name_2`, `name_3` and so on.
     ///
     /// # Errors
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
-    /// [`Error::Name`] when the slug gives no schema name, [`Error::TooManyTags`],
-    /// [`Error::Migration`], [`Error::Seed`]. Nothing is changed in any of these cases.
+    /// [`Error::Name`] if the slug makes no valid schema name, [`Error::TooManyTags`],
+    /// [`Error::Migration`], [`Error::Seed`]. Nothing is changed then.
     pub async fn create(&self, mut new: NewTenant) -> Result<TenantInfo, Error> {
-        new.check()?;
+        new.normalize()?;
         let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         let mut row = spares::new_row(&self.inner.migrator, base.clone());
         row.slug = Some(new.slug.clone());
         row.metadata = metadata::of(&new);
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
-        // Before a transaction is begun, as it may take a connection of its own.
-        let with_spares = self.inner.spares.usable().await;
-        let mut tries = 0;
+        // Before the transaction, since it may take a connection.
+        let with_spares = self.inner.spares.is_supported().await;
+        let mut attempts = 0;
         let from_spare = loop {
-            match self.create_either_way(&new, &row, &keys, with_spares).await {
-                // Mostly the name is free, so it is tried before it is asked for. And between the
-                // question and the insertion another tenant may take the one that was found.
-                Err(Error::Database(error)) if tries < TRIES && is_taken(&error, SCHEMA_KEY) => {
+            match self.create_with_retries(&new, &row, &keys, with_spares).await {
+                // The name is usually free, so the insertion is tried first. A name that was found
+                // free may be taken before it is inserted.
+                Err(Error::Database(error))
+                    if attempts < MAX_ATTEMPTS && is_taken(&error, SCHEMA_KEY) =>
+                {
                     row.schema = free_name(&self.inner.db, &base).await?;
-                    tries += 1;
+                    attempts += 1;
                 }
                 other => break other?,
             }
         };
-        self.inner.cache.forget(keys.iter().map(String::as_str));
+        self.inner.cache.invalidate(keys.iter().map(String::as_str));
         self.inner.spares.taken.notify_one();
         info!(tenant = %new.slug, schema = %row.schema, from_spare, "tenant created");
         TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
     }
 
-    /// Whether it was made out of a spare.
-    pub(super) async fn create_as(
+    /// Creates a tenant in one transaction. Returns whether it was made of a spare.
+    pub(super) async fn create_in_one(
         &self,
         new: &NewTenant,
         row: &tenant::Model,
         keys: &[String],
         with_spares: bool,
     ) -> Result<bool, Error> {
-        if record(&self.inner.lifecycle, &self.inner.migrator).await {
+        record(&self.inner.lifecycle, &self.inner.migrator).await;
+        let create = async {
             let txn = self.inner.lifecycle.begin_for_ddl().await?;
-            let created = self.create_in(txn, new, row, keys, with_spares);
-            if let Some(from_spare) = self.unless_ended(row, bounded(created)).await? {
-                return Ok(from_spare);
+            let spare = self.insert_rows(&txn, new, row, with_spares).await?;
+            match &spare {
+                Some(spare) => rename_schema(&txn, spare, &row.schema).await?,
+                None => {
+                    let txn = MigrationTransaction(&txn);
+                    create_schema(&txn, &row.schema, &self.inner.migrator).await?;
+                }
             }
-        }
-        let txn = self.inner.lifecycle.begin_for_migrations().await?;
-        let created = self.create_in(txn, new, row, keys, with_spares);
-        Ok(self.unless_ended(row, bounded(created)).await?.unwrap_or_default())
-    }
-
-    /// Removes what was committed of the tenant if a migration has ended the transaction.
-    async fn unless_ended<T>(
-        &self,
-        row: &tenant::Model,
-        created: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let created = created.await;
+            self.finish(txn, new, row, keys).await?;
+            Ok(spare.is_some())
+        };
+        let created = bounded(create).await;
         if let Err(Error::Migration(tenantry_migrate::Error::TransactionEnded { .. })) = &created {
             self.take_back(row).await?;
         }
         created
     }
 
-    /// Whether it was made out of a spare; None when nothing was done, because it takes a
-    /// transaction for migrations.
-    async fn create_in(
-        &self,
-        txn: Transaction,
-        new: &NewTenant,
-        row: &tenant::Model,
-        keys: &[String],
-        with_spares: bool,
-    ) -> Result<Option<bool>, Error> {
-        let spare = self.enter(&txn, new, row, with_spares).await?;
-        let migrator = &self.inner.migrator;
-        match (&spare, txn.for_migrations()) {
-            (Some(spare), _) => rename_schema(&txn, spare, &row.schema).await?,
-            (None, Some(txn)) => create_schema(txn, &row.schema, migrator).await?,
-            (None, None) if create_schema_batched(&txn, &row.schema, migrator).await? => {}
-            (None, None) => {
-                txn.rollback().await?;
-                return Ok(None);
-            }
-        }
-        self.finish(txn, new, row, keys).await?;
-        Ok(Some(spare.is_some()))
-    }
-
-    /// Writes the rows of the registry. Returns the schema of the spare that the tenant is made of.
-    pub(super) async fn enter(
+    /// Inserts the rows of the registry. Returns the schema of the spare that the tenant is made of.
+    pub(super) async fn insert_rows(
         &self,
         txn: &Transaction,
         new: &NewTenant,
         row: &tenant::Model,
         with_spares: bool,
     ) -> Result<Option<SchemaName>, Error> {
-        // The unique index on the slug makes everybody else who wants it wait for this transaction.
+        // The unique index on the slug makes other creations of it wait for this transaction.
         let taken = |error| match is_taken(&error, SLUG_KEY) {
             true => Error::SlugTaken(new.slug.clone()),
             false => error.into(),
         };
         let spare = match with_spares {
-            true => spares::claim(txn, row).await.map_err(taken)?,
+            true => spares::take_spare(txn, row).await.map_err(taken)?,
             false => None,
         };
         if spare.is_none() {
@@ -147,7 +118,7 @@ impl Tenancy {
         Ok(spare)
     }
 
-    /// What is done when the schema is made.
+    /// Seeds the tenant, notifies other processes and commits.
     pub(super) async fn finish(
         &self,
         txn: Transaction,
@@ -163,7 +134,7 @@ impl Tenancy {
         Ok(())
     }
 
-    /// Removes what a migration has committed of a tenant that is not to be.
+    /// Removes what a migration has committed of a tenant whose creation failed.
     async fn take_back(&self, row: &tenant::Model) -> Result<(), Error> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
         unregister(&txn, row).await?;
@@ -177,9 +148,9 @@ impl Tenancy {
         slug: &Slug,
     ) -> Result<Transaction, Error> {
         let Some(seed) = &self.inner.seed else { return Ok(txn) };
-        let state = self.inner.cache.unseen(row.id, slug.clone(), row.schema.clone());
+        let state = self.inner.cache.detached(row.id, slug.clone(), row.schema.clone());
         let scope = TenantTransaction { db: txn, state: Arc::new(state) };
-        match seed.sow(&scope).await {
+        match seed.run(&scope).await {
             Ok(()) => Ok(scope.db),
             Err(source) => Err(Error::Seed { slug: slug.clone(), source }),
         }
@@ -190,7 +161,7 @@ fn is_taken(error: &DbErr, key: &str) -> bool {
     matches!(DbErrorKind::of(error), DbErrorKind::Unique(name) if name == key)
 }
 
-/// What a tenant is known under: its slug and its host names.
+/// The keys of a tenant in the cache: its slug and its hostnames.
 pub(super) fn keys(slug: &Slug, hostnames: impl Iterator<Item = String>) -> Vec<String> {
     std::iter::once(slug.to_string()).chain(hostnames).collect()
 }

@@ -23,7 +23,7 @@ use tenantry_registry::notify::{CHANNEL, Notification, SCHEMA_MARK};
 
 use super::{
     freshness::{Freshness, TICK, now},
-    pool::Lanes,
+    pool::TenantPool,
     registry_view::RegistryView,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Listener {
     process: String,
     /// Not kept alive by the listener: it ends with the last one that asks the registry.
     view: Weak<RegistryView>,
-    lanes: Arc<Lanes>,
+    pool: Arc<TenantPool>,
 }
 
 /// The heartbeat that is under way.
@@ -71,14 +71,14 @@ enum Lost {
 
 impl Listener {
     pub(super) async fn connect(
-        lanes: &Arc<Lanes>,
+        pool: &Arc<TenantPool>,
         view: &Arc<RegistryView>,
     ) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            connection: subscribe(lanes, lanes.patience()).await?,
+            connection: subscribe(pool, pool.acquire_timeout()).await?,
             process: Uuid::now_v7().to_string(),
             view: Arc::downgrade(view),
-            lanes: Arc::clone(lanes),
+            pool: Arc::clone(pool),
         })
     }
 
@@ -102,7 +102,7 @@ impl Listener {
         loop {
             let Some(lost) = self.receive().await else { return };
             let Some(view) = self.view.upgrade() else { return };
-            if self.lanes.is_closed() {
+            if self.pool.is_closed() {
                 return;
             }
             view.freshness.lost();
@@ -115,13 +115,13 @@ impl Listener {
             view.reopen();
             drop(view);
             // Other connections may be lost for the same reason.
-            self.lanes.doubt();
+            self.pool.suspect_all();
             self.connection = loop {
-                match subscribe(&self.lanes, OPENED_WITHIN).await {
+                match subscribe(&self.pool, OPENED_WITHIN).await {
                     Ok(connection) => break connection,
                     Err(error) => warn!(%error, "no connection for announcements; retrying"),
                 }
-                if self.view.strong_count() == 0 || self.lanes.is_closed() {
+                if self.view.strong_count() == 0 || self.pool.is_closed() {
                     return;
                 }
                 sleep(RETRY).await;
@@ -131,7 +131,7 @@ impl Listener {
             view.freshness.all_changed();
             info!("the connection for announcements is open again");
             // Apart, as it may wait for a connection.
-            let db = self.lanes.registry();
+            let db = self.pool.registry();
             tokio::spawn(async move {
                 if let Err(error) = view.schemas.load(&db).await {
                     warn!(%error, "the schemas of new tenants could not be read");
@@ -143,7 +143,7 @@ impl Listener {
     /// Receives until the connection is lost; None when there is nobody to receive for.
     async fn receive(&mut self) -> Option<Lost> {
         let mut heartbeat = Heartbeat::None;
-        let mut failover = self.lanes.failover();
+        let mut failover = self.pool.failover();
         let mut clock = interval(PERIOD);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -234,15 +234,15 @@ impl fmt::Display for Lost {
 }
 
 /// Starts to listen, on a pool of one connection as the driver wants it.
-async fn subscribe(lanes: &Lanes, within: Duration) -> Result<PgListener, sqlx::Error> {
+async fn subscribe(pool: &TenantPool, within: Duration) -> Result<PgListener, sqlx::Error> {
     let subscribed = async {
-        let pool = PgPoolOptions::new()
+        let single = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_with(lanes.options().clone())
+            .connect_with(pool.connect_options().clone())
             .await?;
-        let mut listener = PgListener::connect_with(&pool).await?;
+        let mut listener = PgListener::connect_with(&single).await?;
         // What happens between two connections is lost; the caller has to know.
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;

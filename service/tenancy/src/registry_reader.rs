@@ -19,7 +19,7 @@ use tracing::debug;
 
 use tenantry_registry::notify::CHANNEL;
 
-use super::registry_view::{Key, Request};
+use super::registry_view::{Request, TenantKey};
 
 /// Most tenants that one query asks for.
 const BATCH: usize = 1000;
@@ -51,7 +51,7 @@ struct Reader {
 /// The rows that were found, and why one of them could not be read.
 #[derive(Default)]
 struct Found {
-    rows: HashMap<Key, tenant::Model>,
+    rows: HashMap<TenantKey, tenant::Model>,
     unreadable: Option<DbErr>,
 }
 
@@ -104,13 +104,13 @@ impl Reader {
         self.query(&notify).await
     }
 
-    async fn find(&mut self, keys: &[Key]) -> Result<Found, DbErr> {
+    async fn find(&mut self, keys: &[TenantKey]) -> Result<Found, DbErr> {
         let (mut ids, mut slugs, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
         for key in keys {
             match key {
-                Key::Id(id) => ids.push(*id),
-                Key::Slug(slug) => slugs.push(slug.clone()),
-                Key::Host(host) => hosts.push(host.clone()),
+                TenantKey::Id(id) => ids.push(*id),
+                TenantKey::Slug(slug) => slugs.push(slug.clone()),
+                TenantKey::Host(host) => hosts.push(host.clone()),
             }
         }
         let mut found = Found::default();
@@ -123,8 +123,8 @@ impl Reader {
                 found.add(&row, |row| {
                     // The slug of a dropped tenant may belong to another one.
                     let is_living = row.status != tenant::Status::Dropped;
-                    let slug = row.slug.clone().filter(|_| is_living).map(Key::Slug);
-                    slug.into_iter().chain([Key::Id(row.id)]).collect()
+                    let slug = row.slug.clone().filter(|_| is_living).map(TenantKey::Slug);
+                    slug.into_iter().chain([TenantKey::Id(row.id)]).collect()
                 });
             }
         }
@@ -137,7 +137,7 @@ impl Reader {
                 .filter(domain::Column::Hostname.eq_any(hosts));
             for row in self.query(&select.build(DbBackend::Postgres)).await? {
                 let host = domain_of(&row);
-                found.add(&row, |_| host.map(Key::Host).into_iter().collect());
+                found.add(&row, |_| host.map(TenantKey::Host).into_iter().collect());
             }
         }
         Ok(found)
@@ -178,7 +178,7 @@ impl Reader {
 }
 
 impl Found {
-    fn add(&mut self, row: &QueryResult, keys: impl FnOnce(&tenant::Model) -> Vec<Key>) {
+    fn add(&mut self, row: &QueryResult, keys: impl FnOnce(&tenant::Model) -> Vec<TenantKey>) {
         match tenant::Model::from_query_result(row, "") {
             Ok(row) => {
                 for key in keys(&row) {

@@ -25,13 +25,13 @@ pub(super) struct RegistryView {
 
 /// By what a tenant is looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum TenantKey {
     Id(TenantId),
     Slug(Slug),
     Host(Hostname),
 }
 
-impl Key {
+impl TenantKey {
     /// Its counter of changes.
     pub(super) fn slot(&self) -> usize {
         match self {
@@ -45,7 +45,7 @@ impl Key {
 /// A request to the [`reader`](super::registry_reader), with the place for its answer.
 pub(super) enum Request {
     /// A tenant's row.
-    Tenant(Key, oneshot::Sender<Result<Option<tenant::Model>, DbErr>>),
+    Tenant(TenantKey, oneshot::Sender<Result<Option<tenant::Model>, DbErr>>),
     /// An announcement to this process, which is sent when there is an answer.
     Heartbeat(String, oneshot::Sender<()>),
     /// Another connection.
@@ -72,7 +72,7 @@ impl RegistryView {
 
     /// The row of a tenant, as it is now. Many requests at once are one query, on a connection that
     /// statements of tenants cannot take.
-    pub(super) async fn ask(&self, key: Key) -> Result<Option<tenant::Model>, DbErr> {
+    pub(super) async fn fetch(&self, key: TenantKey) -> Result<Option<tenant::Model>, DbErr> {
         let (answer, answered) = oneshot::channel();
         if self.requests.send(Request::Tenant(key, answer)).is_err() {
             return Err(closed());

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tenantry_registry::{Slug, TenantId, domain, tenant};
 
-use super::{Error, Host, Tenancy, Tenant, TenantInfo, registry_view::Key};
+use super::{Error, Host, Tenancy, Tenant, TenantInfo, registry_view::TenantKey};
 use crate::page::{self, Page, PageRequest};
 
 impl Tenancy {
@@ -12,7 +12,7 @@ impl Tenancy {
     /// # Errors
     /// [`Error::UnknownTenant`]; [`Error::Unavailable`] when the tenant is not active.
     pub async fn tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
-        let found = self.resolve(Key::Slug(slug.clone())).await?;
+        let found = self.resolve(TenantKey::Slug(slug.clone())).await?;
         found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
     }
 
@@ -38,7 +38,7 @@ impl Tenancy {
                 Err(Error::UnknownTenant(_)) => None,
                 other => Some(other?),
             },
-            Host::Custom(hostname) => self.resolve(Key::Host(hostname.clone())).await?,
+            Host::Custom(hostname) => self.resolve(TenantKey::Host(hostname.clone())).await?,
             Host::Reserved => return Err(Error::ReservedHost(header.to_owned())),
             Host::Base | Host::Unknown => None,
         };
@@ -83,10 +83,10 @@ impl Tenancy {
         Ok(Page { items: items.collect(), next: page.next })
     }
 
-    async fn resolve(&self, key: Key) -> Result<Option<Tenant>, Error> {
+    async fn resolve(&self, key: TenantKey) -> Result<Option<Tenant>, Error> {
         let Some(state) = self.inner.cache.get(key).await? else { return Ok(None) };
         state.check().await?;
-        Ok(Some(Tenant { db: self.inner.lanes.of(state.clone()), state }))
+        Ok(Some(Tenant { db: self.inner.pool.of_tenant(state.clone()), state }))
     }
 
     async fn domains_of(

@@ -1,5 +1,5 @@
-//! Sending a statement, and sending it again when it was prepared before a migration or its
-//! connection had ended before it was sent.
+//! Sending a statement, and sending it again if it was prepared before a migration or if its
+//! connection was broken before it was sent.
 
 use futures_util::{TryStreamExt, stream::BoxStream};
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder};
@@ -7,13 +7,13 @@ use tenantry_migrate::DbErrorKind;
 
 use super::{
     TenantConnection,
-    pool::{Session, was_unsent},
+    pool::{Executor, was_unsent},
     statement::Effect,
     tenant_state::Qualified,
 };
 
-impl<C: Session> TenantConnection<C> {
-    /// Sends a statement that can be built again, so that nothing is kept for the rare case.
+impl<C: Executor> TenantConnection<C> {
+    /// Sends a statement that can be built again for a retry.
     pub(super) async fn send_built<T, F>(
         &self,
         statement: &impl StatementBuilder,
@@ -24,10 +24,10 @@ impl<C: Session> TenantConnection<C> {
         F: Future<Output = Result<T, DbErr>> + Send,
     {
         let build = || DbBackend::Postgres.build(statement);
-        self.send(build(), || C::RESENDS.then(build), send).await
+        self.send(build(), || C::CAN_RETRY.then(build), send).await
     }
 
-    /// Sends a statement that is there only once, and is copied where it may be sent again.
+    /// Sends a statement, of which a copy is kept for a retry.
     pub(super) async fn send_raw<T, F>(
         &self,
         statement: Statement,
@@ -37,7 +37,7 @@ impl<C: Session> TenantConnection<C> {
         T: Send,
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        let copy = C::RESENDS.then(|| statement.clone());
+        let copy = C::CAN_RETRY.then(|| statement.clone());
         self.send(statement, || copy, send).await
     }
 
@@ -54,56 +54,54 @@ impl<C: Session> TenantConnection<C> {
         let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
         let result = send(statement, effect).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
-        if !self.renewed(epoch, result.as_ref().err()) && !unsent {
-            return self.explained(result).await;
+        if !self.advance_if_stale(epoch, result.as_ref().err()) && !unsent {
+            return self.with_availability(result).await;
         }
         let Some(statement) = again() else { return result };
         let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
         let result = send(statement, effect).await;
-        self.renewed(epoch, result.as_ref().err());
-        self.explained(result).await
+        self.advance_if_stale(epoch, result.as_ref().err());
+        self.with_availability(result).await
     }
 
-    async fn explained<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
-        match result {
-            // Apart, so that statements which succeed do not carry its state.
-            Err(error) => Err(Box::pin(self.explain(error)).await),
-            done => done,
-        }
+    /// Sends SQL that is not prepared.
+    pub(super) async fn send_batch(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let (sql, effect) = self.state.qualify_sql(sql).await?;
+        let result = self.db.execute_batch(&sql, effect).await;
+        self.with_availability(result).await
     }
 
-    /// Sends text that is not prepared.
-    pub(super) async fn send_text(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (sql, effect) = self.state.qualify_text(sql).await?;
-        let result = self.db.send(&sql, effect).await;
-        self.explained(result).await
-    }
-}
-
-impl<C> TenantConnection<C> {
-    /// Begins a new epoch if a statement of the epoch `sent` was refused as stale.
-    fn renewed(&self, sent: u64, error: Option<&DbErr>) -> bool {
-        let stale =
-            error.is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::StaleStatement);
-        if stale {
-            self.state.epoch.renew(sent);
-        }
-        stale
-    }
-}
-
-impl<C: Session> TenantConnection<C> {
-    /// Opens a stream. It has handed out nothing when its statement is refused as stale, but is in
-    /// the caller's hands already: it is the caller who may open it again.
+    /// Opens a stream. If its statement is stale, no row was returned yet, but the stream belongs to
+    /// the caller, who has to open it again.
     pub(super) async fn open(
         &self,
         statement: Statement,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
         let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
-        let stream = self.db.stream(statement, effect).await?;
+        let stream = self.db.fetch_stream(statement, effect).await?;
         Ok(Box::pin(stream.or_else(move |error| async move {
-            self.renewed(epoch, Some(&error));
-            Err(self.explain(error).await)
+            self.advance_if_stale(epoch, Some(&error));
+            Err(self.recheck(error).await)
         })))
+    }
+
+    async fn with_availability<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        match result {
+            // Boxed, so that statements that succeed do not carry its state.
+            Err(error) => Err(Box::pin(self.recheck(error)).await),
+            ok => ok,
+        }
+    }
+}
+
+impl<C> TenantConnection<C> {
+    /// Advances the epoch if a statement of the epoch `sent` was refused as stale.
+    fn advance_if_stale(&self, sent: u64, error: Option<&DbErr>) -> bool {
+        let stale =
+            error.is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::StaleStatement);
+        if stale {
+            self.state.epoch.advance(sent);
+        }
+        stale
     }
 }

@@ -40,7 +40,7 @@ impl Seed {
         Self(Arc::new(seed))
     }
 
-    pub(super) async fn sow(&self, tenant: &TenantTransaction) -> Outcome {
+    pub(super) async fn run(&self, tenant: &TenantTransaction) -> Outcome {
         self.0.call(tenant).await
     }
 }

@@ -1,4 +1,4 @@
-//! Schemas made ahead, so that a new tenant only has to take one.
+//! Schemas that are created in advance, so that a new tenant only has to take one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,127 +13,130 @@ use tracing::{debug, warn};
 
 use super::{
     Error,
-    pool::{Lane, bounded},
+    pool::{MigrationTransaction, PoolHandle, bounded},
     recording::record,
 };
 use crate::DbErrorKind;
 
-/// How often the spares are counted without anybody having taken one here.
+/// How often the spares are counted, since other processes take them too.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// The spares of one database, as one process keeps and takes them.
 pub(super) struct Spares {
     pub(super) target: u32,
-    db: Lane,
+    db: PoolHandle,
     migrator: DynMigrator,
     schema_prefix: String,
-    usable: OnceCell<bool>,
-    /// Told when there may be fewer than there should be.
+    supported: OnceCell<bool>,
+    /// Notified when a spare may have been taken.
     pub(super) taken: Notify,
 }
 
 impl Spares {
-    pub(super) fn new(target: u32, db: Lane, migrator: DynMigrator, schema_prefix: String) -> Self {
-        let (usable, taken) = (OnceCell::new(), Notify::new());
-        Self { target, db, migrator, schema_prefix, usable, taken }
+    pub(super) fn new(
+        target: u32,
+        db: PoolHandle,
+        migrator: DynMigrator,
+        schema_prefix: String,
+    ) -> Self {
+        let (supported, taken) = (OnceCell::new(), Notify::new());
+        Self { target, db, migrator, schema_prefix, supported, taken }
     }
 
-    /// Whether spares are wanted, and a schema of this migrator can be given another name.
+    /// Whether there are to be spares and the schema of this migrator can be renamed.
     ///
-    /// Takes a connection of its own the first time.
-    pub(super) async fn usable(&self) -> bool {
+    /// Takes a connection the first time.
+    pub(super) async fn is_supported(&self) -> bool {
         if self.target == 0 {
             return false;
         }
-        let find = async || {
-            let begun = self.db.begin_for_migrations().await?;
-            let Some(txn) = begun.for_migrations() else { return Ok(false) };
-            let names = embeds_schema_name_in(txn, &self.migrator).await?;
-            begun.rollback().await?;
+        let find = async {
+            let txn = self.db.begin_for_migrations().await?;
+            let names = embeds_schema_name_in(&MigrationTransaction(&txn), &self.migrator).await?;
+            txn.rollback().await?;
             Ok::<_, Error>(!names)
         };
-        match self.usable.get_or_try_init(|| bounded(find())).await {
-            Ok(usable) => *usable,
+        match self.supported.get_or_try_init(|| bounded(find)).await {
+            Ok(supported) => *supported,
             Err(error) => {
-                warn!(%error, "whether spares can be used could not be found out");
+                warn!(%error, "could not determine whether spares can be used");
                 false
             }
         }
     }
 
-    /// Keeps so many spares ready until it is aborted.
-    pub(super) async fn keep(self: Arc<Self>) {
+    /// Keeps the configured number of spares until the task is aborted.
+    pub(super) async fn maintain(self: Arc<Self>) {
         loop {
-            if self.usable().await {
+            if self.is_supported().await {
                 self.top_up().await;
-            } else if self.usable.initialized() {
-                warn!("no spares are kept: a migration writes the name of its schema into a text");
+            } else if self.supported.initialized() {
+                warn!(
+                    "no spares are created: a migration stores the name of its schema in a function or a default"
+                );
                 return;
             }
-            // Elapsed or told: either way it is time to count.
+            // Counts again after each period, or earlier when a spare was taken.
             let _ = tokio::time::timeout(PERIOD, self.taken.notified()).await;
         }
     }
 
     async fn top_up(&self) {
         loop {
-            match bounded(self.make_one()).await {
-                Ok(Some(schema)) => debug!(%schema, "spare made"),
+            match bounded(self.create_one()).await {
+                Ok(Some(schema)) => debug!(%schema, "spare created"),
                 Ok(None) => return,
-                Err(error) => return warn!(%error, "a spare could not be made; trying again later"),
+                Err(error) => {
+                    return warn!(%error, "a spare could not be created; retrying later");
+                }
             }
         }
     }
 
-    /// None when there are enough, or somebody else is making them.
-    async fn make_one(&self) -> Result<Option<SchemaName>, Error> {
-        // Mostly there are, and the connection of a transaction for migrations is closed after it.
+    /// Creates a spare. Returns `None` if there are enough or another process is creating them.
+    async fn create_one(&self) -> Result<Option<SchemaName>, Error> {
+        // Counted first, since there usually are enough.
         if self.enough(&self.db).await? {
             return Ok(None);
         }
         record(&self.db, &self.migrator).await;
-        match self.make_one_of(false).await {
+        match self.create_one_with(false).await {
             Err(Error::Migration(error))
                 if error.db_error_kind() == Some(DbErrorKind::NeedsCommit) =>
             {
-                self.make_one_of(true).await
+                self.create_one_with(true).await
             }
-            made => made,
+            created => created,
         }
     }
 
-    /// Makes a spare in one transaction, or with a commit after each migration.
-    async fn make_one_of(&self, with_commits: bool) -> Result<Option<SchemaName>, Error> {
+    /// Creates a spare in one transaction, or with a commit after each migration.
+    async fn create_one_with(&self, commits: bool) -> Result<Option<SchemaName>, Error> {
         let begun = self.db.begin_for_migrations().await?;
-        let Some(txn) = begun.for_migrations() else { return Ok(None) };
-        // Counted under the lock, so that two processes do not both make the last one.
-        // With commits it lasts until the connection is closed, which follows.
-        let function =
-            if with_commits { "pg_try_advisory_lock" } else { "pg_try_advisory_xact_lock" };
+        let txn = MigrationTransaction(&begun);
+        // Counted under a lock, so that two processes do not both create the last one. With commits
+        // it is held until the connection is closed after this.
+        let function = if commits { "pg_try_advisory_lock" } else { "pg_try_advisory_xact_lock" };
         let lock = format!("SELECT {function}(hashtextextended('tenantry spares', 0))");
-        if scalar(txn, &lock).await? != Some(true) {
-            return Ok(None);
-        }
-        if self.enough(txn).await? {
+        if scalar(&txn, &lock).await? != Some(true) || self.enough(&txn).await? {
             return Ok(None);
         }
         let id = TenantId::generate();
         let name = format!("{}spare_{}", self.schema_prefix, id.as_uuid().simple());
         let mut row = new_row(&self.migrator, name.parse()?);
         (row.id, row.status) = (id, tenant::Status::Spare);
-        let made = async {
-            if with_commits {
-                create_schema_with_commits(txn, &row.schema, &self.migrator).await?;
-                register(txn, &row).await?;
+        let create = async {
+            if commits {
+                create_schema_with_commits(&txn, &row.schema, &self.migrator).await?;
+                register(&txn, &row).await?;
             } else {
-                register(txn, &row).await?;
-                create_schema(txn, &row.schema, &self.migrator).await?;
+                register(&txn, &row).await?;
+                create_schema(&txn, &row.schema, &self.migrator).await?;
             }
             Ok::<_, Error>(())
         };
-        if let Err(error) = made.await {
+        if let Err(error) = create.await {
             begun.rollback().await?;
-            if with_commits {
+            if commits {
                 let txn = self.db.begin_for_ddl().await?;
                 remove_unfinished(&txn, &row.schema).await?;
                 txn.commit().await?;
@@ -144,7 +147,8 @@ impl Spares {
         Ok(Some(row.schema))
     }
 
-    /// Those that are behind count too: a fleet run brings them up.
+    /// Whether there are enough spares. Those that are behind count too, since a fleet run migrates
+    /// them.
     async fn enough(&self, db: &impl ConnectionTrait) -> Result<bool, DbErr> {
         let count = "SELECT count(*) FROM registry.tenants WHERE status = 'spare'";
         let spares = scalar::<i64>(db, count).await?.unwrap_or_default();
@@ -152,7 +156,7 @@ impl Spares {
     }
 }
 
-/// The row of an active tenant whose schema is about to be made by `migrator`.
+/// The row of an active tenant whose schema is about to be created by `migrator`.
 pub(super) fn new_row(migrator: &DynMigrator, schema: SchemaName) -> tenant::Model {
     let now = tenantry_registry::now();
     let (migrations, breaking) = migrator.all_applied();
@@ -176,11 +180,11 @@ pub(super) fn new_row(migrator: &DynMigrator, schema: SchemaName) -> tenant::Mod
     }
 }
 
-/// Makes a spare with the migrations of `row` become `row`. The schema that it has until now; None when
-/// there is no spare that nobody else is taking or migrating.
+/// Turns a spare with the migrations of `row` into `row`. Returns the schema that it has had, or
+/// `None` if there is no spare that is not being taken or migrated.
 ///
-/// The key is a new one: tenants in the order of their keys are in the order of their creation.
-pub(super) async fn claim(
+/// It gets a new id, so that the order of ids stays that of creation.
+pub(super) async fn take_spare(
     txn: &impl ConnectionTrait,
     row: &tenant::Model,
 ) -> Result<Option<SchemaName>, DbErr> {

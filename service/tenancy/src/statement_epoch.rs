@@ -1,9 +1,9 @@
-//! The text of a tenant's statements, changed when what was prepared of them no longer fits.
+//! A number in the SQL of a tenant's statements, advanced when their prepared forms are stale.
 //!
-//! Every connection prepares a statement once and knows it again by its text. After a migration
-//! has changed the type of a column that it returns, PostgreSQL refuses it on this connection from
-//! then on: `cached plan must not change result type` (SQLSTATE 0A000). So the tenant's statements
-//! get another text, by a comment behind them, and every connection prepares them anew.
+//! A connection recognizes a prepared statement by its SQL. After a migration has changed the type
+//! of a column that it returns, PostgreSQL refuses it on that connection: `cached plan must not
+//! change result type` (SQLSTATE 0A000). A comment with a new number behind the SQL makes every
+//! connection prepare the tenant's statements again.
 
 use std::{
     fmt::Write,
@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-/// The newest epoch of any tenant. One for each pool of connections.
+/// The newest epoch of any tenant. One for each pool.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Epochs(Arc<AtomicU64>);
 
@@ -25,17 +25,16 @@ pub(super) struct Epoch {
 }
 
 impl Epochs {
-    /// The epoch of a tenant that the process has not known, or has forgotten. Some connection may
-    /// still know its statements, but none of an epoch that has only just begun.
+    /// The epoch of a tenant that is resolved for the first time, or again. A connection may have
+    /// prepared its statements before, but not with the newest epoch.
     pub(super) fn join(&self) -> Epoch {
         Epoch { current: AtomicU64::new(self.0.load(Ordering::Relaxed)), all: self.clone() }
     }
 }
 
 impl Epoch {
-    /// Puts the current epoch behind a statement, and returns it. Until the first one has begun
-    /// nothing is added.
-    pub(super) fn mark(&self, sql: &mut String) -> u64 {
+    /// Appends the current epoch to a statement, unless it is 0, and returns it.
+    pub(super) fn append_to(&self, sql: &mut String) -> u64 {
         let epoch = self.current.load(Ordering::Relaxed);
         if epoch > 0 {
             // Writing to a string does not fail.
@@ -44,15 +43,13 @@ impl Epoch {
         epoch
     }
 
-    /// Begins a new epoch, as a statement of the epoch `stale` was refused. Many statements that
-    /// are refused at the same time begin only one.
+    /// Begins a new epoch after a statement of the epoch `stale` was refused, unless that was done.
     ///
-    /// The number is one that no statement has had before, on whatever connection: behind the text
-    /// of another tenant's bare SQL, or that of a time that the process has forgotten, it could
-    /// stand for something prepared long ago.
-    pub(super) fn renew(&self, stale: u64) {
+    /// The number is new for all statements of the pool: with one that was used before, the SQL
+    /// could match something that another tenant's bare SQL or this tenant has prepared earlier.
+    pub(super) fn advance(&self, stale: u64) {
         let next = self.all.0.fetch_add(1, Ordering::Relaxed) + 1;
-        // An error says that somebody else has begun a new one, which is what was asked for.
+        // Fails if another statement has advanced it.
         let _ = self.current.compare_exchange(stale, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -61,36 +58,36 @@ impl Epoch {
 mod tests {
     use super::*;
 
-    fn marked(epoch: &Epoch) -> (String, u64) {
+    fn appended(epoch: &Epoch) -> (String, u64) {
         let mut sql = "SELECT 1".to_owned();
-        let number = epoch.mark(&mut sql);
+        let number = epoch.append_to(&mut sql);
         (sql, number)
     }
 
     #[test]
-    fn statements_keep_their_text_until_one_is_stale() {
+    fn statements_keep_their_sql_until_one_is_stale() {
         let all = Epochs::default();
         let [one, two] = [all.join(), all.join()];
-        assert_eq!(marked(&one), ("SELECT 1".to_owned(), 0));
-        one.renew(0);
-        assert_eq!(marked(&one), ("SELECT 1 /*1*/".to_owned(), 1));
-        assert_eq!(marked(&two), ("SELECT 1".to_owned(), 0));
+        assert_eq!(appended(&one), ("SELECT 1".to_owned(), 0));
+        one.advance(0);
+        assert_eq!(appended(&one), ("SELECT 1 /*1*/".to_owned(), 1));
+        assert_eq!(appended(&two), ("SELECT 1".to_owned(), 0));
     }
 
     #[test]
-    fn those_who_fail_together_begin_one_epoch_that_nobody_has_had() {
+    fn statements_that_fail_together_begin_one_epoch_that_was_not_used_before() {
         let all = Epochs::default();
         let [one, two] = [all.join(), all.join()];
         for _ in 0..8 {
-            one.renew(0);
+            one.advance(0);
         }
-        let (_, first) = marked(&one);
-        one.renew(0);
-        assert_eq!(marked(&one).1, first, "a late one began another");
-        two.renew(0);
-        let (_, second) = marked(&two);
+        let (_, first) = appended(&one);
+        one.advance(0);
+        assert_eq!(appended(&one).1, first, "a late one began another");
+        two.advance(0);
+        let (_, second) = appended(&two);
         assert!(second > first);
-        // The tenant that is resolved next begins where no old text can be in its way.
-        assert!(marked(&all.join()).1 >= second);
+        // A tenant that is resolved next begins with an epoch that no SQL has used.
+        assert!(appended(&all.join()).1 >= second);
     }
 }

@@ -69,7 +69,7 @@ impl NewTenant {
     ///
     /// # Errors
     /// [`Error::TooManyTags`].
-    pub fn check(&mut self) -> Result<(), Error> {
+    pub fn normalize(&mut self) -> Result<(), Error> {
         self.domains.sort_unstable();
         self.domains.dedup();
         self.tags.sort_unstable();

@@ -16,13 +16,13 @@ use super::{
     freshness::{Freshness, Stamp},
     limits::{CurrentLimits, Limits},
     other_schema::OtherSchema,
-    registry_view::{Key, RegistryView},
+    registry_view::{RegistryView, TenantKey},
     schemas::Schemas,
-    statement::{self, Effect, Misuse, Reader},
+    statement::{self, Analyzer, Effect, Misuse},
     statement_epoch::Epoch,
 };
 
-/// What all handles of one tenant share: where its tables are, and whether it may be used.
+/// The state that all handles of one tenant share: its schema and its availability.
 #[derive(Debug)]
 pub(super) struct TenantState {
     pub(super) id: TenantId,
@@ -31,16 +31,16 @@ pub(super) struct TenantState {
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
     pub(super) limits: CurrentLimits,
-    /// Those of all tenants.
+    /// The schemas of all tenants.
     schemas: Schemas,
-    /// None for a tenant that is being created: nobody else can see it, or change it.
+    /// `None` for a tenant that is being created: no other process can see it or change it.
     source: Option<Source>,
     compatibility: Mutex<Compatibility>,
-    /// That of the compatibility, for statements to read without a lock.
+    /// A copy of its availability, which statements read without a lock.
     availability: AtomicU8,
 }
 
-/// A statement as it is sent to one tenant's schema.
+/// A statement as it is sent to the tenant's schema.
 pub(super) struct Qualified {
     pub(super) statement: Statement,
     pub(super) effect: Effect,
@@ -48,13 +48,13 @@ pub(super) struct Qualified {
     pub(super) epoch: u64,
 }
 
-/// Where the state of a tenant comes from.
+/// The source of a tenant's state.
 #[derive(Debug)]
 struct Source {
     view: Arc<RegistryView>,
     slot: usize,
-    /// The stamp of the compatibility. Stored after it, moment first, and read before it, moment last:
-    /// who sees a stamp sees the compatibility that it belongs to, or a later one.
+    /// The stamp of the compatibility. Stored after it, `asked_at` first, and read before it,
+    /// `asked_at` last: a reader that sees a stamp sees its compatibility or a later one.
     asked_at: AtomicU64,
     changes: AtomicU64,
 }
@@ -74,32 +74,28 @@ impl Source {
 }
 
 impl TenantState {
-    /// The state of a tenant that nobody else can see yet.
-    pub(super) fn unseen(
+    /// The state of a tenant that is not visible to others yet.
+    pub(super) fn detached(
         (id, slug, schema): (TenantId, Slug, SchemaName),
         epoch: Epoch,
         schemas: Schemas,
     ) -> Self {
-        let quoted = schema.quoted();
-        let compatibility = Availability::Active.into();
-        let availability = AtomicU8::new(Availability::Active as u8);
-        let (compatibility, limits) =
-            (Mutex::new(compatibility), CurrentLimits::new(Limits::default()));
+        let (quoted, active) = (schema.quoted(), Availability::Active);
         Self {
             id,
             slug,
             schema,
             quoted,
             epoch,
-            limits,
+            limits: CurrentLimits::new(Limits::default()),
             schemas,
             source: None,
-            compatibility,
-            availability,
+            compatibility: Mutex::new(active.into()),
+            availability: AtomicU8::new(active as u8),
         }
     }
 
-    /// The state of a tenant as the registry had it when it was asked.
+    /// The state of a tenant as read from the registry.
     pub(super) fn new(
         of: (TenantId, Slug, SchemaName),
         epoch: Epoch,
@@ -111,37 +107,36 @@ impl TenantState {
         let source = Some(Source::new(view, of.0, stamp));
         let availability = AtomicU8::new(compatibility.availability as u8);
         let compatibility = Mutex::new(compatibility);
-        Self { source, compatibility, availability, ..Self::unseen(of, epoch, schemas) }
+        Self { source, compatibility, availability, ..Self::detached(of, epoch, schemas) }
     }
 
-    /// Stores what the registry has answered, for every handle of the tenant. What was dropped
-    /// stays dropped: its id never comes back.
+    /// Stores an answer of the registry for every handle of the tenant. A dropped tenant stays
+    /// dropped, since its id is never used again.
     pub(super) fn set(&self, compatibility: Compatibility, limits: Limits, stamp: Stamp) {
-        let mut now = self.compatibility();
+        let mut current = self.compatibility();
         let Some(source) = &self.source else { return };
-        if now.availability != Availability::Dropped {
-            *now = compatibility;
-            self.availability.store(now.availability as u8, Ordering::Release);
+        if current.availability != Availability::Dropped {
+            *current = compatibility;
+            self.availability.store(current.availability as u8, Ordering::Release);
             self.limits.set(limits);
             source.asked_at.store(stamp.at, Ordering::Release);
             source.changes.store(stamp.changes, Ordering::Release);
         }
     }
 
-    /// The tenant is dropped.
     pub(super) fn set_dropped(&self) {
         *self.compatibility() = Availability::Dropped.into();
         self.availability.store(Availability::Dropped as u8, Ordering::Release);
     }
 
-    /// Refuses when the tenant may not be used. When what is known of it is no longer current, the
-    /// registry is asked first.
+    /// Refuses if the tenant is not available. If the state is not current, the registry is queried
+    /// first.
     pub(super) async fn check(&self) -> Result<(), DbErr> {
         if let Some(source) = &self.source
             && !source.is_current()
             && self.availability() != Availability::Dropped
         {
-            // Apart, as it is rare and its state is large.
+            // Boxed, since it is rare and its state is large.
             Box::pin(self.refresh(source)).await?;
         }
         match self.availability() {
@@ -150,17 +145,25 @@ impl TenantState {
         }
     }
 
+    /// Queries the registry.
+    pub(super) async fn refresh_now(&self) -> Result<(), DbErr> {
+        match &self.source {
+            Some(source) => Box::pin(self.refresh(source)).await,
+            None => Ok(()),
+        }
+    }
+
     async fn refresh(&self, source: &Source) -> Result<(), DbErr> {
         loop {
             let stamp = source.view.freshness.stamp();
-            match source.view.ask(Key::Id(self.id)).await? {
+            match source.view.fetch(TenantKey::Id(self.id)).await? {
                 Some(row) => {
                     let limits = Limits::stored(row.max_connections, row.max_waiting);
                     self.set(source.view.known.compatibility(&row), limits, stamp);
                 }
                 None => self.set_dropped(),
             }
-            // Not older than this call, unless there was another change meanwhile.
+            // Repeated if the tenant has changed meanwhile.
             if !source.view.freshness.has_changed(source.slot, stamp.changes) {
                 return Ok(());
             }
@@ -171,58 +174,45 @@ impl TenantState {
         Availability::from_stored(self.availability.load(Ordering::Acquire))
     }
 
-    /// Asks the registry what the tenant's state is now.
-    pub(super) async fn look(&self) -> Result<(), DbErr> {
-        match &self.source {
-            Some(source) => Box::pin(self.refresh(source)).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Why the tenant may not be used, if it may not.
-    pub(super) fn refused(&self) -> Option<TenantUnavailable> {
+    /// Why the tenant is not available, if it is not.
+    pub(super) fn unavailable(&self) -> Option<TenantUnavailable> {
         let Compatibility { availability, applied, newest, unknown } = self.compatibility().clone();
-        let refused = availability != Availability::Active;
-        refused.then(|| TenantUnavailable {
-            slug: self.slug.clone(),
-            availability,
-            applied,
-            newest,
-            unknown,
+        (availability != Availability::Active).then(|| {
+            let slug = self.slug.clone();
+            TenantUnavailable { slug, availability, applied, newest, unknown }
         })
     }
 
-    /// Once more, with the reason: it may have become usable in between.
+    /// Checks again with the reason: the tenant may have become available in between.
     #[cold]
     fn refuse(&self) -> Result<(), DbErr> {
-        self.refused().map_or(Ok(()), |refused| Err(refused.into()))
+        self.unavailable().map_or(Ok(()), |unavailable| Err(unavailable.into()))
     }
 
-    /// The statement as it is sent.
     pub(super) async fn qualify(&self, mut statement: Statement) -> Result<Qualified, DbErr> {
         statement::check(&statement)?;
-        let (sql, effect) = self.qualify_text(&statement.sql).await?;
+        let (sql, effect) = self.qualify_sql(&statement.sql).await?;
         if let Cow::Owned(sql) = sql {
             statement.sql = sql;
         }
-        let epoch = self.epoch.mark(&mut statement.sql);
+        let epoch = self.epoch.append_to(&mut statement.sql);
         Ok(Qualified { statement, effect, epoch })
     }
 
-    /// A text as it is sent, and what it does to the session.
-    pub(super) async fn qualify_text<'a>(
+    /// SQL with the tenant's schema in place of the placeholder, and its effect on the session.
+    pub(super) async fn qualify_sql<'a>(
         &self,
         sql: &'a str,
     ) -> Result<(Cow<'a, str>, Effect), DbErr> {
         self.check().await?;
         let own = self.schema.as_str();
         let is_other = |name: &str| name != own && self.schemas.contains(name);
-        let mut reader = Reader::new(sql);
-        let text = qualify(sql, &self.quoted, is_other, |token| reader.see(token))
+        let mut analyzer = Analyzer::new(sql);
+        let qualified = qualify(sql, &self.quoted, is_other, |token| analyzer.push(token))
             .map_err(|schema| OtherSchema { slug: self.slug.clone(), schema })?;
-        match reader.control() {
+        match analyzer.control() {
             Some(keyword) => Err(Misuse::TransactionControl { keyword }.into()),
-            None => Ok((text, reader.effect())),
+            None => Ok((qualified, analyzer.effect())),
         }
     }
 

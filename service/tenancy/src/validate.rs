@@ -10,9 +10,9 @@ impl Tenancy {
     ///
     /// # Errors
     /// As for [`create`](Self::create), but for what only a migration can run into.
-    pub async fn precheck(&self, new: &NewTenant) -> Result<(), Error> {
+    pub async fn validate_new(&self, new: &NewTenant) -> Result<(), Error> {
         let mut new = new.clone();
-        new.check()?;
+        new.normalize()?;
         let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         for hostname in &new.domains {
             self.check_domain(hostname)?;

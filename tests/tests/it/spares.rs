@@ -224,7 +224,7 @@ async fn there_are_no_spares_where_migrations_write_the_name_of_their_schema() {
     let log = Log::listen();
     let config = Config { spares: 2, ..Config::new(db.url(), books(up)) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
-    eventually("it is logged", async || log.text().contains("no spares are kept")).await;
+    eventually("it is logged", async || log.text().contains("no spares are created")).await;
     tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
     // It works in its own schema, as it would not after having been given another name.

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     DbErrorKind, DynMigrator, Error,
     plan::all_up,
-    provision::{execute_batch, run_all},
     provision::scratch::ScratchSchema,
+    provision::{execute_batch, run_all},
     run::commits::{self, run_each},
 };
 

@@ -1,8 +1,8 @@
 //! Sending statements, and sorting the errors that the answers may be.
 
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, QueryResult, RuntimeErr, Statement,
-    Value, Values, sqlx::error::DatabaseError,
+    ConnectionTrait, DbBackend, DbErr, QueryResult, RuntimeErr, Statement, Value, Values,
+    sqlx::error::DatabaseError,
 };
 
 /// The rows that a statement returns.

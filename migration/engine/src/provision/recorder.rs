@@ -8,8 +8,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult,
-    QueryResult, Schema, Statement, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, Schema,
+    Statement, TransactionTrait,
     sea_query::PostgresQueryBuilder,
     sqlx::{Column, Row, TypeInfo, ValueRef},
 };

@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait,
-    PaginatorTrait, QueryFilter, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
+    Statement,
 };
 use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::{SchemaName, tenant};

@@ -1,5 +1,4 @@
-//! What the handle does itself for a statement takes no memory but the statement's text. How long it
-//! takes is told by the benchmark `micro`.
+//! Executing a statement allocates nothing but its SQL. The benchmark `micro` measures its time.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -8,21 +7,21 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 use tenantry_registry::TenantId;
 
 use super::{
-    Lanes,
-    affinity::fold,
-    request::{Ask, Hold, Owner},
-    slot_guard::Held,
+    TenantPool,
+    affinity::affinity_key,
+    request::{Owner, Request, Usage},
+    slot_guard::SlotGuard,
 };
 use crate::{
     Availability, Config, compatibility::KnownMigrations, freshness::now,
     registry_view::RegistryView, statement_epoch::Epochs, tenant_state::TenantState,
 };
 
-/// As SeaORM writes it.
+/// A statement of SeaORM.
 const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position", "guards"."inserted_at", "guards"."updated_at" FROM "@tenant"."guards" WHERE "guards"."id" = $1"#;
 
 #[tokio::test]
-async fn a_statement_takes_no_memory_but_its_text() {
+async fn a_statement_allocates_nothing_but_its_sql() {
     let config = Config::new("postgres://localhost", crate::test_migrator::Migrator);
     let options: PgConnectOptions = config.url.parse().unwrap();
     let known = KnownMigrations::new(&config.migrator);
@@ -30,18 +29,18 @@ async fn a_statement_takes_no_memory_but_its_text() {
     view.freshness.received(now());
     let of = (TenantId::generate(), "tenant-1".parse().unwrap(), "tenant_1".parse().unwrap());
     let (epoch, stamp) = (Epochs::default().join(), view.freshness.stamp());
-    let shared = TenantState::new(of, epoch, view, Availability::Active.into(), stamp);
-    let lanes = Arc::new(Lanes::new(options, &config));
-    let ask = Ask {
-        owner: Owner::Tenant(fold(shared.id)),
-        hold: Hold::Statement,
-        slug: Some(&shared.slug),
-        limits: shared.limits.get(),
+    let state = TenantState::new(of, epoch, view, Availability::Active.into(), stamp);
+    let pool = Arc::new(TenantPool::new(options, &(&config).into()));
+    let request = Request {
+        owner: Owner::Tenant(affinity_key(state.id)),
+        usage: Usage::Statement,
+        slug: Some(&state.slug),
+        limits: state.limits.get(),
     };
-    let taken = allocation_counter::measure(|| {
-        let held = Held::best(Arc::clone(&lanes), ask).now_or_never().unwrap();
-        drop(black_box(held.unwrap()));
-        black_box(shared.qualify_text(black_box(SQL)).now_or_never().unwrap().unwrap());
+    let allocated = allocation_counter::measure(|| {
+        let guard = SlotGuard::acquire(Arc::clone(&pool), request).now_or_never().unwrap();
+        drop(black_box(guard.unwrap()));
+        black_box(state.qualify_sql(black_box(SQL)).now_or_never().unwrap().unwrap());
     });
-    assert_eq!(taken.count_total, 1);
+    assert_eq!(allocated.count_total, 1);
 }

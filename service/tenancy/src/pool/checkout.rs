@@ -2,196 +2,167 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait, sqlx::PgPool};
+use sea_orm::DbErr;
 use tenantry_migrate::DbErrorKind;
-use tokio::time::timeout;
 
 use super::{
     super::statement::Effect,
-    Lanes,
-    request::Ask,
+    TenantPool,
+    request::Request,
     scheduler::closed,
-    slot::Pinned,
-    slot_guard::{Held, Left},
-    timeouts::{CLEANUP, DDL, has_ended, has_forgotten, is_late, lost, no_answer},
+    slot::PooledConnection,
+    slot_guard::{SlotGuard, Unfinished},
+    timeouts::{connection_lost, is_broken, is_timeout, lost_prepared_statements},
 };
 
-/// A connection and its place, given back when this is dropped.
-///
-/// If nothing is left to be done that is at once; else when it is done, see [`Held::clean_up`].
-pub(super) struct Lease {
-    /// Both are there until it is dropped.
-    holding: Option<(Pinned, Held)>,
-    state: State,
+/// A connection and its slot, returned to the pool when this is dropped: at once if the session is
+/// clean, otherwise when [`SlotGuard::clean_up`] is done.
+pub(super) struct Checkout {
+    /// `None` only while it is dropped.
+    held: Option<(PooledConnection, SlotGuard)>,
+    state: CheckoutState,
     in_transaction: bool,
-    /// Whether the transaction takes no writes because its caller has asked for that.
+    /// Whether the caller has made the transaction read-only.
     read_only: bool,
     /// What its statements have done to the session.
     effect: Effect,
     /// When the last statement was sent.
-    since: Instant,
+    sent_at: Instant,
 }
 
-/// A place whose connection a transaction of SeaORM has. It is given back when this is dropped.
-pub(super) struct Borrowed(Option<(PgPool, Held)>);
-
-/// What a connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Nothing.
-    Rest,
-    /// The answer to a statement.
-    Busy,
-    /// The answer to a statement, which has not come in time.
-    Late,
-    /// The connection has ended.
-    Ended,
+pub(super) enum CheckoutState {
+    /// No answer is pending.
+    Idle,
+    /// A statement was sent and its answer is pending.
+    InFlight,
+    /// The answer is overdue.
+    TimedOut,
+    /// The connection is closed.
+    Broken,
 }
 
-impl Lease {
-    /// Takes the connection that suits best. For the registry, only one that answers: it is asked
-    /// seldom, and by those who have no handle that would try again.
-    pub(super) async fn take(lanes: Arc<Lanes>, ask: Ask<'_>) -> Result<Self, DbErr> {
-        let tenant = ask.owner.tenant();
-        let held = Held::best(lanes, ask).await?;
-        let mut lease = match tenant.and_then(|_| held.trusted()) {
-            Some(pinned) => Self::new(pinned, held),
-            // Apart: the state of what opens a connection is large, and every statement would carry it.
-            None => Box::pin(held.supply(ask)).await?,
+impl Checkout {
+    /// Takes the best connection. The registry and lifecycle get only one that answers a ping, as
+    /// their statements are rare and not retried.
+    pub(super) async fn acquire(
+        pool: Arc<TenantPool>,
+        request: Request<'_>,
+    ) -> Result<Self, DbErr> {
+        let tenant = request.owner.tenant();
+        let guard = SlotGuard::acquire(pool, request).await?;
+        let mut checkout = match tenant.and_then(|_| guard.take_current()) {
+            Some(connection) => Self::new(connection, guard),
+            // Boxed, since its large state would be part of every statement's future.
+            None => Box::pin(guard.verified(request)).await?,
         };
-        if let (Some(tenant), Some((pinned, _))) = (tenant, &mut lease.holding) {
-            pinned.meet(tenant);
+        if let (Some(tenant), Some((connection, guard))) = (tenant, &mut checkout.held) {
+            guard.slot().record_tenant(connection, tenant);
         }
-        Ok(lease)
+        Ok(checkout)
     }
 
-    pub(super) fn new(pinned: Pinned, held: Held) -> Self {
+    pub(super) fn new(connection: PooledConnection, guard: SlotGuard) -> Self {
         Self {
-            holding: Some((pinned, held)),
-            state: State::Rest,
+            held: Some((connection, guard)),
+            state: CheckoutState::Idle,
             in_transaction: false,
             read_only: false,
             effect: Effect::None,
-            since: Instant::now(),
+            sent_at: Instant::now(),
         }
     }
 
-    /// The connection, for a statement with this effect. Its end is reported to
-    /// [`settle`](Self::settle).
-    pub(super) fn begin(&mut self, effect: Effect) -> Result<&mut Pinned, DbErr> {
-        if matches!(self.state, State::Late | State::Ended) {
-            return Err(lost());
+    /// The connection, for a statement with this effect. [`finish`](Self::finish) takes its result.
+    pub(super) fn start(&mut self, effect: Effect) -> Result<&mut PooledConnection, DbErr> {
+        if matches!(self.state, CheckoutState::TimedOut | CheckoutState::Broken) {
+            return Err(connection_lost());
         }
         self.effect = self.effect.max(effect);
-        self.state = State::Busy;
-        self.since = Instant::now();
-        self.pinned()
+        self.state = CheckoutState::InFlight;
+        self.sent_at = Instant::now();
+        self.connection()
     }
 
-    /// The server has answered a statement, or will not.
-    pub(super) fn settle<T>(&mut self, result: Result<T, DbErr>) -> Result<T, DbErr> {
-        self.state = State::Rest;
+    pub(super) fn finish<T>(&mut self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        self.state = CheckoutState::Idle;
         let Err(error) = result else { return result };
-        let Some((pinned, held)) = &mut self.holding else { return Err(error) };
-        if has_ended(&error) {
-            self.state = if is_late(&error) { State::Late } else { State::Ended };
-            held.lanes().doubt();
+        let Some((connection, guard)) = &mut self.held else { return Err(error) };
+        if is_broken(&error) {
+            self.state = match is_timeout(&error) {
+                true => CheckoutState::TimedOut,
+                false => CheckoutState::Broken,
+            };
+            guard.pool().suspect_all();
         } else if !self.read_only && DbErrorKind::of(&error) == DbErrorKind::ReadOnly {
-            held.lanes().demote(pinned);
-            return Err(of_server(error));
-        } else if has_forgotten(&error) {
+            guard.pool().set_read_only(connection);
+            return Err(as_connection_error(error));
+        } else if lost_prepared_statements(&error) {
             self.effect = Effect::Replace;
         }
         Err(error)
     }
 
-    /// The server takes no writes.
-    pub(super) fn demote(&mut self) {
-        if let Some((pinned, held)) = &mut self.holding {
-            held.lanes().demote(pinned);
+    /// The server has reported that it accepts no writes.
+    pub(super) fn set_server_read_only(&mut self) {
+        if let Some((connection, guard)) = &mut self.held {
+            guard.pool().set_read_only(connection);
         }
     }
 
-    pub(super) fn pinned(&mut self) -> Result<&mut Pinned, DbErr> {
-        self.holding.as_mut().map(|(pinned, _)| pinned).ok_or_else(closed)
+    pub(super) fn connection(&mut self) -> Result<&mut PooledConnection, DbErr> {
+        self.held.as_mut().map(|(connection, _)| connection).ok_or_else(closed)
     }
 
-    /// A transaction is about to be begun.
-    pub(super) fn open(&mut self, read_only: bool) {
+    /// To be called before `BEGIN` is sent: if the caller does not wait for the answer, the server
+    /// begins the transaction all the same.
+    pub(super) fn begin_transaction(&mut self, read_only: bool) {
         (self.in_transaction, self.read_only) = (true, read_only);
     }
 
-    /// The transaction has been ended.
-    pub(super) fn close(&mut self) {
+    pub(super) fn end_transaction(&mut self) {
         self.in_transaction = false;
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn in_transaction(&self) -> bool {
         self.in_transaction
     }
 
-    /// The caller has asked for no writes in the rest of the transaction.
-    pub(super) fn refuse_writes(&mut self) {
+    /// The caller has made the rest of the transaction read-only.
+    pub(super) fn set_read_only(&mut self) {
         self.read_only = true;
     }
 
-    /// Notices a statement such as `SET TRANSACTION READ ONLY`.
-    pub(super) fn heed(&mut self, sql: &str) {
+    /// Detects statements such as `SET TRANSACTION READ ONLY`.
+    pub(super) fn detect_read_only(&mut self, sql: &str) {
         let sql = sql.trim_ascii_start();
         if sql.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
             let sql = sql.to_ascii_lowercase();
             self.read_only |= sql.contains("read") && sql.contains("only");
         }
     }
-
-    /// Has SeaORM begin a transaction of its own, on a connection of its own. That is closed
-    /// afterwards: migrations may change the session.
-    pub(super) async fn lend(mut self) -> Result<(DatabaseTransaction, Borrowed), DbErr> {
-        // This one has shown that the server can be reached.
-        let (pinned, held) = self.holding.take().ok_or_else(closed)?;
-        pinned.retire().await;
-        let pool = held.lanes().opener.pool(DDL);
-        let patience = held.lanes().patience;
-        let borrowed = Borrowed(Some((pool.clone(), held)));
-        let begun = timeout(patience, DatabaseConnection::from(pool.clone()).begin()).await;
-        let txn = begun.unwrap_or_else(|_| Err(no_answer(patience)))?;
-        // From now on the pool closes what comes back, without waiting for a statement's answer.
-        drop(pool.close());
-        Ok((txn, borrowed))
-    }
 }
 
-impl Drop for Lease {
+impl Drop for Checkout {
     fn drop(&mut self) {
-        let Some((pinned, held)) = self.holding.take() else { return };
-        let Self { state, in_transaction, effect, since, .. } = *self;
-        let is_clean = state == State::Rest && !in_transaction && effect == Effect::None;
-        if is_clean && held.may_park(&pinned) {
-            held.park(pinned);
+        let Some((connection, guard)) = self.held.take() else { return };
+        let Self { state, in_transaction, effect, sent_at, .. } = *self;
+        let is_clean = state == CheckoutState::Idle && !in_transaction && effect == Effect::None;
+        if is_clean && guard.is_reusable(&connection) {
+            guard.put_idle(connection);
             return;
         }
-        let runtime = held.lanes().runtime.clone();
-        runtime.spawn(held.clean_up(pinned, Left { state, in_transaction, effect, since }));
+        let runtime = guard.pool().runtime.clone();
+        let left = Unfinished { state, in_transaction, effect, sent_at };
+        runtime.spawn(guard.clean_up(connection, left));
     }
 }
 
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        let Some((pool, held)) = self.0.take() else { return };
-        let runtime = held.lanes().runtime.clone();
-        runtime.spawn(async move {
-            let _ = timeout(CLEANUP, pool.close()).await;
-            drop(held);
-        });
-    }
-}
-
-/// Makes an error of the connection of one that says that the server accepts no writes, where the
-/// statement's caller has not asked for that.
-pub(super) fn of_server(error: DbErr) -> DbErr {
-    let is_read_only = DbErrorKind::of(&error) == DbErrorKind::ReadOnly;
+/// The error of a server that accepts no writes, as an error of the connection: the statement is
+/// not at fault.
+fn as_connection_error(error: DbErr) -> DbErr {
     match error {
-        DbErr::Exec(source) | DbErr::Query(source) if is_read_only => DbErr::Conn(source),
+        DbErr::Exec(source) | DbErr::Query(source) => DbErr::Conn(source),
         other => other,
     }
 }

@@ -1,4 +1,4 @@
-//! Statements of SeaORM on a connection of sqlx.
+//! Execution of SeaORM statements on a connection of sqlx.
 
 use std::{future::ready, time::Duration};
 
@@ -18,15 +18,15 @@ use tokio::time::timeout;
 
 use super::{
     super::statement::{Misuse, encode},
-    slot::Pinned,
-    timeouts::late,
+    slot::PooledConnection,
+    timeouts::overdue,
 };
 
-impl Pinned {
+impl PooledConnection {
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
         let query = self.query(statement)?;
         let answer = query.execute(&mut self.connection);
-        within(self.answer, answer).await.map(Into::into).map_err(exec_error)
+        within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
     }
 
     pub(super) async fn query_one(
@@ -34,7 +34,7 @@ impl Pinned {
         statement: Statement,
     ) -> Result<Option<QueryResult>, DbErr> {
         let query = self.query(statement)?;
-        let row = within(self.answer, query.fetch_optional(&mut self.connection)).await;
+        let row = within(self.answer_timeout, query.fetch_optional(&mut self.connection)).await;
         row.map(|row| row.map(Into::into)).map_err(query_error)
     }
 
@@ -44,28 +44,28 @@ impl Pinned {
     ) -> Result<Vec<QueryResult>, DbErr> {
         let query = self.query(statement)?;
         let rows = query.fetch(&mut self.connection).map_ok(Into::into).try_collect();
-        within(self.answer, rows).await.map_err(query_error)
+        within(self.answer_timeout, rows).await.map_err(query_error)
     }
 
-    /// The rows as they come, each of which is waited for as long as for an answer.
+    /// The rows as they arrive. The timeout applies to each of them.
     pub(super) fn stream(
         &mut self,
         statement: Statement,
     ) -> BoxStream<'_, Result<QueryResult, DbErr>> {
         match self.query(statement) {
             Ok(query) => {
-                let rows = (self.answer, query.fetch(&mut self.connection));
+                let rows = (self.answer_timeout, query.fetch(&mut self.connection));
                 stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
             }
             Err(misuse) => stream::once(ready(Err(misuse.into()))).boxed(),
         }
     }
 
-    /// Sends text as it is, in one round trip. Nothing at all is one too.
-    pub(super) async fn send(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
+    /// Executes SQL without preparing it, in one round trip. Empty SQL is a ping.
+    pub(super) async fn execute_batch(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
         let answer = (&mut self.connection).execute(sql);
-        within(self.answer, answer).await.map(Into::into).map_err(exec_error)
+        within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
     }
 
     fn query(
@@ -74,7 +74,7 @@ impl Pinned {
     ) -> Result<Query<'static, Postgres, PgArguments>, Misuse> {
         let Statement { sql, values, .. } = statement;
         let values = encode(values.unwrap_or(Values(Vec::new())))?;
-        let kept = self.life.statements.admits(&sql);
+        let kept = self.statements.admits(&sql);
         Ok(sqlx::query_with(AssertSqlSafe(sql), values).persistent(kept))
     }
 }
@@ -91,7 +91,7 @@ async fn within<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     match bound {
-        Some(bound) => timeout(bound, answer).await.unwrap_or_else(|_| Err(late(bound))),
+        Some(bound) => timeout(bound, answer).await.unwrap_or_else(|_| Err(overdue(bound))),
         None => answer.await,
     }
 }

@@ -1,5 +1,3 @@
-//! The connections in the order of one tenant, as SeaORM sees them.
-
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
@@ -10,187 +8,176 @@ use tenantry_registry::SchemaName;
 
 use super::{
     super::statement::Effect,
-    Lanes, Session, Transaction, Writes,
-    affinity::fold,
-    checkout::Lease,
-    request::{Ask, Hold, Owner},
-    stream,
-    timeouts::has_ended,
+    Executor, TenantPool, Transaction, WriteAccess,
+    affinity::affinity_key,
+    checkout::Checkout,
+    request::{Owner, Request, Usage},
+    stream::row_stream,
+    timeouts::is_broken,
 };
-use crate::{Limits, tenant_state::TenantState};
+use crate::{limits::Limits, tenant_state::TenantState};
 
-/// Whether the server is a standby, and whether it is read-only.
-const WRITES: &str =
+const WRITE_ACCESS: &str =
     "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
 
-/// The connections as one user has them. Each statement takes one for as long as it runs. Cheap to
+/// The pool as one user sees it. Each statement takes a connection for as long as it runs. Cheap to
 /// clone.
 #[derive(Clone)]
-pub struct Lane {
-    lanes: Arc<Lanes>,
-    user: User,
+pub struct PoolHandle {
+    pool: Arc<TenantPool>,
+    user: PoolUser,
 }
 
-/// On whose behalf statements are sent.
 #[derive(Clone)]
-pub(super) enum User {
+pub(super) enum PoolUser {
     Tenant(Arc<TenantState>),
-    /// Look-ups in the registry.
+    /// Queries of the registry.
     Registry,
     /// Creations, drops and spares.
     Lifecycle,
 }
 
-impl Lane {
-    pub(super) fn new(lanes: Arc<Lanes>, user: User) -> Self {
-        Self { lanes, user }
+impl PoolHandle {
+    pub(super) fn new(pool: Arc<TenantPool>, user: PoolUser) -> Self {
+        Self { pool, user }
     }
 
-    /// A transaction as the server has them by default.
+    /// Begins a transaction with the server's defaults.
     pub(in super::super) async fn begin(&self) -> Result<Transaction, DbErr> {
-        self.start(TransactionOptions::default()).await
+        self.begin_transaction(TransactionOptions::default()).await
     }
 
-    /// A transaction that makes or drops a schema.
+    /// Begins a transaction that creates or drops a schema.
     pub(in super::super) async fn begin_for_ddl(&self) -> Result<Transaction, DbErr> {
-        Transaction::begin_for_ddl(self.lease(Hold::Long).await?).await
+        Transaction::begin_for_ddl(self.checkout(Usage::OpenEnded).await?).await
     }
 
-    /// A transaction in which migrations may run.
+    /// Begins a transaction in which migrations may run, and which they may commit.
     pub(in super::super) async fn begin_for_migrations(&self) -> Result<Transaction, DbErr> {
-        Transaction::begin_for_migrations(self.lease(Hold::Long).await?).await
+        Transaction::begin_for_migrations(self.checkout(Usage::OpenEnded).await?).await
     }
 
-    /// The `search_path` of a tenant's SQL that cannot be qualified.
+    /// The `search_path` for SQL of a tenant that cannot be qualified.
     pub(in super::super) fn search_path(&self, schema: &SchemaName) -> String {
-        // Temporary tables would otherwise be looked for first (PostgreSQL manual, search_path).
-        format!("{}{}, pg_temp", schema.quoted(), self.lanes.opener.extensions())
+        // Temporary tables would otherwise be searched first (PostgreSQL manual, search_path).
+        format!("{}{}, pg_temp", schema.quoted(), self.pool.connector.extensions())
     }
 
-    /// Takes a connection and gives it back.
-    pub(in super::super) async fn rehearse(&self) -> Result<(), DbErr> {
-        self.lease(Hold::Statement).await.map(drop)
-    }
-
-    /// Whether the server accepts writes. If it does not and did before, all connections are
-    /// replaced.
-    pub(in super::super) async fn writes(&self) -> Result<Writes, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let answer = lease
-            .begin(Effect::None)?
-            .query_one(Statement::from_string(DbBackend::Postgres, WRITES));
-        let row = answer.await;
-        let Some(row) = lease.settle(row)? else { return Ok(Writes::Accepted) };
-        let writes = Writes::of(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        if writes != Writes::Accepted {
-            lease.demote();
+    /// Asks whether the server accepts writes. If it no longer does, all connections are replaced.
+    pub(in super::super) async fn write_access(&self) -> Result<WriteAccess, DbErr> {
+        let mut checkout = self.checkout(Usage::Statement).await?;
+        let statement = Statement::from_string(DbBackend::Postgres, WRITE_ACCESS);
+        let row = checkout.start(Effect::None)?.query_one(statement).await;
+        let Some(row) = checkout.finish(row)? else { return Ok(WriteAccess::Allowed) };
+        let writes = WriteAccess::of(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if writes != WriteAccess::Allowed {
+            checkout.set_server_read_only();
         }
         Ok(writes)
     }
 
-    async fn lease(&self, hold: Hold) -> Result<Lease, DbErr> {
-        let lease = Lease::take(Arc::clone(&self.lanes), self.user.ask(hold)).await?;
-        if let User::Tenant(shared) = &self.user {
-            // Once more: while the connection was waited for, the tenant may have been dropped.
-            shared.check().await?;
+    async fn checkout(&self, usage: Usage) -> Result<Checkout, DbErr> {
+        let checkout = Checkout::acquire(Arc::clone(&self.pool), self.user.request(usage)).await?;
+        if let PoolUser::Tenant(state) = &self.user {
+            // Checked again: the tenant may have been dropped while this waited.
+            state.check().await?;
         }
-        Ok(lease)
+        Ok(checkout)
     }
 }
 
-impl User {
-    fn ask(&self, hold: Hold) -> Ask<'_> {
-        match self {
-            Self::Tenant(tenant) => Ask {
-                owner: Owner::Tenant(fold(tenant.id)),
-                hold,
-                slug: Some(&tenant.slug),
-                limits: tenant.limits.get(),
-            },
-            Self::Registry => Self::without_tenant(Owner::Registry, hold),
-            Self::Lifecycle => Self::without_tenant(Owner::Lifecycle, hold),
-        }
-    }
-
-    fn without_tenant(owner: Owner, hold: Hold) -> Ask<'static> {
-        Ask { owner, hold, slug: None, limits: Limits::default() }
+impl PoolUser {
+    fn request(&self, usage: Usage) -> Request<'_> {
+        let (owner, slug, limits) = match self {
+            Self::Tenant(tenant) => {
+                (Owner::Tenant(affinity_key(tenant.id)), Some(&tenant.slug), tenant.limits.get())
+            }
+            Self::Registry => (Owner::Registry, None, Limits::default()),
+            Self::Lifecycle => (Owner::Lifecycle, None, Limits::default()),
+        };
+        Request { owner, usage, slug, limits }
     }
 }
 
-impl Session for Lane {
-    const RESENDS: bool = true;
+impl Executor for PoolHandle {
+    const CAN_RETRY: bool = true;
 
-    async fn start(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
-        match Transaction::begin(self.lease(Hold::Long).await?, options).await {
-            // Nothing has been done yet, and what is parked is tried from now on.
-            Err(error) if has_ended(&error) => {
-                Transaction::begin(self.lease(Hold::Long).await?, options).await
+    async fn begin_transaction(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
+        match Transaction::begin(self.checkout(Usage::OpenEnded).await?, options).await {
+            // Nothing was done yet, and idle connections are pinged from now on.
+            Err(error) if is_broken(&error) => {
+                Transaction::begin(self.checkout(Usage::OpenEnded).await?, options).await
             }
             other => other,
         }
     }
 
-    async fn run(&self, statement: Statement, effect: Effect) -> Result<ExecResult, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin(effect)?.execute(statement).await;
-        lease.settle(result)
+    async fn execute_statement(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<ExecResult, DbErr> {
+        let mut checkout = self.checkout(Usage::Statement).await?;
+        let result = checkout.start(effect)?.execute(statement).await;
+        checkout.finish(result)
     }
 
-    async fn send(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin(effect)?.send(sql).await;
-        lease.settle(result)
+    async fn execute_batch(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
+        let mut checkout = self.checkout(Usage::Statement).await?;
+        let result = checkout.start(effect)?.execute_batch(sql).await;
+        checkout.finish(result)
     }
 
-    async fn first_row(
+    async fn fetch_optional(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> Result<Option<QueryResult>, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin(effect)?.query_one(statement).await;
-        lease.settle(result)
+        let mut checkout = self.checkout(Usage::Statement).await?;
+        let result = checkout.start(effect)?.query_one(statement).await;
+        checkout.finish(result)
     }
 
-    async fn all_rows(
+    async fn fetch_all(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let mut lease = self.lease(Hold::Statement).await?;
-        let result = lease.begin(effect)?.query_all(statement).await;
-        lease.settle(result)
+        let mut checkout = self.checkout(Usage::Statement).await?;
+        let result = checkout.start(effect)?.query_all(statement).await;
+        checkout.finish(result)
     }
 
-    async fn stream(
+    async fn fetch_stream(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        Ok(stream::of(Box::new(self.lease(Hold::Long).await?), statement, effect))
+        let checkout = Box::new(self.checkout(Usage::OpenEnded).await?);
+        Ok(row_stream(checkout, statement, effect))
     }
 }
 
-/// For the registry's own statements, which leave the session as it is.
+/// For statements of this crate, which do not change the session.
 #[async_trait::async_trait]
-impl ConnectionTrait for Lane {
+impl ConnectionTrait for PoolHandle {
     fn get_database_backend(&self) -> DbBackend {
         DbBackend::Postgres
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.run(statement, Effect::None).await
+        self.execute_statement(statement, Effect::None).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.send(sql, Effect::of(sql)).await
+        self.execute_batch(sql, Effect::of(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.first_row(statement, Effect::None).await
+        self.fetch_optional(statement, Effect::None).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.all_rows(statement, Effect::None).await
+        self.fetch_all(statement, Effect::None).await
     }
 }

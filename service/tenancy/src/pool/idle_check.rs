@@ -1,36 +1,36 @@
-//! Looking after connections that nobody uses.
+//! Keeping unused connections alive.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Lanes, request::Ask, slot_guard::Held};
+use super::{TenantPool, request::Request, slot_guard::SlotGuard};
 
-/// How often unused connections are asked for a sign of life, so that no statement has to ask for
-/// one, and nothing between here and the server takes them for abandoned.
+/// How often unused connections are pinged, so that no statement has to, and no network device
+/// drops them as idle.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Looks until an unused connection is closed: ten minutes.
-const PATIENCE: u32 = 20;
+/// Checks after which an unused connection is closed: ten minutes.
+const MAX_IDLE_TICKS: u32 = 20;
 
-impl Lanes {
-    /// Does so until it is aborted.
-    pub(in super::super) async fn keep(self: Arc<Self>) {
+impl TenantPool {
+    /// Checks idle connections until the task is aborted.
+    pub(in super::super) async fn run_idle_check(self: Arc<Self>) {
         loop {
             tokio::time::sleep(PERIOD).await;
-            self.look().await;
+            self.check_idle().await;
         }
     }
 
-    async fn look(self: &Arc<Self>) {
-        // A service that only reads would not notice otherwise. What fails is tried below.
-        let _ = self.registry().writes().await;
-        for place in 0..self.places.len() {
-            let looks = self.places[place].look();
-            // Who is used now has no need of it.
-            if looks > 0
-                && let Some(held) = Held::if_free(self, place, Ask::UPKEEP)
+    async fn check_idle(self: &Arc<Self>) {
+        // Detects a failover for a service that only reads. A lost connection is found below.
+        let _ = self.registry().write_access().await;
+        for slot in 0..self.slots.len() {
+            let ticks = self.slots[slot].tick();
+            // Skips connections that were used since the last check.
+            if ticks > 0
+                && let Some(guard) = SlotGuard::try_acquire(self, slot, Request::IDLE_CHECK)
             {
-                held.look_after(looks >= PATIENCE).await;
-                self.places[place].still_quiet(looks + 1);
+                guard.check_idle(ticks >= MAX_IDLE_TICKS).await;
+                self.slots[slot].set_idle_ticks(ticks + 1);
             }
         }
     }

@@ -2,58 +2,55 @@
 
 use tenantry_registry::Slug;
 
-use crate::Limits;
+use crate::limits::Limits;
 
-/// On whose behalf a connection is held. Connections are shared fairly between owners.
+/// The account to which a connection is charged. Connections are shared fairly between owners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
-    /// A tenant, by the part of its id in which tenants differ.
+    /// A tenant, by its [`affinity_key`](super::affinity::affinity_key).
     Tenant(u64),
-    /// Look-ups in the registry.
+    /// Queries of the registry.
     Registry,
-    /// Creations, drops and spares, together.
+    /// Creations, drops and spares.
     Lifecycle,
     /// The check of idle connections.
-    Upkeep,
+    IdleCheck,
 }
 
-/// What a connection is held for.
+/// The use that is made of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// One statement, which is usually over soon.
+pub(super) enum Usage {
+    /// One statement, which usually ends soon.
     Statement,
-    /// As long as the caller wants: a transaction, or rows that are read one by one.
-    Long,
+    /// A transaction or a stream, which lasts as long as the caller wants.
+    OpenEnded,
 }
 
-/// A request for a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ask<'a> {
+pub(super) struct Request<'a> {
     pub(super) owner: Owner,
-    pub(super) hold: Hold,
-    /// The tenant that the error names when too many requests of it wait. The requests of other
-    /// owners may be any number.
+    pub(super) usage: Usage,
+    /// The tenant that [`Busy`](crate::Busy) names. Without one, any number of requests may wait.
     pub(super) slug: Option<&'a Slug>,
-    /// Those of this tenant alone.
+    /// The tenant's own limits.
     pub(super) limits: Limits,
 }
 
-impl Ask<'_> {
-    /// For the check of idle connections.
-    pub(super) const UPKEEP: Self = Self {
-        owner: Owner::Upkeep,
-        hold: Hold::Statement,
+impl Request<'_> {
+    pub(super) const IDLE_CHECK: Self = Self {
+        owner: Owner::IdleCheck,
+        usage: Usage::Statement,
         slug: None,
         limits: Limits { max_connections: None, max_waiting: None },
     };
 }
 
 impl Owner {
-    /// The tenant, which prefers connections that have served it.
+    /// The key of the tenant, which prefers connections that have served it.
     pub(super) fn tenant(self) -> Option<u64> {
         match self {
             Self::Tenant(tenant) => Some(tenant),
-            Self::Registry | Self::Lifecycle | Self::Upkeep => None,
+            Self::Registry | Self::Lifecycle | Self::IdleCheck => None,
         }
     }
 }

@@ -1,11 +1,9 @@
-//! The savepoints of one transaction.
-
-/// Which savepoints there are, the innermost last. Every one has a number of its own.
+/// The savepoints of one transaction, innermost last, each with a number that is used once.
 #[derive(Default)]
 pub(super) struct Savepoints {
     last: u64,
     live: Vec<u64>,
-    /// The outermost one that was abandoned: what was done since is to be undone.
+    /// The outermost one that was dropped: what was done since then has to be rolled back.
     dropped: Option<u64>,
 }
 
@@ -16,29 +14,30 @@ impl Savepoints {
         self.last
     }
 
-    /// Ends one and those inside of it. False when it has ended with the one around it.
+    /// Ends a savepoint and those inside it. Returns false if it has ended already.
     pub(super) fn end(&mut self, number: u64) -> bool {
-        let place = self.live.iter().position(|live| *live == number);
-        if let Some(place) = place {
-            self.live.truncate(place);
+        let index = self.live.iter().position(|live| *live == number);
+        if let Some(index) = index {
+            self.live.truncate(index);
         }
-        place.is_some()
+        index.is_some()
     }
 
-    /// Nobody can send the server anything at this moment, so it is done before the next statement.
-    pub(super) fn abandon(&mut self, number: u64) {
+    /// Marks a savepoint for rollback before the next statement, since nothing can be sent while it
+    /// is dropped.
+    pub(super) fn mark_dropped(&mut self, number: u64) {
         if self.end(number) {
             // Those inside have larger numbers.
             self.dropped = Some(self.dropped.map_or(number, |other| other.min(number)));
         }
     }
 
-    /// The one that is to be undone.
+    /// The savepoint to roll back to before the next statement.
     pub(super) fn dropped(&self) -> Option<u64> {
         self.dropped
     }
 
-    pub(super) fn undone(&mut self) {
+    pub(super) fn rolled_back(&mut self) {
         self.dropped = None;
     }
 }
@@ -48,26 +47,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_outermost_dropped_one_is_undone_once() {
+    fn rolls_back_to_the_outermost_dropped_savepoint_once() {
         let mut all = Savepoints::default();
         let [outer, inner] = [all.begin(), all.begin()];
-        all.abandon(inner);
+        all.mark_dropped(inner);
         assert_eq!(all.dropped(), Some(inner));
-        all.abandon(outer);
+        all.mark_dropped(outer);
         assert_eq!(all.dropped(), Some(outer));
-        all.undone();
+        all.rolled_back();
         assert_eq!(all.dropped(), None);
         assert!(!all.end(outer));
     }
 
     #[test]
-    fn one_that_outlives_the_one_around_it_has_ended_with_it() {
+    fn a_savepoint_ends_with_the_one_around_it() {
         let mut all = Savepoints::default();
         let [outer, inner] = [all.begin(), all.begin()];
         assert!(all.end(outer));
         let next = all.begin();
-        all.abandon(inner);
-        assert_eq!(all.dropped(), None, "the inner one is no more");
+        all.mark_dropped(inner);
+        assert_eq!(all.dropped(), None, "the inner one has ended");
         assert!(all.end(next));
     }
 }

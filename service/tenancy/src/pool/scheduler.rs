@@ -1,4 +1,4 @@
-//! The queue for connections: which request gets which one, and which wait.
+//! Assigns connections to requests.
 
 mod state;
 mod waiting;
@@ -15,75 +15,78 @@ use tokio::{
 };
 
 use super::{
-    request::{Ask, Owner},
+    request::{Owner, Request},
     shares::Shares,
 };
-use state::{OWN_WITHIN, State, Turn};
+use state::{AFFINITY_WAIT, Assignment, State};
 
-/// The places of the connections, and the requests that wait for one.
-pub(super) struct Queue {
+/// The slots of the pool and the requests that wait for one.
+pub(super) struct Scheduler {
     state: Mutex<State>,
-    all_free: Notify,
-    patience: Duration,
+    /// Notified when a closed pool has become idle.
+    idle: Notify,
+    acquire_timeout: Duration,
 }
 
-impl Queue {
+impl Scheduler {
     pub(super) fn new(
-        places: usize,
-        known_tenants: usize,
+        slots: usize,
+        recent_tenants: usize,
         shares: Shares,
-        patience: Duration,
+        acquire_timeout: Duration,
     ) -> Self {
-        let state = Mutex::new(State::new(places, known_tenants, shares));
-        Self { state, all_free: Notify::new(), patience }
+        let state = Mutex::new(State::new(slots, recent_tenants, shares));
+        Self { state, idle: Notify::new(), acquire_timeout }
     }
 
-    /// Takes the place that suits `ask` best:
-    /// 1. the one that the tenant prefers, or else a free one whose connection has served it;
-    /// 2. if the preferred one is busy with another tenant's statement, the next suitable place
-    ///    that becomes free, or any free one after [`OWN_WITHIN`]. Any at once, if the preferred
-    ///    one is held for longer than that, or if the tenant is in demand: served or waiting there already;
-    /// 3. if none is free, or the owner has its share, the place that becomes free when it is this
-    ///    owner's turn: the owner that holds the fewest connections is served first.
-    pub(super) async fn take(&self, ask: Ask<'_>) -> Result<usize, DbErr> {
-        let owner = ask.owner;
-        let (number, receiver) = match self.ask(ask)? {
-            Turn::Now(place) => return Ok(place),
-            Turn::Later(number, receiver) => (number, receiver),
+    /// Acquires the slot that suits a request best:
+    /// 1. the one that the tenant prefers, or a free one whose connection has served it recently;
+    /// 2. if the preferred slot is busy with another tenant's statement, the next suitable slot that
+    ///    is released, or any free one after [`AFFINITY_WAIT`]. Any free one at once if the
+    ///    preferred slot has been held for longer than that, or if the tenant is busy: it holds its
+    ///    preferred slot or has requests waiting;
+    /// 3. if none is free, or the owner has its share, the slot that is released when it is this
+    ///    owner's turn: the owner that holds the fewest connections comes first.
+    pub(super) async fn acquire(&self, request: Request<'_>) -> Result<usize, DbErr> {
+        let owner = request.owner;
+        let (number, receiver) = match self.request(request)? {
+            Assignment::Now(slot) => return Ok(slot),
+            Assignment::Queued(number, receiver) => (number, receiver),
         };
-        let mut ticket = Ticket { queue: self, owner, number, receiver };
-        if let Ok(handed) = timeout(OWN_WITHIN, &mut ticket.receiver).await {
+        let mut ticket = Ticket { scheduler: self, owner, number, receiver };
+        if let Ok(handed) = timeout(AFFINITY_WAIT, &mut ticket.receiver).await {
             return handed.map_err(|_| closed());
         }
-        let again = self.state().ask_again(owner, number, Instant::now());
-        if let Some(place) = again {
-            return Ok(place);
+        let slot = self.state().retry_any(owner, number, Instant::now());
+        if let Some(slot) = slot {
+            return Ok(slot);
         }
-        match timeout(self.patience, &mut ticket.receiver).await {
+        match timeout(self.acquire_timeout, &mut ticket.receiver).await {
             Ok(handed) => handed.map_err(|_| closed()),
             Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
         }
     }
 
-    fn ask(&self, ask: Ask<'_>) -> Result<Turn, DbErr> {
+    fn request(&self, request: Request<'_>) -> Result<Assignment, DbErr> {
         let mut state = self.state();
         if state.closed {
             return Err(closed());
         }
-        Ok(state.ask(ask, Instant::now())?)
+        Ok(state.request(request, Instant::now())?)
     }
 
-    /// Takes a certain place, if it is free and the owner may have it instead of one that it holds.
-    pub(super) fn take_free(&self, place: usize, ask: Ask<'_>) -> bool {
-        self.state().take_free(place, ask, Instant::now())
+    /// Acquires a certain slot if it is free and the owner may have it in place of one that it
+    /// holds.
+    pub(super) fn try_acquire(&self, slot: usize, request: Request<'_>) -> bool {
+        self.state().try_acquire(slot, request, Instant::now())
     }
 
-    /// Hands a place to the next request, or sets it free.
-    pub(super) fn give_back(&self, place: usize) {
+    /// Hands a slot to the next request, or frees it.
+    pub(super) fn release(&self, slot: usize) {
         let mut state = self.state();
-        state.give_back(place, Instant::now());
+        state.release(slot, Instant::now());
         if state.closed && state.is_idle() {
-            self.all_free.notify_waiters();
+            self.idle.notify_waiters();
         }
     }
 
@@ -91,17 +94,17 @@ impl Queue {
         self.state().closed
     }
 
-    /// Gives no more places, and waits until all of them are free.
+    /// Assigns no more slots and waits until all of them are free.
     pub(super) async fn close(&self) {
-        // Before the state is examined, so that no change is missed.
-        let all_free = self.all_free.notified();
-        let idle = {
+        // Registered before the state is examined, so that no notification is missed.
+        let idle = self.idle.notified();
+        let is_idle = {
             let mut state = self.state();
             state.close();
             state.is_idle()
         };
-        if !idle {
-            all_free.await;
+        if !is_idle {
+            idle.await;
         }
     }
 
@@ -112,7 +115,7 @@ impl Queue {
 
 /// A waiting request, removed when its caller stops waiting.
 struct Ticket<'a> {
-    queue: &'a Queue,
+    scheduler: &'a Scheduler,
     owner: Owner,
     number: u64,
     receiver: oneshot::Receiver<usize>,
@@ -120,15 +123,15 @@ struct Ticket<'a> {
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.queue.state().give_up(self.owner, self.number);
-        // A place that was handed over and not received, if there is one.
-        if let Ok(place) = self.receiver.try_recv() {
-            self.queue.give_back(place);
+        self.scheduler.state().cancel(self.owner, self.number);
+        // A slot may have been handed over but not received.
+        if let Ok(slot) = self.receiver.try_recv() {
+            self.scheduler.release(slot);
         }
     }
 }
 
-/// There is no connection any more.
+/// The pool is closed.
 pub(super) fn closed() -> DbErr {
     DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed)
 }

@@ -5,57 +5,60 @@ use std::{sync::Arc, time::Duration};
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 use tenantry_migrate::notice_lost_client;
 
-use super::connect::Writes;
+use super::connect::WriteAccess;
 
-/// Undoes what statements may have changed in a session, but keeps its prepared statements: they
-/// are the driver's own, since a connection on which others may have been prepared is closed.
-/// Otherwise the same as DISCARD ALL, which cannot be sent together with other statements.
+/// Undoes what statements may have changed in a session, except for its prepared statements: these
+/// are the driver's, since a connection on which others may have been prepared is closed. Otherwise
+/// the same as DISCARD ALL, which cannot be part of a batch.
 const RESET: &str = "\
     RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; ";
 
-/// What a session is set to when it is opened, and again when it is reset. By statement, since
+/// Settings of a session, applied when it is opened and again when it is reset. By statement, since
 /// poolers drop start-up options.
 #[derive(Clone)]
-pub(super) struct Settings {
-    /// The schemas of extensions as they stand in a `search_path`, each behind a comma. In a literal
-    /// they need no escape.
+pub(super) struct SessionSettings {
+    /// The schemas of extensions as they are appended to a `search_path`, each after a comma. They
+    /// need no escape in a literal.
     pub(super) extensions: Arc<str>,
     pub(super) statement_timeout: Option<Duration>,
     pub(super) idle_in_transaction_timeout: Option<Duration>,
 }
 
-impl Settings {
-    /// Makes the settings of a new connection, in one round trip.
-    pub(super) async fn apply(&self, connection: &mut PgConnection) -> Result<Writes, sqlx::Error> {
-        let row = ask(connection, &self.sql()).await?;
+impl SessionSettings {
+    /// Applies the settings to a new connection, in one round trip.
+    pub(super) async fn apply(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<WriteAccess, sqlx::Error> {
+        let row = last_row(connection, &self.sql()).await?;
         if !row.try_get("kept")? {
             let text = "the server does not keep the settings of a session; connect to PostgreSQL \
                         itself, or to a pooler in session mode";
             return Err(sqlx::Error::Configuration(text.into()));
         }
-        Ok(Writes::of(row.try_get("standby")?, row.try_get("read_only")?))
+        Ok(WriteAccess::of(row.try_get("standby")?, row.try_get("read_only")?))
     }
 
-    /// Brings a session that may have been changed back to these settings, in one round trip. False
-    /// if it is in a transaction that began earlier.
+    /// Resets a session to these settings, in one round trip. Returns false if it is in a
+    /// transaction that began earlier.
     pub(super) async fn reset(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        let row = ask(connection, &format!("{RESET}{}", self.sql())).await?;
-        Ok(row.try_get("kept")? && row.try_get("alone")?)
+        let row = last_row(connection, &format!("{RESET}{}", self.sql())).await?;
+        Ok(row.try_get("kept")? && row.try_get("own_transaction")?)
     }
 
     /// On Linux the server notices within a second that a client has closed its connection, and
-    /// within half a minute that a client is unreachable; elsewhere it may refuse these settings
+    /// within half a minute that a client is unreachable; elsewhere it may reject these settings
     /// (PostgreSQL manual, 20.3.2 and 20.3.3).
     fn sql(&self) -> String {
-        // No schema in it has tables, so that SQL without a schema finds none: neither in a
+        // None of these schemas has tables, so a table without a schema is found neither in a
         // tenant's schema nor in `public`.
         let search_path = &*format!("pg_catalog{}", self.extensions);
         let [statement, idle] =
             [self.statement_timeout, self.idle_in_transaction_timeout].map(milliseconds);
         let settings = [
             ("search_path", search_path),
-            // The lexer of `tenantry_migrate::sql` relies on it.
+            // Required by the lexer of `tenantry_migrate::sql`.
             ("standard_conforming_strings", "on"),
             ("statement_timeout", &statement.to_string()),
             ("idle_in_transaction_session_timeout", &idle.to_string()),
@@ -65,7 +68,7 @@ impl Settings {
             "SELECT {}, {}; \
              SELECT current_setting('search_path') = '{search_path}' \
              AND current_setting('standard_conforming_strings')::boolean AS kept, \
-             now() = statement_timestamp() AS alone, \
+             now() = statement_timestamp() AS own_transaction, \
              pg_is_in_recovery() AS standby, \
              current_setting('transaction_read_only')::boolean AS read_only",
             set.join(", "),
@@ -74,14 +77,13 @@ impl Settings {
     }
 }
 
-/// As PostgreSQL takes a timeout; 0 is none.
+/// A timeout as PostgreSQL expects it; 0 is none.
 pub(super) fn milliseconds(timeout: Option<Duration>) -> i32 {
     let time = timeout.filter(|time| !time.is_zero());
     time.map_or(0, |time| i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1))
 }
 
-/// The row of the last statement.
-async fn ask(connection: &mut PgConnection, sql: &str) -> Result<PgRow, sqlx::Error> {
+async fn last_row(connection: &mut PgConnection, sql: &str) -> Result<PgRow, sqlx::Error> {
     let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
     rows.into_iter().next_back().ok_or(sqlx::Error::RowNotFound)
 }

@@ -1,6 +1,7 @@
-//! One connection and the place that it is kept in.
+//! A slot of the pool and the connection that it keeps.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -16,174 +17,159 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    connect::{Opener, Writes},
-    seen::{Seen, Worthy},
-    timeouts::{CLEANUP, READ_ONLY},
+    connect::{Connector, WriteAccess},
+    statement_admission::StatementAdmission,
+    timeouts::{CLEANUP, READ_ONLY_LIFETIME},
 };
 
-/// Room for one connection, which only who has taken the place may touch.
-pub(super) struct Place {
-    parked: Mutex<Option<Pinned>>,
-    limits: Limits,
-    /// Looks at the place, one after the other, that have found it as the one before did.
-    quiet: AtomicU32,
+/// Room for one connection, which only the holder of the slot may touch.
+pub(super) struct Slot {
+    idle: Mutex<Option<PooledConnection>>,
+    limits: ConnectionLimits,
+    /// Number of idle checks since the slot was last used.
+    idle_ticks: AtomicU32,
 }
 
-/// What a connection may do in its life.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
-    /// So many different tenants may use it; 0 for any number.
-    pub(super) tenants: u32,
-    pub(super) time: Duration,
-    /// So many statements are kept prepared.
+pub(super) struct ConnectionLimits {
+    /// Number of different tenants that a connection serves; 0 for no limit.
+    pub(super) tenants: usize,
+    pub(super) lifetime: Duration,
+    /// Number of statements that are kept prepared.
     pub(super) statements: usize,
     /// For the answer to a statement.
-    pub(super) answer: Option<Duration>,
+    pub(super) answer_timeout: Option<Duration>,
 }
 
-/// A connection. It belongs to no pool of sqlx: that would ping the server whenever a connection
-/// comes back, a round trip after each statement, in which nobody else can use it.
-pub(super) struct Pinned {
+/// A connection of the pool. It belongs to no pool of sqlx, which pings a connection whenever it is
+/// returned: one more round trip for each statement, during which the connection cannot be used.
+pub(super) struct PooledConnection {
     pub(super) connection: PgConnection,
-    pub(super) age: Age,
-    /// Whether its server takes no writes.
+    pub(super) generation: Generation,
+    /// Whether its server accepts no writes.
     pub(super) read_only: bool,
-    pub(super) life: Life,
-    /// How long the answer to a statement is waited for.
-    pub(super) answer: Option<Duration>,
-    _counted: Counted,
+    pub(super) answer_timeout: Option<Duration>,
+    pub(super) statements: StatementAdmission,
+    opened_at: Instant,
+    /// The tenants that it has served, unless their number is not limited.
+    tenants: HashSet<u64>,
+    _open: OpenCount,
 }
 
-/// How many connections were lost, and how many primaries, before this one was last found to work.
+/// The state of the pool when a connection was last found to work.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Age {
-    /// See [`Lanes::doubts`](super::Lanes).
-    pub(super) doubts: u64,
-    /// See [`Lanes::primary`](super::Lanes).
+pub(super) struct Generation {
+    /// See [`TenantPool::suspect_epoch`](super::TenantPool).
+    pub(super) suspect: u64,
+    /// See [`TenantPool::primary`](super::TenantPool).
     pub(super) primary: u64,
 }
 
-/// What a connection has done since it was opened.
-pub(super) struct Life {
-    since: Instant,
-    /// The tenants that it has served.
-    met: Seen,
-    /// The statements that were sent on it.
-    pub(super) statements: Worthy,
-}
+/// Counts the open connections.
+struct OpenCount(Arc<AtomicUsize>);
 
-/// One of the connections that are open.
-struct Counted(Arc<AtomicUsize>);
-
-impl Place {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { parked: Mutex::new(None), limits, quiet: AtomicU32::new(0) }
+impl Slot {
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
+        Self { idle: Mutex::new(None), limits, idle_ticks: AtomicU32::new(0) }
     }
 
-    /// Opens a connection.
-    pub(super) async fn pin(
+    pub(super) async fn connect(
         &self,
-        opener: &Opener,
-        age: Age,
+        connector: &Connector,
+        generation: Generation,
         open: &Arc<AtomicUsize>,
-    ) -> Result<Pinned, DbErr> {
-        let (connection, writes) = opener.open().await?;
-        Ok(Pinned {
+    ) -> Result<PooledConnection, DbErr> {
+        let (connection, writes) = connector.connect().await?;
+        Ok(PooledConnection {
             connection,
-            age,
-            read_only: writes != Writes::Accepted,
-            life: Life::new(self.limits),
-            answer: self.limits.answer,
-            _counted: Counted::new(open),
+            generation,
+            read_only: writes != WriteAccess::Allowed,
+            answer_timeout: self.limits.answer_timeout,
+            statements: StatementAdmission::new(self.limits.statements),
+            opened_at: Instant::now(),
+            tenants: HashSet::new(),
+            _open: OpenCount::new(open),
         })
     }
 
-    pub(super) fn park(&self, mut pinned: Pinned) {
-        pinned.answer = self.limits.answer;
-        self.quiet.store(0, Ordering::Relaxed);
-        *self.parked() = Some(pinned);
+    pub(super) fn put_idle(&self, mut connection: PooledConnection) {
+        connection.answer_timeout = self.limits.answer_timeout;
+        self.idle_ticks.store(0, Ordering::Relaxed);
+        *self.idle() = Some(connection);
     }
 
-    pub(super) fn unpark(&self) -> Option<Pinned> {
-        self.parked().take()
+    pub(super) fn take_idle(&self) -> Option<PooledConnection> {
+        self.idle().take()
     }
 
-    /// Whether a connection is parked here at this moment.
-    pub(super) fn has_one(&self) -> bool {
-        self.parked().is_some()
+    pub(super) fn has_idle(&self) -> bool {
+        self.idle().is_some()
     }
 
-    /// For how many looks nobody has used the place.
-    pub(super) fn look(&self) -> u32 {
-        self.quiet.fetch_add(1, Ordering::Relaxed)
+    /// Counts an idle check. Returns how many there were before since the slot was last used.
+    pub(super) fn tick(&self) -> u32 {
+        self.idle_ticks.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Goes on counting looks after a connection was parked that nobody has used.
-    pub(super) fn still_quiet(&self, looks: u32) {
-        self.quiet.store(looks, Ordering::Relaxed);
+    /// Restores the count after the idle check itself has used the slot.
+    pub(super) fn set_idle_ticks(&self, ticks: u32) {
+        self.idle_ticks.store(ticks, Ordering::Relaxed);
     }
 
-    /// Whether a connection has served too many tenants, or for too long.
-    pub(super) fn is_worn(&self, pinned: &Pinned) -> bool {
-        let Limits { tenants, time, .. } = self.limits;
-        let many = tenants > 0 && pinned.life.met.count() > tenants as usize;
-        let time = if pinned.read_only { time.min(READ_ONLY) } else { time };
-        many || pinned.life.since.elapsed() > time
-    }
-
-    pub(super) async fn close(&self) {
-        if let Some(pinned) = self.unpark() {
-            pinned.retire().await;
+    pub(super) fn record_tenant(&self, connection: &mut PooledConnection, tenant: u64) {
+        if self.limits.tenants > 0 {
+            connection.tenants.insert(tenant);
         }
     }
 
-    fn parked(&self) -> MutexGuard<'_, Option<Pinned>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a connection has served too many tenants or has been open for too long.
+    pub(super) fn is_expired(&self, connection: &PooledConnection) -> bool {
+        let ConnectionLimits { tenants, lifetime, .. } = self.limits;
+        let lifetime =
+            if connection.read_only { lifetime.min(READ_ONLY_LIFETIME) } else { lifetime };
+        tenants > 0 && connection.tenants.len() > tenants
+            || connection.opened_at.elapsed() > lifetime
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(connection) = self.take_idle() {
+            connection.close().await;
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Option<PooledConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Pinned {
-    pub(super) fn meet(&mut self, tenant: u64) {
-        self.life.met.note(tenant);
-    }
-
-    /// Resets a session that may have been changed. Whether that was possible.
-    pub(super) async fn reset(&mut self, opener: &Opener) -> bool {
-        match timeout(CLEANUP, opener.reset(&mut self.connection)).await {
+impl PooledConnection {
+    /// Resets the session. Returns whether that succeeded.
+    pub(super) async fn reset(&mut self, connector: &Connector) -> bool {
+        match timeout(CLEANUP, connector.reset(&mut self.connection)).await {
             Ok(Ok(true)) => return true,
-            Ok(Ok(false)) => warn!("a connection came back in a transaction; it is closed"),
-            Ok(Err(error)) => warn!(%error, "a connection could not be reset; it is closed"),
-            Err(_) => warn!("a connection was not reset within {CLEANUP:?}; it is closed"),
+            Ok(Ok(false)) => warn!("a connection was returned in a transaction; closing it"),
+            Ok(Err(error)) => warn!(%error, "a connection could not be reset; closing it"),
+            Err(_) => warn!("a connection was not reset within {CLEANUP:?}; closing it"),
         }
         false
     }
 
-    /// Closes a connection in good order.
-    pub(super) async fn retire(self) {
-        let Self { connection, _counted, .. } = self;
-        // The server has closed it if this fails. Without an answer the socket is closed.
+    /// Closes the connection gracefully.
+    pub(super) async fn close(self) {
+        let Self { connection, _open, .. } = self;
+        // Fails if the server has closed it. Without an answer the socket is closed.
         let _ = timeout(CLEANUP, connection.close()).await;
     }
 }
 
-impl Life {
-    fn new(limits: Limits) -> Self {
-        Self {
-            since: Instant::now(),
-            met: Seen::new(limits.tenants as usize),
-            statements: Worthy::new(limits.statements),
-        }
-    }
-}
-
-impl Counted {
+impl OpenCount {
     fn new(open: &Arc<AtomicUsize>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(open))
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! A place that is taken, and how it gets a connection and is left.
+//! A slot that is held: how it gets its connection and what is done when it is released.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -13,222 +13,228 @@ use tokio::{
 
 use super::{
     super::statement::Effect,
-    Lanes,
-    checkout::{Lease, State},
-    request::Ask,
+    TenantPool,
+    checkout::{Checkout, CheckoutState},
+    request::Request,
     scheduler::closed,
-    slot::{Pinned, Place},
-    timeouts::{CLEANUP, ELSEWHERE, GRACE, NOTICED, SUSPICIOUS},
+    slot::{PooledConnection, Slot},
+    timeouts::{CANCEL_GRACE, CLEANUP, CONNECT_HEAD_START, DISCONNECT_NOTICED, SUSPECT_AFTER},
 };
 
-/// A place that is taken, until this is dropped.
-pub(super) struct Held {
-    lanes: Arc<Lanes>,
-    place: usize,
+/// Holds a slot until it is dropped.
+pub(super) struct SlotGuard {
+    pool: Arc<TenantPool>,
+    slot: usize,
 }
 
-/// What is left to be done on a connection.
-pub(super) struct Left {
-    pub(super) state: State,
+/// The state in which a checkout leaves its connection.
+pub(super) struct Unfinished {
+    pub(super) state: CheckoutState,
     pub(super) in_transaction: bool,
     /// What its statements have done to the session.
     pub(super) effect: Effect,
     /// When the last statement was sent.
-    pub(super) since: Instant,
+    pub(super) sent_at: Instant,
 }
 
-impl Held {
-    pub(super) async fn best(lanes: Arc<Lanes>, ask: Ask<'_>) -> Result<Self, DbErr> {
-        let place = lanes.queue.take(ask).await?;
-        Ok(Self { lanes, place })
+impl SlotGuard {
+    pub(super) async fn acquire(
+        pool: Arc<TenantPool>,
+        request: Request<'_>,
+    ) -> Result<Self, DbErr> {
+        let slot = pool.scheduler.acquire(request).await?;
+        Ok(Self { pool, slot })
     }
 
-    /// A certain place, when it is free and the owner may have it instead of one that it holds.
-    pub(super) fn if_free(lanes: &Arc<Lanes>, place: usize, ask: Ask<'_>) -> Option<Self> {
-        lanes.queue.take_free(place, ask).then(|| Self { lanes: Arc::clone(lanes), place })
+    /// Takes a certain slot if it is free and the owner may have it in place of one that it holds.
+    pub(super) fn try_acquire(
+        pool: &Arc<TenantPool>,
+        slot: usize,
+        request: Request<'_>,
+    ) -> Option<Self> {
+        pool.scheduler.try_acquire(slot, request).then(|| Self { pool: Arc::clone(pool), slot })
     }
 
-    pub(super) fn lanes(&self) -> &Arc<Lanes> {
-        &self.lanes
+    pub(super) fn pool(&self) -> &Arc<TenantPool> {
+        &self.pool
     }
 
-    /// The connection that is parked here, if it has been used or tried since one was last lost.
-    pub(super) fn trusted(&self) -> Option<Pinned> {
-        let pinned = self.place().unpark()?;
-        if pinned.age == self.lanes.age() && !pinned.read_only {
-            return Some(pinned);
+    pub(super) fn slot(&self) -> &Slot {
+        &self.pool.slots[self.slot]
+    }
+
+    /// The idle connection, if it has worked since a connection was last lost.
+    pub(super) fn take_current(&self) -> Option<PooledConnection> {
+        let connection = self.slot().take_idle()?;
+        if connection.generation == self.pool.generation() && !connection.read_only {
+            return Some(connection);
         }
-        self.park(pinned);
+        self.put_idle(connection);
         None
     }
 
-    /// A connection that answers: the one that is parked here, or a new one. While that takes
-    /// long, or if it fails, one that idles elsewhere.
-    pub(super) async fn supply(self, ask: Ask<'_>) -> Result<Lease, DbErr> {
-        let lanes = Arc::clone(&self.lanes);
+    /// A connection that answers: the idle one or a new one. While opening it takes long, or if it
+    /// fails, an idle one of another slot.
+    pub(super) async fn verified(self, request: Request<'_>) -> Result<Checkout, DbErr> {
+        let pool = Arc::clone(&self.pool);
         let (sender, mut receiver) = oneshot::channel();
-        // Goes on when its caller is served elsewhere: then the connection is there for the next.
-        lanes.runtime.spawn(async move {
-            // A lease that is not received parks its connection.
-            let _ = sender.send(self.renew().await);
+        // Continues when the caller takes another connection: this one is ready for the next.
+        pool.runtime.spawn(async move {
+            // A checkout that is not received leaves its connection idle.
+            let _ = sender.send(self.verify_or_connect().await);
         });
         let failed = loop {
             tokio::select! {
                 biased;
-                renewed = &mut receiver => match renewed {
-                    Ok(Ok(lease)) => return Ok(lease),
+                verified = &mut receiver => match verified {
+                    Ok(Ok(checkout)) => return Ok(checkout),
                     Ok(Err(error)) => break error,
                     Err(_) => return Err(closed()),
                 },
-                lease = async { sleep(ELSEWHERE).await; lanes.idle(ask).await } => {
-                    if let Some(lease) = lease {
-                        return Ok(lease);
+                other = async { sleep(CONNECT_HEAD_START).await; pool.take_idle(request).await } => {
+                    if let Some(checkout) = other {
+                        return Ok(checkout);
                     }
                 }
             }
         };
-        // The server may take no more connections, and serve those that there are.
-        let others = async {
-            while lanes.open.load(Ordering::Relaxed) > 0 && !lanes.is_closed() {
-                if let Some(lease) = lanes.idle(ask).await {
-                    return Some(lease);
+        // The server may accept no more connections but serve those that are open.
+        let other = async {
+            while pool.open.load(Ordering::Relaxed) > 0 && !pool.is_closed() {
+                if let Some(checkout) = pool.take_idle(request).await {
+                    return Some(checkout);
                 }
-                sleep(ELSEWHERE).await;
+                sleep(CONNECT_HEAD_START).await;
             }
             None
         };
-        timeout(lanes.patience, others).await.ok().flatten().ok_or(failed)
+        timeout(pool.acquire_timeout, other).await.ok().flatten().ok_or(failed)
     }
 
-    async fn renew(self) -> Result<Lease, DbErr> {
-        let pinned = match self.tried().await {
-            Some(pinned) => pinned,
+    async fn verify_or_connect(self) -> Result<Checkout, DbErr> {
+        let connection = match self.take_verified().await {
+            Some(connection) => connection,
             None => {
-                let age = self.lanes.age();
-                self.place().pin(&self.lanes.opener, age, &self.lanes.open).await?
+                let generation = self.pool.generation();
+                self.slot().connect(&self.pool.connector, generation, &self.pool.open).await?
             }
         };
-        Ok(Lease::new(pinned, self))
+        Ok(Checkout::new(connection, self))
     }
 
-    /// The connection that is parked here, if it answers. Else it is closed.
-    async fn tried(&self) -> Option<Pinned> {
-        let mut pinned = self.place().unpark()?;
-        if !self.may_park(&pinned) {
-            pinned.retire().await;
+    /// The idle connection, if it answers a ping. Otherwise it is closed.
+    async fn take_verified(&self) -> Option<PooledConnection> {
+        let mut connection = self.slot().take_idle()?;
+        if !self.is_reusable(&connection) {
+            connection.close().await;
             return None;
         }
-        let age = self.lanes.age();
-        let answers = matches!(timeout(CLEANUP, pinned.send("")).await, Ok(Ok(_)));
-        if answers {
-            pinned.age = age;
-            return Some(pinned);
+        let generation = self.pool.generation();
+        if matches!(timeout(CLEANUP, connection.execute_batch("")).await, Ok(Ok(_))) {
+            connection.generation = generation;
+            return Some(connection);
         }
-        if pinned.age == age {
-            self.lanes.doubt();
+        if connection.generation == generation {
+            self.pool.suspect_all();
         }
         None
     }
 
-    /// Tries the connection that is parked here, and closes it when it has ended or is too old.
-    pub(super) async fn look_after(self, too_quiet: bool) {
-        match self.tried().await {
-            Some(pinned) if too_quiet => pinned.retire().await,
-            Some(pinned) => self.put_back(pinned, Effect::None).await,
+    /// Pings the idle connection, and closes it if it is broken, expired or `unused`.
+    pub(super) async fn check_idle(self, unused: bool) {
+        match self.take_verified().await {
+            Some(connection) if unused => connection.close().await,
+            Some(connection) => self.recycle(connection, Effect::None).await,
             None => {}
         }
     }
 
-    /// Does what is left to be done on a connection, and gives it and its place back.
+    /// Ends what a checkout has left unfinished, and releases the connection and its slot.
     ///
-    /// The server is not waited for longer than for a moment. A statement that it goes on with is
-    /// ended by closing the connection, which the server notices within a second; the place is
-    /// free at once.
-    pub(super) async fn clean_up(self, mut pinned: Pinned, left: Left) {
+    /// The server gets only a moment for that. A statement that takes longer is ended by closing
+    /// the connection, which the server notices within a second; the slot is free at once.
+    pub(super) async fn clean_up(self, mut connection: PooledConnection, left: Unfinished) {
         let bound = match left.state {
-            State::Ended => return,
-            State::Late => return self.abandon(pinned).await,
-            State::Rest if !left.in_transaction => {
-                return self.put_back(pinned, left.effect).await;
+            CheckoutState::Broken => return,
+            CheckoutState::TimedOut => return self.close_hard(connection).await,
+            CheckoutState::Idle if !left.in_transaction => {
+                return self.recycle(connection, left.effect).await;
             }
-            State::Rest => CLEANUP,
-            State::Busy => GRACE,
+            CheckoutState::Idle => CLEANUP,
+            CheckoutState::InFlight => CANCEL_GRACE,
         };
-        let word = if left.in_transaction { "ROLLBACK" } else { "" };
-        match timeout(bound, pinned.send(word)).await {
-            Ok(Ok(_)) => self.put_back(pinned, left.effect).await,
-            // The answer was that of the statement before, or there is none.
+        let sql = if left.in_transaction { "ROLLBACK" } else { "" };
+        match timeout(bound, connection.execute_batch(sql)).await {
+            Ok(Ok(_)) => self.recycle(connection, left.effect).await,
+            // The error may be that of the statement in flight.
             Ok(Err(_)) => {}
             Err(_) => {
-                if left.since.elapsed() > SUSPICIOUS {
-                    self.lanes.doubt();
+                if left.sent_at.elapsed() > SUSPECT_AFTER {
+                    self.pool.suspect_all();
                 }
-                self.abandon(pinned).await;
+                self.close_hard(connection).await;
             }
         }
     }
 
-    /// Closes a connection whose server process may be at work. Only so many of these may there be
-    /// at the same time, so that requests which are given up at once do not use up the server's
-    /// connections: if there are more, the place stays taken until one is gone.
-    async fn abandon(self, pinned: Pinned) {
-        drop(pinned);
-        let ending = Arc::clone(&self.lanes.ending);
+    /// Closes a connection whose server process may be busy. The number of such processes is
+    /// bounded, so that many cancelled requests do not use up the server's connections: beyond it,
+    /// the slot stays taken until one of them has ended.
+    async fn close_hard(self, connection: PooledConnection) {
+        drop(connection);
+        let ending = Arc::clone(&self.pool.ending);
         let permit = ending.acquire().await;
         drop(self);
-        sleep(NOTICED).await;
+        sleep(DISCONNECT_NOTICED).await;
         drop(permit);
     }
 
-    /// Parks a connection whose session is, or can be made, as tenants expect it. Else closes it.
-    async fn put_back(&self, mut pinned: Pinned, effect: Effect) {
-        let is_fit = self.may_park(&pinned)
+    /// Makes a connection idle if its session is, or can be made, as every tenant expects it.
+    /// Otherwise closes it.
+    async fn recycle(&self, mut connection: PooledConnection, effect: Effect) {
+        let is_clean = self.is_reusable(&connection)
             && match effect {
                 Effect::None => true,
-                Effect::Reset => pinned.reset(&self.lanes.opener).await,
+                Effect::Reset => connection.reset(&self.pool.connector).await,
                 Effect::Replace => false,
             };
-        if is_fit {
-            self.park(pinned);
+        if is_clean {
+            self.put_idle(connection);
         } else {
-            pinned.retire().await;
+            connection.close().await;
         }
     }
 
-    pub(super) fn park(&self, pinned: Pinned) {
-        self.place().park(pinned);
+    pub(super) fn put_idle(&self, connection: PooledConnection) {
+        self.slot().put_idle(connection);
     }
 
-    /// Whether a connection may be used once more.
-    pub(super) fn may_park(&self, pinned: &Pinned) -> bool {
-        let current = pinned.age.primary == self.lanes.age().primary;
-        current && !self.lanes.is_closed() && !self.place().is_worn(pinned)
-    }
-
-    fn place(&self) -> &Place {
-        &self.lanes.places[self.place]
+    pub(super) fn is_reusable(&self, connection: &PooledConnection) -> bool {
+        connection.generation.primary == self.pool.generation().primary
+            && !self.pool.is_closed()
+            && !self.slot().is_expired(connection)
     }
 }
 
-impl Drop for Held {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.lanes.queue.give_back(self.place);
+        self.pool.scheduler.release(self.slot);
     }
 }
 
-impl Lanes {
-    /// A connection that idles and can be used.
-    async fn idle(self: &Arc<Self>, ask: Ask<'_>) -> Option<Lease> {
-        for place in 0..self.places.len() {
-            if self.places[place].has_one()
-                && let Some(held) = Held::if_free(self, place, ask)
+impl TenantPool {
+    /// An idle connection of any slot that can be used.
+    async fn take_idle(self: &Arc<Self>, request: Request<'_>) -> Option<Checkout> {
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].has_idle()
+                && let Some(guard) = SlotGuard::try_acquire(self, slot, request)
             {
-                let pinned = match ask.owner.tenant().and_then(|_| held.trusted()) {
-                    Some(pinned) => Some(pinned),
-                    None => held.tried().await,
+                let connection = match request.owner.tenant().and_then(|_| guard.take_current()) {
+                    Some(connection) => Some(connection),
+                    None => guard.take_verified().await,
                 };
-                if let Some(pinned) = pinned {
-                    return Some(Lease::new(pinned, held));
+                if let Some(connection) = connection {
+                    return Some(Checkout::new(connection, guard));
                 }
             }
         }

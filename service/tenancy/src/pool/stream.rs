@@ -1,4 +1,4 @@
-//! Rows as they come, on a connection that is held for as long as they are read.
+//! Rows as they arrive, on a connection that is held while they are read.
 
 use std::{future::ready, ops::DerefMut};
 
@@ -9,23 +9,23 @@ use futures_util::{
 use sea_orm::{DbErr, QueryResult, Statement};
 use tokio::sync::mpsc;
 
-use super::{super::statement::Effect, checkout::Lease};
+use super::{super::statement::Effect, checkout::Checkout};
 
-/// The rows of a statement. Reading and handing out take turns in the caller's task, so that the
-/// stream can own the connection that the rows are borrowed from.
-pub(super) fn of<'a>(
-    mut lease: impl DerefMut<Target = Lease> + Send + 'a,
+/// The rows of a statement. Reading them and yielding them alternate in the caller's task, so that
+/// the stream can own the connection from which the rows are borrowed.
+pub(super) fn row_stream<'a>(
+    mut checkout: impl DerefMut<Target = Checkout> + Send + 'a,
     statement: Statement,
     effect: Effect,
 ) -> BoxStream<'a, Result<QueryResult, DbErr>> {
     let (sender, mut receiver) = mpsc::channel(1);
     let reading = async move {
-        let result = read(&mut lease, statement, effect, &sender).await;
-        let result = lease.settle(result);
-        // The connection is back before the end is told.
-        drop(lease);
+        let result = read(&mut checkout, statement, effect, &sender).await;
+        let result = checkout.finish(result);
+        // The connection is released before the end of the stream is reported.
+        drop(checkout);
         if let Err(error) = result {
-            // Nobody listens any more: nobody is to be told.
+            // Fails only if the stream is being dropped.
             let _ = sender.send(Err(error)).await;
         }
     };
@@ -35,14 +35,14 @@ pub(super) fn of<'a>(
 }
 
 async fn read(
-    lease: &mut Lease,
+    checkout: &mut Checkout,
     statement: Statement,
     effect: Effect,
     sender: &mpsc::Sender<Result<QueryResult, DbErr>>,
 ) -> Result<(), DbErr> {
-    let mut rows = lease.begin(effect)?.stream(statement);
+    let mut rows = checkout.start(effect)?.stream(statement);
     while let Some(row) = rows.next().await {
-        // The receiver is in the same stream.
+        // The receiver is part of the same stream.
         let _ = sender.send(Ok(row?)).await;
     }
     Ok(())

@@ -1,5 +1,3 @@
-//! A transaction on a connection of the lanes.
-
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -7,286 +5,226 @@ use std::{
 
 use futures_util::stream::BoxStream;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
-    Statement, StreamTrait, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    TransactionOptions,
 };
 use tokio::sync;
 
 use super::{
     super::statement::Effect,
-    Session,
-    checkout::{Borrowed, Lease, of_server},
+    Executor,
+    checkout::Checkout,
     savepoints::Savepoints,
     scheduler::closed,
     session_settings::milliseconds,
-    stream,
-    timeouts::{DDL, SUSPICIOUS, answer},
+    stream::row_stream,
+    timeouts::{DDL, SUSPECT_AFTER, answer_timeout},
 };
 
-/// A transaction or a savepoint in one. Rolled back when dropped.
-pub struct Transaction(Kind);
-
-enum Kind {
-    Ours(Level),
-    /// Migrations work only on a transaction of SeaORM's own.
-    SeaOrm {
-        txn: DatabaseTransaction,
-        borrowed: Arc<Borrowed>,
-    },
-}
-
-/// The whole transaction, or a savepoint in it.
-struct Level {
-    whole: Arc<Whole>,
+/// A transaction, or a savepoint in one. Rolled back when dropped.
+pub struct Transaction {
+    shared: Arc<SharedTransaction>,
+    /// `None` for the transaction itself.
     savepoint: Option<u64>,
 }
 
-/// What a transaction and all its savepoints share. The connection goes back when the last of
-/// them is gone.
-struct Whole {
-    lease: sync::Mutex<Lease>,
+/// The part that a transaction shares with its savepoints. The connection is released with the last
+/// of them.
+struct SharedTransaction {
+    checkout: sync::Mutex<Checkout>,
     savepoints: Mutex<Savepoints>,
 }
 
 impl Transaction {
-    pub(super) async fn begin(lease: Lease, options: TransactionOptions) -> Result<Self, DbErr> {
+    pub(super) async fn begin(
+        checkout: Checkout,
+        options: TransactionOptions,
+    ) -> Result<Self, DbErr> {
         let begin = format!("BEGIN{}", modes(options));
-        Self::begin_with(lease, &begin, is_read_only(options)).await
+        Self::begin_with(checkout, &begin, is_read_only(options)).await
     }
 
-    async fn begin_with(mut lease: Lease, begin: &str, read_only: bool) -> Result<Self, DbErr> {
-        // Already now: if nobody waits for the answer, the server begins one all the same.
-        lease.open(read_only);
-        // It takes the server no time.
-        let pinned = lease.pinned()?;
-        let usual = pinned.answer.replace(SUSPICIOUS);
-        send(&mut lease, begin, Effect::None).await?;
-        lease.pinned()?.answer = usual;
-        let whole = Whole { lease: sync::Mutex::new(lease), savepoints: Mutex::default() };
-        Ok(Self(Kind::Ours(Level { whole: Arc::new(whole), savepoint: None })))
+    async fn begin_with(
+        mut checkout: Checkout,
+        begin: &str,
+        read_only: bool,
+    ) -> Result<Self, DbErr> {
+        checkout.begin_transaction(read_only);
+        // BEGIN takes the server no time.
+        let usual = checkout.connection()?.answer_timeout.replace(SUSPECT_AFTER);
+        execute(&mut checkout, begin, Effect::None).await?;
+        checkout.connection()?.answer_timeout = usual;
+        let checkout = sync::Mutex::new(checkout);
+        let shared = Arc::new(SharedTransaction { checkout, savepoints: Mutex::default() });
+        Ok(Self { shared, savepoint: None })
     }
 
-    pub(super) async fn begin_for_migrations(lease: Lease) -> Result<Self, DbErr> {
-        let (txn, borrowed) = lease.lend().await?;
-        Ok(Self(Kind::SeaOrm { txn, borrowed: Arc::new(borrowed) }))
-    }
-
-    /// A transaction whose statements may each take as long as it takes to make or drop a schema.
-    pub(super) async fn begin_for_ddl(mut lease: Lease) -> Result<Self, DbErr> {
-        lease.pinned()?.answer = answer(Some(DDL));
+    /// A transaction whose statements may each take as long as creating or dropping a schema takes.
+    pub(super) async fn begin_for_ddl(mut checkout: Checkout) -> Result<Self, DbErr> {
+        checkout.connection()?.answer_timeout = answer_timeout(Some(DDL));
         let begin = format!("BEGIN; SET LOCAL statement_timeout = {}", DDL.as_millis());
-        Self::begin_with(lease, &begin, false).await
+        Self::begin_with(checkout, &begin, false).await
     }
 
-    /// What the functions of migrations work on, if it was begun for them.
-    pub(in super::super) fn for_migrations(&self) -> Option<&DatabaseTransaction> {
-        match &self.0 {
-            Kind::SeaOrm { txn, .. } => Some(txn),
-            Kind::Ours(_) => None,
-        }
+    /// The same with a timeout that lasts when the transaction is committed and begun again.
+    pub(super) async fn begin_for_migrations(mut checkout: Checkout) -> Result<Self, DbErr> {
+        checkout.connection()?.answer_timeout = answer_timeout(Some(DDL));
+        let set = format!("SET statement_timeout = {}", DDL.as_millis());
+        execute(&mut checkout, &set, Effect::Reset).await?;
+        Self::begin_with(checkout, "BEGIN", false).await
     }
 
-    /// Sets how long each of the following statements may take; `None` for any time.
+    /// Sets the timeout of each of the following statements; `None` for no timeout.
     pub(in super::super) async fn set_statement_timeout(
         &self,
         timeout: Option<Duration>,
     ) -> Result<(), DbErr> {
         let set = format!("SET LOCAL statement_timeout = {}", milliseconds(timeout));
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                send(&mut lease, &set, Effect::None).await?;
-                // A savepoint that is rolled back may bring back a longer one.
-                let pinned = lease.pinned()?;
-                pinned.answer = pinned.answer.zip(answer(timeout)).map(|(old, new)| old.max(new));
-            }
-            #[expect(clippy::disallowed_methods, reason = "a number")]
-            Kind::SeaOrm { txn, .. } => {
-                txn.execute_unprepared(&set).await?;
-            }
-        }
+        let mut checkout = self.checkout().await?;
+        execute(&mut checkout, &set, Effect::None).await?;
+        // Not shorter than before, since rolling back a savepoint may restore a longer one.
+        let connection = checkout.connection()?;
+        let answer = connection.answer_timeout.zip(answer_timeout(timeout));
+        connection.answer_timeout = answer.map(|(old, new)| old.max(new));
         Ok(())
     }
 
     pub(in super::super) async fn commit(self) -> Result<(), DbErr> {
-        match self.0 {
-            Kind::Ours(level) => level.commit().await,
-            Kind::SeaOrm { txn, .. } => txn.commit().await,
-        }
-    }
-
-    pub(in super::super) async fn rollback(self) -> Result<(), DbErr> {
-        match self.0 {
-            Kind::Ours(level) => level.rollback().await,
-            Kind::SeaOrm { txn, .. } => txn.rollback().await,
-        }
-    }
-}
-
-impl Level {
-    /// The connection, when what was dropped is undone.
-    async fn lease(&self) -> Result<sync::MutexGuard<'_, Lease>, DbErr> {
-        let mut lease = self.whole.lease.lock().await;
-        if !lease.is_open() {
-            // It has ended: what is sent would not be in a transaction.
-            return Err(closed());
-        }
-        let dropped = self.whole.savepoints().dropped();
-        if let Some(number) = dropped {
-            send(&mut lease, &format!("ROLLBACK TO SAVEPOINT tenantry_{number}"), Effect::None)
-                .await?;
-            self.whole.savepoints().undone();
-        }
-        Ok(lease)
-    }
-
-    async fn savepoint(&self, options: TransactionOptions) -> Result<Self, DbErr> {
-        let mut lease = self.lease().await?;
-        let number = self.whole.savepoints().begin();
-        let sent = send(&mut lease, &format!("SAVEPOINT tenantry_{number}"), Effect::None).await;
-        // If nobody waits for the answer nothing is done in it, and nothing is to be undone.
-        sent.inspect_err(|_| {
-            self.whole.savepoints().end(number);
-        })?;
-        let savepoint = Self { whole: Arc::clone(&self.whole), savepoint: Some(number) };
-        if is_read_only(options) {
-            lease.refuse_writes();
-        }
-        let modes = modes(options);
-        if !modes.is_empty() {
-            send(&mut lease, &format!("SET TRANSACTION{modes}"), Effect::None).await?;
-        }
-        Ok(savepoint)
-    }
-
-    async fn commit(self) -> Result<(), DbErr> {
-        let mut lease = self.lease().await?;
-        let Some(number) = self.savepoint else { return end(&mut lease, "COMMIT").await };
-        // It may have been committed with the one around it.
-        if self.whole.savepoints().end(number) {
-            send(&mut lease, &format!("RELEASE SAVEPOINT tenantry_{number}"), Effect::None).await?;
+        let mut checkout = self.checkout().await?;
+        let Some(number) = self.savepoint else { return end(&mut checkout, "COMMIT").await };
+        // False if the savepoint around it was committed.
+        if self.shared.savepoints().end(number) {
+            let release = format!("RELEASE SAVEPOINT tenantry_{number}");
+            execute(&mut checkout, &release, Effect::None).await?;
         }
         Ok(())
     }
 
-    async fn rollback(mut self) -> Result<(), DbErr> {
+    pub(in super::super) async fn rollback(mut self) -> Result<(), DbErr> {
         match self.savepoint.take() {
-            // It is done before the next statement, but whoever asks for it wants to be told.
+            // Done at once and not before the next statement, so that an error is reported.
             Some(number) => {
-                self.whole.savepoints().abandon(number);
-                self.lease().await.map(drop)
+                self.shared.savepoints().mark_dropped(number);
+                self.checkout().await.map(drop)
             }
-            None => end(&mut *self.whole.lease.lock().await, "ROLLBACK").await,
+            None => end(&mut *self.shared.checkout.lock().await, "ROLLBACK").await,
         }
+    }
+
+    /// The connection, after savepoints that were dropped are rolled back.
+    async fn checkout(&self) -> Result<sync::MutexGuard<'_, Checkout>, DbErr> {
+        let mut checkout = self.shared.checkout.lock().await;
+        if !checkout.in_transaction() {
+            // It has ended: a statement would run outside of it.
+            return Err(closed());
+        }
+        let dropped = self.shared.savepoints().dropped();
+        if let Some(number) = dropped {
+            let undo = format!("ROLLBACK TO SAVEPOINT tenantry_{number}");
+            execute(&mut checkout, &undo, Effect::None).await?;
+            self.shared.savepoints().rolled_back();
+        }
+        Ok(checkout)
     }
 }
 
-impl Whole {
+impl SharedTransaction {
     fn savepoints(&self) -> MutexGuard<'_, Savepoints> {
         self.savepoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Level {
+impl Drop for Transaction {
     fn drop(&mut self) {
         if let Some(number) = self.savepoint {
-            self.whole.savepoints().abandon(number);
+            self.shared.savepoints().mark_dropped(number);
         }
     }
 }
 
-async fn send(lease: &mut Lease, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
-    let result = lease.begin(effect)?.send(sql).await;
-    lease.settle(result)
+async fn execute(checkout: &mut Checkout, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
+    let result = checkout.start(effect)?.execute_batch(sql).await;
+    checkout.finish(result)
 }
 
-/// Ends a transaction; a commit that is refused ends it too.
-async fn end(lease: &mut Lease, word: &str) -> Result<(), DbErr> {
-    let result = send(lease, word, Effect::None).await;
-    lease.close();
+/// Ends a transaction. A commit that fails ends it too.
+async fn end(checkout: &mut Checkout, sql: &str) -> Result<(), DbErr> {
+    let result = execute(checkout, sql, Effect::None).await;
+    checkout.end_transaction();
     result.map(drop)
 }
 
-impl Session for Transaction {
-    const RESENDS: bool = false;
+impl Executor for Transaction {
+    const CAN_RETRY: bool = false;
 
-    async fn start(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
-        Ok(Self(match &self.0 {
-            Kind::Ours(level) => Kind::Ours(level.savepoint(options).await?),
-            Kind::SeaOrm { txn, borrowed } => {
-                let txn = txn.begin_with_options(options).await?;
-                Kind::SeaOrm { txn, borrowed: Arc::clone(borrowed) }
-            }
-        }))
-    }
-
-    async fn run(&self, statement: Statement, effect: Effect) -> Result<ExecResult, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                lease.heed(&statement.sql);
-                let result = lease.begin(effect)?.execute(statement).await;
-                lease.settle(result)
-            }
-            Kind::SeaOrm { txn, .. } => txn.execute_raw(statement).await.map_err(of_server),
+    /// Sets a savepoint.
+    async fn begin_transaction(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
+        let mut checkout = self.checkout().await?;
+        let number = self.shared.savepoints().begin();
+        let set = format!("SAVEPOINT tenantry_{number}");
+        // If the caller does not wait for the answer, nothing is done in it.
+        execute(&mut checkout, &set, Effect::None).await.inspect_err(|_| {
+            self.shared.savepoints().end(number);
+        })?;
+        let savepoint = Self { shared: Arc::clone(&self.shared), savepoint: Some(number) };
+        if is_read_only(options) {
+            checkout.set_read_only();
         }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "handed on, under the same rule")]
-    async fn send(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                lease.heed(sql);
-                send(&mut lease, sql, effect).await
-            }
-            Kind::SeaOrm { txn, .. } => txn.execute_unprepared(sql).await.map_err(of_server),
+        let modes = modes(options);
+        if !modes.is_empty() {
+            execute(&mut checkout, &format!("SET TRANSACTION{modes}"), Effect::None).await?;
         }
+        Ok(savepoint)
     }
 
-    async fn first_row(
+    async fn execute_statement(
+        &self,
+        statement: Statement,
+        effect: Effect,
+    ) -> Result<ExecResult, DbErr> {
+        let mut checkout = self.checkout().await?;
+        checkout.detect_read_only(&statement.sql);
+        let result = checkout.start(effect)?.execute(statement).await;
+        checkout.finish(result)
+    }
+
+    async fn execute_batch(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
+        let mut checkout = self.checkout().await?;
+        checkout.detect_read_only(sql);
+        execute(&mut checkout, sql, effect).await
+    }
+
+    async fn fetch_optional(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> Result<Option<QueryResult>, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                let result = lease.begin(effect)?.query_one(statement).await;
-                lease.settle(result)
-            }
-            Kind::SeaOrm { txn, .. } => txn.query_one_raw(statement).await.map_err(of_server),
-        }
+        let mut checkout = self.checkout().await?;
+        let result = checkout.start(effect)?.query_one(statement).await;
+        checkout.finish(result)
     }
 
-    async fn all_rows(
+    async fn fetch_all(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        match &self.0 {
-            Kind::Ours(level) => {
-                let mut lease = level.lease().await?;
-                let result = lease.begin(effect)?.query_all(statement).await;
-                lease.settle(result)
-            }
-            Kind::SeaOrm { txn, .. } => txn.query_all_raw(statement).await.map_err(of_server),
-        }
+        let mut checkout = self.checkout().await?;
+        let result = checkout.start(effect)?.query_all(statement).await;
+        checkout.finish(result)
     }
 
-    async fn stream(
+    async fn fetch_stream(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        Ok(match &self.0 {
-            Kind::Ours(level) => stream::of(level.lease().await?, statement, effect),
-            Kind::SeaOrm { txn, .. } => Box::pin(txn.stream_raw(statement).await?),
-        })
+        Ok(row_stream(self.checkout().await?, statement, effect))
     }
 }
 
-/// For our own statements and for recorded migrations, which are sent as texts.
+/// For statements of this crate, which do not change the session, and for recorded migrations,
+/// which are sent as batches.
 #[async_trait::async_trait]
 impl ConnectionTrait for Transaction {
     fn get_database_backend(&self) -> DbBackend {
@@ -294,19 +232,19 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.run(statement, Effect::None).await
+        self.execute_statement(statement, Effect::None).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.send(sql, Effect::of(sql)).await
+        self.execute_batch(sql, Effect::of(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.first_row(statement, Effect::None).await
+        self.fetch_optional(statement, Effect::None).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.all_rows(statement, Effect::None).await
+        self.fetch_all(statement, Effect::None).await
     }
 }
 
@@ -314,7 +252,6 @@ fn is_read_only(options: TransactionOptions) -> bool {
     options.access_mode == Some(AccessMode::ReadOnly)
 }
 
-/// What is asked for, as SQL.
 fn modes(options: TransactionOptions) -> String {
     let level = options.isolation_level.map(|level| format!(" ISOLATION LEVEL {level}"));
     let access = options.access_mode.map(|mode| format!(" {mode}"));

@@ -24,14 +24,14 @@ pub enum Effect {
 impl Effect {
     /// That of a text with any number of statements.
     pub(crate) fn of(sql: &str) -> Self {
-        let mut reader = Reader::new(sql);
-        tokens(sql).for_each(|token| reader.see(&token));
-        reader.effect
+        let mut analyzer = Analyzer::new(sql);
+        tokens(sql).for_each(|token| analyzer.push(&token));
+        analyzer.effect
     }
 }
 
 /// Reads the tokens of one text in their order.
-pub(crate) struct Reader<'a> {
+pub(crate) struct Analyzer<'a> {
     sql: &'a [u8],
     verb: Verb,
     /// Open parentheses.
@@ -71,7 +71,7 @@ enum Verb {
     Other,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Analyzer<'a> {
     pub(crate) fn new(sql: &'a str) -> Self {
         Self {
             sql: sql.as_bytes(),
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next token.
-    pub(crate) fn see(&mut self, token: &sql::Token) {
+    pub(crate) fn push(&mut self, token: &sql::Token) {
         let (kind, start, end) = (token.kind, token.at.start, token.at.end);
         if kind == Kind::Comment {
             return;

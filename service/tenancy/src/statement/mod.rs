@@ -8,5 +8,5 @@ mod values;
 
 pub use misuse::Misuse;
 
-pub(super) use effect::{Effect, Reader};
+pub(super) use effect::{Analyzer, Effect};
 pub(super) use values::{check, encode};

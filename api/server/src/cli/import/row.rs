@@ -86,7 +86,7 @@ impl Fields {
         let tags = self.tags.iter().filter_map(|it| parse(it, &mut reasons)).collect();
         let Some(slug) = slug else { return Err(reasons.join("; ")) };
         let mut tenant = NewTenant { slug, name, domains, tags };
-        if let Err(error) = tenant.check() {
+        if let Err(error) = tenant.normalize() {
             reasons.push(error.to_string());
         }
         if reasons.is_empty() {

@@ -62,7 +62,7 @@ async fn attempt(tenancy: &Tenancy, new: &NewTenant, dry_run: bool) -> Result<Ou
         });
     }
     if dry_run {
-        tenancy.precheck(new).await?;
+        tenancy.validate_new(new).await?;
     } else {
         tenancy.create(new.clone()).await?;
     }

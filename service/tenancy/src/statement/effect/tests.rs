@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 use tenantry_migrate::sql::tokens;
 
-use super::{Effect, Reader};
+use super::{Analyzer, Effect};
 
 fn read(sql: &str) -> (Effect, Option<&'static str>) {
-    let mut reader = Reader::new(sql);
-    tokens(sql).for_each(|token| reader.see(&token));
-    (reader.effect(), reader.control())
+    let mut analyzer = Analyzer::new(sql);
+    tokens(sql).for_each(|token| analyzer.push(&token));
+    (analyzer.effect(), analyzer.control())
 }
 
 #[track_caller]

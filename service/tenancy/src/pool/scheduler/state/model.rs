@@ -1,36 +1,36 @@
-//! The queue against a model of its callers, with a clock that the test sets.
+//! The scheduler against a model of its callers, with a clock that the test sets.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Config, Limits};
+use crate::{limits::Limits, pool::PoolOptions};
 
 /// The first owners of a case are tenants, the last ones the registry and the lifecycle.
 const OWNERS: usize = 8;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Ask {
+    Request {
         owner: usize,
         long: bool,
     },
-    /// Of those that hold a place, by its number.
-    GiveBack(usize),
+    /// Of those that hold a slot, by its number.
+    Release(usize),
     /// Of those that wait, by its number.
-    GiveUp(usize),
+    Cancel(usize),
     /// A place is given back, and at the same moment a caller gives up, which may have been handed
-    /// the place.
-    Both(usize, usize),
+    /// the slot.
+    ReleaseAndCancel(usize, usize),
     /// Milliseconds.
     Pass(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..OWNERS, any::<bool>()).prop_map(|(owner, long)| Step::Ask { owner, long }),
-        4 => any::<usize>().prop_map(Step::GiveBack),
-        1 => any::<usize>().prop_map(Step::GiveUp),
-        1 => (any::<usize>(), any::<usize>()).prop_map(|(place, caller)| Step::Both(place, caller)),
+        6 => (0..OWNERS, any::<bool>()).prop_map(|(owner, long)| Step::Request { owner, long }),
+        4 => any::<usize>().prop_map(Step::Release),
+        1 => any::<usize>().prop_map(Step::Cancel),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(slot, caller)| Step::ReleaseAndCancel(slot, caller)),
         2 => (0..30_u64).prop_map(Step::Pass),
     ]
 }
@@ -48,7 +48,7 @@ struct Model {
     state: State,
     shares: Shares,
     now: Instant,
-    places: usize,
+    slots: usize,
     holding: Vec<(usize, Owner)>,
     waiting: Vec<Caller>,
     slug: tenantry_registry::Slug,
@@ -63,15 +63,15 @@ fn owner(number: usize) -> Owner {
 }
 
 impl Model {
-    fn new(places: usize, share: u32, reserved: u32, waiting: u32) -> Self {
-        let mut config = Config::new("postgres://localhost", crate::test_migrator::Migrator);
-        config.max_connections = u32::try_from(places).unwrap();
-        config.tenant_share = share;
-        (config.reserved_connections, config.max_waiting) = (reserved, waiting);
-        let shares = Shares::new(&config);
+    fn new(slots: usize, share: usize, reserved: usize, waiting: usize) -> Self {
+        let mut options = PoolOptions::for_tests();
+        options.max_connections = slots;
+        options.tenant_share = share;
+        (options.reserved_connections, options.max_waiting) = (reserved, waiting);
+        let shares = Shares::new(&options);
         let slug = "tenant-1".parse().unwrap();
-        let (state, now) = (State::new(places, 8, shares), Instant::now());
-        Self { state, shares, now, places, holding: Vec::new(), waiting: Vec::new(), slug }
+        let (state, now) = (State::new(slots, 8, shares), Instant::now());
+        Self { state, shares, now, slots, holding: Vec::new(), waiting: Vec::new(), slug }
     }
 
     fn held(&self, owner: Owner) -> usize {
@@ -79,11 +79,11 @@ impl Model {
     }
 
     fn may_have_one(&self, owner: Owner) -> bool {
-        let free = self.places - self.holding.len();
+        let free = self.slots - self.holding.len();
         self.shares.allow(self.held(owner), self.shares.connections, free)
     }
 
-    /// The oldest waiting caller of each owner, and whether it takes any place.
+    /// The oldest waiting caller of each owner, and whether it takes any slot.
     fn oldest(&self) -> Vec<(Owner, bool)> {
         let owners = (0..OWNERS).map(owner);
         let oldest = owners.filter_map(|owner| {
@@ -94,39 +94,39 @@ impl Model {
         oldest.collect()
     }
 
-    /// A caller has been given a place.
-    fn granted(&mut self, place: usize, owner: Owner) {
-        assert!(self.holding.iter().all(|held| held.0 != place), "two callers hold place {place}");
-        self.holding.push((place, owner));
-        let (held, free) = (self.held(owner), self.places - self.holding.len());
+    /// A caller has been given a slot.
+    fn granted(&mut self, slot: usize, owner: Owner) {
+        assert!(self.holding.iter().all(|held| held.0 != slot), "two callers hold slot {slot}");
+        self.holding.push((slot, owner));
+        let (held, free) = (self.held(owner), self.slots - self.holding.len());
         assert!(held <= self.shares.connections, "{owner:?} holds {held}");
-        assert!(held == 1 || free >= self.shares.reserved, "{owner:?} took a reserved place");
+        assert!(held == 1 || free >= self.shares.reserved, "{owner:?} took a reserved slot");
     }
 
     /// Callers receive what they were handed.
     fn receive(&mut self) {
         for index in (0..self.waiting.len()).rev() {
-            let Ok(place) = self.waiting[index].receiver.try_recv() else { continue };
+            let Ok(slot) = self.waiting[index].receiver.try_recv() else { continue };
             let Caller { owner, number, .. } = self.waiting.remove(index);
-            self.granted(place, owner);
+            self.granted(slot, owner);
             let before = |caller: &Caller| caller.owner == owner && caller.number < number;
-            // The place was handed over under the lock, and the ones before may still find theirs.
+            // The slot was handed over under the lock, and the ones before may still find theirs.
             let mut earlier = self.waiting[..index].iter_mut().filter(|caller| before(caller));
             assert!(earlier.all(|caller| !caller.receiver.is_empty()), "{owner:?} was overtaken");
         }
     }
 
-    fn give_back(&mut self, place: usize) -> Option<Owner> {
+    fn release(&mut self, slot: usize) -> Option<Owner> {
         if self.holding.is_empty() {
             return None;
         }
-        let (place, _) = self.holding.remove(place % self.holding.len());
+        let (slot, _) = self.holding.remove(slot % self.holding.len());
         let fewest: Vec<_> = self.oldest().into_iter().filter(|it| it.1).collect();
         let fewest = fewest.into_iter().map(|(owner, _)| owner);
         let fewest = fewest.filter(|owner| self.may_have_one(*owner));
         let fewest = fewest.map(|owner| self.held(owner)).min();
         let before = self.holding.clone();
-        self.state.give_back(place, self.now);
+        self.state.release(slot, self.now);
         let next = self.waiting.iter().find(|caller| !caller.receiver.is_empty());
         let next = next.map(|caller| caller.owner);
         if let (Some(next), Some(fewest)) = (next, fewest) {
@@ -136,14 +136,14 @@ impl Model {
         next
     }
 
-    fn give_up(&mut self, caller: usize) {
+    fn cancel(&mut self, caller: usize) {
         if self.waiting.is_empty() {
             return;
         }
         let mut caller = self.waiting.remove(caller % self.waiting.len());
-        self.state.give_up(caller.owner, caller.number);
-        if let Ok(place) = caller.receiver.try_recv() {
-            self.state.give_back(place, self.now);
+        self.state.cancel(caller.owner, caller.number);
+        if let Ok(slot) = caller.receiver.try_recv() {
+            self.state.release(slot, self.now);
         }
     }
 
@@ -151,39 +151,40 @@ impl Model {
         self.now += Duration::from_millis(time);
         for index in 0..self.waiting.len() {
             let Some(caller) = self.waiting.get_mut(index) else { return };
-            if caller.late || self.now - caller.since < OWN_WITHIN {
+            if caller.late || self.now - caller.since < AFFINITY_WAIT {
                 continue;
             }
             caller.late = true;
             let (owner, number) = (caller.owner, caller.number);
-            if let Some(place) = self.state.ask_again(owner, number, self.now) {
+            if let Some(slot) = self.state.retry_any(owner, number, self.now) {
                 // Marked, so that the order of the others stays as it is.
                 self.waiting[index].number = u64::MAX;
-                self.granted(place, owner);
+                self.granted(slot, owner);
             }
         }
         self.waiting.retain(|caller| caller.number != u64::MAX);
     }
 
-    fn carry_out(&mut self, step: &Step) {
+    fn run(&mut self, step: &Step) {
         match *step {
-            Step::Ask { owner: number, long } => {
-                let hold = if long { Hold::Long } else { Hold::Statement };
+            Step::Request { owner: number, long } => {
+                let usage = if long { Usage::OpenEnded } else { Usage::Statement };
                 let owner = owner(number);
                 let slug = self.slug.clone();
                 let slug = owner.tenant().map(|_| &slug);
                 let before = self.waiting.iter().filter(|caller| caller.owner == owner).count();
-                let turn =
-                    self.state.ask(Ask { owner, hold, slug, limits: Limits::default() }, self.now);
+                let assignment = self
+                    .state
+                    .request(Request { owner, usage, slug, limits: Limits::default() }, self.now);
                 // The ones before may have been served first.
                 self.receive();
-                match turn {
-                    Ok(Turn::Now(place)) => {
+                match assignment {
+                    Ok(Assignment::Now(slot)) => {
                         let waits = self.waiting.iter().any(|caller| caller.owner == owner);
                         assert!(!waits, "{owner:?} was overtaken");
-                        self.granted(place, owner);
+                        self.granted(slot, owner);
                     }
-                    Ok(Turn::Later(number, receiver)) => {
+                    Ok(Assignment::Queued(number, receiver)) => {
                         let (since, late) = (self.now, false);
                         self.waiting.push(Caller { owner, number, since, late, receiver });
                     }
@@ -193,19 +194,22 @@ impl Model {
                     }
                 }
             }
-            Step::GiveBack(place) => {
-                self.give_back(place);
+            Step::Release(slot) => {
+                self.release(slot);
             }
-            Step::GiveUp(caller) => self.give_up(caller),
-            Step::Both(place, caller) => {
-                self.give_back(place);
-                self.give_up(caller);
+            Step::Cancel(caller) => self.cancel(caller),
+            Step::ReleaseAndCancel(slot, caller) => {
+                self.release(slot);
+                self.cancel(caller);
             }
             Step::Pass(time) => self.pass(time),
         }
         self.receive();
-        for (owner, takes_any) in self.oldest() {
-            assert!(!takes_any || !self.may_have_one(owner), "a place idles while {owner:?} waits");
+        for (owner, accepts_any) in self.oldest() {
+            assert!(
+                !accepts_any || !self.may_have_one(owner),
+                "a slot idles while {owner:?} waits"
+            );
         }
     }
 }
@@ -215,24 +219,24 @@ proptest! {
 
     #[test]
     fn every_request_is_served_in_turn_within_its_share_and_no_place_is_lost(
-        (places, share, reserved, waiting) in (1..10_usize, 1..=100_u32, 0..4_u32, 0..6_u32),
+        (slots, share, reserved, waiting) in (1..10_usize, 1..=100_usize, 0..4_usize, 0..6_usize),
         steps in prop::collection::vec(step(), 1..150),
     ) {
-        let mut model = Model::new(places, share, reserved, waiting);
+        let mut model = Model::new(slots, share, reserved, waiting);
         for step in &steps {
-            model.carry_out(step);
+            model.run(step);
         }
         let mut rounds = model.waiting.len() + 1;
         while !model.waiting.is_empty() {
             prop_assert!(rounds > 0, "{} wait for ever", model.waiting.len());
             rounds -= 1;
-            model.carry_out(&Step::Pass(5));
+            model.run(&Step::Pass(5));
             for _ in 0..model.holding.len() {
-                model.carry_out(&Step::GiveBack(0));
+                model.run(&Step::Release(0));
             }
         }
         while !model.holding.is_empty() {
-            model.carry_out(&Step::GiveBack(0));
+            model.run(&Step::Release(0));
         }
         prop_assert!(model.state.is_idle() && model.state.waiting.is_empty());
     }

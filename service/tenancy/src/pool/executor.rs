@@ -3,48 +3,48 @@ use sea_orm::{DbErr, ExecResult, QueryResult, Statement, TransactionOptions};
 
 use super::{super::statement::Effect, Transaction};
 
-/// What the statements of a tenant can be sent on, each with what it does to the session.
-pub trait Session: Send + Sync {
-    /// Whether a statement may be sent once more that the server has done nothing for. Not where
-    /// that has ended a transaction.
-    const RESENDS: bool;
+/// Executes statements of a tenant, each with its effect on the session.
+pub trait Executor: Send + Sync {
+    /// Whether a statement that the server has not received may be sent again. False in a
+    /// transaction, which the loss of the connection has rolled back.
+    const CAN_RETRY: bool;
 
     /// Begins a transaction, or a savepoint in one.
-    fn start(
+    fn begin_transaction(
         &self,
         options: TransactionOptions,
     ) -> impl Future<Output = Result<Transaction, DbErr>> + Send;
 
-    /// Sends a statement.
-    fn run(
+    /// Executes a prepared statement.
+    fn execute_statement(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> impl Future<Output = Result<ExecResult, DbErr>> + Send;
 
-    /// Sends a text that is not prepared.
-    fn send(
+    /// Executes one or more statements without preparing them.
+    fn execute_batch(
         &self,
         sql: &str,
         effect: Effect,
     ) -> impl Future<Output = Result<ExecResult, DbErr>> + Send;
 
-    /// The first row.
-    fn first_row(
+    /// Returns the first row.
+    fn fetch_optional(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> impl Future<Output = Result<Option<QueryResult>, DbErr>> + Send;
 
-    /// All rows.
-    fn all_rows(
+    /// Returns all rows.
+    fn fetch_all(
         &self,
         statement: Statement,
         effect: Effect,
     ) -> impl Future<Output = Result<Vec<QueryResult>, DbErr>> + Send;
 
-    /// The rows as they come.
-    fn stream(
+    /// Returns the rows as they arrive.
+    fn fetch_stream(
         &self,
         statement: Statement,
         effect: Effect,

@@ -1,0 +1,27 @@
+use std::{sync::Arc, time::Duration};
+
+/// Options of the pool, as in [`Config`](crate::Config).
+#[derive(Debug, Clone)]
+pub(in super::super) struct PoolOptions {
+    /// At least one.
+    pub(in super::super) max_connections: usize,
+    /// In percent.
+    pub(in super::super) tenant_share: usize,
+    pub(in super::super) reserved_connections: usize,
+    pub(in super::super) max_waiting: usize,
+    pub(in super::super) recycle_after: usize,
+    pub(in super::super) max_lifetime: Duration,
+    pub(in super::super) statement_cache: usize,
+    pub(in super::super) acquire_timeout: Duration,
+    pub(in super::super) statement_timeout: Option<Duration>,
+    pub(in super::super) idle_in_transaction_timeout: Option<Duration>,
+    /// The schemas of extensions as they are appended to a `search_path`, each after a comma.
+    pub(in super::super) extensions: Arc<str>,
+}
+
+#[cfg(test)]
+impl PoolOptions {
+    pub(super) fn for_tests() -> Self {
+        Self::from(&crate::Config::new("postgres://localhost", crate::test_migrator::Migrator))
+    }
+}
