@@ -8,7 +8,10 @@ use std::{
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tempfile::TempDir;
-use tenantry_migrate::{DynMigrator, lint::check};
+use tenantry_migrate::{
+    DynMigrator,
+    lint::{Profile, check},
+};
 
 use crate::support::{
     TestDb,
@@ -222,7 +225,7 @@ impl MigratorTraitSelf for Templates {
 async fn what_a_new_migration_begins_with_runs_and_is_safe() {
     let test = TestDb::new().await;
     let migrator = DynMigrator::new(Templates);
-    let report = check(&test.plain().await, &migrator).await.unwrap();
+    let report = check(&test.plain().await, &migrator, Profile::Citus).await.unwrap();
     assert_eq!(report.migrations, ["create_table", "add_column"]);
     assert!(report.is_clean(), "{report:#?}");
 }

@@ -5,6 +5,7 @@ mod command;
 mod functions;
 mod locks;
 mod plan;
+mod profiles;
 mod recording;
 mod schemas;
 mod second_schema;

@@ -8,7 +8,7 @@ use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, DynMigrator, Error, Target, Timeouts, create_schema,
     drift::{VerifyTarget, verify},
-    lint::{Rule, check},
+    lint::{Profile, Rule, check},
     provision, run,
 };
 
@@ -250,7 +250,7 @@ async fn what_is_meant_is_allowed_by_a_reason() {
     let found =
         verify(&plain, &migrator, &VerifyTarget::Tenants(vec![slug("one"), slug("two")])).await;
     assert!(found.unwrap().is_clean());
-    let report = check(&plain, &migrator).await.unwrap();
+    let report = check(&plain, &migrator, Profile::Citus).await.unwrap();
     let rules = [Rule::OutsideSchema, Rule::UnusedAllow];
     let wrong = report.findings.iter().find(|it| rules.contains(&it.rule));
     assert_eq!(wrong, None, "{report:#?}");
@@ -354,7 +354,8 @@ async fn check_finds_what_is_made_outside() {
         "DO $$ BEGIN EXECUTE 'CREATE FUNCTION pub' || 'lic.notes() RETURNS int RETURN 1'; END $$",
         "DO $$ BEGIN EXECUTE 'CREATE SCHEMA notes'; END $$",
     ] {
-        let report = check(&plain, &DynMigrator::tenant(migrator(sql))).await.unwrap();
+        let report =
+            check(&plain, &DynMigrator::tenant(migrator(sql)), Profile::Citus).await.unwrap();
         let leaves: Vec<_> =
             report.findings.iter().filter(|it| it.rule == Rule::OutsideSchema).collect();
         assert_eq!(leaves.len(), 1, "{sql}: {report:#?}");

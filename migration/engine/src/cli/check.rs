@@ -13,12 +13,17 @@ use super::{
 use crate::{
     DynMigrator,
     connect::DatabaseArgs,
-    lint::{Finding, Report, check},
+    lint::{Finding, Profile, Report, check},
 };
 
 /// `migration check`
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
+    /// Rules to run: `postgres` finds what is unsafe on one PostgreSQL server; `citus` also finds
+    /// what keeps a schema from moving to another node of a Citus cluster, such as triggers, enums,
+    /// sequences and constraints without a name.
+    #[arg(long, value_enum, default_value_t)]
+    profile: Profile,
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
@@ -31,7 +36,7 @@ pub(super) async fn run(
     migrator: &DynMigrator,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let database = database.connect(2).await?;
-    let report = check(&database.connection, migrator).await?;
+    let report = check(&database.connection, migrator, arguments.profile).await?;
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();
     if arguments.json {
@@ -75,7 +80,7 @@ fn write_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crate::lint::{AllowedFinding, Finding, Report, Rule};
+    use crate::lint::{AllowedFinding, Finding, Profile, Report, Rule};
 
     #[test]
     fn prints_migration_rule_statement_and_help() {
@@ -88,6 +93,7 @@ mod tests {
             help: Rule::DropColumn.help(),
         };
         let report = Report {
+            profile: Profile::Postgres,
             migrations: vec!["m1".to_owned(), "m2".to_owned()],
             findings: vec![finding.clone()],
             allowed: vec![AllowedFinding { finding, allowed_because: "so be it".to_owned() }],

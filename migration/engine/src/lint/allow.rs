@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::SchemaManager;
 
-use super::Rule;
+use super::{Profile, Rule};
 use crate::sql::SqlStatement;
 
 /// How an acknowledgement begins, inside an SQL comment.
@@ -147,19 +147,18 @@ impl Suppression {
         rule.allowable() && self.rule == rule.id() && !self.reason.is_empty()
     }
 
-    /// What is wrong with it. Of a migration that `failed` nobody knows what it would have done.
-    pub(super) fn fault(&self, failed: bool) -> Option<String> {
+    /// Why it suppresses nothing. Unknown if the migration `failed`, or if the profile does not run
+    /// the rule.
+    pub(super) fn fault(&self, profile: Profile, failed: bool) -> Option<String> {
         let rule = &self.rule;
         match rule.parse::<Rule>() {
-            Err(unknown) => Some(format!("an acknowledgement names no rule: {unknown}")),
-            Ok(rule) if !rule.allowable() => Some(format!("{rule} cannot be acknowledged")),
-            Ok(_) if self.reason.is_empty() => {
-                Some(format!("{rule} is acknowledged without a reason"))
-            }
-            Ok(_) if self.used || failed => None,
-            // What it would make outside may be there already; for a run it is needed.
+            Err(unknown) => Some(format!("check: allow names an {unknown}")),
+            Ok(rule) if !rule.allowable() => Some(format!("{rule} cannot be allowed")),
+            Ok(_) if self.reason.is_empty() => Some(format!("{rule} is allowed without a reason")),
+            Ok(rule) if self.used || failed || !profile.includes(rule) => None,
+            // The object may exist already; a run needs the suppression.
             Ok(Rule::OutsideSchema) => None,
-            Ok(_) => Some(format!("{rule} is acknowledged, but the statement does not break it")),
+            Ok(_) => Some(format!("{rule} is allowed, but the statement does not violate it")),
         }
     }
 }

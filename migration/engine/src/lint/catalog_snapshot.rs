@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 use serde::Deserialize;
+use tenantry_registry::SchemaName;
 
 /// What the catalog says of the scratch schema at one moment.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -79,16 +80,16 @@ pub(super) struct Constraint {
 }
 
 impl Snapshot {
-    /// Reads the present state of `schema`. `twin` is the second schema of the same check.
+    /// Reads the catalog for `schema`. `second` is the second schema of the same check.
     pub(super) async fn take(
         txn: &DatabaseTransaction,
-        schema: &str,
-        twin: &str,
+        schema: &SchemaName,
+        second: &SchemaName,
     ) -> Result<Self, DbErr> {
         let statement = Statement::from_sql_and_values(
             DbBackend::Postgres,
             include_str!("catalog_snapshot.sql"),
-            [schema.into(), twin.into()],
+            [schema.as_str().into(), second.as_str().into()],
         );
         let row = txn.query_one_raw(statement).await?;
         let row =

@@ -21,9 +21,9 @@
 //! #     db: sea_orm::DatabaseConnection,
 //! #     migrator: impl sea_orm_migration::MigratorTraitSelf + 'static,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! use tenantry_migrate::{DynMigrator, lint::check};
+//! use tenantry_migrate::{DynMigrator, lint::{Profile, check}};
 //!
-//! let report = check(&db, &DynMigrator::new(migrator)).await?;
+//! let report = check(&db, &DynMigrator::new(migrator), Profile::Postgres).await?;
 //! for finding in &report.findings {
 //!     println!("{}: {}: {}", finding.migration, finding.rule, finding.what);
 //! }
@@ -51,6 +51,6 @@ mod violation;
 pub(crate) use allow::Suppressions;
 pub use allow::allow;
 pub use report::{AllowedFinding, Finding, Report};
-pub use rule::{Rule, UnknownRule};
+pub use rule::{Profile, Rule, UnknownRule};
 pub use run::check;
 pub(crate) use run::schema_dependent;

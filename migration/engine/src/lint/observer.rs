@@ -4,6 +4,7 @@ use std::sync::{
 };
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use tenantry_registry::SchemaName;
 
 use super::{
     Rule,
@@ -22,7 +23,7 @@ use crate::{
 /// One statement of a migration.
 #[derive(Debug, Default)]
 pub(super) struct ExecutedStatement {
-    pub(super) text: String,
+    pub(super) sql: String,
     pub(super) suppressions: Vec<Suppression>,
     pub(super) violations: Vec<Violation>,
     /// Tables that it left without a primary key. A later statement may mend that.
@@ -39,7 +40,7 @@ pub(super) struct Failure {
 /// What one migration did.
 #[derive(Debug, Default)]
 pub(super) struct MigrationTrace {
-    pub(super) sent: Vec<ExecutedStatement>,
+    pub(super) statements: Vec<ExecutedStatement>,
     /// Acknowledgements that no statement follows.
     pub(super) pending: Vec<Suppression>,
     pub(super) failed: Option<Failure>,
@@ -52,17 +53,17 @@ impl MigrationTrace {
         let allows = |sent: &ExecutedStatement| {
             sent.suppressions.iter().any(|it| it.covers(violations.rule))
         };
-        if self.sent.is_empty() {
-            self.sent.push(ExecutedStatement::default());
+        if self.statements.is_empty() {
+            self.statements.push(ExecutedStatement::default());
         }
-        let index = self.sent.iter().position(allows).unwrap_or(self.sent.len() - 1);
-        self.sent[index].violations.push(violations);
+        let index = self.statements.iter().position(allows).unwrap_or(self.statements.len() - 1);
+        self.statements[index].violations.push(violations);
     }
 
     /// Whether a rule that is broken says already why a second schema may come out differently.
     pub(super) fn explains_difference(&self) -> bool {
         let explains = [Rule::OutsideSchema, Rule::SchemaQualified, Rule::SearchPath];
-        self.sent
+        self.statements
             .iter()
             .flat_map(|it| &it.violations)
             .any(|violations| explains.contains(&violations.rule))
@@ -71,11 +72,11 @@ impl MigrationTrace {
 
 /// Sends the statements of migrations on, and looks at what each did.
 #[derive(Debug)]
-pub(super) struct Observer {
-    pub(super) txn: DatabaseTransaction,
-    schema: String,
-    /// The schema in which the migrations run a second time.
-    twin: String,
+pub(super) struct Observer<'a> {
+    pub(super) txn: &'a DatabaseTransaction,
+    pub(super) schema: &'a SchemaName,
+    /// The schema in which each migration runs a second time.
+    pub(super) second: &'a SchemaName,
     /// Whether a statement was refused that may work after a commit.
     pub(super) wants_commit: AtomicBool,
     extensions: Extensions,
@@ -110,15 +111,15 @@ pub(super) struct Step {
     named: Vec<String>,
 }
 
-impl Observer {
+impl<'a> Observer<'a> {
     pub(super) fn new(
-        txn: DatabaseTransaction,
-        schema: String,
-        twin: String,
+        txn: &'a DatabaseTransaction,
+        schema: &'a SchemaName,
+        second: &'a SchemaName,
         extensions: Extensions,
     ) -> Self {
         let (wants_commit, state) = (AtomicBool::new(false), Mutex::default());
-        Self { txn, schema, twin, wants_commit, extensions, state }
+        Self { txn, schema, second, wants_commit, extensions, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,7 +139,7 @@ impl Observer {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, DbErr> {
-        Snapshot::take(&self.txn, &self.schema, &self.twin).await
+        Snapshot::take(self.txn, self.schema, self.second).await
     }
 
     /// The migration has ended: `error` says why it failed.
@@ -154,7 +155,7 @@ impl Observer {
         if observed.failed.is_none() {
             for table in state.now.tables().filter(|table| !table.key) {
                 let culprit = observed
-                    .sent
+                    .statements
                     .iter_mut()
                     .rfind(|it| it.without_primary_key.contains(&table.oid));
                 if let Some(sent) = culprit {
@@ -186,9 +187,9 @@ impl Observer {
             self.state().observed.pending = suppressions;
             return Ok(None);
         }
-        let text = statement.to_string();
+        let sql = statement.to_string();
         let mut sent = ExecutedStatement {
-            text,
+            sql,
             suppressions,
             violations: token_violations(&piece, transactional),
             ..ExecutedStatement::default()
@@ -205,13 +206,13 @@ impl Observer {
             || piece.is_transaction_control()
             || in_one.as_ref().is_some_and(String::is_empty);
         if skipped {
-            self.state().observed.sent.push(sent);
+            self.state().observed.statements.push(sent);
             return Ok(None);
         }
         if let Some(message) = piece.needs_client() {
-            let failure = Failure { statement: Some(sent.text.clone()), message: message.clone() };
+            let failure = Failure { statement: Some(sent.sql.clone()), message: message.clone() };
             let mut state = self.state();
-            state.observed.sent.push(sent);
+            state.observed.statements.push(sent);
             state.observed.failed = Some(failure);
             state.failed_in = state.open.len();
             return Err(DbErr::Custom(message));
@@ -226,14 +227,14 @@ impl Observer {
         }
         let calls = token_rules::called_in_write(&piece);
         for function in
-            self.record_internal_error(catalog_lookup::volatile(&self.txn, &calls).await)?
+            self.record_internal_error(catalog_lookup::volatile(self.txn, &calls).await)?
         {
             let message = format!("it calls {function}(), which is volatile");
             sent.violations.push(Violation { rule: Rule::VolatileFunction, message });
         }
         let others = token_rules::dotted(&piece);
         let named =
-            self.record_internal_error(catalog_lookup::in_other_schemas(&self.txn, &others).await)?;
+            self.record_internal_error(catalog_lookup::in_other_schemas(self.txn, &others).await)?;
         Ok(Some(Step { piece, statement, sent, others, named }))
     }
 
@@ -242,7 +243,7 @@ impl Observer {
         let Step { piece, mut sent, others, mut named, .. } = step;
         if error.is_none() {
             named.extend(self.record_internal_error(
-                catalog_lookup::in_other_schemas(&self.txn, &others).await,
+                catalog_lookup::in_other_schemas(self.txn, &others).await,
             )?);
             named.sort();
             named.dedup();
@@ -258,9 +259,9 @@ impl Observer {
                 self.wants_commit.store(true, Ordering::Relaxed);
             }
             let message = Error::Database(error.clone()).to_string();
-            let failure = Failure { statement: Some(sent.text.clone()), message };
+            let failure = Failure { statement: Some(sent.sql.clone()), message };
             let mut state = self.state();
-            state.observed.sent.push(sent);
+            state.observed.statements.push(sent);
             state.observed.failed = Some(failure);
             state.failed_in = state.open.len();
             return Ok(());
@@ -287,7 +288,7 @@ impl Observer {
         }
         let mut state = self.state();
         state.now = Arc::new(now);
-        state.observed.sent.push(sent);
+        state.observed.statements.push(sent);
         Ok(())
     }
 
@@ -295,7 +296,7 @@ impl Observer {
     pub(super) async fn savepoint(&self) -> Result<(), DbErr> {
         let alive = self.state().observed.failed.is_none();
         self.state().open.push(alive);
-        if alive { execute_batch(&self.txn, "SAVEPOINT migration_check").await } else { Ok(()) }
+        if alive { execute_batch(self.txn, "SAVEPOINT migration_check").await } else { Ok(()) }
     }
 
     /// It commits the transaction that it has begun.
@@ -303,7 +304,7 @@ impl Observer {
         let alive = self.state().observed.failed.is_none();
         let is_savepoint = self.state().open.pop() == Some(true);
         if alive && is_savepoint {
-            execute_batch(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
+            execute_batch(self.txn, "RELEASE SAVEPOINT migration_check").await?;
         }
         Ok(())
     }
@@ -320,8 +321,8 @@ impl Observer {
                 state.observed.failed = None;
             }
         }
-        execute_batch(&self.txn, "ROLLBACK TO SAVEPOINT migration_check").await?;
-        execute_batch(&self.txn, "RELEASE SAVEPOINT migration_check").await?;
+        execute_batch(self.txn, "ROLLBACK TO SAVEPOINT migration_check").await?;
+        execute_batch(self.txn, "RELEASE SAVEPOINT migration_check").await?;
         if !self.state().unobserved {
             let now = self.snapshot().await?;
             self.state().now = Arc::new(now);

@@ -2,16 +2,20 @@ use std::borrow::Cow;
 
 use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement};
 
+use tenantry_registry::SchemaName;
+
 use super::observer::Observer;
 use crate::{
-    proxy::{Backend, is_plain, rows_affected},
+    Error,
+    plan::Step,
+    proxy::{Backend, Halt, act, is_plain, rows_affected},
     sql::{SqlStatement, replace_placeholder},
 };
 
 /// What answers the statements of a migration that is checked: they go through the [`Observer`].
 #[derive(Debug)]
 pub(super) struct LintBackend<'a> {
-    pub(super) observer: &'a Observer,
+    pub(super) observer: &'a Observer<'a>,
     /// The quoted name of the schema that the migration runs in.
     pub(super) schema: String,
 }
@@ -86,4 +90,18 @@ impl Backend for LintBackend<'_> {
         let done = self.observer.roll_back().await;
         self.observer.record_internal_error(done)
     }
+}
+
+/// Runs a migration in a schema. Returns why it failed, if it did.
+pub(super) async fn run_migration(
+    observer: &Observer<'_>,
+    step: &Step,
+    schema: &SchemaName,
+) -> Option<String> {
+    let mut backend = LintBackend { observer, schema: schema.quoted() };
+    act(step, &mut backend).await.err().map(|halt| match halt {
+        Halt::Failed(error) => Error::Database(error).to_string(),
+        Halt::TransactionControl(statement) => statement,
+        Halt::Panicked(message) => format!("it panicked: {message}"),
+    })
 }

@@ -1,36 +1,43 @@
 use serde::Serialize;
 
-use super::{Rule, observer::MigrationTrace, violation::Violation};
+use super::{
+    Profile, Rule,
+    allow::Suppression,
+    observer::{Failure, MigrationTrace},
+    violation::Violation,
+};
 
-/// What [`check`](fn@super::check) found.
+/// Result of [`check`](fn@super::check).
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// The migrations that were checked: all, or up to the first that fails.
+    /// The rules that were run.
+    pub profile: Profile,
+    /// The checked migrations: all, or up to the first that fails.
     pub migrations: Vec<String>,
-    /// What is unsafe, in the order of the statements.
+    /// Findings in the order of the statements.
     pub findings: Vec<Finding>,
-    /// What would be a finding if the migration did not say why it is meant.
+    /// Findings that the migration allows.
     pub allowed: Vec<AllowedFinding>,
 }
 
-/// One thing that is unsafe.
+/// An unsafe statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Name of the migration.
     pub migration: String,
-    /// The rule that it breaks.
+    /// The rule.
     pub rule: Rule,
-    /// The statement, with its values. None when the migration fails before it sends one.
+    /// The statement with its values. `None` if the migration fails before its first statement.
     pub statement: Option<String>,
     /// What the statement does.
     pub message: String,
-    /// What goes wrong.
+    /// Why that is a problem.
     pub reason: &'static str,
-    /// The safe way.
+    /// The safe alternative.
     pub help: &'static str,
 }
 
-/// A finding that the migration says is meant.
+/// A finding that the migration allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AllowedFinding {
     /// The finding.
@@ -41,8 +48,8 @@ pub struct AllowedFinding {
 }
 
 impl Finding {
-    fn new(migration: &str, statement: Option<&str>, violations: Violation) -> Self {
-        let Violation { rule, message } = violations;
+    fn new(migration: &str, statement: Option<&str>, violation: Violation) -> Self {
+        let Violation { rule, message } = violation;
         Self {
             migration: migration.to_owned(),
             rule,
@@ -55,23 +62,27 @@ impl Finding {
 }
 
 impl Report {
-    /// Whether nothing was found.
+    /// Whether there are no findings.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// Adds what one migration did.
-    pub(super) fn add(&mut self, migration: &str, observed: MigrationTrace) {
+    pub(super) fn new(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
+    }
+
+    /// Adds the violations of one migration, as far as the profile includes their rules.
+    pub(super) fn add(&mut self, migration: &str, trace: MigrationTrace) {
         self.migrations.push(migration.to_owned());
-        let failed = observed.failed.is_some();
-        for mut sent in observed.sent {
-            let text = Some(sent.text.as_str()).filter(|text| !text.is_empty());
-            for violations in sent.violations {
-                let suppression =
-                    sent.suppressions.iter_mut().find(|it| it.covers(violations.rule));
-                let finding = Finding::new(migration, text, violations);
-                match suppression {
+        let failed = trace.failed.is_some();
+        for mut executed in trace.statements {
+            let sql = Some(executed.sql.as_str()).filter(|sql| !sql.is_empty());
+            executed.violations.retain(|violation| self.profile.includes(violation.rule));
+            for violation in executed.violations {
+                let rule = violation.rule;
+                let finding = Finding::new(migration, sql, violation);
+                match executed.suppressions.iter_mut().find(|it| it.covers(rule)) {
                     Some(suppression) => {
                         suppression.used = true;
                         let allowed_because = suppression.reason.clone();
@@ -80,22 +91,25 @@ impl Report {
                     None => self.findings.push(finding),
                 }
             }
-            for suppression in &sent.suppressions {
-                if let Some(message) = suppression.fault(failed) {
-                    let violations = Violation { rule: Rule::UnusedAllow, message };
-                    self.findings.push(Finding::new(migration, text, violations));
-                }
-            }
+            self.add_unused(migration, sql, &executed.suppressions, failed);
         }
-        for suppression in &observed.pending {
-            if let Some(message) = suppression.fault(failed) {
-                let violations = Violation { rule: Rule::UnusedAllow, message };
-                self.findings.push(Finding::new(migration, None, violations));
-            }
+        self.add_unused(migration, None, &trace.pending, failed);
+        if let Some(Failure { statement, message }) = trace.failed {
+            let violation = Violation { rule: Rule::MigrationFails, message };
+            self.findings.push(Finding::new(migration, statement.as_deref(), violation));
         }
-        if let Some(failure) = observed.failed {
-            let violations = Violation { rule: Rule::MigrationFails, message: failure.message };
-            self.findings.push(Finding::new(migration, failure.statement.as_deref(), violations));
-        }
+    }
+
+    fn add_unused(
+        &mut self,
+        migration: &str,
+        sql: Option<&str>,
+        suppressions: &[Suppression],
+        failed: bool,
+    ) {
+        let faults = suppressions.iter().filter_map(|it| it.fault(self.profile, failed));
+        self.findings.extend(faults.map(|message| {
+            Finding::new(migration, sql, Violation { rule: Rule::UnusedAllow, message })
+        }));
     }
 }

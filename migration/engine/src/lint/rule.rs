@@ -3,7 +3,37 @@ use std::{fmt, str::FromStr};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-/// What [`check`](fn@super::check) looks for. Its name in text is short and never changes.
+use super::rule_text::{RULES, RuleText};
+
+/// The rules that [`check`](fn@super::check) runs.
+///
+/// ```
+/// use tenantry_migrate::lint::{Profile, Rule};
+/// assert_eq!(Profile::default(), Profile::Postgres);
+/// assert!(Profile::Citus.includes(Rule::Trigger) && !Profile::Postgres.includes(Rule::Trigger));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Profile {
+    /// Unsafe on one PostgreSQL server: locks a table in use, breaks the previous release, affects
+    /// more than the tenant's schema, or differs between tenants.
+    #[default]
+    Postgres,
+    /// Also: prevents a schema from moving to another node of a Citus cluster.
+    Citus,
+}
+
+impl Profile {
+    /// Whether this profile runs `rule`.
+    #[must_use]
+    pub fn includes(self, rule: Rule) -> bool {
+        self == Self::Citus || rule.profile() == Self::Postgres
+    }
+}
+
+/// A kind of finding. Its name as text is stable.
 ///
 /// ```
 /// use tenantry_migrate::lint::Rule;
@@ -15,25 +45,25 @@ use thiserror::Error;
 pub enum Rule {
     /// A table without a primary key.
     PrimaryKey,
-    /// An identity or serial column, or any other sequence.
+    /// An identity column, a serial column, or a sequence.
     Identity,
-    /// Something of the schema depends on, or a statement touches, what is outside it.
+    /// An object of the schema depends on, or a statement creates or uses, an object outside it.
     OutsideSchema,
     /// `CREATE`, `ALTER` or `DROP EXTENSION`.
     Extension,
     /// A statement names a schema.
     SchemaQualified,
-    /// A statement is about `search_path`.
+    /// A statement changes or reads `search_path`.
     SearchPath,
-    /// A setting that outlives the transaction of the migration.
+    /// A setting that outlives the transaction.
     SessionSetting,
-    /// A temporary object that outlives the transaction of the migration.
+    /// A temporary object that outlives the transaction.
     TemporaryTable,
-    /// A catalog query that finds an object by its name in whichever schema.
+    /// A catalog query that finds an object by name in any schema.
     CatalogByName,
-    /// The migration makes something else in a second schema beside the first.
+    /// A migration has another result in a second schema.
     DiffersBetweenSchemas,
-    /// A function whose body finds tables by the `search_path` of its caller.
+    /// A function whose body resolves names by the `search_path` of its caller.
     FunctionSearchPath,
     /// A trigger.
     Trigger,
@@ -41,9 +71,9 @@ pub enum Rule {
     CustomType,
     /// Several actions in one `ALTER TABLE`.
     MultipleActions,
-    /// A constraint or an index that PostgreSQL has to find a name for.
+    /// A constraint or index without a name.
     UnnamedConstraint,
-    /// A constraint gets another name.
+    /// A constraint is renamed.
     RenameConstraint,
     /// A deferrable constraint.
     DeferrableConstraint,
@@ -51,104 +81,80 @@ pub enum Rule {
     Inheritance,
     /// A volatile function in an `UPDATE` or `DELETE`.
     VolatileFunction,
-    /// `ADD COLUMN` with a default that has to be computed for each row.
+    /// `ADD COLUMN` with a default that is computed for each row.
     VolatileDefault,
     /// `ADD COLUMN … NOT NULL` without a default.
     NotNullWithoutDefault,
-    /// `SET NOT NULL` that has to read the table.
+    /// `SET NOT NULL` that scans the table.
     SetNotNull,
-    /// An index built without `CONCURRENTLY` on a table that was there before.
+    /// An index built without `CONCURRENTLY` on an existing table.
     IndexWithoutConcurrently,
-    /// A change of a column's type that rewrites or reads the table.
+    /// A change of a column's type that rewrites or scans the table.
     TypeChange,
-    /// A foreign key or a CHECK that is validated while the table is locked.
+    /// A foreign key or CHECK that is validated while the table is locked.
     ValidatedConstraint,
-    /// Any other rewrite of a table that was there before.
+    /// Any other rewrite of an existing table.
     RewritesTable,
-    /// Any other `ALTER TABLE` that reads through a table that was there before.
+    /// Any other `ALTER TABLE` that scans an existing table.
     ScansTable,
     /// A column is dropped.
     DropColumn,
-    /// A table is dropped that was there before.
+    /// An existing table is dropped.
     DropTable,
-    /// A table or a column gets another name.
+    /// A table or a column is renamed.
     Rename,
     /// A statement begins or ends a transaction.
     TransactionControl,
     /// `CONCURRENTLY` in a migration that runs in a transaction.
     ConcurrentlyInTransaction,
-    /// Outside a transaction, what fails when it was done already.
+    /// A statement outside a transaction that fails if it is repeated.
     NotIdempotent,
     /// The migration fails.
     MigrationFails,
-    /// An acknowledgement that does not acknowledge anything.
+    /// An `allow` without a reason, or that suppresses no finding.
     UnusedAllow,
 }
 
-/// There is no rule of this name.
+/// The text is not the name of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no rule {0:?}")]
+#[error("unknown rule {0:?}")]
 pub struct UnknownRule(pub String);
 
 impl Rule {
-    /// Every rule.
-    pub const ALL: [Self; 35] = [
-        Self::PrimaryKey,
-        Self::Identity,
-        Self::OutsideSchema,
-        Self::Extension,
-        Self::SchemaQualified,
-        Self::SearchPath,
-        Self::SessionSetting,
-        Self::TemporaryTable,
-        Self::CatalogByName,
-        Self::DiffersBetweenSchemas,
-        Self::FunctionSearchPath,
-        Self::Trigger,
-        Self::CustomType,
-        Self::MultipleActions,
-        Self::UnnamedConstraint,
-        Self::RenameConstraint,
-        Self::DeferrableConstraint,
-        Self::Inheritance,
-        Self::VolatileFunction,
-        Self::VolatileDefault,
-        Self::NotNullWithoutDefault,
-        Self::SetNotNull,
-        Self::IndexWithoutConcurrently,
-        Self::TypeChange,
-        Self::ValidatedConstraint,
-        Self::RewritesTable,
-        Self::ScansTable,
-        Self::DropColumn,
-        Self::DropTable,
-        Self::Rename,
-        Self::TransactionControl,
-        Self::ConcurrentlyInTransaction,
-        Self::NotIdempotent,
-        Self::MigrationFails,
-        Self::UnusedAllow,
-    ];
-
-    /// The rule's name in text.
-    #[must_use]
-    pub const fn id(self) -> &'static str {
-        self.text()[0]
+    /// All rules.
+    pub fn all() -> impl Iterator<Item = Self> {
+        RULES.iter().map(|text| text.rule)
     }
 
-    /// What goes wrong otherwise.
-    #[must_use]
-    pub const fn reason(self) -> &'static str {
-        self.text()[1]
+    fn text(self) -> &'static RuleText {
+        &RULES[self as usize]
     }
 
-    /// The safe way.
+    /// The rule's name.
     #[must_use]
-    pub const fn help(self) -> &'static str {
-        self.text()[2]
+    pub fn id(self) -> &'static str {
+        self.text().id
     }
 
-    /// Whether a migration may do it all the same. Not where a run refuses it.
+    /// The smallest profile that runs the rule.
+    #[must_use]
+    pub fn profile(self) -> Profile {
+        self.text().profile
+    }
+
+    /// Why a finding is a problem.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        self.text().reason
+    }
+
+    /// The safe alternative.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        self.text().help
+    }
+
+    /// Whether a finding can be suppressed. Not if a run refuses the statement.
     pub(super) const fn allowable(self) -> bool {
         !matches!(
             self,
@@ -167,8 +173,7 @@ impl FromStr for Rule {
     type Err = UnknownRule;
 
     fn from_str(text: &str) -> Result<Self, UnknownRule> {
-        let found = Self::ALL.into_iter().find(|rule| rule.id() == text);
-        found.ok_or_else(|| UnknownRule(text.to_owned()))
+        Self::all().find(|rule| rule.id() == text).ok_or_else(|| UnknownRule(text.to_owned()))
     }
 }
 
@@ -180,13 +185,13 @@ impl Serialize for Rule {
 
 #[cfg(test)]
 mod tests {
-    use super::Rule;
+    use super::{RULES, Rule};
 
     #[test]
-    fn every_rule_is_known_by_its_name() {
-        for rule in Rule::ALL {
-            assert_eq!(rule.id().parse(), Ok(rule));
-            assert!(!rule.reason().is_empty() && !rule.help().is_empty());
+    fn each_rule_has_its_own_text() {
+        for (index, text) in RULES.iter().enumerate() {
+            assert_eq!(text.rule as usize, index, "{}", text.id);
+            assert_eq!(text.id.parse(), Ok(text.rule));
         }
         assert!("drop_column".parse::<Rule>().is_err());
     }

@@ -1,72 +1,79 @@
-use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use sea_orm_migration::MigratorTraitSelf;
-use tenantry_registry::{SchemaName, TenantId};
+use tenantry_registry::SchemaName;
 
 use super::{
-    Report, Rule,
+    Profile, Report, Rule,
     functions::unqualified,
     observer::{ExecutedStatement, Failure, MigrationTrace, Observer},
-    proxy::LintBackend,
+    proxy::run_migration,
     second_schema::SecondSchema,
     violation::Violation,
 };
 use crate::{
-    DynMigrator, Error, Target, confirm_extensions, drop_schema, enter,
-    plan::{Step, all_up},
-    provision::execute_batch,
-    proxy::{Halt, act},
+    DynMigrator, Error, Target, confirm_extensions,
+    plan::all_up,
+    provision::{execute_batch, scratch::ScratchSchema},
     run::commits::commit_and_enter,
     search_path::SchemaGuard,
     session::{FORGET, roll_back},
 };
 
-/// Runs every migration in two scratch schemas side by side, and says which of their statements
-/// are unsafe, and which make something else in the second schema.
+/// Runs all migrations in two scratch schemas and reports which statements violate a rule of
+/// `profile`, and which have another result in the second schema.
 ///
-/// All of it happens in one transaction that is rolled back; tenants and the registry are not
-/// changed. If PostgreSQL wants commits between the migrations, all of it is done again with
-/// commits, and the two schemas are dropped at the end. The migrations really run, twice: whatever
-/// they do outside the database – print a line, call another service – happens as often. A migration that fails is a finding and ends the
-/// check, for those after it build on it.
+/// Everything happens in one transaction that is rolled back; tenants and the registry are not
+/// changed. If PostgreSQL wants a commit between two migrations, the check is repeated with commits,
+/// and the schemas are dropped at the end. A migration's effects outside the database – it prints a
+/// line, calls a service – happen as often as it runs. A migration that fails is a finding and ends
+/// the check, since later ones depend on it.
 ///
 /// # Errors
 /// [`Error::Database`] if the database fails.
-pub async fn check(db: &DatabaseConnection, migrator: &DynMigrator) -> Result<Report, Error> {
+pub async fn check(
+    db: &DatabaseConnection,
+    migrator: &DynMigrator,
+    profile: Profile,
+) -> Result<Report, Error> {
     confirm_extensions(db, migrator).await?;
-    match attempt(db, migrator, false).await? {
-        (_, true) => Ok(attempt(db, migrator, true).await?.0),
+    match attempt(db, migrator, profile, false).await? {
+        (_, true) => Ok(attempt(db, migrator, profile, true).await?.0),
         (report, false) => Ok(report),
     }
 }
 
-/// The report, and whether a statement was refused that may work after a commit.
+/// The report, and whether PostgreSQL wants a commit between migrations.
 async fn attempt(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
+    profile: Profile,
     commits: bool,
 ) -> Result<(Report, bool), Error> {
     let txn = db.begin().await?;
-    let random = TenantId::generate().as_uuid().simple().to_string();
-    let (schema, twin) = (scratch_schema(&random, "")?, scratch_schema(&random, "_twin")?);
-    // The one that is looked at comes last, so that search_path is left at it.
-    for schema in [&twin, &schema] {
-        execute_batch(&txn, &format!("CREATE SCHEMA {}", schema.quoted())).await?;
-        enter(&txn, &Target::Schema(schema.clone()), migrator).await?;
-        migrator.install(&txn).await?;
-    }
-    let observer =
-        Observer::new(txn, schema.to_string(), twin.to_string(), migrator.declared().clone());
-    let report = check_all(&observer, migrator, &schema, &twin, commits).await;
-    let wants_commit = observer.wants_commit.into_inner();
-    let rolled_back = roll_back(observer.txn).await;
-    if commits || matches!(&report, Err(Error::TransactionEnded { .. })) {
-        for schema in [&schema, &twin] {
-            drop_schema(db, schema).await?;
-        }
-    }
-    let report = report?;
+    let result = check_in(&txn, migrator, profile, commits).await;
+    let rolled_back = roll_back(txn).await;
+    let result = result?;
     rolled_back?;
-    Ok((report, wants_commit))
+    Ok(result)
+}
+
+async fn check_in(
+    txn: &DatabaseTransaction,
+    migrator: &DynMigrator,
+    profile: Profile,
+    commits: bool,
+) -> Result<(Report, bool), Error> {
+    // The schema that is examined is entered last.
+    let mut second = ScratchSchema::begin(txn, "check_second", migrator).await?;
+    migrator.install(txn).await?;
+    let mut first = ScratchSchema::begin(txn, "check", migrator).await?;
+    migrator.install(txn).await?;
+    (first.committed, second.committed) = (commits, commits);
+    let observer = Observer::new(txn, first.schema(), second.schema(), migrator.declared().clone());
+    let report = check_all(&observer, migrator, profile, commits).await;
+    let wants_commit = observer.wants_commit.into_inner();
+    let report = first.end(report).await;
+    Ok((second.end(report).await?, wants_commit))
 }
 
 /// The first migration whose outcome depends on the other schemas of the database, if there is
@@ -76,32 +83,27 @@ pub(crate) async fn schema_dependent(
     migrator: &DynMigrator,
 ) -> Option<String> {
     let rules = [Rule::CatalogByName, Rule::DiffersBetweenSchemas];
-    let report = check(db, migrator).await.ok()?;
+    let report = check(db, migrator, Profile::Postgres).await.ok()?;
     report.findings.into_iter().find(|it| rules.contains(&it.rule)).map(|it| it.migration)
 }
 
-fn scratch_schema(random: &str, suffix: &str) -> Result<SchemaName, Error> {
-    let name = format!("migration_check_{random}{suffix}");
-    name.parse().map_err(|error| Error::Database(DbErr::Type(format!("{error}"))))
-}
-
 async fn check_all(
-    observer: &Observer,
+    observer: &Observer<'_>,
     migrator: &DynMigrator,
-    schema: &SchemaName,
-    twin: &SchemaName,
+    profile: Profile,
     commits: bool,
 ) -> Result<Report, Error> {
+    let (schema, second) = (observer.schema, observer.second);
     let target = Target::Schema(schema.clone());
-    let beside = [twin.as_str()];
-    let mut watch = SchemaGuard::beside(&observer.txn, &target, migrator, &beside).await?;
-    let mut twin = SecondSchema::new(observer, schema, twin);
-    let mut report = Report::default();
+    let beside = [second.as_str()];
+    let mut watch = SchemaGuard::beside(observer.txn, &target, migrator, &beside).await?;
+    let mut second = SecondSchema::new(observer);
+    let mut report = Report::new(profile);
     let (mut reported, mut left) = (Vec::new(), false);
     for step in all_up(migrator) {
         observer.begin(!step.alone()).await?;
-        let mut observed = observer.end(run(observer, &step, schema).await)?;
-        match watch.outside(&observer.txn, &step).await {
+        let mut observed = observer.end(run_migration(observer, &step, schema).await)?;
+        match watch.outside(observer.txn, &step).await {
             Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
             Ok(objects) => {
                 left |= !objects.is_empty();
@@ -111,7 +113,7 @@ async fn check_all(
         }
         // What is deferred is checked after each migration, and recorded with it.
         if observed.failed.is_none()
-            && let Err(error) = step.conclude(&observer.txn, migrator).await
+            && let Err(error) = step.conclude(observer.txn, migrator).await
         {
             let message = Error::Database(error).to_string();
             observed.failed = Some(Failure { statement: None, message });
@@ -119,9 +121,9 @@ async fn check_all(
         let failed = observed.failed.is_some();
         if !failed {
             functions(observer, schema, &mut observed, &mut reported).await?;
-            execute_batch(&observer.txn, FORGET).await?;
+            execute_batch(observer.txn, FORGET).await?;
             let unexplained = !observed.explains_difference();
-            if let Some(message) = twin.follow(migrator, &step).await?
+            if let Some(message) = second.follow(migrator, &step).await?
                 && unexplained
             {
                 observed.fire(Violation { rule: Rule::DiffersBetweenSchemas, message });
@@ -133,28 +135,18 @@ async fn check_all(
             break;
         }
         if commits {
-            commit_and_enter(&observer.txn, &target, migrator).await?;
-            watch = SchemaGuard::beside(&observer.txn, &target, migrator, &beside).await?;
+            commit_and_enter(observer.txn, &target, migrator).await?;
+            watch = SchemaGuard::beside(observer.txn, &target, migrator, &beside).await?;
         }
     }
     Ok(report)
-}
-
-/// Runs one migration in one of the two schemas. Returns why it failed, if it did.
-pub(super) async fn run(observer: &Observer, step: &Step, schema: &SchemaName) -> Option<String> {
-    let mut backend = LintBackend { observer, schema: schema.quoted() };
-    act(step, &mut backend).await.err().map(|halt| match halt {
-        Halt::Failed(error) => Error::Database(error).to_string(),
-        Halt::TransactionControl(statement) => statement,
-        Halt::Panicked(message) => format!("it panics: {message}"),
-    })
 }
 
 /// Adds what the migration has made outside the schema, unless a statement's effects say so.
 fn outside(observed: &mut MigrationTrace, objects: Vec<String>) {
     for object in objects {
         let name = object.split(' ').next_back().unwrap_or(&object);
-        let mut violations = observed.sent.iter().flat_map(|sent| &sent.violations);
+        let mut violations = observed.statements.iter().flat_map(|sent| &sent.violations);
         if !violations.any(|it| it.rule == Rule::OutsideSchema && it.message.contains(name)) {
             observed.fire(Violation {
                 rule: Rule::OutsideSchema,
@@ -166,12 +158,12 @@ fn outside(observed: &mut MigrationTrace, objects: Vec<String>) {
 
 /// Adds the functions of the migration that need the schema in `search_path`.
 async fn functions(
-    observer: &Observer,
+    observer: &Observer<'_>,
     schema: &SchemaName,
     observed: &mut MigrationTrace,
     reported: &mut Vec<String>,
 ) -> Result<(), Error> {
-    for found in unqualified(&observer.txn, schema).await? {
+    for found in unqualified(observer.txn, schema).await? {
         let (function, names) = (&found.function, found.names.join(", "));
         let mut message = format!("the body of {function} names {names} without a schema");
         if !found.callers.is_empty() {
@@ -182,9 +174,9 @@ async fn functions(
         }
         reported.push(message.clone());
         let name = function.split('(').next().unwrap_or(function).to_lowercase();
-        let makes = |sent: &&mut ExecutedStatement| sent.text.to_lowercase().contains(&name);
+        let makes = |sent: &&mut ExecutedStatement| sent.sql.to_lowercase().contains(&name);
         let violations = Violation { rule: Rule::FunctionSearchPath, message };
-        match observed.sent.iter_mut().rfind(makes) {
+        match observed.statements.iter_mut().rfind(makes) {
             Some(sent) => sent.violations.push(violations),
             None => observed.fire(violations),
         }

@@ -1,9 +1,8 @@
-//! The second schema, in which every migration runs once more beside the first.
+//! Runs each migration again in a second schema, and compares it with the first.
 
 use sea_orm::TransactionTrait;
-use tenantry_registry::SchemaName;
 
-use super::{observer::Observer, run::run};
+use super::{observer::Observer, proxy::run_migration};
 use crate::{
     DynMigrator, Error, Target,
     drift::{Change, changes_between},
@@ -13,71 +12,68 @@ use crate::{
     session::FORGET,
 };
 
-/// How many differences are named.
-const NAMED: usize = 3;
+/// How many differences a message names.
+const MAX_NAMED: usize = 3;
 
-/// Follows the first schema, migration by migration, until one of them fails here.
 pub(super) struct SecondSchema<'a> {
-    observer: &'a Observer,
-    first: &'a SchemaName,
-    second: &'a SchemaName,
-    follows: bool,
-    known: Vec<Change>,
+    observer: &'a Observer<'a>,
+    /// Differences that are reported already. `None` once a migration has failed here.
+    known: Option<Vec<Change>>,
 }
 
 impl<'a> SecondSchema<'a> {
-    pub(super) fn new(
-        observer: &'a Observer,
-        first: &'a SchemaName,
-        second: &'a SchemaName,
-    ) -> Self {
-        Self { observer, first, second, follows: true, known: Vec::new() }
+    pub(super) fn new(observer: &'a Observer<'a>) -> Self {
+        Self { observer, known: Some(Vec::new()) }
     }
 
-    /// Runs the migration in the second schema. Returns in what it went differently from the
-    /// first, if it did.
+    /// Runs the migration in the second schema. Returns how the result differs from the first
+    /// schema, if it does.
     pub(super) async fn follow(
         &mut self,
         migrator: &DynMigrator,
         step: &Step,
     ) -> Result<Option<String>, Error> {
-        if !self.follows {
-            return Ok(None);
-        }
-        let txn = &self.observer.txn;
+        let Some(known) = self.known.take() else { return Ok(None) };
+        let &Observer { txn, schema: first, second, .. } = self.observer;
         let savepoint = txn.begin().await?;
-        enter(txn, &Target::Schema(self.second.clone()), migrator).await?;
-        self.observer.begin_unobserved(!step.alone());
-        let error = run(self.observer, step, self.second).await;
-        if let Some(failure) = self.observer.end(error)?.failed {
+        if let Some(error) = self.run(migrator, step).await? {
             savepoint.rollback().await?;
-            self.follows = false;
-            return Ok(Some(format!("it fails in a second schema: {}", failure.message)));
-        }
-        enter(txn, &Target::Schema(self.second.clone()), migrator).await?;
-        if let Err(error) = step.conclude(txn, migrator).await {
-            savepoint.rollback().await?;
-            self.follows = false;
-            let error = Error::Database(error);
             return Ok(Some(format!("it fails in a second schema: {error}")));
         }
-        execute_batch(txn, FORGET).await?;
         savepoint.commit().await?;
-        let changes = changes_between(txn, self.first, self.second).await?;
-        enter(txn, &Target::Schema(self.first.clone()), migrator).await?;
+        let changes = changes_between(txn, first, second).await?;
+        enter(txn, &Target::Schema(first.clone()), migrator).await?;
         let new: Vec<String> = changes
             .iter()
-            .filter(|change| !self.known.contains(change))
+            .filter(|change| !known.contains(change))
             .map(ToString::to_string)
             .collect();
-        self.known = changes;
+        self.known = Some(changes);
         if new.is_empty() {
             return Ok(None);
         }
-        let mut named = new[..new.len().min(NAMED)].join("; ");
-        if new.len() > NAMED {
-            named.push_str(&format!("; and {} more", new.len() - NAMED));
+        let mut named = new[..new.len().min(MAX_NAMED)].join("; ");
+        if new.len() > MAX_NAMED {
+            named.push_str(&format!("; and {} more", new.len() - MAX_NAMED));
         }
-        Ok(Some(format!("a second schema beside the first comes out differently: {named}")))
+        Ok(Some(format!("the result in a second schema differs: {named}")))
+    }
+
+    /// Returns why the migration failed, if it did.
+    async fn run(&self, migrator: &DynMigrator, step: &Step) -> Result<Option<String>, Error> {
+        let &Observer { txn, second, .. } = self.observer;
+        let target = Target::Schema(second.clone());
+        enter(txn, &target, migrator).await?;
+        self.observer.begin_unobserved(!step.alone());
+        let error = run_migration(self.observer, step, second).await;
+        if let Some(failure) = self.observer.end(error)?.failed {
+            return Ok(Some(failure.message));
+        }
+        enter(txn, &target, migrator).await?;
+        if let Err(error) = step.conclude(txn, migrator).await {
+            return Ok(Some(Error::Database(error).to_string()));
+        }
+        execute_batch(txn, FORGET).await?;
+        Ok(None)
     }
 }

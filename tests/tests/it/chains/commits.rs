@@ -6,7 +6,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, DynMigrator, Event, FleetOptions, MigrationOutcome, Target, TenantSelection, Timeouts,
-    lint::check, run, run_fleet,
+    lint::{Profile, check},
+    run, run_fleet,
 };
 
 use super::{
@@ -191,7 +192,7 @@ async fn what_no_commit_helps_fails_and_leaves_no_schema() {
         assert_eq!(schemas(&plain).await, ["public", "registry"]);
     }
     let migrator = DynMigrator::tenant(Chain::new(hopeless));
-    let report = check(&plain, &migrator).await.unwrap();
+    let report = check(&plain, &migrator, Profile::Citus).await.unwrap();
     let fails = |it: &tenantry_migrate::lint::Finding| {
         it.rule == tenantry_migrate::lint::Rule::MigrationFails
     };
@@ -331,7 +332,8 @@ async fn creations_of_one_name_at_once_make_one_tenant() {
         assert!(matches!(error, tenantry::Error::SlugTaken(_)), "{error}");
     }
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
-    let report = check(&plain, &DynMigrator::tenant(Chain::new(moods))).await.unwrap();
+    let report =
+        check(&plain, &DynMigrator::tenant(Chain::new(moods)), Profile::Citus).await.unwrap();
     assert!(
         report.findings.iter().all(|it| it.rule != tenantry_migrate::lint::Rule::MigrationFails)
     );

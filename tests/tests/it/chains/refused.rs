@@ -117,7 +117,9 @@ async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() 
     let migrator = DynMigrator::tenant(Chain::new(unseen));
     // Nor is anything left of the schemas that commands make for themselves.
     tenantry_migrate::drift::embeds_schema_name(&plain, &migrator).await.unwrap_err();
-    tenantry_migrate::lint::check(&plain, &migrator).await.unwrap_err();
+    tenantry_migrate::lint::check(&plain, &migrator, tenantry_migrate::lint::Profile::Citus)
+        .await
+        .unwrap_err();
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
 }
 

@@ -9,7 +9,7 @@ use tenantry_migrate::{
     create_schema_with_commits,
     drift::{VerifyTarget, read_structure, verify},
     dry_run,
-    lint::{Rule, check},
+    lint::{Profile, Rule, check},
     make_extensions, provision, run, run_fleet,
 };
 
@@ -227,7 +227,7 @@ async fn checked(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     let before = schemas(&plain).await;
-    let report = check(&plain, &DynMigrator::tenant(chain)).await.unwrap();
+    let report = check(&plain, &DynMigrator::tenant(chain), Profile::Citus).await.unwrap();
     assert_eq!(schemas(&plain).await, before);
     let wrong = [
         Rule::MigrationFails,

@@ -2,7 +2,7 @@
 
 use tenantry_migrate::{
     Extension,
-    lint::{Rule, check},
+    lint::{Profile, Rule, check},
 };
 
 use super::Uses;
@@ -21,13 +21,13 @@ async fn use_of_a_declared_extension_is_no_finding() {
     );
     uses.make(&db).await.unwrap();
     let plain = db.plain().await;
-    let report = check(&plain, &uses.migrator()).await.unwrap();
+    let report = check(&plain, &uses.migrator(), Profile::Citus).await.unwrap();
     assert!(report.is_clean(), "{report:#?}");
     // Of one that is not declared, the schema is named.
     let uses = Uses::new([]).with(
         "CREATE TABLE people (id uuid CONSTRAINT people_pkey PRIMARY KEY, email extensions.citext)",
     );
-    let report = check(&plain, &uses.migrator()).await.unwrap();
+    let report = check(&plain, &uses.migrator(), Profile::Citus).await.unwrap();
     let rules: Vec<Rule> = report.findings.iter().map(|it| it.rule).collect();
     assert_eq!(rules, [Rule::SchemaQualified], "{report:#?}");
 }

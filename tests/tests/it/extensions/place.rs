@@ -73,7 +73,10 @@ async fn refused(db: &TestDb, uses: &Uses, words: &[&str]) {
             .await
             .unwrap_err()
             .to_string(),
-        tenantry_migrate::lint::check(&plain, &migrator).await.unwrap_err().to_string(),
+        tenantry_migrate::lint::check(&plain, &migrator, tenantry_migrate::lint::Profile::Citus)
+            .await
+            .unwrap_err()
+            .to_string(),
         fleet(&plain, &migrator).await.unwrap_err().to_string(),
     ];
     for error in errors {

@@ -1,7 +1,11 @@
 //! What a migration of one tenant leaves in the session is not there for the next tenant.
 
 use sea_orm::ConnectionTrait;
-use tenantry_migrate::{Target, drift, dry_run, lint::check, run};
+use tenantry_migrate::{
+    Target, drift, dry_run,
+    lint::{Profile, check},
+    run,
+};
 
 use super::*;
 use crate::support::{catalog::texts, sql_migration::Sql};
@@ -123,7 +127,7 @@ async fn looking_at_migrations_leaves_nothing_in_the_session() {
              WHERE from_sql)";
     let schema = Target::Schema("town_0".parse().unwrap());
     for _ in 0..2 {
-        check(&single, &migrator).await.unwrap();
+        check(&single, &migrator, Profile::Citus).await.unwrap();
         assert_eq!(texts(&single, left).await, ["4MB00"]);
         dry_run(&single, &schema, &migrator, &Action::Fresh { cascade: false }).await.unwrap();
         assert_eq!(texts(&single, left).await, ["4MB00"]);

@@ -1,6 +1,9 @@
 //! The command itself, on this project's own migrations.
 
-use tenantry_migrate::{DynMigrator, lint::check};
+use tenantry_migrate::{
+    DynMigrator,
+    lint::{Profile, check},
+};
 
 use crate::support::{TestDb, catalog::schemas, process::Ran};
 
@@ -11,9 +14,11 @@ async fn this_projects_own_migrations_are_safe() {
     Ran::on("migration", &test.url(), &["check"])
         .exits(0)
         .says([&format!("{} migrations checked: no findings", own.len())]);
-    let json = Ran::on("migration", &test.url(), &["check", "--json"]).exits(0).stdout;
+    let json = ["check", "--profile", "citus", "--json"];
+    let json = Ran::on("migration", &test.url(), &json).exits(0).stdout;
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(report["migrations"], serde_json::json!(own));
+    assert_eq!(report["profile"], "citus");
     assert_eq!(report["findings"], serde_json::json!([]));
 }
 
@@ -22,7 +27,12 @@ async fn no_registry_and_no_tenants_are_needed() {
     let test = TestDb::new().await;
     let db = test.plain().await;
     let schemas_before = schemas(&db).await;
-    assert!(check(&db, &DynMigrator::new(migration::Migrator)).await.unwrap().is_clean());
+    assert!(
+        check(&db, &DynMigrator::new(migration::Migrator), Profile::Citus)
+            .await
+            .unwrap()
+            .is_clean()
+    );
     assert_eq!(schemas(&db).await, schemas_before);
 }
 

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry_migrate::{
     DynMigrator,
-    lint::{Report, Rule, check},
+    lint::{Profile, Report, Rule, check},
 };
 
 /// What there is before the migration that is looked at.
@@ -20,6 +20,10 @@ const BASE: &str = "
 
 /// Before the SQL of a migration that runs outside a transaction.
 pub const ALONE: &str = "-- alone\n";
+
+/// A statement that fails if it is repeated.
+pub const ALONE_INDEX: &str =
+    "-- alone\nCREATE INDEX CONCURRENTLY things_amount_idx ON things (amount)";
 
 /// One migration: its SQL in one text.
 #[derive(Clone)]
@@ -60,9 +64,17 @@ impl MigratorTraitSelf for Plan {
     }
 }
 
-/// What the check says of these migrations.
+/// The report for these migrations with all rules.
 pub async fn report(db: &DatabaseConnection, migrations: &[&'static str]) -> Report {
-    check(db, &DynMigrator::new(Plan(migrations.to_vec()))).await.unwrap()
+    report_with(db, migrations, Profile::Citus).await
+}
+
+pub async fn report_with(
+    db: &DatabaseConnection,
+    migrations: &[&'static str],
+    profile: Profile,
+) -> Report {
+    check(db, &DynMigrator::new(Plan(migrations.to_vec())), profile).await.unwrap()
 }
 
 /// Expects that the last of `migrations` breaks exactly these rules, and the others none.

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry_migrate::{
     DynMigrator,
-    lint::{Rule, check},
+    lint::{Profile, Rule, check},
 };
 
 use super::plan::report;
@@ -177,7 +177,7 @@ impl MigratorTraitSelf for Shops {
 async fn a_migration_finds_what_it_would_find_in_a_run() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
-    let report = check(db, &DynMigrator::new(Shops)).await.unwrap();
+    let report = check(db, &DynMigrator::new(Shops), Profile::Citus).await.unwrap();
     let found: Vec<_> = report.findings.iter().map(|it| (it.migration.as_str(), it.rule)).collect();
     assert_eq!(found, [("m2_careful", Rule::DropColumn)], "{report:#?}");
 }

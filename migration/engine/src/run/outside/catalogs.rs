@@ -251,7 +251,7 @@ pub(super) fn later_sql(registry: bool) -> String {
     let mut sql = format!(
         "WITH own AS MATERIALIZED (
     SELECT oid FROM pg_namespace n
-    WHERE nspname = $1 OR nspname ~ '^(pg_temp|pg_toast|tenantry_|migration_check_)'
+    WHERE nspname = $1 OR nspname ~ '^(pg_temp|pg_toast|tenantry_)'
     -- One that is being made.
     OR obj_description(oid, 'pg_namespace') LIKE 'tenantry:%' {tenants}
 ), object (classid, objid, objsubid, namespace) AS (
