@@ -117,6 +117,15 @@ async fn an_allow_of_a_rule_of_another_profile_is_not_unused() {
 }
 
 #[test]
+fn the_documentation_lists_every_rule_with_its_profile() {
+    let docs = include_str!("../../../../docs/MIGRATIONS.md");
+    for rule in Rule::all() {
+        let profile = if rule.profile() == Profile::Citus { "citus" } else { "postgres" };
+        assert!(docs.contains(&format!("\n| `{rule}` | {profile} | ")), "{rule}");
+    }
+}
+
+#[test]
 fn help_explains_the_profiles() {
     let ran = Ran::on("migration", "postgres://nobody@localhost:1/none", &["check", "--help"]);
     ran.exits(0).says(["--profile <PROFILE>", "Citus cluster", "[default: postgres]"]);
