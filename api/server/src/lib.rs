@@ -31,15 +31,18 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 
+mod admin;
 mod app;
 mod body;
 mod extract;
 mod gate;
 mod health;
 mod host;
-mod operator;
-mod page;
+mod idle;
+mod linger;
+mod list;
 mod problem;
+mod server;
 mod target;
 mod tenants;
 mod trace;
@@ -49,12 +52,12 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::FromRef;
 use tenantry::Tenancy;
 
+pub use admin::{AdminToken, Operator, TokenError};
 pub use app::{app, compressed};
 pub use body::Json;
 pub use extract::{Path, Query};
 pub use host::TenantOfHost;
-pub use operator::{AdminToken, Operator, TokenError};
-pub use page::{Counted, Form, Listed, lines};
+pub use list::{Counted, Form, Listed, lines};
 pub use problem::{Failure, FieldError, Problem, field_errors};
 
 /// Largest body of a request, in bytes. A longer one is answered 413.

@@ -15,9 +15,9 @@ use tenantry::{
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use crate::{
+    admin::Operator,
     body::Json,
     extract::{Path, Query},
-    operator::Operator,
     problem::{Failure, Problem, field_errors},
 };
 

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::{account::Account, error::ServerError};
+use super::{error::ServerError, os_user::Account};
 
 /// The oldest major version that is used: `initdb --no-instructions` and the statements of the
 /// tests need it, and older ones get no fixes any more.

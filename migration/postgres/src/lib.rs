@@ -26,18 +26,18 @@
 //! # }
 //! ```
 
-mod account;
 mod binaries;
-mod cluster;
+mod data_dir;
 mod error;
-mod folder;
-mod lasting;
 mod lock;
-mod pidfile;
+mod os_user;
+mod paths;
+mod persistent;
+mod pid_file;
 mod process;
+mod supervisor;
 mod temporary;
 mod url;
-mod watcher;
 
 use std::{
     fs::File,
@@ -48,7 +48,7 @@ use std::{
 pub use self::{
     binaries::{OLDEST, Version},
     error::ServerError,
-    folder::{LastingDir, lasting_dir},
+    paths::{LastingDir, lasting_dir},
 };
 
 /// The database that [`Server::lasting`] makes together with the data folder.
@@ -124,7 +124,7 @@ impl Server {
     ///   is left as it was.
     /// - [`ServerError::StillStopping`]: the server of an owner that has ended does not end.
     pub fn lasting(dir: &Path, role: Role) -> Result<Self, ServerError> {
-        lasting::open(dir, role)
+        persistent::open(dir, role)
     }
 
     /// The URL of a database of this server, as `sqlx`, SeaORM and `psql` read it.

@@ -11,11 +11,11 @@ use std::{
 };
 
 use super::{
-    account::Account,
     binaries::Binaries,
     error::{ServerError, tail},
-    pidfile::PidFile,
-    watcher::{Ending, Watcher},
+    os_user::Account,
+    pid_file::PidFile,
+    supervisor::{Ending, Watcher},
 };
 
 /// How long a server may take to accept connections: recovery after a crash is part of it.

@@ -11,14 +11,14 @@ use nix::sys::signal::{Signal, kill};
 
 use super::{
     Hold, Server,
-    account::Account,
     binaries::Binaries,
-    cluster,
+    data_dir,
     error::ServerError,
-    folder,
-    pidfile::{PidFile, process, serves},
+    os_user::Account,
+    paths,
+    pid_file::{PidFile, process, serves},
     process::Launch,
-    watcher::{Ending, Watcher},
+    supervisor::{Ending, Watcher},
 };
 
 /// The beginning of the names of temporary folders.
@@ -44,7 +44,7 @@ const SETTINGS: [(&str, &str); 6] = [
 pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
     let account = Account::for_new()?;
     let binaries = Binaries::newest(&account)?;
-    let base = folder::temporary_base(&account);
+    let base = paths::temporary_base(&account);
     sweep(&base, &account);
 
     let made = account.new_folder(&base, PREFIX)?;
@@ -55,13 +55,13 @@ pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
     fs::create_dir(&data).map_err(ServerError::io("create", &data))?;
     account.own(&data)?;
 
-    let fits = folder::holds_socket(&data);
-    let socket_dir = if fits { data.clone() } else { folder::new_socket_dir(&account)? };
+    let fits = paths::holds_socket(&data);
+    let socket_dir = if fits { data.clone() } else { paths::new_socket_dir(&account)? };
     // Before initdb, so that the folder is removed also when this program is killed meanwhile.
     let mut watcher = Watcher::start(&[made.path(), &socket_dir])?;
     let _ = made.keep();
 
-    cluster::initdb(&data, &binaries, &account, &["--no-sync"], &mut watcher)?;
+    data_dir::initdb(&data, &binaries, &account, &["--no-sync"], &mut watcher)?;
     let launch = Launch {
         binaries: &binaries,
         account: &account,
@@ -103,7 +103,7 @@ fn sweep(base: &Path, account: &Account) {
             if let (true, Some(pid)) = (serves(file.pid, &data), process(file.pid)) {
                 let _ = kill(pid, Signal::SIGQUIT);
             }
-            folder::remove_socket_dir(&file.socket_dir);
+            paths::remove_socket_dir(&file.socket_dir);
         }
         match fs::remove_dir_all(&path) {
             Ok(()) => tracing::debug!(path = %path.display(), "removed a killed run's folder"),

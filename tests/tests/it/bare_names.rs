@@ -9,7 +9,7 @@ use tenantry_migrate::{
     make_extensions,
 };
 
-use crate::support::{TestDb, catalog::texts, serving::eventually, slug, sql_migration::Sql};
+use crate::support::{TestDb, catalog::texts, http_server::eventually, slug, sql_migration::Sql};
 
 /// Two tables, and then this.
 #[derive(Clone)]

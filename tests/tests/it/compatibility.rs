@@ -16,7 +16,7 @@ use tenantry_migrate::{
 use crate::support::{
     TestDb,
     catalog::texts,
-    serving::eventually,
+    http_server::eventually,
     slug,
     sql_migration::{BOOKS, SHELF, Sql, sql_migrator},
 };

@@ -16,7 +16,7 @@ use sea_orm::{
 use tenantry::{Busy, Config, DbErrorKind, Error, NewTenant, Tenancy, Tenant};
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::support::{TestDb, serving::eventually, slug};
+use crate::support::{TestDb, http_server::eventually, slug};
 
 /// How long a slow statement takes, and a promptly answered one at most: it has not waited for a
 /// slow one.

@@ -1,28 +1,28 @@
 //! What a client hears from a running `tenantry serve`.
 
+mod admin;
 mod bodies;
 mod file_limit;
 mod given_up;
 mod guards;
 mod hosts;
 mod isolation;
-mod lines;
 mod list;
 mod log;
 mod moments;
-mod operator;
+mod ndjson;
 mod other_processes;
 mod overload;
 mod own_server;
 mod problems;
 mod raw;
+mod readme_story;
 mod rolling_release;
 mod server_errors;
 mod shifts;
 mod shutdown;
 mod targets;
 mod unreachable;
-mod walk_through;
 
 use reqwest::{Client, Method, RequestBuilder, header};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use crate::support::{
     TestDb,
     catalog::texts,
-    serving::{Serving, TOKEN},
+    http_server::{Serving, TOKEN},
 };
 
 /// A server on a database of its own.

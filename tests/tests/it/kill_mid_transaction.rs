@@ -9,7 +9,7 @@ use tenantry::{Availability, Config, Error, NewTenant, Tenancy, TenantUnavailabl
 use tenantry_migrate::{DynMigrator, Target, state};
 use tenantry_registry::{Slug, tenant};
 
-use crate::support::{TestDb, catalog::texts, serving::eventually, slug, wire::Wire};
+use crate::support::{TestDb, catalog::texts, http_server::eventually, slug, tcp_proxy::Wire};
 
 /// Whether there is a registry row, and whether there is a schema.
 async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {

@@ -1,7 +1,7 @@
 //! `local_postgres`: the machine's own server, its owners, and what is refused.
 
-mod lasting;
 mod owner;
+mod persistent;
 mod recovery;
 mod refusals;
 mod support;

@@ -319,7 +319,7 @@ async fn what_other_transactions_make_meanwhile_is_not_blamed_on_a_migration() {
     .unwrap();
     let migration = async { up(&plain, waits).await };
     let others = async {
-        crate::support::serving::eventually("it waits", async || {
+        crate::support::http_server::eventually("it waits", async || {
             let waits =
                 "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND locktype = 'advisory'
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use tenantry::{Config, DbErrorKind, NewTenant, Tenancy, Tenant, TenantTransaction};
 
-use crate::support::{TestDb, serving::eventually, slug};
+use crate::support::{TestDb, http_server::eventually, slug};
 
 /// Tenants of one process.
 struct Fixture {

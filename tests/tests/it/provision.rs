@@ -14,7 +14,7 @@ use crate::support::{
     catalog::texts,
     slug,
     sql_migration::{Sql, SqlMigrator},
-    wire::Wire,
+    tcp_proxy::Wire,
 };
 
 const fn sql(name: &'static str, up: &'static str) -> Sql {

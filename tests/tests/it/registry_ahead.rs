@@ -9,7 +9,7 @@ use tenantry_migrate::{
 };
 
 use crate::support::{
-    TestDb, catalog::texts, process::Ran, serving::Serving, slug, sql_migration::Sql,
+    TestDb, catalog::texts, http_server::Serving, process::Ran, slug, sql_migration::Sql,
 };
 
 /// The registry's migrator of the next release.

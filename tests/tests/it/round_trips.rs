@@ -12,7 +12,7 @@ use tenantry::{Config, NewTenant, Tenancy, Tenant};
 
 use tokio::time::sleep;
 
-use crate::support::{TestDb, serving::eventually, slug, wire::Wire};
+use crate::support::{TestDb, http_server::eventually, slug, tcp_proxy::Wire};
 
 struct Fixture {
     tenant: Tenant,

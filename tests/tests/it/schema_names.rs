@@ -15,8 +15,8 @@ use tenantry_registry::tenant;
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
+    http_server::eventually,
     process::Ran,
-    serving::eventually,
     slug,
 };
 

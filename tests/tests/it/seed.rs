@@ -10,7 +10,7 @@ use tenantry::{Config, DbErrorKind, Error, NewTenant, Tenancy, TenantTransaction
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
-    serving::eventually,
+    http_server::eventually,
     slug,
 };
 

@@ -5,7 +5,7 @@ use tenantry_migrate::connect::{ConnectError, LocateError, SecretError};
 use thiserror::Error;
 
 use super::import::HeaderError;
-use crate::operator::TokenError;
+use crate::admin::TokenError;
 
 /// Why a command failed.
 #[derive(Debug, Error)]

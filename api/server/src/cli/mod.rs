@@ -1,18 +1,15 @@
 //! The `tenantry` command, for any application.
 
-mod accept;
-mod activity;
+mod admin_token;
 mod args;
-mod boot;
+mod banner;
+mod connect;
 mod error;
 mod files;
 mod import;
-mod linger;
-mod read;
+mod parse;
 mod serve;
 mod tenant;
-mod token;
-mod welcome;
 
 use std::{io::Write, process::ExitCode};
 
@@ -51,7 +48,7 @@ pub struct Example {
 /// something failed, 2 when the command line is wrong, 130 when an import was stopped by Ctrl-C.
 pub async fn main<M: TenantMigrator + Clone + 'static>(app: App<M>) -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
-    let (cli, command) = read::read(&words).unwrap_or_else(|error| error.exit());
+    let (cli, command) = parse::parse(&words).unwrap_or_else(|error| error.exit());
     log_to_stderr(cli.log_format, matches!(command, Command::Serve(_)));
     let result = match command {
         Command::Serve(args) => {

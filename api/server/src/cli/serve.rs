@@ -13,15 +13,17 @@ use tracing::{info, warn};
 
 use super::{
     App,
-    accept::{Limits, accept},
+    admin_token::{Kept, kept_token},
     args::{ServeArgs, TenancyArgs},
-    boot::boot,
+    banner::{Own, Token, Welcome},
+    connect::boot,
     error::Error,
     files::room_for,
-    token::{Kept, kept_token},
-    welcome::{Own, Token, Welcome},
 };
-use crate::{AdminToken, State, app};
+use crate::{
+    AdminToken, State, app,
+    server::{Limits, accept},
+};
 
 /// Serves until it is told to stop, then finishes the requests that are under way.
 pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(

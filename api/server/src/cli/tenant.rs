@@ -11,7 +11,7 @@ use tenantry_migrate::cli::table;
 
 use super::{
     args::{DomainCommand, Output, SingleCommand, TenancyArgs},
-    boot::{boot, user},
+    connect::{boot, user},
     error::Error,
 };
 

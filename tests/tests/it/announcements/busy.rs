@@ -6,7 +6,7 @@ use sea_orm::TransactionTrait;
 use tenantry::{Availability, Tenancy, Tenant, TenantTransaction};
 
 use super::{refusal, set_status};
-use crate::support::{TestDb, serving::eventually, slug};
+use crate::support::{TestDb, http_server::eventually, slug};
 
 /// Less than a call waits for a connection of the pool.
 const SOON: Duration = Duration::from_secs(3);

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 
-use crate::support::{TestDb, process::Ran, serving::Serving};
+use crate::support::{TestDb, http_server::Serving, process::Ran};
 
 /// Longer than a heartbeat may be missing.
 const PAUSE: Duration = Duration::from_secs(8);

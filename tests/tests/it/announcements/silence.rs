@@ -6,10 +6,10 @@ use tenantry::{Availability, Config, NewTenant, Tenancy, Tenant};
 use super::{refusal, set_status};
 use crate::support::{
     TestDb,
+    http_server::{Serving, eventually},
     log::Log,
-    serving::{Serving, eventually},
     slug,
-    wire::Wire,
+    tcp_proxy::Wire,
 };
 
 struct Fixture {

@@ -259,8 +259,10 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
     };
     let sleeps = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'
                   AND datname = current_database()";
-    crate::support::serving::eventually("it sleeps", async || texts(&plain, sleeps).await == ["1"])
-        .await;
+    crate::support::http_server::eventually("it sleeps", async || {
+        texts(&plain, sleeps).await == ["1"]
+    })
+    .await;
     assert!(schemas(&plain).await.contains(&"city".to_owned()));
     // It is being made, so nothing is wrong with it.
     let migrator = DynMigrator::tenant(Chain::new(moods));

@@ -17,7 +17,7 @@ use super::Chain;
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
-    serving::eventually,
+    http_server::eventually,
     slug,
 };
 

@@ -17,8 +17,8 @@ use super::{NEWEST, migration, status::many, versions, with_tenants};
 use crate::support::{
     TestDb,
     catalog::texts,
+    http_server::eventually,
     process::{Ran, at_terminal, in_terminal, program_on},
-    serving::eventually,
 };
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     TestDb,
+    http_server::{Serving, eventually},
     process::{Ran, program},
     scratch::Scratch,
-    serving::{Serving, eventually},
 };
 
 #[tokio::test]

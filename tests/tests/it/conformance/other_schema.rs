@@ -12,7 +12,7 @@ use super::{
     TwoTenants,
     two_tenants::{new_guard, new_shift, postgres},
 };
-use crate::support::{TestDb, serving::eventually, slug};
+use crate::support::{TestDb, http_server::eventually, slug};
 
 /// As `sea-orm-cli generate entity -s tenant_2` writes it.
 mod generated {

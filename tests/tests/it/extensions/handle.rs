@@ -156,7 +156,7 @@ async fn a_spare_that_becomes_a_tenant_finds_extensions() {
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let plain = db.plain().await;
     let spares = "SELECT count(*)::text FROM registry.tenants WHERE status = 'spare'";
-    crate::support::serving::eventually("there is a spare", async || {
+    crate::support::http_server::eventually("there is a spare", async || {
         crate::support::catalog::texts(&plain, spares).await == ["1"]
     })
     .await;

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use tenantry::NewTenant;
 
 use super::PROMPT;
-use crate::support::{TestDb, serving::Serving, slug};
+use crate::support::{TestDb, http_server::Serving, slug};
 
 #[tokio::test]
 async fn a_tenant_that_hangs_is_answered_503_and_the_others_are_answered() {

@@ -9,7 +9,7 @@ use tenantry::{Busy, Error, Limits, Tenancy, Tenant, TenantTransaction};
 use tokio::time::timeout;
 
 use super::Fixture;
-use crate::support::{process::Ran, serving::eventually, slug};
+use crate::support::{http_server::eventually, process::Ran, slug};
 
 /// As many transactions as the tenant may have at once.
 async fn all(tenant: &Tenant) -> Vec<TenantTransaction> {

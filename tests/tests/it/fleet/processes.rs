@@ -14,8 +14,8 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use super::*;
 use crate::support::{
     catalog::texts,
+    http_server::eventually,
     process::{Ran, program_on},
-    serving::eventually,
 };
 
 /// Counts each table `shifts` that is made for good: what is rolled back is not counted. In the

@@ -11,8 +11,8 @@ use crate::support::{
     TestDb,
     catalog::texts,
     database::{connect, own_server},
+    http_server::{Serving, TOKEN, eventually},
     process::Ran,
-    serving::{Serving, TOKEN, eventually},
 };
 
 /// Statements of the database that wait for a lock.

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Site, heard, names};
 use crate::support::{
     TestDb,
-    serving::{Serving, TOKEN},
+    http_server::{Serving, TOKEN},
 };
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Site, heard};
 use crate::support::{
     TestDb,
-    serving::{Serving, TOKEN},
+    http_server::{Serving, TOKEN},
 };
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_refused_tenant_is_named_once_by_whatever_host() {
         for host in ["tenant-1.localhost", "guards.example.org"] {
             let caller = site.caller(host);
             let wanted = if status == "active" { 200 } else { 403 };
-            crate::support::serving::eventually("the state is known", async || {
+            crate::support::http_server::eventually("the state is known", async || {
                 caller.get("/guards").await.status == wanted
             })
             .await;

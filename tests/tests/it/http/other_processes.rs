@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 
 use super::{Site, heard};
-use crate::support::{catalog::texts, process::Ran, serving::eventually};
+use crate::support::{catalog::texts, http_server::eventually, process::Ran};
 
 #[tokio::test]
 async fn a_host_name_that_another_process_adds_or_removes_counts_at_once() {

@@ -10,8 +10,8 @@ use sea_orm::{DatabaseTransaction, TransactionTrait};
 use super::{Answer, Site};
 use crate::support::{
     TestDb,
+    http_server::{Serving, TOKEN, eventually},
     http2::{Http2, heard},
-    serving::{Serving, TOKEN, eventually},
 };
 
 /// Connections of HTTP/2, with as many requests on each as the server allows.

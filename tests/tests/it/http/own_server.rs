@@ -8,9 +8,9 @@ use nix::{
 };
 
 use crate::support::{
+    http_server::{Serving, eventually},
     process::Ran,
     scratch::Scratch,
-    serving::{Serving, eventually},
 };
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use super::{Answer, Caller, Site, heard};
 use crate::support::{
     database::server,
-    serving::{Serving, TOKEN, eventually},
+    http_server::{Serving, TOKEN, eventually},
     sql_migration::Sql,
     statement_log::Mark,
 };

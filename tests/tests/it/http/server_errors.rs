@@ -7,8 +7,8 @@ use super::{Answer, Caller, Site, execute, heard};
 use crate::support::{
     catalog::texts,
     database::admin,
+    http_server::{Serving, eventually},
     process::Ran,
-    serving::{Serving, eventually},
 };
 
 #[tokio::test]

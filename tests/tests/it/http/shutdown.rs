@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::Site;
-use crate::support::{catalog::texts, serving::eventually};
+use crate::support::{catalog::texts, http_server::eventually};
 
 #[tokio::test]
 async fn a_request_that_is_under_way_is_finished_and_no_other_is_begun() {

@@ -14,7 +14,7 @@ use tokio::{
 use super::*;
 use crate::support::{
     database::{admin, server},
-    serving::eventually,
+    http_server::eventually,
 };
 
 /// A TCP port of the test server, which has only a socket: opened and closed like the port of a

@@ -25,7 +25,7 @@ use super::{
 use crate::support::{
     TestDb,
     catalog::schemas,
-    serving::{Serving, TOKEN},
+    http_server::{Serving, TOKEN},
     slug,
 };
 

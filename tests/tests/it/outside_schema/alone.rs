@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use tenantry_migrate::{Action, DynMigrator, run};
 
 use super::{NO_LIMIT, city, database, migrator};
-use crate::support::{catalog::texts, serving::eventually};
+use crate::support::{catalog::texts, http_server::eventually};
 
 /// The second migration outside a transaction.
 fn alone(sql: &'static str) -> DynMigrator {

@@ -11,7 +11,7 @@ use sea_orm::{
 use tenantry::Tenant;
 
 use super::{Fixture, pid};
-use crate::support::serving::eventually;
+use crate::support::http_server::eventually;
 
 fn abu() -> guard::ActiveModel {
     guard::ActiveModel {

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Fixture, connections, pid};
-use crate::support::{catalog::texts, serving::eventually, slug};
+use crate::support::{catalog::texts, http_server::eventually, slug};
 
 /// Much longer than any wait that is allowed here.
 const SLOW: &str = "SELECT pg_sleep(100)";

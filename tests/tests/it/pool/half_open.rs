@@ -16,7 +16,7 @@ use tenantry::{Config, DbErrorKind, Tenancy, Tenant};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Fixture, pid};
-use crate::support::{database::admin, slug, wire::Wire};
+use crate::support::{database::admin, slug, tcp_proxy::Wire};
 
 /// The longest that any single wait may take here: one statement, with its margin.
 const BOUND: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use tenantry::{Config, Error, Tenancy};
 
 use super::{Fixture, pid};
-use crate::support::{database::admin, serving::eventually, slug, wire::Wire};
+use crate::support::{database::admin, http_server::eventually, slug, tcp_proxy::Wire};
 
 /// Ends every session of the database but the announcements' (`all`: those too).
 async fn end_sessions(database: &str, all: bool) {

@@ -14,10 +14,10 @@ use super::{Fixture, pid};
 use crate::support::{
     catalog::texts,
     database::{connect, migrate_registry, own_server},
+    http_server::eventually,
     process::Ran,
-    serving::eventually,
     slug,
-    wire::Wire,
+    tcp_proxy::Wire,
 };
 
 async fn write(db: &impl ConnectionTrait) -> Result<(), DbErr> {

@@ -11,7 +11,7 @@ use tenantry::{Error, Misuse};
 use tokio::time::timeout;
 
 use super::{DbErr, Shared, named, pid, postgres, text};
-use crate::support::serving::eventually;
+use crate::support::http_server::eventually;
 
 const TEXTS: [&str; 26] = [
     "BEGIN; SELECT 1/0",

@@ -11,7 +11,7 @@ use tenantry::{Config, DbErrorKind, NewTenant, Tenancy};
 use super::{Shared, named, pid, postgres, sqlstate, text};
 use crate::support::{
     TestDb,
-    serving::eventually,
+    http_server::eventually,
     slug,
     sql_migration::{Sql, sql_migrator},
 };

@@ -3,14 +3,14 @@
 pub mod catalog;
 pub mod database;
 pub mod http2;
+pub mod http_server;
 pub mod log;
 pub mod pooler;
 pub mod process;
 pub mod scratch;
-pub mod serving;
 pub mod sql_migration;
 pub mod statement_log;
-pub mod wire;
+pub mod tcp_proxy;
 
 pub use database::TestDb;
 

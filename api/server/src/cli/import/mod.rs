@@ -6,13 +6,13 @@
 //! alone.
 
 mod args;
+mod create;
 mod csv;
+mod duplicates;
 mod jsonl;
 mod newlines;
 mod report;
 mod row;
-mod seen;
-mod settle;
 mod source;
 
 use std::{io, process::ExitCode, thread};
@@ -32,13 +32,13 @@ use tenantry_migrate::TenantMigrator;
 
 use super::{
     args::TenancyArgs,
-    boot::{boot, user},
+    connect::{boot, user},
     error::Error,
 };
+use create::{Outcome, settle};
+use duplicates::Seen;
 use report::{Report, Sum};
 use row::{Place, Row};
-use seen::Seen;
-use settle::{Outcome, settle};
 use source::Source;
 
 /// A line, and the tenant to be made of it or why there can be none.

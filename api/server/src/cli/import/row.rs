@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use tenantry::{NameError, NewTenant, Slug};
 
-use super::seen::Seen;
+use super::duplicates::Seen;
 
 /// A tenant as it was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 
 use super::{Caller, Site, execute, heard};
-use crate::support::serving::eventually;
+use crate::support::http_server::eventually;
 
 const LINES: &str = "application/x-ndjson";
 /// More than are fetched at once.

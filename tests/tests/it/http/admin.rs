@@ -6,8 +6,8 @@ use super::{Answer, Site, fields, heard};
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
+    http_server::{Serving, TOKEN},
     process::Ran,
-    serving::{Serving, TOKEN},
 };
 
 #[tokio::test]

@@ -26,11 +26,11 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use super::{
-    activity::{Activity, UnderWay, Watched},
+use crate::{
+    MAX_BODY,
+    idle::{Activity, UnderWay, Watched},
     linger::Returned,
 };
-use crate::MAX_BODY;
 
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]

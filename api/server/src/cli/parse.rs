@@ -12,15 +12,15 @@ use super::args::{Cli, Command};
 ///
 /// # Errors
 /// What is wrong with it, or the help that was asked for.
-pub(super) fn read(words: &[OsString]) -> Result<(Cli, Command), clap::Error> {
-    let first = match parse(words) {
+pub(super) fn parse(words: &[OsString]) -> Result<(Cli, Command), clap::Error> {
+    let first = match from_matches(words) {
         Ok((cli, Some(command))) => return Ok((cli, command)),
         Ok((_, None)) => None,
         Err(error) if error.kind() == ErrorKind::UnknownArgument => Some(error),
         Err(error) => return Err(error),
     };
     let (program, rest) = words.split_at(words.len().min(1));
-    match (parse(&[program, &["serve".into()], rest].concat()), first) {
+    match (from_matches(&[program, &["serve".into()], rest].concat()), first) {
         (Ok((cli, Some(command))), _) => Ok((cli, command)),
         (Ok((_, None)), _) => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
         // It is not serve's either: what was wrong at first is wrong.
@@ -29,7 +29,7 @@ pub(super) fn read(words: &[OsString]) -> Result<(Cli, Command), clap::Error> {
     }
 }
 
-fn parse(words: &[OsString]) -> Result<(Cli, Option<Command>), clap::Error> {
+fn from_matches(words: &[OsString]) -> Result<(Cli, Option<Command>), clap::Error> {
     let matches = without_empty_variables(Cli::command()).try_get_matches_from(words)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let command = cli.command.take();
@@ -52,12 +52,12 @@ mod tests {
             "tenantry --listen=127.0.0.1:4000 --admin-token the-operator-of-this-test",
             "tenantry serve --listen 127.0.0.1:4000",
         ] {
-            let (_, command) = read(&words(line)).unwrap();
+            let (_, command) = parse(&words(line)).unwrap();
             let Command::Serve(args) = command else { panic!("{line}: {command:?}") };
             assert_eq!(args.listen.port(), 4000, "{line}");
             assert!(!format!("{args:?}").contains("operator"), "{args:?}");
         }
-        let (_, command) = read(&words("tenantry tenant list")).unwrap();
+        let (_, command) = parse(&words("tenantry tenant list")).unwrap();
         assert!(matches!(command, Command::Tenant { .. }), "{command:?}");
     }
 
@@ -70,7 +70,7 @@ mod tests {
             ("tenantry --listen 127.0.0.1:4000 tenant list", "unexpected argument '--listen'"),
             ("tenantry tenants", "unrecognized subcommand 'tenants'"),
         ] {
-            let error = read(&words(line)).unwrap_err();
+            let error = parse(&words(line)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
             assert!(error.to_string().contains(said), "{line}: {error}");
         }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_help_tells_the_options_of_serve() {
-        let help = read(&words("tenantry help")).unwrap_err().to_string();
+        let help = parse(&words("tenantry help")).unwrap_err().to_string();
         for text in ["--listen <ADDRESS>", "--admin-token <TOKEN>"] {
             assert!(help.contains(text), "{help}");
         }

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-use super::{account::Account, error::ServerError, pidfile::SOCKET};
+use super::{error::ServerError, os_user::Account, pid_file::SOCKET};
 
 /// Where data goes that root cannot keep where it was wanted.
 const SYSTEM: &str = "/var/lib/tenantry";

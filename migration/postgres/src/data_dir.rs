@@ -9,10 +9,10 @@ use std::{
 };
 
 use super::{
-    account::Account,
     binaries::Binaries,
     error::{ServerError, tail},
-    watcher::{Ending, Watcher},
+    os_user::Account,
+    supervisor::{Ending, Watcher},
 };
 
 /// The first major version whose own C.UTF-8 does not depend on the machine.

@@ -12,15 +12,15 @@ use nix::sys::signal::{Signal, kill};
 
 use super::{
     DATABASE, Hold, Role, Server,
-    account::{Account, create_enterable},
     binaries::Binaries,
-    cluster::{self, Content},
+    data_dir::{self, Content},
     error::ServerError,
-    folder,
     lock::{self, Claim, Owner, Ownership},
-    pidfile::{PidFile, SOCKET, process, serves},
+    os_user::{Account, create_enterable},
+    paths,
+    pid_file::{PidFile, SOCKET, process, serves},
     process::{Launch, log_file},
-    watcher::{Ending, Watcher},
+    supervisor::{Ending, Watcher},
 };
 
 /// How long a joiner waits for a server that is still starting, and an owner for the server of
@@ -32,10 +32,10 @@ const LOG_SIZE: u64 = 1 << 20;
 
 /// Starts the server of the folder, or joins the one that runs.
 pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
-    let dir = folder::absolute(dir)?;
+    let dir = paths::absolute(dir)?;
     let account = Account::for_folder(&dir)?;
     // Before the first file is written beside it: a wrong folder is left alone.
-    cluster::inspect(&dir)?;
+    data_dir::inspect(&dir)?;
     if let Some(path) = account.barred_from(&dir) {
         return Err(ServerError::NotEnterable { path, user: account.name });
     }
@@ -76,7 +76,7 @@ fn join(dir: &Path, owner: &Owner) -> Result<Option<Server>, ServerError> {
     if Some(file.pid) != owner.server || !file.accepts_connections() {
         return Ok(None);
     }
-    let Content::Cluster(version) = cluster::inspect(dir)? else {
+    let Content::Cluster(version) = data_dir::inspect(dir)? else {
         return Ok(None);
     };
     tracing::debug!(data = %dir.display(), owner = owner.pid, "joined a running PostgreSQL");
@@ -95,10 +95,10 @@ fn own(
     mut ownership: Ownership,
     last: &Owner,
 ) -> Result<Server, ServerError> {
-    let binaries = match cluster::inspect(dir)? {
+    let binaries = match data_dir::inspect(dir)? {
         Content::Nothing => {
             let binaries = Binaries::newest(account)?;
-            cluster::create_lasting(dir, &binaries, account, DATABASE)?;
+            data_dir::create_lasting(dir, &binaries, account, DATABASE)?;
             binaries
         }
         Content::Cluster(major) => {
@@ -107,8 +107,8 @@ fn own(
         }
     };
     set_log_aside(dir);
-    let fits = folder::holds_socket(dir);
-    let socket_dir = if fits { dir.to_owned() } else { folder::new_socket_dir(account)? };
+    let fits = paths::holds_socket(dir);
+    let socket_dir = if fits { dir.to_owned() } else { paths::new_socket_dir(account)? };
     let remove: &[&Path] = if fits { &[] } else { &[&socket_dir] };
     let watcher = Watcher::start(remove)?;
     let launch = Launch {
@@ -133,7 +133,7 @@ fn clear_last_run(dir: &Path, last: &Owner) -> Result<(), ServerError> {
     let begun = Instant::now();
     while let Some(file) = PidFile::read(dir) {
         if !serves(file.pid, dir) {
-            folder::remove_socket_dir(&file.socket_dir);
+            paths::remove_socket_dir(&file.socket_dir);
             break;
         }
         if last.server != Some(file.pid) {
