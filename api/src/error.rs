@@ -1,29 +1,29 @@
 use axum::response::{IntoResponse, Response};
-use service::Error;
-use tenantry_axum::{Failure, Problem, field_errors};
+use tenantry_axum::{ApiError, Problem, field_errors};
 
 /// The error type of the application's handlers.
 #[derive(Debug)]
-pub struct ApiError(Failure);
+pub struct Error(ApiError);
 
-impl From<Error> for ApiError {
-    fn from(error: Error) -> Self {
+impl From<service::Error> for Error {
+    fn from(error: service::Error) -> Self {
+        use service::Error as E;
         Self(match error {
-            Error::Invalid(errors) => Problem::invalid(field_errors(&errors)).into(),
-            Error::NotFound { noun, id } => Problem::not_found(noun, id).into(),
-            Error::Tenancy(error) => error.into(),
-            error => Failure::caused(Problem::internal(), error),
+            E::Invalid(errors) => Problem::invalid(field_errors(&errors)).into(),
+            E::NotFound { noun, id } => Problem::not_found(noun, id).into(),
+            E::Tenancy(error) => error.into(),
+            error => ApiError::with_cause(Problem::internal(), error),
         })
     }
 }
 
-impl From<Problem> for ApiError {
+impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self(problem.into())
     }
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for Error {
     fn into_response(self) -> Response {
         self.0.into_response()
     }

@@ -5,14 +5,14 @@ mod routes;
 
 use axum::Router;
 use tenantry_axum::{
-    State,
+    AppState,
     cli::{App, Example},
 };
 
-pub use error::ApiError;
+pub use error::Error;
 
 /// The whole API.
-pub fn router(state: State) -> Router {
+pub fn router(state: AppState) -> Router {
     tenantry_axum::app(state, routes::routes())
 }
 

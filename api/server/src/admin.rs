@@ -53,9 +53,9 @@ impl std::fmt::Debug for AdminToken {
 pub struct TokenError;
 
 /// Proof that the request came to the base domain with the operator's token.
-pub struct Operator(());
+pub struct Admin(());
 
-impl<S> FromRequestParts<S> for Operator
+impl<S> FromRequestParts<S> for Admin
 where
     S: Send + Sync,
     Tenancy: FromRef<S>,
@@ -73,7 +73,7 @@ fn authorize(
     parts: &Parts,
     tenancy: &Tenancy,
     token: Option<Arc<AdminToken>>,
-) -> Result<Operator, Problem> {
+) -> Result<Admin, Problem> {
     let host = Target::from(parts).host()?;
     if tenancy.host(host) != Host::Base {
         return Err(Problem::no_such_path());
@@ -86,7 +86,7 @@ fn authorize(
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(rest)
     });
     match given {
-        Some(given) if token.matches(given) => Ok(Operator(())),
+        Some(given) if token.matches(given) => Ok(Admin(())),
         _ => Err(Problem::unauthorized()),
     }
 }

@@ -8,12 +8,12 @@ use tower_http::{
 };
 
 use crate::{
-    DEADLINE, MAX_BODY, State,
+    AppState, DEADLINE, MAX_BODY,
     gate::Gate,
     health,
     problem::Problem,
     tenants,
-    trace::{Trace, panicked},
+    trace::{Trace, handle_panic},
 };
 
 /// Bytes from which on an answer is compressed: below, it fits into a packet or two anyway.
@@ -29,7 +29,7 @@ pub fn compressed() -> CompressionLayer<SizeAbove> {
 }
 
 /// An application's routes with those of the operator and `/health`, limits and the request log.
-pub fn app(state: State, routes: Router<State>) -> Router {
+pub fn app(state: AppState, routes: Router<AppState>) -> Router {
     let gate = Gate::new(state.max_requests);
     let trace = layer_fn(move |inner| Trace { inner, deadline: DEADLINE, gate: gate.clone() });
     routes
@@ -38,6 +38,6 @@ pub fn app(state: State, routes: Router<State>) -> Router {
         .route(HEALTH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer((trace, CatchPanicLayer::custom(panicked), DefaultBodyLimit::max(MAX_BODY)))
+        .layer((trace, CatchPanicLayer::custom(handle_panic), DefaultBodyLimit::max(MAX_BODY)))
         .with_state(state)
 }

@@ -17,16 +17,16 @@ use tokio::time::timeout;
 
 use crate::{
     BODY_DEADLINE,
-    problem::{Failure, FieldError, Problem, field_errors},
+    problem::{ApiError, FieldError, Problem, field_errors},
 };
 
 /// A body in JSON.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(Problem::unsupported_media_type().into());
         }
@@ -69,13 +69,13 @@ fn read<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, Problem> {
     {
         return Ok(input);
     }
-    find_faults(body)
+    collect_field_errors(body)
 }
 
 /// Reads an input with which something is wrong. A field that is unknown or of the wrong type is
 /// taken away and the rest read again, so that all such fields are found and the rules are tried on
 /// the others.
-fn find_faults<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, Problem> {
+fn collect_field_errors<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, Problem> {
     let Object { fields, mut errors } = serde_json::from_slice(body).map_err(|error| {
         if error.is_data() {
             Problem::malformed("the body must be a JSON object")

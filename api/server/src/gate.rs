@@ -20,8 +20,8 @@ use tracing::warn;
 
 use crate::{MAX_BODY, app::HEALTH, problem::Problem, target::Target};
 
-/// Bound of `/health`, which has places of its own: it answers when all others are taken.
-const HEALTH_PLACES: usize = 100;
+/// Bound of `/health`, which is counted separately: it answers when all others are taken.
+const MAX_HEALTH_REQUESTS: usize = 100;
 
 /// How often the log says that requests are refused.
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -32,15 +32,15 @@ pub(crate) struct Gate(Arc<Inner>);
 
 struct Inner {
     max_requests: usize,
-    places: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
     health: Arc<Semaphore>,
     opened: Instant,
     /// Milliseconds after the opening from which on a refusal is logged again.
     warn_from: AtomicU64,
 }
 
-/// Place of a request, held until its answer has been handed to the connection in whole.
-pub(crate) type Place = OwnedSemaphorePermit;
+/// Permit of a request, held until its answer has been handed to the connection in whole.
+pub(crate) type Permit = OwnedSemaphorePermit;
 
 impl Gate {
     /// Lets so many requests be under way at a time.
@@ -48,16 +48,16 @@ impl Gate {
         let max_requests = max_requests.clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
             max_requests,
-            places: Arc::new(Semaphore::new(max_requests)),
-            health: Arc::new(Semaphore::new(HEALTH_PLACES)),
+            requests: Arc::new(Semaphore::new(max_requests)),
+            health: Arc::new(Semaphore::new(MAX_HEALTH_REQUESTS)),
             opened: Instant::now(),
             warn_from: AtomicU64::new(0),
         }))
     }
 
-    /// Gives the request a place, unless it is malformed, its body will be too long, or there is
-    /// no place.
-    pub(crate) fn admit(&self, request: &Request) -> Result<Place, Problem> {
+    /// Gives the request a permit, unless it is malformed, its body will be too long, or there is
+    /// no permit.
+    pub(crate) fn admit(&self, request: &Request) -> Result<Permit, Problem> {
         Target::from(request).named()?;
         // By its Content-Length, so that a body that will be refused is neither sent nor read.
         if request.body().size_hint().lower() > MAX_BODY as u64 {
@@ -65,8 +65,8 @@ impl Gate {
         }
         let route = request.extensions().get::<MatchedPath>();
         let health = route.is_some_and(|route| route.as_str() == HEALTH);
-        let places = if health { &self.0.health } else { &self.0.places };
-        Arc::clone(places).try_acquire_owned().map_err(|_| {
+        let requests = if health { &self.0.health } else { &self.0.requests };
+        Arc::clone(requests).try_acquire_owned().map_err(|_| {
             self.warn();
             Problem::busy("overloaded", "Too many requests under way")
         })
@@ -90,19 +90,19 @@ impl Gate {
     }
 }
 
-/// An answer's body, with the place of its request.
-pub(crate) struct Held<B> {
+/// An answer's body, with the permit of its request.
+pub(crate) struct PermitBody<B> {
     body: B,
-    _place: Place,
+    _permit: Permit,
 }
 
-impl<B> Held<B> {
-    pub(crate) fn new(body: B, place: Place) -> Self {
-        Self { body, _place: place }
+impl<B> PermitBody<B> {
+    pub(crate) fn new(body: B, permit: Permit) -> Self {
+        Self { body, _permit: permit }
     }
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Held<B> {
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for PermitBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -139,7 +139,7 @@ mod tests {
     use crate::{problem::Cause, trace::Trace};
 
     #[tokio::test]
-    async fn a_request_holds_its_place_until_its_answer_is_taken() {
+    async fn a_request_holds_its_permit_until_its_answer_is_taken() {
         let finish = Arc::new(Notify::new());
         let waiting = Arc::clone(&finish);
         let slow = move || async move {

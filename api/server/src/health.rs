@@ -8,12 +8,12 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::problem::Failure;
+use crate::problem::ApiError;
 
 /// 204 when the database answers, 503 when it does not; then the detail says why. 200 with the
 /// reason while the service answers, but does not receive announcements.
-pub(crate) async fn show(State(state): State<crate::State>) -> Result<Response, Failure> {
-    state.tenancy.ping().await.map_err(Failure::of_health)?;
+pub(crate) async fn show(State(state): State<crate::AppState>) -> Result<Response, ApiError> {
+    state.tenancy.ping().await.map_err(ApiError::of_health)?;
     if state.tenancy.is_receiving_announcements() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

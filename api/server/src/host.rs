@@ -7,15 +7,15 @@ use axum::{
 use tenantry::{Host, Slug, Tenancy, Tenant};
 use tracing::Span;
 
-use crate::{problem::Failure, target::Target};
+use crate::{problem::ApiError, target::Target};
 
 /// The tenant that the request's host belongs to.
 ///
 /// Rejected with 404 when the host belongs to no tenant, 421 when it is reserved, 403, 410 or 503 when the
 /// tenant may not be used.
-pub struct TenantOfHost(pub Tenant);
+pub struct HostTenant(pub Tenant);
 
-impl<S> FromRequestParts<S> for TenantOfHost
+impl<S> FromRequestParts<S> for HostTenant
 where
     S: Send + Sync,
     Tenancy: FromRef<S>,
@@ -24,7 +24,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let tenancy = Tenancy::from_ref(state);
-        let found: Result<Self, Failure> = async {
+        let found: Result<Self, ApiError> = async {
             let host = Target::from(&*parts).host()?;
             let record = |slug: &Slug| {
                 Span::current().record("tenant", tracing::field::display(slug));

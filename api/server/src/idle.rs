@@ -16,32 +16,32 @@ use tokio::time::sleep;
 
 /// What is under way on one connection, and when the last of it ended. Nobody is woken for a
 /// change: it is looked at when it might have been quiet for long enough.
-pub(super) struct Activity {
+pub(super) struct ConnectionActivity {
     opened: Instant,
-    under_way: AtomicUsize,
+    in_flight: AtomicUsize,
     /// Microseconds after the opening.
     ended: AtomicU64,
 }
 
 /// One thing that is under way, until it is dropped.
-pub(super) struct UnderWay(Arc<Activity>);
+pub(super) struct InFlightGuard(Arc<ConnectionActivity>);
 
 /// An answer's body. While a piece of it is made it is under way, not while one waits for the
 /// client to take it.
-pub(super) struct Watched {
+pub(super) struct TrackedBody {
     body: Body,
-    activity: Arc<Activity>,
-    under_way: Option<UnderWay>,
+    activity: Arc<ConnectionActivity>,
+    in_flight: Option<InFlightGuard>,
 }
 
-impl Activity {
+impl ConnectionActivity {
     pub(super) fn new() -> Self {
-        let (under_way, ended) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { opened: Instant::now(), under_way, ended }
+        let (in_flight, ended) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { opened: Instant::now(), in_flight, ended }
     }
 
     /// Waits until nothing has been under way for so long.
-    pub(super) async fn quiet(&self, time: Duration) {
+    pub(super) async fn wait_idle(&self, time: Duration) {
         let mut rest = time;
         while !rest.is_zero() {
             sleep(rest).await;
@@ -51,7 +51,7 @@ impl Activity {
 
     /// For how long nothing has been under way.
     pub(super) fn idle(&self) -> Duration {
-        if self.under_way.load(Ordering::Acquire) > 0 {
+        if self.in_flight.load(Ordering::Acquire) > 0 {
             return Duration::ZERO;
         }
         let ended = Duration::from_micros(self.ended.load(Ordering::Relaxed));
@@ -59,30 +59,30 @@ impl Activity {
     }
 }
 
-impl UnderWay {
-    pub(super) fn new(activity: &Arc<Activity>) -> Self {
-        activity.under_way.fetch_add(1, Ordering::Relaxed);
+impl InFlightGuard {
+    pub(super) fn new(activity: &Arc<ConnectionActivity>) -> Self {
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let Activity { opened, under_way, ended } = &*self.0;
+        let ConnectionActivity { opened, in_flight, ended } = &*self.0;
         let now = u64::try_from(opened.elapsed().as_micros()).unwrap_or(u64::MAX);
         ended.store(now, Ordering::Relaxed);
-        under_way.fetch_sub(1, Ordering::Release);
+        in_flight.fetch_sub(1, Ordering::Release);
     }
 }
 
-impl Watched {
+impl TrackedBody {
     /// The body of an answer to a request that is under way until its first piece is asked for.
-    pub(super) fn new(body: Body, request: UnderWay) -> Self {
-        Self { body, activity: Arc::clone(&request.0), under_way: Some(request) }
+    pub(super) fn new(body: Body, request: InFlightGuard) -> Self {
+        Self { body, activity: Arc::clone(&request.0), in_flight: Some(request) }
     }
 }
 
-impl hyper::body::Body for Watched {
+impl hyper::body::Body for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -90,10 +90,10 @@ impl hyper::body::Body for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let under_way = self.under_way.take().unwrap_or_else(|| UnderWay::new(&self.activity));
+        let in_flight = self.in_flight.take().unwrap_or_else(|| InFlightGuard::new(&self.activity));
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if polled.is_pending() {
-            self.under_way = Some(under_way);
+            self.in_flight = Some(in_flight);
         }
         polled
     }

@@ -1,19 +1,19 @@
 //! Tenants of Tenantry in axum, and the `tenantry` command for any application.
 //!
-//! A request's tenant comes from its `Host` and nothing else: [`TenantOfHost`] gives a handler the
+//! A request's tenant comes from its `Host` and nothing else: [`HostTenant`] gives a handler the
 //! [`Tenant`](tenantry::Tenant), and without one the handler is not called. A host that belongs to
 //! no tenant is answered 404. Every answer that is not a success is a problem document (RFC 9457).
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
-//! use tenantry_axum::{State, TenantOfHost, app};
+//! use tenantry_axum::{AppState, HostTenant, app};
 //!
-//! async fn name(TenantOfHost(tenant): TenantOfHost) -> String {
+//! async fn name(HostTenant(tenant): HostTenant) -> String {
 //!     tenant.slug().to_string()
 //! }
 //!
 //! # async fn example(tenancy: tenantry::Tenancy) -> std::io::Result<()> {
-//! let app = app(State::new(tenancy, None), Router::new().route("/name", get(name)));
+//! let app = app(AppState::new(tenancy, None), Router::new().route("/name", get(name)));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! axum::serve(listener, app).await
 //! # }
@@ -21,11 +21,11 @@
 //!
 //! | item | purpose |
 //! |---|---|
-//! | [`app`], [`State`] | an application's routes with the operator's, `/health`, limits and the log |
-//! | [`TenantOfHost`], [`Operator`] | who a request is for, who it is from |
+//! | [`app`], [`AppState`] | an application's routes with the operator's, `/health`, limits and the log |
+//! | [`HostTenant`], [`Admin`] | who a request is for, who it is from |
 //! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
-//! | [`Listed`], [`Form`], [`lines`] | answers to lists |
-//! | [`Problem`], [`Failure`] | answers that are no success |
+//! | [`ListResponse`], [`ListFormat`], [`ndjson`] | answers to lists |
+//! | [`Problem`], [`ApiError`] | answers that are no success |
 //! | `cli` | the `tenantry` command (feature `cli`) |
 
 #[cfg(feature = "cli")]
@@ -52,13 +52,13 @@ use std::{sync::Arc, time::Duration};
 use axum::extract::FromRef;
 use tenantry::Tenancy;
 
-pub use admin::{AdminToken, Operator, TokenError};
+pub use admin::{Admin, AdminToken, TokenError};
 pub use app::{app, compressed};
 pub use body::Json;
 pub use extract::{Path, Query};
-pub use host::TenantOfHost;
-pub use list::{Counted, Form, Listed, lines};
-pub use problem::{Failure, FieldError, Problem, field_errors};
+pub use host::HostTenant;
+pub use list::{CountQuery, ListFormat, ListResponse, ndjson};
+pub use problem::{ApiError, FieldError, Problem, field_errors};
 
 /// Largest body of a request, in bytes. A longer one is answered 413.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -69,18 +69,18 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take to send the body of a request. A slower one is answered 408.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Most requests under way at a time, unless [`State::max_requests`] says otherwise.
+/// Most requests under way at a time, unless [`AppState::max_requests`] says otherwise.
 pub const MAX_REQUESTS: usize = 2000;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct AppState {
     tenancy: Tenancy,
     admin_token: Option<Arc<AdminToken>>,
     max_requests: usize,
 }
 
-impl State {
+impl AppState {
     /// Serves the tenants of `tenancy`. Without a token the operator's routes refuse.
     #[must_use]
     pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
@@ -95,14 +95,14 @@ impl State {
     }
 }
 
-impl FromRef<State> for Tenancy {
-    fn from_ref(state: &State) -> Self {
+impl FromRef<AppState> for Tenancy {
+    fn from_ref(state: &AppState) -> Self {
         state.tenancy.clone()
     }
 }
 
-impl FromRef<State> for Option<Arc<AdminToken>> {
-    fn from_ref(state: &State) -> Self {
+impl FromRef<AppState> for Option<Arc<AdminToken>> {
+    fn from_ref(state: &AppState) -> Self {
         state.admin_token.clone()
     }
 }

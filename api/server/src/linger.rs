@@ -19,7 +19,7 @@ use tokio::{
 };
 
 /// A stream that comes back when its user drops it.
-pub(super) struct Returned {
+pub(super) struct ReturningStream {
     // Until it is dropped.
     stream: Option<TcpStream>,
     back: Option<oneshot::Sender<TcpStream>>,
@@ -28,7 +28,7 @@ pub(super) struct Returned {
 /// Where the stream comes back.
 pub(super) struct Back(oneshot::Receiver<TcpStream>);
 
-impl Returned {
+impl ReturningStream {
     pub(super) fn new(stream: TcpStream) -> (Self, Back) {
         let (back, returned) = oneshot::channel();
         (Self { stream: Some(stream), back: Some(back) }, Back(returned))
@@ -40,7 +40,7 @@ impl Returned {
     }
 }
 
-impl Drop for Returned {
+impl Drop for ReturningStream {
     fn drop(&mut self) {
         if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
             // If the receiver is gone, it is closed as it is.
@@ -65,7 +65,7 @@ impl Back {
     }
 }
 
-impl AsyncRead for Returned {
+impl AsyncRead for ReturningStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -75,7 +75,7 @@ impl AsyncRead for Returned {
     }
 }
 
-impl AsyncWrite for Returned {
+impl AsyncWrite for ReturningStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

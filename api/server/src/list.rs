@@ -23,19 +23,19 @@ use tracing::{Span, error};
 use crate::body::Json;
 
 /// One JSON value on each line (<https://github.com/ndjson/ndjson-spec>).
-const LINES: &str = "application/x-ndjson";
+const NDJSON: &str = "application/x-ndjson";
 
 /// Whether the answer to a list is to say how many rows there are in all, which costs a count.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Counted {
+pub struct CountQuery {
     /// Whether it is.
     pub count: bool,
 }
 
 /// A page, and how many rows there are on all pages if that was asked for.
 #[derive(Debug, Serialize)]
-pub struct Listed<T> {
+pub struct ListResponse<T> {
     /// The page.
     #[serde(flatten)]
     pub page: Page<T>,
@@ -46,28 +46,28 @@ pub struct Listed<T> {
 
 /// What a list is to be answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ListFormat {
     /// One page of it.
     Page,
     /// All of it, a line for each row.
-    Lines,
+    Ndjson,
 }
 
-impl<S: Sync> FromRequestParts<S> for Form {
+impl<S: Sync> FromRequestParts<S> for ListFormat {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let accepted = parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let mut kinds = accepted.flat_map(|accepted| accepted.split(','));
-        let lines = kinds.any(|kind| {
+        let ndjson = kinds.any(|kind| {
             let kind = kind.split(';').next().unwrap_or_default().trim();
-            kind.eq_ignore_ascii_case(LINES)
+            kind.eq_ignore_ascii_case(NDJSON)
         });
-        Ok(if lines { Self::Lines } else { Self::Page })
+        Ok(if ndjson { Self::Ndjson } else { Self::Page })
     }
 }
 
-impl<T: Serialize> IntoResponse for Listed<T> {
+impl<T: Serialize> IntoResponse for ListResponse<T> {
     fn into_response(self) -> Response {
         ([(VARY, HeaderValue::from_static("accept"))], Json(self)).into_response()
     }
@@ -82,7 +82,7 @@ impl<T: Serialize> IntoResponse for Listed<T> {
 ///
 /// # Errors
 /// The error of `fetch` for the first page.
-pub async fn lines<T, E, F>(
+pub async fn ndjson<T, E, F>(
     request: PageRequest,
     fetch: impl Fn(PageRequest) -> F + Clone + Send + 'static,
 ) -> Result<Response, E>
@@ -106,7 +106,7 @@ where
         error!(parent: &span, cause = %explain(error), "a list broke off");
     });
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(LINES)),
+        (CONTENT_TYPE, HeaderValue::from_static(NDJSON)),
         (VARY, HeaderValue::from_static("accept")),
     ];
     Ok((headers, Body::from_stream(pages)).into_response())

@@ -138,7 +138,7 @@ impl Problem {
             .detail("the server was started without TENANTRY_ADMIN_TOKEN; set it to open them")
     }
 
-    /// The handler panicked.
+    /// The handler handle_panic.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error").detail(
@@ -263,23 +263,26 @@ pub fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
 
 /// The error type of handlers: an answer that is no success, and beside it the cause for the log.
 #[derive(Debug)]
-pub struct Failure(Response);
+pub struct ApiError(Response);
 
-impl From<Problem> for Failure {
+impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
         Self(problem.into_response())
     }
 }
 
-impl Failure {
+impl ApiError {
     /// What `/health` answers when the database does not.
     pub(crate) fn of_health(error: tenantry::Error) -> Self {
-        Self::caused(Problem::of_health(&error), error)
+        Self::with_cause(Problem::of_health(&error), error)
     }
 
     /// The problem. Its cause is logged if it is a server error, and never sent.
     #[must_use]
-    pub fn caused(problem: Problem, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+    pub fn with_cause(
+        problem: Problem,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
         let server_error = problem.status.is_server_error();
         let mut response = problem.into_response();
         if server_error {
@@ -289,13 +292,13 @@ impl Failure {
     }
 }
 
-impl From<tenantry::Error> for Failure {
+impl From<tenantry::Error> for ApiError {
     fn from(error: tenantry::Error) -> Self {
-        Self::caused(Problem::of_tenancy(&error), error)
+        Self::with_cause(Problem::of_tenancy(&error), error)
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.0
     }

@@ -28,8 +28,8 @@ use tracing::{debug, error, warn};
 
 use crate::{
     MAX_BODY,
-    idle::{Activity, UnderWay, Watched},
-    linger::Returned,
+    idle::{ConnectionActivity, InFlightGuard, TrackedBody},
+    linger::ReturningStream,
 };
 
 /// What connections may take.
@@ -142,7 +142,7 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
     }
-    let (stream, back) = Returned::new(stream);
+    let (stream, back) = ReturningStream::new(stream);
     if serve(stream, app, limits, &wanted, stopped).await {
         back.close(limits.linger).await;
     }
@@ -151,18 +151,18 @@ async fn connection(
 /// Whether the last answer has ended the connection, so that the client has still to read it. A
 /// quiet one is closed at once, as its place may be wanted.
 async fn serve(
-    stream: Returned,
+    stream: ReturningStream,
     app: Router,
     limits: Limits,
     wanted: &Notify,
     mut stopped: watch::Receiver<bool>,
 ) -> bool {
-    let activity = Arc::new(Activity::new());
+    let activity = Arc::new(ConnectionActivity::new());
     let (app, requests) = (TowerToHyperService::new(app), Arc::clone(&activity));
     let counted = service_fn(move |request: Request<Incoming>| {
-        let under_way = UnderWay::new(&requests);
+        let in_flight = InFlightGuard::new(&requests);
         let answer = app.call(request);
-        async move { answer.await.map(|answer| answer.map(|body| Watched::new(body, under_way))) }
+        async move { answer.await.map(|answer| answer.map(|body| TrackedBody::new(body, in_flight))) }
     });
     let builder = builder(&limits);
     let connection = builder.serve_connection(TokioIo::new(stream), counted);
@@ -172,7 +172,7 @@ async fn serve(
             log(ended);
             return true;
         }
-        () = activity.quiet(limits.quiet) => debug!("a connection without requests is closed"),
+        () = activity.wait_idle(limits.quiet) => debug!("a connection without requests is closed"),
         () = yields(&activity, limits.yields, wanted) => debug!("a connection gives up its place"),
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
@@ -182,15 +182,15 @@ async fn serve(
             log(ended);
             true
         }
-        () = activity.quiet(limits.linger) => false,
+        () = activity.wait_idle(limits.linger) => false,
     }
 }
 
 /// Waits until the place of this connection is wanted while it has been quiet for so long. Of all
 /// that have been, the first one is notified.
-async fn yields(activity: &Activity, time: Duration, wanted: &Notify) {
+async fn yields(activity: &ConnectionActivity, time: Duration, wanted: &Notify) {
     loop {
-        activity.quiet(time).await;
+        activity.wait_idle(time).await;
         wanted.notified().await;
         if activity.idle() >= time {
             return;

@@ -15,10 +15,10 @@ use tenantry::{
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use crate::{
-    admin::Operator,
+    admin::Admin,
     body::Json,
     extract::{Path, Query},
-    problem::{Failure, Problem, field_errors},
+    problem::{ApiError, Problem, field_errors},
 };
 
 /// A tenant as the operator asks for it.
@@ -36,25 +36,25 @@ pub(crate) struct Input {
 /// How a tenant is dropped.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct HowToDrop {
+pub(crate) struct DropQuery {
     /// With the objects outside its schema that depend on it.
     #[serde(default)]
     cascade: bool,
 }
 
 pub(crate) async fn list(
-    _: Operator,
-    State(state): State<crate::State>,
+    _: Admin,
+    State(state): State<crate::AppState>,
     Query(page): Query<PageRequest>,
-) -> Result<Json<Page<TenantInfo>>, Failure> {
+) -> Result<Json<Page<TenantInfo>>, ApiError> {
     Ok(Json(state.tenancy.list(page).await?))
 }
 
 pub(crate) async fn create(
-    _: Operator,
-    State(state): State<crate::State>,
+    _: Admin,
+    State(state): State<crate::AppState>,
     Json(input): Json<Input>,
-) -> Result<impl IntoResponse, Failure> {
+) -> Result<impl IntoResponse, ApiError> {
     let tenant = state
         .tenancy
         .create(input.parse().map_err(|errors| Problem::invalid(field_errors(&errors)))?)
@@ -64,21 +64,21 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn show(
-    _: Operator,
-    State(state): State<crate::State>,
+    _: Admin,
+    State(state): State<crate::AppState>,
     Path(slug): Path<String>,
-) -> Result<Json<TenantInfo>, Failure> {
-    let tenant = state.tenancy.get(&existing(&slug)?).await?;
+) -> Result<Json<TenantInfo>, ApiError> {
+    let tenant = state.tenancy.get(&parse_slug(&slug)?).await?;
     Ok(Json(tenant.ok_or_else(|| Problem::unknown_tenant(slug))?))
 }
 
 pub(crate) async fn drop(
-    _: Operator,
-    State(state): State<crate::State>,
+    _: Admin,
+    State(state): State<crate::AppState>,
     Path(slug): Path<String>,
-    Query(how): Query<HowToDrop>,
-) -> Result<StatusCode, Failure> {
-    let slug = existing(&slug)?;
+    Query(how): Query<DropQuery>,
+) -> Result<StatusCode, ApiError> {
+    let slug = parse_slug(&slug)?;
     match how.cascade {
         true => state.tenancy.drop_cascade(&slug).await?,
         false => state.tenancy.drop(&slug).await?,
@@ -87,7 +87,7 @@ pub(crate) async fn drop(
 }
 
 /// A text in a path that is no slug names no tenant.
-fn existing(slug: &str) -> Result<Slug, Problem> {
+fn parse_slug(slug: &str) -> Result<Slug, Problem> {
     slug.parse().map_err(|_| Problem::unknown_tenant(format!("{slug:?}")))
 }
 

@@ -22,7 +22,7 @@ use tracing::{Instrument, error, error_span, field::Empty, info};
 use uuid::Uuid;
 
 use crate::{
-    gate::{Gate, Held},
+    gate::{Gate, PermitBody},
     problem::{Cause, Problem},
 };
 
@@ -71,14 +71,16 @@ where
         let (begun, deadline) = (Instant::now(), self.deadline);
         let keeps_alive = request.version() > Version::HTTP_11;
         let admitted = self.gate.admit(&request);
-        let answer = admitted.map(|place| (span.in_scope(|| self.inner.call(request)), place));
+        let answer = admitted.map(|permit| (span.in_scope(|| self.inner.call(request)), permit));
         let answered = async move {
             let mut response = match answer {
-                Ok((answer, place)) => match timeout(deadline, answer).await {
-                    Ok(Ok(response)) => response.map(|body| Body::new(Held::new(body, place))),
-                    Err(_) => caused(
+                Ok((answer, permit)) => match timeout(deadline, answer).await {
+                    Ok(Ok(response)) => {
+                        response.map(|body| Body::new(PermitBody::new(body, permit)))
+                    }
+                    Err(_) => with_cause(
                         Problem::busy("deadline", "Took too long"),
-                        Fatal::Deadline(deadline),
+                        AbortedRequest::Deadline(deadline),
                     ),
                 },
                 Err(refused) => refused.into_response(),
@@ -127,28 +129,28 @@ fn request_id(request: &Request) -> HeaderValue {
 
 /// Why a request came to no answer of its own.
 #[derive(Debug, thiserror::Error)]
-enum Fatal {
+enum AbortedRequest {
     #[error("took longer than {0:?}")]
     Deadline(Duration),
-    #[error("the handler panicked: {0}")]
+    #[error("the handler handle_panic: {0}")]
     Panic(String),
 }
 
-fn caused(problem: Problem, cause: Fatal) -> Response {
+fn with_cause(problem: Problem, cause: AbortedRequest) -> Response {
     let mut response = problem.into_response();
     response.extensions_mut().insert(Cause(Arc::new(cause)));
     response
 }
 
-/// Answers for a handler that panicked.
+/// Answers for a handler that handle_panic.
 #[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer asks for")]
-pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+pub(crate) fn handle_panic(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.unwrap_or("of unknown kind").to_owned();
-    caused(Problem::internal(), Fatal::Panic(text))
+    with_cause(Problem::internal(), AbortedRequest::Panic(text))
 }
 
 #[cfg(test)]
@@ -176,7 +178,7 @@ mod tests {
         let app = Router::new()
             .route("/panics", get(panics))
             .route("/waits", get(std::future::pending::<()>))
-            .layer(CatchPanicLayer::custom(panicked))
+            .layer(CatchPanicLayer::custom(handle_panic))
             .layer(layer_fn(move |inner| Trace {
                 inner,
                 deadline: Duration::from_millis(50),
@@ -184,7 +186,7 @@ mod tests {
             }));
         let app = TowerToHyperService::new(app);
         for (path, status, cause) in [
-            ("/panics", 500, "the handler panicked: no guard"),
+            ("/panics", 500, "the handler handle_panic: no guard"),
             ("/waits", 503, "took longer than 50ms"),
         ] {
             let request = Request::get(path).header(REQUEST_ID, "id-1");

@@ -8,19 +8,21 @@ use service::guard::{self, Filter, Guard, GuardChange, NewGuard};
 use tenantry::page::PageRequest;
 use uuid::Uuid;
 
-use tenantry_axum::{Counted, Form, Json, Listed, Path, Problem, Query, TenantOfHost, lines};
+use tenantry_axum::{
+    CountQuery, HostTenant, Json, ListFormat, ListResponse, Path, Problem, Query, ndjson,
+};
 
-use crate::ApiError;
+use crate::Error;
 
 pub(super) async fn list(
-    TenantOfHost(tenant): TenantOfHost,
+    HostTenant(tenant): HostTenant,
     Query(filter): Query<Filter>,
     Query(page): Query<PageRequest>,
-    Query(counted): Query<Counted>,
-    form: Form,
-) -> Result<Response, ApiError> {
-    if form == Form::Lines {
-        let answer = lines(page, move |page| {
+    Query(query): Query<CountQuery>,
+    format: ListFormat,
+) -> Result<Response, Error> {
+    if format == ListFormat::Ndjson {
+        let answer = ndjson(page, move |page| {
             let (tenant, filter) = (tenant.clone(), filter.clone());
             async move { guard::list_in(&tenant, &filter, page).await }
         })
@@ -28,39 +30,39 @@ pub(super) async fn list(
         return Ok(answer?);
     }
     let page = guard::list_in(&tenant, &filter, page).await?;
-    let count = if counted.count { Some(guard::count_in(&tenant, &filter).await?) } else { None };
-    Ok(Listed { page, count }.into_response())
+    let count = if query.count { Some(guard::count_in(&tenant, &filter).await?) } else { None };
+    Ok(ListResponse { page, count }.into_response())
 }
 
 pub(super) async fn create(
-    TenantOfHost(tenant): TenantOfHost,
+    HostTenant(tenant): HostTenant,
     Json(input): Json<NewGuard>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> Result<impl IntoResponse, Error> {
     let guard = guard::create_in(&tenant, input).await?;
     let location = format!("/guards/{}", guard.id);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(guard)))
 }
 
 pub(super) async fn show(
-    TenantOfHost(tenant): TenantOfHost,
+    HostTenant(tenant): HostTenant,
     Path(id): Path<Uuid>,
-) -> Result<Json<Guard>, ApiError> {
+) -> Result<Json<Guard>, Error> {
     let guard = guard::get_in(&tenant, id).await?;
     Ok(Json(guard.ok_or_else(|| Problem::not_found("guard", id))?))
 }
 
 pub(super) async fn update(
-    TenantOfHost(tenant): TenantOfHost,
+    HostTenant(tenant): HostTenant,
     Path(id): Path<Uuid>,
     Json(change): Json<GuardChange>,
-) -> Result<Json<Guard>, ApiError> {
+) -> Result<Json<Guard>, Error> {
     Ok(Json(guard::update_in(&tenant, id, change).await?))
 }
 
 pub(super) async fn delete(
-    TenantOfHost(tenant): TenantOfHost,
+    HostTenant(tenant): HostTenant,
     Path(id): Path<Uuid>,
-) -> Result<StatusCode, ApiError> {
+) -> Result<StatusCode, Error> {
     guard::delete_in(&tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,10 +4,10 @@ mod guards;
 mod shifts;
 
 use axum::{Router, handler::Handler, routing::get};
-use tenantry_axum::{State, compressed};
+use tenantry_axum::{AppState, compressed};
 
 /// All routes of the application.
-pub(crate) fn routes() -> Router<State> {
+pub(crate) fn routes() -> Router<AppState> {
     Router::new()
         .route("/guards", get(guards::list.layer(compressed())).post(guards::create))
         .route("/guards/{id}", get(guards::show).patch(guards::update).delete(guards::delete))

@@ -8,15 +8,15 @@ use std::{
     process::Command,
 };
 
-use super::{error::ServerError, os_user::Account};
+use super::{error::ServerError, os_user::OsUser};
 
 /// The oldest major version that is used: `initdb --no-instructions` and the statements of the
 /// tests need it, and older ones get no fixes any more.
-pub const OLDEST: u32 = 14;
+pub const MIN_VERSION: u32 = 14;
 
 /// Folders that distributions and Homebrew use, as parent, beginning of a name, rest. Debian and
 /// Homebrew keep the server's programs out of `PATH`.
-const USUAL: [(&str, &str, &str); 5] = [
+const KNOWN_LOCATIONS: [(&str, &str, &str); 5] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
     ("/opt/homebrew/opt", "postgresql", "bin"),
@@ -53,17 +53,13 @@ impl Binaries {
     }
 
     /// The newest usable server on this machine; what `PG_BIN` names wins outright.
-    pub(super) fn newest(account: &Account) -> Result<Self, ServerError> {
-        Self::all(account)?.pop().ok_or(ServerError::NotInstalled)
+    pub(super) fn newest(user: &OsUser) -> Result<Self, ServerError> {
+        Self::all(user)?.pop().ok_or(ServerError::NotInstalled)
     }
 
     /// The newest server of the major version that made the data folder at `path`.
-    pub(super) fn of_folder(
-        account: &Account,
-        path: &Path,
-        major: u32,
-    ) -> Result<Self, ServerError> {
-        let mut all = Self::all(account)?;
+    pub(super) fn of_folder(user: &OsUser, path: &Path, major: u32) -> Result<Self, ServerError> {
+        let mut all = Self::all(user)?;
         if let Some(at) = all.iter().rposition(|b| b.version.major == major) {
             return Ok(all.swap_remove(at));
         }
@@ -76,11 +72,11 @@ impl Binaries {
     }
 
     /// Every usable server, the newest last.
-    fn all(account: &Account) -> Result<Vec<Self>, ServerError> {
+    fn all(user: &OsUser) -> Result<Vec<Self>, ServerError> {
         if let Some(path) = env::var_os("PG_BIN").filter(|v| !v.is_empty()).map(PathBuf::from) {
             let reason = if !path.is_dir() {
                 "there is no such folder"
-            } else if account.barred_from(&path).is_some() {
+            } else if user.first_inaccessible(&path).is_some() {
                 "the user that the server runs as may not enter it"
             } else if let Some(found) = Self::at(&path) {
                 return Self::new_enough(vec![found]);
@@ -91,7 +87,7 @@ impl Binaries {
         }
         let mut found: Vec<Self> = candidates()
             .iter()
-            .filter(|dir| account.barred_from(dir).is_none())
+            .filter(|dir| user.first_inaccessible(dir).is_none())
             .filter_map(|dir| Self::at(dir))
             .collect();
         found.sort_by_key(|b| b.version);
@@ -101,7 +97,7 @@ impl Binaries {
     /// Leaves out what is too old; an error when that is all there is.
     fn new_enough(mut found: Vec<Self>) -> Result<Vec<Self>, ServerError> {
         let too_old = found.last().map(|b| (b.version, b.dir.clone()));
-        found.retain(|b| b.version.major >= OLDEST);
+        found.retain(|b| b.version.major >= MIN_VERSION);
         match too_old {
             Some((version, path)) if found.is_empty() => Err(ServerError::TooOld { version, path }),
             _ => Ok(found),
@@ -124,7 +120,7 @@ impl Binaries {
 fn candidates() -> BTreeSet<PathBuf> {
     let mut dirs: Vec<PathBuf> =
         env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
-    for (parent, beginning, rest) in USUAL {
+    for (parent, beginning, rest) in KNOWN_LOCATIONS {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         dirs.extend(
             entries

@@ -11,8 +11,8 @@ use std::{
 use super::{
     binaries::Binaries,
     error::{ServerError, tail},
-    os_user::Account,
-    supervisor::{Ending, Watcher},
+    os_user::OsUser,
+    supervisor::{Shutdown, Supervisor},
 };
 
 /// The first major version whose own C.UTF-8 does not depend on the machine.
@@ -24,7 +24,7 @@ const CTYPE: &str = if cfg!(target_os = "macos") { "en_US.UTF-8" } else { "C.UTF
 
 /// What a folder holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum DataDirContent {
     /// Nothing, or the folder does not exist.
     Nothing,
     /// A cluster of this major version.
@@ -32,18 +32,18 @@ pub(super) enum Content {
 }
 
 /// Looks without changing anything.
-pub(super) fn inspect(dir: &Path) -> Result<Content, ServerError> {
+pub(super) fn inspect(dir: &Path) -> Result<DataDirContent, ServerError> {
     let path = dir.join("PG_VERSION");
     let other = || ServerError::NotACluster { path: dir.to_owned() };
     match fs::read_to_string(&path) {
         Ok(text) => {
             let major = text.trim().split('.').next().and_then(|number| number.parse().ok());
-            major.map(Content::Cluster).ok_or_else(other)
+            major.map(DataDirContent::Cluster).ok_or_else(other)
         }
         Err(error) if error.kind() == ErrorKind::NotADirectory => Err(other()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if is_empty(dir)? {
-                Ok(Content::Nothing)
+                Ok(DataDirContent::Nothing)
             } else {
                 Err(other())
             }
@@ -67,7 +67,7 @@ fn is_empty(dir: &Path) -> Result<bool, ServerError> {
 pub(super) fn create_lasting(
     dir: &Path,
     binaries: &Binaries,
-    account: &Account,
+    user: &OsUser,
     database: &str,
 ) -> Result<(), ServerError> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
@@ -75,25 +75,25 @@ pub(super) fn create_lasting(
     };
     let prefix = format!(".{}.initdb-", name.to_string_lossy());
     remove_leftovers(parent, &prefix);
-    let made = account.new_folder(parent, &prefix)?;
-    let mut watcher = Watcher::start(&[made.path()])?;
-    initdb(made.path(), binaries, account, &[], &mut watcher)?;
-    create_database(made.path(), binaries, account, database, &mut watcher)?;
+    let made = user.new_folder(parent, &prefix)?;
+    let mut supervisor = Supervisor::start(&[made.path()])?;
+    initdb(made.path(), binaries, user, &[], &mut supervisor)?;
+    create_database(made.path(), binaries, user, database, &mut supervisor)?;
     fs::rename(made.path(), dir).map_err(ServerError::io("rename the new data folder to", dir))?;
     // Nothing is left to remove under the old name.
     let _ = made.keep();
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(ServerError::io("sync", parent))
 }
 
-/// Makes a cluster in an empty folder of the account, by `initdb`.
+/// Makes a cluster in an empty folder of the user, by `initdb`.
 pub(super) fn initdb(
     data: &Path,
     binaries: &Binaries,
-    account: &Account,
+    user: &OsUser,
     more: &[&str],
-    watcher: &mut Watcher,
+    supervisor: &mut Supervisor,
 ) -> Result<(), ServerError> {
-    let mut command = account.command(binaries.program("initdb"));
+    let mut command = user.command(binaries.program("initdb"));
     // No password: the socket's folder lets only the server's own user (and root) in.
     command.args(["--auth=trust", "--username=postgres", "--no-instructions"]);
     command.args(["--encoding=UTF8", "--locale=C"]);
@@ -103,21 +103,21 @@ pub(super) fn initdb(
         command.arg(format!("--lc-ctype={CTYPE}"));
     }
     command.args(more).arg("-D").arg(data);
-    run(command, "", data, watcher)
+    run(command, "", data, supervisor)
 }
 
 /// Runs `CREATE DATABASE` before the first start, in a server without clients.
 fn create_database(
     data: &Path,
     binaries: &Binaries,
-    account: &Account,
+    user: &OsUser,
     name: &str,
-    watcher: &mut Watcher,
+    supervisor: &mut Supervisor,
 ) -> Result<(), ServerError> {
-    let mut command = account.command(binaries.program("postgres"));
+    let mut command = user.command(binaries.program("postgres"));
     // Otherwise a failed statement is a message, and the exit status says success.
     command.args(["--single", "-c", "exit_on_error=on", "-D"]).arg(data).arg("postgres");
-    run(command, &format!("CREATE DATABASE \"{name}\"\n"), data, watcher)
+    run(command, &format!("CREATE DATABASE \"{name}\"\n"), data, supervisor)
 }
 
 /// Runs a program to its end, or to this program's.
@@ -125,7 +125,7 @@ fn run(
     mut command: Command,
     input: &str,
     data: &Path,
-    watcher: &mut Watcher,
+    supervisor: &mut Supervisor,
 ) -> Result<(), ServerError> {
     let program = PathBuf::from(command.get_program());
     let mut child = command
@@ -134,13 +134,13 @@ fn run(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(ServerError::io("run", &program))?;
-    watcher.watch(child.id(), Ending::Itself)?;
+    supervisor.watch(child.id(), Shutdown::Itself)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that ended early closes the pipe; its own words below say more than that.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(ServerError::io("wait for", &program))?;
-    watcher.forget()?;
+    supervisor.forget()?;
     succeeded(data, &output)
 }
 
@@ -152,9 +152,9 @@ fn succeeded(data: &Path, output: &Output) -> Result<(), ServerError> {
     Err(ServerError::Init { path: data.to_owned(), output: tail(&String::from_utf8_lossy(said)) })
 }
 
-/// Removes what runs of [`create_lasting`] left that were killed together with their watcher.
+/// Removes what runs of [`create_lasting`] left that were killed together with their supervisor.
 fn remove_leftovers(parent: &Path, prefix: &str) {
-    // In a younger one an initdb may still be at work, and its watcher waiting for it.
+    // In a younger one an initdb may still be at work, and its supervisor waiting for it.
     const OLD: Duration = Duration::from_secs(60);
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let modified = entry.metadata().and_then(|meta| meta.modified()).ok();

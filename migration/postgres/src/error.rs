@@ -32,12 +32,12 @@ pub enum ServerError {
     )]
     NotInstalled,
 
-    /// Only servers older than [`OLDEST`](super::OLDEST) were found.
+    /// Only servers older than [`MIN_VERSION`](super::MIN_VERSION) were found.
     #[error(
         "PostgreSQL {version} in {} is too old: version {} or newer is needed; install one, name \
          the folder of its programs in PG_BIN, or set DATABASE_URL",
         .path.display(),
-        super::OLDEST
+        super::MIN_VERSION
     )]
     TooOld {
         /// The newest version found.
@@ -51,7 +51,7 @@ pub enum ServerError {
         "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor \
          `nobody` to run it as; create one (`useradd --system postgres`), or set DATABASE_URL"
     )]
-    NoAccount,
+    NoServerUser,
 
     /// Run as root, and the user that the server runs as may not reach the data folder.
     #[error(
@@ -59,7 +59,7 @@ pub enum ServerError {
          elsewhere, or allow it (`chmod o+x {0}`)",
         .path.display()
     )]
-    NotEnterable {
+    Inaccessible {
         /// The folder that it may not enter.
         path: PathBuf,
         /// The name of the server's user.
@@ -105,13 +105,13 @@ pub enum ServerError {
         installed: Version,
     },
 
-    /// Another program is the owner of the folder's server ([`Role::Own`](super::Role::Own)).
+    /// Another program is the owner of the folder's server ([`Access::Exclusive`](super::Access::Exclusive)).
     #[error(
         "the data folder {} is in use by {program} (pid {pid}); stop that program, or choose \
          another data folder",
         .path.display()
     )]
-    Owned {
+    InUse {
         /// The data folder.
         path: PathBuf,
         /// The owner's process.
@@ -126,7 +126,7 @@ pub enum ServerError {
          (`pg_ctl stop -D {0}`), or set DATABASE_URL to use it",
         .path.display()
     )]
-    Foreign {
+    UnmanagedServer {
         /// The data folder.
         path: PathBuf,
         /// The server's process.
@@ -153,7 +153,7 @@ pub enum ServerError {
         .path.display(),
         .log.display()
     )]
-    OwnerSilent {
+    OwnerNotResponding {
         /// The data folder.
         path: PathBuf,
         /// The owner's process.

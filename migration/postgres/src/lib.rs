@@ -8,7 +8,7 @@
 //! The one invariant: **the server ends with its owner**, the program that started it – also when
 //! that is killed with SIGKILL. There are two kinds:
 //!
-//! - [`Server::lasting`]: the data stays, with fsync on. One program is the owner; others on the
+//! - [`Server::persistent`]: the data stays, with fsync on. One program is the owner; others on the
 //!   same folder join its server.
 //! - [`Server::temporary`]: for tests; in memory where there is room, and removed at the end.
 //!
@@ -16,11 +16,11 @@
 //! `tokio::task::spawn_blocking`, and drop the [`Server`] there too.
 //!
 //! ```no_run
-//! use local_postgres::{Role, Server, lasting_dir};
+//! use local_postgres::{Access, Server, resolve_data_dir};
 //!
 //! # fn main() -> Result<(), local_postgres::ServerError> {
-//! let place = lasting_dir(".data/postgres".as_ref())?;
-//! let server = Server::lasting(&place.path, Role::Share)?;
+//! let place = resolve_data_dir(".data/postgres".as_ref())?;
+//! let server = Server::persistent(&place.path, Access::Shared)?;
 //! assert!(server.url("tenantry").starts_with("postgres://postgres@localhost:5432/tenantry?"));
 //! # Ok(())
 //! # }
@@ -46,31 +46,31 @@ use std::{
 };
 
 pub use self::{
-    binaries::{OLDEST, Version},
+    binaries::{MIN_VERSION, Version},
     error::ServerError,
-    paths::{LastingDir, lasting_dir},
+    paths::{DataDir, resolve_data_dir},
 };
 
-/// The database that [`Server::lasting`] makes together with the data folder.
+/// The database that [`Server::persistent`] makes together with the data folder.
 pub const DATABASE: &str = "tenantry";
 
 /// How long an owner that ends waits for the programs that have joined its server. They are
 /// command line tools, mostly done in a second.
 const FOR_USERS: Duration = Duration::from_secs(30);
 
-/// What a program wants of a lasting server that another program may have started.
+/// What a program wants of a persistent server that another program may have started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum Access {
     /// To be the owner, or nothing: for a program that others will rely on, such as `serve`.
-    Own,
+    Exclusive,
     /// To use the running server, and to start it only when none runs: for command line tools.
-    Share,
+    Shared,
 }
 
 /// A running PostgreSQL server.
 ///
 /// Dropping it stops the server when this program is the owner, and waits until it is gone (at
-/// most half a minute). The owner of a lasting server first waits for programs that have joined
+/// most half a minute). The owner of a persistent server first waits for programs that have joined
 /// it, at most half a minute as well. A program that ends without dropping it, or is killed, has
 /// its server stopped all the same, within about 0.1 s.
 #[derive(Debug)]
@@ -78,13 +78,13 @@ pub struct Server {
     data_dir: PathBuf,
     socket_dir: PathBuf,
     version: u32,
-    hold: Hold,
+    lifecycle: Lifecycle,
 }
 
 /// What a [`Server`] keeps until it is dropped, in the order of dropping: the server ends before
 /// the lock is given back.
 #[derive(Debug)]
-enum Hold {
+enum Lifecycle {
     Temporary { postmaster: process::Postmaster, _lock: File },
     Owner { postmaster: process::Postmaster, ownership: lock::Ownership },
     Joined { _users: File },
@@ -101,7 +101,7 @@ impl Server {
     /// # Errors
     /// - [`ServerError::NotInstalled`], [`ServerError::TooOld`], [`ServerError::PgBin`]: no
     ///   usable server on this machine.
-    /// - [`ServerError::NoAccount`]: root, without a user to run the server as.
+    /// - [`ServerError::NoServerUser`]: root, without a user to run the server as.
     /// - [`ServerError::Init`], [`ServerError::Start`]: PostgreSQL failed, with its last words.
     /// - [`ServerError::Io`]: the operating system refused something.
     pub fn temporary(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
@@ -111,20 +111,20 @@ impl Server {
     /// Starts the server of the data folder `dir`, or joins the one that another program has
     /// started there. A missing or empty folder becomes a cluster with the database [`DATABASE`].
     ///
-    /// As root, find the folder by [`lasting_dir`] first. Beside `dir` lie its lock files,
+    /// As root, find the folder by [`resolve_data_dir`] first. Beside `dir` lie its lock files,
     /// `dir.lock` and `dir.users`.
     ///
     /// # Errors
     /// Those of [`Server::temporary`], and:
-    /// - [`ServerError::Owned`]: [`Role::Own`], and another program is the owner.
-    /// - [`ServerError::OwnerSilent`]: [`Role::Share`], and the owner's server does not answer
+    /// - [`ServerError::InUse`]: [`Access::Exclusive`], and another program is the owner.
+    /// - [`ServerError::OwnerNotResponding`]: [`Access::Shared`], and the owner's server does not answer
     ///   within half a minute.
-    /// - [`ServerError::NotACluster`], [`ServerError::OtherVersion`], [`ServerError::Foreign`],
-    ///   [`ServerError::OtherUser`], [`ServerError::NotEnterable`]: the folder cannot be used; it
+    /// - [`ServerError::NotACluster`], [`ServerError::OtherVersion`], [`ServerError::UnmanagedServer`],
+    ///   [`ServerError::OtherUser`], [`ServerError::Inaccessible`]: the folder cannot be used; it
     ///   is left as it was.
     /// - [`ServerError::StillStopping`]: the server of an owner that has ended does not end.
-    pub fn lasting(dir: &Path, role: Role) -> Result<Self, ServerError> {
-        persistent::open(dir, role)
+    pub fn persistent(dir: &Path, access: Access) -> Result<Self, ServerError> {
+        persistent::open(dir, access)
     }
 
     /// The URL of a database of this server, as `sqlx`, SeaORM and `psql` read it.
@@ -155,23 +155,23 @@ impl Server {
     /// Whether the server that this program started has ended already, by itself or by somebody
     /// else. Always `false` for one that was joined: its owner looks after it.
     pub fn has_ended(&mut self) -> bool {
-        match &mut self.hold {
-            Hold::Temporary { postmaster, .. } | Hold::Owner { postmaster, .. } => {
+        match &mut self.lifecycle {
+            Lifecycle::Temporary { postmaster, .. } | Lifecycle::Owner { postmaster, .. } => {
                 postmaster.has_ended()
             }
-            Hold::Joined { .. } => false,
+            Lifecycle::Joined { .. } => false,
         }
     }
 
     /// Whether the server ends with this program; `false` when another program's was joined.
     pub fn owner(&self) -> bool {
-        !matches!(self.hold, Hold::Joined { .. })
+        !matches!(self.lifecycle, Lifecycle::Joined { .. })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Hold::Owner { ownership, .. } = &self.hold {
+        if let Lifecycle::Owner { ownership, .. } = &self.lifecycle {
             ownership.wait_for_users(FOR_USERS);
         }
     }

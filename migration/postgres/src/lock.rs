@@ -1,4 +1,4 @@
-//! Who has a lasting data folder: locks that the kernel takes back when a program dies.
+//! Who has a persistent data folder: locks that the kernel takes back when a program dies.
 //!
 //! Two files lie beside the folder `NAME`. `NAME.lock` is locked exclusively by the owner, the
 //! program whose end is the server's end, and says who that is. `NAME.users` is locked shared by
@@ -26,11 +26,11 @@ pub(super) struct Owner {
 
 /// The answer to [`claim`].
 #[derive(Debug)]
-pub(super) enum Claim {
+pub(super) enum LockAttempt {
     /// This program has the folder now; `last` had it before.
-    Mine { ownership: Ownership, last: Owner },
+    Acquired { ownership: Ownership, last: Owner },
     /// Another program has it.
-    Taken(Owner),
+    Held(Owner),
 }
 
 /// The right to run the server of a data folder; given back when dropped.
@@ -42,7 +42,7 @@ pub(super) struct Ownership {
 }
 
 /// Tries to become the owner of the folder.
-pub(super) fn claim(dir: &Path) -> Result<Claim, ServerError> {
+pub(super) fn claim(dir: &Path) -> Result<LockAttempt, ServerError> {
     let path = beside(dir, ".lock");
     let mut file = open(&path)?;
     let taken = !lock(file.try_lock(), &path)?;
@@ -50,12 +50,12 @@ pub(super) fn claim(dir: &Path) -> Result<Claim, ServerError> {
     file.read_to_string(&mut text).map_err(ServerError::io("read", &path))?;
     let owner = parse(&text);
     if taken {
-        return Ok(Claim::Taken(owner));
+        return Ok(LockAttempt::Held(owner));
     }
     let users = open(&beside(dir, ".users"))?;
     let mut ownership = Ownership { file, path, users };
     ownership.write(None)?;
-    Ok(Claim::Mine { ownership, last: owner })
+    Ok(LockAttempt::Acquired { ownership, last: owner })
 }
 
 /// Counts this program among the users of the owner's server until the file is dropped; `None`
@@ -118,9 +118,9 @@ fn parse(text: &str) -> Owner {
 
 /// The path of a file beside the folder. Not inside it: the folder is replaced as a whole when
 /// it is made, and belongs to the server's user.
-fn beside(dir: &Path, ending: &str) -> PathBuf {
+fn beside(dir: &Path, suffix: &str) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     PathBuf::from(name)
 }
 

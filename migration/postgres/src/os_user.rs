@@ -19,13 +19,13 @@ use super::error::ServerError;
 
 /// The user that the server runs as.
 #[derive(Debug, Clone)]
-pub(super) struct Account {
+pub(super) struct OsUser {
     pub(super) name: String,
     uid: Uid,
     gid: Gid,
 }
 
-impl Account {
+impl OsUser {
     /// Whether this program may run the server as another user, and has to: PostgreSQL refuses
     /// to run as root.
     fn am_root() -> bool {
@@ -41,7 +41,7 @@ impl Account {
             .into_iter()
             .find_map(|name| User::from_name(name).ok().flatten())
             .map(|user| Self { name: user.name, uid: user.uid, gid: user.gid })
-            .ok_or(ServerError::NoAccount)
+            .ok_or(ServerError::NoServerUser)
     }
 
     /// The user for the data folder at `dir`: root runs the server of an existing cluster as the
@@ -90,12 +90,12 @@ impl Account {
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(ServerError::io("create a folder in", parent))?;
-        self.own(dir.path())?;
+        self.chown(dir.path())?;
         Ok(dir)
     }
 
     /// Gives a folder that this module made to the user.
-    pub(super) fn own(&self, path: &Path) -> Result<(), ServerError> {
+    pub(super) fn chown(&self, path: &Path) -> Result<(), ServerError> {
         if Self::am_root() {
             chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
                 .map_err(ServerError::io("change the owner of", path))?;
@@ -106,9 +106,9 @@ impl Account {
     /// The first folder on the way to `path`, or `path` itself, that the user may not enter.
     ///
     /// Parts that do not exist yet are left out. Counts mode bits for the user and its main
-    /// group, as the server has no other groups ([`Account::command`]); access control lists
+    /// group, as the server has no other groups ([`OsUser::command`]); access control lists
     /// are not read, so one that allows more than the bits is not seen.
-    pub(super) fn barred_from(&self, path: &Path) -> Option<PathBuf> {
+    pub(super) fn first_inaccessible(&self, path: &Path) -> Option<PathBuf> {
         if !Self::am_root() {
             return None;
         }
@@ -137,7 +137,7 @@ impl Account {
 pub(super) fn create_enterable(path: &Path) -> Result<(), ServerError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|part| !part.exists()).collect();
     fs::create_dir_all(path).map_err(ServerError::io("create", path))?;
-    if Account::am_root() {
+    if OsUser::am_root() {
         for part in missing {
             fs::set_permissions(part, fs::Permissions::from_mode(0o755))
                 .map_err(ServerError::io("change the mode of", part))?;

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-use super::{error::ServerError, os_user::Account, pid_file::SOCKET};
+use super::{error::ServerError, os_user::OsUser, pid_file::SOCKET};
 
 /// Where data goes that root cannot keep where it was wanted.
 const SYSTEM: &str = "/var/lib/tenantry";
@@ -24,14 +24,14 @@ const SOCKET_DIR: &str = "tenantry-socket-";
 /// Room that a temporary server must find in memory: a migrated template and some hundred copies.
 const ROOM: u64 = 1 << 30;
 
-/// Where lasting data goes; the answer of [`lasting_dir`].
+/// Where persistent data goes; the answer of [`resolve_data_dir`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastingDir {
-    /// The absolute path of the data folder, for [`Server::lasting`](super::Server::lasting).
+pub struct DataDir {
+    /// The absolute path of the data folder, for [`Server::persistent`](super::Server::persistent).
     pub path: PathBuf,
     /// When the data goes elsewhere than was wanted: the folder that the server's user may not
     /// enter. A program should tell its user.
-    pub moved_because: Option<PathBuf>,
+    pub inaccessible: Option<PathBuf>,
 }
 
 /// Finds out where the data folder `wanted` can be.
@@ -43,14 +43,14 @@ pub struct LastingDir {
 /// created.
 ///
 /// # Errors
-/// - [`ServerError::NoAccount`]: root, without such a user.
+/// - [`ServerError::NoServerUser`]: root, without such a user.
 /// - [`ServerError::OtherUser`]: the folder belongs to another user, and this one is not root.
 /// - [`ServerError::Io`]: the working folder of this program is gone.
-pub fn lasting_dir(wanted: &Path) -> Result<LastingDir, ServerError> {
+pub fn resolve_data_dir(wanted: &Path) -> Result<DataDir, ServerError> {
     let path = absolute(wanted)?;
-    let barred = Account::for_folder(&path)?.barred_from(&path);
-    let path = if barred.is_some() { system_dir(&path) } else { path };
-    Ok(LastingDir { path, moved_because: barred })
+    let inaccessible = OsUser::for_folder(&path)?.first_inaccessible(&path);
+    let path = if inaccessible.is_some() { system_dir(&path) } else { path };
+    Ok(DataDir { path, inaccessible })
 }
 
 /// `/root/src/shop/.data/postgres` → `/var/lib/tenantry/root-src-shop-1b0c54b2/postgres`.
@@ -93,7 +93,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, ServerError> {
 
 /// The folder for temporary data: in memory when there is room, else the first folder for
 /// temporary files that the server's user may enter.
-pub(super) fn temporary_base(account: &Account) -> PathBuf {
+pub(super) fn temporary_base(user: &OsUser) -> PathBuf {
     let memory = Path::new("/dev/shm");
     // The numbers are of other types on other systems.
     fn wide(number: impl Into<u64>) -> u64 {
@@ -102,17 +102,17 @@ pub(super) fn temporary_base(account: &Account) -> PathBuf {
     let roomy = statvfs(memory)
         .is_ok_and(|disk| wide(disk.blocks_available()) * wide(disk.fragment_size()) >= ROOM);
     let writable = roomy && tempfile::tempdir_in(memory).is_ok();
-    if writable && account.barred_from(memory).is_none() {
+    if writable && user.first_inaccessible(memory).is_none() {
         return memory.to_owned();
     }
-    temporary_files(account)
+    temporary_files(user)
 }
 
-fn temporary_files(account: &Account) -> PathBuf {
+fn temporary_files(user: &OsUser) -> PathBuf {
     [env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]
         .into_iter()
         .filter_map(|dir| fs::canonicalize(dir).ok())
-        .find(|dir| account.barred_from(dir).is_none())
+        .find(|dir| user.first_inaccessible(dir).is_none())
         .unwrap_or(PathBuf::from("/tmp"))
 }
 
@@ -121,15 +121,15 @@ pub(super) fn holds_socket(dir: &Path) -> bool {
     dir.join(SOCKET).as_os_str().len() <= SOCKET_PATH
 }
 
-/// A fresh private folder of the account, for the socket of a server whose data lies too deep.
-pub(super) fn new_socket_dir(account: &Account) -> Result<PathBuf, ServerError> {
+/// A fresh private folder of the user, for the socket of a server whose data lies too deep.
+pub(super) fn new_socket_dir(user: &OsUser) -> Result<PathBuf, ServerError> {
     let name = format!("{SOCKET_DIR}XXXXXX");
-    let usual = temporary_files(account);
+    let usual = temporary_files(user);
     let base = if holds_socket(&usual.join(name)) { usual } else { PathBuf::from("/tmp") };
-    account.new_folder(&base, SOCKET_DIR).map(tempfile::TempDir::keep)
+    user.new_folder(&base, SOCKET_DIR).map(tempfile::TempDir::keep)
 }
 
-/// Removes the socket folder of a server that was killed together with its watcher.
+/// Removes the socket folder of a server that was killed together with its supervisor.
 pub(super) fn remove_socket_dir(dir: &Path) {
     let name = dir.file_name().unwrap_or_default();
     if name.as_bytes().starts_with(SOCKET_DIR.as_bytes()) {

@@ -11,16 +11,16 @@ use std::{
 use nix::sys::signal::{Signal, kill};
 
 use super::{
-    DATABASE, Hold, Role, Server,
+    Access, DATABASE, Lifecycle, Server,
     binaries::Binaries,
-    data_dir::{self, Content},
+    data_dir::{self, DataDirContent},
     error::ServerError,
-    lock::{self, Claim, Owner, Ownership},
-    os_user::{Account, create_enterable},
+    lock::{self, LockAttempt, Owner, Ownership},
+    os_user::{OsUser, create_enterable},
     paths,
-    pid_file::{PidFile, SOCKET, process, serves},
+    pid_file::{PidFile, SOCKET, is_postmaster_of, process},
     process::{Launch, log_file},
-    supervisor::{Ending, Watcher},
+    supervisor::{Shutdown, Supervisor},
 };
 
 /// How long a joiner waits for a server that is still starting, and an owner for the server of
@@ -31,13 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOG_SIZE: u64 = 1 << 20;
 
 /// Starts the server of the folder, or joins the one that runs.
-pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
+pub(super) fn open(dir: &Path, access: Access) -> Result<Server, ServerError> {
     let dir = paths::absolute(dir)?;
-    let account = Account::for_folder(&dir)?;
+    let user = OsUser::for_folder(&dir)?;
     // Before the first file is written beside it: a wrong folder is left alone.
     data_dir::inspect(&dir)?;
-    if let Some(path) = account.barred_from(&dir) {
-        return Err(ServerError::NotEnterable { path, user: account.name });
+    if let Some(path) = user.first_inaccessible(&dir) {
+        return Err(ServerError::Inaccessible { path, user: user.name });
     }
     if let Some(parent) = dir.parent() {
         create_enterable(parent)?;
@@ -45,12 +45,12 @@ pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
     let begun = Instant::now();
     loop {
         let owner = match lock::claim(&dir)? {
-            Claim::Mine { ownership, last } => return own(&dir, &account, ownership, &last),
-            Claim::Taken(owner) => owner,
+            LockAttempt::Acquired { ownership, last } => return own(&dir, &user, ownership, &last),
+            LockAttempt::Held(owner) => owner,
         };
-        if role == Role::Own {
+        if access == Access::Exclusive {
             let Owner { pid, program, .. } = owner;
-            return Err(ServerError::Owned { path: dir, pid, program });
+            return Err(ServerError::InUse { path: dir, pid, program });
         }
         if let Some(server) = join(&dir, &owner)? {
             return Ok(server);
@@ -58,7 +58,7 @@ pub(super) fn open(dir: &Path, role: Role) -> Result<Server, ServerError> {
         if begun.elapsed() > PATIENCE {
             let Owner { pid, program, .. } = owner;
             let log = log_file(&dir);
-            return Err(ServerError::OwnerSilent { path: dir, pid, program, log });
+            return Err(ServerError::OwnerNotResponding { path: dir, pid, program, log });
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -76,7 +76,7 @@ fn join(dir: &Path, owner: &Owner) -> Result<Option<Server>, ServerError> {
     if Some(file.pid) != owner.server || !file.accepts_connections() {
         return Ok(None);
     }
-    let Content::Cluster(version) = data_dir::inspect(dir)? else {
+    let DataDirContent::Cluster(version) = data_dir::inspect(dir)? else {
         return Ok(None);
     };
     tracing::debug!(data = %dir.display(), owner = owner.pid, "joined a running PostgreSQL");
@@ -84,65 +84,65 @@ fn join(dir: &Path, owner: &Owner) -> Result<Option<Server>, ServerError> {
         data_dir: dir.to_owned(),
         socket_dir: file.socket_dir,
         version,
-        hold: Hold::Joined { _users: users },
+        lifecycle: Lifecycle::Joined { _users: users },
     }))
 }
 
 /// Starts the server as its owner.
 fn own(
     dir: &Path,
-    account: &Account,
+    user: &OsUser,
     mut ownership: Ownership,
     last: &Owner,
 ) -> Result<Server, ServerError> {
     let binaries = match data_dir::inspect(dir)? {
-        Content::Nothing => {
-            let binaries = Binaries::newest(account)?;
-            data_dir::create_lasting(dir, &binaries, account, DATABASE)?;
+        DataDirContent::Nothing => {
+            let binaries = Binaries::newest(user)?;
+            data_dir::create_lasting(dir, &binaries, user, DATABASE)?;
             binaries
         }
-        Content::Cluster(major) => {
+        DataDirContent::Cluster(major) => {
             clear_last_run(dir, last)?;
-            Binaries::of_folder(account, dir, major)?
+            Binaries::of_folder(user, dir, major)?
         }
     };
     set_log_aside(dir);
     let fits = paths::holds_socket(dir);
-    let socket_dir = if fits { dir.to_owned() } else { paths::new_socket_dir(account)? };
+    let socket_dir = if fits { dir.to_owned() } else { paths::new_socket_dir(user)? };
     let remove: &[&Path] = if fits { &[] } else { &[&socket_dir] };
-    let watcher = Watcher::start(remove)?;
+    let supervisor = Supervisor::start(remove)?;
     let launch = Launch {
         binaries: &binaries,
-        account,
+        user,
         data: dir,
         socket_dir: &socket_dir,
-        ending: Ending::Fast,
+        shutdown: Shutdown::Fast,
         settings: vec![("fsync", "on")],
     };
-    let postmaster = launch.start(watcher, |pid| ownership.record_server(pid))?;
+    let postmaster = launch.start(supervisor, |pid| ownership.record_server(pid))?;
     Ok(Server {
         data_dir: dir.to_owned(),
         version: binaries.version.major,
-        hold: Hold::Owner { postmaster, ownership },
+        lifecycle: Lifecycle::Owner { postmaster, ownership },
         socket_dir,
     })
 }
 
-/// Deals with what the last run left: a server that is still ending, or its stale files.
+/// Deals with what the last run left: a server that is still shutting down, or its stale files.
 fn clear_last_run(dir: &Path, last: &Owner) -> Result<(), ServerError> {
     let begun = Instant::now();
     while let Some(file) = PidFile::read(dir) {
-        if !serves(file.pid, dir) {
+        if !is_postmaster_of(file.pid, dir) {
             paths::remove_socket_dir(&file.socket_dir);
             break;
         }
         if last.server != Some(file.pid) {
-            return Err(ServerError::Foreign { path: dir.to_owned(), pid: file.pid });
+            return Err(ServerError::UnmanagedServer { path: dir.to_owned(), pid: file.pid });
         }
         if begun.elapsed() > PATIENCE {
             return Err(ServerError::StillStopping { path: dir.to_owned(), pid: file.pid });
         }
-        // The watcher has asked already, unless it was killed as well. Asking twice does no harm.
+        // The supervisor has asked already, unless it was killed as well. Asking twice does no harm.
         if let Some(pid) = process(file.pid) {
             let _ = kill(pid, Signal::SIGINT);
         }

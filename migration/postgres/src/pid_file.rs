@@ -63,7 +63,7 @@ pub(super) fn process(pid: u32) -> Option<Pid> {
 ///
 /// That a process of this number lives says little: after a reboot, or in a container, numbers
 /// come back for other programs. A server's working folder is its data folder.
-pub(super) fn serves(pid: u32, data: &Path) -> bool {
+pub(super) fn is_postmaster_of(pid: u32, data: &Path) -> bool {
     let Some(number) = process(pid) else {
         return false;
     };
@@ -88,7 +88,7 @@ pub(super) fn serves(pid: u32, data: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{PidFile, serves};
+    use super::{PidFile, is_postmaster_of};
     use std::path::{Path, PathBuf};
 
     #[test]
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn a_process_that_is_no_server_serves_no_folder() {
-        assert!(!serves(std::process::id(), Path::new("/nowhere")));
-        assert!(!serves(0, Path::new("/")));
-        assert!(!serves(u32::MAX, Path::new("/")));
+        assert!(!is_postmaster_of(std::process::id(), Path::new("/nowhere")));
+        assert!(!is_postmaster_of(0, Path::new("/")));
+        assert!(!is_postmaster_of(u32::MAX, Path::new("/")));
     }
 }

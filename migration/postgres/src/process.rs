@@ -13,19 +13,19 @@ use std::{
 use super::{
     binaries::Binaries,
     error::{ServerError, tail},
-    os_user::Account,
+    os_user::OsUser,
     pid_file::PidFile,
-    supervisor::{Ending, Watcher},
+    supervisor::{Shutdown, Supervisor},
 };
 
 /// How long a server may take to accept connections: recovery after a crash is part of it.
 const START: Duration = Duration::from_secs(60);
 
-/// How long an end may take before it is no longer waited for; the watcher goes on alone.
+/// How long an end may take before it is no longer waited for; the supervisor goes on alone.
 const STOP: Duration = Duration::from_secs(30);
 
 /// Waits for a word from the owner, then becomes the server. So the server does not begin before
-/// the watcher knows its number, and an owner killed in between leaves no server behind. The log
+/// the supervisor knows its number, and an owner killed in between leaves no server behind. The log
 /// is opened by the server's user: root writes nothing into a folder of another user.
 const LAUNCH: &str =
     r#"umask 077; log=$1; shift; read -r go && exec "$@" </dev/null >>"$log" 2>&1"#;
@@ -34,20 +34,20 @@ const LAUNCH: &str =
 #[derive(Debug)]
 pub(super) struct Launch<'a> {
     pub(super) binaries: &'a Binaries,
-    pub(super) account: &'a Account,
+    pub(super) user: &'a OsUser,
     pub(super) data: &'a Path,
     pub(super) socket_dir: &'a Path,
-    pub(super) ending: Ending,
+    pub(super) shutdown: Shutdown,
     pub(super) settings: Vec<(&'a str, &'a str)>,
 }
 
 /// A running server of this program; dropping it stops it and waits, at most half a minute.
 #[derive(Debug)]
 pub(super) struct Postmaster {
-    // Until it is waited for the number stays this server's, and the watcher cannot meet another
+    // Until it is waited for the number stays this server's, and the supervisor cannot meet another
     // program under it.
     child: Child,
-    watcher: Watcher,
+    supervisor: Supervisor,
 }
 
 /// The server's log, in its data folder.
@@ -60,17 +60,17 @@ impl Launch<'_> {
     /// number before it begins.
     pub(super) fn start(
         &self,
-        watcher: Watcher,
+        supervisor: Supervisor,
         record: impl FnOnce(u32) -> Result<(), ServerError>,
     ) -> Result<Postmaster, ServerError> {
         let begun = Instant::now();
         let log = log_file(self.data);
         let old_log = fs::metadata(&log).map_or(0, |meta| meta.len());
         let child = self.spawn(&log)?;
-        let mut postmaster = Postmaster { child, watcher };
+        let mut postmaster = Postmaster { child, supervisor };
         let pid = postmaster.child.id();
         record(pid)?;
-        postmaster.let_go(self.ending)?;
+        postmaster.let_go(self.shutdown)?;
 
         let failed = |why: &str| {
             let text = fs::read(&log).unwrap_or_default();
@@ -86,7 +86,7 @@ impl Launch<'_> {
                 tracing::debug!(
                     data = %self.data.display(),
                     version = %self.binaries.version,
-                    user = %self.account.name,
+                    user = %self.user.name,
                     elapsed = ?begun.elapsed(),
                     "PostgreSQL started"
                 );
@@ -104,7 +104,7 @@ impl Launch<'_> {
 
     fn spawn(&self, log: &Path) -> Result<Child, ServerError> {
         let postgres = self.binaries.program("postgres");
-        let mut command = self.account.command("/bin/sh");
+        let mut command = self.user.command("/bin/sh");
         command.args(["-c", LAUNCH, "tenantry-postgres"]).arg(log).arg(&postgres);
         command.arg("-D").arg(self.data);
         // The value is a list, whose items may be quoted.
@@ -131,20 +131,20 @@ impl Launch<'_> {
 }
 
 impl Postmaster {
-    /// Whether the server is there no more; the watcher is then told, as its number may soon be
+    /// Whether the server is there no more; the supervisor is then told, as its number may soon be
     /// another program's.
     pub(super) fn has_ended(&mut self) -> bool {
         if matches!(self.child.try_wait(), Ok(None)) {
             return false;
         }
-        if let Err(error) = self.watcher.forget() {
-            tracing::debug!(%error, "the watcher is gone as well");
+        if let Err(error) = self.supervisor.forget() {
+            tracing::debug!(%error, "the supervisor is gone as well");
         }
         true
     }
 
-    fn let_go(&mut self, ending: Ending) -> Result<(), ServerError> {
-        self.watcher.watch(self.child.id(), ending)?;
+    fn let_go(&mut self, shutdown: Shutdown) -> Result<(), ServerError> {
+        self.supervisor.watch(self.child.id(), shutdown)?;
         // Taken, so that it is closed: the server has no use for it.
         self.child
             .stdin
@@ -156,9 +156,9 @@ impl Postmaster {
 
 impl Drop for Postmaster {
     fn drop(&mut self) {
-        // A launch that was never let go ends by this; the server itself by the watcher.
+        // A launch that was never let go ends by this; the server itself by the supervisor.
         self.child.stdin = None;
-        self.watcher.release();
+        self.supervisor.release();
         let child = &mut self.child;
         if !wait_until(|| !matches!(child.try_wait(), Ok(None))) {
             tracing::warn!(pid = child.id(), "PostgreSQL is still shutting down");

@@ -15,7 +15,7 @@ use super::error::ServerError;
 
 /// What becomes of a process when its owner ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum Shutdown {
     /// Immediate shutdown, for a server whose data nobody needs any more.
     Immediate,
     /// Fast shutdown: transactions are rolled back, and the data folder is left clean.
@@ -31,10 +31,10 @@ pub(super) enum Ending {
 const SCRIPT: &str = r#"
 pause() { sleep 0.05 2>/dev/null || sleep 1; }
 alive() { kill -0 "$pid" 2>/dev/null && ! grep -qs "^State:.Z" "/proc/$pid/status"; }
-ending= pid=
-while read -r a b; do ending=$a pid=$b; done
+shutdown= pid=
+while read -r a b; do shutdown=$a pid=$b; done
 if [ -n "$pid" ]; then
-  [ "$ending" = itself ] || kill -s "$ending" "$pid" 2>/dev/null
+  [ "$shutdown" = itself ] || kill -s "$shutdown" "$pid" 2>/dev/null
   n=0
   while alive && [ $n -lt 400 ]; do
     pause; n=$((n + 1))
@@ -50,18 +50,18 @@ for folder; do
 done
 "#;
 
-/// A running watcher.
+/// A running supervisor.
 #[derive(Debug)]
-pub(super) struct Watcher {
+pub(super) struct Supervisor {
     child: Child,
     pipe: Option<ChildStdin>,
 }
 
-impl Watcher {
-    /// Starts the watcher; it removes these folders at the end.
+impl Supervisor {
+    /// Starts the supervisor; it removes these folders at the end.
     pub(super) fn start(remove: &[&Path]) -> Result<Self, ServerError> {
         let mut child = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "tenantry-postgres-watcher"])
+            .args(["-c", SCRIPT, "tenantry-postgres-supervisor"])
             .args(remove)
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -77,13 +77,13 @@ impl Watcher {
     }
 
     /// Tells which process to look after, in place of the one before.
-    pub(super) fn watch(&mut self, pid: u32, ending: Ending) -> Result<(), ServerError> {
-        let ending = match ending {
-            Ending::Immediate => "QUIT",
-            Ending::Fast => "INT",
-            Ending::Itself => "itself",
+    pub(super) fn watch(&mut self, pid: u32, shutdown: Shutdown) -> Result<(), ServerError> {
+        let shutdown = match shutdown {
+            Shutdown::Immediate => "QUIT",
+            Shutdown::Fast => "INT",
+            Shutdown::Itself => "itself",
         };
-        self.tell(&format!("{ending} {pid}\n"))
+        self.tell(&format!("{shutdown} {pid}\n"))
     }
 
     /// Takes back the last [`watch`](Self::watch), as the process has ended: its number may soon
@@ -104,13 +104,13 @@ impl Watcher {
         self.pipe = None;
     }
 
-    /// Whether the watcher has done its work.
+    /// Whether the supervisor has done its work.
     pub(super) fn is_done(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 }
 
-impl Drop for Watcher {
+impl Drop for Supervisor {
     fn drop(&mut self) {
         self.release();
         super::process::wait_until(|| self.is_done());

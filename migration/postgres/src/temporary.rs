@@ -10,15 +10,15 @@ use std::{
 use nix::sys::signal::{Signal, kill};
 
 use super::{
-    Hold, Server,
+    Lifecycle, Server,
     binaries::Binaries,
     data_dir,
     error::ServerError,
-    os_user::Account,
+    os_user::OsUser,
     paths,
-    pid_file::{PidFile, process, serves},
+    pid_file::{PidFile, is_postmaster_of, process},
     process::Launch,
-    supervisor::{Ending, Watcher},
+    supervisor::{Shutdown, Supervisor},
 };
 
 /// The beginning of the names of temporary folders.
@@ -42,53 +42,53 @@ const SETTINGS: [(&str, &str); 6] = [
 
 /// Starts a server on a fresh folder.
 pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
-    let account = Account::for_new()?;
-    let binaries = Binaries::newest(&account)?;
-    let base = paths::temporary_base(&account);
-    sweep(&base, &account);
+    let user = OsUser::for_new()?;
+    let binaries = Binaries::newest(&user)?;
+    let base = paths::temporary_base(&user);
+    sweep(&base, &user);
 
-    let made = account.new_folder(&base, PREFIX)?;
+    let made = user.new_folder(&base, PREFIX)?;
     let lock = File::open(made.path())
         .and_then(|folder| folder.try_lock().map(|()| folder).map_err(Into::into))
         .map_err(ServerError::io("lock", made.path()))?;
     let data = made.path().join("data");
     fs::create_dir(&data).map_err(ServerError::io("create", &data))?;
-    account.own(&data)?;
+    user.chown(&data)?;
 
     let fits = paths::holds_socket(&data);
-    let socket_dir = if fits { data.clone() } else { paths::new_socket_dir(&account)? };
+    let socket_dir = if fits { data.clone() } else { paths::new_socket_dir(&user)? };
     // Before initdb, so that the folder is removed also when this program is killed meanwhile.
-    let mut watcher = Watcher::start(&[made.path(), &socket_dir])?;
+    let mut supervisor = Supervisor::start(&[made.path(), &socket_dir])?;
     let _ = made.keep();
 
-    data_dir::initdb(&data, &binaries, &account, &["--no-sync"], &mut watcher)?;
+    data_dir::initdb(&data, &binaries, &user, &["--no-sync"], &mut supervisor)?;
     let launch = Launch {
         binaries: &binaries,
-        account: &account,
+        user: &user,
         data: &data,
         socket_dir: &socket_dir,
-        ending: Ending::Immediate,
+        shutdown: Shutdown::Immediate,
         settings: SETTINGS.iter().chain(settings).copied().collect(),
     };
-    let postmaster = launch.start(watcher, |_| Ok(()))?;
+    let postmaster = launch.start(supervisor, |_| Ok(()))?;
     Ok(Server {
         data_dir: data,
         socket_dir,
         version: binaries.version.major,
-        hold: Hold::Temporary { postmaster, _lock: lock },
+        lifecycle: Lifecycle::Temporary { postmaster, _lock: lock },
     })
 }
 
-/// Removes the folders of runs that were killed together with their watcher: those whose lock
+/// Removes the folders of runs that were killed together with their supervisor: those whose lock
 /// nobody holds. A failure is no reason not to start.
-fn sweep(base: &Path, account: &Account) {
+fn sweep(base: &Path, user: &OsUser) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(meta) = fs::symlink_metadata(&path) else {
             continue;
         };
         let old = meta.modified().ok().and_then(|time| time.elapsed().ok()) > Some(YOUNG);
-        let ours = meta.is_dir() && meta.uid() == account.uid();
+        let ours = meta.is_dir() && meta.uid() == user.uid();
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) || !ours || !old {
             continue;
         }
@@ -100,7 +100,7 @@ fn sweep(base: &Path, account: &Account) {
         }
         let data = path.join("data");
         if let Some(file) = PidFile::read(&data) {
-            if let (true, Some(pid)) = (serves(file.pid, &data), process(file.pid)) {
+            if let (true, Some(pid)) = (is_postmaster_of(file.pid, &data), process(file.pid)) {
                 let _ = kill(pid, Signal::SIGQUIT);
             }
             paths::remove_socket_dir(&file.socket_dir);

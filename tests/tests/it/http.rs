@@ -31,13 +31,13 @@ use serde_json::{Value, json};
 use crate::support::{
     TestDb,
     catalog::texts,
-    http_server::{Serving, TOKEN},
+    http_server::{HttpServer, TOKEN},
 };
 
 /// A server on a database of its own.
 struct Site {
     // Before the database: the server holds connections to it.
-    serving: Serving,
+    serving: HttpServer,
     db: TestDb,
 }
 
@@ -59,7 +59,7 @@ struct Answer {
 impl Site {
     async fn new() -> Self {
         let db = TestDb::new().await;
-        let serving = Serving::start(&db.url());
+        let serving = HttpServer::start(&db.url());
         Self { serving, db }
     }
 

@@ -9,7 +9,7 @@ use tenantry::{Availability, Config, Error, NewTenant, Tenancy, TenantUnavailabl
 use tenantry_migrate::{DynMigrator, Target, state};
 use tenantry_registry::{Slug, tenant};
 
-use crate::support::{TestDb, catalog::texts, http_server::eventually, slug, tcp_proxy::Wire};
+use crate::support::{TestDb, catalog::texts, http_server::eventually, slug, tcp_proxy::TcpProxy};
 
 /// Whether there is a registry row, and whether there is a schema.
 async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {
@@ -39,7 +39,7 @@ async fn assert_whole(db: &DatabaseConnection, tenancy: &Tenancy, slug: &Slug) {
 async fn a_provisioning_that_is_killed_at_any_step_leaves_nothing() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let wire = Wire::new().await;
+    let wire = TcpProxy::new().await;
     let config = Config::new(wire.url(db.name()), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let mut killed = 0;
@@ -71,7 +71,7 @@ async fn a_provisioning_that_is_killed_at_any_step_leaves_nothing() {
 async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let wire = Wire::new().await;
+    let wire = TcpProxy::new().await;
     let mut config = Config::new(wire.url(db.name()), migration::Migrator);
     config.spares = 1;
     let tenancy = Tenancy::connect(&config).await.unwrap();
@@ -109,7 +109,7 @@ async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
 async fn a_drop_in_many_steps_that_is_killed_at_any_of_them_is_finished_by_the_next() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let wire = Wire::new().await;
+    let wire = TcpProxy::new().await;
     let config = Config::new(wire.url(db.name()), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let slug = slug("tenant-1");
@@ -152,7 +152,7 @@ async fn a_drop_that_is_killed_at_any_step_leaves_the_tenant_whole_or_refused_un
 {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    let wire = Wire::new().await;
+    let wire = TcpProxy::new().await;
     let config = Config::new(wire.url(db.name()), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let slug = slug("tenant-1");

@@ -14,7 +14,7 @@ use crate::support::{
     catalog::texts,
     slug,
     sql_migration::{Sql, SqlMigrator},
-    tcp_proxy::Wire,
+    tcp_proxy::TcpProxy,
 };
 
 const fn sql(name: &'static str, up: &'static str) -> Sql {
@@ -85,7 +85,7 @@ fn is_batch(sql: &str) -> bool {
 async fn creating_a_tenant_takes_the_same_round_trips_for_2_migrations_and_for_40() {
     let db = TestDb::new().await;
     for count in [2, 40] {
-        let wire = Wire::new().await;
+        let wire = TcpProxy::new().await;
         let migrations = (0..count).map(|number| {
             let name = format!("m{number:02}");
             let up =

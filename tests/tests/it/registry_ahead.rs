@@ -9,7 +9,7 @@ use tenantry_migrate::{
 };
 
 use crate::support::{
-    TestDb, catalog::texts, http_server::Serving, process::Ran, slug, sql_migration::Sql,
+    TestDb, catalog::texts, http_server::HttpServer, process::Ran, slug, sql_migration::Sql,
 };
 
 /// The registry's migrator of the next release.
@@ -57,7 +57,7 @@ async fn an_old_program_starts_and_works_on_a_newer_registry() {
     restarted.create(NewTenant::new(slug("tenant-3"))).await.unwrap();
     tenancy.drop(&slug("tenant-2")).await.unwrap();
     restarted.tenant(&slug("tenant-1")).await.unwrap();
-    drop(Serving::start(&db.url()));
+    drop(HttpServer::start(&db.url()));
     Ran::on("tenantry", &db.url(), &["tenant", "create", "tenant-4"]).exits(0);
     for words in [
         "up --registry",

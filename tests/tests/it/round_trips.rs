@@ -12,11 +12,11 @@ use tenantry::{Config, NewTenant, Tenancy, Tenant};
 
 use tokio::time::sleep;
 
-use crate::support::{TestDb, http_server::eventually, slug, tcp_proxy::Wire};
+use crate::support::{TestDb, http_server::eventually, slug, tcp_proxy::TcpProxy};
 
 struct Fixture {
     tenant: Tenant,
-    wire: Wire,
+    wire: TcpProxy,
     _tenancy: Tenancy,
     _db: TestDb,
 }
@@ -31,7 +31,7 @@ impl Fixture {
 
     /// A tenant whose connection is open, when its creation has been announced.
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let (db, wire) = (TestDb::new().await, Wire::new().await);
+        let (db, wire) = (TestDb::new().await, TcpProxy::new().await);
         // Nothing is looked at now and then.
         let (max_connections, cache_ttl) = (1, Duration::from_secs(3600));
         let config = Config { url: wire.url(db.name()), max_connections, cache_ttl, ..db.config() };

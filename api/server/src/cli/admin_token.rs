@@ -9,7 +9,7 @@ use super::error::Error;
 use crate::AdminToken;
 
 /// The operator's token of a data folder.
-pub(super) struct Kept {
+pub(super) struct StoredToken {
     pub(super) token: String,
     /// The file that holds it, readable by its owner alone.
     pub(super) file: PathBuf,
@@ -18,7 +18,7 @@ pub(super) struct Kept {
 }
 
 /// Reads the token of a data folder, or makes it where there is none.
-pub(super) fn kept_token(data_dir: &Path) -> Result<Kept, Error> {
+pub(super) fn load_or_create(data_dir: &Path) -> Result<StoredToken, Error> {
     let data_dir = std::path::absolute(data_dir)?;
     let path = data_dir.join("admin-token");
     let failed = |source| Error::File { path: path.clone(), source };
@@ -29,13 +29,13 @@ pub(super) fn kept_token(data_dir: &Path) -> Result<Kept, Error> {
             let [one, two] = [(); 2].map(|()| uuid::Uuid::new_v4().simple());
             let token = format!("{one}{two}");
             write(&data_dir, &path, &token).map_err(failed)?;
-            return Ok(Kept { token, file: path, is_new: true });
+            return Ok(StoredToken { token, file: path, is_new: true });
         }
         Err(error) => return Err(failed(error)),
     };
     let token = String::from_utf8(kept).unwrap_or_default().trim().to_owned();
     match AdminToken::new(&token) {
-        Ok(_) => Ok(Kept { token, file: path, is_new: false }),
+        Ok(_) => Ok(StoredToken { token, file: path, is_new: false }),
         Err(_) => Err(Error::KeptToken { path }),
     }
 }

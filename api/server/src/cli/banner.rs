@@ -10,20 +10,20 @@ use tenantry::Slug;
 use super::Example;
 
 /// What `serve` prints when it is ready.
-pub(super) struct Welcome<'a> {
+pub(super) struct Banner<'a> {
     pub(super) address: SocketAddr,
     pub(super) base_domain: &'a str,
-    pub(super) own: Option<Own<'a>>,
+    pub(super) own: Option<LocalServerInfo<'a>>,
     /// Requests to try.
     pub(super) examples: &'a [Example],
 }
 
 /// What is told besides where the machine's own PostgreSQL holds the data.
-pub(super) struct Own<'a> {
+pub(super) struct LocalServerInfo<'a> {
     pub(super) data_dir: &'a Path,
     pub(super) version: u32,
     /// The folder that PostgreSQL's user may not enter, when the data is therefore elsewhere.
-    pub(super) moved_because: Option<&'a Path>,
+    pub(super) inaccessible_dir: Option<&'a Path>,
     /// A tenant to try things with.
     pub(super) tenant: Slug,
     pub(super) token: Token<'a>,
@@ -40,7 +40,7 @@ pub(super) enum Token<'a> {
     Given,
 }
 
-impl Welcome<'_> {
+impl Banner<'_> {
     pub(super) fn print(&self) -> io::Result<()> {
         let mut out = io::stdout().lock();
         write!(out, "{self}")?;
@@ -66,7 +66,7 @@ impl Welcome<'_> {
     }
 }
 
-impl fmt::Display for Welcome<'_> {
+impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (base, port) = (self.base_domain, self.address.port());
         writeln!(f, "Tenantry listens on {}\n", self.address)?;
@@ -77,7 +77,7 @@ impl fmt::Display for Welcome<'_> {
         };
         let (data, version) = (own.data_dir.display(), own.version);
         writeln!(f, "  data       {data} (PostgreSQL {version}, ends with this program)")?;
-        if let Some(barred) = own.moved_because {
+        if let Some(barred) = own.inaccessible_dir {
             let barred = barred.display();
             writeln!(
                 f,
@@ -116,17 +116,16 @@ mod tests {
 
     /// The lines to be pasted.
     fn lines(address: &str, base_domain: &str, token: Token<'_>) -> Vec<String> {
-        let own = Own {
+        let own = LocalServerInfo {
             data_dir: "/data".as_ref(),
             version: 18,
-            moved_because: None,
+            inaccessible_dir: None,
             tenant: "tenant-2".parse().unwrap(),
             token,
         };
         let address = address.parse().unwrap();
         let examples = ["-d '{}'", ""].map(|arguments| Example { path: "/guards", arguments });
-        let text =
-            Welcome { address, base_domain, own: Some(own), examples: &examples }.to_string();
+        let text = Banner { address, base_domain, own: Some(own), examples: &examples }.to_string();
         let lines = text.lines().filter_map(|line| line.strip_prefix("  curl "));
         lines.map(str::to_owned).collect()
     }

@@ -1,4 +1,4 @@
-use local_postgres::Role;
+use local_postgres::Access;
 use nix::unistd::{Uid, User};
 use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
@@ -10,7 +10,7 @@ use tenantry_migrate::{
 use super::{args::TenancyArgs, error::Error};
 
 /// The tenants that a command works on, and the server that holds them.
-pub(super) struct Booted {
+pub(super) struct ConnectedTenancy {
     pub(super) tenancy: Tenancy,
     /// Kept until the command ends: the machine's own server ends with it.
     pub(super) located: Located,
@@ -25,13 +25,13 @@ pub(super) fn user() -> String {
 
 /// Finds the database and connects. In the machine's own server the registry is migrated first;
 /// elsewhere that is the deployment's task.
-pub(super) async fn boot<M: TenantMigrator + Clone + 'static>(
+pub(super) async fn connect_tenancy<M: TenantMigrator + Clone + 'static>(
     args: &TenancyArgs,
-    role: Role,
+    access: Access,
     actor: String,
     migrator: &M,
-) -> Result<Booted, Error> {
-    let located = args.database.locate(role).await?;
+) -> Result<ConnectedTenancy, Error> {
+    let located = args.database.locate(access).await?;
     if located.server.is_some() {
         let db = connect::connect_pool(located.url.expose(), 1).await?;
         let registry = registry::migrator();
@@ -52,5 +52,5 @@ pub(super) async fn boot<M: TenantMigrator + Clone + 'static>(
         actor,
         ..Config::new(located.url.expose(), migrator.clone())
     };
-    Ok(Booted { tenancy: Tenancy::connect(&config).await?, located })
+    Ok(ConnectedTenancy { tenancy: Tenancy::connect(&config).await?, located })
 }

@@ -22,7 +22,7 @@ const MODEST: rlim_t = 10_240;
 ///
 /// # Errors
 /// [`Error::FewFiles`] when the limit is too low to serve.
-pub(super) fn room_for(most: u32, database: u32) -> Result<u32, Error> {
+pub(super) fn max_client_connections(most: u32, database: u32) -> Result<u32, Error> {
     let limit = raised()?;
     let taken = RESERVE + rlim_t::from(database);
     let room = limit.saturating_sub(taken);

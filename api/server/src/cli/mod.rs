@@ -17,7 +17,7 @@ use axum::Router;
 use tenantry_migrate::TenantMigrator;
 use tracing_subscriber::EnvFilter;
 
-use crate::State;
+use crate::AppState;
 
 pub use args::Cli;
 
@@ -30,7 +30,7 @@ pub struct App<M> {
     /// Migrations of a tenant's schema.
     pub migrator: M,
     /// Routes of the application.
-    pub routes: Router<State>,
+    pub routes: Router<AppState>,
     /// Requests to try, which `serve` prints when it has a PostgreSQL server of its own.
     pub examples: Vec<Example>,
 }

@@ -1,6 +1,6 @@
 use std::{io, time::Duration};
 
-use local_postgres::{Role, Server};
+use local_postgres::{Access, Server};
 use tenantry::{NewTenant, Slug, Tenancy, page::PageRequest};
 use tenantry_migrate::{TenantMigrator, connect::given};
 use tokio::{
@@ -13,15 +13,15 @@ use tracing::{info, warn};
 
 use super::{
     App,
-    admin_token::{Kept, kept_token},
+    admin_token::{StoredToken, load_or_create},
     args::{ServeArgs, TenancyArgs},
-    banner::{Own, Token, Welcome},
-    connect::boot,
+    banner::{Banner, LocalServerInfo, Token},
+    connect::connect_tenancy,
     error::Error,
-    files::room_for,
+    files::max_client_connections,
 };
 use crate::{
-    AdminToken, State, app,
+    AdminToken, AppState, app,
     server::{Limits, accept},
 };
 
@@ -37,26 +37,32 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
     let given = given.map(|secret| AdminToken::new(secret.expose())).transpose()?;
     let mut limits = Limits::default();
     // One for announcements.
-    limits.connections = room_for(limits.connections, tenancy.max_connections.saturating_add(1))?;
+    limits.connections =
+        max_client_connections(limits.connections, tenancy.max_connections.saturating_add(1))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
-    let mut booted =
-        boot(tenancy, Role::Own, "admin token".to_owned(), &application.migrator).await?;
+    let mut connected = connect_tenancy(
+        tenancy,
+        Access::Exclusive,
+        "admin token".to_owned(),
+        &application.migrator,
+    )
+    .await?;
     let (mut own, mut kept) = (None, None);
-    if let Some(server) = &booted.located.server {
+    if let Some(server) = &connected.located.server {
         if given.is_none() {
-            kept = Some(kept_token(&tenancy.database.data_dir)?);
+            kept = Some(load_or_create(&tenancy.database.data_dir)?);
         }
-        own = Some(Own {
+        own = Some(LocalServerInfo {
             data_dir: server.data_dir(),
             version: server.version(),
-            moved_because: booted.located.moved_because.as_deref(),
-            tenant: first_tenant(&booted.tenancy).await?,
+            inaccessible_dir: connected.located.inaccessible_dir.as_deref(),
+            tenant: first_tenant(&connected.tenancy).await?,
             token: match (&kept, file) {
-                (Some(Kept { token, is_new: true, .. }), _) => Token::New(token),
-                (Some(Kept { file, .. }), _) => Token::In(file),
+                (Some(StoredToken { token, is_new: true, .. }), _) => Token::New(token),
+                (Some(StoredToken { file, .. }), _) => Token::In(file),
                 (None, Some(file)) if text.is_none() => Token::In(file),
                 (None, _) => Token::Given,
             },
@@ -65,19 +71,19 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
     let token = kept.as_ref().map(|kept| AdminToken::new(&kept.token)).transpose()?.or(given);
     // Before anybody is told that the server is there, and may stop it.
     let stop = stop_signal()?;
-    Welcome { address, base_domain: &tenancy.base_domain, own, examples: &application.examples }
+    Banner { address, base_domain: &tenancy.base_domain, own, examples: &application.examples }
         .print()?;
     if token.is_none() {
         warn!("the routes under /admin refuse: set TENANTRY_ADMIN_TOKEN to open them");
     }
-    let state = State::new(booted.tenancy.clone(), token);
+    let state = AppState::new(connected.tenancy.clone(), token);
     let app = app(state.max_requests(args.max_requests as usize), application.routes);
     tokio::select! {
         () = accept(listener, app, limits, stop) => {}
-        error = end_of(booted.located.server.as_mut()) => return Err(error),
+        error = wait_for_exit(connected.located.server.as_mut()) => return Err(error),
     }
     // A pool whose connections are open would keep the machine's own server waiting.
-    let _ = timeout(Duration::from_secs(5), booted.tenancy.close()).await;
+    let _ = timeout(Duration::from_secs(5), connected.tenancy.close()).await;
     info!("stopped");
     Ok(())
 }
@@ -108,7 +114,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// Waits until the machine's own PostgreSQL has ended by itself: for ever where there is none.
-async fn end_of(server: Option<&mut Server>) -> Error {
+async fn wait_for_exit(server: Option<&mut Server>) -> Error {
     let Some(server) = server else {
         return std::future::pending().await;
     };

@@ -3,7 +3,7 @@ use std::{
     num::NonZeroU32,
 };
 
-use local_postgres::Role;
+use local_postgres::Access;
 use serde::Serialize;
 use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantInfo, page::PageRequest};
 use tenantry_migrate::TenantMigrator;
@@ -11,7 +11,7 @@ use tenantry_migrate::cli::table;
 
 use super::{
     args::{DomainCommand, Output, SingleCommand, TenancyArgs},
-    connect::{boot, user},
+    connect::{connect_tenancy, user},
     error::Error,
 };
 
@@ -26,9 +26,9 @@ pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
         // Who creates nothing has no use for them.
         args.spares = 0;
     }
-    let booted = boot(&args, Role::Share, user(), migrator).await?;
-    let result = carry_out(&booted.tenancy, command).await;
-    booted.tenancy.close().await;
+    let connected = connect_tenancy(&args, Access::Shared, user(), migrator).await?;
+    let result = carry_out(&connected.tenancy, command).await;
+    connected.tenancy.close().await;
     result
 }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use local_postgres::{Role, Server, ServerError};
+use local_postgres::{Access, Server, ServerError};
 use sea_orm::DatabaseConnection;
 use thiserror::Error;
 
@@ -76,7 +76,7 @@ pub struct Located {
     pub server: Option<Server>,
     /// The folder that the data was wanted below but that the server's user may not enter, when
     /// it therefore lies elsewhere.
-    pub moved_because: Option<PathBuf>,
+    pub inaccessible_dir: Option<PathBuf>,
 }
 
 /// An open database.
@@ -109,21 +109,21 @@ impl DatabaseArgs {
     /// # Errors
     /// [`ConnectError::BadUrl`], [`LocateError::Secret`], or [`LocateError::Server`] when the server
     /// cannot be started.
-    pub async fn locate(&self, role: Role) -> Result<Located, LocateError> {
+    pub async fn locate(&self, access: Access) -> Result<Located, LocateError> {
         let file = self.database_url_file.as_deref();
         if let Some(url) = given(self.database_url.as_ref(), file, "DATABASE_URL")? {
             url::check(url.expose())?;
-            return Ok(Located { url, server: None, moved_because: None });
+            return Ok(Located { url, server: None, inaccessible_dir: None });
         }
         let wanted = self.data_dir.join("postgres");
         // Starting a server waits for processes and files.
         tokio::task::spawn_blocking(move || {
-            let place = local_postgres::lasting_dir(&wanted)?;
-            let server = Server::lasting(&place.path, role)?;
+            let place = local_postgres::resolve_data_dir(&wanted)?;
+            let server = Server::persistent(&place.path, access)?;
             Ok(Located {
                 url: server.url(local_postgres::DATABASE).into(),
                 server: Some(server),
-                moved_because: place.moved_because,
+                inaccessible_dir: place.inaccessible,
             })
         })
         .await
@@ -136,7 +136,7 @@ impl DatabaseArgs {
     /// # Errors
     /// As for [`locate`](Self::locate), and those of [`connect_pool`].
     pub async fn connect(&self, connections: u32) -> Result<Connected, LocateError> {
-        let located = self.locate(Role::Share).await?;
+        let located = self.locate(Access::Shared).await?;
         let connection = connect_pool(located.url.expose(), connections).await?;
         Ok(Connected { connection, server: located.server })
     }

@@ -5,13 +5,13 @@ use std::{thread, time::Duration};
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 
-use crate::support::{TestDb, http_server::Serving, process::Ran};
+use crate::support::{TestDb, http_server::HttpServer, process::Ran};
 
 /// Longer than a heartbeat may be missing.
 const PAUSE: Duration = Duration::from_secs(8);
 
 /// A server with the tenants `tenant-1`, to which `guards.example.org` leads, and `tenant-2`.
-async fn serve() -> (Serving, TestDb) {
+async fn serve() -> (HttpServer, TestDb) {
     let db = TestDb::new().await;
     for arguments in [
         &["tenant", "create", "tenant-1", "--domain", "guards.example.org"][..],
@@ -19,18 +19,18 @@ async fn serve() -> (Serving, TestDb) {
     ] {
         Ran::on("tenantry", &db.url(), arguments).exits(0);
     }
-    (Serving::start(&db.url()), db)
+    (HttpServer::start(&db.url()), db)
 }
 
 /// A client with a connection of its own to one host, which it keeps.
 struct Client<'a> {
     client: reqwest::Client,
-    serving: &'a Serving,
+    serving: &'a HttpServer,
     host: &'static str,
 }
 
 impl<'a> Client<'a> {
-    async fn new(serving: &'a Serving, host: &'static str) -> Self {
+    async fn new(serving: &'a HttpServer, host: &'static str) -> Self {
         let it =
             Self { client: reqwest::Client::builder().no_proxy().build().unwrap(), serving, host };
         assert_eq!(it.get().await.0, 200);
@@ -59,7 +59,7 @@ impl<'a> Client<'a> {
 /// What 20 clients are answered who store a guard after `meanwhile` has happened, when the server
 /// continues after its pause.
 async fn paused(
-    serving: &Serving,
+    serving: &HttpServer,
     host: &'static str,
     meanwhile: impl FnOnce() + Send + 'static,
 ) -> Vec<(u16, String)> {

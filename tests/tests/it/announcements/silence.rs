@@ -6,22 +6,22 @@ use tenantry::{Availability, Config, NewTenant, Tenancy, Tenant};
 use super::{refusal, set_status};
 use crate::support::{
     TestDb,
-    http_server::{Serving, eventually},
+    http_server::{HttpServer, eventually},
     log::Log,
     slug,
-    tcp_proxy::Wire,
+    tcp_proxy::TcpProxy,
 };
 
 struct Fixture {
     tenancy: Tenancy,
     tenant: Tenant,
     plain: DatabaseConnection,
-    wire: Wire,
+    wire: TcpProxy,
     _db: TestDb,
 }
 
 async fn fixture() -> Fixture {
-    let (db, wire) = (TestDb::new().await, Wire::new().await);
+    let (db, wire) = (TestDb::new().await, TcpProxy::new().await);
     let config = Config { url: wire.url(db.name()), ..db.config() };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
@@ -67,8 +67,8 @@ async fn while_nothing_is_received_nothing_cached_is_believed_for_more_than_a_se
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_says_that_announcements_are_not_received_and_when_they_are_again() {
-    let (db, wire) = (TestDb::new().await, Wire::new().await);
-    let serving = Serving::start(&wire.url(db.name()));
+    let (db, wire) = (TestDb::new().await, TcpProxy::new().await);
+    let serving = HttpServer::start(&wire.url(db.name()));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let health = async || {
         let url = format!("http://{}/health", serving.address());

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     TestDb,
-    http_server::{Serving, eventually},
+    http_server::{HttpServer, eventually},
     process::{Ran, program},
     scratch::Scratch,
 };
@@ -89,7 +89,7 @@ async fn a_token_that_is_given_is_not_repeated() {
     let scratch = Scratch::new();
     let mut command = scratch.tenantry(&["serve"]);
     let given = "a-token-that-was-given";
-    let serving = Serving::launch(command.env("TENANTRY_ADMIN_TOKEN", given));
+    let serving = HttpServer::launch(command.env("TENANTRY_ADMIN_TOKEN", given));
     let port = serving.address().port();
     let line =
         format!("curl http://localhost:{port}/admin/tenants -H 'authorization: Bearer {given}'");
@@ -106,7 +106,7 @@ async fn the_operators_token_is_taken_from_a_file() {
     fs::write(&file, "a-token-from-a-file\n").unwrap();
     let file = file.to_str().unwrap();
     let serving =
-        Serving::launch(scratch.tenantry(&["serve"]).env("TENANTRY_ADMIN_TOKEN_FILE", file));
+        HttpServer::launch(scratch.tenantry(&["serve"]).env("TENANTRY_ADMIN_TOKEN_FILE", file));
     eventually("the welcome is complete", async || curl_lines(&serving.stdout()).len() == 3).await;
     let welcome = serving.stdout();
     assert!(!welcome.contains("a-token-from-a-file"), "{welcome}");
@@ -143,7 +143,7 @@ async fn a_taken_port_is_told_before_anything_is_started() {
 async fn serve_is_what_tenantry_does_without_a_subcommand() {
     let db = TestDb::new().await;
     let mut command = crate::support::process::program_on("tenantry", &db.url(), &[]);
-    let mut serving = Serving::launch(command.env("TENANTRY_LISTEN", "127.0.0.1:0"));
+    let mut serving = HttpServer::launch(command.env("TENANTRY_LISTEN", "127.0.0.1:0"));
     serving.signal(Signal::SIGTERM);
     assert_eq!(serving.ended().await.code(), Some(0));
     Ran::on("tenantry", &db.url(), &["--listen", "nowhere"]).exits(2);
@@ -151,8 +151,8 @@ async fn serve_is_what_tenantry_does_without_a_subcommand() {
 }
 
 /// Serves, and waits for the whole welcome. Returns the token in it too.
-async fn serve(scratch: &Scratch) -> (Serving, String) {
-    let serving = Serving::launch(&mut scratch.tenantry(&["serve"]));
+async fn serve(scratch: &Scratch) -> (HttpServer, String) {
+    let serving = HttpServer::launch(&mut scratch.tenantry(&["serve"]));
     let mut token = None;
     eventually("the welcome is complete", async || {
         let welcome = serving.stdout();

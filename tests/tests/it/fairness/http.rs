@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use tenantry::NewTenant;
 
 use super::PROMPT;
-use crate::support::{TestDb, http_server::Serving, slug};
+use crate::support::{TestDb, http_server::HttpServer, slug};
 
 #[tokio::test]
 async fn a_tenant_that_hangs_is_answered_503_and_the_others_are_answered() {
@@ -18,9 +18,9 @@ async fn a_tenant_that_hangs_is_answered_503_and_the_others_are_answered() {
         tenancy.create(NewTenant::new(slug(&format!("tenant-{n}")))).await.unwrap();
     }
     tenancy.close().await;
-    let mut command = Serving::command(&db.url());
+    let mut command = HttpServer::command(&db.url());
     command.env("TENANTRY_MAX_CONNECTIONS", "10").env("TENANTRY_MAX_WAITING", "20");
-    let serving = Serving::launch(&mut command);
+    let serving = HttpServer::launch(&mut command);
     let url = format!("http://{}/guards?count=true&search=a", serving.address());
     let client = Client::builder().no_proxy().build().unwrap();
     let get = async |number: usize| {

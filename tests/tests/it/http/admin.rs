@@ -6,7 +6,7 @@ use super::{Answer, Site, fields, heard};
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
-    http_server::{Serving, TOKEN},
+    http_server::{HttpServer, TOKEN},
     process::Ran,
 };
 
@@ -55,9 +55,9 @@ async fn nobody_gets_in_without_the_token() {
 async fn without_a_token_of_the_server_nobody_gets_in_and_the_log_says_how_to() {
     let db = TestDb::new().await;
     // A variable that is empty counts as unset.
-    let mut command = Serving::command(&db.url());
+    let mut command = HttpServer::command(&db.url());
     command.envs(["TENANTRY_ADMIN_TOKEN", "TENANTRY_BASE_DOMAIN", "RUST_LOG"].map(|it| (it, "")));
-    let serving = Serving::launch(&mut command);
+    let serving = HttpServer::launch(&mut command);
     let site = Site { serving, db };
     for request in [
         site.caller("localhost").request("GET", "/admin/tenants"),
@@ -78,7 +78,7 @@ async fn a_token_that_is_too_short_is_refused_before_anything_is_served() {
     // A database that nobody gets as far as missing.
     let url = "postgres://localhost:1/none";
     for token in ["short", "with a blank in the middle of it"] {
-        let ran = Ran::of(Serving::command(url).env("TENANTRY_ADMIN_TOKEN", token));
+        let ran = Ran::of(HttpServer::command(url).env("TENANTRY_ADMIN_TOKEN", token));
         let ran = ran.exits(1).complains(["TENANTRY_ADMIN_TOKEN", "16 characters"]);
         assert_eq!(ran.stdout, "", "it greeted first");
         assert!(!ran.stderr.contains(token), "{ran:?}");

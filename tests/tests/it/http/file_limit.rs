@@ -11,7 +11,7 @@ const IDLE: usize = 1100;
 
 /// `tenantry serve` under the limits that this command of the shell sets.
 fn limited(url: &str, limits: &str) -> Command {
-    let server = Serving::command(url);
+    let server = HttpServer::command(url);
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{limits} && exec \"$0\" serve")]).arg(server.get_program());
     for (name, value) in server.get_envs() {
@@ -32,7 +32,7 @@ fn idle(site: &Site) -> Vec<TcpStream> {
 
 async fn answers_beside_idle_connections(limits: &str) {
     let db = TestDb::new().await;
-    let serving = Serving::launch(limited(&db.url(), limits).env("TENANTRY_ADMIN_TOKEN", TOKEN));
+    let serving = HttpServer::launch(limited(&db.url(), limits).env("TENANTRY_ADMIN_TOKEN", TOKEN));
     let site = Site { serving, db };
     site.create("tenant-1").await;
     let one = site.caller("tenant-1.localhost");

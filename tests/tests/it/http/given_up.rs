@@ -11,7 +11,7 @@ use crate::support::{
     TestDb,
     catalog::texts,
     database::{connect, own_server},
-    http_server::{Serving, TOKEN, eventually},
+    http_server::{HttpServer, TOKEN, eventually},
     process::Ran,
 };
 
@@ -51,8 +51,8 @@ async fn clients_that_hang_up_hold_up_nobody_else() {
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_answered_before_the_deadline() {
     let db = TestDb::new().await;
-    let mut command = Serving::command(&db.url());
-    let serving = Serving::launch(
+    let mut command = HttpServer::command(&db.url());
+    let serving = HttpServer::launch(
         command.args(["--statement-timeout", "0.3"]).env("TENANTRY_ADMIN_TOKEN", TOKEN),
     );
     let site = Site { serving, db };
@@ -88,7 +88,7 @@ async fn while_the_server_accepts_no_writes_health_says_so_and_the_service_recov
     let server = own_server().await;
     let url = server.url("postgres");
     Ran::on("tenantry", &url, &["tenant", "create", "tenant-1"]).exits(0);
-    let serving = Serving::start(&url);
+    let serving = HttpServer::start(&url);
     let [one, operator] = ["tenant-1.localhost", "localhost"].map(|host| Caller {
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         base: format!("http://{}", serving.address()),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Site, heard, names};
 use crate::support::{
     TestDb,
-    http_server::{Serving, TOKEN},
+    http_server::{HttpServer, TOKEN},
 };
 
 #[tokio::test]
@@ -104,9 +104,9 @@ async fn no_other_header_leads_to_a_tenant() {
 #[tokio::test]
 async fn the_base_domain_can_be_any() {
     let db = TestDb::new().await;
-    let mut command = Serving::command(&db.url());
+    let mut command = HttpServer::command(&db.url());
     command.env("TENANTRY_BASE_DOMAIN", "Guards.Example.org").env("TENANTRY_ADMIN_TOKEN", TOKEN);
-    let serving = Serving::launch(&mut command);
+    let serving = HttpServer::launch(&mut command);
     let site = Site { serving, db };
     let operator = site.caller("guards.example.org");
     let create = operator

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Site, heard};
 use crate::support::{
     TestDb,
-    http_server::{Serving, TOKEN},
+    http_server::{HttpServer, TOKEN},
 };
 
 #[tokio::test]
@@ -64,9 +64,9 @@ async fn each_request_is_one_line_with_its_tenant() {
 #[tokio::test]
 async fn the_log_can_be_json() {
     let db = TestDb::new().await;
-    let mut command = Serving::command(&db.url());
+    let mut command = HttpServer::command(&db.url());
     command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_LOG_FORMAT", "json");
-    let serving = Serving::launch(&mut command);
+    let serving = HttpServer::launch(&mut command);
     let site = Site { serving, db };
     site.create("tenant-1").await;
     let tenant = site.caller("tenant-1.localhost");
@@ -84,12 +84,12 @@ async fn neither_the_token_nor_the_password_is_ever_shown() {
     // Who connects by the socket is let in with any password.
     let url = db.url().replace("postgres@", "postgres:pass-in-the-url@");
     assert_ne!(url, db.url());
-    let mut command = Serving::command(&url);
+    let mut command = HttpServer::command(&url);
     command
         .env("TENANTRY_ADMIN_TOKEN", TOKEN)
         // The most that anybody would turn on.
         .env("RUST_LOG", "debug");
-    let serving = Serving::launch(&mut command);
+    let serving = HttpServer::launch(&mut command);
     let site = Site { serving, db };
     site.create("tenant-1").await;
     let tenant = site.caller("tenant-1.localhost");
@@ -111,9 +111,9 @@ async fn neither_the_token_nor_the_password_is_ever_shown() {
 #[tokio::test]
 async fn a_log_of_warnings_tells_whose_request_failed() {
     let db = TestDb::new().await;
-    let mut command = Serving::command(&db.url());
+    let mut command = HttpServer::command(&db.url());
     command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("RUST_LOG", "warn");
-    let serving = Serving::launch(&mut command);
+    let serving = HttpServer::launch(&mut command);
     let site = Site { serving, db };
     site.create("tenant-1").await;
     let plain = site.db.plain().await;

@@ -10,7 +10,7 @@ use sea_orm::{DatabaseTransaction, TransactionTrait};
 use super::{Answer, Site};
 use crate::support::{
     TestDb,
-    http_server::{Serving, TOKEN, eventually},
+    http_server::{HttpServer, TOKEN, eventually},
     http2::{Http2, heard},
 };
 
@@ -22,9 +22,9 @@ impl Site {
     /// A site that serves so many requests at a time, with the tenant `tenant-1`.
     async fn bounded(max_requests: &str) -> Self {
         let db = TestDb::new().await;
-        let mut command = Serving::command(&db.url());
+        let mut command = HttpServer::command(&db.url());
         command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_MAX_REQUESTS", max_requests);
-        let site = Self { serving: Serving::launch(&mut command), db };
+        let site = Self { serving: HttpServer::launch(&mut command), db };
         site.create("tenant-1").await;
         site
     }

@@ -8,7 +8,7 @@ use nix::{
 };
 
 use crate::support::{
-    http_server::{Serving, eventually},
+    http_server::{HttpServer, eventually},
     process::Ran,
     scratch::Scratch,
 };
@@ -16,7 +16,7 @@ use crate::support::{
 #[tokio::test]
 async fn a_server_whose_postgresql_has_ended_ends_as_well_and_names_the_log() {
     let scratch = Scratch::new();
-    let mut serving = Serving::launch(&mut scratch.tenantry(&["serve"]));
+    let mut serving = HttpServer::launch(&mut scratch.tenantry(&["serve"]));
     let folder = scratch.data().join("postgres");
     let pid = fs::read_to_string(folder.join("postmaster.pid")).unwrap();
     let pid = pid.lines().next().unwrap().parse().unwrap();
@@ -48,7 +48,7 @@ async fn a_token_file_that_holds_none_is_named_and_may_be_removed() {
     fs::remove_file(&file).unwrap();
     // What a program left that was killed while it wrote.
     fs::write(file.with_extension("new"), "half").unwrap();
-    let serving = Serving::launch(&mut scratch.tenantry(&["serve"]));
+    let serving = HttpServer::launch(&mut scratch.tenantry(&["serve"]));
     let token = fs::read_to_string(&file).unwrap();
     eventually("the token is told", async || serving.stdout().contains(token.trim())).await;
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -64,7 +64,7 @@ async fn the_welcome_names_a_tenant_that_is_there() {
     for wanted in ["tenant-2", "tenant-1"] {
         let mut command = scratch.tenantry(&["serve"]);
         command.env("TENANTRY_ADMIN_TOKEN", "a-token-that-is-given");
-        let mut serving = Serving::launch(&mut command);
+        let mut serving = HttpServer::launch(&mut command);
         eventually("the welcome is complete", async || {
             serving.stdout().matches("  curl ").count() == 3
         })

@@ -13,7 +13,7 @@ use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use serde_json::json;
 use tenantry::{Config, Tenancy};
-use tenantry_axum::State;
+use tenantry_axum::AppState;
 use tenantry_migrate::{
     Action, DynMigrator, Event, FleetOptions, TenantMigrator, TenantSelection, Timeouts,
     fleet_tenants, run_fleet,
@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use super::{Answer, Caller, Site, heard};
 use crate::support::{
     database::server,
-    http_server::{Serving, TOKEN, eventually},
+    http_server::{HttpServer, TOKEN, eventually},
     sql_migration::Sql,
     statement_log::Mark,
 };
@@ -93,7 +93,7 @@ impl Rollout {
         let tenancy = Tenancy::connect(&Config::new(site.db.url(), next.clone())).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let app = router(State::new(tenancy, None));
+        let app = router(AppState::new(tenancy, None));
         tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
         let old = SLUGS.map(|slug| site.caller(&format!("{slug}.localhost")));
         let new = SLUGS
@@ -249,9 +249,9 @@ async fn statements_prepared_before_a_type_change_keep_answering_under_load() {
 async fn a_request_whose_transaction_meets_a_stale_statement_may_be_repeated() {
     let it = Rollout::new(RETYPE_SHIFTS).await;
     // One connection, so that it is the one that has prepared the statement.
-    let mut command = Serving::command(&it.site.db.url());
+    let mut command = HttpServer::command(&it.site.db.url());
     command.env("TENANTRY_MAX_CONNECTIONS", "1").env("TENANTRY_ADMIN_TOKEN", TOKEN);
-    let mut serving = Serving::launch(&mut command);
+    let mut serving = HttpServer::launch(&mut command);
     let host = it.old[0].host.clone();
     let base = format!("http://{}", serving.address());
     let one = Caller { base, ..it.site.caller(&host) };

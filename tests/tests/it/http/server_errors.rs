@@ -7,7 +7,7 @@ use super::{Answer, Caller, Site, execute, heard};
 use crate::support::{
     catalog::texts,
     database::admin,
-    http_server::{Serving, eventually},
+    http_server::{HttpServer, eventually},
     process::Ran,
 };
 
@@ -90,7 +90,7 @@ async fn without_a_database_server_the_answer_is_503_and_says_to_come_back() {
     let url = server.url("postgres");
     Ran::on("migration", &url, &["up", "--registry"]).exits(0);
     Ran::on("tenantry", &url, &["tenant", "create", "tenant-1"]).exits(0);
-    let serving = Serving::start(&url);
+    let serving = HttpServer::start(&url);
     let one = Caller {
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         base: format!("http://{}", serving.address()),

@@ -60,7 +60,7 @@ async fn while_the_server_refuses_connections_requests_are_answered_at_once_and_
     let db = TestDb::new().await;
     let mut port = Port::open().await;
     let url = format!("postgres://postgres:hunter2@{}/{}?sslmode=disable", port.address, db.name());
-    let serving = Serving::start(&url);
+    let serving = HttpServer::start(&url);
     let site = Site { serving, db };
     site.create("tenant-1").await;
     let one = site.caller("tenant-1.localhost");

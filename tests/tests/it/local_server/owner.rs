@@ -10,7 +10,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use local_postgres::{DATABASE, Role, Server};
+use local_postgres::{Access, DATABASE, Server};
 use nix::unistd::Pid;
 
 use super::{TestResult, support::*};
@@ -28,7 +28,7 @@ fn owner_process() -> TestResult {
     let (server, database) = if task == "temporary" {
         (Server::temporary(&[]), "postgres")
     } else {
-        (Server::lasting(Path::new(&task), Role::Own), DATABASE)
+        (Server::persistent(Path::new(&task), Access::Exclusive), DATABASE)
     };
     // Not `println!`, which the test harness holds back.
     let mut out = std::io::stdout();

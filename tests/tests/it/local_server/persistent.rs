@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use local_postgres::{DATABASE, Role, Server, ServerError};
+use local_postgres::{Access, DATABASE, Server, ServerError};
 use nix::{
     sys::signal::{SIGKILL, kill},
     unistd::{User, geteuid},
@@ -21,7 +21,7 @@ use super::{TestResult, owner::*, support::*};
 async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
     let scratch = Scratch::new()?;
     let mut owner = Owner::of(&scratch.data())?;
-    let before = Server::lasting(&scratch.data(), Role::Share)?;
+    let before = Server::persistent(&scratch.data(), Access::Shared)?;
     let db = connect(&before.url(DATABASE)).await?;
     db.execute_unprepared("CREATE TABLE kept (n bigint)").await?;
     drop(before);
@@ -44,7 +44,7 @@ async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
     assert!(acknowledged > 0, "nothing was written before the kill");
     owner.assert_server_gone();
 
-    let after = Server::lasting(&scratch.data(), Role::Own)?;
+    let after = Server::persistent(&scratch.data(), Access::Exclusive)?;
     assert!(after.owner());
     let db = connect(&after.url(DATABASE)).await?;
     let rows = number(&db, "SELECT count(*) FROM kept").await?;
@@ -69,7 +69,7 @@ async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
     owner.assert_server_gone();
     assert!(scratch.data().join("postmaster.pid").exists(), "this was no crash");
 
-    let after = Server::lasting(&scratch.data(), Role::Own)?;
+    let after = Server::persistent(&scratch.data(), Access::Exclusive)?;
     let db = connect(&after.url(DATABASE)).await?;
     assert_eq!(number(&db, "SELECT count(*) FROM kept").await?, 100);
     db.close().await?;
@@ -80,7 +80,7 @@ async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
 async fn a_second_program_shares_the_server_of_the_first() -> TestResult {
     let scratch = Scratch::new()?;
     let owner = Owner::of(&scratch.data())?;
-    let shared = Server::lasting(&scratch.data(), Role::Share)?;
+    let shared = Server::persistent(&scratch.data(), Access::Shared)?;
     assert!(!shared.owner());
     assert_eq!(shared.url(DATABASE), owner.url);
     let db = connect(&shared.url(DATABASE)).await?;
@@ -94,7 +94,7 @@ fn programs_that_start_together_share_one_server() -> TestResult {
     let scratch = Scratch::new()?;
     let dir = scratch.data();
     let servers = thread::scope(|scope| {
-        let start = || Server::lasting(&dir, Role::Share);
+        let start = || Server::persistent(&dir, Access::Shared);
         let starts = [(); 4].map(|()| scope.spawn(start));
         starts.map(thread::ScopedJoinHandle::join)
     });
@@ -114,8 +114,8 @@ fn programs_that_start_together_share_one_server() -> TestResult {
 #[tokio::test]
 async fn an_owner_that_ends_waits_for_those_who_joined() -> TestResult {
     let scratch = Scratch::new()?;
-    let owner = Server::lasting(&scratch.data(), Role::Share)?;
-    let joined = Server::lasting(&scratch.data(), Role::Share)?;
+    let owner = Server::persistent(&scratch.data(), Access::Shared)?;
+    let joined = Server::persistent(&scratch.data(), Access::Shared)?;
     assert!(owner.owner() && !joined.owner());
     let ending = thread::spawn(move || drop(owner));
     let db = connect(&joined.url(DATABASE)).await?;
@@ -124,7 +124,7 @@ async fn an_owner_that_ends_waits_for_those_who_joined() -> TestResult {
     db.close().await?;
     drop(joined);
     ending.join().map_err(|_| "the owner panicked")?;
-    assert!(Server::lasting(&scratch.data(), Role::Own)?.owner());
+    assert!(Server::persistent(&scratch.data(), Access::Exclusive)?.owner());
     Ok(())
 }
 
@@ -132,9 +132,9 @@ async fn an_owner_that_ends_waits_for_those_who_joined() -> TestResult {
 fn a_second_owner_is_refused_by_the_pid_of_the_first() -> TestResult {
     let scratch = Scratch::new()?;
     let owner = Owner::of(&scratch.data())?;
-    let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
+    let error = refused(Server::persistent(&scratch.data(), Access::Exclusive))?;
     let pid = owner.child.id();
-    assert!(matches!(error, ServerError::Owned { pid: by, .. } if by == pid), "{error}");
+    assert!(matches!(error, ServerError::InUse { pid: by, .. } if by == pid), "{error}");
     let text = error.to_string();
     assert!(text.contains(&pid.to_string()), "{text}");
     assert!(text.contains(&scratch.data().display().to_string()), "{text}");
@@ -148,8 +148,8 @@ fn no_other_user_can_open_and_hold_the_locks_of_a_data_folder() -> TestResult {
     // One is left from a program that let others read it.
     fs::write(&locks[0], "")?;
     fs::set_permissions(&locks[0], fs::Permissions::from_mode(0o644))?;
-    let server = Server::lasting(&scratch.data(), Role::Own)?;
-    let joined = Server::lasting(&scratch.data(), Role::Share)?;
+    let server = Server::persistent(&scratch.data(), Access::Exclusive)?;
+    let joined = Server::persistent(&scratch.data(), Access::Shared)?;
     for lock in &locks {
         assert_eq!(fs::metadata(lock)?.permissions().mode() & 0o777, 0o600, "{}", lock.display());
         if let (true, Some(nobody)) = (geteuid().is_root(), User::from_name("nobody")?) {

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use local_postgres::{Role, Server, ServerError, lasting_dir};
+use local_postgres::{Access, Server, ServerError, resolve_data_dir};
 use nix::sys::signal::{SIGKILL, SIGQUIT, kill};
 
 use super::{TestResult, owner::*, support::*};
@@ -17,7 +17,7 @@ fn a_folder_that_holds_something_else_is_refused_and_untouched() -> TestResult {
     let dir = scratch.data();
     fs::create_dir(&dir)?;
     fs::write(dir.join("thesis.txt"), "the only copy")?;
-    let error = refused(Server::lasting(&dir, Role::Own))?;
+    let error = refused(Server::persistent(&dir, Access::Exclusive))?;
     assert!(matches!(error, ServerError::NotACluster { .. }), "{error}");
     assert!(error.to_string().contains(&dir.display().to_string()), "{error}");
     assert_eq!(names(&dir)?, ["thesis.txt"]);
@@ -25,7 +25,7 @@ fn a_folder_that_holds_something_else_is_refused_and_untouched() -> TestResult {
 
     let file = scratch.path().join("file");
     fs::write(&file, "")?;
-    let error = refused(Server::lasting(&file, Role::Share))?;
+    let error = refused(Server::persistent(&file, Access::Shared))?;
     assert!(matches!(error, ServerError::NotACluster { .. }), "{error}");
     Ok(())
 }
@@ -36,7 +36,7 @@ fn a_folder_of_another_major_version_is_refused() -> TestResult {
     let dir = scratch.data();
     fs::create_dir(&dir)?;
     fs::write(dir.join("PG_VERSION"), "12\n")?;
-    let error = refused(Server::lasting(&dir, Role::Own))?;
+    let error = refused(Server::persistent(&dir, Access::Exclusive))?;
     assert!(matches!(error, ServerError::OtherVersion { folder: 12, .. }), "{error}");
     assert!(error.to_string().contains("12"), "{error}");
     assert_eq!(names(&dir)?, ["PG_VERSION"]);
@@ -53,8 +53,11 @@ fn a_server_that_was_started_by_hand_is_left_alone() -> TestResult {
     let watcher = owner.watcher()?;
     kill(watcher, SIGKILL)?;
     owner.kill()?;
-    let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
-    assert!(matches!(error, ServerError::Foreign { pid, .. } if pid == owner.server), "{error}");
+    let error = refused(Server::persistent(&scratch.data(), Access::Exclusive))?;
+    assert!(
+        matches!(error, ServerError::UnmanagedServer { pid, .. } if pid == owner.server),
+        "{error}"
+    );
     kill(pid(owner.server)?, SIGQUIT)?;
     owner.assert_server_gone();
     Ok(())
@@ -83,19 +86,19 @@ fn root_keeps_data_elsewhere_when_the_server_may_not_enter_the_folder() -> TestR
         return Ok(());
     }
     let scratch = Scratch::new()?;
-    assert_eq!(lasting_dir(&scratch.data())?.moved_because, None);
+    assert_eq!(resolve_data_dir(&scratch.data())?.inaccessible, None);
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o700))?;
 
-    let error = refused(Server::lasting(&scratch.data(), Role::Own))?;
-    assert!(matches!(error, ServerError::NotEnterable { .. }), "{error}");
+    let error = refused(Server::persistent(&scratch.data(), Access::Exclusive))?;
+    assert!(matches!(error, ServerError::Inaccessible { .. }), "{error}");
 
-    let place = lasting_dir(&scratch.data())?;
-    assert_eq!(place.moved_because.as_deref(), Some(scratch.path()));
-    assert_eq!(place, lasting_dir(&scratch.data())?);
+    let place = resolve_data_dir(&scratch.data())?;
+    assert_eq!(place.inaccessible.as_deref(), Some(scratch.path()));
+    assert_eq!(place, resolve_data_dir(&scratch.data())?);
     let own = place.path.parent().ok_or("no parent")?.to_owned();
     let _clean_up = RemoveAtEnd(own.clone());
     assert_eq!(own.parent(), Some(Path::new("/var/lib/tenantry")));
-    let server = Server::lasting(&place.path, Role::Own)?;
+    let server = Server::persistent(&place.path, Access::Exclusive)?;
     let meta = fs::metadata(server.data_dir())?;
     assert_ne!(meta.uid(), 0);
     assert_eq!(meta.mode() & 0o777, 0o700);

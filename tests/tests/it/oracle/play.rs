@@ -25,7 +25,7 @@ use super::{
 use crate::support::{
     TestDb,
     catalog::schemas,
-    http_server::{Serving, TOKEN},
+    http_server::{HttpServer, TOKEN},
     slug,
 };
 
@@ -52,7 +52,7 @@ pub struct Play {
 }
 
 struct Stage {
-    servers: [Serving; 2],
+    servers: [HttpServer; 2],
     client: Client,
     tenancy: Tenancy,
     begun: Instant,
@@ -65,9 +65,9 @@ impl Play {
     pub async fn begin(seed: u64) -> Self {
         let db = TestDb::new().await;
         let serve = || {
-            let mut command = Serving::command(&db.url());
+            let mut command = HttpServer::command(&db.url());
             command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_MAX_CONNECTIONS", "10");
-            Serving::launch(&mut command)
+            HttpServer::launch(&mut command)
         };
         let client = Client::builder()
             .no_proxy()

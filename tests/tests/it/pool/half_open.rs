@@ -16,7 +16,7 @@ use tenantry::{Config, DbErrorKind, Tenancy, Tenant};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Fixture, pid};
-use crate::support::{database::admin, slug, tcp_proxy::Wire};
+use crate::support::{database::admin, slug, tcp_proxy::TcpProxy};
 
 /// The longest that any single wait may take here: one statement, with its margin.
 const BOUND: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ const BOUND: Duration = Duration::from_secs(20);
 struct Far {
     tenants: Vec<Tenant>,
     tenancy: Tenancy,
-    wire: Wire,
+    wire: TcpProxy,
     // Last, for its database.
     near: Fixture,
 }
@@ -33,7 +33,7 @@ struct Far {
 impl Far {
     async fn new(tenants: usize, connections: u32) -> Self {
         let near = Fixture::new(tenants, |_| {}).await;
-        let wire = Wire::new().await;
+        let wire = TcpProxy::new().await;
         let config = Config {
             url: wire.url(near.db.name()),
             max_connections: connections,

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use tenantry::{Config, Error, Tenancy};
 
 use super::{Fixture, pid};
-use crate::support::{database::admin, http_server::eventually, slug, tcp_proxy::Wire};
+use crate::support::{database::admin, http_server::eventually, slug, tcp_proxy::TcpProxy};
 
 /// Ends every session of the database but the announcements' (`all`: those too).
 async fn end_sessions(database: &str, all: bool) {
@@ -38,7 +38,7 @@ async fn a_tenant_does_not_notice_that_its_idle_connection_was_ended() {
 #[tokio::test]
 async fn over_a_network_all_connections_are_tried_once_one_is_known_to_be_lost() {
     let it = Fixture::new(8, |_| {}).await;
-    let wire = Wire::new().await;
+    let wire = TcpProxy::new().await;
     let config = Config { url: wire.url(it.db.name()), max_connections: 4, ..it.db.config() };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let mut tenants = Vec::new();
@@ -62,7 +62,7 @@ async fn over_a_network_all_connections_are_tried_once_one_is_known_to_be_lost()
 #[tokio::test]
 async fn who_would_not_hear_announcements_does_not_start() {
     let it = Fixture::new(1, |_| {}).await;
-    let wire = Wire::without_notifications().await;
+    let wire = TcpProxy::without_notifications().await;
     let config = Config { url: wire.url(it.db.name()), ..it.db.config() };
     let error = Tenancy::connect(&config).await.unwrap_err();
     assert!(matches!(error, Error::NoAnnouncements), "{error}");

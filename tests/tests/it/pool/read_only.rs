@@ -3,7 +3,7 @@
 use std::{collections::HashSet, path::Path, time::Duration};
 
 use entity::guard;
-use local_postgres::{DATABASE, Role, Server, lasting_dir};
+use local_postgres::{Access, DATABASE, Server, resolve_data_dir};
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, Set, TransactionTrait,
 };
@@ -17,7 +17,7 @@ use crate::support::{
     http_server::eventually,
     process::Ran,
     slug,
-    tcp_proxy::Wire,
+    tcp_proxy::TcpProxy,
 };
 
 async fn write(db: &impl ConnectionTrait) -> Result<(), DbErr> {
@@ -173,7 +173,7 @@ async fn a_write_in_a_read_only_transaction_that_was_asked_for_is_the_callers_fa
 #[tokio::test]
 async fn on_a_standby_the_service_does_not_start_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = lasting_dir(&folder.path().join("postgres")).unwrap().path;
+    let dir = resolve_data_dir(&folder.path().join("postgres")).unwrap().path;
     let server = started(&dir).await;
     migrate_registry(&server.url(DATABASE)).await;
     stopped(server).await;
@@ -203,7 +203,7 @@ async fn a_disk_that_is_full_and_a_server_without_memory_are_no_fault_of_the_cal
 /// Starts the server of a data folder.
 async fn started(dir: &Path) -> Server {
     let dir = dir.to_owned();
-    spawn_blocking(move || Server::lasting(&dir, Role::Own)).await.unwrap().unwrap()
+    spawn_blocking(move || Server::persistent(&dir, Access::Exclusive)).await.unwrap().unwrap()
 }
 
 async fn stopped(server: Server) {
@@ -213,7 +213,7 @@ async fn stopped(server: Server) {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
     let folder = tempfile::tempdir().unwrap();
-    let old_dir = lasting_dir(&folder.path().join("old")).unwrap().path;
+    let old_dir = resolve_data_dir(&folder.path().join("old")).unwrap().path;
     let new_dir = old_dir.with_file_name("new");
     let server = started(&old_dir).await;
     migrate_registry(&server.url(DATABASE)).await;
@@ -225,7 +225,7 @@ async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
     assert!(copied.unwrap().success());
     let [old, new] = [started(&old_dir).await, started(&new_dir).await];
 
-    let wire = Wire::before(&old).await;
+    let wire = TcpProxy::before(&old).await;
     let config = Config::new(wire.url(DATABASE), migration::Migrator);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let one = tenancy.tenant(&slug("tenant-1")).await.unwrap();

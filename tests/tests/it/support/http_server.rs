@@ -16,7 +16,7 @@ use nix::{
 
 use super::process::program_on;
 
-/// The operator's token of the servers that [`Serving::start`] starts.
+/// The operator's token of the servers that [`HttpServer::start`] starts.
 pub const TOKEN: &str = "the-operator-of-these-tests";
 
 /// How long a program may take to do what it was asked to. Less than the 25 seconds that requests
@@ -24,14 +24,14 @@ pub const TOKEN: &str = "the-operator-of-these-tests";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that listens; killed at the end.
-pub struct Serving {
+pub struct HttpServer {
     child: Child,
     address: SocketAddr,
     stdout: Heard,
     stderr: Heard,
 }
 
-impl Serving {
+impl HttpServer {
     /// Serves a database, with the operator's routes open.
     pub fn start(url: &str) -> Self {
         Self::launch(Self::command(url).env("TENANTRY_ADMIN_TOKEN", TOKEN))
@@ -118,7 +118,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

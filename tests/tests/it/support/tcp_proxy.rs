@@ -26,7 +26,7 @@ use super::database::{admin, server};
 const ENDLESS: i64 = i64::MAX;
 
 /// Between a client and the server. Ends with the test's runtime.
-pub struct Wire {
+pub struct TcpProxy {
     port: u16,
     /// Requests left until the session that sends one is ended; negative when none is to be.
     countdown: Arc<AtomicI64>,
@@ -52,7 +52,7 @@ impl Frozen {
     }
 }
 
-impl Wire {
+impl TcpProxy {
     pub async fn new() -> Self {
         Self::open(socket(server())).await
     }

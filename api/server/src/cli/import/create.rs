@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::sleep};
 
 /// How often a line is tried that meets a busy or a lost server: for eight seconds and as long as
 /// the attempts take.
-const TRIES: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// How a line ended.
 #[derive(Debug)]
@@ -15,18 +15,18 @@ pub(super) enum Outcome {
     /// The tenant is there now – or would be, if it was not a dry run.
     Created,
     /// It was there already, just as the line has it.
-    There,
+    AlreadyExists,
     /// Nothing was changed.
     Refused(String),
     /// Given up between two tries, as the import is to stop.
-    Left,
+    Cancelled,
     /// The database is not there any more.
-    Gone(Error),
+    DatabaseLost(Error),
 }
 
 /// Makes the tenant of one line, or tells why not. What may go better the next time is tried
 /// again, until the import is to `stop`.
-pub(super) async fn settle(
+pub(super) async fn create_with_retry(
     tenancy: &Tenancy,
     new: &NewTenant,
     dry_run: bool,
@@ -37,19 +37,23 @@ pub(super) async fn settle(
     let mut tries = 0;
     loop {
         let error = match attempt(tenancy, new, dry_run).await {
-            Ok(Outcome::There) if cut_off => return Outcome::Created,
+            Ok(Outcome::AlreadyExists) if cut_off => return Outcome::Created,
             Ok(outcome) => return outcome,
             Err(error) => error,
         };
         tries += 1;
-        if !passes(&error) || tries == TRIES {
+        if !is_transient(&error) || tries == MAX_ATTEMPTS {
             let lost = error.db_error_kind().is_some() && tenancy.ping().await.is_err();
-            return if lost { Outcome::Gone(error) } else { Outcome::Refused(error.to_string()) };
+            return if lost {
+                Outcome::DatabaseLost(error)
+            } else {
+                Outcome::Refused(error.to_string())
+            };
         }
         cut_off |= is_lost(&error);
         tokio::select! {
             () = sleep(Duration::from_millis(125 << tries)) => {}
-            _ = stop.wait_for(|stop| *stop) => return Outcome::Left,
+            _ = stop.wait_for(|stop| *stop) => return Outcome::Cancelled,
         }
     }
 }
@@ -57,7 +61,7 @@ pub(super) async fn settle(
 async fn attempt(tenancy: &Tenancy, new: &NewTenant, dry_run: bool) -> Result<Outcome, Error> {
     if let Some(record) = tenancy.get(&new.slug).await? {
         return Ok(match differences(&record, new) {
-            None => Outcome::There,
+            None => Outcome::AlreadyExists,
             Some(text) => Outcome::Refused(format!("there is a tenant of this slug, but {text}")),
         });
     }
@@ -71,7 +75,7 @@ async fn attempt(tenancy: &Tenancy, new: &NewTenant, dry_run: bool) -> Result<Ou
 
 /// Whether another try may go better. A slug taken since it was looked for is somebody else's who
 /// imports the same tenants.
-fn passes(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     matches!(error, Error::SlugTaken(_))
         || is_lost(error)
         || matches!(
@@ -100,8 +104,8 @@ fn differences(there: &TenantInfo, new: &NewTenant) -> Option<String> {
         found.push(format!("its name is {}, not {}", name(names[0]), name(names[1])));
     }
     for (noun, has, wanted) in [
-        ("host names", texts(&there.domains), texts(&new.domains)),
-        ("tags", texts(&there.tags), texts(&new.tags)),
+        ("host names", joined(&there.domains), joined(&new.domains)),
+        ("tags", joined(&there.tags), joined(&new.tags)),
     ] {
         if has != wanted {
             found.push(format!("its {noun} are {has}, not {wanted}"));
@@ -110,7 +114,7 @@ fn differences(there: &TenantInfo, new: &NewTenant) -> Option<String> {
     (!found.is_empty()).then(|| found.join(", "))
 }
 
-fn texts(values: &[impl ToString]) -> String {
+fn joined(values: &[impl ToString]) -> String {
     let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
     if texts.is_empty() { "none".to_owned() } else { texts.join(" ") }
 }

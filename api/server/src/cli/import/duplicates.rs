@@ -10,12 +10,12 @@ use tenantry::{Hostname, Slug};
 /// Kept as hashes of 128 bits, so that a million lines take some hundred megabytes whatever their
 /// names. That two of so many have the same hash will not be seen in anybody's lifetime.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct Duplicates {
     keys: [RandomState; 2],
     lines: HashMap<u128, u64>,
 }
 
-impl Seen {
+impl Duplicates {
     /// The line that had this slug first, if it was not this one.
     pub(super) fn slug(&mut self, slug: &Slug, line: u64) -> Option<u64> {
         self.note(("slug", slug.as_str()), line)
@@ -40,16 +40,16 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::Seen;
+    use super::Duplicates;
 
     #[test]
     fn the_first_line_keeps_what_it_has() {
-        let mut seen = Seen::default();
+        let mut duplicates = Duplicates::default();
         let (slug, host) = ("acme".parse().unwrap(), "acme.example.org".parse().unwrap());
-        assert_eq!(seen.slug(&slug, 2), None);
-        assert_eq!(seen.hostname(&host, 3), None);
-        assert_eq!((seen.slug(&slug, 4), seen.slug(&slug, 5)), (Some(2), Some(2)));
-        assert_eq!(seen.hostname(&host, 6), Some(3));
-        assert_eq!(seen.slug(&"acme-2".parse().unwrap(), 7), None);
+        assert_eq!(duplicates.slug(&slug, 2), None);
+        assert_eq!(duplicates.hostname(&host, 3), None);
+        assert_eq!((duplicates.slug(&slug, 4), duplicates.slug(&slug, 5)), (Some(2), Some(2)));
+        assert_eq!(duplicates.hostname(&host, 6), Some(3));
+        assert_eq!(duplicates.slug(&"acme-2".parse().unwrap(), 7), None);
     }
 }

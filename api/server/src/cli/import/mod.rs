@@ -17,7 +17,7 @@ mod source;
 
 use std::{io, process::ExitCode, thread};
 
-use local_postgres::Role;
+use local_postgres::Access;
 use tenantry::{NewTenant, Tenancy};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -32,17 +32,17 @@ use tenantry_migrate::TenantMigrator;
 
 use super::{
     args::TenancyArgs,
-    connect::{boot, user},
+    connect::{connect_tenancy, user},
     error::Error,
 };
-use create::{Outcome, settle};
-use duplicates::Seen;
-use report::{Report, Sum};
-use row::{Place, Row};
+use create::{Outcome, create_with_retry};
+use duplicates::Duplicates;
+use report::{ImportSummary, Report};
+use row::{LineRef, Row};
 use source::Source;
 
 /// A line, and the tenant to be made of it or why there can be none.
-type Checked = io::Result<(Place, Result<NewTenant, String>)>;
+type Checked = io::Result<(LineRef, Result<NewTenant, String>)>;
 
 /// Exit status after Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -60,13 +60,13 @@ pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
         // They would be made at once.
         args.spares = 0;
     }
-    let booted = boot(&args, Role::Share, user(), migrator).await?;
+    let connected = connect_tenancy(&args, Access::Shared, user(), migrator).await?;
     let report = Report::new(import.json, import.dry_run, size);
     let jobs = import.jobs(args.max_connections);
-    let mut crew = Crew::new(booted.tenancy.clone(), jobs, import.dry_run, report);
+    let mut crew = Crew::new(connected.tenancy.clone(), jobs, import.dry_run, report);
     let interrupted = crew.work(read(rows, jobs)).await?;
-    booted.tenancy.close().await;
-    let Sum { refused, .. } = crew.report.finish();
+    connected.tenancy.close().await;
+    let ImportSummary { refused, .. } = crew.report.finish();
     if let Some(source) = crew.unreadable {
         return Err(Error::File { path, source });
     }
@@ -89,9 +89,9 @@ fn read(
     // Not one of the runtime's threads: those are waited for at the end, and this one may be
     // waiting for a line to be typed.
     thread::spawn(move || {
-        let mut seen = Seen::default();
+        let mut duplicates = Duplicates::default();
         for row in rows {
-            let line = row.map(|row| row.check(&mut seen));
+            let line = row.map(|row| row.check(&mut duplicates));
             let failed = line.is_err();
             if sender.blocking_send(line).is_err() || failed {
                 return;
@@ -107,7 +107,7 @@ struct Crew {
     jobs: usize,
     dry_run: bool,
     report: Report,
-    in_hand: JoinSet<(Place, Outcome)>,
+    in_hand: JoinSet<(LineRef, Outcome)>,
     stop: watch::Sender<bool>,
     /// The file could not be read to its end.
     unreadable: Option<io::Error>,
@@ -154,23 +154,23 @@ impl Crew {
         }
     }
 
-    fn begin(&mut self, place: Place, tenant: NewTenant) {
+    fn begin(&mut self, place: LineRef, tenant: NewTenant) {
         let (tenancy, dry_run, stop) = (self.tenancy.clone(), self.dry_run, self.stop.subscribe());
         self.in_hand.spawn(async move {
-            let outcome = settle(&tenancy, &tenant, dry_run, stop).await;
+            let outcome = create_with_retry(&tenancy, &tenant, dry_run, stop).await;
             (place, outcome)
         });
     }
 
-    fn note(&mut self, place: &Place, outcome: Outcome) {
+    fn note(&mut self, place: &LineRef, outcome: Outcome) {
         match outcome {
             Outcome::Created => self.report.created(),
-            Outcome::There => self.report.there_already(),
+            Outcome::AlreadyExists => self.report.already_existed(),
             Outcome::Refused(reason) => {
                 self.report.refused(place.line, place.slug.as_deref(), &reason);
             }
-            Outcome::Left => return,
-            Outcome::Gone(error) => {
+            Outcome::Cancelled => return,
+            Outcome::DatabaseLost(error) => {
                 self.gone.get_or_insert(error);
                 self.stop.send_replace(true);
                 return;

@@ -11,14 +11,14 @@ pub(super) struct Report {
     json: bool,
     bar: ProgressBar,
     begun: Instant,
-    sum: Sum,
+    summary: ImportSummary,
 }
 
 /// The last line of `--json`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Sum {
+pub(super) struct ImportSummary {
     created: u64,
-    there_already: u64,
+    already_existed: u64,
     pub(super) refused: u64,
     dry_run: bool,
     interrupted: bool,
@@ -37,20 +37,20 @@ impl Report {
     pub(super) fn new(json: bool, dry_run: bool, size: Option<u64>) -> Self {
         let bar =
             if json || !io::stderr().is_terminal() { ProgressBar::hidden() } else { bar(size) };
-        let sum = Sum { dry_run, ..Sum::default() };
-        Self { json, bar, begun: Instant::now(), sum }
+        let summary = ImportSummary { dry_run, ..ImportSummary::default() };
+        Self { json, bar, begun: Instant::now(), summary }
     }
 
     pub(super) fn created(&mut self) {
-        self.sum.created += 1;
+        self.summary.created += 1;
     }
 
-    pub(super) fn there_already(&mut self) {
-        self.sum.there_already += 1;
+    pub(super) fn already_existed(&mut self) {
+        self.summary.already_existed += 1;
     }
 
     pub(super) fn refused(&mut self, line: u64, slug: Option<&str>, reason: &str) {
-        self.sum.refused += 1;
+        self.summary.refused += 1;
         if self.json {
             return print_json(&Refused { line, slug, reason });
         }
@@ -60,7 +60,7 @@ impl Report {
 
     /// The import is to stop: what is in hand is finished.
     pub(super) fn interrupted(&mut self) {
-        self.sum.interrupted = true;
+        self.summary.interrupted = true;
         self.tell("stopping: finishing what is in hand; once more to end at once");
     }
 
@@ -68,26 +68,26 @@ impl Report {
     pub(super) fn progress(&self, end: u64) {
         if !self.bar.is_hidden() {
             self.bar.set_position(end.max(self.bar.position()));
-            let done = self.sum.created + self.sum.there_already + self.sum.refused;
+            let done = self.summary.created + self.summary.already_existed + self.summary.refused;
             let rate = done as f64 / self.begun.elapsed().as_secs_f64().max(0.001);
-            self.bar.set_message(format!("{rate:.0}/s: {}", self.sum));
+            self.bar.set_message(format!("{rate:.0}/s: {}", self.summary));
         }
     }
 
     /// The last line.
-    pub(super) fn finish(self) -> Sum {
+    pub(super) fn finish(self) -> ImportSummary {
         self.bar.finish_and_clear();
         if self.json {
-            print_json(&self.sum);
+            print_json(&self.summary);
         } else {
-            let nothing = if self.sum.dry_run { "; nothing was changed" } else { "" };
+            let nothing = if self.summary.dry_run { "; nothing was changed" } else { "" };
             // Nothing can be done when standard output is gone.
-            let _ = writeln!(io::stdout(), "{}{nothing}", self.sum);
-            if self.sum.interrupted {
+            let _ = writeln!(io::stdout(), "{}{nothing}", self.summary);
+            if self.summary.interrupted {
                 self.tell("stopped before the end; run the same command again to go on");
             }
         }
-        self.sum
+        self.summary
     }
 
     /// Writes a line for people, above the bar.
@@ -99,11 +99,11 @@ impl Report {
     }
 }
 
-impl std::fmt::Display for Sum {
+impl std::fmt::Display for ImportSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let created = if self.dry_run { "would be created" } else { "created" };
         let [made, there, refused] =
-            [self.created, self.there_already, self.refused].map(HumanCount);
+            [self.created, self.already_existed, self.refused].map(HumanCount);
         write!(f, "{made} {created}, {there} there already, {refused} refused")
     }
 }

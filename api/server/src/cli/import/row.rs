@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use tenantry::{NameError, NewTenant, Slug};
 
-use super::duplicates::Seen;
+use super::duplicates::Duplicates;
 
 /// A tenant as it was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct Unreadable {
 
 /// Which line it is.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct LineRef {
     pub(super) line: u64,
     pub(super) end: u64,
     /// The slug as it was written.
@@ -51,25 +51,30 @@ pub(super) fn split(text: &str) -> Vec<String> {
 impl Row {
     /// Checks everything that can be checked without asking the database: gives the tenant to be
     /// made, or every reason not to.
-    pub(super) fn check(self, seen: &mut Seen) -> (Place, Result<NewTenant, String>) {
+    pub(super) fn check(self, duplicates: &mut Duplicates) -> (LineRef, Result<NewTenant, String>) {
         let (slug, tenant) = match self.fields {
             Ok(fields) => {
                 let slug = fields.slug.trim().to_owned();
-                let tenant = fields.tenant(&slug, self.line, seen);
+                let tenant = fields.tenant(&slug, self.line, duplicates);
                 (Some(slug), tenant)
             }
             Err(unreadable) => (unreadable.slug, Err(unreadable.reason)),
         };
-        (Place { line: self.line, end: self.end, slug }, tenant)
+        (LineRef { line: self.line, end: self.end, slug }, tenant)
     }
 }
 
 impl Fields {
-    fn tenant(self, slug: &str, line: u64, seen: &mut Seen) -> Result<NewTenant, String> {
+    fn tenant(
+        self,
+        slug: &str,
+        line: u64,
+        duplicates: &mut Duplicates,
+    ) -> Result<NewTenant, String> {
         let mut reasons = Vec::new();
         let slug = match slug.parse::<Slug>() {
             Ok(slug) => {
-                if let Some(first) = seen.slug(&slug, line) {
+                if let Some(first) = duplicates.slug(&slug, line) {
                     reasons.push(format!("line {first} has this slug already"));
                 }
                 Some(slug)
@@ -91,7 +96,7 @@ impl Fields {
         }
         if reasons.is_empty() {
             for hostname in &tenant.domains {
-                if let Some(first) = seen.hostname(hostname, line) {
+                if let Some(first) = duplicates.hostname(hostname, line) {
                     reasons.push(format!("line {first} has the host name {hostname} already"));
                 }
             }
