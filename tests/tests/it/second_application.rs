@@ -16,8 +16,8 @@ use tenantry_migrate::{
 use crate::support::{
     TestDb,
     catalog::{schemas, texts},
+    http_server::HttpServer,
     process::{Ran, program_on},
-    serving::Serving,
     slug,
     sql_migration::{Sql, SqlMigrator},
 };
@@ -248,7 +248,7 @@ async fn the_library_program_serves_its_own_tables_without_the_outer_crates() {
     for tenant in ["city", "village"] {
         Ran::on("library", &db.url(), &["tenant", "create", tenant]).exits(0);
     }
-    let serving = Serving::launch(&mut program_on("library", &db.url(), &["serve"]));
+    let serving = HttpServer::launch(&mut program_on("library", &db.url(), &["serve"]));
     let books = async |method, tenant: &str, body: &Value| {
         let url = format!("http://{}/books", serving.address());
         let request = reqwest::Client::new().request(method, url);
