@@ -88,7 +88,7 @@ async fn every_refused_line_is_told_with_its_number_and_the_others_are_done() {
     let dry = import.run("tenants.csv", CSV, &["--dry-run", "--json"]).exits(1);
     let (foreseen, sum) = refused(&dry.stdout);
     let wanted = json!({
-        "created": 2, "there_already": 0, "refused": 15, "dry_run": true, "interrupted": false,
+        "created": 2, "already_existed": 0, "refused": 15, "dry_run": true, "interrupted": false,
     });
     assert_eq!(sum, wanted);
     let before = ["left_over", "public", "registry", "there"];

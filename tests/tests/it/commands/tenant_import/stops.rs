@@ -23,7 +23,7 @@ fn interrupt(child: &std::process::Child) {
 /// Numbers of the sum of `--json`: created, there already, refused.
 fn sum(stdout: &str) -> [u64; 3] {
     let sum: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
-    ["created", "there_already", "refused"].map(|name| sum[name].as_u64().unwrap())
+    ["created", "already_existed", "refused"].map(|name| sum[name].as_u64().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +85,7 @@ async fn ctrl_c_does_not_wait_for_the_next_line_nor_twice_for_a_busy_server() {
     let ran = Ran::ended(child).exits(130);
     drop(typed);
     let wanted = json!({
-        "created": 3, "there_already": 0, "refused": 0, "dry_run": false, "interrupted": true,
+        "created": 3, "already_existed": 0, "refused": 0, "dry_run": false, "interrupted": true,
     });
     assert_eq!(ran.json(), wanted);
 
