@@ -1,68 +1,63 @@
-//! What can go wrong before a server answers, as sentences that name the remedy.
-
 use std::{io, path::PathBuf};
 
 use super::Version;
 
-/// Why no server could be started, or joined.
-///
-/// Every message says what was wrong, with the path, and what to do.
+/// Why a server could not be started or joined.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// `PG_BIN` is set, but is no folder that the server could be started from.
+    /// `PG_BIN` is set to a folder without usable programs.
     #[error(
         "PG_BIN is {}, but {reason}; set it to the folder that holds initdb and postgres, \
          or unset it",
         .path.display()
     )]
     PgBin {
-        /// The value of `PG_BIN`.
+        /// Value of `PG_BIN`.
         path: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
     },
 
-    /// This machine has no PostgreSQL server where one is looked for.
+    /// No PostgreSQL server is installed in a known location.
     #[error(
         "no PostgreSQL server found on this machine: install one (Debian, Ubuntu: `apt install \
          postgresql`; Fedora: `dnf install postgresql-server`; macOS: `brew install \
-         postgresql`), name the folder of its programs in PG_BIN, or set DATABASE_URL to use a \
-         server that runs already"
+         postgresql`), or name the folder of its programs in PG_BIN"
     )]
     NotInstalled,
 
-    /// Only servers older than [`MIN_VERSION`](super::MIN_VERSION) were found.
+    /// All servers found are older than [`MIN_VERSION`](super::MIN_VERSION).
     #[error(
-        "PostgreSQL {version} in {} is too old: version {} or newer is needed; install one, name \
-         the folder of its programs in PG_BIN, or set DATABASE_URL",
+        "PostgreSQL {version} in {} is too old; install version {} or newer, or name the folder \
+         of its programs in PG_BIN",
         .path.display(),
         super::MIN_VERSION
     )]
     TooOld {
-        /// The newest version found.
+        /// Newest version found.
         version: Version,
-        /// The folder of its programs.
+        /// Folder of its programs.
         path: PathBuf,
     },
 
-    /// Run as root on a machine that has neither a user `postgres` nor `nobody`.
+    /// This program is root, and the machine has neither a user `postgres` nor `nobody`.
     #[error(
         "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor \
-         `nobody` to run it as; create one (`useradd --system postgres`), or set DATABASE_URL"
+         `nobody` to run it as; create one (`useradd --system postgres`)"
     )]
     NoServerUser,
 
-    /// Run as root, and the user that the server runs as may not reach the data folder.
+    /// This program is root, and the server's user may not enter the data folder.
     #[error(
-        "the user {user}, as whom the server runs, may not enter {}; choose a data folder \
-         elsewhere, or allow it (`chmod o+x {0}`)",
+        "the user {user}, as whom the server runs, may not enter {}; choose another data folder, \
+         or allow it (`chmod o+x {0}`)",
         .path.display()
     )]
     Inaccessible {
         /// The folder that it may not enter.
         path: PathBuf,
-        /// The name of the server's user.
+        /// Name of the server's user.
         user: String,
     },
 
@@ -75,14 +70,14 @@ pub enum ServerError {
     OtherUser {
         /// The data folder.
         path: PathBuf,
-        /// The user it belongs to.
+        /// Its owner.
         user: String,
     },
 
-    /// The folder is neither empty nor a PostgreSQL cluster. Nothing in it was changed.
+    /// The folder is neither empty nor a PostgreSQL cluster. It was not changed.
     #[error(
-        "{} holds something that is not a PostgreSQL data folder; choose another data folder, or \
-         move that one away",
+        "{} is not empty and not a PostgreSQL data folder; choose another data folder, or move \
+         that one away",
         .path.display()
     )]
     NotACluster {
@@ -90,22 +85,24 @@ pub enum ServerError {
         path: PathBuf,
     },
 
-    /// The folder was made by another major version, whose programs are not installed.
+    /// The data folder is that of a major version that is not installed.
     #[error(
-        "{} was made by PostgreSQL {folder}, and only PostgreSQL {installed} is installed here; \
-         install version {folder}, or move the folder away to begin with an empty one",
+        "{} was created by PostgreSQL {data_dir}, but the newest version installed is \
+         {installed}; install version {data_dir}, or move the folder away to start with an \
+         empty one",
         .path.display()
     )]
     OtherVersion {
         /// The data folder.
         path: PathBuf,
-        /// The major version that made it.
-        folder: u32,
-        /// The newest version installed.
+        /// Major version of the data folder.
+        data_dir: u32,
+        /// Newest version installed.
         installed: Version,
     },
 
-    /// Another program is the owner of the folder's server ([`Access::Exclusive`](super::Access::Exclusive)).
+    /// [`Access::Exclusive`](super::Access::Exclusive) was asked for, and another program owns the
+    /// folder's server.
     #[error(
         "the data folder {} is in use by {program} (pid {pid}); stop that program, or choose \
          another data folder",
@@ -114,41 +111,41 @@ pub enum ServerError {
     InUse {
         /// The data folder.
         path: PathBuf,
-        /// The owner's process.
+        /// Process id of the owner.
         pid: u32,
-        /// The owner's program name.
+        /// Name of the owner's program.
         program: String,
     },
 
-    /// A server that this module did not start runs on the folder.
+    /// A server that this crate has not started runs on the folder.
     #[error(
-        "a PostgreSQL server that was started by hand (pid {pid}) runs on {}; stop it \
-         (`pg_ctl stop -D {0}`), or set DATABASE_URL to use it",
+        "a PostgreSQL server that was started by other means (pid {pid}) runs on {}; stop it \
+         (`pg_ctl stop -D {0}`), or connect to it",
         .path.display()
     )]
     UnmanagedServer {
         /// The data folder.
         path: PathBuf,
-        /// The server's process.
+        /// Process id of the server.
         pid: u32,
     },
 
-    /// The server of an owner that has ended did not end.
+    /// The server of the previous owner does not end.
     #[error(
-        "the last server on {} (pid {pid}) is still shutting down; try again, or end it \
+        "the previous server on {} (pid {pid}) is still shutting down; try again, or end it \
          (`kill -QUIT {pid}`)",
         .path.display()
     )]
     StillStopping {
         /// The data folder.
         path: PathBuf,
-        /// The server's process.
+        /// Process id of the server.
         pid: u32,
     },
 
-    /// Another program is the owner, but its server did not become ready.
+    /// The server of another owner did not become ready.
     #[error(
-        "{program} (pid {pid}) has the data folder {}, but its server does not answer; see {} \
+        "{program} (pid {pid}) owns the data folder {}, but its server does not respond; see {} \
          and stop that program",
         .path.display(),
         .log.display()
@@ -156,20 +153,20 @@ pub enum ServerError {
     OwnerNotResponding {
         /// The data folder.
         path: PathBuf,
-        /// The owner's process.
+        /// Process id of the owner.
         pid: u32,
-        /// The owner's program name.
+        /// Name of the owner's program.
         program: String,
         /// The server's log file.
         log: PathBuf,
     },
 
-    /// `initdb`, or the first statement after it, failed.
-    #[error("could not make a PostgreSQL data folder at {}: {output}", .path.display())]
+    /// `initdb`, or `CREATE DATABASE` after it, failed.
+    #[error("could not create a PostgreSQL data folder at {}: {output}", .path.display())]
     Init {
         /// The data folder.
         path: PathBuf,
-        /// The last lines that the program printed.
+        /// Last lines of the program's output.
         output: String,
     },
 
@@ -178,19 +175,18 @@ pub enum ServerError {
     Start {
         /// The data folder.
         path: PathBuf,
-        /// The last lines of the server's log.
+        /// Last lines of the server's log.
         log: String,
     },
 
-    /// The operating system refused something.
-    #[error("could not {doing} {}", .path.display())]
+    /// A call of the operating system failed.
+    #[error("could not {doing} {}: {source}", .path.display())]
     Io {
         /// What was tried, as a verb.
         doing: &'static str,
-        /// What it was tried with.
+        /// File, folder or program.
         path: PathBuf,
-        /// The operating system's answer.
-        #[source]
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -206,10 +202,10 @@ impl ServerError {
     }
 }
 
-/// The last lines of a program's output, on one line: enough to see why it failed.
+/// The last lines of a program's output, on one line.
 pub(super) fn tail(text: &str) -> String {
     const LINES: usize = 8;
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
-    if last.is_empty() { "it printed nothing".to_owned() } else { last.join(" | ") }
+    if last.is_empty() { "no output".to_owned() } else { last.join(" | ") }
 }

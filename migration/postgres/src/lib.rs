@@ -1,27 +1,27 @@
-//! The machine's own PostgreSQL server as a child process.
+//! A private PostgreSQL server as a child process.
 //!
-//! So the product and its tests run on a machine with PostgreSQL installed and nothing set up: no
-//! database user, no password, no port. The programs `initdb` and `postgres` are found where
-//! distributions keep them ([`PG_BIN`](ServerError::PgBin) names another place); the server is
-//! reached by a Unix socket in a folder that only its own user and root may enter.
+//! A program and its tests run on a machine with PostgreSQL installed and nothing set up: no
+//! database user, no password, no TCP port. `initdb` and `postgres` are found where distributions
+//! install them, or in the folder that the variable `PG_BIN` names. Clients connect through a Unix
+//! socket in a folder that only the server's own user and root may enter.
 //!
-//! The one invariant: **the server ends with its owner**, the program that started it – also when
-//! that is killed with SIGKILL. There are two kinds:
+//! **The server ends with its owner**, the program that started it, also if that is killed with
+//! SIGKILL. There are two kinds:
 //!
-//! - [`Server::persistent`]: the data stays, with fsync on. One program is the owner; others on the
+//! - [`Server::persistent`]: keeps its data, with fsync on. One program is the owner; others on the
 //!   same folder join its server.
-//! - [`Server::temporary`]: for tests; in memory where there is room, and removed at the end.
+//! - [`Server::temporary`]: for tests. In memory where there is room, and removed at the end.
 //!
-//! Everything here waits for processes and files: in asynchronous code call it by
+//! All functions block on processes and files. In asynchronous code, call them through
 //! `tokio::task::spawn_blocking`, and drop the [`Server`] there too.
 //!
 //! ```no_run
 //! use local_postgres::{Access, Server, resolve_data_dir};
 //!
 //! # fn main() -> Result<(), local_postgres::ServerError> {
-//! let place = resolve_data_dir(".data/postgres".as_ref())?;
-//! let server = Server::persistent(&place.path, Access::Shared)?;
-//! assert!(server.url("tenantry").starts_with("postgres://postgres@localhost:5432/tenantry?"));
+//! let dir = resolve_data_dir(".data/postgres".as_ref(), "/var/lib/shop".as_ref())?.path;
+//! let server = Server::persistent(&dir, "shop", Access::Shared)?;
+//! assert!(server.url("shop").starts_with("postgres://postgres@localhost:5432/shop?"));
 //! # Ok(())
 //! # }
 //! ```
@@ -34,10 +34,10 @@ mod os_user;
 mod paths;
 mod persistent;
 mod pid_file;
-mod process;
 mod supervisor;
 mod temporary;
 mod url;
+mod version;
 
 use std::{
     fs::File,
@@ -45,34 +45,33 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
+
 pub use self::{
-    binaries::{MIN_VERSION, Version},
     error::ServerError,
     paths::{DataDir, resolve_data_dir},
+    version::{MIN_VERSION, Version},
 };
 
-/// The database that [`Server::persistent`] makes together with the data folder.
-pub const DATABASE: &str = "tenantry";
-
 /// How long an owner that ends waits for the programs that have joined its server. They are
-/// command line tools, mostly done in a second.
-const FOR_USERS: Duration = Duration::from_secs(30);
+/// command line tools, most of them done within a second.
+const USERS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a program wants of a persistent server that another program may have started.
+/// How a program uses a persistent server that another program may have started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To be the owner, or nothing: for a program that others will rely on, such as `serve`.
+    /// Be the owner, or fail: for a program that others rely on, such as an HTTP server.
     Exclusive,
-    /// To use the running server, and to start it only when none runs: for command line tools.
+    /// Join the running server, or start it if none runs: for command line tools.
     Shared,
 }
 
 /// A running PostgreSQL server.
 ///
-/// Dropping it stops the server when this program is the owner, and waits until it is gone (at
-/// most half a minute). The owner of a persistent server first waits for programs that have joined
-/// it, at most half a minute as well. A program that ends without dropping it, or is killed, has
-/// its server stopped all the same, within about 0.1 s.
+/// If this program is the owner, dropping it stops the server and waits for its end, for half a
+/// minute at most. The owner of a persistent server first waits for programs that have joined it,
+/// for another half a minute at most. If a program ends without dropping it, or is killed, its
+/// server is stopped within about 0.1 s.
 #[derive(Debug)]
 pub struct Server {
     data_dir: PathBuf,
@@ -82,52 +81,62 @@ pub struct Server {
 }
 
 /// What a [`Server`] keeps until it is dropped, in the order of dropping: the server ends before
-/// the lock is given back.
+/// its folders are removed and the lock is released.
 #[derive(Debug)]
 enum Lifecycle {
-    Temporary { postmaster: process::Postmaster, _lock: File },
-    Owner { postmaster: process::Postmaster, ownership: lock::Ownership },
-    Joined { _users: File },
+    Temporary {
+        postmaster: supervisor::Postmaster,
+        _folder: TempDir,
+        _lock: File,
+    },
+    Owner {
+        postmaster: supervisor::Postmaster,
+        _socket_dir: Option<TempDir>,
+        ownership: lock::Ownership,
+    },
+    Joined {
+        _users: File,
+    },
 }
 
 impl Server {
-    /// Starts a server for one run, such as that of a test binary: on a fresh folder, below
-    /// `/dev/shm` when that has 1 GiB free, without fsync. It has the database `postgres` only.
+    /// Starts a server for one run, such as that of a test binary: on a new folder, below
+    /// `/dev/shm` if that has 1 GiB free, without fsync. It has the database `postgres` only.
     ///
     /// `settings` are further server settings by name and value, for example
-    /// `[("log_statement", "all")]`; they win over those of this module. Folders that killed runs
-    /// left are removed first.
+    /// `[("log_statement", "all")]`; they override those of this crate. Folders that killed runs
+    /// have left are removed first.
     ///
     /// # Errors
     /// - [`ServerError::NotInstalled`], [`ServerError::TooOld`], [`ServerError::PgBin`]: no
     ///   usable server on this machine.
     /// - [`ServerError::NoServerUser`]: root, without a user to run the server as.
-    /// - [`ServerError::Init`], [`ServerError::Start`]: PostgreSQL failed, with its last words.
-    /// - [`ServerError::Io`]: the operating system refused something.
+    /// - [`ServerError::Init`], [`ServerError::Start`]: PostgreSQL failed.
+    /// - [`ServerError::Io`]: the operating system failed.
     pub fn temporary(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
         temporary::start(settings)
     }
 
     /// Starts the server of the data folder `dir`, or joins the one that another program has
-    /// started there. A missing or empty folder becomes a cluster with the database [`DATABASE`].
+    /// started there. A missing or empty folder becomes a cluster with the database `database`.
     ///
-    /// As root, find the folder by [`resolve_data_dir`] first. Beside `dir` lie its lock files,
-    /// `dir.lock` and `dir.users`.
+    /// As root, call [`resolve_data_dir`] first. The lock files `dir.lock` and `dir.users` are
+    /// beside `dir`.
     ///
     /// # Errors
     /// Those of [`Server::temporary`], and:
     /// - [`ServerError::InUse`]: [`Access::Exclusive`], and another program is the owner.
-    /// - [`ServerError::OwnerNotResponding`]: [`Access::Shared`], and the owner's server does not answer
-    ///   within half a minute.
-    /// - [`ServerError::NotACluster`], [`ServerError::OtherVersion`], [`ServerError::UnmanagedServer`],
-    ///   [`ServerError::OtherUser`], [`ServerError::Inaccessible`]: the folder cannot be used; it
-    ///   is left as it was.
-    /// - [`ServerError::StillStopping`]: the server of an owner that has ended does not end.
-    pub fn persistent(dir: &Path, access: Access) -> Result<Self, ServerError> {
-        persistent::open(dir, access)
+    /// - [`ServerError::OwnerNotResponding`]: [`Access::Shared`], and the owner's server does not
+    ///   respond within half a minute.
+    /// - [`ServerError::NotACluster`], [`ServerError::OtherVersion`],
+    ///   [`ServerError::UnmanagedServer`], [`ServerError::OtherUser`],
+    ///   [`ServerError::Inaccessible`]: the folder cannot be used; it was not changed.
+    /// - [`ServerError::StillStopping`]: the server of the previous owner does not end.
+    pub fn persistent(dir: &Path, database: &str, access: Access) -> Result<Self, ServerError> {
+        persistent::open(dir, database, access)
     }
 
-    /// The URL of a database of this server, as `sqlx`, SeaORM and `psql` read it.
+    /// The URL of a database of this server, for `sqlx`, SeaORM and `psql`.
     pub fn url(&self, database: &str) -> String {
         url::socket_url(&self.socket_dir, database)
     }
@@ -142,9 +151,9 @@ impl Server {
         &self.socket_dir
     }
 
-    /// The server's log file.
+    /// The server's log file. The log of the run before has the suffix `.1`.
     pub fn log_file(&self) -> PathBuf {
-        process::log_file(&self.data_dir)
+        supervisor::log_file(&self.data_dir)
     }
 
     /// PostgreSQL's major version.
@@ -152,8 +161,8 @@ impl Server {
         self.version
     }
 
-    /// Whether the server that this program started has ended already, by itself or by somebody
-    /// else. Always `false` for one that was joined: its owner looks after it.
+    /// Whether the server that this program has started has ended unexpectedly. Always `false` if
+    /// this program has joined another one's server.
     pub fn has_ended(&mut self) -> bool {
         match &mut self.lifecycle {
             Lifecycle::Temporary { postmaster, .. } | Lifecycle::Owner { postmaster, .. } => {
@@ -163,8 +172,8 @@ impl Server {
         }
     }
 
-    /// Whether the server ends with this program; `false` when another program's was joined.
-    pub fn owner(&self) -> bool {
+    /// Whether this program has started the server, which then ends with it.
+    pub fn is_owner(&self) -> bool {
         !matches!(self.lifecycle, Lifecycle::Joined { .. })
     }
 }
@@ -172,7 +181,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Lifecycle::Owner { ownership, .. } = &self.lifecycle {
-            ownership.wait_for_users(FOR_USERS);
+            ownership.wait_for_users(USERS_TIMEOUT);
         }
     }
 }

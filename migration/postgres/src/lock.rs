@@ -1,8 +1,9 @@
-//! Who has a persistent data folder: locks that the kernel takes back when a program dies.
+//! Locks of a persistent data folder, which the kernel releases when a program dies.
 //!
-//! Two files lie beside the folder `NAME`. `NAME.lock` is locked exclusively by the owner, the
-//! program whose end is the server's end, and says who that is. `NAME.users` is locked shared by
-//! every program that has joined the owner's server, so that the owner can wait for them.
+//! There are two files beside the folder `NAME`. The owner, the program whose end is the server's
+//! end, holds an exclusive lock on `NAME.lock`, which contains its process id and name. Programs
+//! that have joined its server hold a shared lock on `NAME.users`, so that the owner can wait for
+//! them.
 
 use std::{
     fs::{File, OpenOptions, Permissions, TryLockError},
@@ -15,25 +16,25 @@ use std::{
 
 use super::error::ServerError;
 
-/// The owner of a data folder, as its lock file tells.
+/// The owner of a data folder, from its lock file.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) pid: u32,
     pub(super) program: String,
-    /// The server's process, once there is one.
+    /// Process id of the server, once it runs.
     pub(super) server: Option<u32>,
 }
 
-/// The answer to [`claim`].
+/// Result of [`try_lock`].
 #[derive(Debug)]
 pub(super) enum LockAttempt {
-    /// This program has the folder now; `last` had it before.
-    Acquired { ownership: Ownership, last: Owner },
-    /// Another program has it.
+    /// This program is the owner now.
+    Acquired { ownership: Ownership, previous: Owner },
+    /// Another program is the owner.
     Held(Owner),
 }
 
-/// The right to run the server of a data folder; given back when dropped.
+/// The owner's lock, released when dropped.
 #[derive(Debug)]
 pub(super) struct Ownership {
     file: File,
@@ -42,50 +43,49 @@ pub(super) struct Ownership {
 }
 
 /// Tries to become the owner of the folder.
-pub(super) fn claim(dir: &Path) -> Result<LockAttempt, ServerError> {
+pub(super) fn try_lock(dir: &Path) -> Result<LockAttempt, ServerError> {
     let path = beside(dir, ".lock");
     let mut file = open(&path)?;
-    let taken = !lock(file.try_lock(), &path)?;
+    let is_held = !locked(file.try_lock(), &path)?;
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(ServerError::io("read", &path))?;
     let owner = parse(&text);
-    if taken {
+    if is_held {
         return Ok(LockAttempt::Held(owner));
     }
     let users = open(&beside(dir, ".users"))?;
     let mut ownership = Ownership { file, path, users };
     ownership.write(None)?;
-    Ok(LockAttempt::Acquired { ownership, last: owner })
+    Ok(LockAttempt::Acquired { ownership, previous: owner })
 }
 
-/// Counts this program among the users of the owner's server until the file is dropped; `None`
-/// while the owner is stopping the server.
+/// Registers this program as a user of the owner's server until the file is dropped; `None` while
+/// the owner is stopping the server.
 pub(super) fn join(dir: &Path) -> Result<Option<File>, ServerError> {
     let path = beside(dir, ".users");
     let file = open(&path)?;
-    Ok(lock(file.try_lock_shared(), &path)?.then_some(file))
+    Ok(locked(file.try_lock_shared(), &path)?.then_some(file))
 }
 
 impl Ownership {
-    /// Writes down which process the server is, before it starts: whoever owns the folder next
-    /// knows by it that the server is this module's.
+    /// Records the server's process id, by which the next owner recognises the server.
     pub(super) fn record_server(&mut self, pid: u32) -> Result<(), ServerError> {
         self.write(Some(pid))
     }
 
-    /// Waits until the programs that have joined are done, at most this long, and lets no more
-    /// join.
-    pub(super) fn wait_for_users(&self, patience: Duration) {
-        let begun = Instant::now();
-        let mut told = false;
+    /// Waits until the programs that have joined have ended, for `timeout` at most, and lets no
+    /// more join.
+    pub(super) fn wait_for_users(&self, timeout: Duration) {
+        let started = Instant::now();
+        let mut is_logged = false;
         while let Err(TryLockError::WouldBlock) = self.users.try_lock() {
-            if begun.elapsed() > patience {
+            if started.elapsed() > timeout {
                 tracing::warn!("stopping PostgreSQL although other programs still use it");
                 return;
             }
-            if !told {
+            if !is_logged {
                 tracing::info!("waiting for other programs that use this PostgreSQL server");
-                told = true;
+                is_logged = true;
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -96,7 +96,7 @@ impl Ownership {
         let program = program.as_deref().and_then(Path::file_name).unwrap_or_default();
         let server = server.map(|pid| pid.to_string()).unwrap_or_default();
         let text = format!("{}\n{}\n{server}\n", std::process::id(), program.to_string_lossy());
-        // One write, then the cut: a reader never finds the file empty.
+        // Written before it is truncated, so that no reader finds it empty.
         self.file
             .seek(SeekFrom::Start(0))
             .and_then(|_| self.file.write_all(text.as_bytes()))
@@ -106,9 +106,8 @@ impl Ownership {
 }
 
 fn parse(text: &str) -> Owner {
-    let mut lines = text.lines();
-    let mut number = || lines.next().map(str::to_owned);
-    let (pid, program, server) = (number(), number(), number());
+    let mut lines = text.lines().map(str::to_owned);
+    let (pid, program, server) = (lines.next(), lines.next(), lines.next());
     Owner {
         pid: pid.and_then(|line| line.parse().ok()).unwrap_or_default(),
         program: program.filter(|line| !line.is_empty()).unwrap_or("another program".to_owned()),
@@ -116,15 +115,15 @@ fn parse(text: &str) -> Owner {
     }
 }
 
-/// The path of a file beside the folder. Not inside it: the folder is replaced as a whole when
-/// it is made, and belongs to the server's user.
+/// Path of a file beside the folder: the folder itself is renamed into place when it is created,
+/// and belongs to the server's user.
 fn beside(dir: &Path, suffix: &str) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-/// Opens a lock file that no other user may open: whoever can read a file can hold its lock.
+/// Opens a lock file that no other user may open: a user who can read a file can lock it.
 fn open(path: &Path) -> Result<File, ServerError> {
     let opened = || {
         let mut options = OpenOptions::new();
@@ -138,9 +137,9 @@ fn open(path: &Path) -> Result<File, ServerError> {
     opened().map_err(ServerError::io("open", path))
 }
 
-/// Whether the lock was had; a file system without locks is an error, not a "no".
-fn lock(answer: Result<(), TryLockError>, path: &Path) -> Result<bool, ServerError> {
-    match answer {
+/// Whether the lock was acquired; an error on a file system without locks.
+fn locked(result: Result<(), TryLockError>, path: &Path) -> Result<bool, ServerError> {
+    match result {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(source)) => Err(ServerError::io("lock", path)(source)),
@@ -152,10 +151,10 @@ mod tests {
     use super::{Owner, parse};
 
     #[test]
-    fn the_owner_is_read_also_from_a_half_written_file() {
-        let owner = Owner { pid: 12, program: "tenantry".to_owned(), server: Some(34) };
-        assert_eq!(parse("12\ntenantry\n34\n"), owner);
-        assert_eq!(parse("12\ntenantry\n\n"), Owner { server: None, ..owner });
+    fn parses_a_partly_written_file() {
+        let owner = Owner { pid: 12, program: "shop".to_owned(), server: Some(34) };
+        assert_eq!(parse("12\nshop\n34\n"), owner);
+        assert_eq!(parse("12\nshop\n\n"), Owner { server: None, ..owner });
         assert_eq!(parse("").program, "another program");
     }
 }

@@ -1,4 +1,4 @@
-//! Which operating system user the server runs as, and where that user may go.
+//! The operating system's user that the server runs as.
 
 use std::{
     env,
@@ -17,7 +17,8 @@ use tempfile::TempDir;
 
 use super::error::ServerError;
 
-/// The user that the server runs as.
+/// The user that the server runs as: this program's, unless that is root, as which PostgreSQL
+/// refuses to run.
 #[derive(Debug, Clone)]
 pub(super) struct OsUser {
     pub(super) name: String,
@@ -26,13 +27,11 @@ pub(super) struct OsUser {
 }
 
 impl OsUser {
-    /// Whether this program may run the server as another user, and has to: PostgreSQL refuses
-    /// to run as root.
     fn am_root() -> bool {
         geteuid().is_root()
     }
 
-    /// The user for a new data folder: as root `postgres`, else `nobody`; otherwise this user.
+    /// The user for a new data folder: for root `postgres`, else `nobody`.
     pub(super) fn for_new() -> Result<Self, ServerError> {
         if !Self::am_root() {
             return Ok(Self { name: name_of(geteuid()), uid: geteuid(), gid: getegid() });
@@ -44,8 +43,8 @@ impl OsUser {
             .ok_or(ServerError::NoServerUser)
     }
 
-    /// The user for the data folder at `dir`: root runs the server of an existing cluster as the
-    /// user it belongs to, for PostgreSQL starts only as that one.
+    /// The user for the data folder at `dir`. For root that is the folder's owner, as PostgreSQL
+    /// starts as no other user.
     pub(super) fn for_folder(dir: &Path) -> Result<Self, ServerError> {
         let Ok(meta) = fs::metadata(dir) else {
             return Self::for_new();
@@ -60,13 +59,12 @@ impl OsUser {
         Ok(Self { name: name_of(owner), uid: owner, gid: Gid::from_raw(meta.gid()) })
     }
 
-    /// The number of the user.
     pub(super) fn uid(&self) -> u32 {
         self.uid.as_raw()
     }
 
-    /// A command that runs as this user, from a folder that everybody may enter, and that takes
-    /// nothing from the caller's environment that would steer PostgreSQL elsewhere.
+    /// A command that runs as this user, in `/`, without the caller's variables that would change
+    /// what PostgreSQL does.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").env("LC_ALL", "C").env("TZ", "UTC");
@@ -83,7 +81,7 @@ impl OsUser {
         command
     }
 
-    /// Makes a private folder of the user, with a fresh name, that is removed when dropped.
+    /// Creates a private folder of the user, which is removed when dropped.
     pub(super) fn new_folder(&self, parent: &Path, prefix: &str) -> Result<TempDir, ServerError> {
         let dir = tempfile::Builder::new()
             .prefix(prefix)
@@ -94,7 +92,7 @@ impl OsUser {
         Ok(dir)
     }
 
-    /// Gives a folder that this module made to the user.
+    /// Makes the user the owner of a folder that this crate has created.
     pub(super) fn chown(&self, path: &Path) -> Result<(), ServerError> {
         if Self::am_root() {
             chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
@@ -105,17 +103,15 @@ impl OsUser {
 
     /// The first folder on the way to `path`, or `path` itself, that the user may not enter.
     ///
-    /// Parts that do not exist yet are left out. Counts mode bits for the user and its main
-    /// group, as the server has no other groups ([`OsUser::command`]); access control lists
-    /// are not read, so one that allows more than the bits is not seen.
+    /// Ignores parts that do not exist. Reads mode bits for the user and its main group, as the
+    /// server has no other groups ([`OsUser::command`]), but no access control lists.
     pub(super) fn first_inaccessible(&self, path: &Path) -> Option<PathBuf> {
         if !Self::am_root() {
             return None;
         }
         let real = path.ancestors().find_map(|part| fs::canonicalize(part).ok())?;
-        let mut way: Vec<&Path> = real.ancestors().collect();
-        way.reverse();
-        way.into_iter().find(|folder| !self.may_enter(folder)).map(Path::to_owned)
+        let folders: Vec<&Path> = real.ancestors().collect();
+        folders.into_iter().rev().find(|folder| !self.may_enter(folder)).map(Path::to_owned)
     }
 
     fn may_enter(&self, folder: &Path) -> bool {
@@ -132,9 +128,9 @@ impl OsUser {
     }
 }
 
-/// Makes the folder and its missing parents so that the server's user may enter them, whatever
-/// root's umask says. Folders that exist are left as they are.
-pub(super) fn create_enterable(path: &Path) -> Result<(), ServerError> {
+/// Creates the folder and its missing parents. If this program is root, every user may enter them,
+/// whatever its umask.
+pub(super) fn create_accessible(path: &Path) -> Result<(), ServerError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|part| !part.exists()).collect();
     fs::create_dir_all(path).map_err(ServerError::io("create", path))?;
     if OsUser::am_root() {

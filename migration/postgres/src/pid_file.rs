@@ -1,4 +1,4 @@
-//! `postmaster.pid`, by which a server tells what it is doing without a client.
+//! `postmaster.pid`, in which a server publishes its state.
 //!
 //! Its lines (PostgreSQL sources, `src/include/utils/pidfile.h`): process, data folder, start
 //! time, port, socket folder, TCP address, shared memory, status.
@@ -14,10 +14,10 @@ use std::{
 
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
-/// The name of the socket file: port 5432 in its folder, which is private to the server.
+/// Name of the socket file: the port is 5432, and the folder belongs to one server.
 pub(super) const SOCKET: &str = ".s.PGSQL.5432";
 
-/// What `postmaster.pid` says.
+/// Content of `postmaster.pid`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PidFile {
     pub(super) pid: u32,
@@ -26,19 +26,18 @@ pub(super) struct PidFile {
 }
 
 impl PidFile {
-    /// The file's path.
     pub(super) fn path(data: &Path) -> PathBuf {
         data.join("postmaster.pid")
     }
 
-    /// Reads the file; `None` when there is none, or the server is still writing it.
+    /// Reads the file; `None` if it does not exist or is incomplete.
     pub(super) fn read(data: &Path) -> Option<Self> {
         Self::parse(&fs::read(Self::path(data)).ok()?)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-        // The postmaster's number is positive; a stand-alone backend writes a negative one.
+        // Negative for a stand-alone backend.
         let pid = std::str::from_utf8(lines.first()?).ok()?.trim().parse::<i32>().ok()?;
         Some(Self {
             pid: pid.unsigned_abs(),
@@ -47,22 +46,22 @@ impl PidFile {
         })
     }
 
-    /// Whether the server says that it is ready and its socket answers. A killed server leaves
-    /// the word "ready" behind, but nobody at the socket.
+    /// Whether the server is ready and listens on its socket. The file of a killed server still
+    /// says "ready".
     pub(super) fn accepts_connections(&self) -> bool {
         self.ready && UnixStream::connect(self.socket_dir.join(SOCKET)).is_ok()
     }
 }
 
-/// A process number as the system calls want it.
+/// A process id for system calls.
 pub(super) fn process(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
 
 /// Whether the process is a PostgreSQL server on this data folder.
 ///
-/// That a process of this number lives says little: after a reboot, or in a container, numbers
-/// come back for other programs. A server's working folder is its data folder.
+/// After a reboot, or in a container, another program may have the same process id. A server's
+/// working folder is its data folder.
 pub(super) fn is_postmaster_of(pid: u32, data: &Path) -> bool {
     let Some(number) = process(pid) else {
         return false;
@@ -76,12 +75,12 @@ pub(super) fn is_postmaster_of(pid: u32, data: &Path) -> bool {
     }
     match fs::read_link(format!("/proc/{pid}/cwd")) {
         Ok(folder) => folder == data,
-        // Another user's process: its name is all that is shown.
+        // A process of another user shows its name only.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             fs::read_to_string(format!("/proc/{pid}/comm"))
                 .is_ok_and(|name| matches!(name.trim(), "postgres" | "postmaster"))
         }
-        // A zombie has no working folder: it holds no data any more.
+        // A zombie has no working folder.
         Err(_) => false,
     }
 }
@@ -92,7 +91,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     #[test]
-    fn the_socket_folder_and_the_status_are_read() {
+    fn parses_the_socket_folder_and_the_status() {
         let text = b"4711\n/d\n1700000000\n5432\n/tmp/a b\n\n  123  4\nready   \n";
         let parsed = PidFile::parse(text);
         let ready = PidFile { pid: 4711, socket_dir: PathBuf::from("/tmp/a b"), ready: true };
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_no_server_serves_no_folder() {
+    fn other_processes_are_not_postmasters() {
         assert!(!is_postmaster_of(std::process::id(), Path::new("/nowhere")));
         assert!(!is_postmaster_of(0, Path::new("/")));
         assert!(!is_postmaster_of(u32::MAX, Path::new("/")));

@@ -1,118 +1,188 @@
-//! The process that ends the server when its owner ends, however that ends.
+//! The server process, and the shell that stops it when its owner ends.
 //!
-//! A shell waits on a pipe whose other end only the owner has: the kernel closes it when the
-//! owner exits or is killed, also with SIGKILL. The owner's orderly stop is the same closing, so
-//! there is one way to stop, and every run tries it.
+//! The shell is the server's parent and holds the reading end of a pipe whose writing end only the
+//! owner has. The kernel closes the pipe when the owner exits or is killed, also by SIGKILL. An
+//! orderly stop closes the same pipe, so every run exercises the only way to stop.
 
 use std::{
-    io::Write,
+    fs,
+    io::{BufRead, BufReader},
     os::unix::process::CommandExt,
-    path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use super::error::ServerError;
+use super::{
+    binaries::Binaries,
+    error::{ServerError, tail},
+    os_user::OsUser,
+    pid_file::PidFile,
+};
 
-/// What becomes of a process when its owner ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shutdown {
-    /// Immediate shutdown, for a server whose data nobody needs any more.
-    Immediate,
-    /// Fast shutdown: transactions are rolled back, and the data folder is left clean.
-    Fast,
-    /// It ends by itself and is waited for: an interrupted `initdb` leaves shared memory behind.
-    Itself,
-}
+/// How long a server may take to accept connections, crash recovery included.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Reads how to end which process, of which the last line counts, until the end of the pipe.
+/// How long the owner waits for a shutdown.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Arguments: the signal that stops the server, a folder to remove ("" for none), the log file,
+/// the server's command. Prints the server's process id.
 ///
-/// A zombie, which `kill -0` finds, counts as gone: in a container nobody may collect it. What
-/// takes 15 s is ended by an immediate shutdown, which loses nothing either.
+/// Runs as the server's user, so that root writes no file into another user's folder. A server
+/// that ends on its own leaves the folder to the owner, which may still read the log in it.
 const SCRIPT: &str = r#"
-pause() { sleep 0.05 2>/dev/null || sleep 1; }
-alive() { kill -0 "$pid" 2>/dev/null && ! grep -qs "^State:.Z" "/proc/$pid/status"; }
-shutdown= pid=
-while read -r a b; do shutdown=$a pid=$b; done
-if [ -n "$pid" ]; then
-  [ "$shutdown" = itself ] || kill -s "$shutdown" "$pid" 2>/dev/null
-  n=0
-  while alive && [ $n -lt 400 ]; do
-    pause; n=$((n + 1))
-    [ $n -ne 300 ] || kill -s QUIT "$pid" 2>/dev/null
-  done
-fi
-n=0
-for folder; do
-  while [ -e "$folder" ] && [ $n -lt 100 ]; do
-    rm -rf "$folder" 2>/dev/null || pause
-    n=$((n + 1))
-  done
-done
+umask 077
+signal=$1 remove=$2 log=$3; shift 3
+exec 3<&0
+mv -f "$log" "$log.1" 2>/dev/null
+"$@" 3<&- </dev/null >"$log" 2>&1 &
+server=$!
+{ read -r _ <&3; kill -s "$signal" "$server"; } >/dev/null 2>&1 &
+reader=$!
+echo "$server"
+wait "$server"; status=$?
+kill "$reader" 2>/dev/null; wait "$reader"
+[ $? -gt 128 ] || [ -z "$remove" ] || rm -rf "$remove"
+exit "$status"
 "#;
 
-/// A running supervisor.
+/// How PostgreSQL is stopped (manual, 18.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shutdown {
+    /// Aborts without a checkpoint.
+    Immediate,
+    /// Rolls open transactions back and leaves a clean data folder.
+    Fast,
+}
+
+/// How to start a server.
 #[derive(Debug)]
-pub(super) struct Supervisor {
-    child: Child,
+pub(super) struct Launch<'a> {
+    pub(super) binaries: &'a Binaries,
+    pub(super) user: &'a OsUser,
+    pub(super) data: &'a Path,
+    pub(super) socket_dir: &'a Path,
+    pub(super) shutdown: Shutdown,
+    /// Folder that is removed when the owner ends.
+    pub(super) remove: Option<&'a Path>,
+    pub(super) settings: Vec<(&'a str, &'a str)>,
+}
+
+/// A running server of this program. Dropping it stops the server and waits for its end, for half
+/// a minute at most.
+#[derive(Debug)]
+pub(super) struct Postmaster {
+    supervisor: Child,
     pipe: Option<ChildStdin>,
 }
 
-impl Supervisor {
-    /// Starts the supervisor; it removes these folders at the end.
-    pub(super) fn start(remove: &[&Path]) -> Result<Self, ServerError> {
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "tenantry-postgres-supervisor"])
-            .args(remove)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // A process group of its own: Ctrl-C in the terminal is the owner's business.
-            .process_group(0)
-            .spawn()
-            .map_err(ServerError::io("run", "/bin/sh"))?;
-        // std marks the pipe close-on-exec: no other child keeps it open.
-        let pipe = child.stdin.take();
-        Ok(Self { child, pipe })
+/// The server's log, in its data folder. The log of the run before has the suffix `.1`.
+pub(super) fn log_file(data: &Path) -> PathBuf {
+    data.join("server.log")
+}
+
+impl Launch<'_> {
+    /// Starts the server, passes its process id to `record`, and waits until it accepts
+    /// connections.
+    pub(super) fn start(
+        &self,
+        record: impl FnOnce(u32) -> Result<(), ServerError>,
+    ) -> Result<Postmaster, ServerError> {
+        let started = Instant::now();
+        let (mut postmaster, pid) = self.spawn()?;
+        record(pid)?;
+        let failed = |reason: &str| {
+            let log = log_file(self.data);
+            let text = fs::read(&log).unwrap_or_default();
+            let last = tail(&String::from_utf8_lossy(&text));
+            ServerError::Start {
+                path: self.data.to_owned(),
+                log: format!("{reason}; its log, {}, ends with: {last}", log.display()),
+            }
+        };
+        loop {
+            if PidFile::read(self.data).is_some_and(|f| f.pid == pid && f.accepts_connections()) {
+                tracing::debug!(
+                    data = %self.data.display(),
+                    version = %self.binaries.version,
+                    user = %self.user.name,
+                    elapsed = ?started.elapsed(),
+                    "PostgreSQL started"
+                );
+                return Ok(postmaster);
+            }
+            if let Ok(Some(status)) = postmaster.supervisor.try_wait() {
+                return Err(failed(&status.to_string()));
+            }
+            if started.elapsed() > START_TIMEOUT {
+                return Err(failed("it did not accept connections within a minute"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
-    /// Tells which process to look after, in place of the one before.
-    pub(super) fn watch(&mut self, pid: u32, shutdown: Shutdown) -> Result<(), ServerError> {
-        let shutdown = match shutdown {
+    fn spawn(&self) -> Result<(Postmaster, u32), ServerError> {
+        let shell = Path::new("/bin/sh");
+        let mut command = self.user.command(shell);
+        command.args(["-c", SCRIPT, "local-postgres"]);
+        command.arg(match self.shutdown {
             Shutdown::Immediate => "QUIT",
             Shutdown::Fast => "INT",
-            Shutdown::Itself => "itself",
-        };
-        self.tell(&format!("{shutdown} {pid}\n"))
-    }
-
-    /// Takes back the last [`watch`](Self::watch), as the process has ended: its number may soon
-    /// be another's.
-    pub(super) fn forget(&mut self) -> Result<(), ServerError> {
-        self.tell("\n")
-    }
-
-    fn tell(&mut self, line: &str) -> Result<(), ServerError> {
-        self.pipe
-            .as_mut()
-            .map_or(Ok(()), |pipe| pipe.write_all(line.as_bytes()))
-            .map_err(ServerError::io("write to", "/bin/sh"))
-    }
-
-    /// Closes the pipe: what happens by itself when the owner dies.
-    pub(super) fn release(&mut self) {
-        self.pipe = None;
-    }
-
-    /// Whether the supervisor has done its work.
-    pub(super) fn is_done(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        });
+        command.arg(self.remove.unwrap_or(Path::new(""))).arg(log_file(self.data));
+        command.arg(self.binaries.program("postgres")).arg("-D").arg(self.data);
+        // The value is a list, whose items may be quoted.
+        let socket_dir = self.socket_dir.to_string_lossy().replace('"', "\"\"");
+        let fixed = [
+            ("listen_addresses", ""),
+            ("port", "5432"),
+            ("unix_socket_directories", &format!("\"{socket_dir}\"")),
+            ("logging_collector", "off"),
+            ("timezone", "UTC"),
+            ("log_timezone", "UTC"),
+        ];
+        for (name, value) in fixed.iter().chain(&self.settings) {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        let mut supervisor = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // Ctrl-C in the terminal reaches the owner only.
+            .process_group(0)
+            .spawn()
+            .map_err(ServerError::io("run", shell))?;
+        // std marks the pipe close-on-exec, so no other child keeps it open.
+        let (pipe, output) = (supervisor.stdin.take(), supervisor.stdout.take());
+        let postmaster = Postmaster { supervisor, pipe };
+        let mut pid = String::new();
+        if let Some(output) = output {
+            BufReader::new(output).read_line(&mut pid).map_err(ServerError::io("read", shell))?;
+        }
+        // 0 if the shell has failed: the caller then reports its exit status.
+        Ok((postmaster, pid.trim().parse().unwrap_or_default()))
     }
 }
 
-impl Drop for Supervisor {
+impl Postmaster {
+    /// Whether the server has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.supervisor.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Postmaster {
     fn drop(&mut self) {
-        self.release();
-        super::process::wait_until(|| self.is_done());
+        self.pipe = None;
+        let stopping = Instant::now();
+        while !self.has_ended() {
+            if stopping.elapsed() > STOP_TIMEOUT {
+                tracing::warn!("PostgreSQL is still shutting down");
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }

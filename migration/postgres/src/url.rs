@@ -1,19 +1,17 @@
-//! The URL of a database behind a Unix socket.
-
 use std::{fmt::Write, os::unix::ffi::OsStrExt, path::Path};
 
 /// A URL that `sqlx` and libpq read alike: a `host` that begins with a slash is a socket folder
-/// (sqlx-postgres `options/parse.rs`; PostgreSQL manual, section 34.1.1). The host before the
-/// path is not used, but URL parsers want one. `sslmode` keeps a `PGSSLMODE` in the environment
-/// from asking for TLS, which sockets do not have.
+/// (sqlx-postgres `options/parse.rs`; PostgreSQL manual, 34.1.1). The host before the path is not
+/// used, but URL parsers require one. Without `sslmode`, a `PGSSLMODE` in the environment could
+/// ask for TLS, which sockets do not have.
 pub(super) fn socket_url(socket_dir: &Path, database: &str) -> String {
-    let (database, host) =
-        (encoded(database.as_bytes()), encoded(socket_dir.as_os_str().as_bytes()));
+    let database = percent_encoded(database.as_bytes());
+    let host = percent_encoded(socket_dir.as_os_str().as_bytes());
     format!("postgres://postgres@localhost:5432/{database}?host={host}&sslmode=disable")
 }
 
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encoded(bytes: &[u8]) -> String {
+/// Encodes all but RFC 3986's unreserved characters.
+fn percent_encoded(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
@@ -32,7 +30,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_folder_with_any_name_is_encoded() {
+    fn encodes_the_folder_and_the_database() {
         assert_eq!(
             socket_url(Path::new("/a b/ü&c"), "x?y"),
             "postgres://postgres@localhost:5432/x%3Fy?host=%2Fa%20b%2F%C3%BC%26c&sslmode=disable"

@@ -4,11 +4,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use local_postgres::{Access, Server, ServerError};
+use local_postgres::{Access, Server, ServerError, resolve_data_dir};
 use sea_orm::DatabaseConnection;
 use thiserror::Error;
 
 use super::{ConnectError, Secret, SecretError, connect_pool, given, url};
+
+/// Database of the machine's own server.
+const DATABASE: &str = "tenantry";
+
+/// Where root keeps the data if the server's user may not enter the data folder.
+const SYSTEM_DIR: &str = "/var/lib/tenantry";
 
 /// Variables of the environment that have no option of their own: name and meaning.
 pub const VARIABLES: [(&str, &str); 2] = [
@@ -99,7 +105,7 @@ pub enum LocateError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The machine's own server could not be started.
-    #[error(transparent)]
+    #[error("{0}; or set DATABASE_URL to use a server that runs already")]
     Server(#[from] ServerError),
 }
 
@@ -118,12 +124,12 @@ impl DatabaseArgs {
         let wanted = self.data_dir.join("postgres");
         // Starting a server waits for processes and files.
         tokio::task::spawn_blocking(move || {
-            let place = local_postgres::resolve_data_dir(&wanted)?;
-            let server = Server::persistent(&place.path, access)?;
+            let dir = resolve_data_dir(&wanted, SYSTEM_DIR.as_ref())?;
+            let server = Server::persistent(&dir.path, DATABASE, access)?;
             Ok(Located {
-                url: server.url(local_postgres::DATABASE).into(),
+                url: server.url(DATABASE).into(),
                 server: Some(server),
-                inaccessible_dir: place.inaccessible,
+                inaccessible_dir: dir.inaccessible,
             })
         })
         .await

@@ -10,8 +10,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use local_postgres::{Access, DATABASE, Server};
-use nix::unistd::Pid;
+use local_postgres::{Access, Server};
+use nix::{
+    sys::signal::{SIGKILL, kill},
+    unistd::Pid,
+};
 
 use super::{TestResult, support::*};
 
@@ -28,7 +31,7 @@ fn owner_process() -> TestResult {
     let (server, database) = if task == "temporary" {
         (Server::temporary(&[]), "postgres")
     } else {
-        (Server::persistent(Path::new(&task), Access::Exclusive), DATABASE)
+        (Server::persistent(Path::new(&task), DATABASE, Access::Exclusive), DATABASE)
     };
     // Not `println!`, which the test harness holds back.
     let mut out = std::io::stdout();
@@ -88,12 +91,21 @@ impl Owner {
         found
     }
 
-    /// The shell among the owner's children.
-    pub(super) fn watcher(&self) -> Result<Pid, Box<dyn Error>> {
-        children_of(self.child.id())
-            .into_iter()
-            .find(|child| child.as_raw().unsigned_abs() != self.server)
-            .ok_or("no watcher".into())
+    /// The shell that supervises the server, and its child that waits for the owner's end.
+    pub(super) fn supervisor(&self) -> Vec<Pid> {
+        let shells = children_of(self.child.id());
+        let parts = shells.iter().flat_map(|shell| children_of(shell.as_raw().unsigned_abs()));
+        let parts: Vec<Pid> =
+            parts.filter(|part| part.as_raw().unsigned_abs() != self.server).collect();
+        assert_eq!((shells.len(), parts.len()), (1, 1));
+        [shells, parts].concat()
+    }
+
+    pub(super) fn kill_supervisor(&self) -> TestResult {
+        for pid in self.supervisor() {
+            kill(pid, SIGKILL)?;
+        }
+        Ok(())
     }
 
     /// By its socket, not its process number: where no init process collects the dead, a server

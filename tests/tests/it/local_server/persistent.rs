@@ -1,4 +1,4 @@
-//! A lasting server: its data stays, its programs share it.
+//! A persistent server keeps its data, and programs share it.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use local_postgres::{Access, DATABASE, Server, ServerError};
+use local_postgres::{Access, Server, ServerError};
 use nix::{
     sys::signal::{SIGKILL, kill},
     unistd::{User, geteuid},
@@ -18,10 +18,10 @@ use sea_orm::ConnectionTrait;
 use super::{TestResult, owner::*, support::*};
 
 #[tokio::test]
-async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
+async fn killing_the_owner_stops_the_server_and_keeps_the_data() -> TestResult {
     let scratch = Scratch::new()?;
     let mut owner = Owner::of(&scratch.data())?;
-    let before = Server::persistent(&scratch.data(), Access::Shared)?;
+    let before = Server::persistent(&scratch.data(), DATABASE, Access::Shared)?;
     let db = connect(&before.url(DATABASE)).await?;
     db.execute_unprepared("CREATE TABLE kept (n bigint)").await?;
     drop(before);
@@ -44,8 +44,8 @@ async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
     assert!(acknowledged > 0, "nothing was written before the kill");
     owner.assert_server_gone();
 
-    let after = Server::persistent(&scratch.data(), Access::Exclusive)?;
-    assert!(after.owner());
+    let after = Server::persistent(&scratch.data(), DATABASE, Access::Exclusive)?;
+    assert!(after.is_owner());
     let db = connect(&after.url(DATABASE)).await?;
     let rows = number(&db, "SELECT count(*) FROM kept").await?;
     // The last one may have been committed without its answer getting through.
@@ -55,13 +55,13 @@ async fn kept_data_survives_a_killed_owner_and_its_server_ends() -> TestResult {
 }
 
 #[tokio::test]
-async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
+async fn data_survives_killing_all_processes_at_once() -> TestResult {
     let scratch = Scratch::new()?;
     let mut owner = Owner::of(&scratch.data())?;
     let db = connect(&owner.url).await?;
     db.execute_unprepared("CREATE TABLE kept AS SELECT generate_series(1, 100) AS n").await?;
 
-    // The whole server: its watcher has nobody to stop, `postmaster.pid` and the socket stay.
+    // The whole server: `postmaster.pid` and the socket stay.
     for pid in owner.processes_of_server() {
         let _ = kill(pid, SIGKILL);
     }
@@ -69,7 +69,7 @@ async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
     owner.assert_server_gone();
     assert!(scratch.data().join("postmaster.pid").exists(), "this was no crash");
 
-    let after = Server::persistent(&scratch.data(), Access::Exclusive)?;
+    let after = Server::persistent(&scratch.data(), DATABASE, Access::Exclusive)?;
     let db = connect(&after.url(DATABASE)).await?;
     assert_eq!(number(&db, "SELECT count(*) FROM kept").await?, 100);
     db.close().await?;
@@ -77,11 +77,11 @@ async fn kept_data_survives_the_death_of_everything_at_once() -> TestResult {
 }
 
 #[tokio::test]
-async fn a_second_program_shares_the_server_of_the_first() -> TestResult {
+async fn a_second_program_joins_the_server_of_the_first() -> TestResult {
     let scratch = Scratch::new()?;
     let owner = Owner::of(&scratch.data())?;
-    let shared = Server::persistent(&scratch.data(), Access::Shared)?;
-    assert!(!shared.owner());
+    let shared = Server::persistent(&scratch.data(), DATABASE, Access::Shared)?;
+    assert!(!shared.is_owner());
     assert_eq!(shared.url(DATABASE), owner.url);
     let db = connect(&shared.url(DATABASE)).await?;
     assert_eq!(number(&db, "SELECT 1::bigint").await?, 1);
@@ -94,7 +94,7 @@ fn programs_that_start_together_share_one_server() -> TestResult {
     let scratch = Scratch::new()?;
     let dir = scratch.data();
     let servers = thread::scope(|scope| {
-        let start = || Server::persistent(&dir, Access::Shared);
+        let start = || Server::persistent(&dir, DATABASE, Access::Shared);
         let starts = [(); 4].map(|()| scope.spawn(start));
         starts.map(thread::ScopedJoinHandle::join)
     });
@@ -102,21 +102,21 @@ fn programs_that_start_together_share_one_server() -> TestResult {
     let mut kept = Vec::new();
     for server in servers {
         let server = server.map_err(|_| "a start panicked")??;
-        owners += u32::from(server.owner());
+        owners += u32::from(server.is_owner());
         kept.push(server);
     }
     assert_eq!(owners, 1);
-    // The owner waits for its users when it is dropped: they go first.
-    kept.sort_by_key(Server::owner);
+    // The owner waits for its users when it is dropped, so they are dropped first.
+    kept.sort_by_key(Server::is_owner);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_owner_that_ends_waits_for_those_who_joined() -> TestResult {
+async fn an_owner_that_ends_waits_for_programs_that_have_joined() -> TestResult {
     let scratch = Scratch::new()?;
-    let owner = Server::persistent(&scratch.data(), Access::Shared)?;
-    let joined = Server::persistent(&scratch.data(), Access::Shared)?;
-    assert!(owner.owner() && !joined.owner());
+    let owner = Server::persistent(&scratch.data(), DATABASE, Access::Shared)?;
+    let joined = Server::persistent(&scratch.data(), DATABASE, Access::Shared)?;
+    assert!(owner.is_owner() && !joined.is_owner());
     let ending = thread::spawn(move || drop(owner));
     let db = connect(&joined.url(DATABASE)).await?;
     number(&db, "SELECT count(*) FROM pg_sleep(0.5)").await?;
@@ -124,15 +124,15 @@ async fn an_owner_that_ends_waits_for_those_who_joined() -> TestResult {
     db.close().await?;
     drop(joined);
     ending.join().map_err(|_| "the owner panicked")?;
-    assert!(Server::persistent(&scratch.data(), Access::Exclusive)?.owner());
+    assert!(Server::persistent(&scratch.data(), DATABASE, Access::Exclusive)?.is_owner());
     Ok(())
 }
 
 #[test]
-fn a_second_owner_is_refused_by_the_pid_of_the_first() -> TestResult {
+fn a_second_owner_is_refused_and_gets_the_pid_of_the_first() -> TestResult {
     let scratch = Scratch::new()?;
     let owner = Owner::of(&scratch.data())?;
-    let error = refused(Server::persistent(&scratch.data(), Access::Exclusive))?;
+    let error = refused(Server::persistent(&scratch.data(), DATABASE, Access::Exclusive))?;
     let pid = owner.child.id();
     assert!(matches!(error, ServerError::InUse { pid: by, .. } if by == pid), "{error}");
     let text = error.to_string();
@@ -148,8 +148,8 @@ fn no_other_user_can_open_and_hold_the_locks_of_a_data_folder() -> TestResult {
     // One is left from a program that let others read it.
     fs::write(&locks[0], "")?;
     fs::set_permissions(&locks[0], fs::Permissions::from_mode(0o644))?;
-    let server = Server::persistent(&scratch.data(), Access::Exclusive)?;
-    let joined = Server::persistent(&scratch.data(), Access::Shared)?;
+    let server = Server::persistent(&scratch.data(), DATABASE, Access::Exclusive)?;
+    let joined = Server::persistent(&scratch.data(), DATABASE, Access::Shared)?;
     for lock in &locks {
         assert_eq!(fs::metadata(lock)?.permissions().mode() & 0o777, 0o600, "{}", lock.display());
         if let (true, Some(nobody)) = (geteuid().is_root(), User::from_name("nobody")?) {

@@ -14,6 +14,11 @@ use local_postgres::{Server, ServerError};
 use nix::unistd::Pid;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, Statement};
 
+pub(super) const DATABASE: &str = "a \"shop\"";
+
+/// Where root keeps data if the server's user may not enter the wanted folder.
+pub(super) const SYSTEM_DIR: &str = "/var/lib/local-postgres-test";
+
 /// A folder that the server's user may enter; removed at the end.
 pub(super) struct Scratch(tempfile::TempDir);
 
@@ -38,8 +43,6 @@ pub(super) struct RemoveAtEnd(pub(super) PathBuf);
 impl Drop for RemoveAtEnd {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
-        // The folder above too, unless somebody else's data is in it.
-        let _ = self.0.parent().map(fs::remove_dir);
     }
 }
 

@@ -11,7 +11,7 @@ use local_postgres::Server;
 use super::{TestResult, owner::*, support::*};
 
 #[test]
-fn a_temporary_folder_is_gone_after_its_owner_is_killed() -> TestResult {
+fn killing_the_owner_removes_the_folder() -> TestResult {
     let mut owner = Owner::start("temporary")?;
     let folder = owner.data.parent().ok_or("no parent")?.to_owned();
     assert!(folder.exists());
@@ -22,21 +22,21 @@ fn a_temporary_folder_is_gone_after_its_owner_is_killed() -> TestResult {
 }
 
 #[test]
-fn a_temporary_server_is_gone_when_it_is_dropped() -> TestResult {
+fn dropping_the_server_removes_the_folder() -> TestResult {
     let server = Server::temporary(&[])?;
     let folder = server.data_dir().parent().ok_or("no parent")?.to_owned();
-    assert!(server.owner() && folder.exists());
+    assert!(server.is_owner() && folder.exists());
     drop(server);
     assert!(!folder.exists(), "{} is still there", folder.display());
     Ok(())
 }
 
 #[test]
-fn the_folders_of_crashed_runs_are_swept() -> TestResult {
+fn removes_folders_of_crashed_runs() -> TestResult {
     let first = Server::temporary(&[])?;
     let ours = fs::metadata(first.data_dir())?;
     let base = first.data_dir().ancestors().nth(2).ok_or("no base")?.to_owned();
-    let leftover = base.join(format!("tenantry-pg-leftover{}", std::process::id()));
+    let leftover = base.join(format!("local-postgres-data-leftover{}", std::process::id()));
     fs::create_dir_all(leftover.join("data"))?;
     std::os::unix::fs::chown(&leftover, Some(ours.uid()), Some(ours.gid()))?;
     let hour = Duration::from_secs(3600);
@@ -52,7 +52,7 @@ fn the_folders_of_crashed_runs_are_swept() -> TestResult {
 }
 
 #[tokio::test]
-async fn settings_of_a_temporary_server_win() -> TestResult {
+async fn settings_override_the_defaults() -> TestResult {
     let server = Server::temporary(&[("max_connections", "17"), ("log_statement", "all")])?;
     let db = connect(&server.url("postgres")).await?;
     let sql = "SELECT current_setting('max_connections')::bigint";

@@ -1,12 +1,13 @@
 //! A server that accepts no writes any more: after a failover, the old primary.
 
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{collections::HashSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use entity::guard;
-use local_postgres::{Access, DATABASE, Server, resolve_data_dir};
+use local_postgres::{Access, Server};
 use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, DatabaseConnection, DbErr, Set, TransactionTrait,
 };
+use tempfile::TempDir;
 use tenantry::{Config, DbErrorKind, Error, NewTenant, Tenancy, Tenant};
 use tokio::task::spawn_blocking;
 
@@ -172,8 +173,8 @@ async fn a_write_in_a_read_only_transaction_that_was_asked_for_is_the_callers_fa
 
 #[tokio::test]
 async fn on_a_standby_the_service_does_not_start_and_says_why() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = resolve_data_dir(&folder.path().join("postgres")).unwrap().path;
+    let folder = folder();
+    let dir = folder.path().join("postgres");
     let server = started(&dir).await;
     migrate_registry(&server.url(DATABASE)).await;
     stopped(server).await;
@@ -200,10 +201,21 @@ async fn a_disk_that_is_full_and_a_server_without_memory_are_no_fault_of_the_cal
     tokio::time::timeout(Duration::from_secs(10), it.hold(4)).await.unwrap();
 }
 
+const DATABASE: &str = "tenantry";
+
+/// A folder that the server's user may enter.
+fn folder() -> TempDir {
+    let permissions = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().permissions(permissions).tempdir().unwrap()
+}
+
 /// Starts the server of a data folder.
 async fn started(dir: &Path) -> Server {
     let dir = dir.to_owned();
-    spawn_blocking(move || Server::persistent(&dir, Access::Exclusive)).await.unwrap().unwrap()
+    spawn_blocking(move || Server::persistent(&dir, DATABASE, Access::Exclusive))
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 async fn stopped(server: Server) {
@@ -212,8 +224,8 @@ async fn stopped(server: Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
-    let folder = tempfile::tempdir().unwrap();
-    let old_dir = resolve_data_dir(&folder.path().join("old")).unwrap().path;
+    let folder = folder();
+    let old_dir = folder.path().join("old");
     let new_dir = old_dir.with_file_name("new");
     let server = started(&old_dir).await;
     migrate_registry(&server.url(DATABASE)).await;
