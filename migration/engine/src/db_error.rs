@@ -1,75 +1,96 @@
+//! Kinds of database errors.
+
 use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, error::DatabaseError},
 };
 
-/// What kind of failure a database error is: the one place where errors are sorted.
+/// The driver's error inside a [`DbErr`], if it has one.
+#[must_use]
+pub fn driver_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error))
+        | DbErr::Conn(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+pub(crate) fn connection_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
+pub(crate) fn exec_error(error: sqlx::Error) -> DbErr {
+    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
+}
+
+pub(crate) fn query_error(error: sqlx::Error) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
+/// Kind of a database error.
 ///
-/// By SQLSTATE (PostgreSQL manual, appendix A), never by message text – but for the constraint's
-/// name, which a Citus worker sends only as part of the message.
+/// Decided by SQLSTATE (PostgreSQL manual, appendix A), never by the message, except for the name of
+/// a constraint, which a Citus worker sends only in the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DbErrorKind {
-    /// 23505: a unique constraint of this name.
+    /// 23505: violation of the unique constraint of this name.
     Unique(String),
-    /// 23503: a foreign key of this name.
+    /// 23503: violation of the foreign key of this name.
     ForeignKey(String),
-    /// 40001 or 40P01: the transaction lost against another and can be repeated.
+    /// 40001 or 40P01: a serialization failure or a deadlock. Retry the transaction.
     SerializationConflict,
-    /// XX000 or a unique index of the system catalog (23505): another transaction has changed the
-    /// same object of the database at the same moment, and this one can be repeated.
+    /// XX000, or 23505 on an index of the system catalog: another transaction changed the same
+    /// catalog row at the same time. Retry the transaction.
     CatalogRace,
-    /// 42710: an object of this name exists. Where another transaction has just made it, a statement
-    /// that looks before it makes the object works when it is repeated.
+    /// 42710: an object of this name exists. If another transaction has just created it, a
+    /// statement with `IF NOT EXISTS` succeeds when it is retried.
     DuplicateObject,
-    /// 42501: the role may not do this.
+    /// 42501: insufficient privilege.
     InsufficientPrivilege,
-    /// 55P03: a lock was not to be had in time.
+    /// 55P03: `lock_timeout` expired, or a lock was not available with `NOWAIT`.
     LockTimeout,
-    /// 0A000, of a statement that was prepared before a migration and no longer fits, or 26000, of
-    /// one that the server does not know any more: prepared once more it works. Other features that
-    /// are not supported have the first SQLSTATE, too.
+    /// A prepared statement no longer fits after a migration (0A000), or the server does not have
+    /// it (26000). It works when it is prepared again. Unsupported features have SQLSTATE 0A000,
+    /// too.
     StaleStatement,
-    /// 42P06: a schema of this name exists. While two transactions create one at the same moment,
-    /// it is the unique constraint `pg_namespace_nspname_index` instead.
+    /// 42P06: a schema of this name exists; or, when two transactions create one at the same time,
+    /// 23505 on `pg_namespace_nspname_index`.
     DuplicateSchema,
     /// 3F000 or 42P01: the schema or the table does not exist.
     UndefinedTable,
-    /// 55P04 or 55006: a new value of an enum is used in the transaction that has added it, or a
-    /// table is altered that has rows whose deferred constraints are still to be checked. After a
-    /// commit it works.
+    /// 55P04 or 55006: a new enum value is used in the transaction that added it, or a table with
+    /// pending trigger events is altered. It works after a commit.
     NeedsCommit,
-    /// 57014: the statement took too long.
+    /// 57014: the statement was cancelled, such as by `statement_timeout`.
     Timeout,
-    /// 25006: a write in a transaction that is read-only, or on a server that is.
+    /// 25006: a write in a read-only transaction or on a standby.
     ReadOnly,
-    /// No connection became free in time.
+    /// No connection of the pool became free in time.
     PoolTimeout,
     /// The server cannot be reached or cannot work now: no connection, no answer in time, class 08
-    /// (connection), 53 (disk, memory, connections), 57P (shutdown) or 58 (system error), or 25P03
-    /// and 25P04 (the server has ended a transaction that took too long).
+    /// (connection), 53 (disk, memory, connections), 57P (shutdown), 58 (system error), or 25P03
+    /// and 25P04 (the server ended a transaction that took too long).
     Unavailable,
-    /// The server or a pooler before it refuses the connection, and will refuse the next one too:
-    /// 08P01, 0A000, 28xxx (password, role), 3D000 (database) while connecting.
+    /// The server, or a pooler in front of it, permanently rejects the connection: 08P01, 0A000,
+    /// 28xxx (password, role) or 3D000 (database) while connecting.
     Refused,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
 impl DbErrorKind {
-    /// Sorts `error`.
+    /// Returns the kind of `error`.
     #[must_use]
     pub fn of(error: &DbErr) -> Self {
-        let (DbErr::Exec(RuntimeErr::SqlxError(sqlx))
-        | DbErr::Query(RuntimeErr::SqlxError(sqlx))
-        | DbErr::Conn(RuntimeErr::SqlxError(sqlx))) = error
-        else {
+        let Some(driver) = driver_error(error) else {
             return match error {
                 DbErr::ConnectionAcquire(_) => Self::PoolTimeout,
                 _ => Self::Other,
             };
         };
-        let fault = match sqlx.as_ref() {
+        let kind = match driver {
             sqlx::Error::Database(error) => Self::of_server(error.as_ref()),
             sqlx::Error::PoolTimedOut => Self::PoolTimeout,
             sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
@@ -77,32 +98,25 @@ impl DbErrorKind {
             }
             _ => Self::Other,
         };
-        match (fault, error) {
-            (_, DbErr::Conn(_)) if is_refusal(sqlx) => Self::Refused,
-            // The connection is at fault, not a statement.
+        match (kind, error) {
+            (_, DbErr::Conn(_)) if is_refusal(driver) => Self::Refused,
+            // Connecting failed, not a statement.
             (Self::Other | Self::ReadOnly, DbErr::Conn(_)) => Self::Unavailable,
-            (fault, _) => fault,
+            (kind, _) => kind,
         }
     }
 
-    /// The SQLSTATE that the server sent, if it did.
+    /// Returns the SQLSTATE that the server sent, if it did.
     #[must_use]
     pub fn sqlstate(error: &DbErr) -> Option<String> {
-        match error {
-            DbErr::Exec(RuntimeErr::SqlxError(error))
-            | DbErr::Query(RuntimeErr::SqlxError(error))
-            | DbErr::Conn(RuntimeErr::SqlxError(error)) => {
-                Some(error.as_database_error()?.code()?.into_owned())
-            }
-            _ => None,
-        }
+        Some(driver_error(error)?.as_database_error()?.code()?.into_owned())
     }
 
     fn of_server(error: &dyn DatabaseError) -> Self {
         let code = error.code().unwrap_or_default();
         let constraint = || match error.constraint() {
             Some(name) => name.to_owned(),
-            None => constraint_in(error.message()).to_owned(),
+            None => constraint_from_message(error.message()).to_owned(),
         };
         match code.as_ref() {
             "23505" => match constraint() {
@@ -113,7 +127,7 @@ impl DbErrorKind {
             "42P06" => Self::DuplicateSchema,
             "23503" => Self::ForeignKey(constraint()),
             "40001" | "40P01" => Self::SerializationConflict,
-            "XX000" if has_changed_meanwhile(error) => Self::CatalogRace,
+            "XX000" if is_concurrent_catalog_update(error) => Self::CatalogRace,
             "42710" => Self::DuplicateObject,
             "42501" => Self::InsufficientPrivilege,
             "55P03" => Self::LockTimeout,
@@ -132,7 +146,7 @@ impl DbErrorKind {
     }
 }
 
-/// Whether a connection fails for a reason that does not pass.
+/// Whether connecting again would fail for the same reason.
 fn is_refusal(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| {
@@ -140,15 +154,14 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     })
 }
 
-/// Whether PostgreSQL has found that a prepared statement would return something else by now. Told
-/// by the name of the server's function, since its messages are translated.
+/// Whether the result type of a prepared statement has changed. Recognized by the name of the
+/// server's function, since messages are translated.
 fn is_stale(error: &dyn DatabaseError) -> bool {
     routine(error) == Some("RevalidateCachedQuery")
 }
 
-/// Whether a row of the system catalog was changed or removed by another transaction. Recognized by
-/// the server's function, as above.
-fn has_changed_meanwhile(error: &dyn DatabaseError) -> bool {
+/// Whether another transaction changed or removed the same row of the system catalog.
+fn is_concurrent_catalog_update(error: &dyn DatabaseError) -> bool {
     let routines = [
         "simple_heap_update",
         "simple_heap_delete",
@@ -169,9 +182,9 @@ fn routine(error: &dyn DatabaseError) -> Option<&str> {
     error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.routine()
 }
 
-/// The constraint named in a message such as `… violates unique constraint "guards_pkey_102008"`,
-/// without the number of the shard that a Citus worker appends.
-fn constraint_in(message: &str) -> &str {
+/// The constraint in a message such as `… violates unique constraint "guards_pkey_102008"`,
+/// without the shard number that a Citus worker appends.
+fn constraint_from_message(message: &str) -> &str {
     let name = message.split('"').nth(1).unwrap_or_default();
     match name.rsplit_once('_') {
         Some((rest, shard)) if !shard.is_empty() && shard.bytes().all(|b| b.is_ascii_digit()) => {
@@ -186,20 +199,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_while_connecting_is_the_servers_fault_and_no_statements() {
-        let failure = || RuntimeErr::SqlxError(sqlx::Error::Protocol("odd".to_owned()).into());
-        assert_eq!(DbErrorKind::of(&DbErr::Conn(failure())), DbErrorKind::Unavailable);
-        assert_eq!(DbErrorKind::of(&DbErr::Query(failure())), DbErrorKind::Other);
+    fn classifies_connection_errors_as_unavailable() {
+        let error = || sqlx::Error::Protocol("odd".to_owned());
+        assert_eq!(DbErrorKind::of(&connection_error(error())), DbErrorKind::Unavailable);
+        assert_eq!(DbErrorKind::of(&query_error(error())), DbErrorKind::Other);
     }
 
     #[test]
-    fn a_constraint_is_found_in_a_message_of_a_citus_worker() {
+    fn finds_constraint_in_message_of_citus_worker() {
         for (name, wanted) in
             [("guards_pkey_102008", "guards_pkey"), ("guards_pkey", "guards_pkey")]
         {
             let message = format!("duplicate key value violates unique constraint \"{name}\"");
-            assert_eq!(constraint_in(&message), wanted);
+            assert_eq!(constraint_from_message(&message), wanted);
         }
-        assert_eq!(constraint_in("no name here"), "");
+        assert_eq!(constraint_from_message("no name here"), "");
     }
 }

@@ -1,11 +1,10 @@
-//! Migration engine for schema-per-tenant applications on SeaORM and PostgreSQL: provisioning of
-//! tenants' schemas, migrations of whole fleets, detection of drift, a lint of migrations, and the
-//! `migration` command.
+//! Migration engine for schema-per-tenant applications on SeaORM and PostgreSQL: creation of tenants'
+//! schemas, migration of one schema or of all tenants, detection of drift, a lint of migrations, and
+//! the `migration` command.
 //!
-//! An application brings a [`TenantMigrator`]; [`registry`] has the migrations of the tables that
-//! exist once. A migration runs with `search_path` set to exactly the schema it is meant for, after
-//! PostgreSQL has confirmed that the schema exists: a missing schema is an error, never a migration
-//! of `public`.
+//! An application brings a [`TenantMigrator`]. Its migrations run with `search_path` set to exactly
+//! the target schema, after PostgreSQL has confirmed that the schema exists: a missing schema is an
+//! error, never a migration of `public`.
 //!
 //! ```no_run
 //! use tenantry_migrate::{Action, DynMigrator, Error, Target, TenantMigrator, Timeouts, run};
@@ -21,14 +20,14 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | root | [`run`](fn@run) migrates one schema, [`run_fleet`] many; [`provision`](fn@provision) makes one |
-//! | [`drift`] | comparison of schemas with what the migrations make |
+//! | root | [`run`](fn@run) migrates one schema, [`run_fleet`] many; [`create_schema`] creates one |
+//! | [`drift`] | comparison of schemas with the migrations |
 //! | [`lint`] | lint of migrations |
 //! | `cli` | the `migration` command (feature `cli`) |
 //! | `generate` | new migrations (feature `cli`) |
 //! | [`connect`] | options and errors of connections |
 //! | [`registry`] | migrations of the registry |
-//! | [`sql`] | lexer of SQL |
+//! | [`sql`] | SQL lexer |
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -52,8 +51,9 @@ mod proxy;
 mod run;
 mod search_path;
 mod session;
+mod state;
 
-pub use db_error::DbErrorKind;
+pub use db_error::{DbErrorKind, driver_error};
 pub use error::{
     Error, describe,
     lock_holders::{LockHolder, lock_holders},
@@ -62,36 +62,22 @@ pub use extension::{
     Extension, ExtensionError, confirm_extensions, extension_sql, make_extensions,
 };
 pub use fleet::{
-    Canary, Event, FailureLimit, FleetOptions, FleetTenant, StopReason, Summary, TenantSelection,
-    fleet_tenants, run_fleet,
-    status::{
-        DroppingTenant, FailedTenant, FleetStatus, MigrationFailure, VersionCount, VersionStatus,
-        fleet_status,
-    },
-    tenants_by_slug,
+    Canary, DroppingTenant, Event, FailedTenant, FailureLimit, FleetOptions, FleetStatus,
+    FleetTenant, MigrationFailure, StopReason, Summary, TenantSelection, VersionCount,
+    VersionStatus, fleet_status, fleet_tenants, run_fleet, tenants_by_slug,
 };
 pub use migrator::{DynMigrator, TenantMigrator};
 pub use plan::Action;
 pub use provision::{
-    create_schema, create_schema_batched,
-    dependents::{dependents, lock_tables, name_dependents},
-    drop::{drop_relations, drop_schema, relations},
-    provision,
-    recorder::{Rehearsal, rehearse, rehearse_in},
-    register,
-    rename::rename_schema,
-    unregister,
+    Rehearsal, count_relations, create_schema, create_schema_batched, create_schema_with_commits,
+    delete_tenant, dependents, drop_relations_batch, drop_schema, insert_tenant, lock_tables,
+    name_dependents, rehearse, rehearse_in, remove_unfinished, rename_schema,
 };
 pub use registry::{
     application::{claim_application, confirm_application},
     compatibility::confirm_registry,
 };
-pub use run::{
-    MigrationOutcome, MigrationState, Timeouts,
-    commits::{create_schema_with_commits, remove_unfinished},
-    dry_run::dry_run,
-    run, state,
-    transactions::pause_after_race,
-};
-pub use search_path::{Target, enter, leave};
+pub use run::{dry_run, pause_after_race, run, state};
+pub use search_path::Target;
 pub use session::notice_lost_client;
+pub use state::{MigrationOutcome, MigrationState, Timeouts};

@@ -1,48 +1,48 @@
-use std::{fmt, sync::Arc, time::SystemTime};
+//! Migrators of tenants' schemas.
+
+use std::{fmt, sync::Arc};
 
 use sea_orm::DynIden;
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use tokio::sync::Mutex;
 
 use crate::{
-    Error, Target,
+    Error,
     extension::{Extension, Extensions},
-    plan::all_up,
-    provision::recorder::Rehearsal,
-    provision::recording::Recording,
+    provision::recording::RecordingCache,
 };
 
-/// A migrator of tenants' schemas, which says what its migrations mean for running programs.
+/// Migrator of tenants' schemas, with what running programs need to know about its migrations.
 ///
-/// While a fleet is migrated and a new release is rolled out, programs of the release before meet
-/// schemas that are ahead of them. That is how it should be (expand, then contract): a migration is
-/// taken to leave the program before it working, unless it is listed here.
+/// During a rolling release, programs of the previous release meet schemas that are ahead of them.
+/// That is intended (expand, then contract): a migration is assumed to leave the previous release
+/// working, unless it is listed in [`breaking`](Self::breaking).
 pub trait TenantMigrator: MigratorTraitSelf {
-    /// Name of the application. The registry keeps the one of the program that used it first, and
-    /// programs of other applications are refused: to them its tenants have the wrong tables.
+    /// Name of the application. The registry stores the name of the first program that used it and
+    /// refuses programs with another name, because their migrations do not fit its tenants.
     ///
-    /// Unless it is overridden, it is the name of the oldest migration. Override it before that
-    /// migration is renamed or removed. An empty name belongs to every registry.
+    /// The default is the name of the oldest migration. Override it before that migration is
+    /// renamed or removed. An empty name matches every registry.
     fn application(&self) -> String {
         self.migrations().first().map(|oldest| oldest.name().to_owned()).unwrap_or_default()
     }
 
-    /// Names of the migrations that programs without them cannot work with, such as one that drops
-    /// a column which the release before still reads. Those programs refuse a tenant from the
-    /// moment on when such a migration is applied to it.
+    /// Names of the migrations that break the previous release, such as one that drops a column
+    /// which that release still reads. Programs without such a migration refuse a tenant as soon as
+    /// it is applied to the tenant.
     fn breaking(&self) -> Vec<&'static str> {
         Vec::new()
     }
 
-    /// The extensions of PostgreSQL that the migrations and the application's statements use, each
-    /// after those that it needs itself. They are installed with the registry, in schemas that come
-    /// behind the tenant's in every `search_path`.
+    /// PostgreSQL extensions that the migrations and the application's statements use, in the order
+    /// of their dependencies. They are installed with the registry, in schemas that follow the
+    /// tenant's schema in every `search_path`.
     fn extensions(&self) -> Vec<Extension> {
         Vec::new()
     }
 }
 
-/// Any migrator, with its type forgotten, so that what holds one needs no type parameter.
+/// Type-erased migrator.
 ///
 /// ```
 /// let migrator = tenantry_migrate::DynMigrator::new(tenantry_migrate::registry::Migrator);
@@ -55,11 +55,11 @@ pub struct DynMigrator {
     breaking: Arc<[&'static str]>,
     application: Arc<str>,
     extensions: Extensions,
-    recorded: Arc<Mutex<Recorded>>,
+    pub(crate) recordings: Arc<Mutex<RecordingCache>>,
 }
 
 impl DynMigrator {
-    /// Wraps a migrator none of whose migrations is breaking.
+    /// Wraps a migrator without breaking migrations.
     pub fn new<M: MigratorTraitSelf + 'static>(migrator: M) -> Self {
         let table = migrator.migration_table_name();
         Self {
@@ -68,7 +68,7 @@ impl DynMigrator {
             breaking: Arc::default(),
             application: Arc::default(),
             extensions: Extensions::default(),
-            recorded: Arc::default(),
+            recordings: Arc::default(),
         }
     }
 
@@ -79,26 +79,26 @@ impl DynMigrator {
         Self { breaking, application, extensions, ..Self::new(migrator) }
     }
 
-    /// With these migrations as the [breaking](Self::breaking) ones.
+    /// Sets the [breaking](Self::breaking) migrations.
     #[must_use]
     pub fn with_breaking(self, names: &[&'static str]) -> Self {
         Self { breaking: names.into(), ..self }
     }
 
-    /// Name of the application, see [`TenantMigrator::application`]; empty for a migrator that was
-    /// wrapped by [`new`](Self::new).
+    /// Name of the application, see [`TenantMigrator::application`]; empty for a migrator from
+    /// [`new`](Self::new).
     #[must_use]
     pub fn application(&self) -> &str {
         &self.application
     }
 
-    /// The migrations that programs without them cannot work with.
+    /// Breaking migrations, see [`TenantMigrator::breaking`].
     #[must_use]
     pub fn breaking(&self) -> &[&'static str] {
         &self.breaking
     }
 
-    /// The extensions that its migrations use, see [`TenantMigrator::extensions`].
+    /// Required extensions, see [`TenantMigrator::extensions`].
     #[must_use]
     pub fn extensions(&self) -> &[Extension] {
         self.extensions.all()
@@ -108,19 +108,13 @@ impl DynMigrator {
         &self.extensions
     }
 
-    /// The schemas of extensions in a `search_path`, each quoted and behind a comma.
+    /// The schemas of extensions for a `search_path`, each quoted and preceded by a comma.
     #[must_use]
     pub fn extension_path(&self) -> &str {
         self.extensions.path()
     }
 
-    /// The `search_path` under which the migrations of a target run: its schema, those of
-    /// extensions, and last, where they hide nothing, temporary tables.
-    pub(crate) fn search_path(&self, target: &Target) -> String {
-        format!("{}{},pg_temp", target.quoted(), self.extension_path())
-    }
-
-    /// Refuses a list of breaking migrations that protects nobody, as a name in it is misspelt.
+    /// Checks that every breaking migration exists.
     ///
     /// # Errors
     /// [`Error::UnknownBreaking`].
@@ -132,100 +126,32 @@ impl DynMigrator {
         }
     }
 
-    /// The names of all migrations, oldest first.
+    /// Names of all migrations, oldest first.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.migrations().iter().map(|migration| migration.name().to_owned()).collect()
     }
 
-    /// The name of the newest migration: the version a schema has when it is up to date.
+    /// Name of the newest migration: the version of a schema that is up to date.
     #[must_use]
     pub fn latest(&self) -> Option<String> {
         self.names().pop()
     }
 
-    /// What a registry row has when all migrations are applied: their names, sorted, and those of
-    /// the breaking ones among them.
+    /// The sorted names of all migrations, and of the breaking ones, as a registry row has them
+    /// when all are applied.
     #[must_use]
     pub fn all_applied(&self) -> (Vec<String>, Vec<String>) {
         self.applied(self.names())
     }
 
-    /// [`all_applied`](Self::all_applied) when these are.
+    /// Like [`all_applied`](Self::all_applied), if only these are applied.
     pub(crate) fn applied(&self, mut names: Vec<String>) -> (Vec<String>, Vec<String>) {
         names.sort_unstable();
         let breaking = |name: &&String| self.breaking.contains(&name.as_str());
         let breaking = names.iter().filter(breaking).cloned().collect();
         (names, breaking)
     }
-
-    /// Records what the migrations send to a new schema, unless that was done a short time ago, so
-    /// that [`create_schema`](crate::create_schema) takes one round trip. Shared by all clones.
-    ///
-    /// `rehearse` runs them in a scratch schema: see [`rehearse`](fn@crate::rehearse). The first
-    /// time it is called twice. Since the date may be part of a statement, it is called once more
-    /// in every quarter of an hour in which schemas are made: the date of every time zone changes
-    /// at the beginning of one.
-    ///
-    /// # Errors
-    /// Those of `rehearse`.
-    pub async fn record<E, F>(&self, mut rehearse: impl FnMut() -> F) -> Result<(), E>
-    where
-        F: Future<Output = Result<Rehearsal, E>>,
-    {
-        let mut recorded = self.recorded.lock().await;
-        if recorded.is_current() {
-            return Ok(());
-        }
-        let first = match &recorded.last {
-            Some(last) if last.0.is_ok() => Arc::clone(last),
-            _ => Arc::new(rehearse().await?),
-        };
-        let second = Arc::new(rehearse().await?);
-        let recording = match (&first.0, &second.0) {
-            (Ok(first), Ok(second)) => {
-                Some(Arc::new(Recording::of(&all_up(self), [first, second], false)))
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(error, "the migrations cannot be recorded");
-                None
-            }
-        };
-        *recorded = Recorded { quarter: quarter(), last: Some(second), recording };
-        Ok(())
-    }
-
-    /// Whether there is a recording that [`create_schema`](crate::create_schema) uses.
-    pub async fn is_recorded(&self) -> bool {
-        self.recording().await.is_some()
-    }
-
-    /// The recording, unless there is none or it is too old.
-    pub(crate) async fn recording(&self) -> Option<Arc<Recording>> {
-        let recorded = self.recorded.lock().await;
-        recorded.recording.clone().filter(|_| recorded.is_current())
-    }
-}
-
-/// What the migrations have sent.
-#[derive(Default)]
-struct Recorded {
-    /// When it was recorded, see [`quarter`].
-    quarter: u64,
-    last: Option<Arc<Rehearsal>>,
-    recording: Option<Arc<Recording>>,
-}
-
-impl Recorded {
-    fn is_current(&self) -> bool {
-        self.quarter == quarter()
-    }
-}
-
-/// The number of the present quarter of an hour.
-fn quarter() -> u64 {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    since.as_secs() / (15 * 60)
 }
 
 impl MigratorTraitSelf for DynMigrator {

@@ -12,7 +12,7 @@ use sea_orm::{
     QuerySelect, Statement, UpdateMany, sea_query::Expr,
 };
 use tenantry_migrate::{
-    dependents, drop_relations, drop_schema, lock_holders, lock_tables, relations,
+    count_relations, dependents, drop_relations_batch, drop_schema, lock_holders, lock_tables,
 };
 use tenantry_registry::{Slug, TenantId, domain, tenant};
 use tokio::time::{Instant, sleep};
@@ -136,7 +136,7 @@ impl Tenancy {
         let txn = confirm_no_dependents(txn, &row, outside).await?;
         let domains = row.find_related(domain::Entity).all(&txn).await?;
         let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
-        let bit_by_bit = relations(&txn, &row.schema).await? > DROPPED_AT_ONCE;
+        let bit_by_bit = count_relations(&txn, &row.schema).await? > DROPPED_AT_ONCE;
         if row.status != tenant::Status::Dropping {
             update(row.id, tenant::Status::Dropping)
                 .col_expr(tenant::Column::DroppedBy, Expr::value(self.inner.actor.clone()))
@@ -165,7 +165,7 @@ impl Tenancy {
             lock_tables(&txn, schema.as_str()).await?;
         }
         let txn = confirm_no_dependents(txn, tenant, outside).await?;
-        let more = *bit_by_bit && drop_relations(&txn, schema).await?;
+        let more = *bit_by_bit && drop_relations_batch(&txn, schema).await?;
         if !more {
             drop_schema(&txn, schema).await?;
             finish(&txn, *id).await?;

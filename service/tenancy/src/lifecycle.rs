@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use sea_orm::DbErr;
-use tenantry_migrate::{create_schema, register, rename_schema, unregister};
+use tenantry_migrate::{create_schema, delete_tenant, insert_tenant, rename_schema};
 use tenantry_registry::{SchemaName, Slug, tenant};
 use tracing::info;
 
@@ -110,7 +110,7 @@ impl Tenancy {
             false => None,
         };
         if spare.is_none() {
-            register(txn, row).await.map_err(taken)?;
+            insert_tenant(txn, row).await.map_err(taken)?;
         }
         for hostname in &new.domains {
             self.insert_domain(txn, row.id, hostname).await?;
@@ -137,7 +137,7 @@ impl Tenancy {
     /// Removes what a migration has committed of a tenant whose creation failed.
     async fn take_back(&self, row: &tenant::Model) -> Result<(), Error> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
-        unregister(&txn, row).await?;
+        delete_tenant(&txn, row).await?;
         Ok(txn.commit().await?)
     }
 

@@ -4,17 +4,15 @@
 use std::error::Error;
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
+use tenantry_migrate::driver_error;
 
 pub(super) fn wrap(error: impl Error + Send + Sync + 'static) -> DbErr {
     DbErr::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(error)).into()))
 }
 
 pub(super) fn find<T: Error + 'static>(error: &DbErr) -> Option<&T> {
-    match error {
-        DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
-            sqlx::Error::Configuration(error) => error.downcast_ref(),
-            _ => None,
-        },
+    match driver_error(error)? {
+        sqlx::Error::Configuration(error) => error.downcast_ref(),
         _ => None,
     }
 }

@@ -1,6 +1,8 @@
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::DbErr;
 use tenantry_registry::Slug;
 use thiserror::Error;
+
+use super::marker;
 
 /// A statement on a tenant's handle names the schema of another tenant, and was not sent. Found
 /// inside the [`DbErr`] that the handle returns, see [`OtherSchema::find`].
@@ -24,17 +26,13 @@ impl OtherSchema {
     /// The refusal inside an error of SeaORM, if that is what it is.
     #[must_use]
     pub fn find(error: &DbErr) -> Option<&Self> {
-        let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return None };
-        match error.as_ref() {
-            sqlx::Error::Configuration(error) => error.downcast_ref(),
-            _ => None,
-        }
+        marker::find(error)
     }
 }
 
 /// As for [`TenantUnavailable`](super::TenantUnavailable): in the place that sqlx keeps for its callers' errors.
 impl From<OtherSchema> for DbErr {
     fn from(other: OtherSchema) -> Self {
-        Self::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(other)).into()))
+        marker::wrap(other)
     }
 }

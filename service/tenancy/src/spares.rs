@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tenantry_migrate::{
-    DynMigrator, create_schema, create_schema_with_commits, drift::embeds_schema_name_in, register,
-    remove_unfinished,
+    DynMigrator, create_schema, create_schema_with_commits, drift::embeds_schema_name_in,
+    insert_tenant, remove_unfinished,
 };
 use tenantry_registry::{SchemaName, TenantId, tenant};
 use tokio::sync::{Notify, OnceCell};
@@ -127,9 +127,9 @@ impl Spares {
         let create = async {
             if commits {
                 create_schema_with_commits(&txn, &row.schema, &self.migrator).await?;
-                register(&txn, &row).await?;
+                insert_tenant(&txn, &row).await?;
             } else {
-                register(&txn, &row).await?;
+                insert_tenant(&txn, &row).await?;
                 create_schema(&txn, &row.schema, &self.migrator).await?;
             }
             Ok::<_, Error>(())

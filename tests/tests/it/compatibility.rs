@@ -219,7 +219,7 @@ impl TenantMigrator for Misspelt {
 async fn no_program_runs_whose_breaking_migrations_protect_nobody() {
     let db = TestDb::new().await;
     program(&db, [BOOKS]).await.create(NewTenant::new(slug("city"))).await.unwrap();
-    let wanted = "breaking() names \"m3_isbn31\", which is no migration";
+    let wanted = "breaking() lists \"m3_isbn31\", but the migrator has no migration";
     let error = Tenancy::connect(&Config::new(db.url(), Misspelt)).await.unwrap_err();
     assert!(error.to_string().starts_with(wanted), "{error}");
 

@@ -1,6 +1,7 @@
 //! Fleet runs, with migrations made for the purpose: who is worked on, in which order, and what
 //! becomes of it when something goes wrong.
 
+mod concurrent;
 mod faults;
 mod leftovers;
 mod locks;
@@ -8,7 +9,6 @@ mod order;
 mod processes;
 mod races;
 mod snapshots;
-mod together;
 
 use std::{
     sync::{Mutex, atomic::AtomicBool},

@@ -76,7 +76,7 @@ async fn a_failing_migration_is_named_and_undoes_all_of_the_run() {
     let error = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "migration m3_wrong failed in schema \"city\", which is as it was before it: column \
+        "migration m3_wrong failed in schema \"city\" (rolled back): column \
          \"shelf\" of relation \"books\" already exists (SQLSTATE 42701)"
     );
     assert_eq!(
@@ -108,7 +108,7 @@ async fn a_migration_may_not_move_the_search_path() {
     let all = migrator([BOOKS, astray, after]);
     let error = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap_err();
     assert!(
-        matches!(&error, Error::ScopeLost { migration, .. } if migration == "m2_astray"),
+        matches!(&error, Error::SearchPathChanged { migration, .. } if migration == "m2_astray"),
         "{error}"
     );
     assert_eq!(version(&plain).await, "m1_books");
@@ -121,7 +121,7 @@ async fn a_schema_that_is_newer_than_the_program_is_left_alone() {
     let old = migrator([BOOKS]);
     for action in [Action::Up(None), Action::Down(1)] {
         let error = run(&plain, &city, &old, &action, NO_LIMIT).await.unwrap_err();
-        assert!(error.to_string().contains("(m2_shelf): use the newer program"), "{error}");
+        assert!(error.to_string().contains("m2_shelf. Use a newer program"), "{error}");
     }
     assert_eq!(columns(&plain).await, "isbn title shelf");
     // What is thrown away anyway need not be known.

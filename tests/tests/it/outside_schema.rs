@@ -1,7 +1,7 @@
 //! What a migration makes outside the schema that is migrated: it fails, whatever made it, and
 //! nothing is left.
 
-mod alone;
+mod non_transactional;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tenantry::{Config, NewTenant, Tenancy};
@@ -9,7 +9,7 @@ use tenantry_migrate::{
     Action, DynMigrator, Error, Target, Timeouts, create_schema,
     drift::{VerifyTarget, verify},
     lint::{Profile, Rule, check},
-    provision, run,
+    run,
 };
 
 use crate::support::{
@@ -161,7 +161,7 @@ async fn a_migration_that_makes_something_outside_fails_and_leaves_nothing() {
     for (sql, object) in OUTSIDE {
         let error = up(&plain, sql).await.unwrap_err();
         if !object.is_empty() {
-            assert!(matches!(error, Error::MadeOutside { .. }), "{sql}: {error}");
+            assert!(matches!(error, Error::CreatedOutside { .. }), "{sql}: {error}");
             let text = error.to_string();
             assert!(text.contains("m2_leaves") && text.contains(object), "{sql}: {text}");
         }
@@ -226,7 +226,7 @@ async fn what_is_meant_is_allowed_by_a_reason() {
         "SELECT '/* check: allow outside-schema because it is meant */'; CREATE TABLE public.notes ()",
     ] {
         let error = up(&plain, sql).await.unwrap_err();
-        assert!(matches!(error, Error::MadeOutside { .. }), "{sql}: {error}");
+        assert!(matches!(error, Error::CreatedOutside { .. }), "{sql}: {error}");
     }
     let meant = "/* check: allow outside-schema because all tenants share them */
         CREATE TABLE IF NOT EXISTS public.notes (id int PRIMARY KEY);
@@ -297,7 +297,7 @@ async fn a_transaction_of_the_caller_may_have_made_things_before() {
     let inside = "CREATE TABLE a (id int PRIMARY KEY); CREATE FUNCTION g() RETURNS int RETURN 1;
                   CREATE TYPE kind AS ENUM ('a')";
     let migrator = DynMigrator::tenant(migrator(inside));
-    provision(&txn, &"one".parse().unwrap(), &migrator).await.unwrap();
+    create_schema(&txn, &"one".parse().unwrap(), &migrator).await.unwrap();
     create_schema(&txn, &"two".parse().unwrap(), &migrator).await.unwrap();
     txn.commit().await.unwrap();
 }

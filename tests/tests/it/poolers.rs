@@ -21,8 +21,8 @@ use crate::support::{
     sql_migration::{BOOKS, INDEX, sql_migrator},
 };
 
-const SENTENCE: &str = "error: the connection goes through a pooler in transaction mode; connect to \
-    PostgreSQL itself, or to a pooler in session mode\n";
+const SENTENCE: &str = "error: the connection goes through a pooler in transaction mode. Connect to \
+    PostgreSQL directly, or to a pooler in session mode\n";
 
 /// Runs a command, of which the first word is the program, while the pooler goes on.
 async fn ran(url: String, words: &'static str) -> Ran {
@@ -101,7 +101,7 @@ async fn one_session_is_enough_to_tell_that_it_is_not_shared() {
     assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("No tenants.\n", ""));
     // What needs more says so.
     let list = ran(pooler.url(db.name()), "tenantry tenant list").await.exits(1);
-    list.complains(["not answered within", "let the pooler open more of them"]);
+    list.complains(["not answered within", "Increase their number"]);
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn a_pooler_that_has_no_session_left_is_not_waited_for_without_an_end() {
     }
     let begun = Instant::now();
     let reason = "the first statement was not answered within";
-    let remedy = "let the pooler open more of them";
+    let remedy = "Increase their number";
     for words in ["migration status", "migration up --all", "tenantry tenant list"] {
         let ran = ran(url(), words).await.exits(1).complains([reason, remedy]);
         assert!(ran.stderr.contains("127.0.0.1"), "{ran:#?}");
@@ -179,6 +179,6 @@ async fn a_migration_that_needs_a_session_of_its_own_does_not_wait_for_it_withou
     let begun = Instant::now();
     let ran = run(&pooled, &target, &migrator, &Action::Up(None), Timeouts::default()).await;
     let error = ran.unwrap_err().to_string();
-    assert!(error.contains("not answered within 10s; a pooler holds it back"), "{error}");
+    assert!(error.contains("not answered within 10s. A pooler delays it"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }

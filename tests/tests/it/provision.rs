@@ -4,9 +4,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::prelude::*;
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, DynMigrator, Error, Target, Timeouts,
+    Action, DynMigrator, Error, Target, Timeouts, create_schema,
     drift::{Structure, read_structure},
-    provision, rehearse, run,
+    rehearse, run,
 };
 
 use crate::support::{
@@ -61,7 +61,7 @@ async fn a_schema_made_in_one_batch_is_what_the_migrations_make_one_by_one() {
         let [batch, replay] = ["batch", "replay"].map(|name| format!("{name}_{number}"));
         migrator.record(|| rehearse(&plain, &migrator)).await.unwrap();
         let txn = plain.begin().await.unwrap();
-        provision(&txn, &batch.parse().unwrap(), &migrator).await.unwrap();
+        create_schema(&txn, &batch.parse().unwrap(), &migrator).await.unwrap();
         txn.commit().await.unwrap();
         texts(&plain, &format!("CREATE SCHEMA {replay}")).await;
         let target = Target::Schema(replay.parse().unwrap());
@@ -114,12 +114,12 @@ async fn the_callers_transaction_has_its_search_path_and_its_work_afterwards() {
     let txn = plain.begin().await.unwrap();
     txn.execute_unprepared("SET LOCAL search_path = public, \"$user\"").await.unwrap();
     txn.execute_unprepared("CREATE TEMPORARY TABLE kept AS SELECT 'Abu' AS name").await.unwrap();
-    provision(&txn, &"city".parse().unwrap(), &migrator).await.unwrap();
+    create_schema(&txn, &"city".parse().unwrap(), &migrator).await.unwrap();
     let asked = "SELECT name || ' ' || current_setting('search_path') FROM pg_temp.kept";
     let asked = sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, asked);
     let row = txn.query_one_raw(asked).await.unwrap().unwrap();
     assert_eq!(row.try_get_by_index::<String>(0).unwrap(), "Abu public, \"$user\"");
-    let error = provision(&txn, &"city".parse().unwrap(), &migrator).await.unwrap_err();
+    let error = create_schema(&txn, &"city".parse().unwrap(), &migrator).await.unwrap_err();
     assert!(matches!(error, Error::SchemaExists { .. }), "{error}");
 }
 

@@ -143,10 +143,10 @@ impl Odd {
     fn reason(self) -> Option<&'static str> {
         match self {
             Self::MakesUpAnId | Self::ReadsTheTime | Self::NamesItsSchema => {
-                Some("its statements or their answers are others each time")
+                Some("its statements, or their results, differ between two runs")
             }
             Self::RollsBack => Some("it rolls a transaction back"),
-            Self::ReadsItsOwnRecord => Some("it is about seaql_migrations, which is written last"),
+            Self::ReadsItsOwnRecord => Some("it uses seaql_migrations, which is written last"),
             _ => None,
         }
     }

@@ -95,7 +95,7 @@ async fn an_old_program_does_not_roll_back_what_a_newer_one_may_build_on() {
         "down --registry --dry-run",
         "to m20261123_000001_create_tenants --registry",
     ] {
-        migration(&db, words).exits(1).complains([NEXT.name, "use the newer program"]);
+        migration(&db, words).exits(1).complains([NEXT.name, "Use a newer program"]);
     }
     migration(&db, "fresh --registry --yes").exits(0);
     assert_eq!(state(&plain, &Target::Registry, &next(&[])).await.unwrap().pending, [NEXT.name]);
@@ -115,7 +115,7 @@ async fn an_old_program_refuses_a_registry_with_a_breaking_migration() {
         panic!("{error}")
     };
     assert_eq!(names, &[NEXT.name]);
-    assert!(error.to_string().contains("use the newer program"), "{error}");
+    assert!(error.to_string().contains("Use a newer program"), "{error}");
     Ran::on("tenantry", &db.url(), &["tenant", "list"]).exits(1).complains([NEXT.name]);
     for words in [
         "up --registry",
@@ -128,7 +128,7 @@ async fn an_old_program_refuses_a_registry_with_a_breaking_migration() {
         "fresh --yes --tenant tenant-1",
         "up --schema tenant_1",
     ] {
-        migration(&db, words).exits(1).complains([NEXT.name, "use the newer program"]);
+        migration(&db, words).exits(1).complains([NEXT.name, "Use a newer program"]);
     }
     let old = registry::migrator();
     let up = run(&plain, &Target::Registry, &old, &Action::Up(None), Timeouts::default()).await;

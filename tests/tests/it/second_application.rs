@@ -10,7 +10,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
 use serde_json::{Value, json};
 use tenantry::{Config, Error, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, DynMigrator, Target, TenantMigrator, Timeouts, provision, run, state,
+    Action, DynMigrator, Target, TenantMigrator, Timeouts, create_schema, run, state,
 };
 
 use crate::support::{
@@ -105,7 +105,7 @@ async fn its_migrations_go_up_and_down_and_are_kept_in_its_own_table() {
     let schema: tenantry_registry::SchemaName = "branch".parse().unwrap();
     let library = DynMigrator::new(library());
     let txn = plain.begin().await.unwrap();
-    provision(&txn, &schema, &library).await.unwrap();
+    create_schema(&txn, &schema, &library).await.unwrap();
     txn.commit().await.unwrap();
 
     let target = Target::Schema(schema);
@@ -125,7 +125,7 @@ const OWNER: &str = "SELECT name FROM registry.application";
 fn is_refused(error: &str, registry: &str, program: &str) {
     let wanted = format!(
         "the registry of this database belongs to the application {registry:?}, but this program \
-         is {program:?}; "
+         is {program:?}. "
     );
     assert!(error.contains(&wanted), "{error}");
 }

@@ -15,6 +15,7 @@ mod dry_run;
 mod failure_groups;
 pub mod format;
 mod generate;
+mod hint;
 mod progress;
 mod run;
 mod run_options;
@@ -62,7 +63,7 @@ pub async fn main<M: TenantMigrator + 'static>(tenant_migrator: M) -> ExitCode {
     match runner.execute(cli).await {
         Ok(code) => code,
         Err(error) => {
-            terminal::print_error(&error);
+            terminal::print_error(hint::with_hint(&*error));
             ExitCode::FAILURE
         }
     }

@@ -1,48 +1,50 @@
+//! Causes of failed connections.
+
 use std::{fmt, io::ErrorKind};
 
-use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
+use sea_orm::{ConnAcquireErr, DbErr, sqlx};
 
-use super::POOLER_IS_FULL;
+use super::opening::POOLER_IS_FULL;
+use crate::db_error::driver_error;
 
-/// Why there is no connection, in words that name neither host nor user nor database.
+/// Cause of a failed connection, without host, user and database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Nothing listens on the port, or behind the socket.
+    /// Nothing listens on the port or the socket.
     Refused,
-    /// There is no socket in the folder.
+    /// The socket does not exist.
     NoSocket,
-    /// Any other failure on the way to the server: the name of the host, the network.
+    /// Another network error: host name, routing.
     Unreachable,
     /// No answer in time.
     Silent,
-    /// The connection has ended: mostly by the server.
+    /// The connection was closed, usually by the server.
     Ended,
-    /// 28xxx: wrong user or password, or a rule of the server that excludes them.
+    /// 28xxx: wrong user or password, or rejected by `pg_hba.conf`.
     Authentication,
     /// 3D000: the database does not exist.
     NoDatabase,
-    /// 55000 or 57P0x: the server is starting or stopping, or the database is closed to all.
+    /// 55000 or 57P0x: the server is starting or stopping, or the database accepts no connections.
     NotAccepting,
-    /// 53300: the server has no connection left.
+    /// 53300: all connections of the server are in use.
     TooMany,
-    /// 08P01: a pooler does not accept a setting that the connection begins with.
+    /// 08P01: a pooler does not support a startup parameter.
     Setting,
-    /// TLS could not be agreed upon.
+    /// TLS negotiation failed.
     Tls,
-    /// The answer is not that of a PostgreSQL server.
+    /// The server does not speak the PostgreSQL protocol.
     NotPostgres,
     /// Anything else.
     Other,
 }
 
 impl Cause {
-    /// Sorts an error of a connection; `None` for an error of anything else.
+    /// Classifies a connection error; `None` for other errors.
     #[must_use]
     pub fn of(error: &DbErr) -> Option<Self> {
         match error {
-            DbErr::Conn(RuntimeErr::SqlxError(error)) => Some(Self::of_driver(error)),
-            DbErr::Conn(_) => Some(Self::Other),
+            DbErr::Conn(_) => Some(driver_error(error).map_or(Self::Other, Self::of_driver)),
             _ => None,
         }
     }
@@ -75,21 +77,21 @@ impl Cause {
         }
     }
 
-    /// What to do about it, for the one who has set the database URL.
+    /// What to do, for the person who configures the database URL.
     fn remedy(self) -> Option<&'static str> {
         Some(match self {
-            Self::Refused => "is the server running, and does it listen there?",
-            Self::NoSocket => "is the server running, and is its socket in that folder?",
-            Self::Unreachable => "check host and port in DATABASE_URL",
-            Self::Silent => "check host and port in DATABASE_URL, and the firewalls on the way",
-            Self::Ended => "check that a PostgreSQL server listens there, and see its log",
-            Self::Authentication => "check user and password in DATABASE_URL",
-            Self::NoDatabase => "create it, or name another one in DATABASE_URL",
-            Self::NotAccepting => "try again in a moment",
-            Self::TooMany => "close other connections, or raise max_connections of the server",
-            Self::Setting => "name the setting in ignore_startup_parameters of the pooler",
-            Self::Tls => "check sslmode in DATABASE_URL",
-            Self::NotPostgres => "check that a PostgreSQL server listens there",
+            Self::Refused => "Is the server running, and does it listen there?",
+            Self::NoSocket => "Is the server running, and is its socket in that directory?",
+            Self::Unreachable => "Check host and port in DATABASE_URL",
+            Self::Silent => "Check host and port in DATABASE_URL, and firewalls",
+            Self::Ended => "Check that a PostgreSQL server listens there, and its log",
+            Self::Authentication => "Check user and password in DATABASE_URL",
+            Self::NoDatabase => "Create it, or change DATABASE_URL",
+            Self::NotAccepting => "Try again in a moment",
+            Self::TooMany => "Close other connections, or increase max_connections of the server",
+            Self::Setting => "Add the setting to ignore_startup_parameters of the pooler",
+            Self::Tls => "Check sslmode in DATABASE_URL",
+            Self::NotPostgres => "Check that a PostgreSQL server listens there",
             Self::Other => return None,
         })
     }
@@ -102,10 +104,10 @@ impl fmt::Display for Cause {
             Self::NoSocket => "no server listens there",
             Self::Unreachable => "the server cannot be reached",
             Self::Silent => "no answer in time",
-            Self::Ended => "the connection has ended",
-            Self::Authentication => "user or password refused",
+            Self::Ended => "the connection was closed",
+            Self::Authentication => "user or password rejected",
             Self::NoDatabase => "the database does not exist",
-            Self::NotAccepting => "the server accepts no connections at the moment",
+            Self::NotAccepting => "the server accepts no connections now",
             Self::TooMany => "the server has too many connections",
             Self::Setting => "a pooler does not accept a setting of the connection",
             Self::Tls => "TLS failed",
@@ -115,32 +117,32 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The cause and its remedy in one line: what the server says where it says something, never more
-/// of the database URL than that.
+/// The cause and its remedy in one line. Contains nothing of the database URL except what the
+/// server's own message contains.
 pub(crate) fn explain(error: &DbErr) -> String {
     if let DbErr::ConnectionAcquire(ConnAcquireErr::Timeout) = error {
-        return format!("no connection answered its first statement in time; {POOLER_IS_FULL}");
+        return format!("no connection answered its first statement in time. {POOLER_IS_FULL}");
     }
     let cause = Cause::of(error).unwrap_or(Cause::Other);
-    let said = match error {
-        DbErr::Conn(RuntimeErr::SqlxError(error)) => match error.as_ref() {
+    let said = match (error, driver_error(error)) {
+        (DbErr::Conn(_), Some(driver)) => match driver {
             sqlx::Error::Database(error) => error.message().to_owned(),
-            // Our own text, for a wait that was given up.
+            // An error of `Opening`.
             sqlx::Error::Io(error) if is_own(error) => return error.to_string(),
             sqlx::Error::Io(error) if cause == Cause::Unreachable => error.to_string(),
             sqlx::Error::Tls(error) => format!("{cause}: {error}"),
             error if cause == Cause::Other => error.to_string(),
             _ => cause.to_string(),
         },
-        error => error.to_string(),
+        (error, _) => error.to_string(),
     };
     match cause.remedy() {
-        Some(remedy) => format!("{said}; {remedy}"),
+        Some(remedy) => format!("{said}. {remedy}"),
         None => said,
     }
 }
 
 fn is_own(error: &std::io::Error) -> bool {
-    let given_up = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::NotConnected);
-    given_up && error.get_ref().is_some()
+    let timed_out = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::NotConnected);
+    timed_out && error.get_ref().is_some()
 }

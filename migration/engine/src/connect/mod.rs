@@ -1,4 +1,4 @@
-//! Connections to a database, and why there are none.
+//! Connections to a database, and their errors.
 
 #[cfg(feature = "cli")]
 mod args;
@@ -12,10 +12,12 @@ mod url;
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, DatabaseConnection, DbErr, RuntimeErr,
+    ConnectOptions, DatabaseConnection, DbErr,
     sqlx::{self, ConnectOptions as _, Connection},
 };
 use thiserror::Error;
+
+use crate::db_error::connection_error;
 
 #[cfg(feature = "cli")]
 pub use args::{
@@ -24,30 +26,29 @@ pub use args::{
 };
 pub use cause::Cause;
 pub(crate) use cause::explain;
-pub(crate) use opening::POOLER_IS_FULL;
 pub use opening::{Opening, held_back};
 #[cfg(feature = "cli")]
 pub use secret::{Secret, SecretError, given};
 pub(crate) use sessions::{is_shared, new_mark};
 
-/// Why sessions are shared, and what to do.
-pub(crate) const TRANSACTION_MODE: &str = "goes through a pooler in transaction mode; connect to \
-     PostgreSQL itself, or to a pooler in session mode";
+/// Why connections share sessions, and what to do.
+pub(crate) const TRANSACTION_MODE: &str = "goes through a pooler in transaction mode. Connect to \
+     PostgreSQL directly, or to a pooler in session mode";
 
-/// How long the first connection may take.
+/// Default time limit for the first connection.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no connection.
+/// Error of a connection.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL is not one. Its text is not repeated: it may hold a password.
+    /// The URL is invalid. The message does not contain it, because it may contain a password.
     #[error(
-        "DATABASE_URL is not a PostgreSQL URL: write it as postgres://user:password@host:port/name, \
+        "DATABASE_URL is not a PostgreSQL URL. Write it as postgres://user:password@host:port/name, \
          with %40 for @, %2F for / and so on in user, password and name"
     )]
     BadUrl,
-    /// The server does not answer, or does not let us in.
+    /// The server does not respond, or refuses the connection.
     #[error("cannot connect to database {database:?} at {host}:{port}: {}", explain(source))]
     Unreachable {
         /// Host, or folder of the Unix socket.
@@ -56,29 +57,29 @@ pub enum ConnectError {
         port: u16,
         /// Name of the database.
         database: String,
-        /// What the driver says; [`Cause::of`] sorts it.
+        /// Error of the driver; [`Cause::of`] classifies it.
         #[source]
         source: DbErr,
     },
-    /// A pooler gives the sessions of the server to its clients in turn.
+    /// A pooler shares sessions of the server between its clients.
     #[error("the connection {TRANSACTION_MODE}")]
     SharedSessions,
 }
 
-/// Options for connections to the database of a URL, without parameters that the driver does not
-/// read: it would log them with their values.
+/// Connection options for a URL, without parameters that the driver does not support: it would log
+/// them with their values.
 ///
 /// # Errors
 /// [`ConnectError::BadUrl`].
 pub fn options(url: &str) -> Result<ConnectOptions, ConnectError> {
     let checked = url::check(url)?;
     if checked.cut {
-        tracing::warn!("DATABASE_URL has parameters that are not known here; they are ignored");
+        tracing::warn!("DATABASE_URL has unsupported parameters; they are ignored");
     }
     Ok(ConnectOptions::new(checked.text))
 }
 
-/// So many connections, for a command.
+/// Opens a pool for a command, with this number of connections.
 ///
 /// # Errors
 /// [`ConnectError::BadUrl`], [`ConnectError::Unreachable`] and [`ConnectError::SharedSessions`].
@@ -87,11 +88,11 @@ pub async fn connect_pool(url: &str, connections: u32) -> Result<DatabaseConnect
     options
         .max_connections(connections)
         .acquire_timeout(TIMEOUT)
-        // Not before each statement: that would be one more round trip.
+        // A ping before each statement would be one more round trip.
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .sqlx_logging(false)
-        // A pool bounds how long a connection may take to open, so its first statement is part of
-        // that.
+        // The pool limits how long a connection may take to open; so the first statement is a part
+        // of that.
         .map_sqlx_postgres_pool_opts(|options| {
             options.after_connect(|connection, _| {
                 Box::pin(
@@ -102,7 +103,7 @@ pub async fn connect_pool(url: &str, connections: u32) -> Result<DatabaseConnect
     open_own(options).await
 }
 
-/// Connects as [`open`] does, where every connection has a session of the server to itself.
+/// Like [`open`], and checks that every connection has its own session on the server.
 ///
 /// # Errors
 /// As for [`open`], and [`ConnectError::SharedSessions`].
@@ -110,7 +111,7 @@ pub async fn open_own(options: ConnectOptions) -> Result<DatabaseConnection, Con
     open_as(options, true).await
 }
 
-/// Connects, with errors that say where to but never the password.
+/// Opens a pool. Errors contain host, port and database, but never the password.
 ///
 /// # Errors
 /// [`ConnectError::BadUrl`] and [`ConnectError::Unreachable`].
@@ -119,7 +120,6 @@ pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, Connect
 }
 
 async fn open_as(options: ConnectOptions, own: bool) -> Result<DatabaseConnection, ConnectError> {
-    let conn = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
     let parsed = url::check(options.get_url())?.options.disable_statement_logging();
     let unreachable = |source| ConnectError::Unreachable {
         host: match parsed.get_socket() {
@@ -127,23 +127,23 @@ async fn open_as(options: ConnectOptions, own: bool) -> Result<DatabaseConnectio
             None => parsed.get_host().to_owned(),
         },
         port: parsed.get_port(),
-        // PostgreSQL's own default is the name of the user.
+        // PostgreSQL's default is the name of the user.
         database: parsed.get_database().unwrap_or(parsed.get_username()).to_owned(),
         source,
     };
-    // A pool tries until its time is over and then says only that; one connection says why.
+    // A pool retries until its timeout and reports only that; a single connection reports the cause.
     let first = async {
         let opening = Opening::within(options.get_acquire_timeout().unwrap_or(TIMEOUT));
         let mut connection = opening.connect(&parsed).await?;
         opening.first(sqlx::raw_sql("SELECT 1").execute(&mut connection)).await?;
         let shared = own && is_shared(&mut connection, &new_mark(), &parsed).await?;
-        // Whether it is closed in good order matters to nobody.
+        // An error is irrelevant here.
         let _ = connection.close().await;
         Ok(shared)
     };
-    if first.await.map_err(|error| unreachable(conn(error)))? {
+    if first.await.map_err(|error| unreachable(connection_error(error)))? {
         return Err(ConnectError::SharedSessions);
     }
-    #[expect(clippy::disallowed_methods, reason = "the one place where connections are made")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that opens connections")]
     sea_orm::Database::connect(options).await.map_err(unreachable)
 }

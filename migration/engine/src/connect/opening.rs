@@ -1,14 +1,14 @@
-//! A new connection, up to the answer to its first statement.
+//! Opening a connection, including its first statement.
 
 use std::{io, time::Duration};
 
 use sea_orm::sqlx::{self, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::{Instant, timeout_at};
 
-/// A connection that has to be open, and to have answered its first statement, within a time.
+/// Time limit for opening a connection and its first statement.
 ///
-/// A pooler in session mode lets a client in by itself, and holds back its first statement until it
-/// has a connection to the server for it. So a connection is not open before that is answered.
+/// A pooler in session mode accepts a client immediately, but delays its first statement until a
+/// server connection is free. So a connection is open only when the first statement is answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening {
     deadline: Instant,
@@ -16,7 +16,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// From now on.
+    /// Starts the time limit.
     #[must_use]
     pub fn within(within: Duration) -> Self {
         Self { deadline: Instant::now() + within, within }
@@ -25,13 +25,13 @@ impl Opening {
     /// Connects.
     ///
     /// # Errors
-    /// Those of the driver, and an error of the kind [`TimedOut`](io::ErrorKind::TimedOut).
+    /// Those of the driver, and an I/O error of the kind [`TimedOut`](io::ErrorKind::TimedOut).
     pub async fn connect(&self, options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
         let connecting = PgConnection::connect_with(options);
         timeout_at(self.deadline, connecting).await.unwrap_or_else(|_| Err(no_answer()))
     }
 
-    /// Waits for the answer to the first statement on the connection.
+    /// Waits for the result of the first statement.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
@@ -44,19 +44,18 @@ impl Opening {
     }
 }
 
-/// The first statement of a new connection has not been answered in time.
+/// The error of a first statement that is not answered in time.
 #[must_use]
 pub fn held_back(within: Duration) -> sqlx::Error {
-    timed_out(format!("the first statement was not answered within {within:?}; {POOLER_IS_FULL}"))
+    timed_out(format!("the first statement was not answered within {within:?}. {POOLER_IS_FULL}"))
 }
 
-/// Why the first statement of a new connection may have to wait, and what to do.
-pub(crate) const POOLER_IS_FULL: &str = "a pooler holds it back while all its connections to the \
-     server are taken: let the pooler open more of them, or open fewer connections to it";
+/// Why a first statement is not answered, and what to do.
+pub(crate) const POOLER_IS_FULL: &str = "A pooler delays it while all its server connections are \
+     in use. Increase their number, or open fewer connections to the pooler";
 
 fn no_answer() -> sqlx::Error {
-    let text =
-        "no answer in time; check host and port in DATABASE_URL, and the firewalls on the way";
+    let text = "no answer in time. Check host and port in DATABASE_URL, and firewalls";
     timed_out(text.to_owned())
 }
 

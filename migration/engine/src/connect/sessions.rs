@@ -1,4 +1,4 @@
-//! Whether every connection has a session of the server to itself.
+//! Detection of sessions that several connections share.
 
 use std::time::Duration;
 
@@ -10,25 +10,23 @@ use tenantry_registry::TenantId;
 
 use super::Opening;
 
-/// How long a second connection is waited for. Nothing depends on it where every connection has a
-/// session of its own.
+/// Time limit for the second connection. Without one, sessions count as not shared.
 const SECOND: Duration = Duration::from_secs(2);
 
-/// How often the second connection asks between two questions of the first: with these numbers
-/// they meet in a session, or leave one, whether the pooler takes its sessions in turn or the one
-/// that was used last, and however many it has.
+/// Queries of the second connection between two queries of the first. With these numbers, both use
+/// the same session at some time, or the first changes its session, whether the pooler assigns
+/// sessions in turn or prefers the last one, and however many it has.
 const ASKS: [usize; 3] = [1, 2, 3];
 
-/// A value that no other session has.
+/// A unique value to mark a session.
 pub(crate) fn new_mark() -> String {
     TenantId::generate().as_uuid().simple().to_string()
 }
 
-/// Whether the session of a connection is given to other connections too, as a pooler in
-/// transaction mode does. The session has `mark` in its setting `tenantry.session` afterwards.
+/// Whether other connections use the session of a connection, as with a pooler in transaction mode.
+/// Sets `tenantry.session` to `mark`.
 ///
-/// All statements are sent as text: such a pooler mixes up prepared ones. Only a session that is
-/// seen to be shared counts; where no second connection can be had, none is.
+/// Uses the simple query protocol, because such a pooler confuses prepared statements.
 pub(crate) async fn is_shared(
     connection: &mut PgConnection,
     mark: &str,
@@ -39,7 +37,7 @@ pub(crate) async fn is_shared(
     if mark_of(connection).await?.as_deref() != Some(mark) {
         return Ok(true);
     }
-    // That it may have to wait is nothing to be logged.
+    // A slow statement is expected here.
     let options = options.clone().disable_statement_logging();
     let second = Opening::within(SECOND);
     let mut other = match second.connect(&options).await {
@@ -60,7 +58,7 @@ pub(crate) async fn is_shared(
         }
     }
     if let Some(other) = other {
-        // Whether it is closed in good order matters to nobody.
+        // An error is irrelevant here.
         let _ = other.close().await;
     }
     Ok(false)

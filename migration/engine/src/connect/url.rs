@@ -1,15 +1,15 @@
-//! The database URL, checked before anything is sent or printed.
+//! Check of the database URL before it is used or printed.
 //!
-//! A password that contains `@`, `/`, `?` or `#` as it is ends early for a URL parser: parts of it
-//! become the host, the port, the database or a parameter, which errors and logs would then print.
-//! The `@` before the real host gives it away: it stands where none can be.
+//! For a URL parser, an unescaped `@`, `/`, `?` or `#` ends a password: the rest becomes host, port,
+//! database or a parameter, which errors and logs would print. Such a URL has an `@` in the wrong
+//! part.
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
 
 use super::ConnectError;
 
-/// The parameters that the driver reads (sqlx-postgres, `options/parse.rs`). It logs any other one
-/// with its value, which may be a secret.
+/// Parameters that the driver supports (sqlx-postgres, `options/parse.rs`). It logs others with
+/// their values, which may be secret.
 const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
@@ -31,12 +31,12 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// A URL that can be given to the driver.
+/// Checked URL.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// The text without parameters that the driver does not read.
+    /// The URL without unsupported parameters.
     pub(super) text: String,
-    /// Whether there were any.
+    /// Whether it had unsupported parameters.
     pub(super) cut: bool,
     pub(super) options: PgConnectOptions,
 }

@@ -4,7 +4,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTraitSelf;
 
 use super::{Finding, sql::rows};
-use crate::{DynMigrator, extension::tables_beside, run::commits::BEING_MADE};
+use crate::{DynMigrator, extension::tables_in_extension_schemas, provision::BEING_CREATED};
 
 /// Schemas that look like tenants' but have no row, tables in `public` and in schemas of extensions.
 pub(super) async fn orphans(
@@ -17,7 +17,7 @@ pub(super) async fn orphans(
         SELECT n.nspname::text FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = $1 AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
-        AND n.nspname NOT IN ('public', 'registry') AND NOT {BEING_MADE}
+        AND n.nspname NOT IN ('public', 'registry') AND NOT {BEING_CREATED}
         EXCEPT SELECT t.schema FROM registry.tenants t WHERE t.status <> 'dropped' ORDER BY 1"
     );
     // Those of an extension (PostGIS has one) are not there by accident.
@@ -28,7 +28,7 @@ pub(super) async fn orphans(
             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
             AND d.deptype = 'e') ORDER BY 1";
     let mut found = Vec::new();
-    for (schema, tables) in tables_beside(db, migrator).await? {
+    for (schema, tables) in tables_in_extension_schemas(db, migrator).await? {
         // Those in `public` are found below, where it is no schema of an extension, too.
         let tables = tables.into_iter().filter(|_| schema != "public");
         found.extend(

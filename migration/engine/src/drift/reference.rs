@@ -17,9 +17,9 @@ use super::{
 use crate::{
     DbErrorKind, DynMigrator, Error,
     plan::all_up,
-    provision::scratch::ScratchSchema,
-    provision::{execute_batch, run_all},
+    provision::{run_all, scratch::ScratchSchema},
     run::commits::{self, run_each},
+    sql::query::execute_batch,
 };
 
 /// The structure that some migrations make.
@@ -97,13 +97,13 @@ impl Reference {
         applied: &[String],
     ) -> Result<Self, Error> {
         // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
-        let mut scratch = ScratchSchema::begin(txn, "reference", migrator).await?;
+        let mut scratch = ScratchSchema::create(txn, "reference", migrator).await?;
         let built = Self::build_in(&scratch, migrator, applied).await;
         let built = scratch.end(built).await;
-        if !built.as_ref().is_err_and(commits::are_wanted) {
+        if !built.as_ref().is_err_and(commits::are_needed) {
             return built;
         }
-        scratch = ScratchSchema::begin(txn, "reference", migrator).await?;
+        scratch = ScratchSchema::create(txn, "reference", migrator).await?;
         scratch.committed = true;
         let built = Self::build_in(&scratch, migrator, applied).await;
         scratch.end(built).await
@@ -115,8 +115,8 @@ impl Reference {
         applied: &[String],
     ) -> Result<Self, Error> {
         let (txn, schema, target) = (scratch.txn, scratch.schema(), &scratch.target);
-        let steps = all_up(migrator).into_iter();
-        let steps = steps.filter(|step| applied.iter().any(|name| name == step.migration.name()));
+        let mut steps = all_up(migrator);
+        steps.retain(|step| applied.iter().any(|name| name == step.migration.name()));
         if scratch.committed {
             run_each(txn, target, migrator, steps).await?;
         } else {

@@ -2,7 +2,6 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use sea_orm::{
     ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    RuntimeErr, sqlx,
 };
 use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
@@ -15,7 +14,8 @@ use super::{
     reference::{ReferenceError, References},
 };
 use crate::{
-    DynMigrator, Error, extension::confirm_installed, lint::schema_dependent, lock::registry_exists,
+    DynMigrator, Error, db_error::connection_error, extension::confirm_installed,
+    lint::schema_dependent, lock::registry_exists,
 };
 
 /// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per
@@ -307,7 +307,6 @@ fn schema_ref(seen: &InspectedSchema) -> SchemaRef {
 
 /// Ends a connection of the pool, and its server process; the pool makes another when needed.
 async fn close_one(db: &DatabaseConnection) -> Result<(), DbErr> {
-    let failed = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
-    let connection = db.get_postgres_connection_pool().acquire().await.map_err(failed)?;
-    connection.close().await.map_err(failed)
+    let connection = db.get_postgres_connection_pool().acquire().await.map_err(connection_error)?;
+    connection.close().await.map_err(connection_error)
 }

@@ -1,3 +1,5 @@
+//! Errors of migrations.
+
 pub(crate) mod lock_holders;
 pub(crate) mod privilege;
 mod text;
@@ -9,31 +11,32 @@ use thiserror::Error;
 use crate::{DbErrorKind, ExtensionError, LockHolder, connect::TRANSACTION_MODE, name_dependents};
 pub use text::describe;
 use text::{
-    KEPT, TRANSACTION_ENDED, bare_names, control_reason, message, outside_reason, rights, waited,
+    NOT_ROLLED_BACK, TRANSACTION_ENDED, control_reason, message, outside_reason, rights,
+    unqualified_names, waited,
 };
 
-/// Why a schema was not provisioned or migrated. The transaction was rolled back in every case.
+/// Error of the creation or migration of a schema. The transaction is rolled back, unless a variant says
+/// otherwise.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The schema to migrate is not there.
+    /// The schema to migrate does not exist.
     #[error(
-        "schema \"{schema}\" does not exist in this database; nothing was changed (create it with \
-         CREATE SCHEMA \"{schema}\", or create the tenant)"
+        "schema \"{schema}\" does not exist in this database. Create it with CREATE SCHEMA \
+         \"{schema}\", or create the tenant"
     )]
     MissingSchema {
         /// Name of the schema.
         schema: String,
     },
 
-    /// The registry has not been made in this database.
-    #[error("this database has no registry; run `migration up --registry` (nothing was changed)")]
+    /// The database has no registry.
+    #[error("this database has no registry")]
     MissingRegistry,
 
-    /// The schema has migrations that this program does not know: it is newer than the program.
+    /// The schema has migrations that this program does not have: it is newer than the program.
     #[error(
-        "schema \"{schema}\" has migrations that this program does not contain ({}): use the newer \
-         program (nothing was changed)",
+        "schema \"{schema}\" has migrations that this program does not have: {}. Use a newer program",
         names.join(", ")
     )]
     UnknownMigrations {
@@ -43,21 +46,18 @@ pub enum Error {
         names: Vec<String>,
     },
 
-    /// The registry has breaking migrations that this program does not know.
+    /// The registry has breaking migrations that this program does not have.
     #[error(
-        "the registry has migrations that this program cannot work with ({}): use the newer program \
-         (nothing was changed)",
+        "the registry has breaking migrations that this program does not have: {}. Use a newer program",
         names.join(", ")
     )]
     RegistryAhead {
-        /// Those migrations.
+        /// The migrations.
         names: Vec<String>,
     },
 
-    /// Somebody else is migrating the schema.
-    #[error(
-        "another program is migrating schema \"{schema}\"; try again when it is done (nothing was changed)"
-    )]
+    /// Another program is migrating the schema.
+    #[error("another program is migrating schema \"{schema}\". Try again when it is done")]
     Busy {
         /// Name of the schema.
         schema: String,
@@ -65,8 +65,7 @@ pub enum Error {
 
     /// The tenant whose schema is to be migrated is being dropped.
     #[error(
-        "schema \"{schema}\" belongs to a tenant that is being dropped; drop the tenant again to \
-         finish that (nothing was changed)"
+        "schema \"{schema}\" belongs to a tenant that is being dropped. Drop the tenant again to finish"
     )]
     Dropping {
         /// Name of the schema.
@@ -76,8 +75,8 @@ pub enum Error {
     /// The registry belongs to another application.
     #[error(
         "the registry of this database belongs to the application {registry:?}, but this program is \
-         {program:?}; use the database of this application (after its name was changed: UPDATE \
-         registry.application SET name = '{program}')"
+         {program:?}. Use the database of this application. If the application was renamed: UPDATE \
+         registry.application SET name = '{program}'"
     )]
     OtherApplication {
         /// Application that the registry belongs to.
@@ -86,22 +85,22 @@ pub enum Error {
         program: String,
     },
 
-    /// The schema to provision is there already.
+    /// The schema to create exists.
     #[error(
-        "schema \"{schema}\" exists already, but belongs to no tenant; look what it holds, \
-         and rename it (ALTER SCHEMA \"{schema}\" RENAME TO …) or choose another slug"
+        "schema \"{schema}\" exists, but does not belong to a tenant. Check its contents, then rename \
+         it (ALTER SCHEMA \"{schema}\" RENAME TO …), or choose another slug"
     )]
     SchemaExists {
         /// Name of the schema.
         schema: SchemaName,
     },
 
-    /// A migration left `search_path` pointing elsewhere.
+    /// A migration changed `search_path`.
     #[error(
-        "migration {migration} of schema \"{schema}\" changed search_path to {found}; remove the \
-         SET search_path from it"
+        "migration {migration} of schema \"{schema}\" changed search_path to {found}. Remove SET \
+         search_path from the migration"
     )]
-    ScopeLost {
+    SearchPathChanged {
         /// Name of the schema that was being migrated.
         schema: String,
         /// Name of the migration.
@@ -110,39 +109,39 @@ pub enum Error {
         found: String,
     },
 
-    /// Something has come to be outside the schema that is migrated.
+    /// A migration created objects outside its schema.
     #[error("migration {migration} of schema \"{schema}\" {}", outside_reason(objects, *rolled_back))]
-    MadeOutside {
+    CreatedOutside {
         /// Name of the schema.
         schema: String,
         /// Name of the migration.
         migration: String,
         /// The objects outside the schema.
         objects: Vec<String>,
-        /// Whether they are gone again. Those of a migration outside a transaction are not.
+        /// Whether they were rolled back; not those of a non-transactional migration.
         rolled_back: bool,
     },
 
-    /// A new schema has a function that does not find its tables when a tenant's statement calls it.
+    /// A function in a new schema does not find its tables when a tenant's statement calls it.
     #[error(
         "migration {migration} of schema \"{schema}\" {}",
-        bare_names(function, names, callers)
+        unqualified_names(function, names, callers)
     )]
-    BareNames {
+    UnqualifiedNames {
         /// Name of the schema.
         schema: String,
-        /// Name of the migration that made the function.
+        /// Name of the migration that created the function.
         migration: String,
         /// Name and arguments of the function.
         function: String,
-        /// The names in its body that have no schema.
+        /// The names without a schema in its body.
         names: Vec<String>,
         /// The triggers, defaults, policies and so on that call it.
         callers: Vec<String>,
     },
 
-    /// A migration sent a statement that begins or ends a transaction. It was not sent to the
-    /// server, and what came before it in the same transaction was rolled back.
+    /// A migration tried to begin or end the transaction. The statement was not sent, and the
+    /// transaction was rolled back.
     #[error("migration {migration} of schema \"{schema}\" {}", control_reason(statement))]
     TransactionControl {
         /// Name of the schema.
@@ -153,8 +152,8 @@ pub enum Error {
         statement: String,
     },
 
-    /// A migration has ended the transaction that it was part of, in a way that was not seen
-    /// before. What it did until then is committed.
+    /// A migration ended its transaction by a statement that was not recognized. Its changes up to
+    /// then are committed.
     #[error("migration {migration} of schema \"{schema}\" {TRANSACTION_ENDED}")]
     TransactionEnded {
         /// Name of the schema.
@@ -164,22 +163,20 @@ pub enum Error {
     },
 
     /// A migration panicked.
-    #[error(
-        "migration {migration} panicked in schema \"{schema}\", which is as it was before it: {message}"
-    )]
+    #[error("migration {migration} panicked in schema \"{schema}\" and was rolled back: {message}")]
     Panicked {
         /// Name of the schema.
         schema: String,
         /// Name of the migration.
         migration: String,
-        /// What the panic says.
+        /// Message of the panic.
         message: String,
     },
 
-    /// Statements sent on one connection reach different sessions of the server.
+    /// Statements of one connection reach different sessions of the server.
     #[error(
-        "migration {migration} of schema \"{schema}\" runs outside a transaction and needs a session \
-         of its own, but the connection {TRANSACTION_MODE}"
+        "migration {migration} of schema \"{schema}\" runs outside a transaction and needs its own \
+         session, but the connection {TRANSACTION_MODE}"
     )]
     SharedSession {
         /// Name of the schema.
@@ -188,11 +185,8 @@ pub enum Error {
         migration: String,
     },
 
-    /// The registry cannot be dropped while tenants depend on it.
-    #[error(
-        "the registry holds {tenants} tenants whose schemas would be left without an owner; drop \
-         the tenants first (nothing was changed)"
-    )]
+    /// The registry cannot be dropped while it has tenants.
+    #[error("the registry still contains {tenants} tenants. Drop them first")]
     RegistryInUse {
         /// Number of tenants.
         tenants: u64,
@@ -200,8 +194,8 @@ pub enum Error {
 
     /// Objects outside the schema depend on it and would be dropped with it.
     #[error(
-        "objects outside schema \"{schema}\" depend on it and would be dropped with it: {}; drop \
-         them first, or insist with --cascade (nothing was changed)",
+        "objects outside schema \"{schema}\" depend on it and would be dropped with it: {}. Drop \
+         them first",
         name_dependents(dependents)
     )]
     HasDependents {
@@ -211,29 +205,24 @@ pub enum Error {
         dependents: Vec<String>,
     },
 
-    /// There is no migration of this name.
-    #[error(
-        "there is no migration {version}; `migration list` shows those there are (nothing was changed)"
-    )]
+    /// No migration has this name.
+    #[error("migration {version} not found")]
     UnknownVersion {
-        /// What was asked for.
+        /// The requested version.
         version: String,
     },
 
-    /// The migrator calls a migration breaking that it does not have.
-    #[error(
-        "breaking() names {name:?}, which is no migration, so nothing would be refused for its sake; \
-         `migration list` shows those there are (nothing was changed)"
-    )]
+    /// The migrator lists a breaking migration that it does not have.
+    #[error("breaking() lists {name:?}, but the migrator has no migration of that name")]
     UnknownBreaking {
         /// The name.
         name: String,
     },
 
-    /// Nobody has the tag of the canaries, so nobody would go first.
+    /// No tenant has the tag of the canaries.
     #[error(
-        "no tenant has the tag {tag:?}; canaries are the tenants whose metadata has it in `tags` \
-         (nothing was changed)"
+        "no tenant has the tag {tag:?}. Canaries are the tenants with the tag in `tags` of their \
+         metadata"
     )]
     NoCanary {
         /// The tag.
@@ -242,8 +231,8 @@ pub enum Error {
 
     /// A migration failed.
     #[error(
-        "migration {migration} failed in schema \"{schema}\", {}: {}",
-        if *rolled_back { "which is as it was before it" } else { KEPT },
+        "migration {migration} failed in schema \"{schema}\" ({}): {}",
+        if *rolled_back { "rolled back" } else { NOT_ROLLED_BACK },
         describe(source)
     )]
     Migration {
@@ -251,39 +240,39 @@ pub enum Error {
         schema: String,
         /// Name of the migration.
         migration: String,
-        /// What the migration ran into.
+        /// The error of the migration.
         #[source]
         source: DbErr,
-        /// Whether all that the migration did is undone. Outside a transaction it is not.
+        /// Whether the migration was rolled back; not if it is non-transactional.
         rolled_back: bool,
     },
 
-    /// The role may not do what a migration, or the run itself, does.
-    #[error("{error}; {}", rights(role, owners.as_deref()))]
+    /// The role lacks a privilege for a migration or for the run.
+    #[error("{error}. {}", rights(role, owners.as_deref()))]
     Privilege {
-        /// What failed.
+        /// The failure.
         #[source]
         error: Box<Error>,
         /// The role of the connection.
         role: String,
-        /// The owners of the schema and of what it holds.
+        /// The owners of the schema and its objects.
         owners: Option<String>,
     },
 
-    /// A statement outside a transaction has waited too long for others, see
+    /// A non-transactional statement waited too long for other transactions, see
     /// [`Timeouts::snapshot`](crate::Timeouts::snapshot).
-    #[error("{error}; {}", waited(holders))]
+    #[error("{error}. {}", waited(holders))]
     Waited {
-        /// What failed.
+        /// The failure.
         #[source]
         error: Box<Error>,
-        /// The sessions that it waited for, the oldest transaction first.
+        /// The sessions that it waited for, oldest transaction first.
         holders: Vec<LockHolder>,
     },
 
-    /// The statements of a migration depend on data, so they cannot be shown without running it.
+    /// The statements of a migration depend on data, so a dry run cannot print them.
     #[error(
-        "migration {migration} of schema \"{schema}\" cannot be shown without running it: {}",
+        "migration {migration} of schema \"{schema}\" cannot be printed without running it: {}",
         describe(source)
     )]
     NotPrintable {
@@ -291,13 +280,13 @@ pub enum Error {
         schema: String,
         /// Name of the migration.
         migration: String,
-        /// What the recording ran into.
+        /// The error of the dry run.
         #[source]
         source: DbErr,
     },
 
     /// The extensions that the migrator declares cannot be used.
-    #[error("{0} (nothing was changed)")]
+    #[error(transparent)]
     Extension(#[from] ExtensionError),
 
     /// Any other error of the database.
@@ -306,7 +295,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The migration that failed, where it is one.
+    /// The migration that failed, if a migration failed.
     #[must_use]
     pub fn migration(&self) -> Option<&str> {
         match self {
@@ -315,16 +304,16 @@ impl Error {
             | Self::TransactionEnded { migration, .. }
             | Self::Panicked { migration, .. }
             | Self::SharedSession { migration, .. }
-            | Self::ScopeLost { migration, .. }
-            | Self::MadeOutside { migration, .. }
-            | Self::BareNames { migration, .. }
+            | Self::SearchPathChanged { migration, .. }
+            | Self::CreatedOutside { migration, .. }
+            | Self::UnqualifiedNames { migration, .. }
             | Self::NotPrintable { migration, .. } => Some(migration),
             Self::Privilege { error, .. } | Self::Waited { error, .. } => error.migration(),
             _ => None,
         }
     }
 
-    /// The kind of database failure behind it, if there is one.
+    /// The kind of the database error, if it is one.
     #[must_use]
     pub fn db_error_kind(&self) -> Option<DbErrorKind> {
         self.database().map(DbErrorKind::of)
@@ -336,22 +325,24 @@ impl Error {
         self.database().and_then(DbErrorKind::sqlstate)
     }
 
-    /// What went wrong, without what [`migration`](Self::migration), [`sqlstate`](Self::sqlstate)
-    /// and the tenant's name tell already.
+    /// The cause, without [`migration`](Self::migration), [`sqlstate`](Self::sqlstate) and the
+    /// tenant's name.
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
             Self::TransactionControl { statement, .. } => control_reason(statement),
             Self::TransactionEnded { .. } => TRANSACTION_ENDED.to_owned(),
-            Self::MadeOutside { objects, rolled_back, .. } => outside_reason(objects, *rolled_back),
-            Self::BareNames { function, names, callers, .. } => {
-                bare_names(function, names, callers)
+            Self::CreatedOutside { objects, rolled_back, .. } => {
+                outside_reason(objects, *rolled_back)
+            }
+            Self::UnqualifiedNames { function, names, callers, .. } => {
+                unqualified_names(function, names, callers)
             }
             Self::Panicked { message, .. } => format!("panicked: {message}"),
             Self::Privilege { error, role, owners } => {
-                format!("{}; {}", error.reason(), rights(role, owners.as_deref()))
+                format!("{}. {}", error.reason(), rights(role, owners.as_deref()))
             }
-            Self::Waited { error, holders } => format!("{}; {}", error.reason(), waited(holders)),
+            Self::Waited { error, holders } => format!("{}. {}", error.reason(), waited(holders)),
             _ => self.database().map_or_else(|| self.to_string(), message),
         }
     }

@@ -1,11 +1,11 @@
-//! Whose rights are missing, where PostgreSQL only says for what.
+//! Details of an error with SQLSTATE 42501.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::ConnectionTrait;
 
-use crate::{DbErrorKind, Error, Target};
+use crate::{DbErrorKind, Error, Target, sql::query::rows};
 
-/// Adds to an error of missing rights which role runs the migration, and whose the schema and its
-/// objects are. Any other error is returned as it is.
+/// Adds to an error of insufficient privilege the role that runs the migration and the owners of
+/// the schema and its objects. Returns other errors unchanged.
 pub(crate) async fn explain(db: &impl ConnectionTrait, target: &Target, error: Error) -> Error {
     if error.db_error_kind() != Some(DbErrorKind::InsufficientPrivilege) {
         return error;
@@ -15,10 +15,10 @@ pub(crate) async fn explain(db: &impl ConnectionTrait, target: &Target, error: E
              UNION ALL SELECT relowner FROM pg_catalog.pg_class
              WHERE relnamespace = to_regnamespace(quote_ident($1))
              AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')) owned (owner)";
-    let name = target.name().into();
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [name]);
-    let Ok(Some(row)) = db.query_one_raw(statement).await else { return error };
-    let (Ok(role), Ok(owners)) = (row.try_get_by_index(0), row.try_get_by_index(1)) else {
+    let rows = rows(db, sql, [target.name().into()]).await.unwrap_or_default();
+    let Some((Ok(role), Ok(owners))) =
+        rows.first().map(|row| (row.try_get_by_index(0), row.try_get_by_index(1)))
+    else {
         return error;
     };
     Error::Privilege { error: Box::new(error), role, owners }

@@ -1,61 +1,60 @@
-//! Texts of errors.
+//! Messages of errors.
 
 use sea_orm::DbErr;
 
-use crate::{DbErrorKind, LockHolder, connect::explain};
+use crate::{DbErrorKind, LockHolder, connect::explain, db_error::driver_error};
 
 pub(super) fn waited(holders: &[LockHolder]) -> String {
     let names = holders.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    format!("it waited for {names}; end that transaction, or allow more time for it")
+    format!("It waited for {names}. End that transaction, or allow more time")
 }
 
 pub(super) fn rights(role: &str, owners: Option<&str>) -> String {
     match owners {
         Some(owners) => format!(
-            "the migration runs as the role {role}, and the schema and its objects belong to \
-             {owners}; connect as the owner, or GRANT the owner's role to {role}"
+            "The migration runs as the role {role}; the schema and its objects belong to {owners}. \
+             Connect as the owner, or GRANT the owner's role to {role}"
         ),
-        None => format!("the migration runs as the role {role}; grant it the right"),
+        None => format!("The migration runs as the role {role}. Grant it the privilege"),
     }
 }
 
-/// What becomes of a schema whose migration fails outside a transaction.
-pub(super) const KEPT: &str =
-    "where the statements before it stay done, as it runs outside a transaction";
+/// State of a schema after a non-transactional migration has failed.
+pub(super) const NOT_ROLLED_BACK: &str =
+    "not rolled back, because it runs outside a transaction: earlier statements stay done";
 
-pub(super) const TRANSACTION_ENDED: &str = "ended the transaction that it was part of: what came before is committed and cannot be rolled \
-     back; remove what ends the transaction from it, and compare the schema with what it should be";
+pub(super) const TRANSACTION_ENDED: &str = "ended its transaction: its changes up to then are committed and cannot be rolled back. Remove \
+     the statement that ends the transaction from it, and compare the schema with the migrations";
 
-/// How many of the objects outside are named.
-const NAMED: usize = 5;
+/// Objects outside that are named.
+const MAX_NAMED: usize = 5;
 
 pub(super) fn outside_reason(objects: &[String], rolled_back: bool) -> String {
-    let mut names = objects[..objects.len().min(NAMED)].join(", ");
-    if objects.len() > NAMED {
-        names.push_str(&format!(" and {} more", objects.len() - NAMED));
+    let mut names = objects[..objects.len().min(MAX_NAMED)].join(", ");
+    if objects.len() > MAX_NAMED {
+        names.push_str(&format!(" and {} more", objects.len() - MAX_NAMED));
     }
-    let made = match rolled_back {
-        true => format!("made {names} outside the schema, and was rolled back"),
+    let created = match rolled_back {
+        true => format!("created {names} outside the schema, and was rolled back"),
         false => format!(
-            "ran outside a transaction while {names} came to be outside the schema: what it did \
-             stays done and is not on record, so remove that"
+            "ran outside a transaction while {names} was created outside the schema. It is not \
+             rolled back and not recorded, so drop those objects"
         ),
     };
     format!(
-        "{made}; the migration runs for every tenant, \
-         so leave the schema's name and search_path out of it and make what exists once elsewhere \
-         (an extension is declared by extensions()), or acknowledge it with \
-         /* check: allow outside-schema because REASON */"
+        "{created}. The migration runs for every tenant: remove the schema's name and search_path \
+         from it, and create objects that exist once elsewhere (declare extensions in \
+         extensions()), or allow it with /* check: allow outside-schema because REASON */"
     )
 }
 
-pub(super) fn bare_names(function: &str, names: &[String], callers: &[String]) -> String {
+pub(super) fn unqualified_names(function: &str, names: &[String], callers: &[String]) -> String {
     format!(
-        "made function {function}, whose body names {} without a schema and which {} calls: the \
-         statements of a tenant run without the schema in search_path, so the body finds no table, \
-         or that of another schema; write it as BEGIN ATOMIC … END, or add SET search_path FROM \
-         CURRENT to the function, or build its statements with TG_TABLE_SCHEMA, or acknowledge it \
-         with /* check: allow function-search-path because REASON */ (nothing was made)",
+        "created function {function}, whose body uses {} without a schema and which {} calls. A \
+         tenant's statements run without the schema in search_path, so the function would not find \
+         the table, or use one of another schema. Write it as BEGIN ATOMIC … END, add SET \
+         search_path FROM CURRENT to it, build its statements with TG_TABLE_SCHEMA, or allow it \
+         with /* check: allow function-search-path because REASON */. Nothing was created",
         names.join(", "),
         callers.join(", ")
     )
@@ -63,14 +62,14 @@ pub(super) fn bare_names(function: &str, names: &[String], callers: &[String]) -
 
 pub(super) fn control_reason(statement: &str) -> String {
     format!(
-        "sends {statement}, which would begin or end the transaction that also records it; remove \
-         the statement, or call SchemaManager::begin in a migration whose use_transaction() is \
-         Some(false) (it was not sent)"
+        "contains {statement}, which would begin or end the transaction of the run, so it was not \
+         sent. Remove the statement, or call SchemaManager::begin in a migration whose \
+         use_transaction() is Some(false)"
     )
 }
 
-/// What went wrong, in one line without the prefixes of SeaORM and sqlx: the server's message with
-/// its SQLSTATE, or why there is no connection and what to do about it.
+/// Describes an error in one line, without the prefixes of SeaORM and sqlx: the server's message and
+/// SQLSTATE, or why connecting failed and what to do.
 #[must_use]
 pub fn describe(error: &DbErr) -> String {
     match (error, DbErrorKind::sqlstate(error)) {
@@ -82,16 +81,17 @@ pub fn describe(error: &DbErr) -> String {
     }
 }
 
-/// The message of the database without SeaORM's and sqlx's prefixes.
+/// The message of the database, without the prefixes of SeaORM and sqlx.
 pub(super) fn message(error: &DbErr) -> String {
     match error {
-        DbErr::Exec(sea_orm::RuntimeErr::SqlxError(error))
-        | DbErr::Query(sea_orm::RuntimeErr::SqlxError(error)) => match error.as_database_error() {
-            Some(error) => error.message().to_owned(),
+        DbErr::Conn(_) => explain(error),
+        DbErr::Custom(message) | DbErr::Migration(message) => message.clone(),
+        error => match driver_error(error) {
+            Some(driver) => match driver.as_database_error() {
+                Some(error) => error.message().to_owned(),
+                None => driver.to_string(),
+            },
             None => error.to_string(),
         },
-        DbErr::Conn(_) => explain(error),
-        DbErr::Custom(text) | DbErr::Migration(text) => text.clone(),
-        other => other.to_string(),
     }
 }

@@ -1,9 +1,11 @@
+//! Checks of installed extensions.
+
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{Extension, ExtensionError};
-use crate::{DynMigrator, Error};
+use crate::{DynMigrator, Error, sql::query::rows};
 
 /// Tables, views and sequences in one of the schemas $1 that belong to no extension.
 const TABLES: &str = "
@@ -15,14 +17,14 @@ const TABLES: &str = "
         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
     ORDER BY 1, 2 LIMIT 20";
 
-/// The extensions $1 that are installed, and whether the schema of each may be used.
+/// The installed ones of the extensions $1, and whether the role may use the schema of each.
 const INSTALLED: &str = "
     SELECT e.extname::text, n.nspname::text, has_schema_privilege(n.oid, 'USAGE'), current_user::text
     FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
     WHERE e.extname IN (SELECT json_array_elements_text($1::text::json))";
 
-/// Refuses unless every extension of `migrator` is installed in the schema that it declares, and
-/// these schemas hold no tables. Where none is declared nothing is asked.
+/// Returns an error unless every extension of `migrator` is installed in its declared schema, and
+/// these schemas contain no tables. Sends nothing if no extension is declared.
 ///
 /// # Errors
 /// [`Error::Extension`], [`Error::Database`].
@@ -31,22 +33,22 @@ pub async fn confirm_extensions(
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
     confirm_installed(db, migrator).await?;
-    let tables = tables_beside(db, migrator).await?;
+    let tables = tables_in_extension_schemas(db, migrator).await?;
     match tables.into_iter().next() {
         Some((schema, tables)) => Err(ExtensionError::HoldsTables { schema, tables }.into()),
         None => Ok(()),
     }
 }
 
-/// Refuses unless every extension is installed where it should be.
+/// Returns an error unless every extension is installed in its declared schema.
 pub(crate) async fn confirm_installed(
     db: &impl ConnectionTrait,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
-    for (extension, found) in look(db, migrator).await? {
-        match found {
+    for (extension, installed) in find_installed(db, migrator).await? {
+        match installed {
             None => return Err(ExtensionError::Missing { extension }.into()),
-            Some(Found { role, usable: false }) => {
+            Some(Installed { role, usable: false }) => {
                 return Err(ExtensionError::NoUsage { extension, role }.into());
             }
             Some(_) => {}
@@ -55,30 +57,30 @@ pub(crate) async fn confirm_installed(
     Ok(())
 }
 
-/// An extension that is installed in its schema.
-pub(super) struct Found {
+/// Extension that is installed in its declared schema.
+pub(super) struct Installed {
     role: String,
     usable: bool,
 }
 
-/// The declared extensions, and which of them are installed. Refuses one that is elsewhere.
-pub(super) async fn look(
+/// The declared extensions, and which of them are installed. Returns an error if one is installed in
+/// another schema.
+pub(super) async fn find_installed(
     db: &impl ConnectionTrait,
     migrator: &DynMigrator,
-) -> Result<Vec<(Extension, Option<Found>)>, Error> {
+) -> Result<Vec<(Extension, Option<Installed>)>, Error> {
     let extensions = migrator.extensions();
     if extensions.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some((extension, reason)) =
-        extensions.iter().find_map(|it| Some((it.clone(), it.invalid_reason()?)))
-    {
+    let invalid = extensions.iter().find_map(|it| Some((it.clone(), it.invalid_reason()?)));
+    if let Some((extension, reason)) = invalid {
         return Err(ExtensionError::Unusable { extension, reason }.into());
     }
     let mut installed = BTreeMap::new();
-    for row in ask(db, INSTALLED, extensions.iter().map(Extension::name)).await? {
+    for row in rows(db, INSTALLED, [json(extensions.iter().map(Extension::name))]).await? {
         let (name, schema): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        let found = Found { usable: row.try_get_by_index(2)?, role: row.try_get_by_index(3)? };
+        let found = Installed { usable: row.try_get_by_index(2)?, role: row.try_get_by_index(3)? };
         installed.insert(name, (schema, found));
     }
     let mut all = Vec::with_capacity(extensions.len());
@@ -93,9 +95,9 @@ pub(super) async fn look(
     Ok(all)
 }
 
-/// What schemas of extensions hold that is not the extensions' own and that a name without a
-/// schema finds: tables, views, sequences.
-pub(crate) async fn tables_beside(
+/// Tables, views and sequences in the schemas of extensions that are not the extensions' own. A name
+/// without a schema would find them.
+pub(crate) async fn tables_in_extension_schemas(
     db: &impl ConnectionTrait,
     migrator: &DynMigrator,
 ) -> Result<BTreeMap<String, Vec<String>>, DbErr> {
@@ -103,17 +105,13 @@ pub(crate) async fn tables_beside(
     if migrator.extensions().is_empty() {
         return Ok(tables);
     }
-    for row in ask(db, TABLES, migrator.extensions().iter().map(Extension::schema)).await? {
+    for row in rows(db, TABLES, [json(migrator.extensions().iter().map(Extension::schema))]).await?
+    {
         tables.entry(row.try_get_by_index(0)?).or_default().push(row.try_get_by_index(1)?);
     }
     Ok(tables)
 }
 
-async fn ask<'a>(
-    db: &impl ConnectionTrait,
-    sql: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> Result<Vec<sea_orm::QueryResult>, DbErr> {
-    let names = serde_json::Value::from_iter(names).to_string();
-    db.query_all_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [names.into()])).await
+fn json<'a>(names: impl Iterator<Item = &'a str>) -> sea_orm::Value {
+    serde_json::Value::from_iter(names).to_string().into()
 }

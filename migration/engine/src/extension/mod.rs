@@ -1,11 +1,11 @@
-//! Extensions of PostgreSQL that tenants' migrations and statements use.
+//! PostgreSQL extensions that tenants' migrations and statements use.
 //!
-//! An extension exists once in a database, so it has a schema of its own, which belongs to no
-//! tenant and holds no tables. That schema comes behind the tenant's in every `search_path`.
+//! An extension exists once in a database, so it has a separate schema, which belongs to no tenant
+//! and contains no tables. It follows the tenant's schema in every `search_path`.
 
 mod confirm;
 mod error;
-mod make;
+mod install;
 mod refuse;
 
 use std::{fmt, sync::Arc};
@@ -13,14 +13,14 @@ use std::{fmt, sync::Arc};
 use tenantry_registry::SchemaName;
 
 pub use confirm::confirm_extensions;
-pub(crate) use confirm::{confirm_installed, tables_beside};
+pub(crate) use confirm::{confirm_installed, tables_in_extension_schemas};
 pub use error::ExtensionError;
-pub use make::{extension_sql, make_extensions};
+pub use install::{extension_sql, make_extensions};
 
-/// The schema in which an extension is, unless [`Extension::in_schema`] names another.
+/// Default schema of extensions.
 const SCHEMA: &str = "extensions";
 
-/// An extension that tenants' migrations need.
+/// Extension that tenants' migrations need.
 ///
 /// ```
 /// use tenantry_migrate::Extension;
@@ -34,13 +34,13 @@ pub struct Extension {
 }
 
 impl Extension {
-    /// The extension of this name, in the schema `extensions`.
+    /// An extension in the schema `extensions`.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), schema: SCHEMA.to_owned() }
     }
 
-    /// In another schema, where an administrator or a managed service has installed it. It must
-    /// hold no tables, as every tenant's statements would find them.
+    /// Sets another schema, in which an administrator or a managed service has installed it. The
+    /// schema must contain no tables, because every tenant's statements would find them.
     #[must_use]
     pub fn in_schema(self, schema: impl Into<String>) -> Self {
         Self { schema: schema.into(), ..self }
@@ -58,7 +58,7 @@ impl Extension {
         &self.schema
     }
 
-    /// Why it cannot be used as it is declared: its names are put into statements.
+    /// Why the declaration is invalid. (The names become part of statements.)
     fn invalid_reason(&self) -> Option<String> {
         let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         let (length, longest) = (self.name.len(), SchemaName::MAX_LEN);
@@ -89,8 +89,7 @@ impl fmt::Display for Extension {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Extensions {
     all: Arc<[Extension]>,
-    /// Their schemas in a `search_path`, each behind a comma. Names that are not acceptable are
-    /// left out.
+    /// Their schemas for a `search_path`, each preceded by a comma. Without invalid names.
     path: Arc<str>,
 }
 
@@ -121,7 +120,7 @@ mod tests {
     use super::{Extension, Extensions};
 
     #[test]
-    fn each_schema_is_in_the_path_once_and_none_that_is_not_acceptable() {
+    fn path_has_each_valid_schema_once() {
         let path = |all: &[(&'static str, &'static str)]| {
             let all = all.iter().map(|(name, schema)| Extension::new(*name).in_schema(*schema));
             Extensions::new(all.collect()).path().to_owned()

@@ -4,28 +4,28 @@ use super::Extensions;
 use crate::sql::SqlStatement;
 
 impl Extensions {
-    /// Why a statement of a tenant's migration is not sent. `CREATE EXTENSION IF NOT EXISTS` of an
-    /// extension that is declared does nothing, and dumps have it.
-    pub(crate) fn refusal(&self, piece: &SqlStatement) -> Option<String> {
-        let verb = piece.word(0).filter(|verb| ["create", "alter", "drop"].contains(verb))?;
-        if piece.word(1) != Some("extension") {
+    /// Why a statement of a tenant's migration is refused. `CREATE EXTENSION IF NOT EXISTS` of a
+    /// declared extension has no effect, and dumps contain it.
+    pub(crate) fn refusal(&self, statement: &SqlStatement) -> Option<String> {
+        let verb = statement.word(0).filter(|verb| ["create", "alter", "drop"].contains(verb))?;
+        if statement.word(1) != Some("extension") {
             return None;
         }
-        let exists = piece.starts_with(&["create", "extension", "if", "not", "exists"]);
-        let name = piece.name(if exists { 5 } else { 2 }).unwrap_or_default();
+        let exists = statement.starts_with(&["create", "extension", "if", "not", "exists"]);
+        let name = statement.name(if exists { 5 } else { 2 }).unwrap_or_default();
         let declared = name == "plpgsql" || self.all().iter().any(|it| it.name() == name);
         let why = match verb {
             "create" if exists && declared => return None,
             "create" if declared => {
-                "extensions() declares it, so it is installed already; remove the statement"
+                "extensions() declares it, so it is already installed. Remove the statement"
             }
             "create" => {
                 "an extension exists once in a database, and would be in the schema of the first \
-                 tenant; declare it in TenantMigrator::extensions(), and remove the statement"
+                 tenant. Declare it in TenantMigrator::extensions(), and remove the statement"
             }
-            _ => "it would change the extension for every tenant; remove the statement",
+            _ => "it would change the extension for every tenant. Remove the statement",
         };
-        Some(format!("{} was not sent: {why}", piece.sql))
+        Some(format!("{} was not sent: {why}", statement.sql))
     }
 }
 
@@ -35,13 +35,13 @@ mod tests {
     use crate::sql::SqlStatement;
 
     #[test]
-    fn only_what_does_nothing_is_sent() {
+    fn refuses_statements_about_extensions() {
         let extensions =
             Extensions::new(vec![Extension::new("citext"), Extension::new("uuid-ossp")]);
         for (sql, words) in [
-            ("CREATE EXTENSION citext", Some("installed already")),
-            ("create extension hstore SCHEMA public", Some("declare it")),
-            ("CREATE EXTENSION IF NOT EXISTS hstore", Some("declare it")),
+            ("CREATE EXTENSION citext", Some("already installed")),
+            ("create extension hstore SCHEMA public", Some("Declare it")),
+            ("CREATE EXTENSION IF NOT EXISTS hstore", Some("Declare it")),
             ("-- a\nCREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA public", None),
             ("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"", None),
             ("CREATE EXTENSION IF NOT EXISTS plpgsql", None),

@@ -1,4 +1,4 @@
-//! One tenant, migrated by one message.
+//! Migration of a tenant in one round trip.
 
 use std::{
     collections::HashMap,
@@ -9,148 +9,144 @@ use std::{
 };
 
 use sea_orm::{
-    DatabaseConnection, DbBackend, DbErr, QueryTrait, RuntimeErr, Statement, TransactionTrait,
-    Value,
-    sea_query::{ArrayType, Expr},
-    sqlx::{self, AssertSqlSafe, Executor},
+    DatabaseConnection, DbErr, Value,
+    sea_query::ArrayType,
+    sqlx::{AssertSqlSafe, Executor, raw_sql},
 };
-
 use tokio::sync::Mutex;
 
 use super::FleetTenant;
 use crate::{
     Action, DbErrorKind, DynMigrator, Error, MigrationOutcome, MigrationState, Target, Timeouts,
-    lock::version_update,
+    db_error::{connection_error, exec_error},
+    lock::version_update_sql,
     plan::{Step, plan},
-    provision::recorder::{joined, rehearse, rehearse_steps},
-    provision::recording::Recording,
-    search_path::assert_search_path_sql,
-    session::{notice_lost_client, reset},
-    sql::replace_placeholder,
+    provision::{join_statements, rehearse},
+    session::{notice_lost_client, reset_sql},
+    sql::{ASSERTION_FAILED, assert_sql, query::statement, replace_placeholder},
 };
 
-/// Migrates tenants in one round trip each, as long as all is as the registry says: the statements
-/// of the migrations are [recorded](DynMigrator::record), and sent together with the claim and the
-/// registry's row. PostgreSQL runs a message as one transaction.
+/// Runs [recorded](DynMigrator::record) migrations: their SQL is sent in one batch with the lock on
+/// the tenant and the update of its registry row. PostgreSQL runs a batch as one transaction.
 ///
-/// Whatever is not as expected – another run has the claim, the schema has other migrations on
-/// record, a migration would read other rows than when it was recorded – ends the message by a
-/// division by zero, and nothing was done.
+/// If an assumption is wrong (another run holds the lock, the schema has other migrations, a
+/// migration would read other rows than when it was recorded), the batch fails with
+/// [`ASSERTION_FAILED`] and is rolled back.
 pub(super) struct BatchRunner<'a> {
     migrator: &'a DynMigrator,
     action: &'a Action,
     timeouts: Timeouts,
-    recorded: Mutex<HashMap<Option<String>, Option<Arc<Recorded>>>>,
-    /// How many tenants there are.
+    /// By the version that the tenants have.
+    batches: Mutex<HashMap<Option<String>, Option<Arc<Batch>>>>,
+    /// Number of tenants that the run works on.
     pub(super) tenants: AtomicUsize,
-    /// Whether it is worth another try: where others are at work too, each tenant of theirs would
-    /// be an error in the server's log.
-    hopeful: AtomicBool,
+    /// Cleared when an assumption is wrong: another run works on the same tenants, and each of
+    /// them would cause an error in the server's log.
+    enabled: AtomicBool,
 }
 
-/// For fewer tenants it takes longer to record the migrations than to run them.
-const MANY: usize = 8;
+/// For fewer tenants, recording takes longer than running the migrations.
+const MIN_TENANTS: usize = 8;
 
-/// What is sent to a schema of one version.
-struct Recorded {
+/// SQL for the tenants of one version.
+struct Batch {
     before: MigrationState,
-    /// One text for each migration, and its note in the table of migrations.
-    texts: Vec<(String, String)>,
+    /// The SQL of each migration, and of its row in the migrations table.
+    migrations: Vec<(String, String)>,
     after: MigrationState,
     outcome: MigrationOutcome,
 }
 
 impl<'a> BatchRunner<'a> {
     pub(super) fn new(migrator: &'a DynMigrator, action: &'a Action, timeouts: Timeouts) -> Self {
-        let hopeful = AtomicBool::new(true);
-        let (recorded, tenants) = (Mutex::default(), AtomicUsize::default());
-        Self { migrator, action, timeouts, recorded, tenants, hopeful }
+        let (batches, tenants) = (Mutex::default(), AtomicUsize::default());
+        Self { migrator, action, timeouts, batches, tenants, enabled: AtomicBool::new(true) }
     }
 
-    /// Migrates a tenant. None when that takes more than this: nothing was sent then.
+    /// Migrates a tenant. Returns `None` without sending anything if that takes more than a batch.
     ///
-    /// When it fails nothing was done, but which migration it was nobody knows.
+    /// After an error, the batch is rolled back. The error does not tell which migration failed.
     pub(super) async fn migrate(
         &self,
         db: &DatabaseConnection,
-        member: &FleetTenant,
+        tenant: &FleetTenant,
     ) -> Result<Option<MigrationOutcome>, Error> {
-        if !self.hopeful.load(Ordering::Relaxed) || self.tenants.load(Ordering::Relaxed) < MANY {
+        let too_few = self.tenants.load(Ordering::Relaxed) < MIN_TENANTS;
+        if too_few || !self.enabled.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Some(recorded) = self.recorded(db, &member.version).await? else { return Ok(None) };
-        let sent = send(db, &self.message(member, &recorded)).await;
-        let wants_commit = |error: &DbErr| DbErrorKind::of(error) == DbErrorKind::NeedsCommit;
-        if sent.as_ref().is_err_and(|error| is_unexpected(error) || wants_commit(error)) {
-            self.hopeful.store(false, Ordering::Relaxed);
+        let Some(batch) = self.batch_for(db, &tenant.version).await? else { return Ok(None) };
+        let sent = send(db, &self.sql(tenant, &batch)).await;
+        if let Err(error) = &sent
+            && (DbErrorKind::sqlstate(error).as_deref() == Some(ASSERTION_FAILED)
+                || DbErrorKind::of(error) == DbErrorKind::NeedsCommit)
+        {
+            self.enabled.store(false, Ordering::Relaxed);
         }
         sent?;
-        Ok(Some(recorded.outcome.clone()))
+        Ok(Some(batch.outcome.clone()))
     }
 
-    fn message(&self, member: &FleetTenant, recorded: &Recorded) -> String {
-        let target = Target::Schema(member.schema.clone());
-        let text = |sql: &str, values: Vec<Value>| {
-            Statement::from_sql_and_values(DbBackend::Postgres, sql, values).to_string() + ";\n"
-        };
-        let mut message = text(
-            CLAIM,
-            vec![member.id.into(), member.schema.clone().into(), member.version.clone().into()],
-        );
-        message += &format!("SELECT {};\n", notice_lost_client(true));
-        let path = self.migrator.search_path(&target);
+    fn sql(&self, tenant: &FleetTenant, batch: &Batch) -> String {
+        let target = Target::Schema(tenant.schema.clone());
+        let with_values = |sql: &str, values: Vec<Value>| statement(sql, values).to_string();
+        let key = [tenant.id.into(), tenant.schema.clone().into(), tenant.version.clone().into()];
+        let locked = with_values(LOCK, key.to_vec());
+        let mut sql = assert_sql(&locked, "another run has locked or changed the tenant");
+        let path = target.search_path(self.migrator);
         let mut settings = self.timeouts.settings();
         settings.push(("search_path", path.clone()));
-        let (mut columns, mut values) = (Vec::new(), Vec::new());
+        let (mut columns, mut values) = (notice_lost_client(true), Vec::new());
         for (name, value) in settings {
             values.extend([name.into(), value.into()]);
-            columns.push(format!("set_config(${}, ${}, true)", values.len() - 1, values.len()));
+            columns += &format!(", set_config(${}, ${}, true)", values.len() - 1, values.len());
         }
-        message += &text(&format!("SELECT {}", columns.join(", ")), values);
-        let names = recorded.before.applied.iter().map(|name| name.clone().into()).collect();
-        let names = Value::Array(ArrayType::String, Some(Box::new(names)));
-        let state = format!(
-            "SELECT 1 / (coalesce(array_agg(version::text), '{{}}')
-                 @> $1 AND count(*) = cardinality($1))::int FROM {}",
-            target.table(self.migrator)
+        sql += &with_values(&format!("SELECT {columns};\n"), values);
+        // Not combined with the next query: see `ensure_schema_exists`.
+        let exists = with_values("current_schema() = $1", vec![target.name().into()]);
+        sql += &assert_sql(&exists, "the schema does not exist");
+        let names = batch.before.applied.iter().map(|name| name.clone().into()).collect();
+        let applied = format!(
+            "SELECT coalesce(array_agg(version::text), '{{}}') @> $1 AND count(*) = cardinality($1)
+             FROM {}",
+            target.migrations_table(self.migrator)
         );
-        // In a statement of its own: see `confirm_schema`.
-        message += &text("SELECT 1 / (current_schema() = $1)::int", vec![target.name().into()]);
-        message += &text(&state, vec![names]);
-        let stay = assert_search_path_sql(&path);
+        let names = Value::Array(ArrayType::String, Some(Box::new(names)));
+        let applied = with_values(&applied, vec![names]);
+        sql += &assert_sql(&applied, "the applied migrations differ from the registry");
+        let unchanged = format!("current_setting('search_path') = '{path}'");
+        let assert_path = assert_sql(&unchanged, "a migration changed search_path");
         let schema = target.quoted();
-        for (sql, note) in &recorded.texts {
-            message.extend([&replace_placeholder(sql, &schema), stay.as_str(), note]);
+        for (migration, row) in &batch.migrations {
+            sql.extend([&replace_placeholder(migration, &schema), assert_path.as_str(), row]);
         }
-        // Constraints are checked under the settings under which the rows were written.
-        message += &format!("SET CONSTRAINTS ALL IMMEDIATE;\n{};\n", reset());
-        let now = Expr::current_timestamp();
-        let update = version_update(&target, &recorded.after, self.migrator, now);
-        message + &update.build(DbBackend::Postgres).to_string()
+        // Constraints are checked under the settings with which the rows were written.
+        sql += &format!("SET CONSTRAINTS ALL IMMEDIATE;\n{};\n", reset_sql());
+        sql + &version_update_sql(&target, &batch.after, self.migrator)
     }
 
-    async fn recorded(
+    async fn batch_for(
         &self,
         db: &DatabaseConnection,
         version: &Option<String>,
-    ) -> Result<Option<Arc<Recorded>>, Error> {
-        // Held until it is recorded, so that it is recorded once.
-        let mut all = self.recorded.lock().await;
-        if let Some(recorded) = all.get(version) {
-            return Ok(recorded.clone());
+    ) -> Result<Option<Arc<Batch>>, Error> {
+        // Locked while recording, so that it happens once.
+        let mut batches = self.batches.lock().await;
+        if let Some(batch) = batches.get(version) {
+            return Ok(batch.clone());
         }
-        let recorded = self.record(db, version.as_deref()).await?.map(Arc::new);
-        all.insert(version.clone(), recorded.clone());
-        Ok(recorded)
+        let batch = self.record(db, version.as_deref()).await?.map(Arc::new);
+        batches.insert(version.clone(), batch.clone());
+        Ok(batch)
     }
 
-    /// None for who has no migrations yet, or is to have none, and where only running the
-    /// migrations tells what they send.
+    /// `None` if a schema has no migrations, or is to have none, or if a migration cannot be
+    /// recorded.
     async fn record(
         &self,
         db: &DatabaseConnection,
         version: Option<&str>,
-    ) -> Result<Option<Recorded>, Error> {
+    ) -> Result<Option<Batch>, Error> {
         let names = self.migrator.names();
         let Some(newest) = names.iter().position(|name| Some(name.as_str()) == version) else {
             return Ok(None);
@@ -161,75 +157,60 @@ impl<'a> BatchRunner<'a> {
             Action::Fresh { .. } => return Ok(None),
             action => plan(self.migrator, &before, action)?,
         };
-        if steps.is_empty() || steps.iter().any(Step::alone) {
+        if steps.is_empty() || !steps.iter().all(Step::is_transactional) {
             return Ok(None);
         }
-        let Some(texts) = self.texts(db, &before, &steps).await? else { return Ok(None) };
-        let notes = steps.iter().map(|step| joined([step.note_sql(self.migrator)]));
-        let texts = texts.into_iter().zip(notes).collect();
+        let Some(sql) = self.recorded(db, &before, steps.len()).await? else { return Ok(None) };
+        let rows = steps.iter().map(|step| join_statements([step.row_sql(self.migrator)]));
+        let migrations = sql.into_iter().zip(rows).collect();
         let (mut after, mut outcome) = (before.clone(), MigrationOutcome::default());
         for step in &steps {
-            step.apply_to(&mut after);
-            outcome.add(step);
+            step.apply_to(&mut after, &mut outcome);
         }
-        Ok(Some(Recorded { before, texts, after, outcome }))
+        Ok(Some(Batch { before, migrations, after, outcome }))
     }
 
-    /// What these steps send to a schema in this state.
-    async fn texts(
+    /// The SQL of the steps for a schema in this state.
+    async fn recorded(
         &self,
         db: &DatabaseConnection,
         before: &MigrationState,
-        steps: &[Step],
+        steps: usize,
     ) -> Result<Option<Vec<String>>, Error> {
         if *self.action == Action::Up(None) {
             self.migrator.record(|| rehearse(db, self.migrator)).await?;
             let recording = self.migrator.recording().await;
-            return Ok(recording.and_then(|recording| recording.newest(steps.len())));
+            return Ok(recording.and_then(|recording| recording.newest(steps)));
         }
-        let rehearse = async || {
-            let applied = MigrationState { applied: Vec::new(), pending: before.applied.clone() };
+        let applied = MigrationState { applied: Vec::new(), pending: before.applied.clone() };
+        let plans = || {
             let first = plan(self.migrator, &applied, &Action::Up(None))?;
-            let steps = plan(self.migrator, before, self.action)?;
-            let txn = db.begin().await?;
-            let rehearsal = rehearse_steps(&txn, self.migrator, first, steps).await;
-            txn.rollback().await?;
-            Ok::<_, Error>(rehearsal?.0)
+            Ok([first, plan(self.migrator, before, self.action)?])
         };
-        let (Ok(first), Ok(second)) = (rehearse().await?, rehearse().await?) else {
-            return Ok(None);
-        };
-        Ok(Recording::of(steps, [&first, &second], true).newest(steps.len()))
+        let recording = self.migrator.record_steps(db, plans).await?;
+        Ok(recording.and_then(|recording| recording.newest(steps)))
     }
 }
 
-/// Divides by zero unless the tenant is ours until the end of the message.
+/// Locks the tenant until the end of the batch; false if it is locked or has changed.
 ///
-/// The version is compared in a way that no index can answer: of one that thousands share, but that
-/// is newer than the statistics, PostgreSQL expects a single row, and reads them all.
-const CLAIM: &str = r#"SELECT 1 / count(*) FROM (SELECT FROM "registry"."tenants"
+/// The comparison of versions cannot use an index: for a version that thousands of tenants share,
+/// but that is newer than the statistics, PostgreSQL expects one row and reads all of them.
+const LOCK: &str = r#"SELECT count(*) = 1 FROM (SELECT FROM "registry"."tenants"
     WHERE "id" = $1 AND "schema" = $2 AND "schema_version" IS NOT DISTINCT FROM $3
-    AND "status" NOT IN ('dropping', 'dropped') FOR NO KEY UPDATE SKIP LOCKED) AS ours"#;
+    AND "status" NOT IN ('dropping', 'dropped') FOR NO KEY UPDATE SKIP LOCKED) AS tenant"#;
 
-/// Sends the message. If it fails, what a rollback does not undo in the session is reset, too.
-async fn send(db: &DatabaseConnection, message: &str) -> Result<(), DbErr> {
+/// Sends the batch. After an error, also resets what a rollback does not.
+async fn send(db: &DatabaseConnection, sql: &str) -> Result<(), DbErr> {
     let pool = db.get_postgres_connection_pool();
-    let lost = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
-    let failed = |error: sqlx::Error| DbErr::Exec(RuntimeErr::SqlxError(error.into()));
-    let mut connection = pool.acquire().await.map_err(lost)?;
-    let sent = connection.execute(sqlx::raw_sql(AssertSqlSafe(message))).await.map_err(failed);
-    if sent.as_ref().is_err_and(|error| DbErrorKind::of(error) == DbErrorKind::ReadOnly) {
-        // Behind the same address there may be another server by now.
-        connection.close_on_drop();
-    } else if sent.is_err()
-        && connection.execute(sqlx::raw_sql(AssertSqlSafe(reset()))).await.is_err()
+    let mut connection = pool.acquire().await.map_err(connection_error)?;
+    let sent = connection.execute(raw_sql(AssertSqlSafe(sql))).await.map_err(exec_error);
+    let Err(error) = sent else { return Ok(()) };
+    // After a read-only error, the address may lead to another server by now.
+    if DbErrorKind::of(&error) == DbErrorKind::ReadOnly
+        || connection.execute(raw_sql(AssertSqlSafe(reset_sql()))).await.is_err()
     {
         connection.close_on_drop();
     }
-    sent.map(drop)
-}
-
-/// SQLSTATE 22012, division by zero.
-fn is_unexpected(error: &DbErr) -> bool {
-    DbErrorKind::sqlstate(error).as_deref() == Some("22012")
+    Err(error)
 }

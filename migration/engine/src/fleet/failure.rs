@@ -1,34 +1,23 @@
-//! What a failure leaves on the tenant's row.
+//! The failure of a migration in the tenant's registry row.
 
-use sea_orm::{
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
-    sea_query::{Expr, ExprTrait},
-};
-use tenantry_registry::tenant;
+use sea_orm::{DatabaseConnection, DbErr};
 
 use super::FleetTenant;
-use crate::Error;
+use crate::{Error, sql::query::execute};
 
-/// Writes on the tenant's row what failed and when. It stays until a migration succeeds.
+/// Writes the failure to the tenant's row. It stays there until a migration succeeds.
 pub(super) async fn record_failure(
     db: &DatabaseConnection,
-    member: &FleetTenant,
+    tenant: &FleetTenant,
     error: &Error,
 ) -> Result<(), DbErr> {
-    let note = serde_json::json!({
+    let failure = serde_json::json!({
         "migration": error.migration(),
         "sqlstate": error.sqlstate(),
         "message": error.reason(),
         "at": tenantry_registry::now(),
     });
-    tenant::Entity::update_many()
-        .col_expr(tenant::Column::MigrationError, Expr::value(note))
-        .col_expr(
-            tenant::Column::MigrationAttempts,
-            Expr::col(tenant::Column::MigrationAttempts).add(1),
-        )
-        .filter(tenant::Column::Id.eq(member.id))
-        .exec(db)
-        .await?;
-    Ok(())
+    let sql = "UPDATE registry.tenants SET migration_error = $1,
+         migration_attempts = migration_attempts + 1 WHERE id = $2";
+    execute(db, sql, [failure.into(), tenant.id.into()]).await
 }

@@ -1,10 +1,10 @@
-//! Many schemas at once.
+//! Runs that migrate many schemas.
 
 mod batch;
 mod failure;
 mod notifier;
 mod queue;
-pub(crate) mod status;
+mod status;
 mod tenants;
 mod worker;
 
@@ -17,138 +17,140 @@ use sea_orm::DatabaseConnection;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-pub(crate) use tenants::registry;
+pub use status::{
+    DroppingTenant, FailedTenant, FleetStatus, MigrationFailure, VersionCount, VersionStatus,
+    fleet_status,
+};
 pub use tenants::{FleetTenant, TenantSelection, fleet_tenants, tenants_by_slug};
 
 use crate::{
-    Action, DynMigrator, Error, MigrationOutcome, Timeouts, confirm_extensions,
-    run::non_transactional::Sessions,
+    Action, DynMigrator, Error, MigrationOutcome, Timeouts, confirm_extensions, run::SessionCheck,
 };
 use batch::BatchRunner;
 use notifier::ChangeNotifier;
 use queue::Queue;
-use tenants::{behind, provisioned};
+use tenants::{canaries, tenants_behind, wait_for_provisioning};
 use worker::Workers;
 
-/// How a fleet is worked through.
+/// Options of a fleet run.
 #[derive(Debug, Clone)]
 pub struct FleetOptions {
-    /// Tenants that are worked on at the same time; no more than the pool has connections.
+    /// Tenants that are migrated concurrently; at most the size of the pool.
     pub jobs: usize,
-    /// How long one tenant may wait and work.
+    /// Limits for the migration of one tenant.
     pub timeouts: Timeouts,
-    /// How often a tenant is tried that is busy or loses against somebody else's change.
+    /// Attempts for a tenant that runs into a lock timeout or a conflict with another transaction.
     pub max_attempts: u32,
-    /// How long a tenant is tried whose server cannot be reached. When none can for so long, no
-    /// more tenants are begun.
+    /// How long to retry a tenant whose server is unreachable. The run stops if no server responds
+    /// for that long.
     pub outage_timeout: Duration,
-    /// No more tenants are begun after so many have failed.
+    /// Failures after which no more tenants are started.
     pub max_failures: Option<FailureLimit>,
-    /// Who goes first: if one of them fails, nobody else is begun.
+    /// Tenants that are migrated first: if one of them fails, no other tenant is started.
     pub canary: Option<Canary>,
 }
 
-/// A number of tenants, or a share of those that a run works on.
+/// Number of tenants, or a share of those that a run works on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FailureLimit {
-    /// So many.
+    /// A number of tenants.
     Number(usize),
-    /// So many out of a hundred.
+    /// A percentage.
     Percent(f64),
 }
 
-/// The tenants that a change is tried on first.
+/// Tenants that are migrated first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Canary {
-    /// So many, the oldest.
+    /// This number of the oldest tenants.
     Number(usize),
-    /// Those with this tag: `metadata` of `registry.tenants` has it in its array `tags`.
+    /// Tenants with this tag, in the array `tags` in `metadata` of `registry.tenants`.
     Tag(String),
 }
 
-/// What happens during a fleet run.
+/// Progress of a fleet run.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// So many tenants are to be worked on. Told again with more of them when tenants have been
-    /// created meanwhile.
+    /// The number of tenants that the run works on is known, or has grown because tenants were
+    /// created during the run.
     Planned {
-        /// All that this run works on.
+        /// Number of all tenants that this run works on.
         total: usize,
     },
-    /// The canaries are through, and the others are begun.
+    /// All canaries have succeeded; the other tenants are started.
     CanariesDone,
-    /// A tenant is done.
+    /// A tenant is finished.
     Done {
         /// The tenant.
         tenant: &'a FleetTenant,
-        /// What was done; nothing when another run was there first.
+        /// Applied and rolled-back migrations; empty if another run had migrated it.
         outcome: &'a MigrationOutcome,
-        /// Time it took, without waiting in the queue.
+        /// Duration, without the time in the queue.
         took: Duration,
     },
-    /// A tenant has failed for good.
+    /// A tenant has failed and is not retried.
     Failed {
         /// The tenant.
         tenant: &'a FleetTenant,
-        /// Why.
+        /// The error.
         error: &'a Error,
     },
 }
 
-/// How a fleet run ended.
+/// Result of a fleet run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Tenants that there was nothing to do for, also those that another run has done.
+    /// Tenants that were up to date, or that another run has migrated.
     pub skipped: usize,
     /// Tenants that were migrated.
     pub done: usize,
     /// Tenants that failed.
     pub failed: usize,
-    /// Tenants that were not begun.
+    /// Tenants that were not started.
     pub not_started: usize,
-    /// Why no more tenants were begun from some moment on; none when all have had their turn.
+    /// Why the run stopped early, if it did.
     pub stopped: Option<StopReason>,
 }
 
-/// Why a fleet run begins no more tenants.
+/// Why a fleet run starts no more tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StopReason {
     /// `stop` was set.
     Interrupted,
-    /// A canary has failed.
+    /// A canary failed.
     Canary,
-    /// As many have failed as [`FleetOptions::max_failures`] allows.
+    /// The number of failures reached [`FleetOptions::max_failures`].
     MaxFailures,
-    /// The server has been away for longer than [`FleetOptions::outage_timeout`].
+    /// The server was unreachable for longer than [`FleetOptions::outage_timeout`].
     Unavailable,
-    /// The role lacks a right (SQLSTATE 42501): three tenants have failed for that, and none has
-    /// been migrated.
+    /// The role lacks a privilege (SQLSTATE 42501): three tenants failed for that reason, and none
+    /// was migrated.
     Privilege,
 }
 
-/// Carries out `action` on many tenants, `fleet.jobs` at a time, and tells `report` how it goes.
+/// Runs `action` on many tenants, `options.jobs` at a time, and reports progress to `report`.
 ///
-/// Nothing is locked but the tenant in hand, by the lock on its registry row. So several runs – on
-/// one host or more – share the work, one that is killed leaves nothing to clean up, and the
-/// failure of one tenant is its own: it is noted on its registry row, and the others go on. A busy
-/// tenant goes back to the end of the queue. Once `stop` is set, what is in hand is finished.
+/// Only tenants in progress are locked, each through its registry row. So several runs, also on
+/// several hosts, share the work, a killed run leaves nothing to clean up, and one tenant's failure
+/// does not affect others: it is recorded in the registry row. A locked tenant goes back to the end
+/// of the queue. After `stop` is set, the tenants in progress are finished.
 ///
-/// For [`Action::Up`] of everything the registry says who is behind, so a run that has nothing to
-/// do is one query. Tenants that are created by an older program during the run are found before
+/// For [`Action::Up`] of everything, the registry knows the tenants that are behind, so a run
+/// without work is one query. Tenants that an older program creates during the run are found before
 /// it ends.
 ///
 /// # Errors
 /// [`Error::MissingRegistry`], [`Error::UnknownVersion`], [`Error::UnknownBreaking`],
-/// [`Error::NoCanary`], and [`Error::Database`] when the registry cannot be read. What happens to a tenant is told to
-/// `report`, not returned.
+/// [`Error::NoCanary`], and [`Error::Database`] if the registry cannot be read. Errors of tenants go
+/// to `report`.
 pub async fn run_fleet(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
-    who: &TenantSelection,
+    selection: &TenantSelection,
     action: &Action,
-    fleet: &FleetOptions,
+    options: &FleetOptions,
     stop: &AtomicBool,
     report: impl Fn(&Event<'_>) + Sync,
 ) -> Result<Summary, Error> {
@@ -159,71 +161,70 @@ pub async fn run_fleet(
     {
         return Err(Error::UnknownVersion { version: version.clone() });
     }
-    let news = ChangeNotifier::new(db);
-    let batches = BatchRunner::new(migrator, action, fleet.timeouts.attempt());
+    let notifier = ChangeNotifier::new(db);
+    let batches = BatchRunner::new(migrator, action, options.timeouts.attempt());
     let workers = Workers {
         db,
         migrator,
         action,
-        fleet,
-        news: &news,
+        options,
+        notifier: &notifier,
         batches: &batches,
         report: &report,
-        sessions: Sessions::default(),
+        sessions: SessionCheck::default(),
         denied: AtomicUsize::new(0),
         racing: AtomicBool::new(false),
         turn: Mutex::default(),
     };
-    let queue = Queue::new(stop, fleet.max_failures);
-    let skipped = news.tell_during(rounds(&workers, &queue, who)).await?;
+    let queue = Queue::new(stop, options.max_failures);
+    let skipped = notifier.notify_while(migrate(&workers, &queue, selection)).await?;
     let mut summary = queue.summary();
     summary.skipped += skipped;
     Ok(summary)
 }
 
-/// Works until there is nothing more to do, and returns how many had nothing to do from the start.
-async fn rounds<R: Fn(&Event<'_>) + Sync>(
+/// Migrates the selected tenants. Returns the number of those that were up to date at the start.
+async fn migrate<R: Fn(&Event<'_>) + Sync>(
     workers: &Workers<'_, R>,
     queue: &Queue<'_>,
-    who: &TenantSelection,
+    selection: &TenantSelection,
 ) -> Result<usize, Error> {
     let Workers { db, migrator, action, .. } = workers;
-    let catches_up = **action == Action::Up(None) && !matches!(who, TenantSelection::Only(_));
+    let catches_up = **action == Action::Up(None) && !matches!(selection, TenantSelection::Only(_));
     if !catches_up {
-        let mut found = queue.unseen(fleet_tenants(db, who).await?);
+        let mut found = queue.deduplicate(fleet_tenants(db, selection).await?);
         workers.plan(queue, &found);
-        canaries_first(workers, queue, &mut found).await?;
+        migrate_canaries(workers, queue, &mut found).await?;
         workers.work(queue, found).await;
         return Ok(0);
     }
     let mut skipped = None;
     while queue.stopped().is_none() {
-        // Who is being created now is waited for, or would be missed.
-        provisioned(db).await?;
-        let (all, behind) = behind(db, who, migrator).await?;
+        wait_for_provisioning(db).await?;
+        let (all, behind) = tenants_behind(db, selection, migrator).await?;
         let first = skipped.is_none();
         skipped.get_or_insert(all - behind.len());
-        let mut found = queue.unseen(behind);
+        let mut found = queue.deduplicate(behind);
         if found.is_empty() {
             break;
         }
         workers.plan(queue, &found);
         if first {
-            canaries_first(workers, queue, &mut found).await?;
+            migrate_canaries(workers, queue, &mut found).await?;
         }
         workers.work(queue, found).await;
     }
     Ok(skipped.unwrap_or_default())
 }
 
-/// Works on the canaries and takes them out of `found`. When one fails that was all.
-async fn canaries_first<R: Fn(&Event<'_>) + Sync>(
+/// Removes the canaries from `found` and migrates them. Stops the run if one fails.
+async fn migrate_canaries<R: Fn(&Event<'_>) + Sync>(
     workers: &Workers<'_, R>,
     queue: &Queue<'_>,
     found: &mut Vec<FleetTenant>,
 ) -> Result<(), Error> {
-    let Some(canary) = &workers.fleet.canary else { return Ok(()) };
-    let canaries = tenants::canaries(workers.db, canary, found).await?;
+    let Some(canary) = &workers.options.canary else { return Ok(()) };
+    let canaries = canaries(workers.db, canary, found).await?;
     workers.work(queue, canaries).await;
     if queue.summary().failed > 0 {
         queue.close(StopReason::Canary);

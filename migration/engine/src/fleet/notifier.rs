@@ -1,4 +1,4 @@
-//! Telling the processes that serve tenants what has become of them.
+//! Notifications about migrated tenants, for the processes that serve them.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -6,13 +6,13 @@ use std::{
 };
 
 use sea_orm::DatabaseConnection;
-use tenantry_registry::TenantId;
+use tenantry_registry::{TenantId, notify::notify_all};
 
-/// How long news is collected. Not told in the transaction of each migration, since PostgreSQL lets
-/// only one transaction with announcements commit at a time (`PreCommit_Notify` in async.c).
-const PAUSE: Duration = Duration::from_millis(100);
+/// Interval of notifications. Not in the transaction of each migration, because PostgreSQL commits
+/// transactions with notifications one at a time (`PreCommit_Notify` in async.c).
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Tenants that have changed and of whom nobody has been told yet.
+/// Collects migrated tenants and sends notifications about them.
 pub(super) struct ChangeNotifier<'a> {
     db: &'a DatabaseConnection,
     changed: Mutex<Vec<TenantId>>,
@@ -23,39 +23,39 @@ impl<'a> ChangeNotifier<'a> {
         Self { db, changed: Mutex::default() }
     }
 
-    pub(super) fn changed(&self, id: TenantId) {
-        self.list().push(id);
+    pub(super) fn add(&self, id: TenantId) {
+        self.changed().push(id);
     }
 
-    /// Tells all news until `work` is finished.
-    pub(super) async fn tell_during<T>(&self, work: impl Future<Output = T>) -> T {
-        let telling = async {
+    /// Sends notifications until `work` is finished, and once more.
+    pub(super) async fn notify_while<T>(&self, work: impl Future<Output = T>) -> T {
+        let notify = async {
             loop {
-                tokio::time::sleep(PAUSE).await;
-                self.tell().await;
+                tokio::time::sleep(INTERVAL).await;
+                self.flush().await;
             }
         };
         let done = tokio::select! {
             done = work => done,
-            never = telling => match never {},
+            never = notify => match never {},
         };
-        self.tell().await;
+        self.flush().await;
         done
     }
 
-    /// Who is not reached finds out by looking at the registry, as after any lost announcement.
-    async fn tell(&self) {
-        let changed = self.list().clone();
+    /// A process that misses a notification finds the change when it next reads the registry.
+    async fn flush(&self) {
+        let changed = self.changed().clone();
         if changed.is_empty() {
             return;
         }
-        if let Err(error) = tenantry_registry::notify::notify_all(self.db, &changed).await {
-            tracing::warn!(%error, tenants = changed.len(), "migrated tenants were not announced");
+        if let Err(error) = notify_all(self.db, &changed).await {
+            tracing::warn!(%error, tenants = changed.len(), "NOTIFY for migrated tenants failed");
         }
-        self.list().drain(..changed.len());
+        self.changed().drain(..changed.len());
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<TenantId>> {
+    fn changed(&self) -> MutexGuard<'_, Vec<TenantId>> {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

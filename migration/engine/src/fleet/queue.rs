@@ -1,4 +1,4 @@
-//! The tenants that are still to be worked on, and the count of those that have been.
+//! The tenants that a fleet run still has to migrate, and the counts of the others.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -10,69 +10,83 @@ use std::{
 };
 
 use tenantry_registry::TenantId;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use super::{FailureLimit, FleetTenant, StopReason, Summary};
 
+/// Interval in which an idle worker checks whether the run was interrupted.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+
 /// One tenant in the queue.
 pub(super) struct Job {
-    pub(super) member: FleetTenant,
-    /// How often it has been tried in vain.
-    pub(super) tries: u32,
-    /// How often somebody else had it in hand.
-    pub(super) busy: u32,
-    /// Since when its server cannot be reached.
-    pub(super) away_since: Option<Instant>,
+    pub(super) tenant: FleetTenant,
+    /// Failed attempts.
+    pub(super) attempts: u32,
+    /// Attempts that found the tenant locked by another run.
+    pub(super) locked: u32,
+    /// Start of the outage of its server.
+    pub(super) unreachable_since: Option<Instant>,
     not_before: Instant,
+}
+
+impl Job {
+    fn new(tenant: FleetTenant) -> Self {
+        let not_before = Instant::now();
+        Self { tenant, attempts: 0, locked: 0, unreachable_since: None, not_before }
+    }
 }
 
 pub(super) struct Queue<'a> {
     stop: &'a AtomicBool,
     limit: Option<FailureLimit>,
     state: Mutex<State>,
+    /// Wakes idle workers.
+    changed: Notify,
 }
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
-    in_hand: usize,
+    running: usize,
     seen: HashSet<TenantId>,
     planned: usize,
     closed: Option<StopReason>,
-    last_answer: Option<Instant>,
-    /// Since when no server has answered.
-    away_since: Option<Instant>,
+    last_response: Option<Instant>,
+    /// Since when no server has responded.
+    unreachable_since: Option<Instant>,
     summary: Summary,
 }
 
-/// How a job ended.
 pub(super) enum JobResult {
     Done,
     Skipped,
     Failed,
 }
 
-/// Whether a server that does not answer is waited for.
+/// What to do while the server of a tenant is unreachable.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OutageDecision {
     Retry,
-    /// Others answer.
+    /// Servers of other tenants respond.
     FailTenant,
     FailRun,
 }
 
 impl<'a> Queue<'a> {
     pub(super) fn new(stop: &'a AtomicBool, limit: Option<FailureLimit>) -> Self {
-        Self { stop, limit, state: Mutex::default() }
+        Self { stop, limit, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Those that have not been planned for yet.
-    pub(super) fn unseen(&self, members: Vec<FleetTenant>) -> Vec<FleetTenant> {
+    /// Removes tenants that an earlier call has returned.
+    pub(super) fn deduplicate(&self, tenants: Vec<FleetTenant>) -> Vec<FleetTenant> {
         let mut state = self.state();
-        members.into_iter().filter(|member| state.seen.insert(member.id)).collect()
+        tenants.into_iter().filter(|tenant| state.seen.insert(tenant.id)).collect()
     }
 
-    /// Counts tenants that are going to be worked on, and returns how many there are by now.
+    /// Adds to the number of tenants that the run works on, and returns it.
     pub(super) fn plan(&self, tenants: usize) -> usize {
         let mut state = self.state();
         state.planned += tenants;
@@ -83,7 +97,7 @@ impl<'a> Queue<'a> {
         Summary { stopped: self.stopped(), ..self.state().summary }
     }
 
-    /// Why no more tenants are begun, if that is so.
+    /// Why no more tenants are started, if that is so.
     pub(super) fn stopped(&self) -> Option<StopReason> {
         if self.stop.load(Ordering::SeqCst) {
             return Some(StopReason::Interrupted);
@@ -99,95 +113,85 @@ impl<'a> Queue<'a> {
         state.closed.or(enough.then_some(StopReason::MaxFailures))
     }
 
-    /// Begins no more tenants.
-    pub(super) fn close(&self, why: StopReason) {
-        self.state().closed.get_or_insert(why);
+    /// Starts no more tenants.
+    pub(super) fn close(&self, reason: StopReason) {
+        self.state().closed.get_or_insert(reason);
+        self.changed.notify_waiters();
     }
 
-    pub(super) fn fill(&self, members: Vec<FleetTenant>) {
-        let not_before = Instant::now();
-        let job = |member| Job { member, tries: 0, busy: 0, away_since: None, not_before };
-        self.state().jobs.extend(members.into_iter().map(job));
+    pub(super) fn enqueue(&self, tenants: Vec<FleetTenant>) {
+        self.state().jobs.extend(tenants.into_iter().map(Job::new));
     }
 
-    /// Counts what was not begun.
-    pub(super) fn empty(&self) {
+    /// Removes the waiting tenants and counts them as not started.
+    pub(super) fn drain(&self) {
         let mut state = self.state();
         state.summary.not_started += state.jobs.len();
         state.jobs.clear();
     }
 
-    /// The next one, when its time has come; None when there is nothing more to do.
+    /// Waits for the next tenant that is due; `None` if no more are to be started.
     pub(super) async fn next(&self) -> Option<Job> {
         loop {
+            let changed = self.changed.notified();
             if self.stopped().is_some() {
                 return None;
             }
-            let job = {
+            let wake_at = {
                 let mut state = self.state();
-                let job = state.jobs.pop_front();
-                match &job {
-                    Some(_) => state.in_hand += 1,
-                    None if state.in_hand == 0 => return None,
-                    // One in hand may come back to the queue.
-                    None => {}
+                let now = Instant::now();
+                if let Some(due) = state.jobs.iter().position(|job| job.not_before <= now) {
+                    state.running += 1;
+                    return state.jobs.remove(due);
                 }
-                job
+                let next = state.jobs.iter().map(|job| job.not_before).min();
+                // A running tenant may come back to the queue.
+                if next.is_none() && state.running == 0 {
+                    return None;
+                }
+                next.unwrap_or(now + STOP_CHECK).min(now + STOP_CHECK)
             };
-            let Some(job) = job else {
-                sleep(Duration::from_millis(10)).await;
-                continue;
-            };
-            if job.not_before > Instant::now() {
-                // Not all of it: the run may be stopped meanwhile.
-                let pause = Instant::now() + Duration::from_millis(100);
-                sleep_until(job.not_before.min(pause)).await;
-                self.put_back(job);
-                continue;
-            }
-            return Some(job);
+            let _ = timeout_at(wake_at, changed).await;
         }
     }
 
-    /// To be tried again, after all others and not before `pause` is over.
-    pub(super) fn again(&self, mut job: Job, pause: Duration) {
+    /// Puts a tenant at the end of the queue, to be retried after `pause` at the earliest.
+    pub(super) fn requeue(&self, mut job: Job, pause: Duration) {
         job.not_before = Instant::now() + pause;
-        self.put_back(job);
-    }
-
-    fn put_back(&self, job: Job) {
         let mut state = self.state();
-        state.in_hand -= 1;
+        state.running -= 1;
         state.jobs.push_back(job);
+        self.changed.notify_waiters();
     }
 
-    pub(super) fn end(&self, end: &JobResult) {
+    pub(super) fn finish(&self, result: &JobResult) {
         let mut state = self.state();
-        state.in_hand -= 1;
-        match end {
+        state.running -= 1;
+        match result {
             JobResult::Done => state.summary.done += 1,
             JobResult::Skipped => state.summary.skipped += 1,
             JobResult::Failed => state.summary.failed += 1,
         }
+        self.changed.notify_waiters();
     }
 
-    /// A server has answered, with success or not.
-    pub(super) fn answered(&self) {
+    /// A server has responded, also with an error.
+    pub(super) fn server_responded(&self) {
         let mut state = self.state();
-        state.last_answer = Some(Instant::now());
-        state.away_since = None;
+        state.last_response = Some(Instant::now());
+        state.unreachable_since = None;
     }
 
-    /// The server of this tenant has not answered: for how long is that borne?
-    pub(super) fn away(&self, job: &mut Job, longest: Duration) -> OutageDecision {
+    /// The server of this tenant has not responded: decides whether to retry.
+    pub(super) fn server_unreachable(&self, job: &mut Job, limit: Duration) -> OutageDecision {
         let now = Instant::now();
         let mut state = self.state();
-        let all_since = *state.away_since.get_or_insert(now);
-        let since = *job.away_since.get_or_insert(now);
-        if now - since >= longest && state.last_answer.is_some_and(|last| last > since) {
+        let all_since = *state.unreachable_since.get_or_insert(now);
+        let since = *job.unreachable_since.get_or_insert(now);
+        if now - since >= limit && state.last_response.is_some_and(|last| last > since) {
             OutageDecision::FailTenant
-        // Asked of all: of many tenants each would begin to wait when its turn comes.
-        } else if now - all_since >= longest {
+        // Not per tenant: every tenant would wait again when its turn comes.
+        } else if now - all_since >= limit {
             OutageDecision::FailRun
         } else {
             OutageDecision::Retry
@@ -204,7 +208,7 @@ mod tests {
     use std::{sync::atomic::AtomicBool, time::Duration};
 
     use tenantry_registry::TenantId;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     use super::{Job, OutageDecision, Queue};
     use crate::FleetTenant;
@@ -212,22 +216,35 @@ mod tests {
     fn job() -> Job {
         let schema = "tenant_1".parse().unwrap();
         let (id, set) = (TenantId::generate(), String::new());
-        let member = FleetTenant { id, slug: None, schema, version: None, set };
-        Job { member, tries: 0, busy: 0, away_since: None, not_before: Instant::now() }
+        Job::new(FleetTenant { id, slug: None, schema, version: None, set })
     }
 
     #[tokio::test]
-    async fn a_server_that_stays_away_is_not_waited_for_by_each_tenant_anew() {
+    async fn waits_for_unreachable_server_only_once_per_run() {
         let stop = AtomicBool::new(false);
         let queue = Queue::new(&stop, None);
-        let (mut first, longest) = (job(), Duration::from_millis(20));
-        assert_eq!(queue.away(&mut first, Duration::from_secs(3600)), OutageDecision::Retry);
-        sleep(longest).await;
-        assert_eq!(queue.away(&mut job(), longest), OutageDecision::FailRun);
-        assert_eq!(queue.away(&mut first, longest), OutageDecision::FailRun);
+        let (mut first, limit) = (job(), Duration::from_millis(20));
+        let long = Duration::from_secs(3600);
+        assert_eq!(queue.server_unreachable(&mut first, long), OutageDecision::Retry);
+        sleep(limit).await;
+        assert_eq!(queue.server_unreachable(&mut job(), limit), OutageDecision::FailRun);
+        assert_eq!(queue.server_unreachable(&mut first, limit), OutageDecision::FailRun);
 
-        queue.answered();
-        assert_eq!(queue.away(&mut job(), Duration::from_secs(3600)), OutageDecision::Retry);
-        assert_eq!(queue.away(&mut first, longest), OutageDecision::FailTenant);
+        queue.server_responded();
+        assert_eq!(queue.server_unreachable(&mut job(), long), OutageDecision::Retry);
+        assert_eq!(queue.server_unreachable(&mut first, limit), OutageDecision::FailTenant);
+    }
+
+    #[tokio::test]
+    async fn returns_requeued_tenant_when_it_is_due() {
+        let stop = AtomicBool::new(false);
+        let queue = Queue::new(&stop, None);
+        queue.enqueue(vec![job().tenant, job().tenant]);
+        let (first, second) = (queue.next().await.unwrap(), queue.next().await.unwrap());
+        let (id, other) = (first.tenant.id, second.tenant.id);
+        queue.requeue(first, Duration::from_millis(20));
+        queue.requeue(second, Duration::ZERO);
+        assert_eq!(queue.next().await.unwrap().tenant.id, other);
+        assert_eq!(queue.next().await.unwrap().tenant.id, id);
     }
 }

@@ -1,67 +1,65 @@
-//! How far all tenants are, from the registry alone: a few queries, whatever their number.
+//! Status of all tenants, from a few queries of the registry.
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, btree_map::Entry},
 };
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, FromQueryResult, Statement,
-    prelude::DateTimeUtc,
-};
+use sea_orm::{DatabaseConnection, DbErr, FromQueryResult, prelude::DateTimeUtc};
 use serde::{Deserialize, Serialize};
 
-use crate::{DynMigrator, Error, fleet::registry};
+use super::tenants::map_missing_registry;
+use crate::{DynMigrator, Error, sql::query};
 
-/// How far all tenants and spares are, but for those that are being dropped.
+/// Status of all tenants and spares, except those that are being dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FleetStatus {
-    /// The newest migration of this program: where all should be.
+    /// Newest migration of this program.
     pub latest: Option<String>,
-    /// Tenants and spares.
+    /// Number of tenants and spares.
     pub tenants: usize,
-    /// Those of them at `latest`.
+    /// Those at `latest`.
     pub up_to_date: usize,
-    /// Those of them that are spares.
+    /// Those that are spares.
     pub spares: usize,
-    /// Each version that somebody has, newest first.
+    /// Versions of tenants, newest first.
     pub versions: Vec<VersionCount>,
-    /// Those whose last migration failed, in the order of their creation.
+    /// Tenants whose last migration failed, in the order of their creation.
     pub failed: Vec<FailedTenant>,
-    /// The tenants that are being dropped, in the order of their creation. They are not counted.
+    /// Tenants that are being dropped, in the order of their creation; not counted above.
     pub dropping: Vec<DroppingTenant>,
 }
 
-/// A tenant that is being dropped. If that was interrupted, dropping it again finishes it.
+/// Tenant that is being dropped. If that was interrupted, drop it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromQueryResult)]
 pub struct DroppingTenant {
     /// Slug of the tenant.
     pub tenant: String,
     /// Its schema.
     pub schema: String,
-    /// Since when.
+    /// Start of the drop.
     pub since: DateTimeUtc,
 }
 
-/// The tenants that are at one version.
+/// Number of tenants at one version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionCount {
-    /// The newest migration before which none is missing; none when there is none yet.
+    /// Newest migration before which none is missing; `None` if no migration is applied.
     pub version: Option<String>,
-    /// Where that is, seen from this program.
+    /// Comparison with this program.
     #[serde(flatten)]
     pub status: VersionStatus,
     /// Tenants and spares.
     pub tenants: usize,
-    /// Those of them that are spares.
+    /// Those that are spares.
     pub spares: usize,
-    /// The tenant whose row has not changed for the longest.
+    /// Tenant whose registry row has been unchanged for the longest time.
     pub oldest: String,
-    /// When that row was last changed.
+    /// Last change of that row.
     pub last_changed: DateTimeUtc,
 }
 
-/// Where a version is, seen from a program.
+/// Version of a schema compared with a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum VersionStatus {
@@ -69,52 +67,52 @@ pub enum VersionStatus {
     UpToDate,
     /// Migrations are missing.
     Behind {
-        /// So many.
+        /// Number of missing migrations.
         behind: usize,
     },
-    /// At a migration that the program does not have.
+    /// The program does not have its newest migration.
     Ahead,
 }
 
-/// A tenant whose last migration failed.
+/// Tenant whose last migration failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailedTenant {
-    /// Name of the tenant, or schema of the spare.
+    /// Slug of the tenant, or schema of the spare.
     pub tenant: String,
     /// Schema of its tables.
     pub schema: String,
-    /// Where it is.
+    /// Its version.
     pub version: Option<String>,
-    /// How often it has failed since it last succeeded.
+    /// Failed runs since the last successful one.
     pub attempts: i32,
-    /// What failed.
+    /// The failure.
     #[serde(flatten)]
     pub failure: MigrationFailure,
 }
 
-/// What `migration_error` of a tenant's row holds.
+/// Failure of a migration, as stored in `migration_error` of the tenant's row.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MigrationFailure {
-    /// The migration, where it was one that failed.
+    /// The migration, if a migration failed.
     pub migration: Option<String>,
-    /// What the server called it.
+    /// SQLSTATE of the server's error.
     pub sqlstate: Option<String>,
-    /// Why.
+    /// Error message.
     pub message: String,
-    /// When.
+    /// Time of the failure.
     pub at: Option<DateTimeUtc>,
 }
 
 impl FleetStatus {
-    /// Whether every tenant is where it should be.
+    /// Whether every tenant is at the newest version.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
         self.up_to_date == self.tenants
     }
 }
 
-/// How far all tenants are.
+/// Returns the status of all tenants.
 ///
 /// # Errors
 /// [`Error::MissingRegistry`], [`Error::Database`].
@@ -124,19 +122,19 @@ pub async fn fleet_status(
 ) -> Result<FleetStatus, Error> {
     let names = migrator.names();
     let mut versions: BTreeMap<(Reverse<VersionPosition>, usize), VersionCount> = BTreeMap::new();
-    for row in rows::<VersionRow>(db, VERSIONS).await.map_err(registry)? {
-        let place = VersionPosition::of(row.version.as_deref(), &names);
+    for row in rows::<VersionRow>(db, VERSIONS).await.map_err(map_missing_registry)? {
+        let position = VersionPosition::of(row.version.as_deref(), &names);
         let missing = missing(&row, &names);
         let count = VersionCount {
-            status: place.status(names.len(), missing),
+            status: position.status(names.len(), missing),
             version: row.version,
             tenants: row.tenants as usize,
             spares: row.spares as usize,
             oldest: row.oldest,
             last_changed: row.last_changed,
         };
-        // Sets that differ only in what this program does not know are one line.
-        match versions.entry((Reverse(place), missing)) {
+        // Sets that differ only in migrations unknown to this program are one entry.
+        match versions.entry((Reverse(position), missing)) {
             Entry::Vacant(entry) => _ = entry.insert(count),
             Entry::Occupied(mut entry) => entry.get_mut().add(count),
         }
@@ -194,7 +192,7 @@ struct FailedRow {
     error: sea_orm::JsonValue,
 }
 
-/// A version among a program's migrations, older ones less.
+/// Position of a version among a program's migrations; older versions are less.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum VersionPosition {
     Applied(usize),
@@ -220,8 +218,7 @@ impl VersionPosition {
     }
 }
 
-/// How many of a program's migrations the set lacks that a version stands for. None where the
-/// version alone is known.
+/// Number of the program's migrations that are not applied; 0 if only the version is known.
 fn missing(row: &VersionRow, names: &[String]) -> usize {
     if row.version.as_ref().is_some_and(|version| row.migrations.contains(version)) {
         names.iter().filter(|name| !row.migrations.contains(name)).count()
@@ -243,7 +240,7 @@ impl VersionCount {
 impl From<FailedRow> for FailedTenant {
     fn from(row: FailedRow) -> Self {
         let FailedRow { tenant, schema, version, attempts, error } = row;
-        // What somebody else has written there is shown as it is.
+        // Content in another format is shown unchanged.
         let failure = serde_json::from_value(error.clone()).unwrap_or_else(|_| MigrationFailure {
             message: error.to_string(),
             ..MigrationFailure::default()
@@ -253,6 +250,6 @@ impl From<FailedRow> for FailedTenant {
 }
 
 async fn rows<R: FromQueryResult>(db: &DatabaseConnection, sql: &str) -> Result<Vec<R>, DbErr> {
-    let rows = db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+    let rows = query::rows(db, sql, []).await?;
     rows.iter().map(|row| R::from_query_result(row, "")).collect()
 }

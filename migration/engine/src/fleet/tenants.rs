@@ -1,40 +1,44 @@
-//! Who a fleet run works on.
+//! Tenants that a fleet run works on.
 
 use std::{collections::HashSet, fmt};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement,
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
     sea_query::{Expr, extension::postgres::PgExpr},
 };
 use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::Canary;
-use crate::{DbErrorKind, DynMigrator, Error, lock::PROVISIONING};
+use crate::{
+    DbErrorKind, DynMigrator, Error,
+    lock::PROVISIONING,
+    sql::query::{execute, rows},
+};
 
-/// A tenant or a spare, as the registry had it when it was asked.
+/// Tenant or spare, as it was in the registry when the run started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetTenant {
     /// Key of the tenant.
     pub id: TenantId,
-    /// Name of the tenant; none for a spare.
+    /// Slug of the tenant; `None` for a spare.
     pub slug: Option<Slug>,
     /// Schema of its tables.
     pub schema: SchemaName,
     /// Newest migration of its schema before which none is missing.
     pub version: Option<String>,
-    /// Stands for the set of its migrations.
+    /// Hash of the set of its applied migrations.
     pub(crate) set: String,
 }
 
-/// Which tenants are worked on.
+/// Tenants to migrate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TenantSelection {
-    /// Every tenant and every spare, but for those that are being dropped.
+    /// All tenants and spares, except those that are being dropped.
     All,
-    /// Those of them whose last migration failed.
+    /// Those whose last migration failed.
     LastMigrationFailed,
-    /// These.
+    /// Only these.
     Only(Vec<FleetTenant>),
 }
 
@@ -55,7 +59,7 @@ impl From<Row> for FleetTenant {
     }
 }
 
-/// The names themselves are many.
+/// The names are too long to fetch for each tenant.
 const SET: &str = r#"md5("migrations"::text)"#;
 
 const COLUMNS: [tenant::Column; 4] = [
@@ -65,25 +69,25 @@ const COLUMNS: [tenant::Column; 4] = [
     tenant::Column::SchemaVersion,
 ];
 
-/// The members of a fleet, in the order of their creation.
+/// Returns the selected tenants, in the order of their creation.
 ///
 /// # Errors
 /// [`Error::MissingRegistry`], [`Error::Database`].
 pub async fn fleet_tenants(
     db: &DatabaseConnection,
-    who: &TenantSelection,
+    selection: &TenantSelection,
 ) -> Result<Vec<FleetTenant>, Error> {
-    if let TenantSelection::Only(members) = who {
-        return Ok(members.clone());
+    if let TenantSelection::Only(tenants) = selection {
+        return Ok(tenants.clone());
     }
-    let mut query = present();
-    if *who == TenantSelection::LastMigrationFailed {
+    let mut query = not_dropping();
+    if *selection == TenantSelection::LastMigrationFailed {
         query = query.filter(tenant::Column::MigrationError.is_not_null());
     }
     fetch(db, query).await
 }
 
-/// The tenants of these slugs, as far as there are any, in the order of their creation.
+/// Returns the tenants with these slugs that exist, in the order of their creation.
 ///
 /// # Errors
 /// [`Error::MissingRegistry`], [`Error::Database`].
@@ -91,11 +95,11 @@ pub async fn tenants_by_slug(
     db: &DatabaseConnection,
     slugs: &[Slug],
 ) -> Result<Vec<FleetTenant>, Error> {
-    fetch(db, present().filter(tenant::Column::Slug.is_in(slugs.to_vec()))).await
+    fetch(db, not_dropping().filter(tenant::Column::Slug.is_in(slugs.to_vec()))).await
 }
 
-/// All that are not dropped, nor being dropped.
-fn present() -> Select<tenant::Entity> {
+/// All that are neither dropped nor being dropped.
+fn not_dropping() -> Select<tenant::Entity> {
     tenant::Entity::find()
         .select_only()
         .columns(COLUMNS)
@@ -108,22 +112,22 @@ async fn fetch(
     db: &DatabaseConnection,
     query: Select<tenant::Entity>,
 ) -> Result<Vec<FleetTenant>, Error> {
-    let rows = query.into_tuple::<Row>().all(db).await.map_err(registry)?;
+    let rows = query.into_tuple::<Row>().all(db).await.map_err(map_missing_registry)?;
     Ok(rows.into_iter().map(FleetTenant::from).collect())
 }
 
-/// How many there are, and those that do not have exactly the migrations of `migrator`, or whose
-/// last migration failed, be it one that went back from the newest: one query.
-pub(super) async fn behind(
+/// Returns the number of selected tenants, and those whose applied migrations differ from
+/// `migrator`'s or whose last migration failed (that may have been a rollback from the newest
+/// version), in one query.
+pub(super) async fn tenants_behind(
     db: &DatabaseConnection,
-    who: &TenantSelection,
+    selection: &TenantSelection,
     migrator: &DynMigrator,
 ) -> Result<(usize, Vec<FleetTenant>), Error> {
     let (names, _) = migrator.all_applied();
-    // A row comes back also when nobody is behind: the number alone.
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        r#"SELECT "all"."count", t."id", t."slug", t."schema", t."schema_version",
+    let only_failed = *selection == TenantSelection::LastMigrationFailed;
+    // Returns a row with the number also if no tenant is behind.
+    let sql = r#"SELECT "all"."count", t."id", t."slug", t."schema", t."schema_version",
                md5(t."migrations"::text)
            FROM (SELECT count(*) FROM "registry"."tenants"
                  WHERE "status" NOT IN ('dropping', 'dropped')
@@ -133,16 +137,10 @@ pub(super) async fn behind(
              AND (t."migration_error" IS NOT NULL
                 OR NOT $2 AND (t."schema_version" IS DISTINCT FROM $1
                    OR t."migrations" <> $3 AND t."schema_version" = ANY (t."migrations")))
-           ORDER BY t."id""#,
-        [
-            migrator.latest().into(),
-            (*who == TenantSelection::LastMigrationFailed).into(),
-            names.into(),
-        ],
-    );
-    let rows = db.query_all_raw(statement).await.map_err(registry)?;
+           ORDER BY t."id""#;
+    let values = [migrator.latest().into(), only_failed.into(), names.into()];
     let (mut all, mut behind) = (0, Vec::new());
-    for row in rows {
+    for row in rows(db, sql, values).await.map_err(map_missing_registry)? {
         all = row.try_get_by_index::<i64>(0)? as usize;
         if row.try_get_by_index::<Option<TenantId>>(1)?.is_some() {
             behind.push(FleetTenant {
@@ -157,26 +155,21 @@ pub(super) async fn behind(
     Ok((all, behind))
 }
 
-/// Waits for the tenants that are being created at this moment, so that they are seen.
-pub(super) async fn provisioned(db: &DatabaseConnection) -> Result<(), Error> {
-    let wait = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
-        [PROVISIONING.into()],
-    );
-    // A transaction of its own: the lock is let go as soon as it was had.
-    db.execute_raw(wait).await?;
-    Ok(())
+/// Waits for tenants that are being created now, so that the next query returns them.
+pub(super) async fn wait_for_provisioning(db: &DatabaseConnection) -> Result<(), Error> {
+    // Autocommit: the lock is released immediately.
+    let sql = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+    Ok(execute(db, sql, [PROVISIONING.into()]).await?)
 }
 
-/// Takes out of `members` those who go first.
+/// Removes the canaries from `tenants` and returns them.
 pub(super) async fn canaries(
     db: &DatabaseConnection,
     canary: &Canary,
-    members: &mut Vec<FleetTenant>,
+    tenants: &mut Vec<FleetTenant>,
 ) -> Result<Vec<FleetTenant>, Error> {
     match canary {
-        Canary::Number(number) => Ok(members.drain(..members.len().min(*number)).collect()),
+        Canary::Number(number) => Ok(tenants.drain(..tenants.len().min(*number)).collect()),
         Canary::Tag(tag) => {
             let tagged = serde_json::json!({ "tags": [tag] });
             let ids: HashSet<TenantId> = tenant::Entity::find()
@@ -189,17 +182,17 @@ pub(super) async fn canaries(
                 .await?
                 .into_iter()
                 .collect();
-            // Who has been migrated before may have it; if nobody has, it is misspelt.
+            // Tenants with the tag may be up to date; if there are none at all, it is misspelt.
             if ids.is_empty() {
                 return Err(Error::NoCanary { tag: tag.clone() });
             }
-            Ok(members.extract_if(.., |member| ids.contains(&member.id)).collect())
+            Ok(tenants.extract_if(.., |tenant| ids.contains(&tenant.id)).collect())
         }
     }
 }
 
-/// A table that is not there is a registry that is not there.
-pub(crate) fn registry(error: DbErr) -> Error {
+/// Turns the error for a missing table into [`Error::MissingRegistry`].
+pub(super) fn map_missing_registry(error: DbErr) -> Error {
     match DbErrorKind::of(&error) {
         DbErrorKind::UndefinedTable => Error::MissingRegistry,
         _ => error.into(),

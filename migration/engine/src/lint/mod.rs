@@ -25,7 +25,7 @@
 //!
 //! let report = check(&db, &DynMigrator::new(migrator), Profile::Postgres).await?;
 //! for finding in &report.findings {
-//!     println!("{}: {}: {}", finding.migration, finding.rule, finding.what);
+//!     println!("{}: {}: {}", finding.migration, finding.rule, finding.message);
 //! }
 //! # Ok(()) }
 //! ```

@@ -16,8 +16,8 @@ use super::{
     violation::{Effect, Violation},
 };
 use crate::{
-    DbErrorKind, Error, extension::Extensions, provision::execute_batch, proxy::in_one,
-    sql::SqlStatement,
+    DbErrorKind, Error, extension::Extensions, proxy::without_non_transactional, sql::SqlStatement,
+    sql::query::execute_batch,
 };
 
 /// One statement of a migration.
@@ -200,7 +200,7 @@ impl<'a> Observer<'a> {
         }
         let in_one = match transactional {
             true => piece.concurrently().map(|index| piece.remove_token(index)),
-            false => in_one(&piece.sql),
+            false => without_non_transactional(&piece.sql),
         };
         let skipped = extension.is_some()
             || piece.is_transaction_control()

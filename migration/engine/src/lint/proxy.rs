@@ -8,7 +8,7 @@ use super::observer::Observer;
 use crate::{
     Error,
     plan::Step,
-    proxy::{Backend, Halt, act, is_plain, rows_affected},
+    proxy::{self, Backend, Halt, has_no_values, rows_affected},
     sql::{SqlStatement, replace_placeholder},
 };
 
@@ -51,7 +51,7 @@ impl Backend for LintBackend<'_> {
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
         let pieces = SqlStatement::split(&statement.sql);
         let (backend, mut rows) = (statement.db_backend, 0);
-        if !is_plain(&statement) {
+        if !has_no_values(&statement) {
             let Some(piece) = pieces.into_iter().next() else {
                 return self.observer.txn.execute_raw(self.qualified(statement)).await;
             };
@@ -99,7 +99,7 @@ pub(super) async fn run_migration(
     schema: &SchemaName,
 ) -> Option<String> {
     let mut backend = LintBackend { observer, schema: schema.quoted() };
-    act(step, &mut backend).await.err().map(|halt| match halt {
+    proxy::run_migration(step, &mut backend).await.err().map(|halt| match halt {
         Halt::Failed(error) => Error::Database(error).to_string(),
         Halt::TransactionControl(statement) => statement,
         Halt::Panicked(message) => format!("it panicked: {message}"),

@@ -13,10 +13,10 @@ use super::{
 use crate::{
     DynMigrator, Error, Target, confirm_extensions,
     plan::all_up,
-    provision::{execute_batch, scratch::ScratchSchema},
-    run::commits::commit_and_enter,
-    search_path::SchemaGuard,
-    session::{FORGET, roll_back},
+    provision::scratch::ScratchSchema,
+    run::{commits::begin_next_in, schema_guard::SchemaGuard},
+    session::{DISCARD_SQL, roll_back},
+    sql::query::execute_batch,
 };
 
 /// Runs all migrations in two scratch schemas and reports which statements violate a rule of
@@ -64,9 +64,9 @@ async fn check_in(
     commits: bool,
 ) -> Result<(Report, bool), Error> {
     // The schema that is examined is entered last.
-    let mut second = ScratchSchema::begin(txn, "check_second", migrator).await?;
+    let mut second = ScratchSchema::create(txn, "check_second", migrator).await?;
     migrator.install(txn).await?;
-    let mut first = ScratchSchema::begin(txn, "check", migrator).await?;
+    let mut first = ScratchSchema::create(txn, "check", migrator).await?;
     migrator.install(txn).await?;
     (first.committed, second.committed) = (commits, commits);
     let observer = Observer::new(txn, first.schema(), second.schema(), migrator.declared().clone());
@@ -96,12 +96,12 @@ async fn check_all(
     let (schema, second) = (observer.schema, observer.second);
     let target = Target::Schema(schema.clone());
     let beside = [second.as_str()];
-    let mut watch = SchemaGuard::beside(observer.txn, &target, migrator, &beside).await?;
+    let mut watch = SchemaGuard::begin_with(observer.txn, &target, migrator, &beside).await?;
     let mut second = SecondSchema::new(observer);
     let mut report = Report::new(profile);
     let (mut reported, mut left) = (Vec::new(), false);
     for step in all_up(migrator) {
-        observer.begin(!step.alone()).await?;
+        observer.begin(step.is_transactional()).await?;
         let mut observed = observer.end(run_migration(observer, &step, schema).await)?;
         match watch.outside(observer.txn, &step).await {
             Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
@@ -113,7 +113,7 @@ async fn check_all(
         }
         // What is deferred is checked after each migration, and recorded with it.
         if observed.failed.is_none()
-            && let Err(error) = step.conclude(observer.txn, migrator).await
+            && let Err(error) = step.check_and_record(observer.txn, migrator).await
         {
             let message = Error::Database(error).to_string();
             observed.failed = Some(Failure { statement: None, message });
@@ -121,7 +121,7 @@ async fn check_all(
         let failed = observed.failed.is_some();
         if !failed {
             functions(observer, schema, &mut observed, &mut reported).await?;
-            execute_batch(observer.txn, FORGET).await?;
+            execute_batch(observer.txn, DISCARD_SQL).await?;
             let unexplained = !observed.explains_difference();
             if let Some(message) = second.follow(migrator, &step).await?
                 && unexplained
@@ -135,8 +135,8 @@ async fn check_all(
             break;
         }
         if commits {
-            commit_and_enter(observer.txn, &target, migrator).await?;
-            watch = SchemaGuard::beside(observer.txn, &target, migrator, &beside).await?;
+            begin_next_in(observer.txn, &target, migrator).await?;
+            watch = SchemaGuard::begin_with(observer.txn, &target, migrator, &beside).await?;
         }
     }
     Ok(report)

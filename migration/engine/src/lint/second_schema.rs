@@ -6,10 +6,10 @@ use super::{observer::Observer, proxy::run_migration};
 use crate::{
     DynMigrator, Error, Target,
     drift::{Change, changes_between},
-    enter,
     plan::Step,
-    provision::execute_batch,
-    session::FORGET,
+    search_path::set_search_path,
+    session::DISCARD_SQL,
+    sql::query::execute_batch,
 };
 
 /// How many differences a message names.
@@ -42,7 +42,7 @@ impl<'a> SecondSchema<'a> {
         }
         savepoint.commit().await?;
         let changes = changes_between(txn, first, second).await?;
-        enter(txn, &Target::Schema(first.clone()), migrator).await?;
+        set_search_path(txn, &Target::Schema(first.clone()), migrator).await?;
         let new: Vec<String> = changes
             .iter()
             .filter(|change| !known.contains(change))
@@ -63,17 +63,17 @@ impl<'a> SecondSchema<'a> {
     async fn run(&self, migrator: &DynMigrator, step: &Step) -> Result<Option<String>, Error> {
         let &Observer { txn, second, .. } = self.observer;
         let target = Target::Schema(second.clone());
-        enter(txn, &target, migrator).await?;
-        self.observer.begin_unobserved(!step.alone());
+        set_search_path(txn, &target, migrator).await?;
+        self.observer.begin_unobserved(step.is_transactional());
         let error = run_migration(self.observer, step, second).await;
         if let Some(failure) = self.observer.end(error)?.failed {
             return Ok(Some(failure.message));
         }
-        enter(txn, &target, migrator).await?;
-        if let Err(error) = step.conclude(txn, migrator).await {
+        set_search_path(txn, &target, migrator).await?;
+        if let Err(error) = step.check_and_record(txn, migrator).await {
             return Ok(Some(Error::Database(error).to_string()));
         }
-        execute_batch(txn, FORGET).await?;
+        execute_batch(txn, DISCARD_SQL).await?;
         Ok(None)
     }
 }

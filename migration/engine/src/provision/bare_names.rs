@@ -1,12 +1,12 @@
-//! Functions that would not find their tables when a tenant's statement calls them.
+//! Functions that do not find their tables when a tenant's statement calls them.
 
 use sea_orm::ConnectionTrait;
 
 use crate::{Error, Target, lint::functions::unqualified, plan::Step};
 
-/// Refuses a schema in which a trigger, a default, a policy, an index, a constraint or a view calls
-/// a function whose body names tables without a schema, unless the migration that makes the
-/// function says that it means that. `steps` have made the schema.
+/// Returns an error if a trigger, a default, a policy, an index, a constraint or a view of a new
+/// schema calls a function whose body names tables without a schema, unless the migration that
+/// creates the function allows it. `steps` have created the schema.
 pub(crate) async fn refuse_bare_names(
     txn: &impl ConnectionTrait,
     target: &Target,
@@ -21,7 +21,7 @@ pub(crate) async fn refuse_bare_names(
             continue;
         }
         let migration = steps.iter().rfind(makes).map(|step| step.migration.name().to_owned());
-        return Err(Error::BareNames {
+        return Err(Error::UnqualifiedNames {
             schema: schema.to_string(),
             migration: migration.unwrap_or_default(),
             function: found.function,

@@ -1,47 +1,38 @@
-//! Objects outside a schema that go when the schema is dropped with CASCADE.
+//! Objects outside a schema that `DROP SCHEMA … CASCADE` drops with it.
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr};
 
-use crate::{Error, Target, provision::execute_batch};
+use crate::{
+    Error, Target,
+    sql::query::{column, execute_batch, scalar},
+};
 
-/// How many objects an error names before the rest is only counted.
-const NAMED: usize = 10;
+/// Objects that an error names before it only counts the rest.
+const MAX_NAMED: usize = 10;
 
-/// The objects outside a schema that depend on it, however indirectly, in the words of PostgreSQL
-/// (`view report.sales`, `constraint sales_fkey on table report.sales`), sorted: `DROP SCHEMA …
-/// CASCADE` drops them too. None when the schema is not there.
+/// Returns the objects outside a schema that depend on it, directly or indirectly, as PostgreSQL
+/// describes them (`view report.sales`, `constraint sales_fkey on table report.sales`), sorted.
+/// `DROP SCHEMA … CASCADE` drops them, too. Empty if there is no such schema.
 ///
 /// # Errors
 /// The errors of the database.
 pub async fn dependents(db: &impl ConnectionTrait, schema: &str) -> Result<Vec<String>, DbErr> {
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        include_str!("dependents.sql"),
-        [schema.into()],
-    );
-    let rows = db.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+    column(db, include_str!("dependents.sql"), [schema.into()]).await
 }
 
-/// Locks the tables of a schema that is about to be dropped, so that no other transaction can build
-/// on them between a look at [`dependents`] and the drop, which would take the same locks. Tables
-/// that the caller may not lock are left out.
+/// Locks the tables of a schema that is about to be dropped, so that no other transaction can
+/// create dependent objects between a call of [`dependents`] and the drop, which takes the same
+/// locks. Skips tables that the role has no privilege to lock.
 ///
 /// # Errors
 /// The errors of the database.
 pub async fn lock_tables(txn: &impl ConnectionTrait, schema: &str) -> Result<(), DbErr> {
-    // Not views: LOCK takes the tables that they read with them.
-    let tables = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY c.oid)
+    // Without views: LOCK locks the tables that they read, too.
+    let sql = "SELECT string_agg(format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY c.oid)
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
-         AND has_table_privilege(c.oid, 'TRUNCATE')",
-        [schema.into()],
-    );
-    let row = txn.query_one_raw(tables).await?;
-    let tables: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
-    match tables {
+         AND has_table_privilege(c.oid, 'TRUNCATE')";
+    match scalar::<String>(txn, sql, [schema.into()]).await? {
         Some(tables) => {
             execute_batch(txn, &format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")).await
         }
@@ -49,8 +40,8 @@ pub async fn lock_tables(txn: &impl ConnectionTrait, schema: &str) -> Result<(),
     }
 }
 
-/// Refuses when objects outside the schema depend on it.
-pub(crate) async fn confirm_no_dependents(
+/// Returns an error if objects outside the schema depend on it.
+pub(crate) async fn ensure_no_dependents(
     db: &impl ConnectionTrait,
     target: &Target,
 ) -> Result<(), Error> {
@@ -61,11 +52,11 @@ pub(crate) async fn confirm_no_dependents(
     Err(Error::HasDependents { schema: target.name().to_owned(), dependents })
 }
 
-/// The first of such objects, and how many more there are.
+/// Joins the first of these objects to one text, with the number of the others.
 #[must_use]
 pub fn name_dependents(dependents: &[String]) -> String {
-    let named = dependents[..dependents.len().min(NAMED)].join(", ");
-    match dependents.len() - dependents.len().min(NAMED) {
+    let named = dependents[..dependents.len().min(MAX_NAMED)].join(", ");
+    match dependents.len().saturating_sub(MAX_NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }

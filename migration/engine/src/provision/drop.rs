@@ -1,60 +1,59 @@
-//! Dropping a schema, at once or bit by bit.
+//! Dropping a schema in one transaction or in several.
 //!
-//! A dropped relation stays locked until the transaction ends, with its types and constraints, and
-//! the lock table is shared by all sessions: with default settings it holds a few thousand locks.
+//! A dropped relation, its types and its constraints stay locked until the transaction ends. All
+//! sessions share the lock table, which holds a few thousand locks with default settings.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::ConnectionTrait;
 use tenantry_registry::SchemaName;
 
-use crate::{Error, provision::execute_batch};
+use crate::{
+    Error,
+    sql::query::{column, execute_batch, scalar},
+};
 
-/// How many tables, views and sequences are dropped in one transaction. A table with a key, an
-/// index and a text column takes ten locks; several such transactions fit beside each other.
+/// Relations that are dropped in one transaction. A table with a key, an index and a text column
+/// takes ten locks, so several such transactions fit into the lock table.
 const BATCH: i64 = 50;
 
-/// Drops the schema of one tenant, with everything in it, in the caller's transaction. One that is
-/// not there is dropped already.
+/// Drops the schema of one tenant and everything in it, in the caller's transaction. Succeeds if
+/// there is no such schema.
 ///
 /// # Errors
-/// [`Error::Database`]; the lock table of the server may be too small for a schema of thousands of
-/// [`relations`], which is what [`drop_relations`] is for.
+/// [`Error::Database`]. The server's lock table may be too small for a schema with thousands of
+/// [relations](count_relations); use [`drop_relations_batch`] first.
 pub async fn drop_schema(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<(), Error> {
     let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", schema.quoted());
     Ok(execute_batch(txn, &sql).await?)
 }
 
-/// How many tables, indexes, views and sequences a schema has.
+/// Counts the tables, indexes, views and sequences of a schema.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn relations(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<u64, Error> {
-    let count = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT count(*) FROM pg_catalog.pg_class c
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1",
-        [schema.as_str().into()],
-    );
-    let row = txn.query_one_raw(count).await?;
-    let count: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+pub async fn count_relations(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+) -> Result<u64, Error> {
+    let sql = "SELECT count(*) FROM pg_catalog.pg_class c
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1";
+    let count: Option<i64> = scalar(txn, sql, [schema.as_str().into()]).await?;
     Ok(count.unwrap_or_default().unsigned_abs())
 }
 
-/// Drops some of a schema's tables, views and sequences, as many as one transaction can on a
-/// server with default settings, and what depends on them. False when there are none left that can
-/// be dropped by themselves: [`drop_schema`] does the rest.
+/// Drops some of a schema's tables, views and sequences, and what depends on them: as many as one
+/// transaction can drop with default settings. Returns `false` if only relations are left that
+/// [`drop_schema`] has to drop.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn drop_relations(
+pub async fn drop_relations_batch(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
 ) -> Result<bool, Error> {
-    // Views come before tables, and what was made last before what it may depend on, so that
-    // CASCADE finds little to do. A table comes after its partitions, a sequence goes with the
-    // column that owns it, and what belongs to an extension goes with the schema.
-    let some = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT format('DROP %s %I.%I CASCADE', CASE c.relkind
+    // Views before tables, and newer relations before older ones, so that CASCADE has little to
+    // drop. A partitioned table after its partitions. Sequences are dropped with their columns, and
+    // members of an extension with the schema.
+    let sql = "SELECT format('DROP %s %I.%I CASCADE', CASE c.relkind
              WHEN 'v' THEN 'VIEW IF EXISTS' WHEN 'm' THEN 'MATERIALIZED VIEW IF EXISTS'
              WHEN 'f' THEN 'FOREIGN TABLE IF EXISTS' WHEN 'S' THEN 'SEQUENCE IF EXISTS'
              ELSE 'TABLE IF EXISTS' END, n.nspname, c.relname)
@@ -65,12 +64,8 @@ pub async fn drop_relations(
          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
              AND (d.deptype = 'e' OR c.relkind = 'S' AND d.deptype IN ('a', 'i')))
-         ORDER BY c.relkind IN ('v', 'm') DESC, c.oid DESC LIMIT $2",
-        [schema.as_str().into(), BATCH.into()],
-    );
-    let rows = txn.query_all_raw(some).await?;
-    let drops =
-        rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()?;
+         ORDER BY c.relkind IN ('v', 'm') DESC, c.oid DESC LIMIT $2";
+    let drops: Vec<String> = column(txn, sql, [schema.as_str().into(), BATCH.into()]).await?;
     if drops.is_empty() {
         return Ok(false);
     }

@@ -1,101 +1,90 @@
-pub(crate) mod bare_names;
-pub(crate) mod dependents;
-pub(crate) mod drop;
-pub(crate) mod recorder;
-pub(crate) mod recording;
-pub(crate) mod rename;
-pub(crate) mod scratch;
+//! Schemas of tenants: created, renamed, dropped.
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, EntityTrait, Statement};
+mod bare_names;
+mod dependents;
+mod drop;
+mod recorder;
+pub(crate) mod recording;
+mod rehearsal;
+mod rename;
+pub(crate) mod scratch;
+mod script;
+mod with_commits;
+
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
 use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::{SchemaName, tenant};
 
+pub(crate) use bare_names::refuse_bare_names;
+pub(crate) use dependents::ensure_no_dependents;
+pub use dependents::{dependents, lock_tables, name_dependents};
+pub use drop::{count_relations, drop_relations_batch, drop_schema};
+pub use recording::Rehearsal;
+pub use rehearsal::{rehearse, rehearse_in};
+pub use rename::rename_schema;
+pub(crate) use script::{join_statements, migrations_table_sql};
+pub(crate) use with_commits::BEING_CREATED;
+pub use with_commits::{create_schema_with_commits, remove_unfinished};
+
 use crate::{
-    DbErrorKind, DynMigrator, Error, MigrationState, Target, drop_schema, enter, leave,
-    lock::{PROVISIONING, record_version},
+    DbErrorKind, DynMigrator, Error, Target,
+    lock::PROVISIONING,
     plan::{Step, all_up},
-    provision::bare_names::refuse_bare_names,
-    provision::recorder::{CapturedMigration, Recorder},
     proxy::InTransaction,
-    search_path::SchemaGuard,
+    run::schema_guard::SchemaGuard,
+    search_path::{restore_search_path, set_search_path},
+    sql::query::{execute, execute_batch},
 };
+use recorder::SqlRecorder;
+use recording::CapturedMigration;
 
-/// Makes the schema of one tenant in the caller's transaction, as [`create_schema`] does, and
-/// records the version in the tenant's registry row (if it has one).
-///
-/// Nothing is visible to anybody before the caller commits, and nothing is left if it does not.
-///
-/// # Errors
-/// [`Error::SchemaExists`] when there is a schema of this name, [`Error::Migration`] when a
-/// migration fails. The caller's transaction is aborted then and can only be rolled back.
-pub async fn provision(
-    txn: &impl ConnectionTrait,
-    schema: &SchemaName,
-    migrator: &DynMigrator,
-) -> Result<(), Error> {
-    // A fleet run that looks who is behind waits until this tenant is there or is not.
-    let provisioning = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))",
-        [PROVISIONING.into()],
-    );
-    txn.execute_raw(provisioning).await?;
-    create_schema(txn, schema, migrator).await?;
-    let target = Target::Schema(schema.clone());
-    let state = MigrationState { applied: migrator.names(), pending: Vec::new() };
-    record_version(txn, &target, &state, migrator).await
-}
-
-/// Writes the registry row of a tenant or a spare whose schema is about to be made in the caller's
-/// transaction. From then on until it ends, a fleet run that looks who is behind waits for it.
+/// Inserts the registry row of a tenant or a spare whose schema is created in the same transaction.
+/// Until the transaction ends, a fleet run waits for it before it looks for tenants to migrate.
 ///
 /// # Errors
 /// The errors of the database.
-pub async fn register(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<(), DbErr> {
-    // The lock is had before the row is there, in the same round trip.
-    let insert = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, migrations,
+pub async fn insert_tenant(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<(), DbErr> {
+    // One statement: the lock is taken before the row is inserted.
+    let values = [
+        row.id.into(),
+        row.slug.clone().into(),
+        row.schema.clone().into(),
+        row.status.as_str().into(),
+        row.schema_version.clone().into(),
+        row.migrations.clone().into(),
+        row.breaking.clone().into(),
+        row.metadata.clone().into(),
+        row.inserted_at.into(),
+        row.updated_at.into(),
+        PROVISIONING.into(),
+    ];
+    let sql = "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, migrations,
              breaking, metadata, inserted_at, updated_at)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
-         FROM pg_advisory_xact_lock_shared(hashtextextended($11, 0))",
-        [
-            row.id.into(),
-            row.slug.clone().into(),
-            row.schema.clone().into(),
-            row.status.as_str().into(),
-            row.schema_version.clone().into(),
-            row.migrations.clone().into(),
-            row.breaking.clone().into(),
-            row.metadata.clone().into(),
-            row.inserted_at.into(),
-            row.updated_at.into(),
-            PROVISIONING.into(),
-        ],
-    );
-    txn.execute_raw(insert).await?;
-    Ok(())
+         FROM pg_advisory_xact_lock_shared(hashtextextended($11, 0))";
+    execute(txn, sql, values).await
 }
 
-/// Undoes [`register`] and drops the schema, where a migration has committed both although the tenant
-/// was not made.
+/// Deletes the row of [`insert_tenant`] and drops the schema, for a creation that failed after a
+/// migration had committed both.
 ///
 /// # Errors
 /// [`Error::Database`].
-pub async fn unregister(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<(), Error> {
+pub async fn delete_tenant(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<(), Error> {
     tenant::Entity::delete_by_id(row.id).exec(txn).await?;
     drop_schema(txn, &row.schema).await
 }
 
-/// Makes the schema of one tenant with everything that the migrations make, and leaves the
-/// registry to the caller: see [`register`]; the version is [`DynMigrator::latest`] then.
+/// Creates the schema of one tenant by running all migrations, in the caller's transaction. The
+/// caller inserts the registry row ([`insert_tenant`]), with [`DynMigrator::latest`] as its version.
 ///
-/// When the migrations [are recorded](DynMigrator::record), this takes one round trip, however many
-/// there are, and a few more for each that cannot be recorded. Otherwise they run one by one.
+/// If the migrations [are recorded](DynMigrator::record), this takes one round trip, plus a few for
+/// each migration that cannot be recorded. Otherwise the migrations run one by one.
 ///
 /// # Errors
-/// As for [`provision`]. Where the error's fault is [`DbErrorKind::NeedsCommit`],
-/// [`create_schema_with_commits`](crate::create_schema_with_commits) makes the schema.
+/// [`Error::SchemaExists`] if there is a schema of this name, [`Error::Migration`] if a migration
+/// fails. The transaction is aborted then. If the kind is [`DbErrorKind::NeedsCommit`], use
+/// [`create_schema_with_commits`].
 pub async fn create_schema(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
@@ -104,16 +93,16 @@ pub async fn create_schema(
     if create_schema_batched(txn, schema, migrator).await? {
         return Ok(());
     }
-    // Run one by one, the migration that fails is known by its name.
+    // One by one, so that the error names the migration that fails.
     map_duplicate_schema(execute_batch(txn, &create_schema_sql(schema)).await, schema)?;
     let target = Target::Schema(schema.clone());
-    let before = enter(txn, &target, migrator).await?;
+    let before = set_search_path(txn, &target, migrator).await?;
     run_all(txn, &target, migrator, all_up(migrator), None).await?;
-    leave(txn, &before).await
+    Ok(restore_search_path(txn, &before).await?)
 }
 
-/// [`create_schema`] by the recorded migrations. Whether it was made; if not, because there is no
-/// recording or it does not fit, the transaction is as it was before, and the log says why.
+/// [`create_schema`] from recorded migrations only. Returns `false`, with the transaction unchanged,
+/// if there is no recording or it fails; the failure is logged.
 ///
 /// # Errors
 /// [`Error::TransactionEnded`].
@@ -123,66 +112,55 @@ pub async fn create_schema_batched(
     migrator: &DynMigrator,
 ) -> Result<bool, Error> {
     let Some(recording) = migrator.recording().await else { return Ok(false) };
-    match recording.send(txn, schema, migrator).await {
+    match recording.execute(txn, schema, migrator).await {
         Ok(()) => return Ok(true),
         Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
-        // That there is a schema of this name is nothing strange, and told by the next try.
+        // The next attempt reports it.
         Err(error) if error.db_error_kind() == Some(DbErrorKind::DuplicateSchema) => {}
         Err(error) => {
-            tracing::warn!(%schema, %error, "the recorded migrations failed; they are run one by one");
+            tracing::warn!(%schema, %error, "recorded migrations failed; running them one by one");
         }
     }
     Ok(false)
 }
 
-/// Runs these steps in a new schema, in whose scope the caller's transaction is, and adds what they
-/// send to `tracks`.
+/// Runs these steps in a new schema, which is first in `search_path`, and adds the statements that
+/// they send to `captured`.
 pub(crate) async fn run_all<'a>(
     txn: &impl ConnectionTrait,
     target: &'a Target,
     migrator: &DynMigrator,
-    steps: impl IntoIterator<Item = Step>,
-    mut tracks: Option<&mut Vec<CapturedMigration>>,
+    steps: Vec<Step>,
+    mut captured: Option<&mut Vec<CapturedMigration>>,
 ) -> Result<SchemaGuard<'a>, Error> {
-    let watch = SchemaGuard::begin(txn, target, migrator).await?;
+    let guard = SchemaGuard::begin(txn, target, migrator).await?;
     migrator.install(txn).await?;
-    let steps: Vec<Step> = steps.into_iter().collect();
     for step in &steps {
-        let Some(tracks) = tracks.as_deref_mut() else {
-            step.run_in(txn, &watch, migrator).await?;
+        let Some(captured) = captured.as_deref_mut() else {
+            step.run_in(txn, &guard, migrator).await?;
             continue;
         };
-        let inner = InTransaction::new(txn, target, step.alone());
-        let mut recorder = Recorder::new(txn, inner, step, migrator);
-        step.run_on(&mut recorder, txn, &watch, migrator).await?;
-        let track = recorder.end(tracks.last());
-        tracks.push(track);
+        let inner = InTransaction::new(txn, target, step.is_transactional());
+        let mut recorder = SqlRecorder::new(txn, inner, step, migrator);
+        step.run_on(&mut recorder, txn, &guard, migrator).await?;
+        let migration = recorder.end(captured.last());
+        captured.push(migration);
     }
     refuse_bare_names(txn, target, &steps).await?;
-    Ok(watch)
+    Ok(guard)
 }
 
-pub(crate) fn map_duplicate_schema(
-    result: Result<(), DbErr>,
-    schema: &SchemaName,
-) -> Result<(), Error> {
+/// Turns the error of `CREATE SCHEMA` or `ALTER SCHEMA` for a name that is in use into
+/// [`Error::SchemaExists`].
+fn map_duplicate_schema(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {
     result.map_err(|error| match DbErrorKind::of(&error) {
         DbErrorKind::DuplicateSchema => Error::SchemaExists { schema: schema.clone() },
         _ => error.into(),
     })
 }
 
-/// A statement of its own: an extension may react to it (Citus places the schema on a node).
+/// Not combined with other statements: an extension may react to it (Citus assigns the schema to a
+/// node).
 pub(crate) fn create_schema_sql(schema: &SchemaName) -> String {
     format!("CREATE SCHEMA {}", schema.quoted())
-}
-
-/// Sends statements that can have no parameters, as one message.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "identifiers come from a SchemaName or were quoted by PostgreSQL, values by SeaORM"
-)]
-pub(crate) async fn execute_batch(db: &impl ConnectionTrait, sql: &str) -> Result<(), DbErr> {
-    db.execute_unprepared(sql).await?;
-    Ok(())
 }

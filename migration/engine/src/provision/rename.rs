@@ -1,15 +1,16 @@
-//! Giving a schema another name.
+//! Renaming a schema.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::ConnectionTrait;
 use tenantry_registry::SchemaName;
 
+use super::map_duplicate_schema;
 use crate::{
     Error,
-    provision::{execute_batch, map_duplicate_schema},
+    sql::query::{column, execute_batch},
 };
 
-/// Statements that put the name `$2` in place of `$1` in the `search_path` that functions of the
-/// schema have of their own.
+/// `ALTER ROUTINE` statements that replace the name `$1` by `$2` in the `search_path` settings of the
+/// schema's functions.
 const ROUTINES: &str = r#"
     SELECT format('ALTER ROUTINE %s SET search_path = %s', p.oid::regprocedure,
         (SELECT string_agg(quote_ident(CASE name WHEN $1 THEN $2 ELSE name END), ', ' ORDER BY place)
@@ -22,14 +23,14 @@ const ROUTINES: &str = r#"
     AND setting LIKE 'search_path=%' AND strpos(setting, $1) > 0"#;
 
 /// Renames a schema in the caller's transaction, in two round trips, or three if it has functions
-/// with a `search_path` of their own.
+/// with a `search_path` setting.
 ///
-/// Everything that refers to an object keeps referring to it, and functions that have the schema
-/// in a `search_path` of their own get the new name there. Only other texts that contain the name
-/// – the source of a function, say – keep the old one.
+/// References to its objects stay valid, and functions with the schema in their `search_path`
+/// setting get the new name. Other text that contains the name, such as the source of a function,
+/// keeps the old one.
 ///
 /// # Errors
-/// [`Error::SchemaExists`] when there is a schema of the new name, [`Error::Database`] otherwise.
+/// [`Error::SchemaExists`] if there is a schema of the new name, [`Error::Database`] otherwise.
 pub async fn rename_schema(
     txn: &impl ConnectionTrait,
     from: &SchemaName,
@@ -37,13 +38,10 @@ pub async fn rename_schema(
 ) -> Result<(), Error> {
     let rename = format!("ALTER SCHEMA {} RENAME TO {}", from.quoted(), to.quoted());
     map_duplicate_schema(execute_batch(txn, &rename).await, to)?;
-    // No block does it in one round trip: what a block does to the session is not known, so the
-    // connection would be closed.
+    // A DO block would save a round trip, but the pool closes a connection after a DO block,
+    // because its effects on the session are unknown.
     let names = [from.as_str().into(), to.as_str().into()];
-    let routines = Statement::from_sql_and_values(DbBackend::Postgres, ROUTINES, names);
-    let rows = txn.query_all_raw(routines).await?;
-    let alter =
-        rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<Vec<String>, _>>()?;
+    let alter: Vec<String> = column(txn, ROUTINES, names).await?;
     if alter.is_empty() {
         return Ok(());
     }

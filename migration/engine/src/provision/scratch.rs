@@ -1,26 +1,26 @@
-//! A schema of no tenant, for a look at what migrations do: nobody sees it, and nothing is left.
+//! Temporary schemas in which migrations run to see what they do.
 
 use sea_orm::{ConnectionTrait, DbErr};
 use tenantry_registry::{SchemaName, TenantId};
 
+use super::{create_schema_sql, drop_schema};
 use crate::{
-    DynMigrator, Error, Target, drop_schema, enter,
-    provision::{create_schema_sql, execute_batch},
-    session::start_over,
+    DynMigrator, Error, Target, search_path::set_search_path, session::start_over,
+    sql::query::execute_batch,
 };
 
-/// A new schema in a transaction that is rolled back, in whose scope it is.
+/// New schema in a transaction that is rolled back, first in its `search_path`.
 pub(crate) struct ScratchSchema<'a, C> {
     pub(crate) txn: &'a C,
     pub(crate) target: Target,
     schema: SchemaName,
-    /// Whether some of it is committed.
+    /// Whether a part of the transaction was committed, so that the schema must be dropped.
     pub(crate) committed: bool,
 }
 
 impl<'a, C: ConnectionTrait> ScratchSchema<'a, C> {
-    /// Makes a schema whose name begins with `purpose`.
-    pub(crate) async fn begin(
+    /// Creates a schema named `tenantry_` followed by `purpose` and a random number.
+    pub(crate) async fn create(
         txn: &'a C,
         purpose: &str,
         migrator: &DynMigrator,
@@ -31,7 +31,7 @@ impl<'a, C: ConnectionTrait> ScratchSchema<'a, C> {
             .map_err(|error| DbErr::Custom(format!("{error}")))?;
         execute_batch(txn, &create_schema_sql(&schema)).await?;
         let target = Target::Schema(schema.clone());
-        enter(txn, &target, migrator).await?;
+        set_search_path(txn, &target, migrator).await?;
         Ok(Self { txn, target, schema, committed: false })
     }
 
@@ -39,8 +39,7 @@ impl<'a, C: ConnectionTrait> ScratchSchema<'a, C> {
         &self.schema
     }
 
-    /// Rolls back all that was done in the transaction. If the schema is committed nevertheless, it
-    /// is dropped.
+    /// Rolls back the transaction and begins another one. Drops the schema if it was committed.
     pub(crate) async fn end<T>(self, result: Result<T, Error>) -> Result<T, Error> {
         let rolled_back = start_over(self.txn).await;
         if self.committed || matches!(&result, Err(Error::TransactionEnded { .. })) {

@@ -2,9 +2,9 @@ use sea_orm::{DbErr, ExecResult, ProxyExecResult, QueryResult, Statement};
 
 use crate::sql::{Kind, SqlStatement};
 
-/// What answers the statements of a migration.
+/// Executes the statements of a migration.
 pub(crate) trait Backend: Send {
-    /// Whether a statement that begins or ends a transaction is refused before it comes here.
+    /// Whether statements that begin or end a transaction are refused.
     const REFUSES_CONTROL: bool = true;
 
     fn query(
@@ -12,7 +12,7 @@ pub(crate) trait Backend: Send {
         statement: Statement,
     ) -> impl Future<Output = Result<Vec<QueryResult>, DbErr>> + Send;
 
-    /// A statement without values may hold several.
+    /// A statement without values may contain several.
     fn execute(
         &mut self,
         statement: Statement,
@@ -24,54 +24,55 @@ pub(crate) trait Backend: Send {
     /// Ends the innermost transaction or savepoint.
     fn commit(&mut self) -> impl Future<Output = Result<(), DbErr>> + Send;
 
-    /// Undoes the innermost transaction or savepoint.
+    /// Rolls back the innermost transaction or savepoint.
     fn rollback(&mut self) -> impl Future<Output = Result<(), DbErr>> + Send;
 }
 
-/// Whether the text of a statement is all there is of it: then it may hold several.
-pub(crate) fn is_plain(statement: &Statement) -> bool {
+/// Whether a statement has no values, so that it may contain several.
+pub(crate) fn has_no_values(statement: &Statement) -> bool {
     statement.values.as_ref().is_none_or(|values| values.0.is_empty())
 }
 
-/// The result of a statement that affects so many rows.
+/// The result of a statement that affects this number of rows.
 pub(crate) fn rows_affected(rows_affected: u64) -> ExecResult {
     ProxyExecResult::new(0, rows_affected).into()
 }
 
-/// A text that a migration sends outside a transaction, as it is sent inside one; None if it is the
-/// same. On tables that are empty or locked anyway, `CONCURRENTLY` makes no difference, and there
-/// is nothing to vacuum or to build again.
-pub(crate) fn in_one(sql: &str) -> Option<String> {
-    let pieces = SqlStatement::split(sql);
-    let texts: Vec<Option<String>> = pieces.iter().map(piece_in_one).collect();
-    if texts.iter().all(Option::is_none) {
+/// Rewrites SQL of a non-transactional migration to run in a transaction; `None` if it can run as it
+/// is. For tables that are empty or locked, `CONCURRENTLY` makes no difference, and `VACUUM` and
+/// `REINDEX` have nothing to do.
+pub(crate) fn without_non_transactional(sql: &str) -> Option<String> {
+    let statements = SqlStatement::split(sql);
+    let rewritten: Vec<Option<String>> = statements.iter().map(rewrite).collect();
+    if rewritten.iter().all(Option::is_none) {
         return None;
     }
-    let texts = pieces.into_iter().zip(texts).map(|(piece, text)| text.unwrap_or(piece.sql));
-    Some(texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n;\n"))
+    let sql = statements.into_iter().zip(rewritten).map(|(it, new)| new.unwrap_or(it.sql));
+    Some(sql.filter(|sql| !sql.is_empty()).collect::<Vec<_>>().join("\n;\n"))
 }
 
-/// One statement, likewise; nothing if it is left out.
-fn piece_in_one(piece: &SqlStatement) -> Option<String> {
-    let all_tables = piece.starts_with(&["cluster"]) && piece.words.len() == 1;
-    if piece.starts_with(&["vacuum"]) || piece.starts_with(&["reindex"]) || all_tables {
+/// Rewrites one statement; empty if it is omitted.
+fn rewrite(statement: &SqlStatement) -> Option<String> {
+    let all_tables = statement.starts_with(&["cluster"]) && statement.words.len() == 1;
+    if statement.starts_with(&["vacuum"]) || statement.starts_with(&["reindex"]) || all_tables {
         return Some(String::new());
     }
-    if piece.starts_with(&["do"]) {
-        return without_commits(piece);
+    if statement.starts_with(&["do"]) {
+        return without_commits(statement);
     }
-    let at = piece.concurrently()?;
-    let mut text = piece.remove_token(at);
-    if let Some(partition) = piece.find(&["detach", "partition"])
+    let at = statement.concurrently()?;
+    let mut text = statement.remove_token(at);
+    if let Some(partition) = statement.find(&["detach", "partition"])
         && partition + 2 < at
     {
-        let name = &piece.sql[piece.words[partition + 1].at.end..piece.words[at].at.start];
+        let name =
+            &statement.sql[statement.words[partition + 1].at.end..statement.words[at].at.start];
         text = format!("{}\n;\n{text}", add_check_sql(name.trim_ascii()));
     }
     Some(text)
 }
 
-/// `DETACH PARTITION … CONCURRENTLY` leaves the partition with its bounds as a constraint
+/// `DETACH PARTITION … CONCURRENTLY` adds the partition's bounds as a constraint
 /// (PostgreSQL manual, ALTER TABLE).
 fn add_check_sql(partition: &str) -> String {
     let literal = partition.replace('\'', "''");
@@ -81,7 +82,7 @@ fn add_check_sql(partition: &str) -> String {
     )
 }
 
-/// A block whose body commits, without that; None if it does not.
+/// Removes `COMMIT` from the body of a `DO` block; `None` if it has none.
 fn without_commits(block: &SqlStatement) -> Option<String> {
     let body = block.words.iter().find(|word| word.kind == Kind::Text)?;
     let (before, rest) = block.sql.split_at(body.at.start);
@@ -108,10 +109,10 @@ fn without_commits(block: &SqlStatement) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::in_one;
+    use super::without_non_transactional;
 
     #[test]
-    fn what_a_transaction_refuses_is_left_out() {
+    fn removes_what_cannot_run_in_a_transaction() {
         for (sql, expected) in [
             ("INSERT INTO t VALUES ('create index concurrently')", None),
             ("CREATE INDEX i ON t (a); SELECT 1", None),
@@ -133,7 +134,7 @@ mod tests {
             ),
             ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", None),
         ] {
-            assert_eq!(in_one(sql).as_deref(), expected, "{sql}");
+            assert_eq!(without_non_transactional(sql).as_deref(), expected, "{sql}");
         }
     }
 }

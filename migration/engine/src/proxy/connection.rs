@@ -5,7 +5,7 @@ use sea_orm::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Something that a migration asks of its connection, and where the answer is waited for.
+/// Request of a migration to its connection, with the channel for the answer.
 #[derive(Debug)]
 pub(super) enum Request {
     Query(Statement, SyncSender<Result<Vec<QueryResult>, DbErr>>),
@@ -15,7 +15,7 @@ pub(super) enum Request {
     Rollback,
 }
 
-/// The end of the connection that the migration holds. It blocks the thread of the migration.
+/// The migration's side of the connection. Blocks the thread of the migration.
 #[derive(Debug)]
 pub(super) struct Proxy(UnboundedSender<Request>);
 
@@ -33,13 +33,13 @@ impl Proxy {
         answer.recv().map_err(|_| closed())?
     }
 
-    /// When nobody answers any more, everything was rolled back.
-    fn tell(&self, request: Request) {
+    /// Ignores a closed channel: everything was rolled back.
+    fn notify(&self, request: Request) {
         let _ = self.0.send(request);
     }
 }
 
-/// The error of a connection that outlives its migration.
+/// The error of a connection that is used after its migration.
 pub(super) fn closed() -> DbErr {
     DbErr::Custom("the connection of the migration is closed".to_owned())
 }
@@ -54,15 +54,15 @@ impl MockDatabaseTrait for Proxy {
     }
 
     fn begin(&mut self) {
-        self.tell(Request::Begin);
+        self.notify(Request::Begin);
     }
 
     fn commit(&mut self) {
-        self.tell(Request::Commit);
+        self.notify(Request::Commit);
     }
 
     fn rollback(&mut self) {
-        self.tell(Request::Rollback);
+        self.notify(Request::Rollback);
     }
 
     fn drain_transaction_log(&mut self) -> Vec<Transaction> {

@@ -1,12 +1,11 @@
-//! The connection that a migration is given. Every statement of the migration passes through the
-//! code that runs it, which looks at the text and sends it where it belongs.
+//! The connection that a migration runs on. Its statements are answered by a [`Backend`], which
+//! inspects them and sends them where they belong.
 //!
-//! SeaORM's migrations work on a `DatabaseConnection` or a `DatabaseTransaction`, and the only kind
-//! of these that hands statements to other code *and* rows back as the driver has read them is the
-//! one made for mocks. (Rows of SeaORM's proxies are maps: they are sorted by column name, a value
-//! of a type that was not expected reads as NULL, and they have no streams.) That kind is
-//! synchronous. So a migration runs on a thread of its own, whose statements are answered by the
-//! task that waits for it. A panic ends that thread and nothing else.
+//! SeaORM's migrations need a `DatabaseConnection` or a `DatabaseTransaction`. Of these, only the one
+//! for mocks hands statements to other code *and* returns rows as the driver read them. (SeaORM's
+//! proxies return rows as maps: columns are sorted by name, a value of an unexpected type reads as
+//! NULL, and there are no streams.) The mock connection is synchronous, so a migration runs on a
+//! separate thread, and the calling task answers its statements. A panic ends only that thread.
 
 mod backend;
 mod connection;
@@ -27,19 +26,19 @@ use tokio::{
 };
 use tracing::Instrument;
 
-pub(crate) use backend::{Backend, in_one, is_plain, rows_affected};
+pub(crate) use backend::{Backend, has_no_values, rows_affected, without_non_transactional};
 pub(crate) use session::OwnSession;
 pub(crate) use transaction::InTransaction;
 
 use crate::plan::Step;
 use connection::{Proxy, Request};
-use levels::Levels;
+use levels::TransactionLevels;
 pub(crate) use levels::is_aborted;
 
-/// Why a migration did not come to its end.
+/// Why a migration did not complete.
 #[derive(Debug, Clone)]
 pub(crate) enum Halt {
-    /// The migration returned this error, or a transaction that it has begun could not be ended.
+    /// The migration returned this error, or a transaction of it could not be begun or ended.
     Failed(DbErr),
     /// It tried to send a statement that begins or ends a transaction.
     TransactionControl(String),
@@ -47,15 +46,19 @@ pub(crate) enum Halt {
     Panicked(String),
 }
 
-/// Runs a migration whose statements are answered by `backend`. Returns an error of a statement that
-/// the migration has ignored, which may have aborted the transaction.
-pub(crate) async fn act(step: &Step, backend: &mut impl Backend) -> Result<Option<DbErr>, Halt> {
+/// Runs a migration with `backend`. Returns the error of a statement that the migration has ignored,
+/// which may have aborted the transaction.
+pub(crate) async fn run_migration(
+    step: &Step,
+    backend: &mut impl Backend,
+) -> Result<Option<DbErr>, Halt> {
     let (sender, mut requests) = unbounded_channel();
-    let (migration, up, transactional) = (Arc::clone(&step.migration), step.up, !step.alone());
+    let (migration, up, transactional) =
+        (Arc::clone(&step.migration), step.up, step.is_transactional());
     let runtime = Handle::current();
     let run = run(sender, migration, up, transactional).in_current_span();
     let mut thread = spawn_blocking(move || runtime.block_on(run));
-    let mut levels = Levels::new(backend, transactional, step);
+    let mut levels = TransactionLevels::new(backend, transactional, step);
     let ended = loop {
         tokio::select! {
             biased;
@@ -69,7 +72,7 @@ pub(crate) async fn act(step: &Step, backend: &mut impl Backend) -> Result<Optio
     levels.end(ended.unwrap_or_else(|error| Err(panic(error))))
 }
 
-/// What happens on the migration's own thread.
+/// Runs on the migration's thread.
 async fn run(
     sender: UnboundedSender<Request>,
     migration: Arc<dyn MigrationTrait>,
@@ -77,25 +80,25 @@ async fn run(
     transactional: bool,
 ) -> Result<(), Halt> {
     let caller = sender.clone();
-    let act = async {
+    let migrate = async {
         let proxy = Arc::new(MockDatabaseConnection::new(Proxy::new(sender)));
         let db = DatabaseConnection::from(DatabaseConnectionType::MockDatabaseConnection(proxy));
         if !transactional {
-            return carry_out(&*migration, up, &SchemaManager::new(&db)).await;
+            return call(&*migration, up, &SchemaManager::new(&db)).await;
         }
-        // The transaction that there is already: `Levels` knows that this one is not to be begun.
+        // `TransactionLevels` maps it to the caller's transaction.
         let txn = db.begin().await?;
-        carry_out(&*migration, up, &SchemaManager::new(&txn)).await?;
+        call(&*migration, up, &SchemaManager::new(&txn)).await?;
         txn.commit().await
     };
     tokio::select! {
-        result = act => result.map_err(Halt::Failed),
-        // Nobody waits for the migration any more.
+        result = migrate => result.map_err(Halt::Failed),
+        // The caller was dropped.
         () = caller.closed() => Err(Halt::Failed(connection::closed())),
     }
 }
 
-async fn carry_out(
+async fn call(
     migration: &dyn MigrationTrait,
     up: bool,
     manager: &SchemaManager<'_>,
@@ -105,7 +108,7 @@ async fn carry_out(
 
 fn panic(error: JoinError) -> Halt {
     let Ok(payload) = error.try_into_panic() else {
-        // The runtime is being shut down.
+        // The runtime is shutting down.
         return Halt::Failed(connection::closed());
     };
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -2,7 +2,7 @@ use std::{borrow::Cow, time::Duration};
 
 use futures_util::TryStreamExt;
 use sea_orm::{
-    DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Value, Values,
+    DbErr, ExecResult, QueryResult, Statement, Value, Values,
     sqlx::{
         self, AssertSqlSafe, Connection, Executor, PgConnection, Row,
         postgres::{PgConnectOptions, PgRow},
@@ -10,54 +10,54 @@ use sea_orm::{
 };
 use sea_query_sqlx::SqlxValues;
 
-use super::{Backend, in_one, is_plain, rows_affected};
+use super::{Backend, has_no_values, rows_affected, without_non_transactional};
 use crate::{
     DbErrorKind, Target,
     connect::{Opening, is_shared},
-    sql::{SqlStatement, replace_placeholder},
+    db_error::{connection_error, exec_error, query_error},
+    sql::{SqlStatement, query::statement, replace_placeholder},
 };
 
-/// How long opening one may take.
-const OPENED_WITHIN: Duration = Duration::from_secs(10);
+/// Time limit for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection of its own for a migration that runs outside a transaction. It never connects
-/// again, as nothing that was set in the session would be there.
+/// Connection of a non-transactional migration. It does not reconnect, because a new session would
+/// lack the settings.
 pub(crate) struct OwnSession {
     connection: PgConnection,
     schema: String,
+    /// Open transactions and savepoints of the migration.
     open: usize,
-    patience: Option<Patience>,
-    /// Indexes that are to be made unless they exist.
+    lock_timeouts: Option<LockTimeouts>,
+    /// Indexes that the migration creates with `IF NOT EXISTS`.
     pub(crate) wanted: Vec<String>,
 }
 
-/// How long locks are waited for.
-struct Patience {
-    /// What the session is set to, as `current_setting` has it.
-    usual: String,
+struct LockTimeouts {
+    /// The session's setting, as `current_setting` returns it.
+    session: String,
     /// For a statement with `CONCURRENTLY`.
     concurrently: String,
 }
 
 impl OwnSession {
     pub(crate) async fn open(options: &PgConnectOptions, target: &Target) -> Result<Self, DbErr> {
-        let opening = Opening::within(OPENED_WITHIN);
+        let opening = Opening::within(CONNECT_TIMEOUT);
         let mut connection = opening.connect(options).await.map_err(connection_error)?;
         let first = sqlx::raw_sql("SELECT 1").execute(&mut connection);
         opening.first(first).await.map_err(connection_error)?;
         let (schema, wanted) = (target.quoted(), Vec::new());
-        Ok(Self { connection, schema, open: 0, patience: None, wanted })
+        Ok(Self { connection, schema, open: 0, lock_timeouts: None, wanted })
     }
 
-    /// The server process behind it.
+    /// The PID of the server process.
     pub(crate) async fn pid(&mut self) -> Result<i32, DbErr> {
-        let [pid] = self.texts("SELECT pg_backend_pid()::text").await?;
+        let [pid] = self.texts("SELECT pg_backend_pid()::text", []).await?;
         let pid = pid.and_then(|pid| pid.parse().ok());
-        pid.ok_or_else(|| DbErr::Custom("the server does not say which process it is".to_owned()))
+        pid.ok_or_else(|| DbErr::Custom("the server did not return a PID".to_owned()))
     }
 
-    /// Whether other connections are given the same session, too. It has `mark` in its setting
-    /// `tenantry.session` afterwards.
+    /// Whether other connections use the same session. Sets `tenantry.session` to `mark`.
     pub(crate) async fn is_shared(
         &mut self,
         mark: &str,
@@ -66,26 +66,28 @@ impl OwnSession {
         is_shared(&mut self.connection, mark, options).await.map_err(query_error)
     }
 
-    /// The rows of a statement that is sent as text, which every pooler understands.
+    /// Returns the rows of a statement, sent with the simple query protocol, which every pooler
+    /// supports.
     pub(crate) async fn send<const N: usize>(
         &mut self,
         sql: &str,
         values: [Value; N],
     ) -> Result<Vec<PgRow>, DbErr> {
-        let text = match N {
+        let sql = match N {
             0 => sql.to_owned(),
-            _ => Statement::from_sql_and_values(DbBackend::Postgres, sql, values).to_string(),
+            _ => statement(sql, values).to_string(),
         };
-        let rows = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut self.connection).await;
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await;
         rows.map_err(query_error)
     }
 
-    /// The texts in the first row that a statement returns.
-    pub(crate) async fn texts<const N: usize>(
+    /// The columns of the first row.
+    pub(crate) async fn texts<const N: usize, const VALUES: usize>(
         &mut self,
         sql: &str,
+        values: [Value; VALUES],
     ) -> Result<[Option<String>; N], DbErr> {
-        let rows = self.send(sql, []).await?;
+        let rows = self.send(sql, values).await?;
         let mut texts = [const { None }; N];
         if let Some(row) = rows.first() {
             for (index, text) in texts.iter_mut().enumerate() {
@@ -95,56 +97,71 @@ impl OwnSession {
         Ok(texts)
     }
 
-    /// Closes the connection in good order. What it was made for is done by then.
+    /// The first column of every row.
+    pub(crate) async fn column<const N: usize>(
+        &mut self,
+        sql: &str,
+        values: [Value; N],
+    ) -> Result<Vec<String>, DbErr> {
+        let rows = self.send(sql, values).await?;
+        rows.iter().map(|row| row.try_get(0).map_err(query_error)).collect()
+    }
+
     pub(crate) async fn close(self) {
         if let Err(error) = self.connection.close().await {
-            tracing::debug!(%error, "the connection of a migration was not closed in good order");
+            tracing::debug!(%error, "the connection of a migration was not closed cleanly");
         }
     }
 
-    /// Lets statements with `CONCURRENTLY` wait for locks so many milliseconds, as long as the
-    /// migration does not set `lock_timeout` itself: what they wait for is the end of transactions,
-    /// and nobody waits behind them.
-    pub(crate) async fn be_patient(&mut self, concurrently: String) -> Result<(), DbErr> {
-        let [usual] = self.texts("SELECT current_setting('lock_timeout')").await?;
-        self.patience = usual.map(|usual| Patience { usual, concurrently });
+    /// Sets the lock timeout of statements with `CONCURRENTLY`, in milliseconds, unless the
+    /// migration sets `lock_timeout` itself. They wait for transactions to end, and no other
+    /// statement waits behind them.
+    pub(crate) async fn set_concurrently_timeout(
+        &mut self,
+        concurrently: String,
+    ) -> Result<(), DbErr> {
+        let [session] = self.texts("SELECT current_setting('lock_timeout')", []).await?;
+        self.lock_timeouts = session.map(|session| LockTimeouts { session, concurrently });
         Ok(())
     }
 
-    /// Whether the timeout for locks was changed for this statement.
-    async fn prepare(&mut self, piece: &SqlStatement) -> Result<bool, DbErr> {
-        let Some(at) = piece.concurrently().filter(|_| self.open == 0) else { return Ok(false) };
-        if piece.starts_with(&["create"]) && piece.word(at + 1) == Some("if") {
-            self.wanted.extend(piece.name(at + 4).map(str::to_owned));
+    /// Sets the lock timeout for a statement with `CONCURRENTLY`. Returns whether it did.
+    async fn prepare(&mut self, statement: &SqlStatement) -> Result<bool, DbErr> {
+        let Some(at) = statement.concurrently().filter(|_| self.open == 0) else {
+            return Ok(false);
+        };
+        if statement.starts_with(&["create"]) && statement.word(at + 1) == Some("if") {
+            self.wanted.extend(statement.name(at + 4).map(str::to_owned));
         }
-        let Some(Patience { usual, concurrently }) = &self.patience else { return Ok(false) };
-        let values = [concurrently.clone().into(), usual.clone().into()];
+        let Some(LockTimeouts { session, concurrently }) = &self.lock_timeouts else {
+            return Ok(false);
+        };
+        let values = [concurrently.clone().into(), session.clone().into()];
         let set = "SELECT set_config('lock_timeout', $1, false)
                    WHERE current_setting('lock_timeout') = $2";
         Ok(!self.send(set, values).await?.is_empty())
     }
 
     pub(crate) async fn execute_text(&mut self, sql: &str) -> Result<u64, DbErr> {
-        let piece = SqlStatement::one(sql);
-        let patient = self.prepare(&piece).await?;
+        let changed = self.prepare(&SqlStatement::one(sql)).await?;
         let sent = (&mut self.connection).execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
         let sent = sent.map(|done| done.rows_affected()).map_err(exec_error);
-        if patient && let Some(Patience { usual, .. }) = &self.patience {
+        if changed && let Some(LockTimeouts { session, .. }) = &self.lock_timeouts {
             let set = "SELECT set_config('lock_timeout', $1, false)";
-            let restored = self.send(set, [usual.clone().into()]).await;
+            let restored = self.send(set, [session.clone().into()]).await;
             return sent.and_then(|rows| restored.map(|_| rows));
         }
         sent
     }
 
-    /// PostgreSQL makes one transaction of a text with several statements, as long as it can be
-    /// one. Otherwise they are sent one by one.
+    /// PostgreSQL runs several statements in one query as one transaction. If one of them cannot run
+    /// in a transaction, they are sent one by one.
     async fn execute_plain(&mut self, sql: &str) -> Result<u64, DbErr> {
-        let pieces = SqlStatement::split(sql);
-        if self.open > 0 || pieces.len() < 2 {
+        let statements = SqlStatement::split(sql);
+        if self.open > 0 || statements.len() < 2 {
             return self.execute_text(sql).await;
         }
-        if in_one(sql).is_none() {
+        if without_non_transactional(sql).is_none() {
             match self.execute_text(sql).await {
                 Err(error)
                     if DbErrorKind::sqlstate(&error)
@@ -153,8 +170,8 @@ impl OwnSession {
             }
         }
         let mut rows = 0;
-        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
-            rows += self.execute_text(&piece.sql).await?;
+        for statement in statements.into_iter().filter(|statement| !statement.is_empty()) {
+            rows += self.execute_text(&statement.sql).await?;
         }
         Ok(rows)
     }
@@ -164,7 +181,7 @@ impl OwnSession {
     }
 }
 
-/// SQLSTATE of a statement that cannot run in a transaction, and of a block that ends it.
+/// SQLSTATEs of a statement that cannot run in a transaction, and of a block that ends one.
 const IN_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 
 impl Backend for OwnSession {
@@ -177,7 +194,7 @@ impl Backend for OwnSession {
 
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
         let sql = self.qualified(&statement.sql).into_owned();
-        if is_plain(&statement) {
+        if has_no_values(&statement) {
             return self.execute_plain(&sql).await.map(rows_affected);
         }
         let values = SqlxValues(statement.values.unwrap_or(Values(Vec::new())));
@@ -212,16 +229,4 @@ impl Backend for OwnSession {
         };
         self.execute_text(&sql).await.map(drop)
     }
-}
-
-fn connection_error(error: sqlx::Error) -> DbErr {
-    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
-}
-
-fn exec_error(error: sqlx::Error) -> DbErr {
-    DbErr::Exec(RuntimeErr::SqlxError(error.into()))
-}
-
-fn query_error(error: sqlx::Error) -> DbErr {
-    DbErr::Query(RuntimeErr::SqlxError(error.into()))
 }

@@ -2,30 +2,35 @@ use std::borrow::Cow;
 
 use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement};
 
-use super::{Backend, in_one, is_plain};
-use crate::{Target, provision::execute_batch, sql::replace_placeholder};
+use super::{Backend, has_no_values, without_non_transactional};
+use crate::{Target, sql::query::execute_batch, sql::replace_placeholder};
 
 /// Sends the statements of a migration in a transaction that belongs to the caller.
 pub(crate) struct InTransaction<'a, C> {
     txn: &'a C,
     schema: String,
-    /// Whether the migration asks to run outside a transaction.
-    alone: bool,
+    /// Whether the migration is transactional.
+    transactional: bool,
     savepoints: usize,
 }
 
 impl<'a, C: ConnectionTrait> InTransaction<'a, C> {
-    pub(crate) fn new(txn: &'a C, target: &Target, alone: bool) -> Self {
-        Self::within(txn, target, alone, 0)
+    pub(crate) fn new(txn: &'a C, target: &Target, transactional: bool) -> Self {
+        Self::within(txn, target, transactional, 0)
     }
 
-    /// With so many savepoints that the migration has set before.
-    pub(crate) fn within(txn: &'a C, target: &Target, alone: bool, savepoints: usize) -> Self {
-        Self { txn, schema: target.quoted(), alone, savepoints }
+    /// [`new`](Self::new), for a migration that has set this number of savepoints.
+    pub(crate) fn within(
+        txn: &'a C,
+        target: &Target,
+        transactional: bool,
+        savepoints: usize,
+    ) -> Self {
+        Self { txn, schema: target.quoted(), transactional, savepoints }
     }
 
-    /// A text with the schema in place of the placeholder.
-    pub(crate) fn qualified_text(&self, sql: &str) -> String {
+    /// Replaces the placeholder in `sql` by the schema.
+    pub(crate) fn qualify(&self, sql: &str) -> String {
         replace_placeholder(sql, &self.schema).into_owned()
     }
 
@@ -42,13 +47,15 @@ impl<C: ConnectionTrait> Backend for InTransaction<'_, C> {
         self.txn.query_all_raw(self.qualified(statement)).await
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the text of a migration")]
+    #[expect(clippy::disallowed_methods, reason = "SQL of a migration")]
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
         let mut statement = self.qualified(statement);
-        if let Some(sql) = in_one(&statement.sql).filter(|_| self.alone) {
+        if !self.transactional
+            && let Some(sql) = without_non_transactional(&statement.sql)
+        {
             statement.sql = sql;
         }
-        if is_plain(&statement) {
+        if has_no_values(&statement) {
             self.txn.execute_unprepared(&statement.sql).await
         } else {
             self.txn.execute_raw(statement).await

@@ -1,12 +1,12 @@
 //! The application that a registry belongs to.
 
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement};
+use sea_orm::{ConnectionTrait, EntityTrait};
 use tenantry_registry::application;
 
-use crate::{DbErrorKind, DynMigrator, Error, confirm_registry, registry};
+use crate::{DbErrorKind, DynMigrator, Error, confirm_registry, registry, sql::query::execute};
 
-/// Refuses a registry that belongs to another application than `migrator`, or that this program
-/// cannot work with. One that belongs to none yet, or that is not there, is anybody's.
+/// Returns an error if the registry belongs to another application than `migrator`, or is too new
+/// for this program. Accepts a registry that has no application yet, and a missing one.
 ///
 /// # Errors
 /// [`Error::OtherApplication`], [`Error::RegistryAhead`], [`Error::Database`].
@@ -15,11 +15,13 @@ pub async fn confirm_application(
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
     confirm_registry(db, &registry::migrator()).await?;
-    let owner = owner(db).await?.and_then(|owner| owner.name);
-    confirm(owner.as_deref(), migrator)
+    match owner(db).await? {
+        Owner::Application(name) => confirm(&name, migrator),
+        Owner::None | Owner::NoRegistry => Ok(()),
+    }
 }
 
-/// [`confirm_application`], and from now on the registry belongs to the application of `migrator`.
+/// [`confirm_application`]; assigns a registry without an application to that of `migrator`.
 ///
 /// # Errors
 /// As for [`confirm_application`].
@@ -30,40 +32,39 @@ pub async fn claim_application(
     confirm_registry(db, &registry::migrator()).await?;
     let program = migrator.application();
     match owner(db).await? {
-        Some(Owner { name: None }) if !program.is_empty() => {}
-        other => return confirm(other.and_then(|owner| owner.name).as_deref(), migrator),
+        Owner::Application(name) => confirm(&name, migrator),
+        Owner::None if !program.is_empty() => {
+            // Another program may do the same concurrently.
+            let sql = "INSERT INTO registry.application (name) VALUES ($1) ON CONFLICT DO NOTHING";
+            execute(db, sql, [program.into()]).await?;
+            confirm_application(db, migrator).await
+        }
+        Owner::None | Owner::NoRegistry => Ok(()),
     }
-    // Somebody else may do so at the same moment.
-    let claim = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "INSERT INTO registry.application (name) VALUES ($1) ON CONFLICT DO NOTHING",
-        [program.into()],
-    );
-    db.execute_raw(claim).await?;
-    confirm_application(db, migrator).await
 }
 
-/// What a registry says about its application.
-struct Owner {
-    /// None when it belongs to nobody yet.
-    name: Option<String>,
+enum Owner {
+    NoRegistry,
+    None,
+    Application(String),
 }
 
-/// None where there is no registry.
-async fn owner(db: &impl ConnectionTrait) -> Result<Option<Owner>, Error> {
+async fn owner(db: &impl ConnectionTrait) -> Result<Owner, Error> {
     match application::Entity::find().one(db).await {
-        Ok(row) => Ok(Some(Owner { name: row.map(|row| row.name) })),
-        Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => Ok(None),
+        Ok(row) => Ok(row.map_or(Owner::None, |row| Owner::Application(row.name))),
+        Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => {
+            Ok(Owner::NoRegistry)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-fn confirm(owner: Option<&str>, migrator: &DynMigrator) -> Result<(), Error> {
+fn confirm(owner: &str, migrator: &DynMigrator) -> Result<(), Error> {
     let program = migrator.application();
-    match owner {
-        Some(owner) if !program.is_empty() && owner != program => {
+    match program.is_empty() || owner == program {
+        true => Ok(()),
+        false => {
             Err(Error::OtherApplication { registry: owner.to_owned(), program: program.to_owned() })
         }
-        _ => Ok(()),
     }
 }

@@ -1,67 +1,67 @@
-//! Indexes that a failed attempt of a migration outside a transaction has left.
+//! Indexes that a failed attempt of a non-transactional migration has left.
 //!
-//! A concurrent build that fails leaves an index behind that is not valid: it costs writes, answers
-//! nothing, and stands in the way of the next try (PostgreSQL manual, CREATE INDEX). To tell it from
-//! others that are not valid – one on a partitioned table, one that a person has tried to build –
-//! the indexes that there are before the first try are noted in a comment on the migrations table.
+//! A concurrent build that fails leaves an invalid index: it slows down writes, serves no query, and
+//! its name blocks the next attempt (PostgreSQL manual, CREATE INDEX). Other indexes may be invalid
+//! as well, such as those of partitioned tables, or one that a person tried to build. To tell them
+//! apart, a comment on the migrations table lists the indexes before the first attempt.
 
 use sea_orm::{
     DbErr,
-    sqlx::{self, Row, postgres::PgRow},
+    sqlx::{Row, postgres::PgRow},
 };
 
 use crate::{
-    DynMigrator, Target, plan::Step, provision::recorder::record_install, proxy::OwnSession,
+    DynMigrator, Target, db_error::query_error, plan::Step, provision::migrations_table_sql,
+    proxy::OwnSession,
 };
 
-/// The indexes of a schema while one migration runs.
-pub(crate) struct Indexes {
+/// Indexes of a schema while one migration runs.
+pub(super) struct InvalidIndexes {
     schema: String,
-    /// The migrations table.
-    table: String,
-    /// The indexes that there were before the first try; none if that could not be noted.
+    migrations_table: String,
+    /// Indexes before the first attempt; `None` if that is unknown.
     before: Option<Vec<String>>,
 }
 
 const MARK: &str = "tenantry: indexes before ";
 
-impl Indexes {
-    /// Finds or writes the note.
-    pub(crate) async fn begin(
+impl InvalidIndexes {
+    /// Reads or writes the comment.
+    pub(super) async fn begin(
         own: &mut OwnSession,
         target: &Target,
         migrator: &DynMigrator,
         step: &Step,
     ) -> Result<Self, DbErr> {
-        let (schema, table) = (target.name().to_owned(), target.table(migrator));
-        own.send(&record_install(migrator), []).await?;
-        let comment = "SELECT obj_description($1::regclass, 'pg_class')";
-        let comment = text(own, comment, &table).await?;
-        let way = if step.up { "up" } else { "down" };
-        let mark = format!("{MARK}{} {way}: ", step.migration.name());
-        let noted = comment.as_deref().and_then(|comment| comment.strip_prefix(&mark));
-        let before = match (noted, &comment) {
-            (Some(noted), _) => Some(noted.split(' ').map(str::to_owned).collect()),
-            // A comment of the application's own, which is kept.
+        let (schema, table) = (target.name().to_owned(), target.migrations_table(migrator));
+        own.send(&migrations_table_sql(migrator), []).await?;
+        let [comment] = own
+            .texts("SELECT obj_description($1::regclass, 'pg_class')", [table.clone().into()])
+            .await?;
+        let direction = if step.up { "up" } else { "down" };
+        let mark = format!("{MARK}{} {direction}: ", step.migration.name());
+        let list = comment.as_deref().and_then(|comment| comment.strip_prefix(&mark));
+        let before = match (list, &comment) {
+            (Some(list), _) => Some(list.split(' ').map(str::to_owned).collect()),
+            // A comment of the application, which is kept.
             (None, Some(comment)) if !comment.starts_with(MARK) => None,
             (None, _) => {
-                let all = "SELECT string_agg(c.oid::text, ' ') FROM pg_catalog.pg_class c
+                let all = "SELECT c.oid::text FROM pg_catalog.pg_class c
                      WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('i', 'I')";
-                let all = text(own, all, &target.quoted()).await?.unwrap_or_default();
-                let note = format!("COMMENT ON TABLE {table} IS $1");
-                own.send(&note, [(mark + &all).into()]).await?;
-                Some(all.split(' ').map(str::to_owned).collect())
+                let all: Vec<String> = own.column(all, [target.quoted().into()]).await?;
+                let sql = format!("COMMENT ON TABLE {table} IS $1");
+                own.send(&sql, [(mark + &all.join(" ")).into()]).await?;
+                Some(all)
             }
         };
-        Ok(Self { schema, table, before })
+        Ok(Self { schema, migrations_table: table, before })
     }
 
-    /// Drops what failed tries have left, however long other transactions are to be waited for, or
-    /// only if they are not in the way.
-    pub(crate) async fn clean_up(&self, own: &mut OwnSession, patient: bool) -> Result<(), DbErr> {
+    /// Drops the indexes of failed attempts; unless `wait`, only within the lock timeout.
+    pub(super) async fn clean_up(&self, own: &mut OwnSession, wait: bool) -> Result<(), DbErr> {
         for name in self.left(own).await? {
             let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
-            if patient {
+            if wait {
                 own.execute_text(&sql).await?;
             } else {
                 own.send(&sql, []).await?;
@@ -70,34 +70,34 @@ impl Indexes {
         Ok(())
     }
 
-    /// Refuses when an index of the migration is not valid, and removes the note.
-    pub(crate) async fn end(&self, own: &mut OwnSession) -> Result<(), DbErr> {
+    /// Returns an error if an index of the migration is invalid, and removes the comment otherwise.
+    pub(super) async fn end(&self, own: &mut OwnSession) -> Result<(), DbErr> {
         let left = self.left(own).await?;
         let wanted = std::mem::take(&mut own.wanted);
-        let invalid = self.invalid(own).await?.into_iter();
-        let invalid = invalid.filter(|it| left.contains(&it.quoted) || wanted.contains(&it.name));
-        if let Some(index) = invalid.map(|it| it.quoted).next() {
+        let mut invalid = self.invalid(own).await?.into_iter();
+        let index = invalid.find(|it| left.contains(&it.quoted) || wanted.contains(&it.name));
+        if let Some(Invalid { quoted, .. }) = index {
             return Err(DbErr::Custom(format!(
-                "the index {index} is not valid; DROP INDEX CONCURRENTLY {index}, and run the \
+                "index {quoted} is invalid. Run DROP INDEX CONCURRENTLY {quoted}, then the \
                  migration again"
             )));
         }
         if self.before.is_some() {
-            own.send(&format!("COMMENT ON TABLE {} IS NULL", self.table), []).await?;
+            own.send(&format!("COMMENT ON TABLE {} IS NULL", self.migrations_table), []).await?;
         }
         Ok(())
     }
 
-    /// The quoted names of the indexes that are not valid and were not there before.
+    /// The quoted names of the invalid indexes that did not exist before.
     async fn left(&self, own: &mut OwnSession) -> Result<Vec<String>, DbErr> {
         let Some(before) = &self.before else { return Ok(Vec::new()) };
         let invalid = self.invalid(own).await?.into_iter();
         Ok(invalid.filter(|it| !before.contains(&it.oid)).map(|it| it.quoted).collect())
     }
 
-    /// Indexes of the schema's tables that are not valid and that no other session is building.
-    /// Neither those of partitioned tables, which are not valid as long as one of a partition is
-    /// missing, nor those attached to one.
+    /// Invalid indexes of the schema's tables that no other session is building. Without those of
+    /// partitioned tables, which are invalid as long as a partition lacks the index, and those
+    /// attached to one.
     async fn invalid(&self, own: &mut OwnSession) -> Result<Vec<Invalid>, DbErr> {
         let sql = "SELECT c.oid::text, c.relname::text, format('%I.%I', n.nspname, c.relname)
              FROM pg_catalog.pg_index i
@@ -113,16 +113,6 @@ impl Indexes {
     }
 }
 
-async fn text(own: &mut OwnSession, sql: &str, value: &str) -> Result<Option<String>, DbErr> {
-    let rows = own.send(sql, [value.into()]).await?;
-    let text = |row: &PgRow| row.try_get(0).map_err(|error| unreadable(&error));
-    rows.first().map(text).transpose().map(Option::flatten)
-}
-
-fn unreadable(error: &sqlx::Error) -> DbErr {
-    DbErr::Type(error.to_string())
-}
-
 struct Invalid {
     oid: String,
     name: String,
@@ -131,7 +121,7 @@ struct Invalid {
 
 impl Invalid {
     fn from_row(row: &PgRow) -> Result<Self, DbErr> {
-        let text = |index: usize| row.try_get(index).map_err(|error| unreadable(&error));
+        let text = |index: usize| row.try_get(index).map_err(query_error);
         Ok(Self { oid: text(0)?, name: text(1)?, quoted: text(2)? })
     }
 }

@@ -1,83 +1,45 @@
+//! Runs that migrate one schema.
+
 pub(crate) mod commits;
-pub(crate) mod dry_run;
+mod dry_run;
 mod invalid_indexes;
-pub(crate) mod non_transactional;
-pub(crate) mod outside;
-pub(crate) mod step;
-pub(crate) mod transactions;
+mod non_transactional;
+mod outside;
+pub(crate) mod schema_guard;
+mod step;
+mod transactions;
 
-use std::time::Duration;
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm_migration::MigratorTraitSelf;
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, PaginatorTrait, TransactionTrait,
-    sea_query::{Order, Query},
-};
-use sea_orm_migration::{MigratorTraitSelf, seaql_migrations};
-use tenantry_registry::tenant;
+pub use dry_run::dry_run;
+pub(crate) use non_transactional::SessionCheck;
+pub use transactions::pause_after_race;
+pub(crate) use transactions::{MigrationRun, PAUSE, RunResult, backoff};
 
 use crate::{
-    Action, DynMigrator, Error, Target, confirm_extensions,
+    Action, DynMigrator, Error, MigrationOutcome, MigrationState, Target, Timeouts,
+    confirm_extensions,
     error::privilege::explain,
-    lock::{LockMode, Scope, Scoped},
-    plan::Step,
-    run::non_transactional::Sessions,
-    run::transactions::{MigrationRun, RunResult},
-    search_path::confirm_schema,
+    lock::{LockMode, TransactionSettings},
+    search_path::ensure_schema_exists,
+    sql::query::{column, scalar},
 };
 
-/// How long a lock is waited for at one go.
-const ATTEMPT: Duration = Duration::from_millis(100);
-
-/// What a run did to a schema.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MigrationOutcome {
-    /// Migrations that were applied, in that order.
-    pub applied: Vec<String>,
-    /// Migrations that were rolled back, in that order.
-    pub rolled_back: Vec<String>,
-    /// Whether each was committed by itself, as PostgreSQL refused them in one transaction
-    /// (SQLSTATE 55P04 or 55006).
-    pub committed_each: bool,
-}
-
-/// How far a schema is migrated.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MigrationState {
-    /// Migrations that were applied, oldest first.
-    pub applied: Vec<String>,
-    /// Migrations that are still to be applied, oldest first.
-    pub pending: Vec<String>,
-}
-
-/// How long one tenant's migration may wait and work; `None` is as the server has it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For locks. What waits for a lock on a table holds up all who want the table after it, so it
-    /// waits for a tenth of a second, lets them through, and tries again until this time is over.
-    /// Zero waits without an end, at one go; what runs outside a transaction waits at one go too.
-    pub lock: Option<Duration>,
-    /// For transactions that are older than a `CREATE INDEX CONCURRENTLY` or the like, of any
-    /// tenant: it waits until they have ended, and nothing waits for it meanwhile. Zero waits without
-    /// an end. Instead of [`lock`](Self::lock), for each statement with `CONCURRENTLY` outside a
-    /// transaction.
-    pub snapshot: Option<Duration>,
-    /// For each statement (`statement_timeout`).
-    pub statement: Option<Duration>,
-}
-
-/// Carries out `action` on one schema.
+/// Runs `action` on one schema.
 ///
-/// Everything happens in one transaction – but for migrations that ask for none
-/// (`use_transaction() == Some(false)`): each of these runs by itself, and what came before it is
-/// committed first. If PostgreSQL wants a commit between two migrations ([`DbErrorKind::NeedsCommit`](crate::DbErrorKind::NeedsCommit)),
-/// all is rolled back and done again with a commit after each, see [`MigrationOutcome::committed_each`]. A
-/// second run on the same schema waits.
+/// Everything happens in one transaction, except for non-transactional migrations
+/// (`use_transaction() == Some(false)`): the migrations before such a migration are committed first.
+/// If PostgreSQL requires a commit between two migrations
+/// ([`DbErrorKind::NeedsCommit`](crate::DbErrorKind::NeedsCommit)), everything is rolled back and
+/// repeated with a commit after each, see [`MigrationOutcome::committed_each`]. A second run on the
+/// same schema waits.
 ///
 /// # Errors
-/// [`Error::MissingSchema`] when the schema does not exist, [`Error::UnknownVersion`] when the
-/// wanted version is none, [`Error::UnknownBreaking`] when a breaking migration is none,
-/// [`Error::RegistryInUse`] when the registry would be lost with tenants in it: nothing is changed
-/// then. [`Error::Migration`] when a migration fails: the transaction it was part of is undone.
+/// [`Error::MissingSchema`] if the schema does not exist, [`Error::UnknownVersion`] if there is no
+/// such version, [`Error::UnknownBreaking`], [`Error::RegistryInUse`] if the registry has tenants
+/// and would be dropped: nothing is changed then. [`Error::Migration`] if a migration fails: its
+/// transaction is rolled back.
 pub async fn run(
     db: &DatabaseConnection,
     target: &Target,
@@ -87,29 +49,27 @@ pub async fn run(
 ) -> Result<MigrationOutcome, Error> {
     migrator.validate_breaking()?;
     confirm_extensions(db, migrator).await?;
-    let sessions = Sessions::default();
+    let sessions = SessionCheck::default();
     let run = MigrationRun { db, target, migrator, action, timeouts, sessions: &sessions };
-    let ran = match run.execute(LockMode::Wait).await {
-        Ok(ran) => ran,
-        Err(error) => return Err(explain(db, target, error).await),
-    };
-    match ran {
-        RunResult::Completed(outcome, tenant) => {
+    match run.execute(LockMode::Wait).await {
+        Ok(RunResult::Completed(outcome, tenant)) => {
             if let Some(tenant) = tenant.filter(|_| outcome.changed()) {
                 tenantry_registry::notify::notify_all(db, &[tenant]).await?;
             }
             Ok(outcome)
         }
-        // Who waits gets the schema, or an error.
-        RunResult::Locked | RunResult::TenantGone => Ok(MigrationOutcome::default()),
+        // Not with LockMode::Wait.
+        Ok(RunResult::Locked | RunResult::TenantGone) => Ok(MigrationOutcome::default()),
+        Err(error) => Err(explain(db, target, error).await),
     }
 }
 
-/// How far one schema is migrated. Changes nothing, not even to make a migrations table.
+/// Returns the applied and pending migrations of one schema. Changes nothing; does not create the
+/// migrations table.
 ///
 /// # Errors
-/// [`Error::MissingSchema`] or [`Error::MissingRegistry`]; [`Error::UnknownMigrations`] when
-/// migrations are on record that this build does not have. Those of the registry are left out; see
+/// [`Error::MissingSchema`] or [`Error::MissingRegistry`]; [`Error::UnknownMigrations`] if the
+/// schema has migrations that this build does not have. Those of the registry are ignored; see
 /// [`confirm_registry`](crate::confirm_registry).
 pub async fn state(
     db: &DatabaseConnection,
@@ -117,119 +77,61 @@ pub async fn state(
     migrator: &DynMigrator,
 ) -> Result<MigrationState, Error> {
     let txn = db.begin().await?;
-    let state = state_within(&txn, target, migrator).await?;
+    let state = state_in(&txn, target, migrator).await?;
     txn.rollback().await?;
     Ok(state)
 }
 
-/// [`state`] in the caller's transaction, which is in the schema's scope from now on.
-pub(crate) async fn state_within(
+/// [`state`] in the caller's transaction, whose `search_path` it sets.
+async fn state_in(
     txn: &DatabaseTransaction,
     target: &Target,
     migrator: &DynMigrator,
 ) -> Result<MigrationState, Error> {
-    let scope = Scope { target, migrator, timeouts: Timeouts::default() };
-    let scoped = scope.set(txn).await?;
-    state_in(txn, target, migrator, scoped).await
+    let settings = TransactionSettings { target, migrator, timeouts: Timeouts::default() };
+    let installed = settings.apply(txn).await?;
+    read_state(txn, target, migrator, installed).await
 }
 
-/// The state of the schema in whose scope the transaction is, after it has been confirmed that the
-/// schema is there.
-pub(crate) async fn state_in(
+/// The state of the schema that `search_path` is set to. `installed` is whether it has a migrations
+/// table.
+async fn read_state(
     txn: &DatabaseTransaction,
     target: &Target,
     migrator: &DynMigrator,
-    scoped: Scoped,
+    installed: bool,
 ) -> Result<MigrationState, Error> {
-    confirm_schema(txn, target).await?;
-    let mut recorded: Vec<String> = Vec::new();
-    if scoped.installed {
-        let version = seaql_migrations::Column::Version;
-        let select = Query::select()
-            .column(version)
-            .from(migrator.migration_table_name())
-            .order_by(version, Order::Asc)
-            .take();
-        for row in txn.query_all(&select).await? {
-            recorded.push(row.try_get_by_index(0)?);
+    ensure_schema_exists(txn, target).await?;
+    let rows = match installed {
+        // Without the schema's name, so that the statement is prepared once for all tenants.
+        true => {
+            let table = migrator.migration_table_name().to_string().replace('"', "\"\"");
+            column(txn, format!(r#"SELECT "version" FROM "{table}" ORDER BY "version""#), [])
+                .await?
         }
-    }
-    state_of(target, migrator, recorded)
+        false => Vec::new(),
+    };
+    MigrationState::of(target, migrator, rows)
 }
 
-/// The state of a schema with these migrations on record.
-pub(crate) fn state_of(
-    target: &Target,
-    migrator: &DynMigrator,
-    recorded: Vec<String>,
-) -> Result<MigrationState, Error> {
-    let (applied, pending) = migrator.names().into_iter().partition(|it| recorded.contains(it));
-    let state = MigrationState { applied, pending };
-    let known = |name: &String| state.applied.contains(name);
-    let names: Vec<String> = recorded.into_iter().filter(|name| !known(name)).collect();
-    // Of the registry they are known to do no harm: see `confirm_registry`.
-    if names.is_empty() || *target == Target::Registry {
-        return Ok(state);
-    }
-    Err(Error::UnknownMigrations { schema: target.name().to_owned(), names })
-}
-
-impl MigrationState {
-    /// The newest migration before which none is missing. One that came later than its number
-    /// says, by a merge, is pending however many newer ones are applied.
-    pub(crate) fn version(&self, migrator: &DynMigrator) -> Option<String> {
-        let applied = |name: &String| self.applied.contains(name);
-        migrator.names().into_iter().take_while(applied).last()
+/// Returns an error if the registry has tenants.
+async fn ensure_no_tenants(txn: &DatabaseTransaction) -> Result<(), Error> {
+    let sql = "SELECT count(*) FROM registry.tenants WHERE status <> 'dropped'";
+    match scalar::<i64>(txn, sql, []).await? {
+        Some(tenants) if tenants > 0 => {
+            Err(Error::RegistryInUse { tenants: tenants.unsigned_abs() })
+        }
+        _ => Ok(()),
     }
 }
 
-impl MigrationOutcome {
-    /// Whether anything was done.
-    #[must_use]
-    pub fn changed(&self) -> bool {
-        !self.applied.is_empty() || !self.rolled_back.is_empty()
-    }
-
-    pub(crate) fn add(&mut self, step: &Step) {
-        let names = if step.up { &mut self.applied } else { &mut self.rolled_back };
-        names.push(step.migration.name().to_owned());
-    }
-}
-
-impl Timeouts {
-    /// Those of one attempt.
-    pub(crate) fn attempt(self) -> Self {
-        let lock = self.lock.map(|lock| if lock.is_zero() { lock } else { lock.min(ATTEMPT) });
-        Self { lock, ..self }
-    }
-
-    /// As settings of PostgreSQL, in milliseconds.
-    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
-        [("lock_timeout", self.lock), ("statement_timeout", self.statement)]
-            .into_iter()
-            .filter_map(|(name, time)| Some((name, Self::setting(time)?)))
-            .collect()
-    }
-
-    pub(crate) fn setting(time: Option<Duration>) -> Option<String> {
-        time.map(|time| time.as_millis().to_string())
-    }
-}
-
-/// The registry is not given up while it holds tenants.
-pub(crate) async fn ensure_no_tenants(txn: &DatabaseTransaction) -> Result<(), Error> {
-    match tenant::Entity::find_living().count(txn).await? {
-        0 => Ok(()),
-        tenants => Err(Error::RegistryInUse { tenants }),
-    }
-}
-
-/// The statements that empty a schema. `CREATE SCHEMA` is one of its own, as in provisioning.
-pub(crate) fn recreate_schema_sql(target: &Target) -> [String; 2] {
+/// The statements that empty a schema, to be sent one by one: see
+/// [`create_schema_sql`](crate::provision::create_schema_sql).
+fn recreate_schema_sql(target: &Target) -> [String; 2] {
     let schema = target.quoted();
     [format!("DROP SCHEMA {schema} CASCADE"), format!("CREATE SCHEMA {schema}")]
 }
 
-pub(crate) fn create_registry_sql() -> String {
+fn create_registry_sql() -> String {
     format!("CREATE SCHEMA IF NOT EXISTS {}", Target::Registry.quoted())
 }

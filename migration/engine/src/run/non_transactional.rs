@@ -6,66 +6,60 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr,
-    sqlx::{Row, postgres::PgConnectOptions},
-};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, sqlx::postgres::PgConnectOptions};
 use sea_orm_migration::MigratorTraitSelf;
 use tokio::{sync::OnceCell, time::sleep};
 
+use super::{invalid_indexes::InvalidIndexes, outside::StartOfMigration};
 use crate::{
     DbErrorKind, DynMigrator, Error, LockHolder, MigrationState, Target, Timeouts,
     connect::new_mark,
     error::lock_holders::waited_for,
     lint::Rule,
     plan::Step,
-    provision::execute_batch,
-    proxy::{Halt, OwnSession, act},
-    run::invalid_indexes::Indexes,
-    run::outside::Before,
-    run::state_of,
-    search_path::confirm,
+    proxy::{Halt, OwnSession, run_migration},
+    search_path::ensure_current_schema,
     session::notice_lost_client,
+    sql::query::execute_batch,
 };
 
-/// How often the claim's connection is used while the migration runs on another, and after how
-/// long without it the server ends the claim: the program was stopped or is cut off.
-const PULSE: Duration = Duration::from_millis(500);
-const KEEP_CLAIM: &str = "SELECT set_config(name,
+/// Interval of queries on the locking connection while the migration runs on another one. Without
+/// them the server ends the lock: the program was stopped or is unreachable.
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
+const EXTEND_LIMITS: &str = "SELECT set_config(name,
         CASE name WHEN 'transaction_timeout' THEN '0' ELSE '60s' END, true)
     FROM pg_catalog.pg_settings
     WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')";
 
-/// The session, and what it says of itself.
-const PLACE: &str = "SELECT current_setting('tenantry.session', true),
+const SESSION: &str = "SELECT current_setting('tenantry.session', true),
     current_setting('search_path'), current_schema()::text";
 
-/// Whether each connection has a session of its own. Asked once in a run.
+/// Check that every connection has its own session on the server; done once in a run.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(OnceCell<()>);
+pub(crate) struct SessionCheck(OnceCell<()>);
 
-/// What it takes to run steps of one schema outside a transaction.
-pub(crate) struct NonTransactional<'a> {
-    pub(crate) db: &'a DatabaseConnection,
-    pub(crate) target: &'a Target,
-    pub(crate) migrator: &'a DynMigrator,
-    pub(crate) timeouts: &'a Timeouts,
-    pub(crate) sessions: &'a Sessions,
+/// Runs steps of one schema outside a transaction.
+pub(super) struct NonTransactional<'a> {
+    pub(super) db: &'a DatabaseConnection,
+    pub(super) target: &'a Target,
+    pub(super) migrator: &'a DynMigrator,
+    pub(super) timeouts: &'a Timeouts,
+    pub(super) sessions: &'a SessionCheck,
 }
 
 impl NonTransactional<'_> {
-    /// Runs one step on a connection of its own, while `claim` holds the claim on another, where it
-    /// is recorded when it is done. The state before it: somebody else may have done it.
+    /// Runs one step on a separate connection, unless another run has done it. `lock` is the
+    /// transaction that holds the lock; the step is recorded in it. Returns the state before.
     ///
-    /// An idle transaction that holds only a row lock does not keep a concurrent index build
-    /// waiting. So nothing of the schema is read in the claim's transaction.
-    pub(crate) async fn run(
+    /// A concurrent index build does not wait for an idle transaction that holds only a row lock.
+    /// So the lock's transaction reads nothing of the schema.
+    pub(super) async fn execute(
         &self,
-        claim: &DatabaseTransaction,
+        lock: &DatabaseTransaction,
         step: &Step,
     ) -> Result<MigrationState, Error> {
         let options = self.db.get_postgres_connection_pool().connect_options();
-        execute_batch(claim, KEEP_CLAIM).await?;
+        execute_batch(lock, EXTEND_LIMITS).await?;
         let mut own = OwnSession::open(&options, self.target).await?;
         let (pid, holders) = (own.pid().await?, Mutex::default());
         let session = new_mark();
@@ -73,13 +67,13 @@ impl NonTransactional<'_> {
             self.prepare(&mut own, &session, &options, step).await?;
             let state = self.state(&mut own).await?;
             if !step.is_satisfied_by(&state) {
-                self.execute(&mut own, &session, step).await?;
+                self.run(&mut own, &session, step).await?;
             }
             Ok(state)
         };
         let state = tokio::select! {
             done = work => done,
-            lost = keep(claim, pid, &holders) => lost.map(|never| match never {}),
+            lost = keep_alive(lock, pid, &holders) => lost.map(|never| match never {}),
         };
         let holders = holders.into_inner().unwrap_or_else(PoisonError::into_inner);
         let state = state.map_err(|error| match error.db_error_kind() {
@@ -88,19 +82,19 @@ impl NonTransactional<'_> {
             }
             _ => error,
         });
-        // A connection on which a statement is under way is cut, and the server gives it up.
+        // After an error the connection is dropped, so that the server cancels its statement.
         if state.is_ok() {
             own.close().await;
         }
         let state = state?;
         if !step.is_satisfied_by(&state) {
-            self.migrator.install(claim).await?;
-            step.note(claim, self.migrator).await?;
+            self.migrator.install(lock).await?;
+            execute_batch(lock, &step.row_sql(self.migrator)).await?;
         }
         Ok(state)
     }
 
-    /// Sets all that the session needs by statements, since poolers drop start-up parameters.
+    /// Sets everything by statements, because poolers drop startup parameters.
     async fn prepare(
         &self,
         own: &mut OwnSession,
@@ -108,26 +102,26 @@ impl NonTransactional<'_> {
         options: &PgConnectOptions,
         step: &Step,
     ) -> Result<(), Error> {
-        // If the session turns out to be shared, this has done no harm to the others.
+        // Harmless to other clients if the session turns out to be shared.
         own.send("SELECT set_config('tenantry.session', $1, false)", [session.into()]).await?;
-        let asked = self.sessions.0.get_or_try_init(|| self.prove(own, session, options, step));
-        asked.await?;
-        let mut settings = vec![("search_path", self.migrator.search_path(self.target))];
-        let [servers] = own.texts("SELECT current_setting('lock_timeout')").await?;
+        let check =
+            self.sessions.0.get_or_try_init(|| self.ensure_not_shared(own, session, options, step));
+        check.await?;
+        let mut settings = vec![("search_path", self.target.search_path(self.migrator))];
+        let [default] = own.texts("SELECT current_setting('lock_timeout')", []).await?;
         settings.extend(self.timeouts.settings());
         for (name, value) in settings {
             own.send("SELECT set_config($1, $2, false)", [name.into(), value.into()]).await?;
         }
-        if let Some(time) = Timeouts::setting(self.timeouts.snapshot).or(servers) {
-            own.be_patient(time).await?;
+        if let Some(time) = Timeouts::setting(self.timeouts.snapshot).or(default) {
+            own.set_concurrently_timeout(time).await?;
         }
-        // Or the next run would meet an index that is half built, or valid and on no record.
+        // Otherwise the next run could meet a half-built index, or a valid one that is not recorded.
         own.send(&format!("SELECT {}", notice_lost_client(false)), []).await?;
-        self.confirm(own, session, step).await
+        self.ensure_session(own, session, step).await
     }
 
-    /// Refuses when another connection is given the same session.
-    async fn prove(
+    async fn ensure_not_shared(
         &self,
         own: &mut OwnSession,
         session: &str,
@@ -140,68 +134,69 @@ impl NonTransactional<'_> {
         }
     }
 
-    /// Refuses unless the session is the one in which everything was set, and leads to the schema.
-    async fn confirm(&self, own: &mut OwnSession, session: &str, step: &Step) -> Result<(), Error> {
-        let [kept, path, schema] = own.texts(PLACE).await?;
-        if kept.as_deref() != Some(session) {
+    /// Returns an error unless the session is the prepared one, with the schema in `search_path`.
+    async fn ensure_session(
+        &self,
+        own: &mut OwnSession,
+        session: &str,
+        step: &Step,
+    ) -> Result<(), Error> {
+        let [mark, path, schema] = own.texts(SESSION, []).await?;
+        if mark.as_deref() != Some(session) {
             return Err(self.shared(step));
         }
         match path {
-            Some(found) if found != self.migrator.search_path(self.target) => {
-                Err(Error::ScopeLost {
-                    schema: self.target.name().to_owned(),
-                    migration: step.migration.name().to_owned(),
-                    found,
-                })
+            Some(found) if found != self.target.search_path(self.migrator) => {
+                let (schema, migration) = self.names(step);
+                Err(Error::SearchPathChanged { schema, migration, found })
             }
-            _ => confirm(self.target, schema.as_deref()),
+            _ => ensure_current_schema(self.target, schema.as_deref()),
         }
     }
 
+    fn names(&self, step: &Step) -> (String, String) {
+        (self.target.name().to_owned(), step.migration.name().to_owned())
+    }
+
     fn shared(&self, step: &Step) -> Error {
-        let (schema, migration) = (self.target.name().to_owned(), step.migration.name().to_owned());
+        let (schema, migration) = self.names(step);
         Error::SharedSession { schema, migration }
     }
 
     async fn state(&self, own: &mut OwnSession) -> Result<MigrationState, Error> {
-        let table = self.target.table(self.migrator);
-        let installed =
-            own.send("SELECT 1 WHERE to_regclass($1) IS NOT NULL", [table.clone().into()]);
-        let mut recorded = Vec::new();
-        if !installed.await?.is_empty() {
-            for row in own.send(&format!("SELECT version::text FROM {table}"), []).await? {
-                let version = row.try_get(0).map_err(|error| DbErr::Type(error.to_string()))?;
-                recorded.push(version);
-            }
-        }
-        state_of(self.target, self.migrator, recorded)
+        let table = self.target.migrations_table(self.migrator);
+        let [installed] = own.texts("SELECT to_regclass($1)::text", [table.clone().into()]).await?;
+        let rows = match installed {
+            Some(_) => own.column(&format!("SELECT version::text FROM {table}"), []).await?,
+            None => Vec::new(),
+        };
+        MigrationState::of(self.target, self.migrator, rows)
     }
 
-    async fn execute(&self, own: &mut OwnSession, session: &str, step: &Step) -> Result<(), Error> {
+    async fn run(&self, own: &mut OwnSession, session: &str, step: &Step) -> Result<(), Error> {
         let failed = |source| self.halted(step, Halt::Failed(source));
         let indexes =
-            Indexes::begin(own, self.target, self.migrator, step).await.map_err(failed)?;
+            InvalidIndexes::begin(own, self.target, self.migrator, step).await.map_err(failed)?;
         indexes.clean_up(own, true).await.map_err(failed)?;
-        let before = Before::now(own).await.map_err(failed)?;
-        if let Err(halt) = act(step, own).await {
+        let start = StartOfMigration::now(own).await.map_err(failed)?;
+        if let Err(halt) = run_migration(step, own).await {
             let error = self.halted(step, halt);
-            // The index that was nearly built is of no use, and the next try may come late. (It
-            // looks for what is left, too.)
+            // Drops the incomplete index now, because the next attempt may come late. That attempt
+            // cleans up as well.
             if error.db_error_kind() == Some(DbErrorKind::LockTimeout)
                 && let Err(error) = indexes.clean_up(own, false).await
             {
-                tracing::debug!(%error, "an index that is not valid is left until the next try");
+                tracing::debug!(%error, "an invalid index stays until the next attempt");
             }
             return Err(error);
         }
         indexes.end(own).await.map_err(failed)?;
-        let objects = before.made_since(own, self.target.name(), step).await.map_err(failed)?;
+        let objects = start.created_since(own, self.target.name(), step).await.map_err(failed)?;
         if !objects.is_empty() && !step.suppressions.allows(Rule::OutsideSchema) {
-            let schema = self.target.name().to_owned();
-            let migration = step.migration.name().to_owned();
-            return Err(Error::MadeOutside { schema, migration, objects, rolled_back: false });
+            let (schema, migration) = self.names(step);
+            return Err(Error::CreatedOutside { schema, migration, objects, rolled_back: false });
         }
-        self.confirm(own, session, step).await
+        self.ensure_session(own, session, step).await
     }
 
     fn halted(&self, step: &Step, halt: Halt) -> Error {
@@ -214,16 +209,15 @@ impl NonTransactional<'_> {
     }
 }
 
-/// Uses the claim's connection from time to time, until that fails: to ask for whom the migration's
-/// own process waits.
-async fn keep(
-    claim: &DatabaseTransaction,
+/// Queries on the locking connection, until that fails, which sessions the migration waits for.
+async fn keep_alive(
+    lock: &DatabaseTransaction,
     pid: i32,
     holders: &Mutex<Vec<LockHolder>>,
 ) -> Result<Infallible, Error> {
     loop {
-        sleep(PULSE).await;
-        let found = waited_for(claim, pid).await?;
+        sleep(KEEP_ALIVE).await;
+        let found = waited_for(lock, pid).await?;
         if !found.is_empty() {
             *holders.lock().unwrap_or_else(PoisonError::into_inner) = found;
         }

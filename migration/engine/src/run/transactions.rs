@@ -1,154 +1,151 @@
-//! Carrying out an action on one schema, in as many transactions as it takes.
+//! Execution of an action on one schema, in as many transactions as it needs.
 
 use std::time::Duration;
 
-use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbBackend, QueryTrait, TransactionTrait,
-    sea_query::Expr,
-};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::TenantId;
 use tokio::time::{Instant, sleep};
 
+use super::{
+    commits, create_registry_sql, ensure_no_tenants,
+    non_transactional::{NonTransactional, SessionCheck},
+    read_state, recreate_schema_sql,
+    schema_guard::SchemaGuard,
+};
 use crate::{
     Action, DbErrorKind, DynMigrator, Error, MigrationOutcome, MigrationState, Target, Timeouts,
     confirm_registry,
-    lock::{LockMode, LockResult, Scope, claim, registry_exists, version_update},
+    lock::{
+        LockMode, LockResult, TransactionSettings, lock_schema, registry_exists, version_update_sql,
+    },
     plan::{Step, plan},
-    provision::dependents::{confirm_no_dependents, lock_tables},
-    provision::execute_batch,
+    provision::{ensure_no_dependents, lock_tables},
     registry::compatibility::{confirm_known, record_breaking},
-    run::commits,
-    run::non_transactional::{NonTransactional, Sessions},
-    run::{create_registry_sql, ensure_no_tenants, recreate_schema_sql, state_in},
-    search_path::{SchemaGuard, guard},
-    session::{close, reset, roll_back},
+    session::{close, limit_idle_time, reset_sql, roll_back},
+    sql::query::execute_batch,
 };
 
-/// How often a transaction is repeated that lost a race for an object of the database.
-const RACES: u32 = 5;
+/// Attempts after a catalog race.
+const MAX_RACES: u32 = 5;
 
-/// How long a server that takes no writes is waited for, by what is no fleet run: another one may
-/// be promoted.
-const OUTAGE: Duration = Duration::from_secs(60);
+/// How long a run outside a fleet retries while the server is read-only: a standby may be promoted.
+const READ_ONLY_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long those are let through who want the tables that a lock was waited for on.
+/// Pause after a lock timeout, in which statements that queued behind the lock can run.
 pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 
-/// What is to be done with one schema.
+/// Run of an action on one schema.
 pub(crate) struct MigrationRun<'a> {
     pub(crate) db: &'a DatabaseConnection,
     pub(crate) target: &'a Target,
     pub(crate) migrator: &'a DynMigrator,
     pub(crate) action: &'a Action,
     pub(crate) timeouts: Timeouts,
-    pub(crate) sessions: &'a Sessions,
+    pub(crate) sessions: &'a SessionCheck,
 }
 
-/// How it ended.
 pub(crate) enum RunResult {
-    /// It is done, for the tenant of this key if the schema is a tenant's.
+    /// With the key of the tenant, if the schema is a tenant's.
     Completed(MigrationOutcome, Option<TenantId>),
-    /// Somebody else has the claim and is not waited for.
+    /// Another run holds the lock.
     Locked,
-    /// The tenant is no more.
     TenantGone,
 }
 
-/// How far it has come.
 #[derive(Default)]
 struct Progress {
-    /// All steps, as soon as they are known.
+    /// All steps, once they are planned.
     steps: Option<Vec<Step>>,
-    /// How many of them are done.
+    /// Number of completed steps.
     done: usize,
     outcome: MigrationOutcome,
-    /// Whether each of them is committed by itself.
+    /// Whether each step is committed separately.
     commits: bool,
 }
 
-/// How a transaction ended.
+/// Result of one transaction.
 enum Round {
-    /// It is committed.
-    Committed {
-        more: bool,
-        tenant: Option<TenantId>,
-    },
-    Busy,
-    Gone,
+    Committed { more: bool, tenant: Option<TenantId> },
+    Locked,
+    TenantGone,
 }
 
 impl MigrationRun<'_> {
-    /// Does it. Each round is a transaction that claims the schema; nearly always there is one. A
-    /// round that waits for a lock in vain is repeated, as long as [`Timeouts::lock`] says; one that
-    /// lost a race, some times.
-    pub(crate) async fn execute(&self, claimant: LockMode<'_>) -> Result<RunResult, Error> {
+    /// Executes the action. Each round is a transaction that locks the schema; usually there is
+    /// one. A round that ends in a lock timeout is retried until [`Timeouts::lock`], a round that
+    /// lost a catalog race up to [`MAX_RACES`] times.
+    pub(crate) async fn execute(&self, mode: LockMode<'_>) -> Result<RunResult, Error> {
         let mut progress = Progress::default();
-        let (mut begun, mut races) = (Instant::now(), 0);
+        let (mut started, mut races) = (Instant::now(), 0);
         loop {
             let planned = progress.steps.is_some();
             let (done, outcome) = (progress.done, progress.outcome.clone());
-            let pause = |error: &Error| self.pause(claimant, error, begun, races);
-            match self.round(claimant, &mut progress).await {
-                Ok(Round::Committed { more: true, .. }) => (begun, races) = (Instant::now(), 0),
+            match self.round(mode, &mut progress).await {
+                Ok(Round::Committed { more: true, .. }) => (started, races) = (Instant::now(), 0),
                 Ok(Round::Committed { tenant, .. }) => {
                     return Ok(RunResult::Completed(progress.outcome, tenant));
                 }
-                // Taken between two rounds of ours.
-                Ok(Round::Busy) if planned => sleep(Duration::from_millis(50)).await,
-                Ok(Round::Busy) => return Ok(RunResult::Locked),
-                Ok(Round::Gone) => return Ok(RunResult::TenantGone),
-                // The step that fails is not the first of its transaction.
-                Err(error) if commits::are_wanted(&error) && progress.done > done => {
-                    tracing::info!(schema = self.target.name(), %error, "to be run with commits");
-                    (progress.done, progress.outcome) = (done, outcome);
-                    progress.steps = progress.steps.filter(|_| planned);
-                    progress.commits = true;
-                    progress.outcome.committed_each = true;
-                }
+                // Another run took the lock between two rounds of this one.
+                Ok(Round::Locked) if planned => sleep(Duration::from_millis(50)).await,
+                Ok(Round::Locked) => return Ok(RunResult::Locked),
+                Ok(Round::TenantGone) => return Ok(RunResult::TenantGone),
                 Err(error) => {
-                    let Some(pause) = pause(&error) else { return Err(error) };
+                    // The first step of a transaction does not need a commit before it.
+                    let commits = commits::are_needed(&error) && progress.done > done;
+                    if commits {
+                        tracing::info!(
+                            schema = self.target.name(), %error,
+                            "retrying with a commit after each migration"
+                        );
+                    } else {
+                        let Some(pause) = self.pause(mode, &error, started, races) else {
+                            return Err(error);
+                        };
+                        races += u32::from(error.db_error_kind() != Some(DbErrorKind::LockTimeout));
+                        sleep(pause).await;
+                    }
                     (progress.done, progress.outcome) = (done, outcome);
                     progress.steps = progress.steps.filter(|_| planned);
-                    races += u32::from(error.db_error_kind() != Some(DbErrorKind::LockTimeout));
-                    sleep(pause).await;
+                    progress.commits |= commits;
+                    progress.outcome.committed_each |= commits;
                 }
             }
         }
     }
 
-    /// After which time a round that has failed is repeated; None if it is not.
+    /// Pause before a failed round is retried; `None` if it is not.
     fn pause(
         &self,
-        claimant: LockMode<'_>,
+        mode: LockMode<'_>,
         error: &Error,
-        begun: Instant,
+        started: Instant,
         races: u32,
     ) -> Option<Duration> {
         match error.db_error_kind()? {
             DbErrorKind::LockTimeout => {
                 let lock = self.timeouts.lock?;
-                (begun.elapsed() + PAUSE < lock).then_some(PAUSE)
+                (started.elapsed() + PAUSE < lock).then_some(PAUSE)
             }
-            // A fleet run has its own patience.
+            // A fleet run retries by itself.
             DbErrorKind::ReadOnly => {
-                let waits = matches!(claimant, LockMode::Wait) && begun.elapsed() < OUTAGE;
+                let waits = matches!(mode, LockMode::Wait) && started.elapsed() < READ_ONLY_LIMIT;
                 waits.then_some(Duration::from_millis(500))
             }
-            fault => pause_after_race(&fault, races),
+            kind => pause_after_race(&kind, races),
         }
     }
 
-    async fn round(&self, claimant: LockMode<'_>, progress: &mut Progress) -> Result<Round, Error> {
+    async fn round(&self, mode: LockMode<'_>, progress: &mut Progress) -> Result<Round, Error> {
         let txn = self.db.begin().await?;
-        let round = self.round_in(&txn, claimant, progress).await;
-        // A rollback is waited for, as the claim is wanted again. Where it fails the connection is
-        // gone.
-        match round {
+        let round = self.round_in(&txn, mode, progress).await;
+        // Waits for a rollback, because the next round needs the lock. If the rollback fails, the
+        // connection is lost.
+        match &round {
             Ok(Round::Committed { .. }) => txn.commit().await?,
             Ok(_) => drop(txn.rollback().await),
-            // Behind the same address there may be another server by now.
-            Err(ref error) if error.db_error_kind() == Some(DbErrorKind::ReadOnly) => {
+            // The address may lead to another server by now.
+            Err(error) if error.db_error_kind() == Some(DbErrorKind::ReadOnly) => {
                 drop(close(txn).await);
             }
             Err(_) => drop(roll_back(txn).await),
@@ -159,51 +156,50 @@ impl MigrationRun<'_> {
     async fn round_in(
         &self,
         txn: &DatabaseTransaction,
-        claimant: LockMode<'_>,
+        mode: LockMode<'_>,
         progress: &mut Progress,
     ) -> Result<Round, Error> {
         let Self { db, target, migrator, action, timeouts, sessions } = *self;
-        let scope = Scope { target, migrator, timeouts: timeouts.attempt() };
-        let (tenant, mut scoped) = match claimant {
-            LockMode::SkipLocked(member) => match scope.claim_member(txn, member).await? {
-                (LockResult::Acquired, scoped) => (Some(member.id), scoped),
-                (LockResult::HeldByOther, _) => return Ok(Round::Busy),
-                (LockResult::TenantGone, _) => return Ok(Round::Gone),
+        let settings = TransactionSettings { target, migrator, timeouts: timeouts.attempt() };
+        let (tenant, mut installed) = match mode {
+            LockMode::SkipLocked(tenant) => match settings.try_lock_tenant(txn, tenant).await? {
+                LockResult::Acquired { installed } => (Some(tenant.id), installed),
+                LockResult::HeldByOther => return Ok(Round::Locked),
+                LockResult::TenantGone => return Ok(Round::TenantGone),
             },
             LockMode::Wait => {
-                guard(txn).await?;
-                let tenant = claim(txn, target).await?;
-                let scoped = scope.set(txn).await?;
+                limit_idle_time(txn).await?;
+                let tenant = lock_schema(txn, target).await?;
+                let installed = settings.apply(txn).await?;
                 if *target == Target::Registry {
                     prepare_registry(txn, migrator, action).await?;
                 }
-                (tenant, scoped)
+                (tenant, installed)
             }
         };
-        // Outside a transaction a step must be the first of its round, so that the claim is all
-        // that this one holds.
         let Progress { steps, done, outcome, commits } = progress;
+        // A non-transactional step must be the first of its round, so that this transaction holds
+        // nothing but the lock.
         let next = steps.as_ref().and_then(|steps| steps.get(*done));
-        if let Some(step) = next.filter(|step| step.alone()) {
-            let alone = NonTransactional { db, target, migrator, timeouts: &timeouts, sessions };
-            let mut state = alone.run(txn, step).await?;
+        if let Some(step) = next.filter(|step| !step.is_transactional()) {
+            let run = NonTransactional { db, target, migrator, timeouts: &timeouts, sessions };
+            let mut state = run.execute(txn, step).await?;
             if !step.is_satisfied_by(&state) {
-                step.apply_to(&mut state);
-                outcome.add(step);
+                step.apply_to(&mut state, outcome);
             }
             *done += 1;
             self.finish(txn, tenant, &state).await?;
             let more = steps.as_ref().is_some_and(|steps| *done < steps.len());
             return Ok(Round::Committed { more, tenant });
         }
-        // What is there is not looked at when it is going to be dropped.
+        // The migrations table of a schema that is about to be dropped is not read.
         let fresh = matches!(action, Action::Fresh { .. }) && steps.is_none();
-        scoped.installed &= !fresh;
-        let mut state = state_in(txn, target, migrator, scoped).await?;
+        installed &= !fresh;
+        let mut state = read_state(txn, target, migrator, installed).await?;
         if fresh {
             if *action == (Action::Fresh { cascade: false }) {
                 lock_tables(txn, target.name()).await?;
-                confirm_no_dependents(txn, target).await?;
+                ensure_no_dependents(txn, target).await?;
             }
             for sql in recreate_schema_sql(target) {
                 execute_batch(txn, &sql).await?;
@@ -213,17 +209,16 @@ impl MigrationRun<'_> {
             Some(steps) => steps,
             none => none.insert(plan(migrator, &state, action)?),
         };
-        // The claim was free between two rounds: what somebody else has done by now is left out.
-        if steps.get(*done).is_some_and(|step| !step.alone()) {
-            let watch = SchemaGuard::begin(txn, target, migrator).await?;
-            if !scoped.installed {
+        if steps.get(*done).is_some_and(Step::is_transactional) {
+            let guard = SchemaGuard::begin(txn, target, migrator).await?;
+            if !installed {
                 migrator.install(txn).await?;
             }
-            while let Some(step) = steps.get(*done).filter(|step| !step.alone()) {
+            while let Some(step) = steps.get(*done).filter(|step| step.is_transactional()) {
+                // Another run may have done it between two rounds of this one.
                 if !step.is_satisfied_by(&state) {
-                    step.run_in(txn, &watch, migrator).await?;
-                    step.apply_to(&mut state);
-                    outcome.add(step);
+                    step.run_in(txn, &guard, migrator).await?;
+                    step.apply_to(&mut state, outcome);
                 }
                 *done += 1;
                 if *commits {
@@ -236,43 +231,47 @@ impl MigrationRun<'_> {
         Ok(Round::Committed { more, tenant })
     }
 
-    /// Writes the version of a tenant to the registry, and resets the session for whichever tenant
-    /// is next, in one round trip. Constraints are checked before, while `search_path` is still
-    /// the one under which the rows were written.
+    /// Writes the version of a tenant to the registry, and resets the session for the next tenant,
+    /// in one round trip. First checks constraints, under the `search_path` with which the rows
+    /// were written.
     async fn finish(
         &self,
         txn: &DatabaseTransaction,
         tenant: Option<TenantId>,
         state: &MigrationState,
     ) -> Result<(), Error> {
-        let mut sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {}", reset());
+        let mut sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {}", reset_sql());
         if *self.target == Target::Registry {
             record_breaking(txn, self.migrator, state).await?;
         }
         if tenant.is_some() {
-            let now = Expr::current_timestamp();
-            let update = version_update(self.target, state, self.migrator, now);
-            sql = format!("{sql};\n{}", update.build(DbBackend::Postgres));
+            sql = format!("{sql};\n{}", version_update_sql(self.target, state, self.migrator));
         }
         Ok(execute_batch(txn, &sql).await?)
     }
 }
 
-/// After which time a transaction is repeated that has lost its `races + 1`st race; None if it is
-/// not. An object that exists, and is not just being made, still exists then.
+/// Returns how long to wait before a transaction is retried that failed with an error of this kind
+/// after `races` earlier retries; `None` if it should not be retried. A duplicate object is retried
+/// once, in case another transaction has just created the object.
 #[must_use]
-pub fn pause_after_race(fault: &DbErrorKind, races: u32) -> Option<Duration> {
-    let most = match fault {
-        DbErrorKind::CatalogRace => RACES,
+pub fn pause_after_race(kind: &DbErrorKind, races: u32) -> Option<Duration> {
+    let max = match kind {
+        DbErrorKind::CatalogRace => MAX_RACES,
         DbErrorKind::DuplicateObject => 1,
         _ => return None,
     };
-    // Rivals do not all come back at the same moment.
-    let jitter = u64::from(TenantId::generate().as_uuid().as_bytes()[15]) % 50;
-    (races < most).then(|| Duration::from_millis((25 << races.min(6)) + jitter))
+    (races < max).then(|| backoff(25, races))
 }
 
-/// The registry's schema is made by the first run.
+/// Exponential backoff: `base` milliseconds, doubled for each retry up to the sixth, plus a random
+/// part of up to 50 ms, so that competing transactions do not meet again.
+pub(crate) fn backoff(base: u64, retries: u32) -> Duration {
+    let random = u64::from(TenantId::generate().as_uuid().as_bytes()[15]) % 50;
+    Duration::from_millis((base << retries.min(6)) + random)
+}
+
+/// The first run creates the registry's schema.
 async fn prepare_registry(
     txn: &DatabaseTransaction,
     migrator: &DynMigrator,
@@ -282,7 +281,7 @@ async fn prepare_registry(
     if let Action::Up(_) = action {
         execute_batch(txn, &create_registry_sql()).await?;
     } else if registry_exists(txn).await? {
-        // A tenant that is being created right now counts too.
+        // Also waits for tenants that are being created.
         execute_batch(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;
         ensure_no_tenants(txn).await?;
     }

@@ -1,10 +1,10 @@
 use super::{Kind, SqlStatement};
 
-/// How much of a statement is shown.
-const SHOWN: usize = 80;
+/// Length of the SQL in a message.
+const MAX_SHOWN: usize = 80;
 
-/// Why the first statement of `sql` that only a client can carry out is not sent, and what to write
-/// instead: `COPY … FROM stdin`, `COPY … TO stdout`, and commands of psql.
+/// Returns why the first statement of `sql` that only a client can execute is refused, and what to
+/// write instead: `COPY … FROM stdin`, `COPY … TO stdout`, and commands of psql.
 ///
 /// ```
 /// use tenantry_migrate::sql::needs_client;
@@ -25,31 +25,30 @@ impl SqlStatement {
         if let Some(word) = self.words.iter().find(backslash) {
             let line = start(&self.sql[word.at.start..]);
             return Some(format!(
-                "{line} is a command of psql and nothing that PostgreSQL understands; remove the \
-                 line, and the rows of a COPY before it (it was not sent)"
+                "{line} is a psql command, not SQL. Remove the line, and the rows of a COPY before it"
             ));
         }
         let copies = self.starts_with(&["copy"])
             && (1..self.words.len()).any(|at| {
-                let place = matches!(self.word(at), Some("stdin" | "stdout"));
-                place
+                let is_client = matches!(self.word(at), Some("stdin" | "stdout"));
+                is_client
                     && matches!(self.word(at - 1), Some("from" | "to"))
                     && self.words[at].depth == 0
             });
         copies.then(|| {
             let line = start(&self.sql[self.words.first().map_or(0, |word| word.at.start)..]);
             format!(
-                "{line} needs a client that sends or takes the rows, which a migration has not; \
-                 write INSERT INTO … VALUES (pg_dump --inserts does) (it was not sent)"
+                "{line} needs a client that sends or receives the rows. Use INSERT INTO … VALUES \
+                 (pg_dump --inserts)"
             )
         })
     }
 }
 
-/// The beginning of the first line.
+/// The first line, shortened.
 fn start(sql: &str) -> String {
     let line = sql.lines().next().unwrap_or_default().trim_end();
-    match line.char_indices().nth(SHOWN) {
+    match line.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }
@@ -60,7 +59,7 @@ mod tests {
     use super::needs_client;
 
     #[test]
-    fn what_only_a_client_can_do_is_found() {
+    fn finds_statements_for_clients() {
         for sql in [
             "COPY t FROM stdin",
             "copy t (a, b) from STDIN with (format csv)",

@@ -1,14 +1,14 @@
-//! What can be said of a statement without sending it.
+//! Effects of a statement, as far as its tokens show them.
 
 use crate::sql::{SqlStatement, Word};
 
-/// First words of statements that tell of no rows, whatever they do.
-const TELL_NOTHING: [&str; 17] = [
+/// First keywords of statements that return neither rows nor a row count.
+const STATEMENTS_WITHOUT_RESULT: [&str; 17] = [
     "alter", "analyze", "cluster", "comment", "create", "do", "drop", "grant", "import", "lock",
     "refresh", "reindex", "reset", "revoke", "security", "set", "truncate",
 ];
 
-/// What may stand before a parenthesis in a read that changes nothing: functions of PostgreSQL
+/// Words that may precede a parenthesis in a read without side effects: functions of PostgreSQL
 /// without side effects, keywords and types.
 const PURE: &str = "
     and any array array_agg array_length array_position as avg bool_and bool_or cast char char_length
@@ -21,70 +21,72 @@ const PURE: &str = "
     string_agg strpos substring sum to_char to_regclass to_regproc to_regtype trim unnest upper using
     values varchar when where with";
 
-/// Whether the number of rows that `piece` tells of does not depend on what tables hold.
-pub(crate) fn answer_is_known(piece: &SqlStatement) -> bool {
-    let first = piece.word(0).unwrap_or_default();
+/// Whether the row count that the statement returns is independent of the contents of tables.
+pub(crate) fn has_known_result(statement: &SqlStatement) -> bool {
+    let first = statement.word(0).unwrap_or_default();
     if first == "insert" {
-        let outside = |word| piece.has_top_level(word);
+        let outside = |word| statement.has_top_level(word);
         return outside("values") && !["on", "returning", "select"].into_iter().any(outside);
     }
-    TELL_NOTHING.contains(&first) && !is_filled(piece)
+    STATEMENTS_WITHOUT_RESULT.contains(&first) && !creates_table_from_query(statement)
 }
 
-/// Whether `piece` only reads: without it, everything is as it would be with it.
-pub(crate) fn is_pure_read(piece: &SqlStatement) -> bool {
+/// Whether the statement only reads and has no side effects.
+pub(crate) fn is_pure_read(statement: &SqlStatement) -> bool {
     let locks_or_writes = ["for", "into", "insert", "update", "delete", "merge"];
-    piece.starts_with(&["select"])
-        && !locks_or_writes.iter().any(|word| piece.find(&[word]).is_some())
-        && (1..piece.words.len())
-            .filter(|at| piece.symbol(*at) == Some("("))
-            .all(|at| is_pure_before(piece, at - 1))
+    statement.starts_with(&["select"])
+        && !locks_or_writes.iter().any(|word| statement.find(&[word]).is_some())
+        && (1..statement.words.len())
+            .filter(|at| statement.symbol(*at) == Some("("))
+            .all(|at| is_pure_before(statement, at - 1))
 }
 
-/// Whether the name of the schema is all that a read is about. One that looks for something in the
-/// schema returns the same in every schema that has the same in it.
-pub(crate) fn asks_for_schema(piece: &SqlStatement) -> bool {
-    let asks = ["current_schema", "current_schemas"].iter().any(|it| piece.find(&[it]).is_some());
-    asks && piece.starts_with(&["select"]) && piece.find(&["from"]).is_none()
+/// Whether a read returns the name of the schema. Without a table: a query of the catalog for the
+/// current schema returns the same in every schema with the same contents.
+pub(crate) fn asks_for_schema(statement: &SqlStatement) -> bool {
+    let asks =
+        ["current_schema", "current_schemas"].iter().any(|it| statement.find(&[it]).is_some());
+    asks && statement.starts_with(&["select"]) && statement.find(&["from"]).is_none()
 }
 
-/// Whether the parenthesis behind the token at `at` does not call a function with side effects.
-fn is_pure_before(piece: &SqlStatement, at: usize) -> bool {
-    let Some(name) = piece.name(at) else { return true };
-    let qualified = at > 1 && piece.symbol(at - 1) == Some(".");
-    (!qualified || piece.name(at - 2) == Some("pg_catalog"))
+/// Whether the parenthesis after the token at `at` does not call a function with side effects.
+fn is_pure_before(statement: &SqlStatement, at: usize) -> bool {
+    let Some(name) = statement.name(at) else { return true };
+    let qualified = at > 1 && statement.symbol(at - 1) == Some(".");
+    (!qualified || statement.name(at - 2) == Some("pg_catalog"))
         && PURE.split_ascii_whitespace().any(|pure| pure == name)
 }
 
-/// Whether a backslash in a string may mean something else afterwards than it does here.
-pub(crate) fn reads_strings_otherwise(piece: &SqlStatement) -> bool {
+/// Whether the statement may change the meaning of backslashes in strings.
+pub(crate) fn changes_string_syntax(statement: &SqlStatement) -> bool {
     let setting = |word: &Word| word.text.eq_ignore_ascii_case("standard_conforming_strings");
-    let Some(at) = piece.words.iter().position(setting) else { return false };
-    let on = piece.words.get(at + 2).is_some_and(|word| word.text.eq_ignore_ascii_case("on"));
-    !(on && piece.word(0) == Some("set") && piece.words.len() == at + 3)
+    let Some(at) = statement.words.iter().position(setting) else { return false };
+    let on = statement.words.get(at + 2).is_some_and(|word| word.text.eq_ignore_ascii_case("on"));
+    !(on && statement.word(0) == Some("set") && statement.words.len() == at + 3)
 }
 
-/// `CREATE TABLE … AS` and `CREATE MATERIALIZED VIEW` tell how many rows they have made.
-fn is_filled(piece: &SqlStatement) -> bool {
+/// Whether the statement is `CREATE TABLE … AS` or `CREATE MATERIALIZED VIEW`, which return a row
+/// count.
+fn creates_table_from_query(statement: &SqlStatement) -> bool {
     let makes = ["table", "materialized"].iter().any(|what| {
         let before = ["global", "local", "temp", "temporary", "unlogged"];
-        let at = (1..).find(|at| !piece.word(*at).is_some_and(|word| before.contains(&word)));
-        at.and_then(|at| piece.word(at)) == Some(what)
+        let at = (1..).find(|at| !statement.word(*at).is_some_and(|word| before.contains(&word)));
+        at.and_then(|at| statement.word(at)) == Some(what)
     });
-    let empty = piece.find(&["with", "no", "data"]).is_some();
-    piece.starts_with(&["create"]) && makes && piece.has_top_level("as") && !empty
+    let empty = statement.find(&["with", "no", "data"]).is_some();
+    statement.starts_with(&["create"]) && makes && statement.has_top_level("as") && !empty
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SqlStatement, answer_is_known, is_pure_read, reads_strings_otherwise};
+    use super::{SqlStatement, changes_string_syntax, has_known_result, is_pure_read};
 
     fn all(sql: &str, holds: fn(&SqlStatement) -> bool) -> bool {
         SqlStatement::split(sql).iter().all(holds)
     }
 
     #[test]
-    fn answers_are_known_of_statements_that_tell_nothing_and_of_literal_rows() {
+    fn result_is_known_for_ddl_and_literal_rows() {
         for (sql, known) in [
             ("CREATE TABLE a (b int, c int GENERATED ALWAYS AS (b) STORED)", true),
             ("CREATE INDEX CONCURRENTLY i ON t (b)", true),
@@ -106,12 +108,12 @@ mod tests {
             ("CREATE MATERIALIZED VIEW a AS SELECT 1 WITH NO DATA", true),
             ("\"create\" TABLE", false),
         ] {
-            assert_eq!(all(sql, answer_is_known), known, "{sql}");
+            assert_eq!(all(sql, has_known_result), known, "{sql}");
         }
     }
 
     #[test]
-    fn reads_are_told_from_what_changes_something() {
+    fn distinguishes_pure_reads() {
         for (sql, pure) in [
             (
                 "SELECT COUNT(*) > 0 AS \"has_table\" FROM information_schema.tables t
@@ -135,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_how_strings_are_read_is_noticed() {
+    fn detects_change_of_string_syntax() {
         for (sql, otherwise) in [
             ("SET LOCAL standard_conforming_strings TO on", false),
             ("SET standard_conforming_strings = off", true),
             ("ALTER ROLE r SET standard_conforming_strings = on", true),
         ] {
-            assert_eq!(all(sql, reads_strings_otherwise), otherwise, "{sql}");
+            assert_eq!(all(sql, changes_string_syntax), otherwise, "{sql}");
         }
     }
 }

@@ -1,29 +1,27 @@
-//! Schemas that a statement names, where they name a schema and not a table or an alias.
+//! Schemas that a statement names, as opposed to tables and aliases.
 //!
-//! In `"guards"."name"` the first part is an alias or a table of the statement, in
-//! `FROM "guards"."shifts"` it is a schema. Which of the two is decided by the position, since both
-//! may have the same name.
+//! In `"guards"."name"` the first part is an alias or a table of the statement; in
+//! `FROM "guards"."shifts"` it is a schema. The position decides, because both may have the same name.
 
 use std::borrow::Cow;
 
 use super::{Kind, Token, tokens};
 
-/// The longest name that PostgreSQL keeps, in bytes; what is longer is cut.
+/// Length in bytes to which PostgreSQL truncates names.
 const NAME: usize = 63;
 
-/// Statements in which a column may be qualified. In all others every qualified name is one of an
-/// object.
+/// Statements with qualified columns. In all others, a qualified name is an object.
 const QUERIES: [&str; 9] =
     ["select", "insert", "update", "delete", "merge", "with", "values", "table", "explain"];
 
-/// Words behind which another statement begins a query.
+/// Words after which a query can begin in another statement.
 const BEFORE_QUERY: [&str; 5] = ["as", "for", "do", "instead", "also"];
 
-/// Words behind which the name of an object comes.
+/// Words before the name of an object.
 const BEFORE_OBJECT: [&str; 7] =
     ["references", "copy", "lock", "truncate", "call", "collate", "as"];
 
-/// Words behind which tables come, as do tables in parentheses.
+/// Words before tables, also in parentheses.
 const BEFORE_TABLE: [&str; 6] = ["join", "into", "update", "table", "only", "lateral"];
 
 /// Words that end a list of tables.
@@ -46,8 +44,8 @@ const AFTER_TABLES: [&str; 16] = [
     "returning",
 ];
 
-/// The name that a token qualifies another one with, as PostgreSQL reads it: folded, and cut to
-/// [`NAME`] bytes. None where it has characters that no schema of a tenant has.
+/// The name in a token as PostgreSQL reads it: folded, and truncated to [`NAME`] bytes. `None` if it
+/// has characters that a schema of a tenant cannot have.
 pub(super) fn name<'a>(sql: &'a str, token: &Token) -> Option<Cow<'a, str>> {
     let text = &sql[token.at.clone()];
     let name = match token.kind {
@@ -69,19 +67,19 @@ pub(super) fn has_escapes(sql: &str, token: &Token) -> bool {
     token.kind == Kind::Quoted && !sql[token.at.start..].starts_with('"')
 }
 
-/// The first schema for which `is_other` holds and that the statement names.
+/// The first schema in the statement for which `is_other` returns `true`.
 pub(super) fn named(sql: &str, is_other: impl Fn(&str) -> bool) -> Option<String> {
-    let pieces = pieces(sql);
+    let parts = parts(sql);
     let mut reader = Reader::default();
     let mut at = 0;
-    while at < pieces.len() {
-        let (chain, end) = chain(&pieces, at);
+    while at < parts.len() {
+        let (chain, end) = chain(&parts, at);
         if chain.len() < 2 {
-            reader.read(&pieces[at]);
+            reader.read(&parts[at]);
             at += 1;
             continue;
         }
-        let schemas = match reader.chain_is(pieces.get(end)) {
+        let schemas = match reader.chain_is(parts.get(end)) {
             Position::Object => &chain[..chain.len() - 1],
             Position::Column => &chain[..chain.len() - 2],
         };
@@ -94,14 +92,14 @@ pub(super) fn named(sql: &str, is_other: impl Fn(&str) -> bool) -> Option<String
     None
 }
 
-/// Whether the statement names a schema beside that of the placeholder and those of the server.
+/// Whether the statement names a schema other than the placeholder and those of the server.
 pub(crate) fn names_schema(sql: &str) -> bool {
     let own = ["@tenant", "pg_catalog", "information_schema"];
     named(sql, |name| !own.contains(&name)).is_some()
 }
 
-/// What is written, as far as it matters here.
-enum Piece<'a> {
+/// Simplified token.
+enum Part<'a> {
     /// A word without quotes, in lower case.
     Word(Cow<'a, str>),
     /// A name in quotes.
@@ -110,31 +108,31 @@ enum Piece<'a> {
     Sign(&'a str),
 }
 
-fn pieces(sql: &str) -> Vec<Piece<'_>> {
+fn parts(sql: &str) -> Vec<Part<'_>> {
     let tokens: Vec<Token> = tokens(sql).filter(|token| token.kind != Kind::Comment).collect();
     let text = |at: usize| tokens.get(at).map_or("", |token| &sql[token.at.clone()]);
-    let (mut pieces, mut at) = (Vec::new(), 0);
+    let (mut parts, mut at) = (Vec::new(), 0);
     while let Some(token) = tokens.get(at) {
         at += 1;
-        pieces.push(match token.kind {
-            Kind::Word => Piece::Word(name(sql, token).unwrap_or_default()),
+        parts.push(match token.kind {
+            Kind::Word => Part::Word(name(sql, token).unwrap_or_default()),
             Kind::Quoted if has_escapes(sql, token) => {
                 let mut escape = '\\';
                 if text(at).eq_ignore_ascii_case("uescape") {
                     escape = text(at + 1).trim_matches('\'').chars().next().unwrap_or(escape);
                     at += 2;
                 }
-                Piece::Name(unescaped(&sql[token.at.clone()], escape).into())
+                Part::Name(unescaped(&sql[token.at.clone()], escape).into())
             }
-            Kind::Quoted => Piece::Name(name(sql, token).unwrap_or_default()),
-            Kind::Text => Piece::Text,
-            _ => Piece::Sign(&sql[token.at.clone()]),
+            Kind::Quoted => Part::Name(name(sql, token).unwrap_or_default()),
+            Kind::Text => Part::Text,
+            _ => Part::Sign(&sql[token.at.clone()]),
         });
     }
-    pieces
+    parts
 }
 
-/// The name in `U&"…"` (manual, 4.1.2.3). One that is wrong is refused by PostgreSQL.
+/// The name in `U&"…"` (manual, 4.1.2.3). PostgreSQL refuses invalid escapes.
 fn unescaped(text: &str, escape: char) -> String {
     let inner = text.split_once('"').map_or("", |(_, inner)| inner.trim_end_matches('"'));
     let mut out = String::new();
@@ -163,24 +161,24 @@ fn unescaped(text: &str, escape: char) -> String {
     out
 }
 
-/// The parts of the qualified name that begins at `at`, and where it ends. A `*` or an operator
-/// behind the last dot is a part, too.
-fn chain<'a>(pieces: &'a [Piece<'_>], mut at: usize) -> (Vec<&'a str>, usize) {
-    let mut parts = Vec::new();
-    while let Some(Piece::Word(part) | Piece::Name(part)) = pieces.get(at) {
-        parts.push(part.as_ref());
+/// The parts of the qualified name that begins at `at`, and its end. A `*` or an operator after the
+/// last dot is a part, too.
+fn chain<'a>(parts: &'a [Part<'_>], mut at: usize) -> (Vec<&'a str>, usize) {
+    let mut names = Vec::new();
+    while let Some(Part::Word(part) | Part::Name(part)) = parts.get(at) {
+        names.push(part.as_ref());
         at += 1;
-        if !matches!(pieces.get(at), Some(Piece::Sign("."))) {
+        if !matches!(parts.get(at), Some(Part::Sign("."))) {
             break;
         }
         at += 1;
-        if let Some(Piece::Sign(sign)) = pieces.get(at) {
-            parts.push(sign);
+        if let Some(Part::Sign(sign)) = parts.get(at) {
+            names.push(sign);
             at += 1;
             break;
         }
     }
-    (parts, at)
+    (names, at)
 }
 
 enum Position {
@@ -190,7 +188,7 @@ enum Position {
     Column,
 }
 
-/// What comes next.
+/// Expected name.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Next {
     #[default]
@@ -201,12 +199,12 @@ enum Next {
     Object,
 }
 
-/// The text between two parentheses.
+/// Tokens between two parentheses.
 #[derive(Clone, Copy, Default)]
 struct Level {
-    /// It is a statement, so `FROM` does not belong to a function such as `extract`.
+    /// A query, so that `FROM` is not part of a function call such as `extract`.
     is_query: bool,
-    /// A comma is followed by a table.
+    /// Tables follow commas.
     lists_tables: bool,
 }
 
@@ -216,17 +214,17 @@ struct Reader {
     next: Next,
     level: Level,
     outer: Vec<Level>,
-    /// Whether the statement is none of [`QUERIES`]; None before its first word.
+    /// Whether the statement is none of [`QUERIES`]; `None` before its first word.
     is_utility: Option<bool>,
-    /// The last words, and whether the last piece was a sign or a text.
+    /// The last two words, and the sign after them.
     before: [String; 2],
     after_sign: Option<char>,
 }
 
 impl Reader {
-    /// What a qualified name is that comes now, before `next`.
-    fn chain_is(&self, next: Option<&Piece<'_>>) -> Position {
-        let called = matches!(next, Some(Piece::Sign("(") | Piece::Text));
+    /// The meaning of a qualified name that is followed by `next`.
+    fn chain_is(&self, next: Option<&Part<'_>>) -> Position {
+        let called = matches!(next, Some(Part::Sign("(") | Part::Text));
         match self.is_utility == Some(true) || self.next != Next::Anything || called {
             true => Position::Object,
             false => Position::Column,
@@ -245,11 +243,11 @@ impl Reader {
         self.after_sign = None;
     }
 
-    fn read(&mut self, piece: &Piece<'_>) {
-        match piece {
-            Piece::Word(word) => self.read_word(word),
-            Piece::Name(_) | Piece::Text => self.end_of_name(),
-            Piece::Sign(sign) => self.read_sign(sign.chars().next().unwrap_or_default()),
+    fn read(&mut self, part: &Part<'_>) {
+        match part {
+            Part::Word(word) => self.read_word(word),
+            Part::Name(_) | Part::Text => self.end_of_name(),
+            Part::Sign(sign) => self.read_sign(sign.chars().next().unwrap_or_default()),
         }
     }
 
@@ -288,12 +286,12 @@ impl Reader {
             None => self.is_utility = Some(!begins_query),
             Some(true) if begins_query => {
                 let last = self.before[1].as_str();
-                let begun = BEFORE_QUERY.contains(&last) || self.after_sign == Some('(');
-                self.is_utility = Some(!begun);
+                let begins = BEFORE_QUERY.contains(&last) || self.after_sign == Some('(');
+                self.is_utility = Some(!begins);
             }
             Some(_) => {}
         }
-        // A name of a column, whatever it is: `SELECT 1 AS from`.
+        // A label may be any word: `SELECT 1 AS from`.
         let is_label = self.before[1] == "as" && !begins_query;
         if !is_label {
             self.read_keyword(word);

@@ -1,15 +1,15 @@
-//! The tokens of SQL text, by the lexical rules of PostgreSQL (manual, 4.1, and `scan.l`).
+//! Lexer for SQL by the rules of PostgreSQL (manual, 4.1, and `scan.l`).
 
 use std::{borrow::Cow, ops::Range};
 
-/// What a token is.
+/// Kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A key word or a name without quotes.
+    /// A keyword or an unquoted name.
     Word,
     /// A name in double quotes.
     Quoted,
-    /// A string, in whichever quotes.
+    /// A string, in any quotes.
     Text,
     /// A parameter, a number, or any other single character.
     Other,
@@ -19,23 +19,23 @@ pub enum Kind {
     Space,
 }
 
-/// One token, and where it is in the text.
+/// One token and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Where it is, its quotes included. Both ends are on a boundary of characters.
+    /// Its bytes, with quotes. Both ends are character boundaries.
     pub at: Range<usize>,
 }
 
-/// The tokens of a text, without the white space between them. See [`tokens`].
+/// Iterator over tokens, without white space. See [`tokens`].
 #[derive(Debug, Clone)]
 pub struct Tokens<'a> {
     sql: &'a str,
     at: usize,
 }
 
-/// Cuts `sql` into tokens. A token without its closing delimiter reaches to the end of the text.
+/// Splits `sql` into tokens. A token without its closing delimiter extends to the end.
 ///
 /// ```
 /// use tenantry_migrate::sql::{Kind, tokens};
@@ -65,8 +65,8 @@ impl Iterator for Tokens<'_> {
 }
 
 impl Token {
-    /// What it says: a word in lower case, as PostgreSQL folds it; what is between the quotes of a
-    /// name or a string; a comment without its delimiters.
+    /// Its content: a word in lower case, as PostgreSQL folds it; a name or a string without quotes; a
+    /// comment without delimiters.
     pub(crate) fn content<'a>(&self, sql: &'a str) -> Cow<'a, str> {
         let text = &sql[self.at.clone()];
         match self.kind {
@@ -91,8 +91,8 @@ impl Token {
     }
 }
 
-/// What is between the first quote and the last. In a string with escapes, the character behind a
-/// backslash stands for itself here, whatever it means.
+/// The text between the first quote and the last. In a string with escapes, a backslash is removed
+/// and the character after it is kept as it is.
 fn unquoted(text: &str, quote: char) -> Cow<'_, str> {
     let open = text.find(quote).map_or(0, |open| open + 1);
     let escapes = text.starts_with(['e', 'E']);
@@ -116,9 +116,9 @@ fn unquoted(text: &str, quote: char) -> Cow<'_, str> {
     out.into()
 }
 
-/// The token that begins at `at`, where one ends or the text begins: its kind and its end. None at
-/// the end of the text. The tokens of a text, white space included, cover all of it, and end on
-/// boundaries of characters: every delimiter is ASCII, and a run of other bytes is taken as a whole.
+/// Returns the kind and the end of the token that begins at `at`, which must be 0 or the end of a
+/// token; `None` at the end of the text. Tokens and white space cover the whole text and end on
+/// character boundaries: every delimiter is ASCII, and a run of other bytes is one token.
 #[must_use]
 pub fn token(sql: &[u8], at: usize) -> Option<(Kind, usize)> {
     let next = sql.get(at + 1).copied();
@@ -137,18 +137,17 @@ pub fn token(sql: &[u8], at: usize) -> Option<(Kind, usize)> {
     })
 }
 
-/// PostgreSQL knows these white-space characters and no others (`scan.l`, `space`); a no-break
-/// space is a letter.
+/// White space of PostgreSQL (`scan.l`, `space`). A no-break space is a letter.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// A byte of a key word, name or number. Bytes from 128 are letters (manual, 4.1.1).
+/// A byte of a keyword, name or number. Bytes from 128 are letters (manual, 4.1.1).
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
-/// A name may contain `$`, so `a$b$` opens no dollar quote. Some words open a string.
+/// A name may contain `$`, so `a$b$` does not begin a dollar quote. Some words begin a string.
 fn word(sql: &[u8], at: usize) -> (Kind, usize) {
     let end = position(sql, at, |byte| !is_word(byte) && byte != b'$');
     match (&sql[at..end], sql.get(end), sql.get(end + 1)) {
@@ -177,8 +176,8 @@ fn quoted_end(sql: &[u8], open: usize, delimiter: u8) -> usize {
     sql.len()
 }
 
-/// The end of `E'…'`, in which a backslash protects the next byte. After a line break the string
-/// may go on with another quote, under the same rule (manual, 4.1.2.1).
+/// The end of `E'…'`, in which a backslash escapes the next byte. After a line break another quote
+/// continues the string, with the same rule (manual, 4.1.2.1).
 fn escape_string_end(sql: &[u8], open: usize) -> usize {
     let mut at = open + 1;
     while at < sql.len() {
@@ -195,8 +194,8 @@ fn escape_string_end(sql: &[u8], open: usize) -> usize {
     sql.len()
 }
 
-/// The quote that continues a string: behind white space with a line break in it. Line comments
-/// count as white space (`scan.l`, `whitespace_with_newline`).
+/// The quote that continues a string, after white space with a line break. Line comments are white
+/// space (`scan.l`, `whitespace_with_newline`).
 fn continuation(sql: &[u8], mut at: usize) -> Option<usize> {
     let mut broken = false;
     loop {
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_read() {
+    fn reads_each_kind() {
         for (sql, kind, content) in [
             ("GuArDs", Kind::Word, "guards"),
             (r#""Gu""ards""#, Kind::Quoted, "Gu\"ards"),
@@ -293,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_with_escapes_goes_on_after_a_line_break() {
+    fn string_with_escapes_continues_after_line_break() {
         for sql in ["E'a'\n'b\\''", "E'a' -- c\n 'b\\''", "E'a'\r\n-- c\n\t'b\\''"] {
             let kinds: Vec<Kind> = tokens(sql).map(|token| token.kind).collect();
             assert_eq!(kinds, [Kind::Text], "{sql}");
@@ -304,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_dollar_opens_nothing() {
+    fn lone_dollar_is_a_symbol() {
         let texts = |sql| read(sql).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
         assert_eq!(texts("$1 = $2"), ["$1", "=", "$2"]);
         assert_eq!(texts(r"$E'\' $'"), ["$", "' $"]);
     }
 
     #[test]
-    fn what_is_not_closed_reaches_to_the_end() {
+    fn unclosed_token_extends_to_the_end() {
         for sql in ["'a", "\"a", "$$a", "/* a", "E'a\\", "ä'", "U&'", "é", "$"] {
             let end = tokens(sql).last().map(|token| token.at.end);
             assert_eq!(end, Some(sql.len()), "{sql}");

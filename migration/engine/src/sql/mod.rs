@@ -1,19 +1,21 @@
-//! SQL text, read by the lexical rules of PostgreSQL: one lexer for all that has to know where a
-//! name, a string or a statement ends.
+//! SQL: queries, and a lexer that follows the lexical rules of PostgreSQL.
 //!
-//! - [`tokens`] cuts a text into tokens, [`token`] finds the end of one.
-//! - [`qualify`] puts a schema in place of the placeholder, and finds those of other tenants.
-//! - [`needs_client`] finds a statement that only a client such as psql can carry out.
-//! - [`transaction_control`] finds a statement that begins or ends a transaction.
+//! - [`tokens`] splits SQL into tokens, [`token`] finds the end of one.
+//! - [`qualify`] replaces the placeholder by a schema, and finds the schemas of other tenants.
+//! - [`needs_client`] finds statements that only a client such as psql can execute.
+//! - [`transaction_control`] finds statements that begin or end a transaction.
 
+mod assert;
 mod client;
 pub(crate) mod effect;
 mod foreign;
 mod lexer;
 mod placeholder;
+pub(crate) mod query;
 mod statement;
 mod transaction;
 
+pub(crate) use assert::{ASSERTION_FAILED, assert_query, assert_sql};
 pub use client::needs_client;
 pub(crate) use foreign::names_schema;
 pub use lexer::{Kind, Token, Tokens, token, tokens};

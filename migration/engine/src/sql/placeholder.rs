@@ -1,10 +1,9 @@
-//! Puts a tenant's schema in place of the placeholder in the text of a statement.
+//! Replacement of the placeholder by a tenant's schema.
 //!
-//! SeaORM writes every table of a tenant as `"@tenant"."guards"`. Just before a statement is sent,
-//! [`qualify`] turns the quoted identifier `"@tenant"` into the quoted schema. It follows the
-//! lexical rules of PostgreSQL so that text which only looks like it – in a string, a dollar
-//! quote, a comment, or as part of another identifier – is left as it is. Values are bound
-//! parameters and are not part of the text at all.
+//! SeaORM writes every table of a tenant as `"@tenant"."guards"`. Before a statement is sent,
+//! [`qualify`] replaces the quoted identifier `"@tenant"` by the quoted schema. It follows the lexical
+//! rules of PostgreSQL, so that a string, a dollar quote, a comment or a longer identifier that
+//! contains the placeholder stays unchanged. Values are bound parameters and not part of the SQL.
 
 use std::borrow::Cow;
 
@@ -15,16 +14,14 @@ use super::{Kind, Token, foreign, tokens};
 /// The placeholder as SeaORM writes it.
 const QUOTED: &str = "\"@tenant\"";
 
-/// Replaces every quoted identifier that is the placeholder by `schema` (a quoted identifier), and
-/// refuses a text that names the schema of another tenant: `is_other` says which names are such.
-/// Every token is shown to `see`.
+/// Replaces the placeholder by `schema` (a quoted identifier), and returns an error if the statement
+/// names a schema of another tenant according to `is_other`. Calls `see` for every token.
 ///
-/// One pass over the text, one allocation for the result; none when there is nothing to replace.
-/// Only a text that qualifies something with the name of another schema is read more closely: it
-/// may be that of a table or of an alias.
+/// One pass, and one allocation if there is a placeholder. Only a statement with another tenant's
+/// schema as a qualifier is parsed further, because the qualifier may be a table or an alias.
 ///
 /// # Errors
-/// The name of the other tenant's schema. Names in strings are not found, such as that in
+/// The name of the other tenant's schema. Names in strings are not found, as in
 /// `nextval('tenant_1.numbers')`.
 ///
 /// ```
@@ -46,7 +43,7 @@ pub fn qualify<'a>(
     debug_assert_eq!(QUOTED[1..QUOTED.len() - 1], *PLACEHOLDER);
     let mut out = String::new();
     let (mut copied, mut may_name_other) = (0, false);
-    // What may qualify the next name, and the last one that does.
+    // A name that may qualify the next one, and the last qualifier that was checked.
     let (mut before, mut seen): (Option<Token>, &str) = (None, "");
     for token in tokens(sql) {
         see(&token);
@@ -63,7 +60,7 @@ pub fn qualify<'a>(
                 before = None;
             }
             Kind::Word | Kind::Quoted => {
-                // Rare, and what belongs to it may follow.
+                // Rare; `UESCAPE` may follow.
                 may_name_other |= foreign::has_escapes(sql, &token);
                 before = Some(token);
             }
@@ -89,10 +86,10 @@ pub fn qualify<'a>(
     Ok(Cow::Owned(out))
 }
 
-/// [`qualify`] for a text that may name any schema, such as that of a migration.
+/// [`qualify`] for SQL that may name any schema, such as that of a migration.
 #[must_use]
 pub fn replace_placeholder<'a>(sql: &'a str, schema: &str) -> Cow<'a, str> {
-    // Without names of other tenants' schemas there is no error.
+    // There is no error without other tenants' schemas.
     qualify(sql, schema, |_| false, |_| {}).unwrap_or(Cow::Borrowed(sql))
 }
 

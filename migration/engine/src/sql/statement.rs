@@ -1,10 +1,12 @@
+//! Statements as lists of tokens.
+
 use super::{Kind, tokens};
 
-/// One statement out of a text that may hold several.
+/// One statement.
 #[derive(Debug, Clone)]
 pub(crate) struct SqlStatement {
     pub(crate) sql: String,
-    /// Without comments. Positions are those in `sql`.
+    /// Its tokens, without comments.
     pub(crate) words: Vec<Word>,
     /// Its comments, without their delimiters.
     pub(crate) comments: Vec<String>,
@@ -14,17 +16,17 @@ pub(crate) struct SqlStatement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
     pub(crate) kind: Kind,
-    /// What it says: see [`Token::content`](super::Token).
+    /// Its content: see [`Token::content`](super::Token).
     pub(crate) text: String,
     pub(crate) at: std::ops::Range<usize>,
-    /// How many parentheses and brackets are open around it.
+    /// Number of open parentheses and brackets around it.
     pub(crate) depth: usize,
 }
 
 impl SqlStatement {
-    /// The statements of `sql`: what is between semicolons, comments before it included.
+    /// Splits `sql` at semicolons. A comment belongs to the statement after it.
     pub(crate) fn split(sql: &str) -> Vec<Self> {
-        let mut pieces = Vec::new();
+        let mut statements = Vec::new();
         let (mut begin, mut depth, mut body) = (0, 0_usize, Body::default());
         for token in tokens(sql) {
             let text = &sql[token.at.clone()];
@@ -32,7 +34,7 @@ impl SqlStatement {
                 (Kind::Other, "(" | "[") => depth += 1,
                 (Kind::Other, ")" | "]") => depth = depth.saturating_sub(1),
                 (Kind::Other, ";") if depth == 0 && !body.is_open() => {
-                    pieces.push(Self::one(&sql[begin..token.at.start]));
+                    statements.push(Self::one(&sql[begin..token.at.start]));
                     (begin, body) = (token.at.end, Body::default());
                     continue;
                 }
@@ -41,12 +43,13 @@ impl SqlStatement {
             }
             body.read(token.kind, text);
         }
-        pieces.push(Self::one(&sql[begin..]));
-        pieces.retain(|piece| !piece.words.is_empty() || !piece.comments.is_empty());
-        pieces
+        statements.push(Self::one(&sql[begin..]));
+        statements
+            .retain(|statement| !statement.words.is_empty() || !statement.comments.is_empty());
+        statements
     }
 
-    /// The whole of `sql`, semicolons included.
+    /// `sql` as one statement, semicolons included.
     pub(crate) fn one(sql: &str) -> Self {
         let sql = sql.trim_ascii();
         let (mut words, mut comments, mut depth) = (Vec::new(), Vec::new(), 0_usize);
@@ -66,28 +69,28 @@ impl SqlStatement {
         Self { sql: sql.to_owned(), words, comments }
     }
 
-    /// Whether it has nothing but comments.
+    /// Whether it consists of comments.
     pub(crate) fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
 
-    /// The key word or name without quotes at `index`.
+    /// The keyword or unquoted name at `index`.
     pub(crate) fn word(&self, index: usize) -> Option<&str> {
         let word = self.words.get(index).filter(|word| word.kind == Kind::Word)?;
         Some(word.text.as_str())
     }
 
-    /// Whether it begins with these words.
+    /// Whether it starts with these words.
     pub(crate) fn starts_with(&self, words: &[&str]) -> bool {
         self.at(0, words)
     }
 
-    /// Where these words follow each other for the first time.
+    /// Index of the first occurrence of these consecutive words.
     pub(crate) fn find(&self, words: &[&str]) -> Option<usize> {
         (0..self.words.len()).find(|index| self.at(*index, words))
     }
 
-    /// Whether the word stands somewhere outside all parentheses.
+    /// Whether the word occurs outside of parentheses.
     pub(crate) fn has_top_level(&self, word: &str) -> bool {
         let stands = |it: &Word| (it.kind, it.text.as_str()) == (Kind::Word, word);
         self.words.iter().any(|it| it.depth == 0 && stands(it))
@@ -97,19 +100,19 @@ impl SqlStatement {
         words.iter().enumerate().all(|(n, word)| self.word(index + n) == Some(word))
     }
 
-    /// Where the `CONCURRENTLY` is that a transaction refuses.
+    /// Index of a `CONCURRENTLY` that cannot run in a transaction.
     pub(crate) fn concurrently(&self) -> Option<usize> {
         let applies = ["create", "drop", "reindex", "alter"].contains(&self.word(0)?);
         self.find(&["concurrently"]).filter(|_| applies)
     }
 
-    /// The character at `index`.
+    /// The symbol at `index`.
     pub(crate) fn symbol(&self, index: usize) -> Option<&str> {
         let word = self.words.get(index).filter(|word| word.kind == Kind::Other)?;
         Some(word.text.as_str())
     }
 
-    /// The name at `index`, in quotes or not.
+    /// The name at `index`, quoted or not.
     pub(crate) fn name(&self, index: usize) -> Option<&str> {
         let is_name = |word: &&Word| matches!(word.kind, Kind::Word | Kind::Quoted);
         Some(self.words.get(index).filter(is_name)?.text.as_str())
@@ -122,13 +125,14 @@ impl SqlStatement {
     }
 }
 
-/// The body of a function between `BEGIN ATOMIC` and its `END`, whose semicolons end no statement.
+/// Body of a function between `BEGIN ATOMIC` and its `END`, whose semicolons do not end the
+/// statement.
 #[derive(Debug, Default)]
 struct Body {
-    /// The words that a statement begins with, as far as they may be `CREATE OR REPLACE FUNCTION`.
+    /// The first four words of the statement, for `CREATE OR REPLACE FUNCTION`.
     start: Vec<String>,
     before: String,
-    /// How many `END` it takes: that of the body and one for each `CASE`.
+    /// Number of missing `END`: one for the body, and one for each `CASE`.
     open: usize,
 }
 
@@ -139,7 +143,7 @@ impl Body {
 
     fn read(&mut self, kind: Kind, text: &str) {
         let word = if kind == Kind::Word { text.to_ascii_lowercase() } else { text.to_owned() };
-        // Behind these a reserved word is a name: t.end, AS end.
+        // After these a reserved word is a name: t.end, AS end.
         let is_name = kind != Kind::Word || [".", "as"].contains(&self.before.as_str());
         match word.as_str() {
             "atomic" if self.before == "begin" && self.makes_function() => {
@@ -170,11 +174,11 @@ mod tests {
     use super::SqlStatement;
 
     fn texts(sql: &str) -> Vec<String> {
-        SqlStatement::split(sql).into_iter().map(|piece| piece.sql).collect()
+        SqlStatement::split(sql).into_iter().map(|statement| statement.sql).collect()
     }
 
     #[test]
-    fn statements_are_told_apart() {
+    fn splits_statements() {
         assert_eq!(texts("SELECT 1; SELECT ';' ;"), ["SELECT 1", "SELECT ';'"]);
         assert_eq!(texts("DO $$ BEGIN a; END $$;"), ["DO $$ BEGIN a; END $$"]);
         assert_eq!(texts("CREATE RULE r AS ON UPDATE TO t DO (a; b)").len(), 1);
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_of_a_function_ends_at_its_own_end() {
+    fn does_not_split_function_bodies() {
         for body in [
             "SELECT 1; SELECT 2;",
             "SELECT CASE a WHEN 1 THEN 2 ELSE CASE WHEN b THEN 3 END END; SELECT 2;",
@@ -199,21 +203,21 @@ mod tests {
                 assert_eq!(texts(&sql), ["SELECT 1", &function, "COMMIT", "SELECT 2"]);
             }
         }
-        // These words open nothing elsewhere.
+        // Elsewhere these words do not begin a body.
         assert_eq!(texts("SELECT begin atomic; SELECT 2").len(), 2);
         assert_eq!(texts("BEGIN; SELECT CASE WHEN a THEN b END; END").len(), 3);
     }
 
     #[test]
-    fn a_comment_belongs_to_the_statement_behind_it() {
-        let pieces = SqlStatement::split("a; /* check: allow rename because x */ b");
-        assert_eq!([pieces[0].comments.len(), pieces[1].comments.len()], [0, 1]);
-        let alone = &SqlStatement::split("/* check: allow rename because x */")[0];
-        assert!(alone.is_empty());
+    fn comment_belongs_to_the_next_statement() {
+        let statements = SqlStatement::split("a; /* check: allow rename because x */ b");
+        assert_eq!([statements[0].comments.len(), statements[1].comments.len()], [0, 1]);
+        let comment = &SqlStatement::split("/* check: allow rename because x */")[0];
+        assert!(comment.is_empty());
     }
 
     #[test]
-    fn depth_is_that_around_the_token() {
+    fn depth_counts_enclosing_parentheses() {
         let depths = SqlStatement::split("a(b[1])c")[0]
             .words
             .iter()

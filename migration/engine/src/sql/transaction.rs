@@ -1,7 +1,7 @@
 use super::SqlStatement;
 
-/// The first statement of `sql` that begins or ends a transaction, or prepares its end. Savepoints
-/// do not: `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
+/// Returns the first statement of `sql` that begins, ends or prepares a transaction. Savepoints are
+/// allowed: `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
 ///
 /// ```
 /// use tenantry_migrate::sql::transaction_control;
@@ -11,8 +11,8 @@ use super::SqlStatement;
 /// ```
 #[must_use]
 pub fn transaction_control(sql: &str) -> Option<String> {
-    let pieces = SqlStatement::split(sql);
-    pieces.into_iter().find(SqlStatement::is_transaction_control).map(|piece| piece.sql)
+    let statements = SqlStatement::split(sql).into_iter();
+    statements.filter(SqlStatement::is_transaction_control).map(|it| it.sql).next()
 }
 
 impl SqlStatement {
@@ -35,7 +35,7 @@ mod tests {
     use super::transaction_control;
 
     #[test]
-    fn what_begins_or_ends_a_transaction_is_found() {
+    fn finds_transaction_control() {
         for sql in [
             "BEGIN",
             "begin isolation level serializable",

@@ -9,7 +9,7 @@ use sea_orm::{
     DbErr, RuntimeErr,
     sqlx::{self, postgres::PgDatabaseError, postgres::PgSeverity},
 };
-use tenantry_migrate::DbErrorKind;
+use tenantry_migrate::{DbErrorKind, driver_error};
 use tokio::time::timeout;
 
 /// For the answer to a ping or a `ROLLBACK`, and for closing a connection.
@@ -99,15 +99,6 @@ pub(in super::super) fn was_unsent(error: &DbErr) -> bool {
 fn io_error(error: &DbErr) -> Option<&io::Error> {
     match driver_error(error) {
         Some(sqlx::Error::Io(error)) => Some(error),
-        _ => None,
-    }
-}
-
-fn driver_error(error: &DbErr) -> Option<&sqlx::Error> {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error))
-        | DbErr::Conn(RuntimeErr::SqlxError(error)) => Some(error),
         _ => None,
     }
 }

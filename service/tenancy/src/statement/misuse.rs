@@ -1,4 +1,5 @@
 use sea_orm::{DbErr, RuntimeErr, sqlx};
+use tenantry_migrate::driver_error;
 use thiserror::Error;
 
 /// A statement was refused before it was sent, since it cannot be carried out on a tenant's handle.
@@ -57,11 +58,8 @@ impl Misuse {
     /// The misuse inside an error of SeaORM, if that is what it is.
     #[must_use]
     pub fn find(error: &DbErr) -> Option<&Self> {
-        match error {
-            DbErr::Query(RuntimeErr::SqlxError(error)) => match error.as_ref() {
-                sqlx::Error::Configuration(error) => error.downcast_ref(),
-                _ => None,
-            },
+        match driver_error(error)? {
+            sqlx::Error::Configuration(error) => error.downcast_ref(),
             _ => None,
         }
     }

@@ -111,7 +111,7 @@ async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() 
     let domains = vec!["city.example.org".parse().unwrap()];
     let new = NewTenant { domains, ..NewTenant::new(slug("city")) };
     let error = tenancy.create(new).await.unwrap_err().to_string();
-    assert!(error.contains("m3_unseen") && error.contains("ended the transaction"), "{error}");
+    assert!(error.contains("m3_unseen") && error.contains("ended its transaction"), "{error}");
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
     assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
     let migrator = DynMigrator::tenant(Chain::new(unseen));
@@ -137,7 +137,7 @@ async fn a_commit_that_nobody_saw_in_a_tenant_is_told_as_it_is() {
     assert!(
         matches!(&error, Error::TransactionEnded { migration, .. } if migration == "m3_unseen")
     );
-    assert!(error.to_string().contains("is committed and cannot be rolled back"), "{error}");
+    assert!(error.to_string().contains("are committed and cannot be rolled back"), "{error}");
     let version = "SELECT schema_version FROM registry.tenants";
     assert_ne!(texts(&plain, version).await, ["m4_more"]);
 }

@@ -6,11 +6,11 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
     Action, DbErrorKind, DynMigrator, Event, FleetOptions, Target, TenantSelection, Timeouts,
-    create_schema_with_commits,
+    create_schema, create_schema_with_commits,
     drift::{VerifyTarget, read_structure, verify},
     dry_run,
     lint::{Profile, Rule, check},
-    make_extensions, provision, run, run_fleet,
+    make_extensions, run, run_fleet,
 };
 
 use super::Chain;
@@ -113,7 +113,7 @@ async fn provisioned(chain: Chain, probe: &str) -> End {
     let plain = db.plain().await;
     let mut txn = plain.begin().await.unwrap();
     let (city, migrator) = ("city".parse().unwrap(), DynMigrator::tenant(chain));
-    let mut provisioned = provision(&txn, &city, &migrator).await;
+    let mut provisioned = create_schema(&txn, &city, &migrator).await;
     // The caller decides where to commit.
     if provisioned
         .as_ref()

@@ -28,7 +28,7 @@ fn cause(url: &str) -> String {
 fn a_port_that_nobody_listens_on_refuses_connections() {
     assert_eq!(
         cause("postgres://me:hunter2@127.0.0.1:1/guards"),
-        "error: cannot connect to database \"guards\" at 127.0.0.1:1: connection refused; is the \
+        "error: cannot connect to database \"guards\" at 127.0.0.1:1: connection refused. Is the \
          server running, and does it listen there?\n"
     );
 }
@@ -38,18 +38,18 @@ fn a_folder_without_a_socket_is_named() {
     assert_eq!(
         cause("postgres://me:hunter2@localhost/guards?host=/nonexistent/socket"),
         "error: cannot connect to database \"guards\" at /nonexistent/socket:5432: no \
-         server listens there; is the server running, and is its socket in that folder?\n"
+         server listens there. Is the server running, and is its socket in that directory?\n"
     );
 }
 
 #[test]
 fn something_else_that_listens_there_is_not_taken_for_a_server_that_is_down() {
     for (answer, said) in [
-        (None, "no answer in time; check host and port"),
-        (Some(&b""[..]), "the connection has ended; check that a PostgreSQL server listens"),
+        (None, "no answer in time. Check host and port"),
+        (Some(&b""[..]), "the connection was closed. Check that a PostgreSQL server listens"),
         (
             Some(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-            "the connection has ended; check that a PostgreSQL server listens",
+            "the connection was closed. Check that a PostgreSQL server listens",
         ),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

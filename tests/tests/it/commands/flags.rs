@@ -45,7 +45,8 @@ async fn a_breaking_migration_that_is_none_is_refused_by_name() {
         let words: Vec<&str> = words.split(' ').collect();
         let mut command = program_on("library-migration", &db.url(), &words);
         let ran = Ran::of(command.env("LIBRARY_MISSPELT", "1")).exits(1);
-        let ran = ran.complains(["breaking() names \"m3_dorp\", which is no migration"]);
+        let ran =
+            ran.complains(["breaking() lists \"m3_dorp\", but the migrator has no migration"]);
         assert_eq!(ran.stdout, "", "{words:?}");
     }
     assert!(schemas_with(&plain, "books").await.is_empty());

@@ -162,7 +162,7 @@ async fn when_a_canary_fails_nobody_else_is_begun() {
         texts(&plain, &format!("DROP TABLE {schema}.shifts")).await;
     }
     let ran = migration(&db, "up --all --canary-tag theirs").exits(1);
-    ran.complains(["no tenant has the tag \"theirs\"", "nothing was changed"]);
+    ran.complains(["no tenant has the tag \"theirs\""]);
     let newest = |versions: Vec<String>| versions.iter().filter(|it| it.ends_with(NEWEST)).count();
     assert_eq!(newest(versions(&db).await), 0);
     // Who fails after the canaries is no canary.

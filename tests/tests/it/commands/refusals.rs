@@ -14,7 +14,7 @@ async fn a_schema_that_does_not_exist_is_named_and_nothing_is_made() {
     let before = (schemas(&plain).await, tables(&plain).await);
     for words in ["up", "up --dry-run", "down", "status", "fresh --yes"] {
         let ran = migration(&db, &format!("{words} --schema missing")).exits(1);
-        ran.complains(["schema \"missing\" does not exist", "nothing was changed"]);
+        ran.complains(["schema \"missing\" does not exist"]);
         assert_eq!((schemas(&plain).await, tables(&plain).await), before, "{words}");
     }
     assert!(!before.1.iter().any(|table| table.starts_with("public.")), "{before:?}");

@@ -194,7 +194,7 @@ async fn an_older_program_says_who_is_ahead_and_marks_nobody_as_failed() {
     up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await;
     let told = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
     assert_eq!(told.summary.failed, 3);
-    assert!(told.failed[0].1.contains("use the newer program"), "{told:?}");
+    assert!(told.failed[0].1.contains("Use a newer program"), "{told:?}");
     assert!(fleet_tenants(&plain, &TenantSelection::LastMigrationFailed).await.unwrap().is_empty());
 }
 

@@ -83,7 +83,7 @@ async fn while_the_server_refuses_connections_requests_are_answered_at_once_and_
     for number in [0, 59] {
         let lines = site.serving.logged(&format!("down-{number}")).await;
         assert_eq!(lines.len(), 1, "{lines:#?}");
-        let cause = "no connection to the database: connection refused; is the server running";
+        let cause = "no connection to the database: connection refused. Is the server running";
         assert!(lines[0].contains(cause), "{lines:#?}");
     }
     let health = one.get("/health").await;

@@ -152,8 +152,7 @@ async fn each_object_outside_that_depends_on_a_tenant_is_named_before_anything_i
     let found: Vec<String> = found.iter().map(|it| it.replace("public.", "")).collect();
     assert_eq!(found, expected);
     let (tenantry, migration) = (["tenant", "drop", "tenant-1", "--yes"], ["fresh", "--yes"]);
-    let first =
-        ["column mood of table public.moods, column whole", "and 7 more", "insist with --cascade"];
+    let first = ["column mood of table public.moods, column whole", "and 7 more", "--cascade"];
     Ran::on("tenantry", &db.url(), &tenantry).exits(1).complains(first);
     for target in [["--tenant", "tenant-1"], ["--schema", "tenant_1"]] {
         Ran::on("migration", &db.url(), &[migration, target].concat()).exits(1).complains(first);

@@ -78,7 +78,7 @@ async fn towns(db: &TestDb) -> DatabaseConnection {
     plain
 }
 
-async fn up(db: &DatabaseConnection, looks: Looks) -> Summary {
+async fn up(db: &DatabaseConnection, migrator: impl TenantMigrator + 'static) -> Summary {
     let fleet = FleetOptions {
         jobs: 1,
         timeouts: Timeouts::default(),
@@ -87,14 +87,14 @@ async fn up(db: &DatabaseConnection, looks: Looks) -> Summary {
         max_failures: None,
         canary: None,
     };
-    let (migrator, stop) = (DynMigrator::tenant(Release(looks)), AtomicBool::new(false));
+    let (migrator, stop) = (DynMigrator::tenant(migrator), AtomicBool::new(false));
     run_fleet(db, &migrator, &TenantSelection::All, &Action::Up(None), &fleet, &stop, |_| {})
         .await
         .unwrap()
 }
 
-/// The tenants that were migrated by one message, without the notes of those that were not.
-fn messages(mark: &Mark, db: &TestDb) -> usize {
+/// Number of tenants for which a batch was sent.
+fn batches(mark: &Mark, db: &TestDb) -> usize {
     let sent = mark.statements(db.name());
     let whole =
         |sql: &str| sql.contains("FOR NO KEY UPDATE SKIP LOCKED") && sql.contains("m3_last");
@@ -102,14 +102,14 @@ fn messages(mark: &Mark, db: &TestDb) -> usize {
 }
 
 #[tokio::test]
-async fn a_fleet_whose_migrations_read_is_migrated_by_one_message_each() {
+async fn migrations_that_read_run_in_a_batch_per_tenant() {
     let db = TestDb::new().await;
     let plain = towns(&db).await;
     let mark = Mark::now(crate::support::database::server());
-    let summary = up(&plain, Looks::AtColumn).await;
+    let summary = up(&plain, Release(Looks::AtColumn)).await;
     assert_eq!(summary, Summary { done: TENANTS, ..Summary::default() });
-    // The fifth is found out about, and from then on nothing is expected of the others.
-    assert_eq!(messages(&mark, &db), 5);
+    // The batch for the fifth fails, and then no more are sent.
+    assert_eq!(batches(&mark, &db), 5);
     let shelves = "SELECT count(*)::text FROM pg_attribute WHERE attname = 'shelf' AND attnum > 0";
     assert_eq!(texts(&plain, shelves).await, [TENANTS.to_string()]);
     let kept =
@@ -122,11 +122,27 @@ async fn a_fleet_whose_migrations_read_is_migrated_by_one_message_each() {
 async fn each_tenant_gets_what_its_own_rows_say() {
     let db = TestDb::new().await;
     let plain = towns(&db).await;
-    let summary = up(&plain, Looks::AtRows).await;
+    let summary = up(&plain, Release(Looks::AtRows)).await;
     assert_eq!(summary, Summary { done: TENANTS, ..Summary::default() });
     let tables = "SELECT nspname || '.' || relname FROM pg_class c
                   JOIN pg_namespace n ON n.oid = relnamespace WHERE relname = 'books_1'";
     assert_eq!(texts(&plain, tables).await, ["town_5.books_1"]);
     let others = "SELECT count(*)::text FROM pg_class WHERE relname = 'books_0'";
     assert_eq!(texts(&plain, others).await, [(TENANTS - 1).to_string()]);
+}
+
+#[tokio::test]
+async fn reports_division_by_zero_of_a_migration_and_keeps_sending_batches() {
+    let db = TestDb::new().await;
+    let plain = towns(&db).await;
+    let divides = "ALTER TABLE books ADD CONSTRAINT divides CHECK (1 / (id - 1) < 2)";
+    let last = sql("m3_last", "CREATE TABLE last (id int)");
+    let migrator = sql_migrator([BOOKS, sql("m2_divides", divides), last]);
+    let mark = Mark::now(crate::support::database::server());
+    let summary = up(&plain, migrator).await;
+    assert_eq!(summary, Summary { done: TENANTS - 1, failed: 1, ..Summary::default() });
+    assert_eq!(batches(&mark, &db), TENANTS);
+    let failure = "SELECT concat_ws(' ', slug, migration_error ->> 'migration',
+        migration_error ->> 'sqlstate') FROM registry.tenants WHERE migration_error IS NOT NULL";
+    assert_eq!(texts(&plain, failure).await, ["town-5 m2_divides 22012"]);
 }

@@ -1,42 +1,41 @@
+//! Printing the statements of a run instead of executing them.
+
 mod script;
 
-use sea_orm::{
-    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, QueryTrait, TransactionTrait,
-    sea_query::Expr,
-};
+use sea_orm::{AccessMode, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 
+use super::{
+    commits::{self, begin_next_in, has_deferrable, may_be_needed, run_each},
+    create_registry_sql, ensure_no_tenants, recreate_schema_sql,
+    schema_guard::SchemaGuard,
+    state_in,
+};
 use crate::{
-    Action, DynMigrator, Error, MigrationState, Target, confirm_extensions, enter,
-    lock::{registry_exists, version_update},
+    Action, DynMigrator, Error, MigrationOutcome, MigrationState, Target, confirm_extensions,
+    lock::{registry_exists, version_update_sql},
     plan::{Step, plan},
-    provision::dependents::confirm_no_dependents,
-    provision::recorder::record_install,
-    provision::run_all,
-    provision::scratch::ScratchSchema,
-    proxy::act,
+    provision::{ensure_no_dependents, migrations_table_sql, run_all, scratch::ScratchSchema},
+    proxy::run_migration,
     registry::compatibility::confirm_known,
-    run::commits::{self, commit_and_enter, has_deferrable, may_be_wanted, run_each},
-    run::{create_registry_sql, ensure_no_tenants, recreate_schema_sql, state_within},
-    search_path::SchemaGuard,
+    search_path::set_search_path,
     session::roll_back,
 };
 use script::{Answers, Script};
 
-/// The statements by which [`run`](fn@crate::run) would do `action`, without doing it: a script
-/// that does the same by hand, transactions and `search_path` included. Empty when there is nothing
-/// to do.
+/// Returns the statements that [`run`](fn@crate::run) would execute, as a script with transactions
+/// and `search_path`. Empty if there is nothing to do.
 ///
-/// Questions that a migration asks (does this column exist?) are answered by the database in a
-/// read-only transaction; everything else is only written down. If a migration asks for what an
-/// earlier one makes, or for the rows that it inserts, all of them are run in a scratch schema, in
-/// a transaction that is rolled back, and the script begins with a comment that says so: there are
-/// no rows in that schema but those that migrations insert.
+/// Reads of a migration (does this column exist?) are executed in a read-only transaction; other
+/// statements are not. If a migration reads what an earlier one creates or inserts, all of them run
+/// in a scratch schema, in a transaction that is rolled back. Then the script begins with a comment
+/// about that: the scratch schema has only the rows that migrations insert.
 ///
-/// If PostgreSQL may want a commit between two migrations ([`DbErrorKind::NeedsCommit`](crate::DbErrorKind)),
+/// If PostgreSQL may need a commit between two migrations ([`DbErrorKind::NeedsCommit`](crate::DbErrorKind)),
 /// the script has one after each, and the scratch schema is dropped instead of rolled back.
 ///
 /// # Errors
-/// As for [`run`](fn@crate::run); [`Error::NotPrintable`] when a migration fails there, too.
+/// As for [`run`](fn@crate::run), and [`Error::NotPrintable`] if a migration fails in the scratch
+/// schema, too.
 pub async fn dry_run(
     db: &DatabaseConnection,
     target: &Target,
@@ -52,19 +51,19 @@ pub async fn dry_run(
             confirm_known(&reader, migrator).await?;
         }
     }
-    let entered = enter(&reader, target, migrator).await;
+    let entered = set_search_path(&reader, target, migrator).await;
     let state = match (entered, action) {
-        // The registry's schema is made by the run itself.
-        (Err(Error::MissingRegistry), Action::Up(_)) => state_of_nothing(migrator),
+        // The run creates the registry's schema.
+        (Err(Error::MissingRegistry), Action::Up(_)) => MigrationState::empty(migrator),
         (Ok(_), Action::Fresh { cascade }) => {
             if !cascade {
-                confirm_no_dependents(&reader, target).await?;
+                ensure_no_dependents(&reader, target).await?;
             }
-            state_of_nothing(migrator)
+            MigrationState::empty(migrator)
         }
         (entered, _) => {
             entered?;
-            state_within(&reader, target, migrator).await?
+            state_in(&reader, target, migrator).await?
         }
     };
     let mut run = DryRun { target, migrator, action, state, registry, commits: false };
@@ -72,7 +71,7 @@ pub async fn dry_run(
         return Ok(Vec::new());
     }
     let deferrable = has_deferrable(&reader, target).await?;
-    let may_need_commits = |sql: &[String]| deferrable || may_be_wanted(sql);
+    let may_need_commits = |sql: &[String]| deferrable || may_be_needed(sql);
     let mut script = Script::new(target, migrator, Answers::Reader(&reader));
     let mut written = run.write(&mut script).await;
     if written.is_ok() && may_need_commits(&script.sql) {
@@ -94,13 +93,13 @@ pub async fn dry_run(
     roll_back(reader).await?;
     let txn = db.begin().await?;
     loop {
-        let mut scratch = ScratchSchema::begin(&txn, "dry_run", migrator).await?;
+        let mut scratch = ScratchSchema::create(&txn, "dry_run", migrator).await?;
         scratch.committed = run.commits;
         let sql = run.in_scratch_schema(&txn, &scratch.target).await;
         let sql = scratch.end(sql).await;
         let again = match &sql {
             Ok(sql) => may_need_commits(sql),
-            Err(error) => commits::are_wanted(error),
+            Err(error) => commits::are_needed(error),
         };
         if run.commits || !again {
             txn.rollback().await?;
@@ -110,18 +109,14 @@ pub async fn dry_run(
     }
 }
 
-fn state_of_nothing(migrator: &DynMigrator) -> MigrationState {
-    MigrationState { applied: Vec::new(), pending: migrator.names() }
-}
-
 struct DryRun<'a> {
     target: &'a Target,
     migrator: &'a DynMigrator,
     action: &'a Action,
     state: MigrationState,
-    /// Whether there is a registry that would be written to.
+    /// Whether there is a registry to update.
     registry: bool,
-    /// Whether PostgreSQL may want a commit between two migrations: then there is one after each.
+    /// Whether to commit after each migration.
     commits: bool,
 }
 
@@ -130,7 +125,7 @@ impl DryRun<'_> {
         plan(self.migrator, &self.state, self.action)
     }
 
-    /// Writes the script with the answers of a schema that is made for it.
+    /// Writes the script while the migrations run in a scratch schema.
     async fn in_scratch_schema(
         &self,
         txn: &DatabaseTransaction,
@@ -138,17 +133,17 @@ impl DryRun<'_> {
     ) -> Result<Vec<String>, Error> {
         let applied = MigrationState { applied: Vec::new(), pending: self.state.applied.clone() };
         let before = plan(self.migrator, &applied, &Action::Up(None))?;
-        let watch = if self.commits {
+        let guard = if self.commits {
             run_each(txn, scratch, self.migrator, before).await?;
-            commit_and_enter(txn, scratch, self.migrator).await?;
+            begin_next_in(txn, scratch, self.migrator).await?;
             SchemaGuard::begin(txn, scratch, self.migrator).await?
         } else {
             run_all(txn, scratch, self.migrator, before, None).await?
         };
-        let mut script = Script::new(self.target, self.migrator, Answers::Scratch { txn, watch });
+        let mut script = Script::new(self.target, self.migrator, Answers::Scratch { txn, guard });
         script.sql.push(
-            "-- the migrations were run in an empty schema, as some of them read what others make: \
-             where a statement depends on the rows of a tenant, it is not what is sent to that tenant"
+            "-- These statements were captured in an empty schema, because some migrations read what \
+             others create. Statements that depend on a tenant's rows will differ."
                 .to_owned(),
         );
         self.write(&mut script).await?;
@@ -157,51 +152,50 @@ impl DryRun<'_> {
 
     async fn write(&self, script: &mut Script<'_>) -> Result<(), Error> {
         let Self { target, migrator, action, .. } = *self;
-        let mut state = self.state.clone();
-        script.begin_all();
+        let (mut state, mut outcome) = (self.state.clone(), MigrationOutcome::default());
+        script.begin_transaction();
         match (target, action) {
             (_, Action::Fresh { .. }) => script.sql.extend(recreate_schema_sql(target)),
             (Target::Registry, Action::Up(_)) => script.sql.push(create_registry_sql()),
             _ => {}
         }
-        script.scope(true);
+        script.set_search_path(true);
         if state.applied.is_empty() {
-            script.write(&record_install(migrator));
+            script.write(&migrations_table_sql(migrator));
         }
         let mut steps = self.steps()?.into_iter().peekable();
         while let Some(step) = steps.next() {
-            if step.alone() {
+            if !step.is_transactional() {
                 script.sql.push("COMMIT".to_owned());
-                script.scope(false);
+                script.set_search_path(false);
             }
-            script.alone = step.alone();
-            act(&step, script).await.map_err(|halt| match step.halted(target, halt) {
+            script.transactional = step.is_transactional();
+            run_migration(&step, script).await.map_err(|halt| match step.halted(target, halt) {
                 Error::Migration { schema, migration, source, .. } => {
                     Error::NotPrintable { schema, migration, source }
                 }
                 error => error,
             })?;
-            if step.alone() {
+            if !step.is_transactional() {
                 script.sql.push("RESET search_path".to_owned());
-                script.begin_all();
-                script.scope(true);
+                script.begin_transaction();
+                script.set_search_path(true);
             }
-            script.sql.push(step.note_sql(migrator));
-            script.note(&step, migrator).await?;
-            step.apply_to(&mut state);
+            script.sql.push(step.row_sql(migrator));
+            script.record(&step, migrator).await?;
+            step.apply_to(&mut state, &mut outcome);
             if self.commits && steps.peek().is_some() {
                 script.commit(migrator).await?;
-                // One that runs alone is preceded by a commit anyway.
-                if steps.peek().is_some_and(|next| !next.alone()) {
+                // A non-transactional one is preceded by a commit anyway.
+                if steps.peek().is_some_and(Step::is_transactional) {
                     script.sql.push("COMMIT".to_owned());
-                    script.begin_all();
-                    script.scope(true);
+                    script.begin_transaction();
+                    script.set_search_path(true);
                 }
             }
         }
         if self.registry && *target != Target::Registry {
-            let update = version_update(target, &state, migrator, Expr::current_timestamp());
-            script.sql.push(update.build(DbBackend::Postgres).to_string());
+            script.sql.push(version_update_sql(target, &state, migrator));
         }
         script.sql.push("COMMIT".to_owned());
         Ok(())

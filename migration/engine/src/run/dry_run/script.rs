@@ -1,3 +1,5 @@
+//! The script of a dry run.
+
 use std::borrow::Cow;
 
 use sea_orm::{
@@ -8,31 +10,29 @@ use crate::{
     DynMigrator, Error, Target,
     plan::Step,
     proxy::{Backend, InTransaction, rows_affected},
-    run::commits::commit_and_enter,
-    search_path::SchemaGuard,
-    sql::effect::is_pure_read,
-    sql::{SqlStatement, replace_placeholder},
+    run::{commits::begin_next_in, schema_guard::SchemaGuard},
+    sql::{SqlStatement, effect::is_pure_read, replace_placeholder},
 };
 
-/// Where the answers to the statements come from.
+/// Source of the results of statements.
 pub(super) enum Answers<'a> {
-    /// The schema itself, in a read-only transaction: questions are answered, nothing else is sent.
+    /// The schema itself, in a read-only transaction. Only reads are executed.
     Reader(&'a DatabaseTransaction),
-    /// Another schema, in which every statement is carried out.
-    Scratch { txn: &'a DatabaseTransaction, watch: SchemaGuard<'a> },
+    /// A scratch schema, in which every statement is executed.
+    Scratch { txn: &'a DatabaseTransaction, guard: SchemaGuard<'a> },
 }
 
-/// The statements so far.
+/// Statements of the script.
 pub(super) struct Script<'a> {
     pub(super) sql: Vec<String>,
-    /// Whether the step runs outside a transaction.
-    pub(super) alone: bool,
+    /// Whether the step is transactional.
+    pub(super) transactional: bool,
     search_path: String,
     schema: String,
     answers: Answers<'a>,
-    /// Whether a question could not be answered. The migration may have swallowed the error.
+    /// Whether a read failed. The migration may have ignored the error.
     unanswered: bool,
-    /// The transactions that the migration has begun.
+    /// Open transactions and savepoints of the migration.
     open: usize,
 }
 
@@ -40,8 +40,8 @@ impl<'a> Script<'a> {
     pub(super) fn new(target: &Target, migrator: &DynMigrator, answers: Answers<'a>) -> Self {
         Self {
             sql: Vec::new(),
-            alone: false,
-            search_path: migrator.search_path(target),
+            transactional: true,
+            search_path: target.search_path(migrator),
             schema: target.quoted(),
             answers,
             unanswered: false,
@@ -53,36 +53,35 @@ impl<'a> Script<'a> {
         !self.unanswered
     }
 
-    pub(super) fn begin_all(&mut self) {
+    pub(super) fn begin_transaction(&mut self) {
         self.sql.push("BEGIN".to_owned());
     }
 
     /// Sets `search_path`, for the transaction or for the session.
-    pub(super) fn scope(&mut self, local: bool) {
+    pub(super) fn set_search_path(&mut self, local: bool) {
         let local = if local { "LOCAL " } else { "" };
         self.sql.push(format!("SET {local}search_path = {}", self.search_path));
     }
 
     pub(super) fn write(&mut self, sql: &str) {
         let sql = replace_placeholder(sql, &self.schema);
-        let pieces = SqlStatement::split(&sql).into_iter().map(|piece| piece.sql);
-        self.sql.extend(pieces);
+        self.sql.extend(SqlStatement::split(&sql).into_iter().map(|statement| statement.sql));
     }
 
-    /// Records the step where it was carried out: a later one may look.
-    pub(super) async fn note(&self, step: &Step, migrator: &DynMigrator) -> Result<(), Error> {
-        if let Answers::Scratch { txn, watch } = &self.answers {
-            watch.check(*txn, step).await?;
-            step.conclude(*txn, migrator).await?;
+    /// Records the step in the scratch schema, where a later step may read that.
+    pub(super) async fn record(&self, step: &Step, migrator: &DynMigrator) -> Result<(), Error> {
+        if let Answers::Scratch { txn, guard } = &self.answers {
+            guard.check(*txn, step).await?;
+            step.check_and_record(*txn, migrator).await?;
         }
         Ok(())
     }
 
-    /// Commits what was carried out elsewhere so far.
+    /// Commits in the scratch schema.
     pub(super) async fn commit(&mut self, migrator: &DynMigrator) -> Result<(), Error> {
-        if let Answers::Scratch { txn, watch } = &mut self.answers {
-            commit_and_enter(*txn, watch.target, migrator).await?;
-            *watch = SchemaGuard::begin(*txn, watch.target, migrator).await?;
+        if let Answers::Scratch { txn, guard } = &mut self.answers {
+            begin_next_in(*txn, guard.target, migrator).await?;
+            *guard = SchemaGuard::begin(*txn, guard.target, migrator).await?;
         }
         Ok(())
     }
@@ -90,17 +89,17 @@ impl<'a> Script<'a> {
     fn scratch(&self) -> Option<InTransaction<'a, DatabaseTransaction>> {
         match &self.answers {
             Answers::Reader(_) => None,
-            Answers::Scratch { txn, watch } => {
-                Some(InTransaction::within(*txn, watch.target, self.alone, self.open))
+            Answers::Scratch { txn, guard } => {
+                Some(InTransaction::within(*txn, guard.target, self.transactional, self.open))
             }
         }
     }
 
-    /// Ends a transaction that the migration has begun.
+    /// Ends a transaction or savepoint of the migration.
     fn end(&mut self, whole: &str, savepoint: &str) {
         self.open -= 1;
-        let sql = match (self.open, self.alone) {
-            (0, true) => whole.to_owned(),
+        let sql = match (self.open, self.transactional) {
+            (0, false) => whole.to_owned(),
             (depth, _) => format!("{savepoint} SAVEPOINT tenantry_{depth}"),
         };
         self.sql.push(sql);
@@ -110,7 +109,7 @@ impl<'a> Script<'a> {
 impl Backend for Script<'_> {
     async fn query(&mut self, mut statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         if let Some(mut scratch) = self.scratch() {
-            let sql = text_of(&statement);
+            let sql = sql_of(&statement);
             let rows = scratch.query(statement).await?;
             if SqlStatement::split(&sql).iter().any(writes) {
                 self.write(&sql);
@@ -121,7 +120,7 @@ impl Backend for Script<'_> {
             statement.sql = sql;
         }
         let Answers::Reader(reader) = &self.answers else { return Ok(Vec::new()) };
-        let sql = text_of(&statement);
+        let sql = sql_of(&statement);
         let rows = reader.query_all_raw(statement).await;
         if SqlStatement::split(&sql).iter().any(writes) {
             self.write(&sql);
@@ -130,8 +129,8 @@ impl Backend for Script<'_> {
     }
 
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let sql = text_of(&statement);
-        // One that fails is undone by the migration, or ends it.
+        let sql = sql_of(&statement);
+        // The migration rolls back a failed statement, or fails.
         let result = match self.scratch() {
             Some(mut scratch) => scratch.execute(statement).await?,
             None => rows_affected(0),
@@ -144,8 +143,8 @@ impl Backend for Script<'_> {
         if let Some(mut scratch) = self.scratch() {
             scratch.begin().await?;
         }
-        let sql = match (self.open, self.alone) {
-            (0, true) => "BEGIN".to_owned(),
+        let sql = match (self.open, self.transactional) {
+            (0, false) => "BEGIN".to_owned(),
             (depth, _) => format!("SAVEPOINT tenantry_{depth}"),
         };
         self.sql.push(sql);
@@ -171,7 +170,7 @@ impl Backend for Script<'_> {
 }
 
 /// The statement with its values as literals.
-fn text_of(statement: &Statement) -> String {
+fn sql_of(statement: &Statement) -> String {
     let mut statement = statement.clone();
     if let Some(values) = &mut statement.values {
         values.0.iter_mut().for_each(quote_not_finite);
@@ -179,7 +178,7 @@ fn text_of(statement: &Statement) -> String {
     statement.to_string()
 }
 
-/// SQL writes `NaN` and `Infinity` in quotes, SeaORM does not.
+/// Quotes `NaN` and `Infinity`, which SeaORM does not.
 fn quote_not_finite(value: &mut Value) {
     match value {
         Value::Float(Some(number)) if !number.is_finite() => {
@@ -191,12 +190,12 @@ fn quote_not_finite(value: &mut Value) {
     }
 }
 
-/// Whether a statement that returns rows changes something, too, as far as is known.
-fn writes(piece: &SqlStatement) -> bool {
+/// Whether a statement that returns rows may have side effects.
+fn writes(statement: &SqlStatement) -> bool {
     const VERBS: [&str; 4] = ["insert", "update", "delete", "merge"];
-    match piece.word(0) {
-        Some("select") => !is_pure_read(piece),
-        Some("with") => VERBS.iter().any(|verb| piece.find(&[verb]).is_some()),
+    match statement.word(0) {
+        Some("select") => !is_pure_read(statement),
+        Some("with") => VERBS.iter().any(|verb| statement.find(&[verb]).is_some()),
         Some(first) => VERBS.contains(&first),
         None => false,
     }

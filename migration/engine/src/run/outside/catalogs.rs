@@ -1,27 +1,27 @@
-//! The catalogs of a database, and queries that find in them what a transaction has made.
+//! System catalogs, and queries for the objects that a transaction has created in them.
 
 use std::{fmt::Write, sync::LazyLock};
 
-/// A catalog whose rows are objects of a database.
+/// System catalog whose rows are objects.
 pub(super) struct Catalog {
     pub(super) name: &'static str,
-    /// How the key and the schema of an object are found; none where it belongs to the database.
+    /// Expressions for the OID and the schema of an object; no schema if it belongs to the database.
     oid: &'static str,
     namespace: Option<&'static str>,
-    /// How a new object is told from one that has another owner or other privileges.
-    news: News,
+    new: NewRows,
 }
 
-/// What is new in a catalog.
+/// Rows of a catalog that count as new objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum News {
-    /// An object with new dependencies: it was made, replaced or moved.
+enum NewRows {
+    /// Objects with new dependencies: created, replaced or moved. Others may only have a new owner or
+    /// new privileges.
     Dependencies,
-    /// Any row that the transaction has written.
+    /// All rows that the transaction has written.
     Row,
-    /// The same, if there are more rows than before.
+    /// Rows that the transaction has inserted.
     Insert,
-    /// The rows may not be read: that there are more of them is all that is known.
+    /// The number of inserted rows: the rows themselves may not be read.
     Count(&'static str),
 }
 
@@ -40,14 +40,14 @@ pub(super) static CATALOGS: [Catalog; 27] = [
     of("pg_ts_template", "tmplnamespace"),
     Catalog {
         oid: "enumtypid",
-        news: News::Row,
+        new: NewRows::Row,
         ..of("pg_enum", "(SELECT typnamespace FROM pg_type t WHERE t.oid = enumtypid)")
     },
-    Catalog { news: News::Row, ..of("pg_default_acl", "defaclnamespace") },
-    Catalog { news: News::Insert, ..of("pg_namespace", "oid") },
-    // A cast goes with the types that it is about.
+    Catalog { new: NewRows::Row, ..of("pg_default_acl", "defaclnamespace") },
+    Catalog { new: NewRows::Insert, ..of("pg_namespace", "oid") },
+    // A cast has no schema; use that of its types.
     Catalog {
-        news: News::Row,
+        new: NewRows::Row,
         ..of(
             "pg_cast",
             "(SELECT max(typnamespace::bigint)::oid FROM pg_type t
@@ -63,19 +63,19 @@ pub(super) static CATALOGS: [Catalog; 27] = [
     whole("pg_event_trigger"),
     whole("pg_largeobject_metadata"),
     whole("pg_transform"),
-    Catalog { news: News::Count("a role"), ..whole("pg_authid") },
-    Catalog { news: News::Count("a subscription"), ..whole("pg_subscription") },
+    Catalog { new: NewRows::Count("a role"), ..whole("pg_authid") },
+    Catalog { new: NewRows::Count("a subscription"), ..whole("pg_subscription") },
 ];
 
 const fn of(name: &'static str, namespace: &'static str) -> Catalog {
-    Catalog { name, oid: "oid", namespace: Some(namespace), news: News::Dependencies }
+    Catalog { name, oid: "oid", namespace: Some(namespace), new: NewRows::Dependencies }
 }
 
 const fn whole(name: &'static str) -> Catalog {
-    Catalog { name, oid: "oid", namespace: None, news: News::Insert }
+    Catalog { name, oid: "oid", namespace: None, new: NewRows::Insert }
 }
 
-/// What is attached to a relation: catalog, column with the relation.
+/// Objects of a relation: catalog, column with the relation.
 const ATTACHED: [(&str, &str); 4] = [
     ("pg_trigger", "tgrelid"),
     ("pg_policy", "polrelid"),
@@ -84,18 +84,20 @@ const ATTACHED: [(&str, &str); 4] = [
 ];
 
 impl Catalog {
-    /// How many rows the session has written.
+    /// An expression for the number of rows that the session has written.
     fn written(&self) -> String {
         let name = format!("'pg_catalog.{}'::regclass", self.name);
-        match self.news {
-            News::Insert | News::Count(_) => format!("pg_stat_get_xact_tuples_inserted({name})"),
-            News::Dependencies | News::Row => format!(
+        match self.new {
+            NewRows::Insert | NewRows::Count(_) => {
+                format!("pg_stat_get_xact_tuples_inserted({name})")
+            }
+            NewRows::Dependencies | NewRows::Row => format!(
                 "pg_stat_get_xact_tuples_inserted({name}) + pg_stat_get_xact_tuples_updated({name})"
             ),
         }
     }
 
-    /// The objects in the catalog that are new.
+    /// A query for the new objects in the catalog.
     fn objects(&self, fresh: Fresh) -> String {
         let class = match self.name {
             "pg_enum" => "pg_type",
@@ -103,7 +105,7 @@ impl Catalog {
             name => name,
         };
         let mut which = fresh("x");
-        if self.news == News::Dependencies {
+        if self.new == NewRows::Dependencies {
             let _ = write!(which, " AND {}", is_new(self.name, "x.oid", fresh));
         }
         let (oid, namespace) = (self.oid, self.namespace.unwrap_or("0::oid"));
@@ -115,11 +117,11 @@ impl Catalog {
     }
 }
 
-/// An expression for whether a row is new.
+/// Makes an expression for whether a row is new.
 type Fresh = fn(&str) -> String;
 
-/// Whether a row was written by this very transaction or one of its subtransactions. Those of other
-/// transactions in progress are not visible. Not by a command before number $2.
+/// Whether a row was written by this transaction or one of its subtransactions, by command $2 or a
+/// later one. (Rows of other transactions in progress are not visible.)
 fn is_own(row: &str) -> String {
     format!(
         "CASE WHEN age({row}.xmin) <= age(pg_current_xact_id()::xid) THEN pg_xact_status(
@@ -129,9 +131,9 @@ fn is_own(row: &str) -> String {
     )
 }
 
-/// A query for the number of the command of this transaction that made the newest of the schemas in
-/// the JSON array $1, or $2.
-pub(crate) fn command_sql() -> String {
+/// A query for the number of the command of this transaction that created the newest of the schemas
+/// in the JSON array $1, or $2.
+pub(crate) fn newest_command_sql() -> String {
     format!(
         "(SELECT coalesce(max(n.cmin::text::bigint), $2) FROM pg_namespace n
     WHERE n.nspname IN (SELECT json_array_elements_text($1::text::json)) AND {})",
@@ -139,7 +141,7 @@ pub(crate) fn command_sql() -> String {
     )
 }
 
-/// Whether a row was committed after the snapshot $2. (What is frozen was not.)
+/// Whether a row was committed after the snapshot $2. (A frozen row was not.)
 fn is_later(row: &str) -> String {
     format!(
         "CASE WHEN age({row}.xmin) < 2000000000 THEN NOT pg_visible_in_snapshot(
@@ -149,7 +151,7 @@ fn is_later(row: &str) -> String {
     )
 }
 
-/// Whether an object was made, replaced or moved. Written so that no plan reads all dependencies.
+/// Whether an object was created, replaced or moved. No plan of it reads all of `pg_depend`.
 fn is_new(catalog: &str, oid: &str, fresh: Fresh) -> String {
     format!(
         "(SELECT true FROM pg_depend d WHERE d.classid = '{catalog}'::regclass
@@ -158,8 +160,8 @@ fn is_new(catalog: &str, oid: &str, fresh: Fresh) -> String {
     )
 }
 
-/// `WITH` the schemas that are no outside, in the JSON array $1, and the relations that the
-/// transaction has made or changed.
+/// A `WITH` clause for the migrated schemas, in the JSON array $1, and the relations that the
+/// transaction has created or changed.
 fn relations() -> String {
     format!(
         "WITH own AS MATERIALIZED (
@@ -178,9 +180,9 @@ fn relations() -> String {
     )
 }
 
-/// A query for a [`Look`](super::Look) as text; $1 is the JSON array of the schemas that are no
-/// outside, $2 the number of the command from which on the transaction is watched.
-pub(crate) fn look_sql() -> &'static str {
+/// A query for a [`Snapshot`](super::Snapshot) in JSON; $1 is the JSON array of the migrated schemas,
+/// $2 the number of the first command that counts.
+pub(crate) fn snapshot_sql() -> &'static str {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         let written: Vec<String> = CATALOGS.iter().map(Catalog::written).collect();
         format!(
@@ -197,9 +199,9 @@ FROM relation)",
     &SQL
 }
 
-/// A query for the names of the objects outside that the transaction has made: of the relations
-/// and what is attached to them, and of these catalogs.
-pub(super) fn made_sql(suspects: &[usize]) -> String {
+/// A query for the names of the objects outside that the transaction has created: relations and
+/// their objects, and objects in these catalogs.
+pub(super) fn created_sql(suspects: &[usize]) -> String {
     let mut sql = format!(
         "{}, changed AS MATERIALIZED (
     SELECT oid FROM relation
@@ -224,13 +226,13 @@ pub(super) fn made_sql(suspects: &[usize]) -> String {
         );
     }
     let suspects = || suspects.iter().filter_map(|index| CATALOGS.get(*index));
-    for catalog in suspects().filter(|it| !matches!(it.news, News::Count(_))) {
+    for catalog in suspects().filter(|it| !matches!(it.new, NewRows::Count(_))) {
         sql.push_str(&catalog.objects(is_own));
     }
     sql.push_str(NAMES);
     for catalog in suspects() {
-        if let News::Count(name) = catalog.news {
-            // Where nothing is counted it is not known either.
+        if let NewRows::Count(name) = catalog.new {
+            // Unknown if PostgreSQL does not count.
             let _ = write!(
                 sql,
                 "\nUNION ALL SELECT '{name}' WHERE current_setting('track_counts')::boolean"
@@ -240,8 +242,8 @@ pub(super) fn made_sql(suspects: &[usize]) -> String {
     sql
 }
 
-/// A query for the names of the objects outside the schema $1 that have come to be after the
-/// snapshot $2, in the schemas of no tenant. $3 has the numbers of the schemas that there were.
+/// A query for the names of the objects that were created after the snapshot $2 outside the schema
+/// $1 and the schemas of tenants. $3 has the OIDs of the schemas that existed.
 pub(super) fn later_sql(registry: bool) -> String {
     let tenants = match registry {
         true => "OR nspname IN (SELECT schema FROM registry.tenants)",
@@ -252,7 +254,7 @@ pub(super) fn later_sql(registry: bool) -> String {
         "WITH own AS MATERIALIZED (
     SELECT oid FROM pg_namespace n
     WHERE nspname = $1 OR nspname ~ '^(pg_temp|pg_toast|tenantry_)'
-    -- One that is being made.
+    -- A schema that is being created.
     OR obj_description(oid, 'pg_namespace') LIKE 'tenantry:%' {tenants}
 ), object (classid, objid, objsubid, namespace) AS (
     SELECT 'pg_namespace'::regclass, x.oid, 0, x.oid FROM pg_namespace x
@@ -261,19 +263,18 @@ pub(super) fn later_sql(registry: bool) -> String {
     WHERE {later} AND {}",
         is_new("pg_class", "x.oid", is_later)
     );
-    for catalog in CATALOGS.iter().filter(|it| it.news == News::Dependencies) {
+    for catalog in CATALOGS.iter().filter(|it| it.new == NewRows::Dependencies) {
         sql.push_str(&catalog.objects(is_later));
     }
     sql + NAMES
 }
 
-/// The end of a query for names of objects.
+/// End of a query for names of objects.
 const NAMES: &str = ")
 SELECT DISTINCT it.type || ' ' || it.identity AS name FROM object
 CROSS JOIN LATERAL pg_identify_object(classid, objid, objsubid) it
 WHERE (namespace IS NULL OR namespace NOT IN (SELECT oid FROM own)) AND it.type IS NOT NULL
--- Not what is a part of another object: a row type, an index of a constraint, a member of an
--- extension.
+-- Without parts of other objects: a row type, an index of a constraint, a member of an extension.
 AND (objsubid > 0 OR classid = 'pg_rewrite'::regclass OR (SELECT true FROM pg_depend d
     WHERE d.classid = object.classid AND d.objid = object.objid AND d.objsubid = 0
     AND d.deptype IN ('i', 'e') LIMIT 1) IS NULL)";

@@ -1,23 +1,22 @@
-//! What has come to be outside a schema while a migration ran outside a transaction: nothing of
-//! that can be rolled back, and its statements have no number in common by which they are known.
+//! Objects created outside a schema while a non-transactional migration ran: they cannot be rolled
+//! back, and the statements that created them have no transaction in common.
 
-use sea_orm::{DbErr, sqlx::Row};
+use sea_orm::DbErr;
 
 use super::catalogs::later_sql;
 use crate::{plan::Step, proxy::OwnSession};
 
-/// A moment before a migration.
-pub(crate) struct Before {
+/// Catalog contents before a migration.
+pub(crate) struct StartOfMigration {
     snapshot: String,
-    /// The schemas that belong to no tenant, as an array of their numbers.
+    /// OIDs of the schemas that belong to no tenant, as an array.
     schemas: String,
     registry: bool,
 }
 
-impl Before {
-    /// This moment.
+impl StartOfMigration {
     pub(crate) async fn now(own: &mut OwnSession) -> Result<Self, DbErr> {
-        let [registry] = own.texts("SELECT to_regclass('registry.tenants')::text").await?;
+        let [registry] = own.texts("SELECT to_regclass('registry.tenants')::text", []).await?;
         let registry = registry.is_some();
         let sql = format!(
             "SELECT pg_current_snapshot()::text,
@@ -27,14 +26,14 @@ impl Before {
                 false => "",
             }
         );
-        let [snapshot, schemas] = own.texts(&sql).await?;
+        let [snapshot, schemas] = own.texts(&sql, []).await?;
         let (snapshot, schemas) = (snapshot.unwrap_or_default(), schemas.unwrap_or_default());
         Ok(Self { snapshot, schemas, registry })
     }
 
-    /// The objects outside `schema` and the schemas of tenants that have come to be since. Not
-    /// asked after statements that can make none.
-    pub(crate) async fn made_since(
+    /// Returns the objects that were created since then outside `schema` and the schemas of tenants.
+    /// Sends nothing if no statement of the migration can create one.
+    pub(crate) async fn created_since(
         &self,
         own: &mut OwnSession,
         schema: &str,
@@ -44,8 +43,6 @@ impl Before {
             return Ok(Vec::new());
         }
         let values = [schema.into(), self.snapshot.clone().into(), self.schemas.clone().into()];
-        let rows = own.send(&later_sql(self.registry), values).await?;
-        let text = |error: sea_orm::sqlx::Error| DbErr::Type(error.to_string());
-        rows.iter().map(|row| row.try_get(0).map_err(text)).collect()
+        own.column(&later_sql(self.registry), values).await
     }
 }

@@ -1,0 +1,105 @@
+//! Creation of a schema with a commit after each migration.
+
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
+use tenantry_registry::{SchemaName, tenant};
+
+use super::{create_schema_sql, drop_schema, map_duplicate_schema};
+use crate::{
+    DynMigrator, Error, Target,
+    lock::poll_lock,
+    plan::all_up,
+    run::commits::{begin_next, run_each},
+    search_path::set_search_path,
+    sql::query::{execute_batch, scalar},
+};
+
+/// Comment on a schema that is being created; the schema's OID follows.
+const MARK: &str = "tenantry: unfinished creation of schema ";
+
+/// Creates the schema of one tenant with a commit after each migration, for migrators that
+/// [`create_schema`](crate::create_schema) refuses with
+/// [`DbErrorKind::NeedsCommit`](crate::DbErrorKind::NeedsCommit). `txn` must be unused, and its
+/// connection is closed afterwards. The caller inserts the registry row in it and commits.
+///
+/// Until then, a comment marks the schema as unfinished, and a session lock shows that it is being
+/// created. If the creation does not finish, [`remove_unfinished`] removes the schema.
+///
+/// # Errors
+/// As for [`create_schema`](crate::create_schema), and [`Error::Busy`] if another creation of the
+/// same schema does not end in time. The schema may stay unfinished.
+pub async fn create_schema_with_commits(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+    migrator: &DynMigrator,
+) -> Result<(), Error> {
+    lock_creation(txn, "pg_try_advisory_lock", schema).await?;
+    map_duplicate_schema(execute_batch(txn, &create_schema_sql(schema)).await, schema)?;
+    let oid: Option<i64> =
+        scalar(txn, "SELECT $1::regnamespace::oid::bigint", [schema.quoted().into()]).await?;
+    let comment = |text: &str| format!("COMMENT ON SCHEMA {} IS {text}", schema.quoted());
+    execute_batch(txn, &comment(&format!("'{MARK}{}'", oid.unwrap_or(0)))).await?;
+    let target = Target::Schema(schema.clone());
+    set_search_path(txn, &target, migrator).await?;
+    run_each(txn, &target, migrator, all_up(migrator)).await?;
+    begin_next(txn).await?;
+    Ok(execute_batch(txn, &comment("NULL")).await?)
+}
+
+/// Removes a schema that [`create_schema_with_commits`] did not finish, in the caller's transaction.
+/// Returns whether there was one; it is gone now, or has become a tenant's in the meantime.
+///
+/// The mark contains the schema's OID, so a schema of the same name that a person created, or a
+/// copy, does not have it.
+///
+/// # Errors
+/// [`Error::Busy`] if the creation is still running, [`Error::Database`] otherwise.
+pub async fn remove_unfinished(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+) -> Result<bool, Error> {
+    if !is_unfinished(txn, schema).await? {
+        return Ok(is_registered(txn, schema).await?);
+    }
+    lock_creation(txn, "pg_try_advisory_xact_lock", schema).await?;
+    if is_unfinished(txn, schema).await? && !is_registered(txn, schema).await? {
+        drop_schema(txn, schema).await?;
+    }
+    Ok(true)
+}
+
+/// An SQL expression for whether the schema `n` is being created with commits: it has the mark, and
+/// the lock is held.
+pub(crate) const BEING_CREATED: &str = "\
+(CASE obj_description(n.oid, 'pg_namespace')
+     WHEN 'tenantry: unfinished creation of schema ' || n.oid
+     THEN NOT pg_try_advisory_xact_lock_shared(
+         hashtextextended('tenantry creation of ' || n.nspname, 0))
+     ELSE false END)";
+
+async fn is_registered(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<bool, DbErr> {
+    let rows = tenant::Entity::find().filter(tenant::Column::Schema.eq(schema.as_str()));
+    let rows = rows.filter(tenant::Column::Status.ne(tenant::Status::Dropped));
+    Ok(rows.count(txn).await? > 0)
+}
+
+async fn is_unfinished(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<bool, DbErr> {
+    let sql = format!(
+        "SELECT true FROM pg_catalog.pg_namespace WHERE nspname = $1
+         AND obj_description(oid, 'pg_namespace') = '{MARK}' || oid"
+    );
+    Ok(scalar::<bool>(txn, sql, [schema.as_str().into()]).await?.is_some())
+}
+
+async fn lock_creation(
+    txn: &impl ConnectionTrait,
+    function: &str,
+    schema: &SchemaName,
+) -> Result<(), Error> {
+    const LIMIT: Duration = Duration::from_secs(60);
+    match poll_lock(txn, function, &format!("tenantry creation of {schema}"), LIMIT).await? {
+        true => Ok(()),
+        false => Err(Error::Busy { schema: schema.to_string() }),
+    }
+}
