@@ -24,7 +24,6 @@
 //! | [`drift`] | comparison of schemas with the migrations |
 //! | [`lint`] | lint of migrations |
 //! | `cli` | the `migration` command (feature `cli`) |
-//! | `generate` | new migrations (feature `cli`) |
 //! | [`connect`] | options and errors of connections |
 //! | [`registry`] | migrations of the registry |
 //! | [`sql`] | SQL lexer |
@@ -33,8 +32,6 @@
 pub mod cli;
 pub mod connect;
 pub mod drift;
-#[cfg(feature = "cli")]
-pub mod generate;
 pub mod lint;
 pub mod registry;
 pub mod sql;

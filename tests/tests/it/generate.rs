@@ -19,15 +19,15 @@ use crate::support::{
 };
 
 /// What a new file begins with: modules as any other, so they compile.
-#[path = "../../../migration/engine/src/generate/template/add_column.rs"]
+#[path = "../../../migration/engine/src/cli/generate/template/add_column.rs"]
 mod add_column;
-#[path = "../../../migration/engine/src/generate/template/create_table.rs"]
+#[path = "../../../migration/engine/src/cli/generate/template/create_table.rs"]
 mod create_table;
 
 const CREATE_TABLE: &str =
-    include_str!("../../../migration/engine/src/generate/template/create_table.rs");
+    include_str!("../../../migration/engine/src/cli/generate/template/create_table.rs");
 const ADD_COLUMN: &str =
-    include_str!("../../../migration/engine/src/generate/template/add_column.rs");
+    include_str!("../../../migration/engine/src/cli/generate/template/add_column.rs");
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -1,6 +1,4 @@
-use super::NewName;
-
-/// The templates are real modules, so they compile.
+// The templates are modules of the tests, so they compile.
 #[cfg(test)]
 mod add_column;
 #[cfg(test)]
@@ -9,13 +7,12 @@ mod create_table;
 const CREATE_TABLE: &str = include_str!("template/create_table.rs");
 const ADD_COLUMN: &str = include_str!("template/add_column.rs");
 
-/// The names that the templates use.
+/// Names in the templates.
 const TABLE: &str = "table_name";
 const COLUMN: &str = "column_name";
 
-/// The text of a new migration. Its name says what it begins with.
-pub(super) fn fill(name: &NewName) -> String {
-    let name = name.as_str();
+/// The source of a new migration, from the template that its name selects.
+pub(super) fn fill(name: &str) -> String {
     if let Some(table) = name.strip_prefix("create_").filter(|table| !table.is_empty()) {
         return CREATE_TABLE.replace(TABLE, table);
     }
@@ -33,14 +30,14 @@ mod tests {
     use super::{ADD_COLUMN, add_column, create_table, fill};
 
     #[test]
-    fn the_templates_compile() {
+    fn templates_compile() {
         assert_eq!(create_table::Migration.name(), "create_table");
         assert_eq!(add_column::Migration.name(), "add_column");
     }
 
     #[test]
-    fn the_name_says_what_it_begins_with() {
-        let text = |name: &str| fill(&name.parse().unwrap());
+    fn the_name_selects_the_template() {
+        let text = fill;
         assert!(text("create_books").contains(r#".table("books")"#));
         assert!(text("create_books").contains(r#".name("books_pkey")"#));
         let add = text("add_title_to_books");

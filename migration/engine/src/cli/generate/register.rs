@@ -1,15 +1,14 @@
-//! Listing a migration in its crate's `lib.rs`, without touching anything else in it.
+//! Adds a migration to its crate's `lib.rs`, and changes nothing else in the file.
 
-/// The longest line of this workspace (`rustfmt.toml`).
+/// `max_width` of rustfmt.toml.
 const MAX_WIDTH: usize = 100;
 
-/// `text` with `module` declared and in the list of migrations, or None when it is not written in
-/// the usual way.
+/// `text` with `module` declared and listed, or `None` if the list is not a `vec![…]`.
 pub(super) fn register(text: &str, module: &str) -> Option<String> {
     declared(&listed(text, module)?, module)
 }
 
-/// Adds `mod …;` behind the last one, or else behind the last `use …;`.
+/// Adds `mod …;` after the last one, or after the last `use …;`.
 fn declared(text: &str, module: &str) -> Option<String> {
     let declaration = format!("mod {module};\n");
     let mut at = 0;
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_of_writing_the_list_is_understood() {
+    fn adds_to_lists_in_each_layout() {
         let long = "m20261123_000001_a_name_that_needs_a_line_of_its_own_because_it_is_long";
         for (modules, list, expected) in [
             ("", "vec![]", "vec![Box::new(new::Migration)]".to_owned()),
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_made_otherwise_is_refused() {
+    fn rejects_other_lists() {
         assert_eq!(register("mod a;\nfn migrations() { all() }", "new"), None);
         assert_eq!(register("fn other() { vec![] }", "new"), None);
         assert_eq!(register("fn migrations() { vec![] }", "new"), None);
