@@ -104,7 +104,7 @@ mod tests {
         for part in [
             "m2: drop-column: column a.b is dropped\n",
             "  statement  ALTER TABLE a\n             DROP b\n",
-            "  help       stop using the column, release that, drop it in a later release\n",
+            "  help       stop using the column in one release, drop it in a later one\n",
             "  allowed    because so be it\n",
             "\n2 migrations checked: 1 finding in 1 migration, 1 allowed\n",
         ] {

@@ -6,14 +6,13 @@ use sea_orm_migration::SchemaManager;
 use super::{Profile, Rule};
 use crate::sql::SqlStatement;
 
-/// How an acknowledgement begins, inside an SQL comment.
+/// The start of a suppression in an SQL comment.
 const BEGIN: &str = "check: allow";
 
-/// Acknowledges that the next statement of this migration breaks `rule`, and why that is well.
+/// Allows the next statement of a migration to violate `rule`, and gives the reason.
 ///
-/// It sends `/* check: allow RULE because REASON */` and nothing else: PostgreSQL does nothing,
-/// [`check`](fn@super::check) and a dry run show it. SQL that is written by hand can carry the
-/// comment itself.
+/// Sends the comment `/* check: allow RULE because REASON */`, which [`check`](fn@super::check) and
+/// dry runs show. Raw SQL can contain the comment itself.
 ///
 /// ```no_run
 /// # async fn up(manager: &sea_orm_migration::SchemaManager<'_>) -> Result<(), sea_orm::DbErr> {
@@ -26,7 +25,7 @@ const BEGIN: &str = "check: allow";
 /// ```
 ///
 /// # Errors
-/// What the database says.
+/// If the database fails.
 #[expect(clippy::disallowed_methods, reason = "a comment, whose end the reason cannot contain")]
 pub async fn allow(manager: &SchemaManager<'_>, rule: Rule, reason: &str) -> Result<(), DbErr> {
     let reason = reason.replace("*/", "* /").replace("/*", "/ *");
@@ -35,21 +34,22 @@ pub async fn allow(manager: &SchemaManager<'_>, rule: Rule, reason: &str) -> Res
     Ok(())
 }
 
-/// What a migration says that it means, by acknowledgements with a reason in what it has sent.
+/// Suppressions with a reason in the statements of a migration, and what else a run needs to know
+/// about them.
 #[derive(Debug, Default)]
 pub(crate) struct Suppressions(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
     rules: Vec<Rule>,
-    /// The texts that may make functions, in lower case.
+    /// Statements that may create functions, in lower case.
     functions: Vec<String>,
-    /// Whether a statement may be about something outside the schema.
+    /// Whether a statement may affect objects outside the schema.
     reaches_outside: bool,
 }
 
 impl Suppressions {
-    /// Reads what is sent.
+    /// Reads a statement or batch.
     pub(crate) fn read(&self, sql: &str) {
         let mut seen = self.seen();
         let lower = sql.to_lowercase();
@@ -58,7 +58,7 @@ impl Suppressions {
         }
         seen.reaches_outside =
             seen.reaches_outside || !SqlStatement::split(sql).iter().all(stays_inside);
-        // Nearly no text acknowledges anything.
+        // Most statements contain no suppression.
         if !sql.contains("check:") {
             return;
         }
@@ -73,18 +73,18 @@ impl Suppressions {
         self.seen().rules.contains(&rule)
     }
 
-    /// Whether a statement may have made something outside the schema. Not asked of the effects.
+    /// Whether a statement may have created an object outside the schema, judged by its tokens.
     pub(crate) fn may_reach_outside(&self) -> bool {
         self.seen().reaches_outside
     }
 
-    /// Whether the migration may have made this function.
+    /// Whether the migration may have created this function.
     pub(crate) fn mentions_function(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         self.seen().functions.iter().any(|text| text.contains(&name))
     }
 
-    /// Whether it has made it and says that its bare names are meant.
+    /// Whether the migration created this function and allows its unqualified names.
     pub(crate) fn allows_function(&self, name: &str) -> bool {
         self.allows(Rule::FunctionSearchPath) && self.mentions_function(name)
     }
@@ -94,8 +94,8 @@ impl Suppressions {
     }
 }
 
-/// Whether a statement is about the schema alone, as its words show: it names no other, and runs
-/// nothing that could.
+/// Whether a statement can only affect the current schema: it names no other, and executes no code
+/// that might.
 fn stays_inside(piece: &SqlStatement) -> bool {
     const KINDS: [&str; 10] = [
         "create", "alter", "drop", "reindex", "vacuum", "analyze", "refresh", "comment", "cluster",
@@ -125,7 +125,7 @@ fn stays_inside(piece: &SqlStatement) -> bool {
         || piece.word(0).is_some_and(|word| KINDS.contains(&word)) && !words().any(is_outside)
 }
 
-/// An acknowledgement as it was written.
+/// A suppression comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Suppression {
     pub(super) rule: String,
@@ -134,7 +134,7 @@ pub(super) struct Suppression {
 }
 
 impl Suppression {
-    /// Reads a comment without its delimiters; None when it is about something else.
+    /// Parses a comment without its delimiters. `None` for any other comment.
     pub(super) fn read(comment: &str) -> Option<Self> {
         let words = comment.split_whitespace().collect::<Vec<_>>().join(" ");
         let rest = words.strip_prefix(BEGIN)?.trim_start();
@@ -168,7 +168,7 @@ mod tests {
     use super::Suppression;
 
     #[test]
-    fn a_comment_is_read() {
+    fn parses_comments() {
         let read = |text| Suppression::read(text).map(|it| (it.rule, it.reason));
         let pair = |rule: &str, reason: &str| Some((rule.to_owned(), reason.to_owned()));
         assert_eq!(read(" check: allow rename because a b "), pair("rename", "a b"));

@@ -1,9 +1,8 @@
-//! Catalog queries that find an object by its name alone, and so find another tenant's.
+//! Catalog queries that find an object by its name alone, and so may find another tenant's.
 
 use crate::sql::{Kind, SqlStatement};
 
-/// Columns of `information_schema` and `pg_catalog` that hold the name of an object that a schema
-/// contains.
+/// Columns of `information_schema` and `pg_catalog` with names of objects in schemas.
 const NAMES: [&str; 25] = [
     "attname",
     "column_name",
@@ -32,7 +31,7 @@ const NAMES: [&str; 25] = [
     "event_object_table",
 ];
 
-/// Words by which a query says which schema is meant, or asks for what `search_path` finds.
+/// Names that restrict a query to one schema, or to objects found by `search_path`.
 const OF_ONE_SCHEMA: [&str; 9] = [
     "current_schema",
     "current_schemas",
@@ -45,8 +44,8 @@ const OF_ONE_SCHEMA: [&str; 9] = [
     "tg_relid",
 ];
 
-/// The catalogs that the queries in `sql` search for a name without saying in which schema. The
-/// bodies of `DO` blocks and functions are read as well.
+/// The catalogs that `sql` searches by name in all schemas, also in the bodies of `DO` blocks and
+/// functions.
 pub(super) fn by_name(sql: &str) -> Vec<String> {
     let mut found = Vec::new();
     for statement in SqlStatement::split(sql) {
@@ -60,7 +59,7 @@ pub(super) fn by_name(sql: &str) -> Vec<String> {
     found
 }
 
-/// The catalog that one statement searches for a name in every schema.
+/// The catalog that one statement searches by name in all schemas.
 fn catalog_by_name(statement: &SqlStatement) -> Option<String> {
     let words = || 0..statement.words.len();
     let name = |index: usize| statement.name(index).unwrap_or_default();
@@ -97,7 +96,7 @@ mod tests {
     use super::by_name;
 
     #[test]
-    fn queries_for_a_name_in_every_schema_are_found() {
+    fn finds_queries_by_name_in_all_schemas() {
         for (sql, found) in [
             ("SELECT FROM information_schema.tables WHERE table_name = 'a'", true),
             (
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn each_statement_of_a_block_is_judged_by_itself() {
+    fn examines_each_statement_of_a_block() {
         let block = "DO $$ BEGIN
             PERFORM FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'a';
             PERFORM FROM pg_indexes WHERE indexname = 'a';

@@ -1,9 +1,9 @@
-//! Questions about names in a statement that only the catalog can answer.
+//! Catalog queries about names in a statement.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
 
-/// Those of the pairs `a.b` that mean something in another schema `a`, as text. PostgreSQL's own
-/// schemas are the same for every tenant, and so are those of extensions, which the path contains.
+/// The pairs `a.b` that are objects in another schema `a`. PostgreSQL's own schemas, and those of
+/// extensions, which are in the path, are the same for every tenant.
 pub(super) async fn in_other_schemas(
     txn: &DatabaseTransaction,
     pairs: &[(String, String)],
@@ -20,7 +20,7 @@ pub(super) async fn in_other_schemas(
     texts(txn, sql, serde_json::json!(pairs)).await
 }
 
-/// Those of the functions that PostgreSQL may not call once for all rows.
+/// The functions that are volatile.
 pub(super) async fn volatile(
     txn: &DatabaseTransaction,
     functions: &[String],

@@ -1,5 +1,4 @@
-//! What a statement did, by comparing the catalog before and after it: the rules that hold for
-//! every object, new or old.
+//! Rules that compare the catalog before and after a statement, for new and existing objects.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +9,7 @@ use super::{
     violation::{Effect, Violation},
 };
 
-/// The rules that a statement breaks by what it did.
+/// The violations of a statement, by its effects on the catalog.
 pub(super) fn catalog_violations(effect: &Effect<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     objects(effect, &mut violations);
@@ -25,26 +24,26 @@ fn objects(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
     for relation in &after.relations {
         let old = before.relation(relation.oid);
         if relation.kind == Kind::Sequence && old.is_none() {
-            fire(Rule::Identity, format!("it makes the sequence {}", relation.name));
+            fire(Rule::Identity, format!("creates the sequence {}", relation.name));
         }
         if relation.inherits && !old.is_some_and(|old| old.inherits) {
             fire(Rule::Inheritance, format!("table {} inherits from another", relation.name));
         }
     }
     for trigger in new(&before.triggers, &after.triggers) {
-        fire(Rule::Trigger, format!("it makes the trigger {trigger}"));
+        fire(Rule::Trigger, format!("creates the trigger {trigger}"));
     }
     for name in new(&before.types, &after.types) {
-        fire(Rule::CustomType, format!("it makes the type {name}"));
+        fire(Rule::CustomType, format!("creates the type {name}"));
     }
     for dependency in new(&before.external_dependencies, &after.external_dependencies) {
         fire(Rule::OutsideSchema, dependency.clone());
     }
     for relation in new(&before.external_relations, &after.external_relations) {
-        fire(Rule::OutsideSchema, format!("it uses {relation}"));
+        fire(Rule::OutsideSchema, format!("uses {relation}"));
     }
     if before.search_path != after.search_path {
-        fire(Rule::SearchPath, format!("it sets search_path to {}", after.search_path));
+        fire(Rule::SearchPath, format!("sets search_path to {}", after.search_path));
     }
 }
 
@@ -64,12 +63,12 @@ fn constraints(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
         let (name, table) = (&constraint.name, after.table_name(constraint.table));
         match before.same_constraint(constraint) {
             Some(old) if old.name != *name => {
-                let message = format!("constraint {} of {table} becomes {name}", old.name);
+                let message = format!("constraint {} of {table} is renamed to {name}", old.name);
                 fire(Rule::RenameConstraint, message);
             }
             Some(_) => {}
             None if unnamed(name) => {
-                let message = format!("a constraint of {table} is left to be called {name}");
+                let message = format!("a constraint of {table} has no name, and gets {name}");
                 fire(Rule::UnnamedConstraint, message);
             }
             None => {}
@@ -84,17 +83,17 @@ fn constraints(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
         let is_new = before.same_index(index).is_none();
         if is_new && !is_constraint && !index.partition && unnamed(&index.name) {
             let table = after.table_name(index.table.unwrap_or_default());
-            let message = format!("an index of {table} is left to be called {}", index.name);
+            let message = format!("an index of {table} has no name, and gets {}", index.name);
             fire(Rule::UnnamedConstraint, message);
         }
     }
 }
 
-/// The tables that have come to be without a primary key.
+/// Tables that have no primary key, and had one or did not exist before.
 pub(super) fn without_primary_key(before: &Snapshot, after: &Snapshot) -> Vec<i64> {
-    let without = after.tables().filter(|table| !table.key && !table.partition);
+    let without = after.tables().filter(|table| !table.has_primary_key && !table.partition);
     without
-        .filter(|table| before.relation(table.oid).is_none_or(|old| old.key))
+        .filter(|table| before.relation(table.oid).is_none_or(|old| old.has_primary_key))
         .map(|table| table.oid)
         .collect()
 }

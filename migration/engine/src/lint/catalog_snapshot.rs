@@ -4,19 +4,19 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement}
 use serde::Deserialize;
 use tenantry_registry::SchemaName;
 
-/// What the catalog says of the scratch schema at one moment.
+/// The catalog of the scratch schema at one time.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Snapshot {
     pub(super) search_path: String,
-    /// Whether `scans` is counted at all (`track_counts`).
-    pub(super) counts: bool,
+    /// Whether scans are counted (`track_counts`).
+    pub(super) track_counts: bool,
     pub(super) relations: Vec<Relation>,
     pub(super) columns: Vec<Column>,
     pub(super) constraints: Vec<Constraint>,
     pub(super) triggers: BTreeSet<String>,
     /// Enum, domain, range and composite types.
     pub(super) types: BTreeSet<String>,
-    /// Dependencies on what is outside the schema, as sentences.
+    /// Dependencies on objects outside the schema, as sentences.
     pub(super) external_dependencies: BTreeSet<String>,
     /// Relations outside the schema that the transaction has used.
     pub(super) external_relations: BTreeSet<String>,
@@ -28,15 +28,15 @@ pub(super) struct Relation {
     pub(super) oid: i64,
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// Of an index: what it is on.
+    /// The table of an index.
     pub(super) table: Option<i64>,
-    /// Where its rows are: another file after they were written anew.
-    pub(super) file: i64,
-    /// How often it was read through in this transaction.
-    pub(super) scans: i64,
+    /// `pg_class.relfilenode`, which a rewrite changes.
+    pub(super) relfilenode: i64,
+    /// Number of scans in this transaction.
+    pub(super) seq_scans: i64,
     pub(super) partition: bool,
     /// Whether it has a primary key.
-    pub(super) key: bool,
+    pub(super) has_primary_key: bool,
     pub(super) inherits: bool,
 }
 
@@ -73,7 +73,7 @@ pub(super) struct Constraint {
     pub(super) kind: char,
     pub(super) validated: bool,
     pub(super) deferrable: bool,
-    /// The index below it; of a foreign key, that of the other table.
+    /// Its index; for a foreign key, the index of the referenced table.
     pub(super) index: i64,
     #[serde(default)]
     pub(super) columns: Option<Vec<i16>>,
@@ -122,18 +122,18 @@ impl Snapshot {
         self.constraints.iter().find(|constraint| constraint.oid == oid)
     }
 
-    /// The same constraint as `other`: a change of a column's type makes those on it again.
+    /// The same constraint as `other`, by name if it was recreated by a change of a column's type.
     pub(super) fn same_constraint(&self, other: &Constraint) -> Option<&Constraint> {
         let same_name = |it: &&Constraint| it.table == other.table && it.name == other.name;
         self.constraint(other.oid).or_else(|| self.constraints.iter().find(same_name))
     }
 
-    /// The same index as `other`, which may have been made again too.
+    /// The same index as `other`, by name if it was recreated.
     pub(super) fn same_index(&self, other: &Relation) -> Option<&Relation> {
         self.relation(other.oid).or_else(|| self.indexes().find(|it| it.name == other.name))
     }
 
-    /// The name of a table, for people.
+    /// The name of a table, for messages.
     pub(super) fn table_name(&self, oid: i64) -> &str {
         self.relation(oid).map_or("?", |relation| &relation.name)
     }

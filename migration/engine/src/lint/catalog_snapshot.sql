@@ -1,13 +1,13 @@
--- Everything that a statement could have changed, as one JSON document. $1 is the schema's name,
--- $2 that of the second one beside it, which the transaction uses too.
+-- Everything that a statement may have changed, as one JSON document. $1 is the schema, $2 the
+-- second schema of the same check.
 WITH here AS (
     SELECT oid FROM pg_namespace WHERE nspname = $1
 ),
 relation AS (
     SELECT c.* FROM pg_class c JOIN here ON c.relnamespace = here.oid
 ),
--- Whatever may depend on something: relations, their columns' defaults, constraints, triggers and
--- rules (a view is a rule), functions.
+-- Objects that have dependencies: relations, defaults, constraints, triggers, rules (a view is a
+-- rule) and functions.
 dependent (classid, objid) AS (
     SELECT 'pg_class'::regclass, oid FROM relation
     UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d JOIN relation r ON adrelid = r.oid
@@ -16,7 +16,7 @@ dependent (classid, objid) AS (
     UNION ALL SELECT 'pg_rewrite'::regclass, w.oid FROM pg_rewrite w JOIN relation r ON ev_class = r.oid
     UNION ALL SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN here ON pronamespace = here.oid
 ),
--- Relations, functions and types of other schemas, but not PostgreSQL's own nor an extension's.
+-- Relations, functions and types of other schemas, except PostgreSQL's own and those of extensions.
 foreign_schema AS (
     SELECT oid, nspname FROM pg_namespace
     WHERE nspname NOT IN ($1, $2, 'information_schema') AND nspname !~ '^pg_'
@@ -32,10 +32,10 @@ line (name, value) AS (
         'name', relname,
         'kind', relkind,
         'table', i.indrelid::bigint,
-        'file', coalesce(pg_relation_filenode(r.oid), 0)::bigint,
-        'scans', pg_stat_get_xact_numscans(r.oid),
+        'relfilenode', coalesce(pg_relation_filenode(r.oid), 0)::bigint,
+        'seq_scans', pg_stat_get_xact_numscans(r.oid),
         'partition', relispartition,
-        'key', EXISTS (SELECT FROM pg_index k WHERE k.indrelid = r.oid AND k.indisprimary),
+        'has_primary_key', EXISTS (SELECT FROM pg_index k WHERE k.indrelid = r.oid AND k.indisprimary),
         'inherits', relkind = 'r' AND NOT relispartition
             AND EXISTS (SELECT FROM pg_inherits WHERE inhrelid = r.oid))
     FROM relation r LEFT JOIN pg_index i ON i.indexrelid = r.oid
@@ -83,7 +83,7 @@ line (name, value) AS (
             SELECT d.refobjid UNION ALL SELECT i.refobjid FROM pg_depend i
             WHERE i.classid = d.refclassid AND i.objid = d.refobjid AND i.deptype = 'i'))
     UNION ALL
-    -- A table that was read or written stays locked until the transaction ends.
+    -- A table that was read or written is locked until the transaction ends.
     SELECT 'external_relations', to_json(nspname || '.' || relname)
     FROM pg_locks l
     JOIN pg_class c ON c.oid = l.relation
@@ -95,7 +95,7 @@ line (name, value) AS (
 )
 SELECT json_build_object(
     'search_path', current_setting('search_path'),
-    'counts', current_setting('track_counts')::boolean,
+    'track_counts', current_setting('track_counts')::boolean,
     'relations', coalesce(json_agg(value) FILTER (WHERE name = 'relations'), '[]'),
     'columns', coalesce(json_agg(value) FILTER (WHERE name = 'columns'), '[]'),
     'constraints', coalesce(json_agg(value) FILTER (WHERE name = 'constraints'), '[]'),

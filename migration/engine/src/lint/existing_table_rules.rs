@@ -1,6 +1,5 @@
-//! What a statement does to a table that was there before the migration, and so may be big and in
-//! use: locks held while its rows are read or written, and changes that the code of the release
-//! before does not know.
+//! Rules for tables that existed before the migration, which may be large and in use: locks held
+//! while rows are scanned or rewritten, and changes that break the previous release.
 
 use super::{
     Rule,
@@ -20,7 +19,7 @@ pub(super) fn violations(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
     }
 }
 
-/// One table before and after.
+/// A table before and after a statement.
 struct Table<'a> {
     effect: &'a Effect<'a>,
     before: &'a Relation,
@@ -31,7 +30,7 @@ impl Table<'_> {
     fn effects(&self, fire: &mut impl FnMut(Rule, String)) {
         let name = &self.after.name;
         if self.before.name != *name {
-            fire(Rule::Rename, format!("table {} becomes {name}", self.before.name));
+            fire(Rule::Rename, format!("table {} is renamed to {name}", self.before.name));
         }
         let mut explained = self.columns(fire);
         explained |= self.constraints(fire);
@@ -40,22 +39,22 @@ impl Table<'_> {
             return;
         }
         if self.rewritten() {
-            fire(Rule::RewritesTable, format!("all rows of {name} are written anew"));
+            fire(Rule::RewritesTable, format!("all rows of {name} are rewritten"));
         } else if self.read()
-            && self.effect.before.counts
+            && self.effect.before.track_counts
             && self.effect.piece.starts_with(&["alter"])
         {
-            fire(Rule::ScansTable, format!("all rows of {name} are read under a lock"));
+            fire(Rule::ScansTable, format!("all rows of {name} are scanned under a lock"));
         }
     }
 
     fn rewritten(&self) -> bool {
-        self.before.file != self.after.file
+        self.before.relfilenode != self.after.relfilenode
     }
 
-    /// Whether its rows were read through; true when PostgreSQL does not count that.
+    /// Whether it was scanned; true if PostgreSQL does not count scans.
     fn read(&self) -> bool {
-        !self.effect.before.counts || self.before.scans < self.after.scans
+        !self.effect.before.track_counts || self.before.seq_scans < self.after.seq_scans
     }
 
     fn type_changed(&self) -> bool {
@@ -66,17 +65,17 @@ impl Table<'_> {
         })
     }
 
-    /// The table's indexes that were built by the statement.
+    /// Indexes of the table that the statement built.
     fn built(&self) -> impl Iterator<Item = &Relation> {
         let is_built = |index: &&Relation| {
             let old = self.effect.before.same_index(index);
-            index.file != 0 && old.is_none_or(|old| old.file != index.file)
+            index.relfilenode != 0 && old.is_none_or(|old| old.relfilenode != index.relfilenode)
         };
         let indexes = self.effect.after.indexes().filter(|it| it.table == Some(self.after.oid));
         indexes.filter(is_built)
     }
 
-    /// Whether one of the columns explains a rewrite or a scan.
+    /// Returns whether a column explains a rewrite or a scan.
     fn columns(&self, fire: &mut impl FnMut(Rule, String)) -> bool {
         let (oid, table) = (self.after.oid, &self.after.name);
         let mut explained = false;
@@ -98,11 +97,14 @@ impl Table<'_> {
     fn new_column(&self, column: &Column, fire: &mut impl FnMut(Rule, String)) -> bool {
         let name = format!("{}.{}", self.after.name, column.name);
         if column.generated && self.rewritten() {
-            fire(Rule::RewritesTable, format!("the generated {name} is computed for every row"));
+            fire(
+                Rule::RewritesTable,
+                format!("the generated column {name} is computed for each row"),
+            );
             return true;
         }
         if column.has_default && self.rewritten() {
-            fire(Rule::VolatileDefault, format!("the default of {name} is computed for every row"));
+            fire(Rule::VolatileDefault, format!("the default of {name} is computed for each row"));
             return true;
         }
         if column.not_null && !column.has_default {
@@ -123,17 +125,17 @@ impl Table<'_> {
         let was_there = self.effect.start.column(self.after.oid, column.number).is_some();
         let mut explained = false;
         if old.name != column.name && was_there {
-            fire(Rule::Rename, format!("column {} becomes {name}", old.name));
+            fire(Rule::Rename, format!("column {} is renamed to {name}", old.name));
         }
         if old.type_name != column.type_name
             && (self.rewritten() || self.read() || self.built().next().is_some())
         {
             let (old, new) = (&old.type_name, &column.type_name);
-            fire(Rule::TypeChange, format!("{name} becomes {new}, was {old}"));
+            fire(Rule::TypeChange, format!("the type of {name} changes from {old} to {new}"));
             explained = true;
         }
         if column.not_null && !old.not_null && self.read() {
-            fire(Rule::SetNotNull, format!("{name} is read through to see that nothing is null"));
+            fire(Rule::SetNotNull, format!("{name} is scanned for nulls"));
             explained = true;
         }
         explained
@@ -147,15 +149,15 @@ impl Table<'_> {
             let is_rows = matches!(constraint.kind, 'c' | 'f');
             match effect.before.same_constraint(constraint) {
                 None if is_rows && constraint.validated && !self.only_nulls(constraint) => {
-                    let message = format!("{name} is checked for every row while it is added");
+                    let message = format!("{name} is checked for each row when it is added");
                     fire(Rule::ValidatedConstraint, message);
                     explained = true;
                 }
                 Some(old) if !old.validated && constraint.validated => {
-                    // By itself that lets reads and writes go on.
+                    // In a later transaction, VALIDATE allows reads and writes.
                     if effect.start.constraint(constraint.oid).is_none() {
                         let message = format!(
-                            "{name} is validated in the transaction that added it, so under its lock"
+                            "{name} is validated in the transaction that added it, under its lock"
                         );
                         fire(Rule::ValidatedConstraint, message);
                     }
@@ -167,8 +169,8 @@ impl Table<'_> {
         explained
     }
 
-    /// A foreign key on columns that the statement itself adds without a default has no row to
-    /// check, and PostgreSQL checks none.
+    /// Whether it is a foreign key on columns that the same statement adds without a default:
+    /// PostgreSQL checks no rows then.
     fn only_nulls(&self, constraint: &Constraint) -> bool {
         let (oid, Self { effect, .. }) = (self.after.oid, self);
         let is_new = |number: &i16| {

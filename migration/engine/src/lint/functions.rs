@@ -1,8 +1,8 @@
-//! Functions whose bodies find tables by the `search_path` of their caller.
+//! Functions whose bodies resolve names by the `search_path` of their caller.
 //!
-//! A tenant's statements run without the tenant's schema in `search_path`. A body that was parsed
-//! when the function was made (`BEGIN ATOMIC`) knows its tables; so does a function with a
-//! `search_path` of its own. Any other body is text that PostgreSQL parses when it is called.
+//! A tenant's statements run without the tenant's schema in `search_path`. A `BEGIN ATOMIC` body is
+//! parsed when the function is created, and a function may set its own `search_path`. Any other
+//! body is parsed when it is called.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use serde::Deserialize;
@@ -10,18 +10,18 @@ use tenantry_registry::SchemaName;
 
 use crate::sql::{Kind, SqlStatement, Word};
 
-/// A function that does not find its tables when a tenant's statement calls it.
+/// A function that does not find its tables if a tenant's statement calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unqualified {
     /// Name and arguments.
     pub(crate) function: String,
-    /// The names that its body leaves unqualified.
+    /// Unqualified names in its body.
     pub(crate) names: Vec<String>,
-    /// The triggers, defaults, policies, indexes and so on that call it.
+    /// Triggers, defaults, policies, indexes and so on that call it.
     pub(crate) callers: Vec<String>,
 }
 
-/// What the catalog says of a schema's functions.
+/// The names and functions of a schema.
 #[derive(Deserialize)]
 struct Catalog {
     relations: Vec<String>,
@@ -37,7 +37,7 @@ struct Routine {
     callers: Vec<String>,
 }
 
-/// The functions of `schema` that need its tables in `search_path`, in the order of their names.
+/// The functions of `schema` that need it in `search_path`, ordered by name.
 pub(crate) async fn unqualified(
     db: &impl ConnectionTrait,
     schema: &SchemaName,
@@ -62,7 +62,7 @@ pub(crate) async fn unqualified(
     Ok(found.collect())
 }
 
-/// The names in `source` that only `search_path` gives a meaning.
+/// The names in `source` that are resolved by `search_path`.
 fn bare_names(source: &str, catalog: &Catalog) -> Vec<String> {
     let body = Body { piece: SqlStatement::one(source), catalog };
     let words = &body.piece.words;
@@ -78,13 +78,13 @@ fn bare_names(source: &str, catalog: &Catalog) -> Vec<String> {
     names
 }
 
-/// Words behind which a relation comes.
+/// Keywords before a relation.
 const BEFORE_RELATION: [&str; 13] = [
     "analyze", "copy", "exists", "from", "into", "join", "lock", "sequence", "table", "truncate",
     "update", "using", "view",
 ];
 
-/// First words of statements that a function executes.
+/// Keywords that start a statement in dynamic SQL.
 const STATEMENTS: [&str; 15] = [
     "alter", "analyze", "call", "copy", "create", "delete", "drop", "insert", "lock", "merge",
     "refresh", "select", "truncate", "update", "with",
@@ -169,7 +169,7 @@ impl Body<'_> {
             .is_some_and(|word| matches!(word, "from" | "using"))
     }
 
-    /// Whether the statement writes to the relation, so that the name can be nothing else.
+    /// Whether the statement writes to the name, which then is a relation.
     fn is_written(&self, at: usize) -> bool {
         match self.word_before(at, 1) {
             "into" => matches!(self.word_before(at, 2), "insert" | "merge"),
@@ -222,12 +222,12 @@ impl Body<'_> {
         words[at].kind == Kind::Text && words[..until].iter().any(executed) && is_sql()
     }
 
-    /// Whether the symbol stands so many tokens before.
+    /// Whether `symbol` is `distance` tokens before `at`.
     fn before(&self, at: usize, distance: usize, symbol: &str) -> bool {
         at.checked_sub(distance).and_then(|at| self.piece.symbol(at)) == Some(symbol)
     }
 
-    /// The key word so many tokens before, or nothing.
+    /// The keyword `distance` tokens before `at`, or an empty string.
     fn word_before(&self, at: usize, distance: usize) -> &str {
         at.checked_sub(distance).and_then(|at| self.piece.word(at)).unwrap_or_default()
     }
@@ -238,7 +238,7 @@ mod tests {
     use super::{Catalog, bare_names};
 
     #[test]
-    fn only_names_that_search_path_resolves_are_bare() {
+    fn finds_names_resolved_by_search_path() {
         let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
         let catalog = Catalog {
             relations: names(&["audit", "things"]),

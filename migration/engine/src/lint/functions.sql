@@ -1,4 +1,5 @@
--- The functions of schema $1 whose bodies are parsed when they are called, and what calls them.
+-- Functions of schema $1 whose bodies are parsed when they are called, and the objects that call
+-- them.
 WITH here AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1
 ), body AS (

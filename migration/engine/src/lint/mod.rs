@@ -1,20 +1,20 @@
-//! A lint of tenant migrations: what would lock a live table, break the code that still runs
-//! while tenants are migrated, or keep a tenant's schema from moving to a node of its own.
+//! Lint of tenant migrations: statements that lock a table in use, break the release that still
+//! runs while tenants are migrated, affect more than the tenant's schema, or (with
+//! [`Profile::Citus`]) keep a schema from moving to another node.
 //!
-//! Nothing is guessed from source code. Every migration runs in two scratch schemas side by side,
-//! inside one transaction that is rolled back: a difference between the two is a finding. After
-//! each statement PostgreSQL is asked what the statement
-//! did: was a table written anew or read through, which constraints, indexes and types are there
-//! now, was something outside the schema external_relations? So raw SQL, SeaORM's builders and `DO` blocks
-//! are judged alike. Only what leaves no trace – a schema's name, several actions in one
-//! `ALTER TABLE`, a volatile function in an `UPDATE` – is read off the statement's words.
+//! Every migration runs in two scratch schemas, in one transaction that is rolled back; a
+//! difference between the two is a finding. The catalog is compared before and after each
+//! statement: was a table rewritten or scanned, which constraints, indexes and types are new, was
+//! an object outside the schema used? So raw SQL, SeaORM's builders and `DO` blocks are treated
+//! alike. Only properties that leave no trace in the catalog – a schema-qualified name, several
+//! actions in one `ALTER TABLE`, a volatile function in an `UPDATE` – are found in the tokens.
 //!
-//! A finding that is meant is acknowledged with its reason: by [`allow`] before the statement, or
-//! by a comment in it, `/* check: allow drop-column because nothing reads it since 1.4 */`.
-//! An acknowledgement without a reason, or one that nothing needs, is a finding itself.
+//! A finding is allowed by [`allow`] before the statement, or by a comment in it:
+//! `/* check: allow drop-column because nothing reads it since 1.4 */`. A comment without a reason,
+//! or without a finding, is a finding itself.
 //!
-//! Not seen: the words inside a function or a `DO` block, what depends on data (the scratch tables
-//! are empty), and `down`.
+//! Limits: tokens inside functions and `DO` blocks are not examined, the scratch tables are empty,
+//! and `down` does not run.
 //!
 //! ```no_run
 //! # async fn example(

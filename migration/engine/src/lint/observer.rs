@@ -26,58 +26,62 @@ pub(super) struct ExecutedStatement {
     pub(super) sql: String,
     pub(super) suppressions: Vec<Suppression>,
     pub(super) violations: Vec<Violation>,
-    /// Tables that it left without a primary key. A later statement may mend that.
+    /// Tables that it left without a primary key, which a later statement may add.
     without_primary_key: Vec<i64>,
 }
 
-/// The end of a migration that failed.
+/// The error of a migration.
 #[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) statement: Option<String>,
     pub(super) message: String,
 }
 
-/// What one migration did.
+/// The statements of a migration.
 #[derive(Debug, Default)]
 pub(super) struct MigrationTrace {
     pub(super) statements: Vec<ExecutedStatement>,
-    /// Acknowledgements that no statement follows.
+    /// Suppressions after the last statement.
     pub(super) pending: Vec<Suppression>,
     pub(super) failed: Option<Failure>,
+}
+
+impl ExecutedStatement {
+    pub(super) fn fire(&mut self, rule: Rule, message: String) {
+        self.violations.push(Violation { rule, message });
+    }
 }
 
 impl MigrationTrace {
     /// Adds a finding about the migration as a whole to its last statement, so that it can be
     /// allowed there.
-    pub(super) fn fire(&mut self, violations: Violation) {
-        let allows = |sent: &ExecutedStatement| {
-            sent.suppressions.iter().any(|it| it.covers(violations.rule))
-        };
+    pub(super) fn fire(&mut self, rule: Rule, message: String) {
+        let allows = |sent: &ExecutedStatement| sent.suppressions.iter().any(|it| it.covers(rule));
         if self.statements.is_empty() {
             self.statements.push(ExecutedStatement::default());
         }
         let index = self.statements.iter().position(allows).unwrap_or(self.statements.len() - 1);
-        self.statements[index].violations.push(violations);
+        self.statements[index].fire(rule, message);
     }
 
-    /// Whether a rule that is broken says already why a second schema may come out differently.
+    /// Whether a violation already explains a different result in the second schema.
     pub(super) fn explains_difference(&self) -> bool {
         let explains = [Rule::OutsideSchema, Rule::SchemaQualified, Rule::SearchPath];
         self.statements
             .iter()
             .flat_map(|it| &it.violations)
-            .any(|violations| explains.contains(&violations.rule))
+            .any(|violation| explains.contains(&violation.rule))
     }
 }
 
-/// Sends the statements of migrations on, and looks at what each did.
+/// Examines the statements of migrations before and after they are executed.
 #[derive(Debug)]
 pub(super) struct Observer<'a> {
     pub(super) txn: &'a DatabaseTransaction,
     pub(super) schema: &'a SchemaName,
     /// The schema in which each migration runs a second time.
     pub(super) second: &'a SchemaName,
-    /// Whether a statement was refused that may work after a commit.
+    /// Whether a statement failed that may succeed after a commit.
     pub(super) wants_commit: AtomicBool,
     extensions: Extensions,
     state: Mutex<State>,
@@ -85,7 +89,7 @@ pub(super) struct Observer<'a> {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the present migration runs in a transaction.
+    /// Whether the current migration runs in a transaction.
     transactional: bool,
     /// Whether it runs in the second schema, where only its failure counts.
     unobserved: bool,
@@ -94,17 +98,17 @@ struct State {
     observed: MigrationTrace,
     /// An error of the check itself.
     internal_error: Option<DbErr>,
-    /// The transactions that the migration has begun, and whether each is a savepoint: where a
-    /// statement has failed none can be made.
+    /// Open transactions of the migration, and whether each is a savepoint: after an error, none can
+    /// be created.
     open: Vec<bool>,
     /// How many were open when a statement failed.
     failed_in: usize,
 }
 
-/// A statement on its way.
+/// A statement that is being executed.
 pub(super) struct Step {
     piece: SqlStatement,
-    /// What to send: without the `CONCURRENTLY` that the transaction of the check refuses.
+    /// The statement to execute, without `CONCURRENTLY`.
     pub(super) statement: Statement,
     sent: ExecutedStatement,
     others: Vec<(String, String)>,
@@ -126,14 +130,14 @@ impl<'a> Observer<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A migration begins.
+    /// Starts a migration.
     pub(super) async fn begin(&self, transactional: bool) -> Result<(), DbErr> {
         let now = Arc::new(self.snapshot().await?);
         *self.state() = State { transactional, start: Arc::clone(&now), now, ..State::default() };
         Ok(())
     }
 
-    /// A migration begins in the second schema.
+    /// Starts a migration in the second schema.
     pub(super) fn begin_unobserved(&self, transactional: bool) {
         *self.state() = State { transactional, unobserved: true, ..State::default() };
     }
@@ -142,7 +146,7 @@ impl<'a> Observer<'a> {
         Snapshot::take(self.txn, self.schema, self.second).await
     }
 
-    /// The migration has ended: `error` says why it failed.
+    /// Ends a migration; `error` is its failure.
     pub(super) fn end(&self, error: Option<String>) -> Result<MigrationTrace, DbErr> {
         let mut state = std::mem::take(&mut *self.state());
         if let Some(internal_error) = state.internal_error {
@@ -153,21 +157,21 @@ impl<'a> Observer<'a> {
             observed.failed = Some(Failure { statement: None, message });
         }
         if observed.failed.is_none() {
-            for table in state.now.tables().filter(|table| !table.key) {
+            for table in state.now.tables().filter(|table| !table.has_primary_key) {
                 let culprit = observed
                     .statements
                     .iter_mut()
                     .rfind(|it| it.without_primary_key.contains(&table.oid));
                 if let Some(sent) = culprit {
                     let message = format!("table {} has no primary key", table.name);
-                    sent.violations.push(Violation { rule: Rule::PrimaryKey, message });
+                    sent.fire(Rule::PrimaryKey, message);
                 }
             }
         }
         Ok(state.observed)
     }
 
-    /// Looks at a statement before it is sent; None when it is not to be sent.
+    /// Examines a statement before it is executed. `None` if it must not be.
     pub(super) async fn before(
         &self,
         piece: SqlStatement,
@@ -196,7 +200,7 @@ impl<'a> Observer<'a> {
         };
         let extension = self.extensions.refusal(&piece);
         if let Some(message) = &extension {
-            sent.violations.push(Violation { rule: Rule::Extension, message: message.clone() });
+            sent.fire(Rule::Extension, message.clone());
         }
         let in_one = match transactional {
             true => piece.concurrently().map(|index| piece.remove_token(index)),
@@ -210,11 +214,7 @@ impl<'a> Observer<'a> {
             return Ok(None);
         }
         if let Some(message) = piece.needs_client() {
-            let failure = Failure { statement: Some(sent.sql.clone()), message: message.clone() };
-            let mut state = self.state();
-            state.observed.statements.push(sent);
-            state.observed.failed = Some(failure);
-            state.failed_in = state.open.len();
+            self.fail(sent, message.clone());
             return Err(DbErr::Custom(message));
         }
         let statement = match in_one {
@@ -229,8 +229,8 @@ impl<'a> Observer<'a> {
         for function in
             self.record_internal_error(catalog_lookup::volatile(self.txn, &calls).await)?
         {
-            let message = format!("it calls {function}(), which is volatile");
-            sent.violations.push(Violation { rule: Rule::VolatileFunction, message });
+            let message = format!("calls {function}(), which is volatile");
+            sent.fire(Rule::VolatileFunction, message);
         }
         let others = token_rules::dotted(&piece);
         let named =
@@ -238,7 +238,7 @@ impl<'a> Observer<'a> {
         Ok(Some(Step { piece, statement, sent, others, named }))
     }
 
-    /// Looks at what a statement did.
+    /// Examines the effects of a statement.
     pub(super) async fn after(&self, step: Step, error: Option<&DbErr>) -> Result<(), DbErr> {
         let Step { piece, mut sent, others, mut named, .. } = step;
         if error.is_none() {
@@ -249,21 +249,14 @@ impl<'a> Observer<'a> {
             named.dedup();
         }
         for name in named {
-            sent.violations.push(Violation {
-                rule: Rule::SchemaQualified,
-                message: format!("it names {name}"),
-            });
+            sent.fire(Rule::SchemaQualified, format!("names {name}"));
         }
         if let Some(error) = error {
             if DbErrorKind::of(error) == DbErrorKind::NeedsCommit {
                 self.wants_commit.store(true, Ordering::Relaxed);
             }
             let message = Error::Database(error.clone()).to_string();
-            let failure = Failure { statement: Some(sent.sql.clone()), message };
-            let mut state = self.state();
-            state.observed.statements.push(sent);
-            state.observed.failed = Some(failure);
-            state.failed_in = state.open.len();
+            self.fail(sent, message);
             return Ok(());
         }
         if self.state().unobserved {
@@ -282,7 +275,7 @@ impl<'a> Observer<'a> {
         }));
         sent.without_primary_key = without_primary_key(&before, &now);
         if now.search_path != before.search_path {
-            // What follows is judged as if this had not happened.
+            // Later statements are examined as if it had not changed.
             self.record_internal_error(self.set_search_path(&before.search_path).await)?;
             now.search_path.clone_from(&before.search_path);
         }
@@ -292,24 +285,24 @@ impl<'a> Observer<'a> {
         Ok(())
     }
 
-    /// The migration begins a transaction: a savepoint in the one of the check.
+    /// The migration begins a transaction: a savepoint of the check's transaction.
     pub(super) async fn savepoint(&self) -> Result<(), DbErr> {
-        let alive = self.state().observed.failed.is_none();
-        self.state().open.push(alive);
-        if alive { execute_batch(self.txn, "SAVEPOINT migration_check").await } else { Ok(()) }
+        let usable = self.state().observed.failed.is_none();
+        self.state().open.push(usable);
+        if usable { execute_batch(self.txn, "SAVEPOINT migration_check").await } else { Ok(()) }
     }
 
-    /// It commits the transaction that it has begun.
+    /// The migration commits its innermost transaction.
     pub(super) async fn release(&self) -> Result<(), DbErr> {
-        let alive = self.state().observed.failed.is_none();
+        let usable = self.state().observed.failed.is_none();
         let is_savepoint = self.state().open.pop() == Some(true);
-        if alive && is_savepoint {
+        if usable && is_savepoint {
             execute_batch(self.txn, "RELEASE SAVEPOINT migration_check").await?;
         }
         Ok(())
     }
 
-    /// It rolls back the transaction that it has begun, and with it a failure inside.
+    /// The migration rolls back its innermost transaction, and a failure in it.
     pub(super) async fn roll_back(&self) -> Result<(), DbErr> {
         {
             let mut state = self.state();
@@ -330,6 +323,13 @@ impl<'a> Observer<'a> {
         Ok(())
     }
 
+    fn fail(&self, sent: ExecutedStatement, message: String) {
+        let mut state = self.state();
+        state.observed.failed = Some(Failure { statement: Some(sent.sql.clone()), message });
+        state.observed.statements.push(sent);
+        state.failed_in = state.open.len();
+    }
+
     async fn set_search_path(&self, path: &str) -> Result<(), DbErr> {
         let sql = "SELECT set_config('search_path', $1, true)";
         let values = [path.into()];
@@ -338,7 +338,7 @@ impl<'a> Observer<'a> {
         Ok(())
     }
 
-    /// Keeps an error of the check's own questions apart from those of the migration.
+    /// Records an error of the check itself, as opposed to one of the migration.
     pub(super) fn record_internal_error<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
         result.inspect_err(|error| self.state().internal_error = Some(error.clone()))
     }

@@ -12,7 +12,7 @@ use crate::{
     sql::{SqlStatement, replace_placeholder},
 };
 
-/// What answers the statements of a migration that is checked: they go through the [`Observer`].
+/// Executes the statements of a migration through the [`Observer`].
 #[derive(Debug)]
 pub(super) struct LintBackend<'a> {
     pub(super) observer: &'a Observer<'a>,
@@ -21,7 +21,7 @@ pub(super) struct LintBackend<'a> {
 }
 
 impl LintBackend<'_> {
-    /// What is sent for a statement, which is shown as it was written.
+    /// Replaces the placeholder. Findings show the statement as it was written.
     fn qualified(&self, mut statement: Statement) -> Statement {
         if let Cow::Owned(sql) = replace_placeholder(&statement.sql, &self.schema) {
             statement.sql = sql;
@@ -31,10 +31,10 @@ impl LintBackend<'_> {
 }
 
 impl Backend for LintBackend<'_> {
-    /// It is a finding.
+    /// Transaction control is a finding.
     const REFUSES_CONTROL: bool = false;
 
-    /// With values, or where rows are asked for, PostgreSQL itself refuses several statements.
+    /// With values, or if rows are returned, PostgreSQL rejects several statements.
     async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let Some(piece) = SqlStatement::split(&statement.sql).into_iter().next() else {
             return self.observer.txn.query_all_raw(self.qualified(statement)).await;
@@ -47,7 +47,7 @@ impl Backend for LintBackend<'_> {
         done
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the text of a migration")]
+    #[expect(clippy::disallowed_methods, reason = "SQL of a migration")]
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
         let pieces = SqlStatement::split(&statement.sql);
         let (backend, mut rows) = (statement.db_backend, 0);

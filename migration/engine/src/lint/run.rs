@@ -8,7 +8,6 @@ use super::{
     observer::{ExecutedStatement, Failure, MigrationTrace, Observer},
     proxy::run_migration,
     second_schema::SecondSchema,
-    violation::Violation,
 };
 use crate::{
     DynMigrator, Error, Target, confirm_extensions,
@@ -76,8 +75,8 @@ async fn check_in(
     Ok((second.end(report).await?, wants_commit))
 }
 
-/// The first migration whose outcome depends on the other schemas of the database, if there is
-/// one. A check that fails finds none.
+/// The first migration whose result depends on other schemas of the database. `None` if the check
+/// fails.
 pub(crate) async fn schema_dependent(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
@@ -111,7 +110,7 @@ async fn check_all(
             }
             Err(_) => {}
         }
-        // What is deferred is checked after each migration, and recorded with it.
+        // Deferred constraints are checked, and the migration is recorded.
         if observed.failed.is_none()
             && let Err(error) = step.check_and_record(observer.txn, migrator).await
         {
@@ -126,11 +125,11 @@ async fn check_all(
             if let Some(message) = second.follow(migrator, &step).await?
                 && unexplained
             {
-                observed.fire(Violation { rule: Rule::DiffersBetweenSchemas, message });
+                observed.fire(Rule::DiffersBetweenSchemas, message);
             }
         }
         report.add(step.migration.name(), observed);
-        // What is outside would stay after a commit.
+        // Objects outside the schemas would remain after a commit.
         if failed || commits && left {
             break;
         }
@@ -142,21 +141,18 @@ async fn check_all(
     Ok(report)
 }
 
-/// Adds what the migration has made outside the schema, unless a statement's effects say so.
+/// Adds objects that the migration created outside the schema, unless a statement reports them.
 fn outside(observed: &mut MigrationTrace, objects: Vec<String>) {
     for object in objects {
         let name = object.split(' ').next_back().unwrap_or(&object);
         let mut violations = observed.statements.iter().flat_map(|sent| &sent.violations);
         if !violations.any(|it| it.rule == Rule::OutsideSchema && it.message.contains(name)) {
-            observed.fire(Violation {
-                rule: Rule::OutsideSchema,
-                message: format!("it makes {object}"),
-            });
+            observed.fire(Rule::OutsideSchema, format!("creates {object}"));
         }
     }
 }
 
-/// Adds the functions of the migration that need the schema in `search_path`.
+/// Adds functions of the migration that need the schema in `search_path`.
 async fn functions(
     observer: &Observer<'_>,
     schema: &SchemaName,
@@ -175,10 +171,9 @@ async fn functions(
         reported.push(message.clone());
         let name = function.split('(').next().unwrap_or(function).to_lowercase();
         let makes = |sent: &&mut ExecutedStatement| sent.sql.to_lowercase().contains(&name);
-        let violations = Violation { rule: Rule::FunctionSearchPath, message };
         match observed.statements.iter_mut().rfind(makes) {
-            Some(sent) => sent.violations.push(violations),
-            None => observed.fire(violations),
+            Some(sent) => sent.fire(Rule::FunctionSearchPath, message),
+            None => observed.fire(Rule::FunctionSearchPath, message),
         }
     }
     Ok(())

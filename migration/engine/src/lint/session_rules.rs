@@ -1,13 +1,13 @@
-//! What a statement leaves in the session after the transaction, read off its words.
+//! Settings and temporary objects that a statement leaves in the session, by its tokens.
 
 use super::{Rule, violation::Violation};
 use crate::sql::{Kind, SqlStatement, Word};
 
-/// Words behind which a statement begins in a `DO` block.
+/// Keywords before a statement in a `DO` block.
 const BEFORE_STATEMENT: [&str; 4] = ["begin", "then", "else", "loop"];
 
-/// The settings and temporary objects that outlive the transaction of `piece`. Blocks are read,
-/// too, and texts that they execute.
+/// Settings and temporary objects that outlive the transaction, also in `DO` blocks and in SQL that
+/// they execute.
 pub(super) fn session_state(piece: &SqlStatement) -> Vec<Violation> {
     let mut violations = Vec::new();
     read(piece, &mut violations);
@@ -39,10 +39,10 @@ fn read_in_block(piece: &SqlStatement, violations: &mut Vec<Violation>) {
 
 fn read(piece: &SqlStatement, violations: &mut Vec<Violation>) {
     let set = set(piece).into_iter().chain(set_config(piece));
-    // Another rule is about that one.
+    // See Rule::SearchPath.
     let set = set.filter(|name| !name.eq_ignore_ascii_case("search_path"));
     violations.extend(set.map(|name| {
-        let message = format!("it sets {name} for the rest of the session");
+        let message = format!("sets {name} for the rest of the session");
         Violation { rule: Rule::SessionSetting, message }
     }));
     violations.extend(temporary(piece).map(|message| {
@@ -68,7 +68,7 @@ fn set(piece: &SqlStatement) -> Option<String> {
     Some(name)
 }
 
-/// The name at `at`, of which parts may follow behind dots.
+/// The name at `at`, with the parts after dots.
 fn dotted_name(piece: &SqlStatement, at: usize) -> Option<String> {
     let mut name = piece.name(at)?.to_owned();
     let mut next = at + 1;
@@ -79,7 +79,7 @@ fn dotted_name(piece: &SqlStatement, at: usize) -> Option<String> {
     Some(name)
 }
 
-/// The settings that calls of `set_config` make without a third argument that is true.
+/// Settings that `set_config` changes, unless its third argument is true.
 fn set_config(piece: &SqlStatement) -> Vec<String> {
     let calls = (0..piece.words.len()).filter(|index| {
         piece.name(*index).is_some_and(|name| name.eq_ignore_ascii_case("set_config"))
@@ -102,7 +102,7 @@ fn setting_of_call(piece: &SqlStatement, open: usize) -> Option<String> {
     Some(name.map_or_else(|| "a setting".to_owned(), |word| word.text.clone()))
 }
 
-/// The temporary object that a statement makes, unless it goes with the transaction.
+/// The temporary object that a statement creates, unless it is dropped on commit.
 fn temporary(piece: &SqlStatement) -> Option<String> {
     let is_temporary = |at: usize| matches!(piece.word(at), Some("temp" | "temporary"));
     if piece.word(0) == Some("create") {
@@ -113,7 +113,7 @@ fn temporary(piece: &SqlStatement) -> Option<String> {
         let named = (1..piece.words.len()).find(|index| {
             piece.name(*index) == Some("pg_temp") && piece.symbol(index + 1) == Some(".")
         });
-        // The object that is made is named before its columns or arguments.
+        // The name of the new object comes before columns and arguments.
         let named = named.filter(|index| piece.words[..*index].iter().all(|it| it.depth == 0));
         let named = named.filter(|index| *index < 8);
         let stays = piece.find(&["on", "commit", "drop"]).is_none();
@@ -135,12 +135,12 @@ mod tests {
     fn found(sql: &str) -> Vec<String> {
         session_state(&SqlStatement::split(sql)[0])
             .into_iter()
-            .map(|violations| violations.message)
+            .map(|violation| violation.message)
             .collect()
     }
 
     #[test]
-    fn settings_of_the_session_are_found() {
+    fn finds_session_settings() {
         for (sql, name) in [
             ("SET statement_timeout = '1s'", "statement_timeout"),
             ("set session work_mem to '1GB'", "work_mem"),
@@ -161,16 +161,12 @@ mod tests {
             ("DO $$ BEGIN PERFORM set_config('work_mem', '1', false); END $$", "work_mem"),
             ("DO $$ BEGIN EXECUTE 'SET work_mem = 1'; END $$", "work_mem"),
         ] {
-            assert_eq!(
-                found(sql),
-                [format!("it sets {name} for the rest of the session")],
-                "{sql}"
-            );
+            assert_eq!(found(sql), [format!("sets {name} for the rest of the session")], "{sql}");
         }
     }
 
     #[test]
-    fn temporary_objects_of_the_session_are_found() {
+    fn finds_temporary_objects() {
         for sql in [
             "CREATE TEMP TABLE a (b int)",
             "CREATE TEMPORARY TABLE IF NOT EXISTS a AS SELECT 1",
@@ -192,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_with_the_transaction_is_fine() {
+    fn ignores_what_ends_with_the_transaction() {
         for sql in [
             "SET LOCAL statement_timeout = 0",
             "SET LOCAL ROLE owner",

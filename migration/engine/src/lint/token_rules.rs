@@ -1,28 +1,28 @@
-//! What can be read off the words of a statement alone.
+//! Rules that examine the tokens of a statement.
 
 use super::{Rule, catalog_by_name, session_rules, violation::Violation};
 use crate::sql::{Kind, SqlStatement};
 
-/// The rules that `piece` breaks by its words.
+/// The violations of a statement, by its tokens.
 pub(super) fn token_violations(piece: &SqlStatement, transactional: bool) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     let actions = actions(piece);
     if actions > 1 {
-        fire(Rule::MultipleActions, format!("one ALTER TABLE does {actions} things"));
+        fire(Rule::MultipleActions, format!("one ALTER TABLE has {actions} actions"));
     }
     if let Some(schema) = schema_keyword(piece) {
-        fire(Rule::SchemaQualified, format!("it is about the schema {schema}"));
+        fire(Rule::SchemaQualified, format!("names the schema {schema}"));
     }
     if let Some(message) = database_wide(piece) {
         fire(Rule::OutsideSchema, format!("{message} exists once, not once in each schema"));
     }
     for catalog in catalog_by_name::by_name(&piece.sql) {
-        let message = format!("it looks for a name in {catalog}, in whichever schema");
+        let message = format!("searches {catalog} by name in all schemas");
         fire(Rule::CatalogByName, message);
     }
     if names_search_path(piece) && !is_search_path_of_function(piece) {
-        fire(Rule::SearchPath, "it is about search_path".to_owned());
+        fire(Rule::SearchPath, "uses search_path".to_owned());
     }
     if transactional {
         violations.extend(session_rules::session_state(piece));
@@ -34,13 +34,12 @@ pub(super) fn token_violations(piece: &SqlStatement, transactional: bool) -> Vec
     }
     if let Some(at) = piece.concurrently() {
         if transactional {
-            let message = "the migration runs in a transaction, where CONCURRENTLY is refused";
+            let message = "CONCURRENTLY in a migration that runs in a transaction";
             fire(Rule::ConcurrentlyInTransaction, message.to_owned());
         } else if matches!(piece.word(0), Some("create" | "drop"))
             && piece.word(at + 1) != Some("if")
         {
-            let message =
-                "the migration runs outside a transaction and can be done but not recorded";
+            let message = "fails if it is repeated, outside a transaction";
             fire(Rule::NotIdempotent, message.to_owned());
         }
     }
@@ -59,7 +58,7 @@ fn actions(piece: &SqlStatement) -> usize {
     1 + commas.count()
 }
 
-/// The schema in `CREATE SCHEMA x`, `SET SCHEMA 'x'`, `ON SCHEMA x`. A column may be called so too.
+/// The schema in `CREATE SCHEMA x`, `SET SCHEMA 'x'`, `ON SCHEMA x`; `schema` may also be a column.
 fn schema_keyword(piece: &SqlStatement) -> Option<&str> {
     let before = ["create", "drop", "alter", "set", "in", "on", "foreign"];
     (1..piece.words.len()).find_map(|index| {
@@ -70,7 +69,7 @@ fn schema_keyword(piece: &SqlStatement) -> Option<&str> {
     })
 }
 
-/// What `CREATE`, `ALTER` or `DROP` is about, when that belongs to no schema.
+/// The kind of object in `CREATE`, `ALTER` or `DROP`, if it belongs to no schema.
 fn database_wide(piece: &SqlStatement) -> Option<&str> {
     let wide = [
         "database",
@@ -104,7 +103,7 @@ fn is_search_path_of_function(piece: &SqlStatement) -> bool {
         && piece.find(&["set", "search_path", "from", "current"]).is_some()
 }
 
-/// The pairs in `a.b`, `a.b.c`: perhaps a schema and what is in it, perhaps a table and its column.
+/// The first pair in `a.b` or `a.b.c`: a schema and an object, or a table and a column.
 pub(super) fn dotted(piece: &SqlStatement) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for index in 0..piece.words.len() {
@@ -118,7 +117,7 @@ pub(super) fn dotted(piece: &SqlStatement) -> Vec<(String, String)> {
     pairs
 }
 
-/// The functions that an `UPDATE` or a `DELETE` may call.
+/// Functions that an `UPDATE` or `DELETE` may call.
 pub(super) fn called_in_write(piece: &SqlStatement) -> Vec<String> {
     let from = match piece.word(0) {
         Some("update" | "delete" | "merge") => Some(0),
@@ -142,12 +141,12 @@ mod tests {
     fn rules(sql: &str) -> Vec<Rule> {
         super::token_violations(&SqlStatement::split(sql)[0], true)
             .into_iter()
-            .map(|violations| violations.rule)
+            .map(|violation| violation.rule)
             .collect()
     }
 
     #[test]
-    fn words_break_rules() {
+    fn finds_violations_in_tokens() {
         for (sql, expected) in [
             ("ALTER TABLE a ADD b numeric(1, 2) DEFAULT f(1, 2)", vec![]),
             ("ALTER TABLE a ADD b int, ADD c int", vec![Rule::MultipleActions]),
@@ -181,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn names_with_a_dot_are_found() {
+    fn finds_qualified_names() {
         let pairs = dotted(&SqlStatement::split("SELECT a.b, \"c\" . d.e, 1.5, '.x' FROM f")[0]);
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(pairs, [pair("a", "b"), pair("c", "d")]);
     }
 
     #[test]
-    fn only_writes_to_rows_call_functions() {
+    fn finds_functions_in_writes_only() {
         let calls = |sql: &str| called_in_write(&SqlStatement::split(sql)[0]);
         assert_eq!(calls("UPDATE a SET b = random()"), ["random"]);
         assert_eq!(calls("WITH x AS (SELECT f()) DELETE FROM a"), ["as", "f"]);

@@ -1,7 +1,7 @@
 use super::{Rule, catalog_snapshot::Snapshot};
 use crate::sql::SqlStatement;
 
-/// A rule that a statement breaks, and how.
+/// A rule that a statement violates, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
     pub(super) rule: Rule,
