@@ -8,16 +8,16 @@ use std::{
 use super::error::Error;
 use crate::AdminToken;
 
-/// The operator's token of a data folder.
+/// The admin token in a data folder.
 pub(super) struct StoredToken {
     pub(super) token: String,
-    /// The file that holds it, readable by its owner alone.
+    /// Its file, which only the owner can read.
     pub(super) file: PathBuf,
-    /// Whether it was made just now.
+    /// Whether it was created by this call.
     pub(super) is_new: bool,
 }
 
-/// Reads the token of a data folder, or makes it where there is none.
+/// Reads the token of a data folder, or creates it.
 pub(super) fn load_or_create(data_dir: &Path) -> Result<StoredToken, Error> {
     let data_dir = std::path::absolute(data_dir)?;
     let path = data_dir.join("admin-token");
@@ -25,7 +25,7 @@ pub(super) fn load_or_create(data_dir: &Path) -> Result<StoredToken, Error> {
     let kept = match fs::read(&path) {
         Ok(kept) => kept,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // 244 random bits: two UUIDs of version 4, from the system's source of randomness.
+            // Two UUIDs of version 4: 244 random bits from the operating system.
             let [one, two] = [(); 2].map(|()| uuid::Uuid::new_v4().simple());
             let token = format!("{one}{two}");
             write(&data_dir, &path, &token).map_err(failed)?;
@@ -40,11 +40,11 @@ pub(super) fn load_or_create(data_dir: &Path) -> Result<StoredToken, Error> {
     }
 }
 
-/// Writes the file in whole or not at all, however the program or the machine ends.
+/// Writes the file atomically, also if the program or the machine crashes.
 fn write(data_dir: &Path, path: &Path, token: &str) -> io::Result<()> {
     fs::create_dir_all(data_dir)?;
     let new = path.with_extension("new");
-    // One that a killed program has left, with whatever mode.
+    // A killed program may have left one, with another mode.
     match fs::remove_file(&new) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -15,7 +15,7 @@ pub struct Cli {
     #[command(flatten)]
     pub(super) tenancy: TenancyArgs,
 
-    /// How to write the log, which goes to standard error; RUST_LOG says how much.
+    /// Format of the log on standard error. RUST_LOG sets what is logged.
     #[arg(
         long,
         global = true,
@@ -25,14 +25,13 @@ pub struct Cli {
     )]
     pub(super) log_format: LogFormat,
 
-    /// Without one: serve.
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 }
 
-/// What holds without a subcommand, and the variables that have no option.
+/// The options of `serve`, which is the default command, and variables without an option.
 fn after_help() -> String {
-    let mut help = "Without a command it serves, and takes the options of `serve`:\n".to_owned();
+    let mut help = "Without a command, `serve` is assumed. Its options:\n".to_owned();
     let mut serve = ServeArgs::augment_args(clap::Command::new("serve").disable_help_flag(true));
     serve.build();
     for arg in serve.get_arguments() {
@@ -44,20 +43,20 @@ fn after_help() -> String {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum LogFormat {
-    /// Lines for people.
+    /// Plain text.
     Text,
     /// One JSON object per line.
     Json,
 }
 
-/// What every subcommand needs to know of the tenants.
+/// Options of all subcommands.
 #[derive(Debug, Clone, Args)]
 pub(super) struct TenancyArgs {
     #[command(flatten)]
     pub(super) database: DatabaseArgs,
 
-    /// Domain whose subdomains are tenants: tenant-1.BASE-DOMAIN. The operator's routes are on
-    /// the domain itself.
+    /// Domain whose subdomains are tenants: tenant-1.BASE-DOMAIN. The admin API is on the domain
+    /// itself.
     #[arg(
         long,
         global = true,
@@ -67,7 +66,7 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) base_domain: String,
 
-    /// Put before the name of every new tenant's schema; at most 15 characters.
+    /// Prefix for the schema names of new tenants; at most 15 characters.
     #[arg(
         long,
         global = true,
@@ -77,7 +76,7 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) schema_prefix: String,
 
-    /// Most database connections; two more are kept, for announcements and for looking up
+    /// Maximum number of database connections, plus two: one for LISTEN/NOTIFY, one for looking up
     /// tenants.
     #[arg(
         long,
@@ -89,8 +88,8 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) max_connections: u32,
 
-    /// Percentage of the connections that one tenant may hold at a time; the same for creations,
-    /// drops and spares together.
+    /// Maximum share of the connections that one tenant holds, in percent. Creations, drops and
+    /// spare schemas together have the same limit.
     #[arg(
         long,
         global = true,
@@ -101,7 +100,7 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) tenant_share: u32,
 
-    /// Connections that stay free for tenants that hold none, at most half of them all.
+    /// Connections reserved for tenants that hold none; at most half of all.
     #[arg(
         long,
         global = true,
@@ -111,8 +110,8 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) reserved_connections: u32,
 
-    /// Statements of one tenant that may wait for a connection; further ones are answered 503 at
-    /// once.
+    /// Maximum number of statements of one tenant that wait for a connection. Further ones are
+    /// answered 503 at once.
     #[arg(
         long,
         global = true,
@@ -122,8 +121,8 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) max_waiting: u32,
 
-    /// Statements that each connection keeps prepared. More of them spare the server work where
-    /// many tenants are busy, and take memory in each of its processes.
+    /// Maximum number of prepared statements on each connection. A higher number saves the server
+    /// work if many tenants are busy, and takes memory in each of its processes.
     #[arg(
         long,
         global = true,
@@ -134,7 +133,7 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) statement_cache: u32,
 
-    /// How long a statement of a tenant may take; fractions are allowed, 0 is for any time.
+    /// Timeout of a tenant's statement in seconds; fractions allowed, 0 disables it.
     #[arg(
         long,
         global = true,
@@ -145,7 +144,7 @@ pub(super) struct TenancyArgs {
     )]
     pub(super) statement_timeout: Duration,
 
-    /// Schemas that are made ahead, so that a new tenant only has to take one.
+    /// Number of spare schemas that are created in advance, so that a new tenant gets one at once.
     #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]
     pub(super) spares: u32,
 }
@@ -167,8 +166,8 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "TENANTRY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(super) listen: SocketAddr,
 
-    /// Most requests that are served at the same time. Further ones are answered 503 at once;
-    /// /health has places of its own.
+    /// Maximum number of requests served at the same time. Further ones are answered 503 at once;
+    /// /health is not counted.
     #[arg(
         long,
         env = "TENANTRY_MAX_REQUESTS",
@@ -178,13 +177,13 @@ pub(super) struct ServeArgs {
     )]
     pub(super) max_requests: u32,
 
-    /// Secret of the operator, at least 16 characters. Without it the routes under /admin refuse,
-    /// but for the machine's own PostgreSQL one is made and kept in the data folder. Other users of
-    /// the machine can see a program's arguments: give it by the variable or the file.
+    /// Admin token, at least 16 characters. Without it the admin API is disabled; with the local
+    /// PostgreSQL server a token is created in the data folder. Other users of the machine can see
+    /// a program's arguments: use the variable or the file.
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) admin_token: Option<Secret>,
 
-    /// File that holds the operator's secret and nothing else.
+    /// File that contains the admin token and nothing else.
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(super) admin_token_file: Option<PathBuf>,
 }
@@ -193,29 +192,29 @@ pub(super) struct ServeArgs {
 pub(super) enum TenantCommand {
     /// Create the tenants of a file.
     ///
-    /// A line that is refused is told with its number and does not hold up the others. Run it
-    /// again to go on after whatever ended it: tenants that are there already as the file has
-    /// them are left alone. Exit status: 0 when all are there, 1 when a line was refused or the
-    /// file cannot be read, 130 after Ctrl-C, which finishes what is in hand.
+    /// Rejected lines are reported with their line number; the rest are still imported. Rerun the
+    /// same command to resume an import: tenants that exist with the values of the file are left
+    /// alone. Exit status: 0 if all tenants exist, 1 if a line was rejected or the file cannot be
+    /// read, 130 after Ctrl-C, which finishes the tenants in progress.
     Import(ImportArgs),
     #[command(flatten)]
     Single(SingleCommand),
 }
 
-/// What is done to one tenant or seen of all.
+/// Commands for one tenant, and the list of all.
 #[derive(Debug, Subcommand)]
 pub(super) enum SingleCommand {
     /// Create a tenant with its schema and tables.
     Create {
-        /// Name of the tenant in URLs, such as tenant-1.
+        /// Slug: the tenant's name in URLs and commands, such as tenant-1.
         slug: Slug,
-        /// What people call it, such as "Acme Ltd".
+        /// Display name, such as "Acme Ltd".
         #[arg(long)]
         name: Option<DisplayName>,
-        /// Host name of its own besides the subdomain (repeatable).
+        /// Host name in addition to the subdomain (repeatable).
         #[arg(long = "domain", value_name = "HOST")]
         domains: Vec<Hostname>,
-        /// Word by which tenants are told apart, such as canary (repeatable).
+        /// Tag, such as canary (repeatable).
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<Tag>,
         #[command(flatten)]
@@ -228,34 +227,34 @@ pub(super) enum SingleCommand {
     },
     /// Show one tenant.
     Show {
-        /// Name of the tenant.
+        /// Slug of the tenant.
         slug: Slug,
         #[command(flatten)]
         output: Output,
     },
-    /// DELETE ALL DATA of a tenant: its schema, its tables, its entry. Asks first.
+    /// DELETE ALL DATA of a tenant: its schema, its tables, its entry. Asks for confirmation.
     Drop {
-        /// Name of the tenant.
+        /// Slug of the tenant.
         slug: Slug,
         /// Also drop the views, foreign keys and other objects outside the tenant's schema that
-        /// depend on it; without this option they are listed, and nothing is dropped.
+        /// depend on it. Without this option they are listed, and nothing is dropped.
         #[arg(long)]
         cascade: bool,
-        /// Do not ask.
+        /// Skip the confirmation prompt.
         #[arg(short, long)]
         yes: bool,
     },
-    /// Set how much of the database connections a tenant may take.
+    /// Limit a tenant's share of the database connections.
     ///
-    /// Every server applies it from the next statement on. A limit that is left out is back at the
+    /// Servers apply it from the next statement on. A limit that is left out is reset to the
     /// default: --tenant-share and --max-waiting of the server.
     Limit {
-        /// Name of the tenant.
+        /// Slug of the tenant.
         slug: Slug,
-        /// Most connections that it holds at a time, in each server.
+        /// Maximum number of connections that it holds, in each server.
         #[arg(long, value_name = "N")]
         connections: Option<NonZeroU32>,
-        /// Statements of it that may wait for a connection, in each server.
+        /// Maximum number of its statements that wait for a connection, in each server.
         #[arg(long, value_name = "N")]
         waiting: Option<u32>,
     },
@@ -268,23 +267,23 @@ pub(super) enum SingleCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DomainCommand {
-    /// Make a host name lead to a tenant.
+    /// Route a host name to a tenant.
     Add {
-        /// Name of the tenant.
+        /// Slug of the tenant.
         slug: Slug,
         /// The host name.
         host: Hostname,
     },
-    /// Take a host name away from a tenant.
+    /// Remove a host name from a tenant.
     Remove {
-        /// Name of the tenant.
+        /// Slug of the tenant.
         slug: Slug,
         /// The host name.
         host: Hostname,
     },
     /// List the host names of a tenant.
     List {
-        /// Name of the tenant.
+        /// Slug of the tenant.
         slug: Slug,
         #[command(flatten)]
         output: Output,

@@ -9,34 +9,33 @@ use tenantry::Slug;
 
 use super::Example;
 
-/// What `serve` prints when it is ready.
+/// The text that `serve` prints when it is ready.
 pub(super) struct Banner<'a> {
     pub(super) address: SocketAddr,
     pub(super) base_domain: &'a str,
-    pub(super) own: Option<LocalServerInfo<'a>>,
-    /// Requests to try.
+    pub(super) local: Option<LocalServerInfo<'a>>,
     pub(super) examples: &'a [Example],
 }
 
-/// What is told besides where the machine's own PostgreSQL holds the data.
+/// Additional information if a local PostgreSQL server was started.
 pub(super) struct LocalServerInfo<'a> {
     pub(super) data_dir: &'a Path,
     pub(super) version: u32,
-    /// The folder that PostgreSQL's user may not enter, when the data is therefore elsewhere.
+    /// The folder that PostgreSQL's user may not enter, if the data is elsewhere for that reason.
     pub(super) inaccessible_dir: Option<&'a Path>,
-    /// A tenant to try things with.
+    /// A tenant for the example requests.
     pub(super) tenant: Slug,
     pub(super) token: Token<'a>,
 }
 
-/// How the user comes by the operator's token.
+/// Where the user finds the admin token.
 #[derive(Clone, Copy)]
 pub(super) enum Token<'a> {
-    /// It was made just now: shown this once, as output is kept in logs.
+    /// A new one, shown only once, as output is kept in logs.
     New(&'a str),
-    /// A file holds it.
+    /// In a file.
     In(&'a Path),
-    /// It was given as it is, and is not repeated.
+    /// In the environment or an option; not printed.
     Given,
 }
 
@@ -47,14 +46,14 @@ impl Banner<'_> {
         out.flush()
     }
 
-    /// The beginning of a line to be pasted into a shell.
+    /// A curl command for the shell.
     fn curl(&self, host: &str, path: &str) -> String {
         let port = self.address.port();
         let ip = match self.address.ip() {
             ip if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
             ip => ip,
         };
-        // Names below localhost lead to these two, as `curl` knows (RFC 6761, 6.3).
+        // curl resolves names below localhost to these two (RFC 6761, 6.3).
         let loops = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
         let local = host == "localhost" || host.ends_with(".localhost");
         let url = format!("curl http://{host}:{port}{path}");
@@ -71,20 +70,20 @@ impl fmt::Display for Banner<'_> {
         let (base, port) = (self.base_domain, self.address.port());
         writeln!(f, "Tenantry listens on {}\n", self.address)?;
         writeln!(f, "  tenants    http://TENANT.{base}:{port}")?;
-        writeln!(f, "  operator   http://{base}:{port}/admin/tenants")?;
-        let Some(own) = &self.own else {
+        writeln!(f, "  admin      http://{base}:{port}/admin/tenants")?;
+        let Some(local) = &self.local else {
             return Ok(());
         };
-        let (data, version) = (own.data_dir.display(), own.version);
+        let (data, version) = (local.data_dir.display(), local.version);
         writeln!(f, "  data       {data} (PostgreSQL {version}, ends with this program)")?;
-        if let Some(barred) = own.inaccessible_dir {
+        if let Some(barred) = local.inaccessible_dir {
             let barred = barred.display();
             writeln!(
                 f,
                 "             not in the data folder: PostgreSQL's user may not enter {barred}"
             )?;
         }
-        let authorization = match own.token {
+        let authorization = match local.token {
             Token::New(token) => {
                 writeln!(f, "  token      {token}")?;
                 format!("'authorization: Bearer {token}'")
@@ -96,7 +95,7 @@ impl fmt::Display for Banner<'_> {
             Token::Given => "\"authorization: Bearer $TENANTRY_ADMIN_TOKEN\"".to_owned(),
         };
         writeln!(f, "\nTry it with curl:\n")?;
-        let host = format!("{}.{base}", own.tenant);
+        let host = format!("{}.{base}", local.tenant);
         for Example { path, arguments } in self.examples {
             let line = format!("{} {arguments}", self.curl(&host, path));
             writeln!(f, "  {}", line.trim_end())?;
@@ -105,7 +104,7 @@ impl fmt::Display for Banner<'_> {
     }
 }
 
-/// A path as a word of the shell.
+/// A path, quoted for the shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
@@ -114,9 +113,9 @@ fn quoted(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    /// The lines to be pasted.
+    /// The curl commands.
     fn lines(address: &str, base_domain: &str, token: Token<'_>) -> Vec<String> {
-        let own = LocalServerInfo {
+        let local = LocalServerInfo {
             data_dir: "/data".as_ref(),
             version: 18,
             inaccessible_dir: None,
@@ -125,13 +124,14 @@ mod tests {
         };
         let address = address.parse().unwrap();
         let examples = ["-d '{}'", ""].map(|arguments| Example { path: "/guards", arguments });
-        let text = Banner { address, base_domain, own: Some(own), examples: &examples }.to_string();
+        let text =
+            Banner { address, base_domain, local: Some(local), examples: &examples }.to_string();
         let lines = text.lines().filter_map(|line| line.strip_prefix("  curl "));
         lines.map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_lines_name_a_tenant_that_is_there() {
+    fn commands_name_an_existing_tenant() {
         let [store, list, tenants] =
             &lines("127.0.0.1:3000", "localhost", Token::New("secret"))[..]
         else {
@@ -144,21 +144,21 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_not_new_is_read_from_its_file() {
+    fn an_old_token_is_read_from_its_file() {
         let lines = lines("127.0.0.1:3000", "localhost", Token::In("/my data/it's".as_ref()));
         let wanted = r#" -H "authorization: Bearer $(cat '/my data/it'\''s')""#;
         assert!(lines[2].ends_with(wanted), "{lines:?}");
     }
 
     #[test]
-    fn a_token_that_was_given_is_left_to_the_shell() {
+    fn a_given_token_is_read_from_the_environment() {
         let lines = lines("127.0.0.1:3000", "localhost", Token::Given);
         let wanted = r#" -H "authorization: Bearer $TENANTRY_ADMIN_TOKEN""#;
         assert!(lines[2].ends_with(wanted), "{lines:?}");
     }
 
     #[test]
-    fn where_names_do_not_lead_here_by_themselves_the_lines_say_where_to() {
+    fn commands_resolve_names_that_dns_does_not() {
         for (address, base, resolve) in [
             ("127.0.0.1:1", "localhost", None),
             ("[::1]:1", "app.localhost", None),

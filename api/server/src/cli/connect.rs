@@ -9,22 +9,22 @@ use tenantry_migrate::{
 
 use super::{args::TenancyArgs, error::Error};
 
-/// The tenants that a command works on, and the server that holds them.
+/// A connected [`Tenancy`] and its server.
 pub(super) struct ConnectedTenancy {
     pub(super) tenancy: Tenancy,
-    /// Kept until the command ends: the machine's own server ends with it.
+    /// Kept until the command ends: a local server ends with it.
     pub(super) located: Located,
 }
 
-/// The user of the operating system who has started the command.
+/// Name of the operating system's user that runs the command.
 pub(super) fn user() -> String {
     let id = Uid::current();
     let user = User::from_uid(id).ok().flatten();
     user.map_or_else(|| format!("user {id}"), |user| user.name)
 }
 
-/// Finds the database and connects. In the machine's own server the registry is migrated first;
-/// elsewhere that is the deployment's task.
+/// Locates the database and connects. Migrates the registry of a local server first; on other
+/// servers that is part of a deployment.
 pub(super) async fn connect_tenancy<M: TenantMigrator + Clone + 'static>(
     args: &TenancyArgs,
     access: Access,

@@ -1,7 +1,9 @@
 use std::{io, path::PathBuf};
 
-use tenantry::Slug;
-use tenantry_migrate::connect::{ConnectError, LocateError, SecretError};
+use tenantry_migrate::{
+    cli::terminal::ConfirmError,
+    connect::{ConnectError, LocateError, SecretError},
+};
 use thiserror::Error;
 
 use super::import::HeaderError;
@@ -10,7 +12,7 @@ use crate::admin::TokenError;
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub(super) enum Error {
-    /// To be told as clap tells its own.
+    /// Printed as clap prints its own errors.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
     #[error(transparent)]
@@ -26,18 +28,15 @@ pub(super) enum Error {
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error(
-        "{} holds no usable operator's token (at least 16 characters, printable ASCII without \
-         blanks); remove it to have a new one made", path.display()
+        "{} does not contain a valid admin token (at least 16 characters, printable ASCII without \
+         blanks); remove the file to create a new one", path.display()
     )]
     KeptToken { path: PathBuf },
-    #[error(
-        "the PostgreSQL server of this program has ended by itself; its log says why: {}",
-        log.display()
-    )]
+    #[error("the local PostgreSQL server exited unexpectedly; see its log: {}", log.display())]
     ServerEnded { log: PathBuf },
     #[error(
-        "the limit on open files is {limit}, too low to serve with {database} connections to the \
-         database; raise it to {needed} or more (`ulimit -n`), or lower --max-connections"
+        "the limit on open files is {limit}, too low for {database} connections to the database; \
+         raise it to {needed} or more (`ulimit -n`), or lower --max-connections"
     )]
     FewFiles { limit: u64, needed: u64, database: u32 },
     #[error("the limit on open files cannot be read: {0}")]
@@ -48,19 +47,10 @@ pub(super) enum Error {
     File { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
     Header { path: PathBuf, source: HeaderError },
-    #[error(
-        "the database cannot be reached any more: {0}; run the same command again to go on when it \
-         is there"
-    )]
-    Gone(#[source] tenantry::Error),
-    #[error("not confirmed: {typed:?} is not {slug}; nothing was changed")]
-    NotConfirmed { slug: Slug, typed: String },
-    #[error(
-        "drop deletes all data and asks first; there is no terminal to ask, so pass --yes to confirm"
-    )]
-    NoTerminal,
+    #[error("the database can no longer be reached: {0}; rerun the same command to resume")]
+    DatabaseLost(#[source] tenantry::Error),
+    #[error(transparent)]
+    Confirm(#[from] ConfirmError),
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
 }

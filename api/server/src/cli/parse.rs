@@ -1,4 +1,4 @@
-//! The command line, read.
+//! Parses the command line.
 
 use std::ffi::OsString;
 
@@ -7,11 +7,11 @@ use tenantry_migrate::connect::without_empty_variables;
 
 use super::args::{Cli, Command};
 
-/// What the command line says. Without a subcommand it is `serve`, with that command's options,
-/// defaults and variables.
+/// Parses a command line. Without a subcommand, `serve` is assumed, with its options, defaults and
+/// variables.
 ///
 /// # Errors
-/// What is wrong with it, or the help that was asked for.
+/// An invalid command line, or a request for help.
 pub(super) fn parse(words: &[OsString]) -> Result<(Cli, Command), clap::Error> {
     let first = match from_matches(words) {
         Ok((cli, Some(command))) => return Ok((cli, command)),
@@ -23,7 +23,7 @@ pub(super) fn parse(words: &[OsString]) -> Result<(Cli, Command), clap::Error> {
     match (from_matches(&[program, &["serve".into()], rest].concat()), first) {
         (Ok((cli, Some(command))), _) => Ok((cli, command)),
         (Ok((_, None)), _) => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
-        // It is not serve's either: what was wrong at first is wrong.
+        // Not an option of serve either: the first error is the right one.
         (Err(error), Some(first)) if error.kind() == ErrorKind::UnknownArgument => Err(first),
         (Err(error), _) => Err(error),
     }
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn serve_may_be_left_out_before_its_options() {
+    fn assumes_serve() {
         for line in [
             "tenantry --listen 127.0.0.1:4000",
             "tenantry --base-domain example.com --listen 127.0.0.1:4000",
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_as_it_was_written() {
+    fn reports_errors_as_written() {
         for (line, said) in [
             ("tenantry --listen nowhere", "invalid value 'nowhere'"),
             ("tenantry --listn 127.0.0.1:4000", "unexpected argument '--listn'"),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_tells_the_options_of_serve() {
+    fn help_lists_the_options_of_serve() {
         let help = parse(&words("tenantry help")).unwrap_err().to_string();
         for text in ["--listen <ADDRESS>", "--admin-token <TOKEN>"] {
             assert!(help.contains(text), "{help}");

@@ -25,18 +25,18 @@ use crate::{
     server::{Limits, accept},
 };
 
-/// Serves until it is told to stop, then finishes the requests that are under way.
+/// Serves until a signal, then finishes the requests in progress.
 pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
     tenancy: &TenancyArgs,
     args: ServeArgs,
     application: App<M>,
 ) -> Result<(), Error> {
-    // All before anything is started: a bad token, and a taken port, the most common mistake.
+    // Before a server is started: an invalid token, or a port in use, the most common mistake.
     let (text, file) = (args.admin_token.as_ref(), args.admin_token_file.as_deref());
     let given = given(text, file, "TENANTRY_ADMIN_TOKEN")?;
     let given = given.map(|secret| AdminToken::new(secret.expose())).transpose()?;
     let mut limits = Limits::default();
-    // One for announcements.
+    // One for LISTEN/NOTIFY.
     limits.connections =
         max_client_connections(limits.connections, tenancy.max_connections.saturating_add(1))?;
     let listener = TcpListener::bind(args.listen)
@@ -50,17 +50,17 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
         &application.migrator,
     )
     .await?;
-    let (mut own, mut kept) = (None, None);
+    let (mut local, mut stored) = (None, None);
     if let Some(server) = &connected.located.server {
         if given.is_none() {
-            kept = Some(load_or_create(&tenancy.database.data_dir)?);
+            stored = Some(load_or_create(&tenancy.database.data_dir)?);
         }
-        own = Some(LocalServerInfo {
+        local = Some(LocalServerInfo {
             data_dir: server.data_dir(),
             version: server.version(),
             inaccessible_dir: connected.located.inaccessible_dir.as_deref(),
             tenant: first_tenant(&connected.tenancy).await?,
-            token: match (&kept, file) {
+            token: match (&stored, file) {
                 (Some(StoredToken { token, is_new: true, .. }), _) => Token::New(token),
                 (Some(StoredToken { file, .. }), _) => Token::In(file),
                 (None, Some(file)) if text.is_none() => Token::In(file),
@@ -68,13 +68,13 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
             },
         });
     }
-    let token = kept.as_ref().map(|kept| AdminToken::new(&kept.token)).transpose()?.or(given);
-    // Before anybody is told that the server is there, and may stop it.
+    let token = stored.as_ref().map(|stored| AdminToken::new(&stored.token)).transpose()?.or(given);
+    // Before the banner: from then on a user may stop the server.
     let stop = stop_signal()?;
-    Banner { address, base_domain: &tenancy.base_domain, own, examples: &application.examples }
+    Banner { address, base_domain: &tenancy.base_domain, local, examples: &application.examples }
         .print()?;
     if token.is_none() {
-        warn!("the routes under /admin refuse: set TENANTRY_ADMIN_TOKEN to open them");
+        warn!("admin API disabled; set TENANTRY_ADMIN_TOKEN to enable it");
     }
     let state = AppState::new(connected.tenancy.clone(), token);
     let app = app(state.max_requests(args.max_requests as usize), application.routes);
@@ -82,15 +82,14 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
         () = accept(listener, app, limits, stop) => {}
         error = wait_for_exit(connected.located.server.as_mut()) => return Err(error),
     }
-    // A pool whose connections are open would keep the machine's own server waiting.
+    // A local server waits for open connections.
     let _ = timeout(Duration::from_secs(5), connected.tenancy.close()).await;
     info!("stopped");
     Ok(())
 }
 
-/// Ends with the first SIGINT or SIGTERM. The second one ends the program there and then, with
-/// the status that a shell gives to who died of it; the machine's own PostgreSQL is stopped all
-/// the same, by its watcher.
+/// Completes at the first SIGINT or SIGTERM. The second one exits the process with status 128 +
+/// signal number; the supervisor of a local PostgreSQL server then stops it.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
     let [mut interrupt, mut terminate] = [signal(kinds[0])?, signal(kinds[1])?];
@@ -103,30 +102,29 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             }
         };
         next().await;
-        info!("stopping: finishing the requests that are under way; a second signal gives them up");
-        // The receiver is gone only when the server has ended already.
+        info!("stopping: finishing the requests in progress; a second signal aborts them");
+        // Fails only if the server has ended already.
         let _ = stopping.send(());
         let second = next().await;
-        warn!("told to stop a second time: ended at once");
+        warn!("aborted by a second signal");
         std::process::exit(128 + second.as_raw_value());
     });
     Ok(async { drop(stopped.await) })
 }
 
-/// Waits until the machine's own PostgreSQL has ended by itself: for ever where there is none.
+/// Waits until the local PostgreSQL server exits. Never completes if there is none.
 async fn wait_for_exit(server: Option<&mut Server>) -> Error {
     let Some(server) = server else {
         return std::future::pending().await;
     };
-    let mut looks = interval(Duration::from_secs(1));
+    let mut checks = interval(Duration::from_secs(1));
     while !server.has_ended() {
-        looks.tick().await;
+        checks.tick().await;
     }
     Error::ServerEnded { log: server.log_file() }
 }
 
-/// A tenant to look at: `tenant-1` if it is there, else the oldest. Where there is none yet,
-/// `tenant-1` is made.
+/// A tenant for the examples: `tenant-1`, else the oldest. Creates `tenant-1` if there is none.
 async fn first_tenant(tenancy: &Tenancy) -> Result<Slug, Error> {
     let slug: Slug = "tenant-1".parse().map_err(tenantry::Error::from)?;
     if tenancy.get(&slug).await?.is_some() {

@@ -1,13 +1,17 @@
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, Write},
     num::NonZeroU32,
 };
 
 use local_postgres::Access;
-use serde::Serialize;
 use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantInfo, page::PageRequest};
-use tenantry_migrate::TenantMigrator;
-use tenantry_migrate::cli::table;
+use tenantry_migrate::{
+    TenantMigrator,
+    cli::{
+        table,
+        terminal::{self, ConfirmError, print_json},
+    },
+};
 
 use super::{
     args::{DomainCommand, Output, SingleCommand, TenancyArgs},
@@ -15,7 +19,7 @@ use super::{
     error::Error,
 };
 
-/// Carries out one of the operator's subcommands; [`import`](super::import) is by itself.
+/// Runs one of the subcommands of `tenant`, other than [`import`](super::import).
 pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
     args: &TenancyArgs,
     command: SingleCommand,
@@ -23,26 +27,26 @@ pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
 ) -> Result<(), Error> {
     let mut args = args.clone();
     if !matches!(command, SingleCommand::Create { .. }) {
-        // Who creates nothing has no use for them.
+        // Only a creation uses spare schemas.
         args.spares = 0;
     }
     let connected = connect_tenancy(&args, Access::Shared, user(), migrator).await?;
-    let result = carry_out(&connected.tenancy, command).await;
+    let result = execute(&connected.tenancy, command).await;
     connected.tenancy.close().await;
     result
 }
 
-async fn carry_out(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error> {
+async fn execute(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error> {
     match command {
         SingleCommand::Create { slug, name, domains, tags, output } => {
             let new = NewTenant { slug, name, domains, tags };
             show(&tenancy.create(new).await?, output)?;
         }
         SingleCommand::List { output } => list(tenancy, output).await?,
-        SingleCommand::Show { slug, output } => show(&existing(tenancy, &slug).await?, output)?,
+        SingleCommand::Show { slug, output } => show(&find(tenancy, &slug).await?, output)?,
         SingleCommand::Drop { slug, cascade, yes } => {
-            // Looked up first, so that nobody confirms the name of a tenant that is not there.
-            let record = existing(tenancy, &slug).await?;
+            // Looked up first, so that no missing tenant has to be confirmed.
+            let record = find(tenancy, &slug).await?;
             if !yes {
                 confirm_drop(&record)?;
             }
@@ -70,17 +74,17 @@ async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> 
     match command {
         DomainCommand::Add { slug, host } => {
             tenancy.domain_add(&slug, &host).await?;
-            writeln!(io::stdout(), "{host} leads to {slug}")?;
+            writeln!(io::stdout(), "{host} now routes to {slug}")?;
         }
         DomainCommand::Remove { slug, host } => {
             tenancy.domain_remove(&slug, &host).await?;
-            writeln!(io::stdout(), "{host} no longer leads to {slug}")?;
+            writeln!(io::stdout(), "{host} no longer routes to {slug}")?;
         }
         DomainCommand::List { slug, output } => {
-            let record = existing(tenancy, &slug).await?;
+            let record = find(tenancy, &slug).await?;
             let hosts: Vec<&str> = record.domains.iter().map(Hostname::as_str).collect();
             if output.json {
-                return print_json(&hosts);
+                return Ok(print_json(&hosts)?);
             }
             let mut out = io::stdout().lock();
             for host in hosts {
@@ -91,12 +95,12 @@ async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> 
     Ok(())
 }
 
-async fn existing(tenancy: &Tenancy, slug: &Slug) -> Result<TenantInfo, Error> {
+async fn find(tenancy: &Tenancy, slug: &Slug) -> Result<TenantInfo, Error> {
     let record = tenancy.get(slug).await?;
     Ok(record.ok_or_else(|| tenantry::Error::UnknownTenant(slug.clone()))?)
 }
 
-/// Prints page after page: as JSON one array, as a table one table.
+/// Prints all tenants as one JSON array or one table.
 async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
     let mut request = PageRequest { after: None, limit: PageRequest::MAX_LIMIT };
     let mut records = Vec::new();
@@ -109,7 +113,7 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
         }
     }
     if output.json {
-        return print_json(&records);
+        return Ok(print_json(&records)?);
     }
     let header = vec!["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "TAGS", "NAME", "CREATED"];
     let rows = records.iter().map(|record| {
@@ -130,7 +134,7 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
 
 fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
     if output.json {
-        return print_json(record);
+        return Ok(print_json(record)?);
     }
     let rows = [
         ("slug", record.slug.to_string()),
@@ -169,30 +173,10 @@ fn time(at: chrono::DateTime<chrono::Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
-fn print_json(value: &impl Serialize) -> Result<(), Error> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)?;
-    writeln!(out)?;
-    Ok(())
-}
-
-/// The name has to be typed, so that a wrong line from the history drops nothing.
-fn confirm_drop(record: &TenantInfo) -> Result<(), Error> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::NoTerminal);
-    }
-    let mut out = io::stderr().lock();
-    write!(
-        out,
-        "This deletes ALL DATA of {}, schema {}. Type its slug to go on: ",
-        record.slug, record.schema
-    )?;
-    out.flush()?;
-    let mut typed = String::new();
-    io::stdin().lock().read_line(&mut typed)?;
-    let typed = typed.trim();
-    if typed == record.slug.as_str() {
-        return Ok(());
-    }
-    Err(Error::NotConfirmed { slug: record.slug.clone(), typed: typed.to_owned() })
+/// Asks for the slug, so that a wrong line from the shell's history drops nothing.
+fn confirm_drop(tenant: &TenantInfo) -> Result<(), ConfirmError> {
+    let TenantInfo { slug, schema, .. } = tenant;
+    let prompt =
+        format!("This deletes ALL DATA of {slug}, schema {schema}. Type its slug to confirm: ");
+    terminal::confirm(&prompt, slug.as_str())
 }

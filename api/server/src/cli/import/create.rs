@@ -1,58 +1,55 @@
-//! One line of the file and the database.
+//! Creates the tenant of one line.
 
 use std::time::Duration;
 
 use tenantry::{DbErrorKind, DisplayName, Error, NewTenant, Tenancy, TenantInfo};
 use tokio::{sync::watch, time::sleep};
 
-/// How often a line is tried that meets a busy or a lost server: for eight seconds and as long as
-/// the attempts take.
+/// Attempts if the server is busy or lost. The pauses between them take eight seconds in all.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// How a line ended.
+/// Result of one line.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The tenant is there now – or would be, if it was not a dry run.
+    /// In a dry run: the tenant would have been created.
     Created,
-    /// It was there already, just as the line has it.
+    /// The tenant existed, with the values of the line.
     AlreadyExists,
-    /// Nothing was changed.
-    Refused(String),
-    /// Given up between two tries, as the import is to stop.
+    Rejected(String),
+    /// The import was stopped between two attempts.
     Cancelled,
-    /// The database is not there any more.
+    /// The database can no longer be reached.
     DatabaseLost(Error),
 }
 
-/// Makes the tenant of one line, or tells why not. What may go better the next time is tried
-/// again, until the import is to `stop`.
+/// Creates the tenant of one line. Retries transient errors until the import is to `stop`.
 pub(super) async fn create_with_retry(
     tenancy: &Tenancy,
     new: &NewTenant,
     dry_run: bool,
     mut stop: watch::Receiver<bool>,
 ) -> Outcome {
-    // What a try was cut off at may have happened all the same.
-    let mut cut_off = false;
-    let mut tries = 0;
+    // An attempt whose connection was lost may have created the tenant.
+    let mut was_lost = false;
+    let mut attempts = 0;
     loop {
         let error = match attempt(tenancy, new, dry_run).await {
-            Ok(Outcome::AlreadyExists) if cut_off => return Outcome::Created,
+            Ok(Outcome::AlreadyExists) if was_lost => return Outcome::Created,
             Ok(outcome) => return outcome,
             Err(error) => error,
         };
-        tries += 1;
-        if !is_transient(&error) || tries == MAX_ATTEMPTS {
+        attempts += 1;
+        if !is_transient(&error) || attempts == MAX_ATTEMPTS {
             let lost = error.db_error_kind().is_some() && tenancy.ping().await.is_err();
             return if lost {
                 Outcome::DatabaseLost(error)
             } else {
-                Outcome::Refused(error.to_string())
+                Outcome::Rejected(error.to_string())
             };
         }
-        cut_off |= is_lost(&error);
+        was_lost |= is_lost(&error);
         tokio::select! {
-            () = sleep(Duration::from_millis(125 << tries)) => {}
+            () = sleep(Duration::from_millis(125 << attempts)) => {}
             _ = stop.wait_for(|stop| *stop) => return Outcome::Cancelled,
         }
     }
@@ -62,7 +59,7 @@ async fn attempt(tenancy: &Tenancy, new: &NewTenant, dry_run: bool) -> Result<Ou
     if let Some(record) = tenancy.get(&new.slug).await? {
         return Ok(match differences(&record, new) {
             None => Outcome::AlreadyExists,
-            Some(text) => Outcome::Refused(format!("there is a tenant of this slug, but {text}")),
+            Some(text) => Outcome::Rejected(format!("a tenant with this slug exists, but {text}")),
         });
     }
     if dry_run {
@@ -73,8 +70,8 @@ async fn attempt(tenancy: &Tenancy, new: &NewTenant, dry_run: bool) -> Result<Ou
     Ok(Outcome::Created)
 }
 
-/// Whether another try may go better. A slug taken since it was looked for is somebody else's who
-/// imports the same tenants.
+/// Whether another attempt may succeed. Another import of the same tenants may have taken the slug
+/// since it was looked up.
 fn is_transient(error: &Error) -> bool {
     matches!(error, Error::SlugTaken(_))
         || is_lost(error)
@@ -92,7 +89,7 @@ fn is_lost(error: &Error) -> bool {
     matches!(error.db_error_kind(), Some(DbErrorKind::Unavailable | DbErrorKind::PoolTimeout))
 }
 
-/// What the tenant that is there has otherwise.
+/// Differences between an existing tenant and the line.
 fn differences(there: &TenantInfo, new: &NewTenant) -> Option<String> {
     let mut found = Vec::new();
     if there.status == "dropping" {

@@ -1,36 +1,35 @@
-//! Tenants out of CSV (RFC 4180): a header line, then one tenant per record.
+//! Tenants from CSV (RFC 4180): a header line, then one tenant per record.
 
 use std::io::{self, Read};
 
-use csv::{ByteRecord, ReaderBuilder};
+use csv::{ByteRecord, ReaderBuilder, Terminator};
 use thiserror::Error;
 
-use super::{
-    newlines::Newlines,
-    row::{Fields, Row, Unreadable, split},
-};
+use super::row::{Fields, Row, Unreadable, split};
 
 const COLUMNS: [&str; 4] = ["slug", "name", "domain", "tags"];
 
-/// What is wrong with the header line.
+/// An invalid header line.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(in crate::cli) enum HeaderError {
-    #[error("it is empty: the first line must name the columns, such as slug,name,domain,tags")]
+    #[error(
+        "the file is empty; its first line must name the columns, such as slug,name,domain,tags"
+    )]
     Empty,
-    #[error("its header line has no column slug; the first line must name the columns")]
+    #[error("the header line has no column `slug`; the first line must name the columns")]
     NoSlug,
     #[error(
-        "its header line has an unknown column {0:?}; the columns are slug, name, domain and tags"
+        "the header line has an unknown column {0:?}; the columns are slug, name, domain and tags"
     )]
     Unknown(String),
-    #[error("its header line has the column {0} twice")]
+    #[error("the header line has the column `{0}` twice")]
     Twice(&'static str),
 }
 
-/// One tenant after the other.
+/// Records of a CSV file as rows.
 pub(super) struct Records<R> {
-    reader: csv::Reader<Newlines<R>>,
-    /// What each cell of a record is.
+    reader: csv::Reader<R>,
+    /// Column of each cell of a record.
     columns: Vec<&'static str>,
     record: ByteRecord,
 }
@@ -39,24 +38,35 @@ impl<R: Read> Records<R> {
     /// Reads the header line.
     pub(super) fn new(input: R) -> io::Result<Result<Self, HeaderError>> {
         let mut builder = ReaderBuilder::new();
-        // A record with too many or too few cells is this program's to refuse.
-        builder.has_headers(false).flexible(true);
-        let mut reader = builder.from_reader(Newlines::new(input));
-        let mut record = ByteRecord::new();
-        if !reader.read_byte_record(&mut record)? {
+        // Records with too many or too few cells are rejected one by one. A line ends with LF, so
+        // that the reader's count of lines is exact; a CR before it is removed here.
+        builder.has_headers(false).flexible(true).terminator(Terminator::Any(b'\n'));
+        let (reader, columns, record) = (builder.from_reader(input), Vec::new(), ByteRecord::new());
+        let mut records = Self { reader, columns, record };
+        if !records.read()? {
             return Ok(Err(HeaderError::Empty));
         }
-        Ok(columns(&record).map(|columns| Self { reader, columns, record }))
+        Ok(columns_of(&records.record).map(|columns| Self { columns, ..records }))
     }
 
-    fn row(&mut self) -> Row {
-        let end = self.reader.position().byte();
-        // The record's last byte: the end of its line, or what stands before the end of the file.
-        let last = self.reader.get_mut().line_of(end.saturating_sub(1));
-        let breaks = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count();
+    /// Reads the next record that is not blank. Spreadsheets leave lines with nothing but commas.
+    fn read(&mut self) -> io::Result<bool> {
+        while self.reader.read_byte_record(&mut self.record)? {
+            if self.record.iter().any(|cell| !cell.trim_ascii().is_empty()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn row(&self) -> Row {
+        let end = self.reader.position();
+        let breaks = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        // The last line of a file may have no end.
+        let ended = u64::from(!self.reader.is_done());
         Row {
-            line: last.saturating_sub(breaks as u64),
-            end,
+            line: end.line() - breaks - ended,
+            end: end.byte(),
             fields: fields(&self.record, &self.columns),
         }
     }
@@ -66,19 +76,11 @@ impl<R: Read> Iterator for Records<R> {
     type Item = io::Result<Row>;
 
     fn next(&mut self) -> Option<io::Result<Row>> {
-        loop {
-            match self.reader.read_byte_record(&mut self.record) {
-                // Spreadsheets leave lines behind that have nothing but commas.
-                Ok(true) if self.record.iter().all(|cell| cell.trim_ascii().is_empty()) => {}
-                Ok(true) => return Some(Ok(self.row())),
-                Ok(false) => return None,
-                Err(error) => return Some(Err(error.into())),
-            }
-        }
+        self.read().map(|found| found.then(|| self.row())).transpose()
     }
 }
 
-fn columns(header: &ByteRecord) -> Result<Vec<&'static str>, HeaderError> {
+fn columns_of(header: &ByteRecord) -> Result<Vec<&'static str>, HeaderError> {
     let mut columns = Vec::new();
     for cell in header {
         let cell = String::from_utf8_lossy(cell);
@@ -97,23 +99,23 @@ fn fields(record: &ByteRecord, columns: &[&'static str]) -> Result<Fields, Unrea
     let cells = || columns.iter().zip(record);
     let slug = || {
         let (_, slug) = cells().find(|(column, _)| **column == "slug")?;
-        Some(String::from_utf8_lossy(slug).into_owned())
+        Some(String::from_utf8_lossy(slug).trim_end_matches('\r').to_owned())
     };
     let refuse = |reason: String| Err(Unreadable { slug: slug(), reason });
     if record.len() != columns.len() {
         let (has, wanted) = (record.len(), columns.len());
         return refuse(format!(
-            "the number of its cells is {has}, of the header line's {wanted}; put what has commas \
-             in it in quotes"
+            "expected {wanted} cells, found {has}; quote values that contain commas"
         ));
     }
     let mut fields = Fields::default();
     for (column, cell) in cells() {
+        let cell = cell.strip_suffix(b"\r").unwrap_or(cell);
         let Ok(text) = str::from_utf8(cell) else {
-            return refuse(format!("its {column} is not UTF-8; save the file as UTF-8"));
+            return refuse(format!("{column} is not UTF-8; save the file as UTF-8"));
         };
         if text.contains('\n') {
-            return refuse(format!("its {column} goes over several lines; is a quote not closed?"));
+            return refuse(format!("{column} spans several lines; is a quote not closed?"));
         }
         match *column {
             "slug" => fields.slug = text.to_owned(),
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_told_by_the_line_that_an_editor_shows() {
+    fn counts_lines_as_an_editor_does() {
         for (text, lines) in [
             ("slug\na\nb\n", vec![2, 3]),
             ("slug\r\na\r\nb", vec![2, 3]),
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_may_be_quoted_and_hold_several_values() {
+    fn parses_quoted_cells_and_several_values() {
         let text = "tags, domain ,slug,name\n\
                     \"a; b\",x.example.org y.example.org,acme,\"Acme \"\"Ltd\"\", London\"\n\
                     ,,plain,\n";
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_read_does_not_hold_up_the_next() {
+    fn reads_on_after_an_invalid_record() {
         let text = b"slug,name\na,A,B\nb\nc,\xff\nd,\"open\ne,E\n";
         let records = Records::new(&text[..]).unwrap().unwrap();
         let reasons = records.map(|row| {
@@ -177,10 +179,10 @@ mod tests {
         });
         let reasons: Vec<_> = reasons.collect();
         for ((slug, reason), (wanted, part)) in reasons.iter().zip([
-            ("a", "number of its cells is 3, of the header line's 2"),
-            ("b", "number of its cells is 1"),
-            ("c", "its name is not UTF-8"),
-            ("d", "its name goes over several lines; is a quote not closed?"),
+            ("a", "expected 2 cells, found 3"),
+            ("b", "expected 2 cells, found 1"),
+            ("c", "name is not UTF-8"),
+            ("d", "name spans several lines; is a quote not closed?"),
         ]) {
             assert!(slug == wanted && reason.contains(part), "{slug}: {reason}");
         }
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_header_is_refused_by_name() {
+    fn rejects_invalid_headers() {
         for (text, wanted) in [
             ("", HeaderError::Empty),
             ("\n\n", HeaderError::Empty),

@@ -1,4 +1,4 @@
-//! Tenants out of JSON Lines: one object per line.
+//! Tenants from JSON Lines: one object per line.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::row::{Fields, Row, Unreadable, split};
 
-/// One tenant after the other.
+/// Objects of a JSON Lines file as rows.
 pub(super) struct Objects<R> {
     reader: BufReader<R>,
     line: u64,
@@ -56,7 +56,7 @@ struct Object {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a text or a list of texts")]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
 enum Texts {
     One(String),
     Many(Vec<String>),
@@ -73,9 +73,9 @@ impl Texts {
 }
 
 fn fields(text: &[u8]) -> Result<Fields, Unreadable> {
-    // A list would be taken for an object whose keys are left out.
+    // serde would accept a list of the values.
     if !text.starts_with(b"{") {
-        return Err(Unreadable { slug: None, reason: "it is not a JSON object".to_owned() });
+        return Err(Unreadable { slug: None, reason: "not a JSON object".to_owned() });
     }
     match serde_json::from_slice::<Object>(text) {
         Ok(object) => {
@@ -92,14 +92,14 @@ fn fields(text: &[u8]) -> Result<Fields, Unreadable> {
     }
 }
 
-/// Without the place by line, which is always the first here.
+/// Without the line number, which is always 1 here.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit_once(" at line 1 ").map_or(text.as_str(), |(text, _)| text);
     if error.is_data() {
         text.to_owned()
     } else {
-        format!("it is not JSON: {text} at column {}", error.column())
+        format!("not JSON: {text} at column {}", error.column())
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_come_in_any_order_and_values_as_texts_or_lists() {
+    fn parses_keys_in_any_order_and_strings_or_lists() {
         let text = "\u{feff}{\"slug\":\"a\",\"name\":\"A\",\"domain\":\"x.org\",\"tags\":\"eu; b\"}\r\n\r\n\
                     {\"tags\":[\"c\"],\"domains\":[\"y.org\",\"z.org\"],\"slug\":\"b\",\"name\":null}";
         let rows: Vec<Row> = Objects::new(text.as_bytes()).map(Result::unwrap).collect();
@@ -125,17 +125,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_read_is_told_with_its_slug_where_there_is_one() {
+    fn reports_the_slug_of_an_invalid_line() {
         for (line, slug, part) in [
-            ("[\"acme\"]", None, "it is not a JSON object"),
-            ("slug", None, "it is not a JSON object"),
-            ("{\"slug\":", None, "it is not JSON: EOF while parsing a value at column 8"),
-            ("{\"slug\":\"a\"} x", None, "it is not JSON: trailing characters at column 14"),
+            ("[\"acme\"]", None, "not a JSON object"),
+            ("slug", None, "not a JSON object"),
+            ("{\"slug\":", None, "not JSON: EOF while parsing a value at column 8"),
+            ("{\"slug\":\"a\"} x", None, "not JSON: trailing characters at column 14"),
             ("{\"name\":\"A\"}", None, "missing field `slug`"),
             ("{\"slug\":1}", None, "invalid type: integer `1`, expected a string"),
             ("{\"slug\":\"a\",\"plan\":1}", Some("a"), "unknown field `plan`"),
             ("{\"slug\":\"a\",\"slug\":\"b\"}", Some("b"), "duplicate field `slug`"),
-            ("{\"slug\":\"a\",\"tags\":{}}", Some("a"), "expected a text or a list of texts"),
+            ("{\"slug\":\"a\",\"tags\":{}}", Some("a"), "expected a string or a list of strings"),
         ] {
             let error = fields(line.as_bytes()).unwrap_err();
             assert_eq!(error.slug.as_deref(), slug, "{line}");

@@ -1,12 +1,14 @@
-//! What a line of the file says, and whether a tenant can be made of it.
+//! Rows of the file, and the tenants made of them.
 
-use std::str::FromStr;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+    str::FromStr,
+};
 
-use tenantry::{NameError, NewTenant, Slug};
+use tenantry::{Hostname, NameError, NewTenant, Slug};
 
-use super::duplicates::Duplicates;
-
-/// A tenant as it was written.
+/// A tenant as written in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     pub(super) slug: String,
@@ -15,42 +17,64 @@ pub(super) struct Fields {
     pub(super) tags: Vec<String>,
 }
 
-/// What was read.
+/// One record or object of the file.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// Number of the line, of several the first.
+    /// Line number; of a record with several lines, the first one.
     pub(super) line: u64,
-    /// How many bytes of the file end with it.
+    /// Offset of its end in the file, in bytes.
     pub(super) end: u64,
     pub(super) fields: Result<Fields, Unreadable>,
 }
 
-/// A line that cannot be read.
+/// A row that cannot be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unreadable {
-    /// The slug, if that much is clear.
+    /// The slug, if it could be parsed.
     pub(super) slug: Option<String>,
     pub(super) reason: String,
 }
 
-/// Which line it is.
+/// Identifies a row in reports.
 #[derive(Debug)]
 pub(super) struct LineRef {
     pub(super) line: u64,
     pub(super) end: u64,
-    /// The slug as it was written.
+    /// The slug as written.
     pub(super) slug: Option<String>,
 }
 
-/// Several values in one text.
+/// Slugs and host names of the rows so far, with their lines.
+#[derive(Default)]
+pub(super) struct Duplicates {
+    slugs: HashMap<Slug, u64>,
+    hostnames: HashMap<Hostname, u64>,
+}
+
+/// The line that had this key first, if another one had it.
+fn first_line<K: Eq + Hash + Clone>(
+    lines: &mut HashMap<K, u64>,
+    key: &K,
+    line: u64,
+) -> Option<u64> {
+    match lines.entry(key.clone()) {
+        Entry::Occupied(first) => Some(*first.get()),
+        Entry::Vacant(entry) => {
+            entry.insert(line);
+            None
+        }
+    }
+}
+
+/// Several values in one string, separated by semicolons or white space.
 pub(super) fn split(text: &str) -> Vec<String> {
     let parts = text.split(|c: char| c == ';' || c.is_whitespace());
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 impl Row {
-    /// Checks everything that can be checked without asking the database: gives the tenant to be
-    /// made, or every reason not to.
+    /// Checks the row as far as that is possible without the database. Returns the tenant to
+    /// create, or all reasons not to.
     pub(super) fn check(self, duplicates: &mut Duplicates) -> (LineRef, Result<NewTenant, String>) {
         let (slug, tenant) = match self.fields {
             Ok(fields) => {
@@ -74,12 +98,12 @@ impl Fields {
         let mut reasons = Vec::new();
         let slug = match slug.parse::<Slug>() {
             Ok(slug) => {
-                if let Some(first) = duplicates.slug(&slug, line) {
-                    reasons.push(format!("line {first} has this slug already"));
+                if let Some(first) = first_line(&mut duplicates.slugs, &slug, line) {
+                    reasons.push(format!("this slug is on line {first} already"));
                 }
                 Some(slug)
             }
-            // The slug itself stands before the reason.
+            // The report prints the slug before the reason.
             Err(error) => {
                 reasons.push(error.rule().to_owned());
                 None
@@ -96,8 +120,8 @@ impl Fields {
         }
         if reasons.is_empty() {
             for hostname in &tenant.domains {
-                if let Some(first) = duplicates.hostname(hostname, line) {
-                    reasons.push(format!("line {first} has the host name {hostname} already"));
+                if let Some(first) = first_line(&mut duplicates.hostnames, hostname, line) {
+                    reasons.push(format!("the host name {hostname} is on line {first} already"));
                 }
             }
         }

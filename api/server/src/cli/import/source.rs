@@ -12,16 +12,16 @@ use super::{
 };
 use crate::cli::error::Error;
 
-/// The file, opened.
+/// An open file.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    /// Its length in bytes, if it has one.
+    /// Length in bytes, unless it is a pipe.
     pub(super) size: Option<u64>,
     pub(super) rows: Box<dyn Iterator<Item = io::Result<Row>> + Send>,
 }
 
 impl Source {
-    /// Opens the file. Of CSV the header line is read as well.
+    /// Opens the file and reads a CSV header.
     pub(super) fn open(args: &ImportArgs) -> Result<Self, Error> {
         let format = args.format()?;
         let path = if args.is_stdin() { "standard input".into() } else { args.file.clone() };
