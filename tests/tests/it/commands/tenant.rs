@@ -184,7 +184,7 @@ async fn host_names_are_added_listed_and_removed() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     let add = "tenant domain add tenant-1";
     let ran = tenantry(&db, &format!("{add} Guards.Example.org.")).exits(0);
-    assert_eq!(ran.stdout, "guards.example.org leads to tenant-1\n");
+    assert_eq!(ran.stdout, "guards.example.org now routes to tenant-1\n");
     tenantry(&db, &format!("{add} a.example.org")).exits(0);
     let list = tenantry(&db, "tenant domain list tenant-1").exits(0);
     assert_eq!(list.stdout, "a.example.org\nguards.example.org\n");
@@ -198,7 +198,7 @@ async fn host_names_are_added_listed_and_removed() {
     not_its.complains(["tenant-2 has no host name guards.example.org"]);
 
     let removed = tenantry(&db, "tenant domain remove tenant-1 guards.example.org").exits(0);
-    assert_eq!(removed.stdout, "guards.example.org no longer leads to tenant-1\n");
+    assert_eq!(removed.stdout, "guards.example.org no longer routes to tenant-1\n");
     let list = tenantry(&db, "tenant domain list tenant-1").exits(0);
     assert_eq!(list.stdout, "a.example.org\n");
 }

@@ -38,7 +38,7 @@ async fn at_a_terminal_only_the_slug_confirms() {
     for typed in ["yes", "y", "", "tenant-2", "TENANT-1", "tenant_1"] {
         let ran = at_terminal(&command, &format!("{typed}\n")).exits(1);
         let ran = ran.says([
-            "This deletes ALL DATA of tenant-1, schema tenant_1. Type its slug to go on: ",
+            "This deletes ALL DATA of tenant-1, schema tenant_1. Type its slug to confirm: ",
             &format!("not confirmed: {typed:?} is not tenant-1; nothing was changed"),
         ]);
         assert!(!ran.stdout.contains("dropped"), "{ran:#?}");

@@ -70,7 +70,7 @@ async fn without_a_token_of_the_server_nobody_gets_in_and_the_log_says_how_to() 
         assert!(detail.contains("TENANTRY_ADMIN_TOKEN"), "{detail}");
     }
     let log = site.serving.stderr();
-    assert!(log.contains("set TENANTRY_ADMIN_TOKEN to open them"), "{log}");
+    assert!(log.contains("set TENANTRY_ADMIN_TOKEN to enable it"), "{log}");
 }
 
 #[tokio::test]

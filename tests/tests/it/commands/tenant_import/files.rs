@@ -9,7 +9,7 @@ use crate::support::process::{Ran, answer, at_terminal, program_on};
 async fn hundreds_of_tenants_are_made_and_a_second_run_finds_them_there() {
     let import = Import::new().await;
     let ran = import.run("tenants.csv", csv(300), &[]).exits(0);
-    assert_eq!(ran.stdout, "300 created, 0 there already, 0 refused\n");
+    assert_eq!(ran.stdout, "300 created, 0 already existed, 0 rejected\n");
     assert_eq!(ran.stderr, "");
     assert_eq!(import.count().await, 300);
     assert!(
@@ -20,9 +20,9 @@ async fn hundreds_of_tenants_are_made_and_a_second_run_finds_them_there() {
     );
     import.is_whole();
     let again = import.run("tenants.csv", csv(301), &[]).exits(0);
-    assert_eq!(again.stdout, "1 created, 300 there already, 0 refused\n");
+    assert_eq!(again.stdout, "1 created, 300 already existed, 0 rejected\n");
     let dry = import.run("tenants.csv", csv(1300), &["--dry-run"]).exits(0);
-    let said = "999 would be created, 301 there already, 0 refused; nothing was changed\n";
+    let said = "999 would be created, 301 already existed, 0 rejected; nothing was changed\n";
     assert_eq!(dry.stdout, said);
     assert_eq!(import.count().await, 301);
 }
@@ -34,7 +34,7 @@ async fn a_dry_run_makes_no_spares_and_an_import_takes_them() {
     import.run("tenants.csv", csv(500), &dry).exits(0);
     assert_eq!(import.count().await, 0);
     let ran = import.run("tenants.csv", csv(30), &["--spares", "2"]).exits(0);
-    assert_eq!(ran.stdout, "30 created, 0 there already, 0 refused\n");
+    assert_eq!(ran.stdout, "30 created, 0 already existed, 0 rejected\n");
     assert!(
         import.tenants().await.contains(&"t-7 Tenant 7 [\"eu\", \"n7\"] t7.example.org".into())
     );
@@ -51,7 +51,7 @@ async fn csv_may_come_out_of_a_spreadsheet() {
                 ,,,\r\n\
                 eu eu,umlaut,,  Bäcker & Söhne ";
     let ran = import.run("tenants.CSV", text, &["--jobs", "1"]).exits(0);
-    assert_eq!(ran.stdout, "3 created, 0 there already, 0 refused\n");
+    assert_eq!(ran.stdout, "3 created, 0 already existed, 0 rejected\n");
     let wanted = [
         "acme Acme, \"Ltd\" [\"canary\", \"eu\"] a.example.org b.example.org",
         "plain",
@@ -61,7 +61,7 @@ async fn csv_may_come_out_of_a_spreadsheet() {
     // The same tenants, written otherwise.
     let text = "slug\nplain\n";
     let ran = import.run("tenants.csv", text, &[]).exits(0);
-    assert_eq!(ran.stdout, "0 created, 1 there already, 0 refused\n");
+    assert_eq!(ran.stdout, "0 created, 1 already existed, 0 rejected\n");
 }
 
 #[tokio::test]
@@ -81,13 +81,13 @@ async fn json_lines_come_from_a_file_or_a_pipe() {
     let words = ["tenant", "import", "-", "--format", "jsonl"];
     let ran =
         answer(&mut program_on("tenantry", &import.db.url(), &words), &format!("{text}{more}"));
-    assert_eq!(ran.exits(0).stdout, "1 created, 2 there already, 0 refused\n");
+    assert_eq!(ran.exits(0).stdout, "1 created, 2 already existed, 0 rejected\n");
     let wanted =
         ["acme Acme [\"eu\"] a.example.org b.example.org", "b [\"x\", \"y\"]", "c c.example.org"];
     assert_eq!(import.tenants().await, wanted);
     let words = ["tenant", "import", "-", "--format", "csv"];
     let ran = answer(&mut program_on("tenantry", &import.db.url(), &words), "slug\nd\n");
-    assert_eq!(ran.exits(0).stdout, "1 created, 0 there already, 0 refused\n");
+    assert_eq!(ran.exits(0).stdout, "1 created, 0 already existed, 0 rejected\n");
     // The option wins over the name.
     import.run("tenants.csv", "{\"slug\":\"e\"}", &["--format", "jsonl"]).exits(0);
 }
@@ -97,7 +97,7 @@ async fn a_file_without_tenants_is_done_at_once() {
     let import = Import::new().await;
     for (name, text) in [("none.csv", "slug,name\n"), ("none.jsonl", ""), ("none.jsonl", "\n\n")] {
         let ran = import.run(name, text, &[]).exits(0);
-        assert_eq!(ran.stdout, "0 created, 0 there already, 0 refused\n");
+        assert_eq!(ran.stdout, "0 created, 0 already existed, 0 rejected\n");
     }
 }
 
@@ -106,9 +106,9 @@ async fn what_kind_of_file_it_is_must_be_told() {
     // A database that nobody gets as far as missing.
     let url = "postgres://localhost:1/none";
     for (words, said) in [
-        (vec!["tenants.txt"], "\"tenants.txt\" ends in none of .csv, .jsonl and .ndjson"),
+        (vec!["tenants.txt"], "tenants.txt\" is unknown; pass --format csv or --format jsonl"),
         (vec!["tenants"], "--format csv or --format jsonl"),
-        (vec!["-"], "standard input has no name"),
+        (vec!["-"], "the format of standard input is unknown"),
         (vec!["tenants.txt", "--format", "xml"], "invalid value 'xml'"),
         (vec!["tenants.csv", "--jobs", "0"], "invalid value '0'"),
         (vec![], "<FILE>"),
@@ -139,7 +139,7 @@ async fn at_a_terminal_there_is_a_bar_and_elsewhere_there_is_none() {
         "% ETA ",
         "/s: ",
         "line 42: slug \"No\": only the lower-case letters",
-        "40 created, 0 there already, 1 refused\r\n",
+        "40 created, 0 already existed, 1 rejected\r\n",
     ]);
     let elsewhere = Ran::of(&mut command).exits(1);
     assert!(!elsewhere.stderr.contains("ETA"), "{elsewhere:#?}");

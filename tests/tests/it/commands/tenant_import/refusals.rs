@@ -42,15 +42,15 @@ const REASONS: [(u64, &str, &str); 14] = [
         "host name \"a..b\" is refused: each part between the dots must have 1 to 63 \
                   characters; tag \"_a\" is refused: it must begin with a letter or a digit",
     ),
-    (12, "cells", "the number of its cells is 2, of the header line's 4"),
-    (13, "lines", "its name goes over several lines; is a quote not closed?"),
-    (15, "good-1", "line 2 has this slug already"),
-    (16, "good-2", "line 2 has the host name good-1.example.org already"),
+    (12, "cells", "expected 4 cells, found 2"),
+    (13, "lines", "name spans several lines; is a quote not closed?"),
+    (15, "good-1", "this slug is on line 2 already"),
+    (16, "good-2", "the host name good-1.example.org is on line 2 already"),
     (17, "left-over", "the schema \"left_over\" exists already"),
     (
         18,
         "there",
-        "there is a tenant of this slug, but its name is none, not \"Differs\", its host \
+        "a tenant with this slug exists, but its name is none, not \"Differs\", its host \
                    names are there-1.example.org there-2.example.org, not there.example.org, its \
                    tags are none, not eu",
     ),
@@ -88,7 +88,7 @@ async fn every_refused_line_is_told_with_its_number_and_the_others_are_done() {
     let dry = import.run("tenants.csv", CSV, &["--dry-run", "--json"]).exits(1);
     let (foreseen, sum) = refused(&dry.stdout);
     let wanted = json!({
-        "created": 2, "already_existed": 0, "refused": 15, "dry_run": true, "interrupted": false,
+        "created": 2, "already_existed": 0, "rejected": 15, "dry_run": true, "interrupted": false,
     });
     assert_eq!(sum, wanted);
     let before = ["left_over", "public", "registry", "there"];
@@ -120,14 +120,14 @@ async fn every_refused_line_is_told_with_its_number_and_the_others_are_done() {
 async fn people_are_told_on_standard_error_and_given_the_sum() {
     let import = prepared().await;
     let ran = import.run("tenants.csv", CSV, &[]).exits(1);
-    assert_eq!(ran.stdout, "2 created, 0 there already, 15 refused\n");
+    assert_eq!(ran.stdout, "2 created, 0 already existed, 15 rejected\n");
     let ran = ran.complains([
         "line 3: slug \"Foo!\": only the lower-case letters",
         "line 19: slug \"good-3\": the host name there-1.example.org is taken",
     ]);
     assert_eq!(ran.stderr.lines().count(), 15, "{ran:#?}");
     let again = import.run("tenants.csv", CSV, &[]).exits(1);
-    assert_eq!(again.stdout, "0 created, 2 there already, 15 refused\n");
+    assert_eq!(again.stdout, "0 created, 2 already existed, 15 rejected\n");
 }
 
 #[tokio::test]
@@ -150,10 +150,10 @@ async fn lines_of_json_are_refused_one_by_one() {
     let refusals: Vec<&str> = ran.stderr.lines().collect();
     for (refusal, wanted) in refusals.iter().zip([
         "line 2: slug \"plan\": unknown field `plan`",
-        "line 3: it is not JSON: EOF while parsing a string at column ",
-        "line 4: it is not a JSON object",
+        "line 3: not JSON: EOF while parsing a string at column ",
+        "line 4: not a JSON object",
         "line 5: missing field `slug`",
-        "line 6: slug \"good\": line 1 has this slug already",
+        "line 6: slug \"good\": this slug is on line 1 already",
         "line 7: slug \"tags\": 51 tags are too many, a tenant has at most 50",
         "line 8: slug \"name\": name \" \" is refused: it is empty",
         "line 9: slug \"\\u{1b}[31mred\": only the lower-case letters",
@@ -162,17 +162,17 @@ async fn lines_of_json_are_refused_one_by_one() {
         assert!(refusal.starts_with(wanted), "{refusal} is not {wanted}");
     }
     assert_eq!(refusals.len(), 9, "{ran:#?}");
-    assert_eq!(ran.stdout, "1 created, 0 there already, 9 refused\n");
+    assert_eq!(ran.stdout, "1 created, 0 already existed, 9 rejected\n");
 }
 
 #[tokio::test]
 async fn a_wrong_header_is_told_before_anything_is_done() {
     let import = Import::new().await;
     for (header, said) in [
-        ("name,domain", "its header line has no column slug"),
-        ("slug,plan", "its header line has an unknown column \"plan\"; the columns are"),
-        ("slug,name,name", "its header line has the column name twice"),
-        ("", "it is empty"),
+        ("name,domain", "the header line has no column `slug`"),
+        ("slug,plan", "the header line has an unknown column \"plan\"; the columns are"),
+        ("slug,name,name", "the header line has the column `name` twice"),
+        ("", "the file is empty"),
     ] {
         let text = format!("{header}\nacme,acme,acme\n");
         let text = if header.is_empty() { "" } else { &text };

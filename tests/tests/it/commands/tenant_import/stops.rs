@@ -20,10 +20,10 @@ fn interrupt(child: &std::process::Child) {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
 }
 
-/// Numbers of the sum of `--json`: created, there already, refused.
+/// Numbers of the summary of `--json`: created, already existed, rejected.
 fn sum(stdout: &str) -> [u64; 3] {
     let sum: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
-    ["created", "already_existed", "refused"].map(|name| sum[name].as_u64().unwrap())
+    ["created", "already_existed", "rejected"].map(|name| sum[name].as_u64().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,11 +66,11 @@ async fn ctrl_c_finishes_what_is_in_hand_and_a_second_run_goes_on() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     lock.commit().await.unwrap();
     let ran = Ran::ended(child).exits(130);
-    assert_eq!(ran.stdout, "3 created, 0 there already, 0 refused\n");
-    ran.complains(["stopping: finishing what is in hand", "run the same command again to go on"]);
+    assert_eq!(ran.stdout, "3 created, 0 already existed, 0 rejected\n");
+    ran.complains(["Interrupted: finishing the tenants in progress", "to resume"]);
     assert_eq!(import.count().await, 3);
     let next = import.run("tenants.csv", csv(50), &[]).exits(0);
-    assert_eq!(next.stdout, "47 created, 3 there already, 0 refused\n");
+    assert_eq!(next.stdout, "47 created, 3 already existed, 0 rejected\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +85,7 @@ async fn ctrl_c_does_not_wait_for_the_next_line_nor_twice_for_a_busy_server() {
     let ran = Ran::ended(child).exits(130);
     drop(typed);
     let wanted = json!({
-        "created": 3, "already_existed": 0, "refused": 0, "dry_run": false, "interrupted": true,
+        "created": 3, "already_existed": 0, "rejected": 0, "dry_run": false, "interrupted": true,
     });
     assert_eq!(ran.json(), wanted);
 
@@ -171,12 +171,9 @@ async fn a_database_that_is_gone_ends_it_and_it_can_go_on_later() {
     ))
     .await;
     let ran = Ran::ended(child).exits(1);
-    let ran = ran.complains([
-        "error: the database cannot be reached any more: ",
-        "run the same command again to go on",
-    ]);
+    let ran = ran.complains(["error: the database can no longer be reached: ", "to resume"]);
     // Nothing is wrong with any line.
-    assert!(ran.stdout.ends_with(" created, 0 there already, 0 refused\n"), "{ran:#?}");
+    assert!(ran.stdout.ends_with(" created, 0 already existed, 0 rejected\n"), "{ran:#?}");
     assert_eq!(ran.stderr.lines().filter(|line| line.starts_with("error")).count(), 1, "{ran:#?}");
     admin(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
     import.run("tenants.csv", csv(200), &[]).exits(0);
