@@ -1,4 +1,4 @@
-//! What [`verify`](fn@super::verify) may find: each thing with the reason why it is meant.
+//! Findings of [`verify`](fn@super::verify) that are intended, with reasons.
 
 mod entry;
 
@@ -10,10 +10,10 @@ use thiserror::Error;
 use super::{Change, SchemaRef};
 use entry::Entry;
 
-/// A default is written behind the rest of its column.
+/// Separates the default from the rest of a column's definition.
 const DEFAULT: &str = " default ";
 
-/// A list of what is meant, as JSON: an array of objects that have the form of the findings.
+/// Allowed findings, as JSON: an array of objects in the form of the findings.
 ///
 /// ```
 /// use tenantry_migrate::drift::Allowlist;
@@ -30,90 +30,89 @@ const DEFAULT: &str = " default ";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowlist(Vec<AllowlistEntry>);
 
-/// One thing that is meant.
+/// An allowed finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AllowlistEntry {
-    /// Which kind of finding.
+    /// The kind of finding.
     #[serde(flatten)]
     pub kind: Allowed,
-    /// What it is about.
+    /// The name of the object.
     #[serde(flatten)]
     pub name: NamePattern,
-    /// The tenants (slugs, or schemas) in which it is meant; all of them if there are none here.
+    /// The tenants (slugs or schemas) in which it is allowed; all tenants if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<String>,
-    /// Why it is meant.
+    /// Why it is allowed.
     pub reason: String,
 }
 
-/// Kinds of findings that can be meant.
+/// Kinds of findings that can be allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Allowed {
-    /// A difference in the schema of a tenant.
+    /// A difference in a tenant's schema.
     Difference {
-        /// Of which kind.
+        /// The kind of difference.
         change: Difference,
-        /// What it is, such as `table`; `default` is the default of a column alone.
+        /// The kind of object, such as `table`; `default` is only the default of a column.
         object: String,
     },
-    /// Something besides the tenants.
+    /// An object that belongs to no tenant.
     Orphan {
-        /// Of which kind.
+        /// The kind of object.
         finding: Orphan,
     },
 }
 
-/// How a schema may differ from what the migrations make.
+/// How a schema may differ from the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Difference {
-    /// It lacks an object.
+    /// An object is missing.
     Missing,
-    /// It has an object besides.
+    /// An additional object exists.
     Extra,
-    /// It has an object in another form.
+    /// An object has another definition.
     Changed,
 }
 
-/// What a database may hold besides the tenants.
+/// Kinds of objects that belong to no tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Orphan {
     /// A table in `public`.
     TableInPublic,
-    /// A schema that has the migrations table and belongs to no tenant.
+    /// A schema with a migrations table and without a registry row.
     SchemaWithoutRow,
 }
 
-/// The name of an object as a finding has it: that of a column, constraint or trigger with its
-/// table before it.
+/// The name of an object, as in the finding: `table.name` for a column, constraint or trigger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamePattern {
-    /// Exactly this one.
+    /// The exact name.
     Name(String),
-    /// Every one that begins with it.
+    /// A prefix of the name.
     Prefix(String),
 }
 
-/// Why a list of what is meant cannot be used.
+/// Why an allowlist is invalid.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AllowlistError {
-    /// It is not JSON, or has other keys.
+    /// It is not JSON, or has unknown keys.
     #[error(
-        "the list of allowed findings cannot be read: {0}; write an array of objects such as \
+        "invalid allowlist: {0}; use an array of objects such as \
          {{\"finding\": \"table_in_public\", \"name\": \"notes\", \"reason\": \"…\"}}"
     )]
     Malformed(#[from] serde_json::Error),
-    /// An entry breaks a rule.
-    #[error("entry {number} of the list of allowed findings {rule}")]
+    /// An entry is invalid.
+    #[error("entry {number} of the allowlist {rule}")]
     Entry {
-        /// Which one, from 1.
+        /// Position of the entry, from 1.
         number: usize,
-        /// The rule, and what to do.
+        /// What is wrong, and how to fix it.
         rule: &'static str,
     },
 }
@@ -131,12 +130,12 @@ impl std::str::FromStr for Allowlist {
 }
 
 impl Allowlist {
-    /// The entries, in their order.
+    /// The entries in order.
     pub fn iter(&self) -> std::slice::Iter<'_, AllowlistEntry> {
         self.0.iter()
     }
 
-    /// The entries by which a difference in a schema is meant.
+    /// The entries that allow a difference in a schema.
     pub(super) fn of_change<'a>(
         &'a self,
         subject: &'a SchemaRef,
@@ -159,7 +158,7 @@ impl Allowlist {
 }
 
 impl AllowlistEntry {
-    /// Whether it is about what the schemas of tenants hold.
+    /// Whether it allows a difference in tenants' schemas.
     pub(super) fn is_of_tenants(&self) -> bool {
         matches!(self.kind, Allowed::Difference { .. })
     }
@@ -238,7 +237,7 @@ impl Display for NamePattern {
     }
 }
 
-/// Whether two columns are the same up to their defaults, which both have.
+/// Whether two columns have defaults and differ only in them.
 fn differ_in_default(expected: &str, found: &str) -> bool {
     let before = |text: &'_ str| text.split_once(DEFAULT).map(|(before, _)| before.to_owned());
     before(expected).is_some_and(|expected| before(found) == Some(expected))
@@ -249,7 +248,7 @@ mod tests {
     use super::differ_in_default;
 
     #[test]
-    fn a_default_is_told_from_the_rest_of_its_column() {
+    fn separates_a_default_from_the_rest_of_its_column() {
         for (expected, found, same) in [
             (
                 "date not null default '2026-01-01'::date",

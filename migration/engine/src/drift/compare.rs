@@ -1,4 +1,4 @@
-//! Whether a schema is what it should be at its version, and in what it differs.
+//! Compares a schema with the reference of its version.
 
 use sea_orm_migration::MigratorTraitSelf;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{DynMigrator, Error};
 
-/// Whether nothing is wrong with a schema. What is wrong is for [`difference`] to say.
+/// Whether a schema matches the reference. See [`difference`] for the differences.
 pub(super) async fn matches_reference(
     seen: &InspectedSchema,
     names: &[String],
@@ -27,12 +27,12 @@ pub(super) async fn matches_reference(
     Ok(reference.is_ok_and(|it| it.hash.as_ref() == Some(hash)))
 }
 
-/// In what a schema that was seen whole differs from what it should be: nothing if it is right; or
-/// why that cannot be told.
+/// The differences between a fully inspected schema and its reference, or why there is no
+/// reference.
 ///
-/// It should be what the migrations on record in it make. Where the registry says otherwise, it may
-/// be the records that are wrong, and not the structure: what explains it with fewer differences
-/// counts.
+/// The reference is that of the migrations in its migrations table. If the registry has another
+/// version, the migrations table may be wrong instead of the structure: the explanation with fewer
+/// differences is returned.
 pub(super) async fn difference(
     seen: &InspectedSchema,
     migrator: &DynMigrator,
@@ -71,8 +71,8 @@ pub(super) async fn difference(
     Ok(Ok(changes))
 }
 
-/// The registry names another version than the schema's own records make. A version that this
-/// build does not have, but that is on record, comes from a newer one.
+/// The registry has another version than the migrations table. A version that is in the table but
+/// unknown to this build is from a newer build.
 fn wrong_version(seen: &InspectedSchema, names: &[String]) -> Option<Change> {
     let version = registered(seen)?;
     let own = names.iter().take_while(|name| seen.records.contains(name)).last();
@@ -91,14 +91,13 @@ fn wrong_version(seen: &InspectedSchema, names: &[String]) -> Option<Change> {
     })
 }
 
-/// The registry's version is right, but the set that it names lacks a migration on record or has
-/// another.
+/// The version in the registry is right, but its set of migrations is not.
 fn wrong_set(seen: &InspectedSchema) -> Option<Change> {
     let row = seen.tenant.as_ref()?;
     let mut records = seen.records.clone();
     records.sort_unstable();
-    let told = row.version.as_ref().is_some_and(|version| row.migrations.contains(version));
-    if !told || row.migrations == records {
+    let knows_set = row.version.as_ref().is_some_and(|version| row.migrations.contains(version));
+    if !knows_set || row.migrations == records {
         return None;
     }
     Some(Change::Changed {
@@ -109,12 +108,12 @@ fn wrong_set(seen: &InspectedSchema) -> Option<Change> {
     })
 }
 
-/// The migrations of this build that are on record, oldest first.
+/// The applied migrations that this build has, oldest first.
 pub(super) fn applied(seen: &InspectedSchema, names: &[String]) -> Vec<String> {
     names.iter().filter(|name| seen.records.contains(name)).cloned().collect()
 }
 
-/// How many migrations lead to a version, if this build has it.
+/// The number of migrations up to a version, if this build has it.
 fn up_to(version: Option<&str>, names: &[String]) -> Option<usize> {
     match version {
         None => Some(0),
@@ -122,18 +121,18 @@ fn up_to(version: Option<&str>, names: &[String]) -> Option<usize> {
     }
 }
 
-/// The version in the registry, if the schema has a row there.
+/// The version in the registry, if the schema has a row.
 fn registered(seen: &InspectedSchema) -> Option<Option<&str>> {
     seen.tenant.as_ref().map(|tenant| tenant.version.as_deref())
 }
 
-/// A migration on record, as a part of the structure.
+/// An applied migration, as an entry of the structure.
 fn record(migrator: &DynMigrator, name: &str, known: bool) -> CatalogEntry {
     let table = migrator.migration_table_name();
     CatalogEntry {
         kind: "migration".to_owned(),
         name: name.to_owned(),
         parent: Some(format!("column {table}.version")),
-        definition: if known { "on record" } else { "on record, unknown to this build" }.to_owned(),
+        definition: if known { "applied" } else { "applied, unknown to this build" }.to_owned(),
     }
 }

@@ -4,118 +4,118 @@ use serde::Serialize;
 
 use super::structure::{CatalogEntry, Structure};
 
-/// The kind of the line that tells in which order the columns of a table are.
+/// The kind of the entry with the order of a table's columns.
 const ORDER: &str = "order of columns";
 
-/// One difference between a schema and what it should be.
+/// A difference between a schema and its reference.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
-    /// The schema should have it and has not.
+    /// The object is missing.
     Missing {
-        /// What it is, such as `index`.
+        /// The kind of object, such as `index`.
         object: String,
-        /// Its name; that of a column, constraint or trigger with its table before it.
+        /// Its name; `table.name` for a column, constraint or trigger.
         name: String,
-        /// The rest of its definition.
+        /// Its definition.
         definition: String,
     },
-    /// The schema has it and should not.
+    /// The object is not in the reference.
     Extra {
-        /// What it is, such as `index`.
+        /// The kind of object, such as `index`.
         object: String,
-        /// Its name; that of a column, constraint or trigger with its table before it.
+        /// Its name; `table.name` for a column, constraint or trigger.
         name: String,
-        /// The rest of its definition.
+        /// Its definition.
         definition: String,
     },
-    /// The schema has it, but it is not as it should be.
+    /// The object has another definition.
     Changed {
-        /// What it is, such as `column`.
+        /// The kind of object, such as `column`.
         object: String,
-        /// Its name; that of a column, constraint or trigger with its table before it.
+        /// Its name; `table.name` for a column, constraint or trigger.
         name: String,
-        /// How it should be.
+        /// The definition in the reference.
         expected: String,
-        /// How it is.
+        /// The definition in the schema.
         found: String,
     },
 }
 
-/// How `found` differs from `expected`. Of a table that is missing or extra as a whole, its
-/// columns are named and the rest of what it consists of is not.
+/// The differences of `found` from `expected`. For a missing or extra table, only its columns are
+/// listed.
 pub(super) fn diff(expected: &Structure, found: &Structure) -> Vec<Change> {
     let missing = Side::only_in(expected, found);
     let extra = Side::only_in(found, expected);
     let mut changes = Vec::new();
-    for line in missing.top_level() {
-        let (object, name) = (line.kind.clone(), line.name.clone());
-        changes.push(Change::Missing { object, name, definition: missing.definition(line) });
+    for entry in missing.top_level() {
+        let (object, name) = (entry.kind.clone(), entry.name.clone());
+        changes.push(Change::Missing { object, name, definition: missing.definition(entry) });
     }
-    for line in extra.top_level() {
-        let (object, name) = (line.kind.clone(), line.name.clone());
-        changes.push(Change::Extra { object, name, definition: extra.definition(line) });
+    for entry in extra.top_level() {
+        let (object, name) = (entry.kind.clone(), entry.name.clone());
+        changes.push(Change::Extra { object, name, definition: extra.definition(entry) });
     }
-    for (key, line) in expected.lines() {
-        let Some(other) = found.lines().get(key) else { continue };
-        if line.definition != other.definition && !same_order(line, other) {
+    for (key, entry) in expected.entries() {
+        let Some(other) = found.entries().get(key) else { continue };
+        if entry.definition != other.definition && !same_order(entry, other) {
             changes.push(Change::Changed {
-                object: line.kind.clone(),
-                name: line.name.clone(),
-                expected: line.definition.clone(),
+                object: entry.kind.clone(),
+                name: entry.name.clone(),
+                expected: entry.definition.clone(),
                 found: other.definition.clone(),
             });
         }
     }
-    // A table's columns stand together, and so do all changes of one kind.
+    // Grouped by table, then by kind.
     changes.sort_by(|a, b| a.place().cmp(&b.place()));
     changes
 }
 
-/// The lines that only one of two structures has.
+/// The entries that only one of two structures has.
 struct Side<'a> {
-    lines: Vec<&'a CatalogEntry>,
+    entries: Vec<&'a CatalogEntry>,
     labels: HashSet<String>,
     columns: BTreeMap<String, &'a str>,
 }
 
 impl<'a> Side<'a> {
     fn only_in(this: &'a Structure, other: &Structure) -> Self {
-        let only = this.lines().iter().filter(|(key, _)| !other.lines().contains_key(*key));
-        let lines: Vec<&CatalogEntry> = only.map(|(_, line)| line).collect();
-        let labels = lines.iter().map(|line| line.label()).collect();
-        let orders = lines.iter().filter(|line| line.kind == ORDER);
+        let only = this.entries().iter().filter(|(key, _)| !other.entries().contains_key(*key));
+        let entries: Vec<&CatalogEntry> = only.map(|(_, entry)| entry).collect();
+        let labels = entries.iter().map(|entry| entry.label()).collect();
+        let orders = entries.iter().filter(|entry| entry.kind == ORDER);
         let columns = orders
-            .filter_map(|line| Some((line.parent.clone()?, line.definition.as_str())))
+            .filter_map(|entry| Some((entry.parent.clone()?, entry.definition.as_str())))
             .collect();
-        Self { lines, labels, columns }
+        Self { entries, labels, columns }
     }
 
-    /// Those that do not follow from another one.
+    /// The entries whose parents are in both structures.
     fn top_level(&self) -> impl Iterator<Item = &'a CatalogEntry> {
-        self.lines
-            .iter()
-            .copied()
-            .filter(|line| line.parent.as_ref().is_none_or(|parent| !self.labels.contains(parent)))
+        self.entries.iter().copied().filter(|entry| {
+            entry.parent.as_ref().is_none_or(|parent| !self.labels.contains(parent))
+        })
     }
 
-    fn definition(&self, line: &CatalogEntry) -> String {
-        match self.columns.get(&line.label()) {
-            Some(columns) => format!("({columns}) {}", line.definition).trim_end().to_owned(),
-            None => line.definition.clone(),
+    fn definition(&self, entry: &CatalogEntry) -> String {
+        match self.columns.get(&entry.label()) {
+            Some(columns) => format!("({columns}) {}", entry.definition).trim_end().to_owned(),
+            None => entry.definition.clone(),
         }
     }
 }
 
-/// Whether the columns that both tables have stand in the same order. That a column is missing or
-/// extra is told by itself.
+/// Whether the common columns of two tables have the same order. Missing and extra columns are
+/// differences of their own.
 fn same_order(a: &CatalogEntry, b: &CatalogEntry) -> bool {
     if a.kind != ORDER {
         return false;
     }
-    let names =
-        |line: &'_ CatalogEntry| line.definition.split(", ").map(str::to_owned).collect::<Vec<_>>();
+    let names = |entry: &'_ CatalogEntry| {
+        entry.definition.split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
     let (a, b) = (names(a), names(b));
     let both = |names: &[String], others: &[String]| -> Vec<String> {
         names.iter().filter(|name| others.contains(name)).cloned().collect()
@@ -124,7 +124,7 @@ fn same_order(a: &CatalogEntry, b: &CatalogEntry) -> bool {
 }
 
 impl Change {
-    /// What it is about: object and name.
+    /// Kind and name of the object.
     #[must_use]
     pub fn about(&self) -> (&str, &str) {
         match self {

@@ -3,41 +3,41 @@ use tenantry_registry::{SchemaName, Slug};
 
 use super::{AllowlistEntry, Change};
 
-/// What [`verify`](fn@super::verify) has looked at and found.
+/// Result of [`verify`](fn@super::verify).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Number of schemas that were looked at.
+    /// Number of inspected schemas.
     pub schemas: usize,
-    /// Number of those that differ from what their migrations make.
+    /// Number of schemas that differ from their reference.
     pub drifted: usize,
-    /// What is wrong, the most frequent difference first; empty when nothing is.
+    /// Findings, the most frequent difference first.
     pub findings: Vec<Finding>,
 }
 
-/// One thing that is wrong.
+/// A finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finding {
-    /// Schemas that all differ in the same way from what their migrations make.
+    /// Schemas that differ from their reference in the same way.
     Drift {
-        /// The schemas, in the order of their names.
+        /// The schemas, ordered by name.
         tenants: Vec<SchemaRef>,
-        /// In what they differ.
+        /// The differences.
         difference: Vec<Change>,
-        /// A migration whose outcome depends on the other schemas of the database. If there is
-        /// one, the reference may be wrong instead of the tenants.
+        /// A migration whose result depends on other schemas of the database: the reference may be
+        /// wrong instead of the tenants.
         #[serde(skip_serializing_if = "Option::is_none")]
         suspect_migration: Option<String>,
     },
-    /// Schemas that could not be compared with what their migrations make.
+    /// Schemas that could not be compared.
     NotCompared {
-        /// The schemas, in the order of their names.
+        /// The schemas, ordered by name.
         tenants: Vec<SchemaRef>,
-        /// The newest migration on record in them that the program has.
+        /// Their newest applied migration that this build has.
         version: Option<String>,
-        /// The migration that fails on an empty schema, if that is why.
+        /// The migration that fails on an empty schema, if that is the reason.
         #[serde(skip_serializing_if = "Option::is_none")]
         migration: Option<String>,
         /// Why.
@@ -50,43 +50,42 @@ pub enum Finding {
         #[serde(flatten)]
         tenant: SchemaRef,
     },
-    /// An entry of the list of what is [allowed](super::Allowlist) that nothing was found for.
+    /// An entry of the [`Allowlist`](super::Allowlist) without a finding.
     UnusedAllowlistEntry {
         /// The entry.
         entry: AllowlistEntry,
     },
-    /// A schema that looks like a tenant's, for it has the migrations table, but no row of the
-    /// registry has it.
+    /// A schema with a migrations table and without a registry row.
     SchemaWithoutRow {
         /// Name of the schema.
         schema: String,
     },
-    /// A row of the registry whose schema does not exist.
+    /// A registry row without a schema.
     RowWithoutSchema {
         /// The tenant.
         #[serde(flatten)]
         tenant: SchemaRef,
     },
-    /// A table, view or sequence in a schema of extensions that is not the extensions' own:
-    /// statements of every tenant find it.
+    /// A table, view or sequence in a schema of extensions that belongs to no extension: statements
+    /// of every tenant find it.
     TableInExtensionSchema {
         /// Name of the schema.
         schema: String,
         /// Name of the table.
         table: String,
     },
-    /// A table in schema `public`, which holds none: it was made by accident, in the wrong scope.
+    /// A table in schema `public`, probably created by accident.
     TableInPublic {
         /// Name of the table.
         table: String,
     },
 }
 
-/// What a finding is about: a tenant, or a schema without one.
+/// A tenant, or a schema without a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[non_exhaustive]
 pub struct SchemaRef {
-    /// Slug of the tenant, if the schema belongs to one.
+    /// The tenant's slug, if the schema belongs to a tenant.
     #[serde(serialize_with = "slug")]
     pub slug: Option<Slug>,
     /// The schema.
@@ -95,7 +94,7 @@ pub struct SchemaRef {
 }
 
 impl Verification {
-    /// Whether nothing was found.
+    /// Whether there are no findings.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()

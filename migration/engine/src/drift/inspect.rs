@@ -1,4 +1,4 @@
-//! One look at some schemas, all of it in one snapshot of the database.
+//! Inspection of schemas, in one snapshot of the database.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,76 +11,77 @@ use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     catalog::{Oid, hashes, structures},
-    sql::{is_concurrent_ddl_error, rows, setting},
     structure::Structure,
 };
-use crate::{DbErrorKind, DynMigrator, describe};
+use crate::{
+    DbErrorKind, DynMigrator, describe,
+    sql::query::{execute, rows},
+};
 
-/// How many schemas are looked at in one transaction. Each takes a lock on its migrations table,
-/// and the lock table of a server with default settings holds a few thousand.
+/// Schemas per transaction. Each takes a lock on its migrations table, and a server with default
+/// settings has a few thousand locks.
 pub(super) const BATCH: usize = 500;
 
-/// How often a schema is looked at again when somebody's change came in between, and how long to
-/// wait before.
+/// Attempts, and the pause between them, if a concurrent change interferes.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Which schemas to look at, at most [`BATCH`].
+/// The schemas to inspect, at most [`BATCH`].
 #[derive(Debug, Clone)]
 pub(super) enum Selection {
-    /// Those of tenants with these slugs.
+    /// Schemas of tenants with these slugs.
     Slugs(Vec<Slug>),
-    /// Those of tenants with these schemas.
+    /// Schemas with registry rows.
     Schemas(Vec<SchemaName>),
-    /// One that need not belong to a tenant.
+    /// A schema that may belong to no tenant.
     Unregistered(SchemaName),
 }
 
-/// What was seen of one schema.
+/// An inspected schema.
 #[derive(Debug)]
 pub(super) struct InspectedSchema {
     pub(super) tenant: Option<Registered>,
     pub(super) schema: SchemaName,
-    /// Migrations on record in the schema.
+    /// Applied migrations.
     pub(super) records: Vec<String>,
-    /// Nothing when the schema does not exist, is being dropped, or could not be looked at.
+    /// `None` if the schema does not exist, is being dropped, or could not be inspected.
     pub(super) structure: Option<Inspection>,
-    /// Why it could not be looked at.
+    /// Why it could not be inspected.
     pub(super) error: Option<String>,
     oid: Option<Oid>,
 }
 
-/// The row of the registry.
+/// A registry row.
 #[derive(Debug, Clone)]
 pub(super) struct Registered {
     pub(super) slug: Option<Slug>,
     pub(super) version: Option<String>,
     pub(super) migrations: Vec<String>,
-    /// Whether the tenant is being dropped: some or all of its tables may be gone.
+    /// Whether the tenant is being dropped; its tables may be gone.
     pub(super) dropping: bool,
 }
 
-/// How much to look at.
+/// What to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// The row of the registry alone.
+    /// The registry row.
     Row,
     Hash,
     Full,
 }
 
-/// How much was seen of a structure.
+/// The hash of a structure, or all of it.
 #[derive(Debug)]
 pub(super) enum Inspection {
     Hash(String),
     Full(Structure),
 }
 
-/// Looks at these schemas. Those that are gone are left out.
+/// Inspects these schemas. Schemas that no longer exist are left out.
 ///
-/// PostgreSQL describes definitions as they are now, not as they are in the snapshot. When an
-/// object was dropped in between there is an error; then the schemas are looked at one by one. So
-/// they are when one cannot be looked at at all, as the role may not read it, say.
+/// PostgreSQL's functions for definitions read the current catalog, not the snapshot, and fail if an
+/// object was dropped meanwhile. Then, or if the role may not read a schema, the schemas are
+/// inspected one by one.
 pub(super) async fn inspect(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
@@ -110,13 +111,22 @@ pub(super) async fn inspect(
     Ok(seen)
 }
 
-/// Whether the server refuses a look at these schemas, and may allow one at others.
+/// Whether the error concerns these schemas, so that others may be inspected.
 fn concerns_only_these_schemas(error: &DbErr) -> bool {
     DbErrorKind::sqlstate(error).is_some()
         && !matches!(
             DbErrorKind::of(error),
             DbErrorKind::PoolTimeout | DbErrorKind::Unavailable | DbErrorKind::Refused
         )
+}
+
+/// Whether a concurrent change of the schema caused the error: an object was dropped (XX000 "cache
+/// lookup failed", 42P01, 42704, 3F000) or is locked (55P03, 40P01).
+fn is_concurrent_ddl_error(error: &DbErr) -> bool {
+    let code = DbErrorKind::sqlstate(error);
+    code.is_some_and(|code| {
+        matches!(code.as_ref(), "XX000" | "42P01" | "42704" | "3F000" | "55P03" | "40P01")
+    })
 }
 
 async fn inspect_once(
@@ -128,7 +138,7 @@ async fn inspect_once(
     let txn = db
         .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
         .await?;
-    setting(&txn, "lock_timeout", "10s").await?;
+    execute(&txn, "SELECT set_config('lock_timeout', '10s', true)", []).await?;
     let table = migrator.migration_table_name().to_string();
     let mut seen = Vec::new();
     let mut recording = Vec::new();
@@ -145,7 +155,7 @@ async fn inspect_once(
     }
     read_records(&txn, &table, &mut seen, &recording).await?;
     let numbers: Vec<Oid> = seen.iter().filter_map(|one| one.oid).collect();
-    let mut looks: HashMap<Oid, Inspection> = if depth == Depth::Full {
+    let mut inspections: HashMap<Oid, Inspection> = if depth == Depth::Full {
         let all = structures(&txn, &numbers).await?.into_iter();
         all.map(|(oid, structure)| (oid, Inspection::Full(structure))).collect()
     } else {
@@ -154,12 +164,12 @@ async fn inspect_once(
     };
     txn.rollback().await?;
     for one in &mut seen {
-        one.structure = one.oid.and_then(|oid| looks.remove(&oid));
+        one.structure = one.oid.and_then(|oid| inspections.remove(&oid));
     }
     Ok(seen)
 }
 
-/// Rows of the registry with the schemas that belong to them; of a bare schema, without the row.
+/// Registry rows with their schemas; for an unregistered schema, without the row.
 async fn select(
     txn: &DatabaseTransaction,
     selection: &Selection,
@@ -199,10 +209,10 @@ async fn select(
              ON n.nspname = t.schema AND t.status IS DISTINCT FROM 'dropping'
          ORDER BY t.id"
     );
-    rows(txn, &sql, [value, table.into()]).await
+    rows(txn, sql, [value, table.into()]).await
 }
 
-/// Reads the migrations tables of all schemas in `recording` with one statement.
+/// Reads the migrations tables of the schemas in `recording` in one statement.
 async fn read_records(
     txn: &DatabaseTransaction,
     table: &str,
@@ -218,7 +228,7 @@ async fn read_records(
     if sql.is_empty() {
         return Ok(());
     }
-    for row in rows(txn, &sql, []).await? {
+    for row in rows(txn, sql, []).await? {
         let number: i32 = row.try_get_by_index(0)?;
         if let Some(one) = usize::try_from(number).ok().and_then(|number| seen.get_mut(number)) {
             one.records.push(row.try_get_by_index(1)?);

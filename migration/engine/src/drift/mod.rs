@@ -1,10 +1,10 @@
-//! Whether the schemas of a fleet are what the migrations make.
+//! Drift detection: compares schemas with the structure that the migrations create.
 //!
-//! [`verify`](fn@verify) builds a reference from scratch, in a transaction that is rolled back, and
-//! compares every schema with the reference at the schema's own version: tables, columns, types,
-//! constraints, indexes, sequences, views, functions, triggers, policies, grants, and the
-//! migrations on record. It finds what was changed by hand, what a failed migration left, and what
-//! the registry does not know. It changes nothing. What is meant can be [allowed](Allowlist).
+//! [`verify`](fn@verify) builds a reference in a transaction that is rolled back, and compares every
+//! schema with the reference of the schema's own version: tables, columns, types, constraints,
+//! indexes, sequences, views, functions, triggers, policies, grants, and applied migrations. It
+//! finds manual changes, remains of failed migrations, and schemas without a registry row. It
+//! changes nothing. An [`Allowlist`] has the findings that are intended.
 //!
 //! ```no_run
 //! # async fn example(
@@ -31,7 +31,6 @@ mod inspect;
 mod orphans;
 mod reference;
 mod report;
-mod sql;
 mod structure;
 mod verify;
 

@@ -1,12 +1,16 @@
-//! What is in the database and should not be there at all.
+//! Objects that belong to no tenant.
 
 use sea_orm::{DatabaseConnection, DbErr};
 use sea_orm_migration::MigratorTraitSelf;
 
-use super::{Finding, sql::rows};
-use crate::{DynMigrator, extension::tables_in_extension_schemas, provision::BEING_CREATED};
+use super::Finding;
+use crate::{
+    DynMigrator, extension::tables_in_extension_schemas, provision::BEING_CREATED,
+    sql::query::column,
+};
 
-/// Schemas that look like tenants' but have no row, tables in `public` and in schemas of extensions.
+/// Schemas with a migrations table and without a row, and tables in `public` and in schemas of
+/// extensions.
 pub(super) async fn orphans(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
@@ -20,7 +24,7 @@ pub(super) async fn orphans(
         AND n.nspname NOT IN ('public', 'registry') AND NOT {BEING_CREATED}
         EXCEPT SELECT t.schema FROM registry.tenants t WHERE t.status <> 'dropped' ORDER BY 1"
     );
-    // Those of an extension (PostGIS has one) are not there by accident.
+    // PostGIS, for example, has a table.
     let in_public = "
         SELECT c.relname::text FROM pg_catalog.pg_class c
         WHERE c.relnamespace = to_regnamespace('public') AND c.relkind IN ('r', 'p', 'f', 'm')
@@ -29,17 +33,15 @@ pub(super) async fn orphans(
             AND d.deptype = 'e') ORDER BY 1";
     let mut found = Vec::new();
     for (schema, tables) in tables_in_extension_schemas(db, migrator).await? {
-        // Those in `public` are found below, where it is no schema of an extension, too.
+        // Tables in `public` are found below, whether or not it has extensions.
         let tables = tables.into_iter().filter(|_| schema != "public");
         found.extend(
             tables.map(|table| Finding::TableInExtensionSchema { schema: schema.clone(), table }),
         );
     }
-    for row in rows(db, &without_row, [table.into()]).await? {
-        found.push(Finding::SchemaWithoutRow { schema: row.try_get_by_index(0)? });
-    }
-    for row in rows(db, in_public, []).await? {
-        found.push(Finding::TableInPublic { table: row.try_get_by_index(0)? });
-    }
+    let schemas = column(db, without_row, [table.into()]).await?.into_iter();
+    found.extend(schemas.map(|schema| Finding::SchemaWithoutRow { schema }));
+    let tables = column(db, in_public, []).await?.into_iter();
+    found.extend(tables.map(|table| Finding::TableInPublic { table }));
     Ok(found)
 }

@@ -1,6 +1,5 @@
-//! What a schema should be: one built from scratch by the migrations, in a transaction that is
-//! rolled back, or, where PostgreSQL wants commits between them, in several, after which the schema
-//! is dropped.
+//! The reference structure: the migrations run in a scratch schema, in a transaction that is rolled
+//! back, or, if PostgreSQL wants commits between them, in several, and the schema is dropped.
 
 use std::collections::HashMap;
 
@@ -11,7 +10,6 @@ use super::{
     Change,
     catalog::{Oid, hashes, structures},
     diff::diff,
-    sql::rows,
     structure::Structure,
 };
 use crate::{
@@ -19,29 +17,28 @@ use crate::{
     plan::all_up,
     provision::{run_all, scratch::ScratchSchema},
     run::commits::{self, run_each},
-    sql::query::execute_batch,
+    sql::query::{execute_batch, scalar},
 };
 
-/// The structure that some migrations make.
+/// The structure that some migrations create.
 #[derive(Debug)]
 pub(super) struct Reference {
-    /// Hash of the structure, if the name of the schema is nowhere in it: then it is that of every
-    /// schema that is as it should be.
+    /// Hash of the structure, which every matching schema has; `None` if the structure contains the
+    /// schema's name.
     pub(super) hash: Option<String>,
     schema: SchemaName,
     structure: Structure,
 }
 
-/// Why there is no reference.
+/// Why a reference could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ReferenceError {
-    /// The migration that fails on an empty schema, if that is why.
+    /// The migration that fails on an empty schema, if that is the reason.
     pub(super) migration: Option<String>,
     pub(super) reason: String,
 }
 
-/// The references that were needed so far. They are built one by one, on a connection that is
-/// given back at once.
+/// The references that were needed so far.
 #[derive(Debug)]
 pub(super) struct References<'a> {
     db: &'a DatabaseConnection,
@@ -54,10 +51,10 @@ impl<'a> References<'a> {
         Self { db, migrator, built: HashMap::new() }
     }
 
-    /// The reference with these migrations, which the migrator has, applied in their order.
+    /// The reference for these migrations of the migrator, in their order.
     ///
     /// # Errors
-    /// Only when the database cannot be reached, and no other reference could be built either.
+    /// Only if the database is unavailable.
     pub(super) async fn get(
         &mut self,
         applied: &[String],
@@ -81,7 +78,7 @@ impl<'a> References<'a> {
     }
 }
 
-/// Whether it is the database that fails, whatever it is asked.
+/// Whether the database is unavailable.
 fn is_outage(error: &Error) -> bool {
     matches!(
         error.db_error_kind(),
@@ -96,7 +93,6 @@ impl Reference {
         migrator: &DynMigrator,
         applied: &[String],
     ) -> Result<Self, Error> {
-        // Never committed: nobody sees the schema, and an interrupted verification leaves nothing.
         let mut scratch = ScratchSchema::create(txn, "reference", migrator).await?;
         let built = Self::build_in(&scratch, migrator, applied).await;
         let built = scratch.end(built).await;
@@ -131,8 +127,8 @@ impl Reference {
         Ok(Self { hash, schema: schema.clone(), structure })
     }
 
-    /// What schema `name` should be. Where a migration wrote the name of its own schema into a
-    /// text (a function's source, a default), this one's stands there.
+    /// The reference for schema `name`, which replaces the scratch schema's name where a migration
+    /// embedded it (a function's source, a default).
     pub(super) fn structure(&self, name: &SchemaName) -> Structure {
         match self.hash {
             Some(_) => self.structure.clone(),
@@ -141,12 +137,11 @@ impl Reference {
     }
 }
 
-/// Whether the migrations write the name of their schema into a text that PostgreSQL keeps – the
-/// source of a function, a default. Such a schema cannot just be given another name. Nothing in
-/// the database is changed.
+/// Whether the migrations embed the name of their schema in a definition – the source of a function,
+/// a default – so that the schema cannot simply be renamed. Changes nothing.
 ///
 /// # Errors
-/// [`Error::Migration`] when a migration fails on an empty schema, [`Error::Database`] otherwise.
+/// [`Error::Migration`] if a migration fails on an empty schema, else [`Error::Database`].
 pub async fn embeds_schema_name(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
@@ -157,7 +152,7 @@ pub async fn embeds_schema_name(
     names
 }
 
-/// [`embeds_schema_name`], found out in a transaction. All that was done in it is rolled back.
+/// [`embeds_schema_name`] in a transaction, which is rolled back.
 ///
 /// # Errors
 /// As for [`embeds_schema_name`].
@@ -169,11 +164,10 @@ pub async fn embeds_schema_name_in(
     Ok(reference.hash.is_none())
 }
 
-/// The structure of a schema as the caller's transaction sees it. `search_path` is afterwards what
-/// it was.
+/// The structure of a schema as the transaction sees it. Does not change `search_path`.
 ///
 /// # Errors
-/// [`Error::MissingSchema`] when there is no such schema, [`Error::Database`] otherwise.
+/// [`Error::MissingSchema`] if the schema does not exist, else [`Error::Database`].
 pub async fn read_structure(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
@@ -182,8 +176,8 @@ pub async fn read_structure(
     described(txn, schema, structures(txn, &number)).await
 }
 
-/// In what `second` differs from `first`, as the caller's transaction sees them. Where a migration
-/// wrote the name of its schema into a text, that is no difference.
+/// The differences of `second` from `first`, as the transaction sees them, except embedded names of
+/// the schemas.
 ///
 /// # Errors
 /// As for [`read_structure`].
@@ -221,9 +215,6 @@ async fn described<T>(
 
 async fn oid(txn: &impl ConnectionTrait, schema: &SchemaName) -> Result<Oid, Error> {
     let sql = "SELECT oid::bigint FROM pg_catalog.pg_namespace WHERE nspname = $1";
-    let found = rows(txn, sql, [schema.as_str().into()]).await?;
-    let Some(row) = found.first() else {
-        return Err(Error::MissingSchema { schema: schema.to_string() });
-    };
-    Ok(row.try_get_by_index(0)?)
+    let oid = scalar(txn, sql, [schema.as_str().into()]).await?;
+    oid.ok_or_else(|| Error::MissingSchema { schema: schema.to_string() })
 }

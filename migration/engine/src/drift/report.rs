@@ -1,16 +1,16 @@
-//! What was found, for a person to read.
+//! Findings as text.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{Change, Finding, Verification, finding::SchemaRef};
 
-/// How many tenants of a group are named.
+/// How many tenants a finding names.
 const NAMED: usize = 10;
 
-/// How much of a definition is shown, in characters.
+/// Maximum length of a definition, in characters.
 const SHOWN: usize = 160;
 
-/// The findings, then one line that sums up.
+/// The findings and a summary line.
 impl Display for Verification {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
@@ -60,7 +60,7 @@ impl Display for Verification {
 }
 
 impl Verification {
-    /// How many schemas could not be compared.
+    /// Number of schemas that could not be compared.
     fn not_compared(&self) -> usize {
         let tenants = self.findings.iter().map(|it| match it {
             Finding::NotCompared { tenants, .. } => tenants.len(),
@@ -83,9 +83,9 @@ impl Display for Finding {
                     None => write!(f, "{number} drifted: {}", names(tenants))?,
                     Some(migration) => write!(
                         f,
-                        "{number} differ from a schema that is made now: {} (the outcome of \
-                         migration {migration} depends on the other schemas of the database, so \
-                         they may be right and others wrong; fix that migration first)",
+                        "{number} differ from a new schema: {} (the result of migration \
+                         {migration} depends on other schemas of the database, so the new schema \
+                         may be wrong instead; fix that migration first)",
                         names(tenants)
                     )?,
                 }
@@ -126,8 +126,7 @@ impl Display for Finding {
     }
 }
 
-/// One line: `+` for what is there and should not be, `-` for what should be there and is not,
-/// `~` for what is not as it should be.
+/// One line: `+` for an extra object, `-` for a missing object, `~` for a changed object.
 impl Display for Change {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,24 +157,24 @@ fn names(tenants: &[SchemaRef]) -> String {
     }
 }
 
-/// Number of characters that both begin with.
+/// Length of the common prefix, in characters.
 fn common_prefix_len(a: &str, b: &str) -> usize {
     one_line(a).chars().zip(one_line(b).chars()).take_while(|(a, b)| a == b).count()
 }
 
-/// One line of bearable length. When the first `same` characters would be all that is seen, they
-/// are left out but for the last few.
+/// One truncated line. If the common prefix of `same` characters would fill it, most of the prefix
+/// is left out.
 fn shown(text: &str, same: usize) -> String {
     let line = one_line(text);
     let skip = if same > SHOWN / 2 { same - SHOWN / 8 } else { 0 };
-    let mut seen: String = line.chars().skip(skip).take(SHOWN).collect();
+    let mut shown: String = line.chars().skip(skip).take(SHOWN).collect();
     if skip > 0 {
-        seen.insert(0, '…');
+        shown.insert(0, '…');
     }
     if line.chars().count() > skip + SHOWN {
-        seen.push('…');
+        shown.push('…');
     }
-    if seen.is_empty() { "nothing".to_owned() } else { seen }
+    if shown.is_empty() { "nothing".to_owned() } else { shown }
 }
 
 fn one_line(text: &str) -> String {
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_far_into_a_long_definition_is_seen() {
+    fn shows_a_change_late_in_a_long_definition() {
         let long = "x ".repeat(300);
         let text = change(&format!("{long}old{long}"), &format!("{long}new{long}"));
         assert!(text.contains("old") && text.contains("new"), "{text}");
@@ -205,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_one_line() {
+    fn formats_a_change_as_one_line() {
         assert_eq!(change("a\n  b", ""), "~ function f(): a b → nothing");
     }
 
     #[test]
-    fn only_some_of_many_tenants_are_named() {
+    fn names_the_first_ten_tenants() {
         let tenants: Vec<SchemaRef> = (0..12)
             .filter_map(|n| format!("t_{n}").parse().ok())
             .map(|schema| SchemaRef { slug: None, schema })

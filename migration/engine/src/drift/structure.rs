@@ -1,70 +1,71 @@
 use std::collections::BTreeMap;
 
-/// The structure of one schema: tables, columns, constraints, indexes, functions, grants and so
-/// on, without the name of the schema. Two schemas are alike when their structures are equal.
+/// The structure of a schema: tables, columns, constraints, indexes, functions, grants and so on,
+/// without the schema's name. Equal structures mean equal schemas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Structure {
-    lines: BTreeMap<Key, CatalogEntry>,
+    entries: BTreeMap<Key, CatalogEntry>,
 }
 
-/// One thing in a schema.
+/// An object of a schema, or a property of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CatalogEntry {
-    /// What it is: `table`, `column`, `index` and so on.
+    /// `table`, `column`, `index` and so on.
     pub(super) kind: String,
-    /// Its name; that of a column, constraint or trigger with its table before it.
+    /// Its name; `table.name` for a column, constraint or trigger.
     pub(super) name: String,
-    /// Kind and name of what it comes and goes with.
+    /// Kind and name of the object that it belongs to.
     pub(super) parent: Option<String>,
-    /// The rest, as PostgreSQL would write it.
+    /// Its definition in SQL.
     pub(super) definition: String,
 }
 
-/// What makes a line the same in two schemas: kind, name, parent. With the parent, a dot in a name
-/// does no harm.
+/// Kind, name and parent. The parent distinguishes names that contain dots.
 type Key = (String, String, Option<String>);
 
 impl Structure {
-    /// The lines with their keys, in the order of these.
-    pub(super) fn lines(&self) -> &BTreeMap<Key, CatalogEntry> {
-        &self.lines
+    /// The entries, ordered by key.
+    pub(super) fn entries(&self) -> &BTreeMap<Key, CatalogEntry> {
+        &self.entries
     }
 
-    /// Whether any line contains `text`.
+    /// Whether an entry contains `text`.
     pub(super) fn mentions(&self, text: &str) -> bool {
-        self.lines.values().any(|line| line.name.contains(text) || line.definition.contains(text))
+        self.entries
+            .values()
+            .any(|entry| entry.name.contains(text) || entry.definition.contains(text))
     }
 
-    /// The same with another text wherever `text` stands.
+    /// The structure with `text` replaced.
     pub(super) fn replace(&self, text: &str, by: &str) -> Self {
-        let lines = self.lines.values().cloned();
-        lines
-            .map(|line| CatalogEntry {
-                name: line.name.replace(text, by),
-                definition: line.definition.replace(text, by),
-                ..line
+        let entries = self.entries.values().cloned();
+        entries
+            .map(|entry| CatalogEntry {
+                name: entry.name.replace(text, by),
+                definition: entry.definition.replace(text, by),
+                ..entry
             })
             .collect()
     }
 }
 
 impl FromIterator<CatalogEntry> for Structure {
-    fn from_iter<T: IntoIterator<Item = CatalogEntry>>(lines: T) -> Self {
-        let keyed = lines
+    fn from_iter<T: IntoIterator<Item = CatalogEntry>>(entries: T) -> Self {
+        let keyed = entries
             .into_iter()
-            .map(|line| ((line.kind.clone(), line.name.clone(), line.parent.clone()), line));
-        Self { lines: keyed.collect() }
+            .map(|entry| ((entry.kind.clone(), entry.name.clone(), entry.parent.clone()), entry));
+        Self { entries: keyed.collect() }
     }
 }
 
 impl Extend<CatalogEntry> for Structure {
-    fn extend<T: IntoIterator<Item = CatalogEntry>>(&mut self, lines: T) {
-        self.lines.extend(Self::from_iter(lines).lines);
+    fn extend<T: IntoIterator<Item = CatalogEntry>>(&mut self, entries: T) {
+        self.entries.extend(Self::from_iter(entries).entries);
     }
 }
 
 impl CatalogEntry {
-    /// How others name it as their parent.
+    /// Its name as a parent.
     pub(super) fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)
     }

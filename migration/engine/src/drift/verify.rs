@@ -18,14 +18,14 @@ use crate::{
     lint::schema_dependent, lock::registry_exists,
 };
 
-/// A server process remembers the catalog rows of every schema that it has looked at, 40 MB per
-/// thousand schemas, and has no command to forget them.
+/// A server process caches the catalog rows of every schema that it has read, 40 MB per thousand
+/// schemas, and has no command to free them.
 const BATCHES_PER_CONNECTION: usize = 8;
 
 /// Which schemas to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerifyTarget {
-    /// The schema of every tenant; and what is in the database besides them.
+    /// The schemas of all tenants, and objects in the database that belong to no tenant.
     All,
     /// The schemas of these tenants.
     Tenants(Vec<Slug>),
@@ -33,20 +33,19 @@ pub enum VerifyTarget {
     Schema(SchemaName),
 }
 
-/// Compares the structure of schemas with what `migrator` makes of an empty one, each at the
-/// version that it has. Nothing in the database is changed.
+/// Compares schemas with the structure that the migrations of their versions create in an empty
+/// schema. Changes nothing.
 ///
-/// A fleet is looked at 500 schemas at a time, first at a hash of each; only what differs is
-/// looked at again as a whole. So a schema that is being migrated meanwhile is not found.
+/// Schemas are inspected 500 at a time, first by a hash of each; only those that differ are
+/// inspected again in full, so a schema that is being migrated meanwhile is no finding.
 ///
-/// A schema that cannot be compared – a migration fails on an empty schema, or the role may not
-/// look – is a finding, and the others are compared.
+/// A schema that cannot be compared – a migration fails on an empty schema, or the role lacks a
+/// privilege – is a finding; the others are compared.
 ///
 /// # Errors
-/// [`VerifyError::UnknownTenant`] when a tenant of [`VerifyTarget::Tenants`] does not exist,
-/// [`VerifyError::NoRegistry`] when there is no registry to name the tenants, and
-/// [`VerifyError::Migration`] when the schema of [`VerifyTarget::Schema`] does not exist, or on an error
-/// of the database.
+/// [`VerifyError::UnknownTenant`] if a tenant of [`VerifyTarget::Tenants`] does not exist,
+/// [`VerifyError::NoRegistry`] without a registry, and [`VerifyError::Migration`] if the schema of
+/// [`VerifyTarget::Schema`] does not exist or the database fails.
 pub async fn verify(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
@@ -55,8 +54,8 @@ pub async fn verify(
     verify_with_allowlist(db, migrator, target, &Allowlist::default()).await
 }
 
-/// [`verify`], without the findings that are meant. With [`VerifyTarget::All`] an entry of the list that
-/// nothing was found for is a finding, too.
+/// [`verify`], without the findings in `allowed`. With [`VerifyTarget::All`], an entry without a
+/// finding is a finding, too.
 ///
 /// # Errors
 /// As for [`verify`].
@@ -98,7 +97,7 @@ pub async fn verify_with_allowlist(
             run.add_unused();
         }
     }
-    // The reference is built beside the tenants, as their schemas were beside each other.
+    // The reference is built while the tenants' schemas exist.
     let suspect = match run.drifts.is_empty() {
         true => None,
         false => schema_dependent(db, migrator).await,
@@ -113,7 +112,7 @@ struct Run<'a> {
     references: References<'a>,
     schemas: usize,
     drifts: BTreeMap<Vec<Change>, Vec<SchemaRef>>,
-    /// The schemas that cannot be compared: by version and reason.
+    /// Schemas that cannot be compared, by version and reason.
     not_compared: BTreeMap<(Option<String>, ReferenceError), Vec<SchemaRef>>,
     others: Vec<Finding>,
     allowed: &'a Allowlist,
@@ -213,7 +212,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A second look, at everything. What is right now, or gone, was being changed.
+    /// Inspects these schemas in full. One that matches now, or is gone, was being changed.
     async fn inspect_fully(&mut self, suspects: &[InspectedSchema]) -> Result<(), Error> {
         let (rows, bare): (Vec<&InspectedSchema>, Vec<&InspectedSchema>) =
             suspects.iter().partition(|seen| seen.tenant.is_some());
@@ -260,7 +259,7 @@ impl Run<'_> {
         }));
     }
 
-    /// Of a schema that could not be compared it is not known what would have been found.
+    /// An entry may be needed for a schema that could not be compared.
     fn add_unused(&mut self) {
         let all_judged = self.not_compared.is_empty();
         let unused = self.allowed.iter().zip(&self.used).filter(|(_, used)| !**used);
@@ -288,7 +287,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether there are entries, which are marked as used.
+/// Marks entries as used. Returns whether there are any.
 fn mark(used: &mut [bool], entries: impl Iterator<Item = usize>) -> bool {
     let mut any = false;
     for entry in entries {
@@ -305,7 +304,7 @@ fn schema_ref(seen: &InspectedSchema) -> SchemaRef {
     }
 }
 
-/// Ends a connection of the pool, and its server process; the pool makes another when needed.
+/// Closes a connection of the pool, and with it a server process.
 async fn close_one(db: &DatabaseConnection) -> Result<(), DbErr> {
     let connection = db.get_postgres_connection_pool().acquire().await.map_err(connection_error)?;
     connection.close().await.map_err(connection_error)

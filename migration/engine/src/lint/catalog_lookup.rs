@@ -1,6 +1,8 @@
 //! Catalog queries about names in a statement.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{DatabaseTransaction, DbErr};
+
+use crate::sql::query::column;
 
 /// The pairs `a.b` that are objects in another schema `a`. PostgreSQL's own schemas, and those of
 /// extensions, which are in the path, are the same for every tenant.
@@ -37,11 +39,8 @@ async fn texts(
     sql: &str,
     names: serde_json::Value,
 ) -> Result<Vec<String>, DbErr> {
-    if names.as_array().is_none_or(Vec::is_empty) {
-        return Ok(Vec::new());
+    match names.as_array() {
+        Some(array) if !array.is_empty() => column(txn, sql, [names.to_string().into()]).await,
+        _ => Ok(Vec::new()),
     }
-    let values = [names.to_string().into()];
-    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-    let rows = txn.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }

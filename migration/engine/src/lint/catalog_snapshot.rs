@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{DatabaseTransaction, DbErr};
 use serde::Deserialize;
 use tenantry_registry::SchemaName;
+
+use crate::sql::query::scalar;
 
 /// The catalog of the scratch schema at one time.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -86,15 +88,10 @@ impl Snapshot {
         schema: &SchemaName,
         second: &SchemaName,
     ) -> Result<Self, DbErr> {
-        let statement = Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            include_str!("catalog_snapshot.sql"),
-            [schema.as_str().into(), second.as_str().into()],
-        );
-        let row = txn.query_one_raw(statement).await?;
-        let row =
-            row.ok_or_else(|| DbErr::RecordNotFound("the state of the catalog".to_owned()))?;
-        let json: String = row.try_get_by_index(0)?;
+        let values = [schema.as_str().into(), second.as_str().into()];
+        let json: Option<String> =
+            scalar(txn, include_str!("catalog_snapshot.sql"), values).await?;
+        let json = json.unwrap_or_default();
         serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))
     }
 

@@ -4,11 +4,11 @@
 //! parsed when the function is created, and a function may set its own `search_path`. Any other
 //! body is parsed when it is called.
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr};
 use serde::Deserialize;
 use tenantry_registry::SchemaName;
 
-use crate::sql::{Kind, SqlStatement, Word};
+use crate::sql::{Kind, SqlStatement, Word, query::scalar};
 
 /// A function that does not find its tables if a tenant's statement calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +42,9 @@ pub(crate) async fn unqualified(
     db: &impl ConnectionTrait,
     schema: &SchemaName,
 ) -> Result<Vec<Unqualified>, DbErr> {
-    let statement = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        include_str!("functions.sql"),
-        [schema.as_str().into()],
-    );
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(Vec::new()) };
-    let json: String = row.try_get_by_index(0)?;
+    let json: Option<String> =
+        scalar(db, include_str!("functions.sql"), [schema.as_str().into()]).await?;
+    let json = json.unwrap_or_default();
     let catalog: Catalog =
         serde_json::from_str(&json).map_err(|error| DbErr::Json(error.to_string()))?;
     let found = catalog.bodies.iter().filter_map(|body| {

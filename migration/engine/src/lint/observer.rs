@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement};
+use sea_orm::{DatabaseTransaction, DbBackend, DbErr, Statement};
 use tenantry_registry::SchemaName;
 
 use super::{
@@ -16,8 +16,13 @@ use super::{
     violation::{Effect, Violation},
 };
 use crate::{
-    DbErrorKind, Error, extension::Extensions, proxy::without_non_transactional, sql::SqlStatement,
-    sql::query::execute_batch,
+    DbErrorKind, Error,
+    extension::Extensions,
+    proxy::without_non_transactional,
+    sql::{
+        SqlStatement,
+        query::{execute, execute_batch},
+    },
 };
 
 /// One statement of a migration.
@@ -331,11 +336,7 @@ impl<'a> Observer<'a> {
     }
 
     async fn set_search_path(&self, path: &str) -> Result<(), DbErr> {
-        let sql = "SELECT set_config('search_path', $1, true)";
-        let values = [path.into()];
-        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-        self.txn.query_one_raw(statement).await?;
-        Ok(())
+        execute(self.txn, "SELECT set_config('search_path', $1, true)", [path.into()]).await
     }
 
     /// Records an error of the check itself, as opposed to one of the migration.

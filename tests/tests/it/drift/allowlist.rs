@@ -140,7 +140,7 @@ async fn a_list_that_says_too_little_is_refused_before_anything_is_compared() {
     for (entry, complaint) in [
         (
             json!({ "finding": "table_in_public", "name": "a" }),
-            "entry 1 of the list of allowed findings has no reason",
+            "entry 1 of the allowlist has no reason",
         ),
         (json!({ "finding": "table_in_public", "name": "a", "reason": "\t" }), "has no reason"),
         (json!({ "finding": "table_in_public", "reason": "a" }), "needs either a name or a prefix"),
@@ -152,7 +152,7 @@ async fn a_list_that_says_too_little_is_refused_before_anything_is_compared() {
         assert_eq!(ran.stdout, "", "{entry}");
         ran.complains([complaint]);
     }
-    verify_allow(&db, &json!({}), &["--all"]).exits(1).complains(["write an array"]);
+    verify_allow(&db, &json!({}), &["--all"]).exits(1).complains(["use an array"]);
     verify_allow(&db, &json!([]), &["--all"]).exits(0);
     let ran = verify_with(&db, &["--all", "--allow", "/no/such/file"]).exits(1);
     ran.complains(["cannot read /no/such/file"]);

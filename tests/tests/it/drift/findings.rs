@@ -186,7 +186,7 @@ async fn records_that_are_wrong_are_told_from_structures_that_are() {
 
     let said = said(&all(&plain).await);
     let wrong = |version: &str| format!("~ registry schema_version: {NEWEST} → {version}");
-    assert_eq!(said["gone"], [format!("- migration {NEWEST} on record")]);
+    assert_eq!(said["gone"], [format!("- migration {NEWEST} applied")]);
     assert_eq!(said["older"], [wrong(FIRST)]);
     assert_eq!(said["none"], [wrong("none")]);
     assert_eq!(said["set"], [format!("~ registry migrations: {FIRST} {NEWEST} → {NEWEST}")]);

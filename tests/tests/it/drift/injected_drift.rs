@@ -153,7 +153,7 @@ const PLANTED: [(&str, &[&str]); 36] = [
     ),
     (
         "INSERT INTO seaql_migrations VALUES ('m2099_from_the_future', 0)",
-        &["+ migration m2099_from_the_future on record, unknown to this build"],
+        &["+ migration m2099_from_the_future applied, unknown to this build"],
     ),
 ];
 

@@ -91,7 +91,7 @@ async fn a_migration_that_panics_or_commits_is_said_of_those_that_have_it() {
     let commits = Sql { name: "m2_commits", up: "COMMIT", ..SHELF };
     for (migrator, reason) in [
         (DynMigrator::tenant(Panicking), "m2_panics: panicked: no books"),
-        (DynMigrator::tenant(sql_migrator([BOOKS, commits])), "m2_commits: sends COMMIT"),
+        (DynMigrator::tenant(sql_migrator([BOOKS, commits])), "m2_commits: contains COMMIT"),
     ] {
         let found = verify(&plain, &migrator, &VerifyTarget::All).await.unwrap();
         let text = found.to_string();

@@ -1,10 +1,9 @@
-//! One entry of the list, as it is written.
+//! The JSON form of an entry.
 
 use serde::Deserialize;
 
 use super::{Allowed, AllowlistEntry, Difference, NamePattern, Orphan};
 
-/// An entry as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
@@ -20,21 +19,21 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Refuses an entry that says too little, or too much.
+    /// Validates the entry.
     pub(super) fn check(self) -> Result<AllowlistEntry, &'static str> {
         let Self { finding, change, object, name, prefix, tenants, reason } = self;
         let difference = change.as_deref().map(|change| match change {
             "missing" => Ok(Difference::Missing),
             "extra" => Ok(Difference::Extra),
             "changed" => Ok(Difference::Changed),
-            _ => Err("has an unknown change; write missing, extra or changed"),
+            _ => Err("has an unknown change; use missing, extra or changed"),
         });
         let kind = match (finding.as_deref(), difference.transpose()?, object) {
             (Some("drift") | None, Some(change), Some(object)) => {
                 Allowed::Difference { change, object }
             }
             (Some("drift") | None, Some(_), None) => {
-                return Err("has no object; write which kind of object is meant, such as table");
+                return Err("has no object; add the kind of object, such as table");
             }
             (Some("table_in_public"), None, None) => {
                 Allowed::Orphan { finding: Orphan::TableInPublic }
@@ -43,24 +42,22 @@ impl Entry {
                 Allowed::Orphan { finding: Orphan::SchemaWithoutRow }
             }
             _ => {
-                return Err(
-                    "names nothing that can be allowed; write either change and object, or \
-                            the finding table_in_public or schema_without_row",
-                );
+                return Err("allows nothing; add either change and object, or the finding \
+                            table_in_public or schema_without_row");
             }
         };
         let name = match (name, prefix) {
             (Some(name), None) if !name.is_empty() => NamePattern::Name(name),
             (None, Some(prefix)) if !prefix.is_empty() => NamePattern::Prefix(prefix),
-            _ => return Err("needs either a name or a prefix of names, which is not empty"),
+            _ => return Err("needs either a name or a prefix, which is not empty"),
         };
         let reason = reason.unwrap_or_default().trim().to_owned();
         if reason.is_empty() {
-            return Err("has no reason; write in reason why it is meant");
+            return Err("has no reason");
         }
         let entry = AllowlistEntry { kind, name, tenants, reason };
         if !entry.tenants.is_empty() && !entry.is_of_tenants() {
-            return Err("is about no tenant; leave tenants out");
+            return Err("belongs to no tenant; remove tenants");
         }
         Ok(entry)
     }
@@ -71,7 +68,7 @@ mod tests {
     use super::super::Allowlist;
 
     #[test]
-    fn an_entry_says_exactly_what_is_meant_and_why() {
+    fn rejects_incomplete_and_ambiguous_entries() {
         for (entry, rule) in [
             (r#"{"finding": "table_in_public", "name": "a"}"#, "has no reason"),
             (r#"{"finding": "table_in_public", "name": "a", "reason": " "}"#, "has no reason"),
@@ -79,7 +76,7 @@ mod tests {
             (r#"{"change": "extra", "object": "table", "prefix": "", "reason": "b"}"#, "prefix"),
             (r#"{"change": "new", "object": "table", "name": "a", "reason": "b"}"#, "extra or"),
             (r#"{"change": "extra", "name": "a", "reason": "b"}"#, "has no object"),
-            (r#"{"finding": "row_without_schema", "name": "a", "reason": "b"}"#, "nothing that"),
+            (r#"{"finding": "row_without_schema", "name": "a", "reason": "b"}"#, "allows nothing"),
             (
                 r#"{"finding": "table_in_public", "name": "a", "reason": "b", "tenants": ["c"]}"#,
                 "no tenant",

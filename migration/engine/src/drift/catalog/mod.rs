@@ -1,9 +1,8 @@
-//! The questions to PostgreSQL's catalog whose answers are the structure of a schema.
+//! The catalog query for the structure of schemas.
 //!
-//! One statement asks for many schemas. It sets `search_path` to each in turn before it describes
-//! what is in it, so PostgreSQL itself leaves the name of the schema out of every type, expression
-//! and definition. Text could not be cleaned of it afterwards: `guards.id` names the schema of
-//! tenant `guards` in one place and a column of its table in another.
+//! One statement describes many schemas. It sets `search_path` to each in turn, so PostgreSQL omits
+//! the schema's name from types, expressions and definitions. It could not be removed from the text
+//! afterwards: `guards.id` may be a table of schema `guards`, or a column of table `guards`.
 
 mod options;
 mod privileges;
@@ -13,15 +12,13 @@ mod table_objects;
 
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{
-    sql::{rows, setting},
-    structure::{CatalogEntry, Structure},
-};
+use super::structure::{CatalogEntry, Structure};
+use crate::sql::query::{execute, rows};
 
-/// The number of a schema in `pg_namespace`.
+/// `pg_namespace.oid`
 pub(super) type Oid = i64;
 
-/// SHA-256 over the lines of each of these schemas, in hexadecimal digits. See [`describe`].
+/// SHA-256 of the entries of each schema, in hexadecimal. See [`describe`].
 pub(super) async fn hashes(
     txn: &impl ConnectionTrait,
     schemas: &[Oid],
@@ -31,7 +28,7 @@ pub(super) async fn hashes(
     describe(txn, schemas, hash).await
 }
 
-/// The lines of each of these schemas. See [`describe`].
+/// The entries of each schema. See [`describe`].
 pub(super) async fn structures(
     txn: &impl ConnectionTrait,
     schemas: &[Oid],
@@ -41,25 +38,24 @@ pub(super) async fn structures(
     described.into_iter().map(|(oid, json)| Ok((oid, read(&json)?))).collect()
 }
 
-/// Describes these schemas. Afterwards `search_path` points to any of them until the transaction
-/// (or the savepoint) ends: nothing else may be asked in it.
+/// Describes these schemas. Changes `search_path` until the transaction or savepoint ends, so the
+/// caller must run no other statement in it.
 async fn describe(
     txn: &impl ConnectionTrait,
     schemas: &[Oid],
     aggregate: &str,
 ) -> Result<Vec<(Oid, String)>, DbErr> {
-    // The plan must be index scans from the schema outwards. A schema is small, so compiling the
-    // statement costs more than it saves, and nothing may be remembered from one schema to the
-    // next: what was described under another search_path reads differently.
-    setting(txn, "enable_seqscan", "off").await?;
-    setting(txn, "enable_memoize", "off").await?;
-    setting(txn, "jit", "off").await?;
+    // The plan must consist of index scans that start at the schema. JIT costs more than it saves for
+    // small schemas. Memoize would return definitions for another search_path.
+    let settings = "SELECT set_config(name, 'off', true)
+        FROM unnest(ARRAY['enable_seqscan', 'enable_memoize', 'jit']) name";
+    execute(txn, settings, []).await?;
     let list = serde_json::Value::from(schemas).to_string();
-    let described = rows(txn, &statement(aggregate), [list.into()]).await?;
+    let described = rows(txn, statement(aggregate), [list.into()]).await?;
     described.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }
 
-/// Each line is a JSON array: kind, name, parent, definition.
+/// Each entry is a JSON array: kind, name, parent, definition.
 fn read(json: &str) -> Result<Structure, DbErr> {
     let lines: Vec<(String, String, Option<String>, String)> =
         serde_json::from_str(json).map_err(|error| DbErr::Json(error.to_string()))?;
@@ -69,7 +65,7 @@ fn read(json: &str) -> Result<Structure, DbErr> {
         .collect())
 }
 
-/// `CASE` keeps the order: the lines are put together after `search_path` is set.
+/// `CASE` guarantees that `search_path` is set before the entries are computed.
 fn statement(aggregate: &str) -> String {
     let found = [relations::CTES, routines::CTES, privileges::CTES].join(",");
     let lines = [

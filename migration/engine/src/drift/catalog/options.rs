@@ -1,8 +1,8 @@
 //! Storage parameters and other options of the form `name=value` in the catalog.
 //!
-//! A server may keep options of its own beside those that a user has set: PostgreSQL 15.20 keeps a
-//! version in `pg_attribute.attoptions`, different for each column. They are no structure, and
-//! `pg_dump` leaves them out. So an option counts only if users can set it.
+//! A server may store internal options, too: PostgreSQL 15.20 has a version in
+//! `pg_attribute.attoptions`, different for each column. `pg_dump` omits them. So only options that
+//! users can set are compared.
 
 /// Options of tables, views and indexes of PostgreSQL's own access methods (`CREATE TABLE`,
 /// `CREATE VIEW`, `CREATE INDEX`; PostgreSQL 14 to 18). An option that a later version adds is
@@ -46,18 +46,16 @@ const RELATION: &[&str] = &[
 /// Options of columns (`ALTER TABLE … ALTER COLUMN … SET`).
 const COLUMN: &[&str] = &["n_distinct", "n_distinct_inherited"];
 
-/// The first number that the server gives to objects that users and extensions make
-/// (`FirstNormalObjectId`).
+/// The first OID of objects that users and extensions create (`FirstNormalObjectId`).
 const FIRST_NORMAL: u32 = 16384;
 
-/// What the options of a column add to its line: an SQL expression.
+/// An SQL expression for the options of a column.
 pub(super) fn of_column() -> String {
     let set_by_users = is_one_of(COLUMN);
     written(&format!("SELECT it FROM unnest(attoptions) it WHERE {set_by_users}"))
 }
 
-/// What the options of the relation `rel`, and those of its TOAST table, add to its line: an SQL
-/// expression.
+/// An SQL expression for the options of the relation `rel` and its TOAST table.
 pub(super) fn of_relation() -> String {
     let set_by_users = is_set_by_users("rel.relam");
     written(&format!(
@@ -95,7 +93,7 @@ pub(super) fn without_hidden(definition: &str) -> String {
     )
 }
 
-/// The options that `each` yields, in an order that does not depend on when they were set.
+/// The options that `each` returns, sorted.
 fn written(each: &str) -> String {
     format!(
         "(SELECT 'with (' || string_agg(it, ', ' ORDER BY it COLLATE \"C\") || ')'
@@ -103,8 +101,8 @@ fn written(each: &str) -> String {
     )
 }
 
-/// Whether `it` is an option that users can set on a relation of this access method. An access
-/// method of an extension has options of its own.
+/// Whether users can set the option `it` on a relation of this access method. Access methods of
+/// extensions have their own options.
 fn is_set_by_users(method: &str) -> String {
     let listed = is_one_of(RELATION);
     format!("({listed} OR {method} >= {FIRST_NORMAL} AND NOT starts_with(it, 'pg_'))")

@@ -1,6 +1,6 @@
-//! Who may do what: grants, owners, default privileges.
+//! Grants, owners and default privileges.
 
-/// Everything that has an owner; `label` is the key of its line.
+/// Objects with owners; `label` is the key of the entry.
 pub(super) const CTES: &str = "
 owned AS MATERIALIZED (
     SELECT 'n'::\"char\" AS class, n.nspacl AS acl, n.nspowner AS owner, 'schema'::text AS label

@@ -2,7 +2,7 @@
 
 use super::options;
 
-/// What a schema holds of `pg_class`; `kind` and `name` are those of its line.
+/// The rows of `pg_class` in a schema; `kind` and `name` are those of the entry.
 ///
 /// The dependency on the schema is looked up instead of `relnamespace`, which has no index.
 pub(super) const CTES: &str = "
@@ -18,7 +18,7 @@ rel AS MATERIALIZED (
     ) it JOIN pg_class c USING (oid)
 )";
 
-/// A line per relation.
+/// An entry per relation.
 pub(super) fn relations() -> String {
     let options = options::of_relation();
     format!(
@@ -61,7 +61,7 @@ FROM rel"
     )
 }
 
-/// A line per column. Those of views follow from their queries.
+/// An entry per column, except of views, which follow from the queries.
 pub(super) fn columns() -> String {
     let options = options::of_column();
     format!(

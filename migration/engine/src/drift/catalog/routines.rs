@@ -1,6 +1,6 @@
-//! Functions, types, and the objects that hardly any application has.
+//! Functions, types and rarely used objects.
 
-/// The functions and the types of a schema; `kind` and `name` are those of their lines.
+/// The functions and types of a schema; `kind` and `name` are those of the entries.
 pub(super) const CTES: &str = "
 routine AS MATERIALIZED (
     SELECT p.*, format('%s(%s)', proname, pg_get_function_identity_arguments(p.oid)) AS name,
@@ -14,7 +14,7 @@ routine AS MATERIALIZED (
     AND NOT (typcategory = 'A' AND typelem <> 0)
 )";
 
-/// A line per function, procedure and aggregate.
+/// An entry per function, procedure and aggregate.
 pub(super) const ROUTINES: &str = "
 SELECT kind, name, NULL, concat_ws(' ',
     '(' || pg_get_function_arguments(routine.oid) || ')',
@@ -45,7 +45,7 @@ SELECT kind, name, NULL, concat_ws(' ',
     probin)
 FROM routine";
 
-/// A line per type that is not a table's, and per constraint of a domain.
+/// An entry per type, except row types of tables, and per constraint of a domain.
 pub(super) const TYPES: &str = "
 SELECT kind, name, NULL, CASE typtype
     WHEN 'e' THEN (SELECT 'enum (' || string_agg(quote_literal(enumlabel), ', '
@@ -69,7 +69,7 @@ SELECT 'constraint', name || '.' || conname, kind || ' ' || name, pg_get_constra
 FROM typ JOIN pg_constraint k ON contypid = typ.oid AND contypid <> 0
 WHERE contype <> 'n'";
 
-/// A line per operator, collation, text search configuration and so on: only that it is there.
+/// An entry without a definition per operator, collation, text search configuration and so on.
 pub(super) const MISC_OBJECTS: &str = "
 SELECT it.type, CASE WHEN it.schema IS NULL THEN it.identity
     ELSE substr(it.identity, length(quote_ident(n.nspname)) + 2) END, NULL, ''

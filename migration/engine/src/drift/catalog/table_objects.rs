@@ -1,9 +1,9 @@
-//! What hangs on a table: constraints, indexes, triggers, rules, policies, statistics.
+//! Constraints, indexes, triggers, rules, policies and statistics of tables.
 
 use super::options;
 
-/// A line per constraint of a table. NOT NULL is told with the column. A foreign key to a
-/// partitioned table has one more for each partition there, which is no part of this table.
+/// An entry per constraint of a table, except NOT NULL, which is in the column's entry, and the
+/// additional foreign keys to the partitions of a partitioned table.
 pub(super) fn constraints() -> String {
     let exclusion = options::without_hidden("pg_get_constraintdef(k.oid, true)");
     let hidden = options::hidden();
