@@ -6,46 +6,46 @@ use thiserror::Error;
 
 use super::marker;
 
-/// Whether a tenant may be used, as the process knows it.
+/// Whether a tenant can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Availability {
-    /// It may be used.
+    /// It can be used.
     Active,
     /// It is suspended.
     Suspended,
     /// It is archived.
     Archived,
-    /// Migrations that this build relies on have not been applied to its schema.
+    /// Its schema lacks migrations that this build relies on.
     Behind,
-    /// A breaking migration that this build does not know was applied to its schema.
+    /// Its schema has a breaking migration that this build does not know.
     Ahead,
-    /// It is no more.
+    /// It is dropped, or being dropped.
     Dropped,
 }
 
-/// A statement was refused because its tenant may not be used. Found inside the [`DbErr`] that a
+/// A statement was refused because its tenant is not available. Found inside the [`DbErr`] that a
 /// tenant handle returns, see [`TenantUnavailable::find`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub struct TenantUnavailable {
     /// The tenant.
     pub slug: Slug,
-    /// Why it may not be used.
+    /// Why it is not available.
     pub availability: Availability,
-    /// When the tenant is behind, the newest migration before which none is missing in its schema;
-    /// when it is ahead, the breaking one that this build does not know.
+    /// If the tenant is behind, the newest migration of its schema up to which none is missing; if
+    /// it is ahead, the breaking migration that this build does not know.
     pub applied: Option<String>,
-    /// When the tenant is behind or ahead, the newest migration that this build knows.
+    /// If the tenant is behind or ahead, the newest migration that this build knows.
     pub newest: Option<String>,
-    /// When the tenant is behind, the newest migration of its schema that this build does not know,
-    /// if there is one: what brings it up is a build that has both.
+    /// If the tenant is behind, the newest migration of its schema that this build does not know, if
+    /// there is one: only a build that knows both can migrate it.
     pub unknown: Option<String>,
 }
 
 impl Availability {
-    /// The state as a word, such as `suspended`.
+    /// The availability as a word, such as `suspended`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Availability {
         }
     }
 
-    /// The state that `as u8` has made a byte.
+    /// The inverse of `as u8`.
     pub(super) fn from_stored(byte: u8) -> Self {
         [Self::Active, Self::Suspended, Self::Archived, Self::Behind, Self::Ahead]
             .into_iter()
@@ -73,7 +73,7 @@ impl From<tenant::Status> for Availability {
             tenant::Status::Active => Self::Active,
             tenant::Status::Suspended => Self::Suspended,
             tenant::Status::Archived => Self::Archived,
-            // A tenant never becomes a spare again; whatever had this id is gone.
+            // A tenant never becomes a spare, so the one with this id is gone.
             tenant::Status::Spare | tenant::Status::Dropping | tenant::Status::Dropped => {
                 Self::Dropped
             }
@@ -86,33 +86,36 @@ impl fmt::Display for TenantUnavailable {
         let Self { slug, availability, unknown, .. } = self;
         let [applied, newest] =
             [&self.applied, &self.newest].map(|name| name.as_deref().unwrap_or("no migration"));
-        match availability {
-            Availability::Behind => write!(
+        match (availability, unknown) {
+            (Availability::Behind, None) => write!(
                 f,
-                "tenant {slug} is behind: its schema is at {applied}, this program needs {newest}; \
-                 run `migration up --tenant {slug}`{}",
-                unknown.iter().fold(String::new(), |text, unknown| {
-                    text + " of a program that also has " + unknown + ", which its schema has"
-                })
+                "tenant {slug} is behind: its schema is at {applied}, but this program needs \
+                 {newest}; migrate the tenant"
             ),
-            Availability::Ahead => write!(
+            (Availability::Behind, Some(unknown)) => write!(
                 f,
-                "tenant {slug} is too new for this program, which is at {newest}: its schema has \
-                 {applied}, and programs without that cannot work with it; use the newer program"
+                "tenant {slug} is behind: its schema is at {applied}, but this program needs \
+                 {newest}; migrate the tenant with a program that also has {unknown}, which is \
+                 applied to the schema"
             ),
-            other => write!(f, "tenant {slug} is {}", other.as_str()),
+            (Availability::Ahead, _) => write!(
+                f,
+                "tenant {slug} is ahead: its schema has the breaking migration {applied}, but this \
+                 program is at {newest}; use a program that has the migration"
+            ),
+            (other, _) => write!(f, "tenant {slug} is {}", other.as_str()),
         }
     }
 }
 
 impl TenantUnavailable {
-    /// The refusal of a tenant for a state that needs no more words.
+    /// The error for a tenant that is neither behind nor ahead.
     #[must_use]
     pub fn new(slug: Slug, availability: Availability) -> Self {
         Self { slug, availability, applied: None, newest: None, unknown: None }
     }
 
-    /// The refusal inside an error of SeaORM, if that is what it is.
+    /// Returns the error inside an error of SeaORM, if there is one.
     #[must_use]
     pub fn find(error: &DbErr) -> Option<&Self> {
         marker::find(error)
@@ -120,7 +123,7 @@ impl TenantUnavailable {
 }
 
 impl From<TenantUnavailable> for DbErr {
-    fn from(refused: TenantUnavailable) -> Self {
-        marker::wrap(refused)
+    fn from(unavailable: TenantUnavailable) -> Self {
+        marker::wrap(unavailable)
     }
 }

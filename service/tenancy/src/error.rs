@@ -10,27 +10,27 @@ use thiserror::Error;
 use super::{Busy, Misuse, OtherSchema, TenantUnavailable};
 use crate::DbErrorKind;
 
-/// Why a tenant could not be resolved, made, changed or used.
+/// Why a tenant could not be resolved, created, changed or used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such tenant.
-    #[error("there is no tenant {0}; look for it in the list of tenants, or create it")]
+    /// The tenant does not exist.
+    #[error("tenant \"{0}\" not found")]
     UnknownTenant(Slug),
 
-    /// The host name leads to no tenant.
-    #[error("no tenant is served at {0:?}")]
+    /// The host belongs to no tenant.
+    #[error("no tenant found for host {0:?}")]
     UnknownHost(String),
 
-    /// The host name is kept back from tenants.
-    #[error("{0:?} is a reserved host name, not a tenant's")]
+    /// The host is reserved.
+    #[error("host {0:?} is reserved")]
     ReservedHost(String),
 
-    /// The tenant may not be used: it is suspended, archived or dropped.
+    /// The tenant is suspended, archived, dropped, or does not fit this build.
     #[error(transparent)]
     Unavailable(#[from] TenantUnavailable),
 
-    /// Too many statements of the tenant wait for a connection already.
+    /// Too many statements of the tenant are waiting for a connection.
     #[error(transparent)]
     Busy(#[from] Busy),
 
@@ -38,28 +38,28 @@ pub enum Error {
     #[error(transparent)]
     OtherSchema(#[from] OtherSchema),
 
-    /// A tenant of this name is there already.
-    #[error("the slug {0} is taken; choose another")]
+    /// Another tenant has the slug.
+    #[error("slug {0} is already taken; choose another one")]
     SlugTaken(Slug),
 
-    /// The schema that the tenant would have is in the database, but belongs to no tenant.
+    /// The tenant's schema exists, but belongs to no tenant.
     #[error(
-        "the schema \"{0}\" exists already, but belongs to no tenant; look what it holds, \
-         and rename it (ALTER SCHEMA \"{0}\" RENAME TO …) or choose another slug"
+        "schema \"{0}\" exists but belongs to no tenant; inspect it and rename it \
+         (ALTER SCHEMA \"{0}\" RENAME TO …), or choose another slug"
     )]
     SchemaTaken(SchemaName),
 
-    /// Another program works on the tenant, and nothing was changed.
+    /// Another program has locked the tenant. Nothing was changed.
     #[error(
-        "tenant {0} is being changed by another program, perhaps migrated; try again when that has \
-         ended (nothing was changed)"
+        "tenant {0} is locked by another program, which may be migrating it; nothing was changed, \
+         try again later"
     )]
     BeingMigrated(Slug),
 
     /// Objects outside the tenant's schema depend on it and would be dropped with it.
     #[error(
         "objects outside the schema of tenant {slug} depend on it and would be dropped with it: {}; \
-         drop them first, or insist with --cascade (over HTTP: ?cascade=true)",
+         drop them first, or drop the tenant with cascade",
         name_dependents(dependents)
     )]
     HasDependents {
@@ -69,11 +69,11 @@ pub enum Error {
         dependents: Vec<String>,
     },
 
-    /// The tenant is refused from now on, but other sessions use its tables, so these could not be
-    /// dropped yet.
+    /// The tenant is not available any more, but its tables could not be dropped because other
+    /// sessions use them.
     #[error(
-        "tenant {slug} is refused from now on, but its tables are still in use{}; when that has \
-         ended, drop the tenant again to continue",
+        "tenant {slug} is marked as dropped, but its tables are still in use{}; drop it again to \
+         continue",
         by(holders)
     )]
     DropBlocked {
@@ -83,45 +83,40 @@ pub enum Error {
         holders: Vec<LockHolder>,
     },
 
-    /// The host name leads to a tenant already.
-    #[error("the host name {0} is taken; remove it from its tenant first")]
+    /// A tenant has the hostname.
+    #[error("hostname {0} is already taken; remove it from its tenant first")]
     HostTaken(Hostname),
 
-    /// The host name is below the base domain, where every name is a slug.
+    /// The hostname is below the base domain, where tenants are found by their slug.
     #[error(
-        "the host name {0} is below the base domain, where tenants are found by their slug; give \
-         one of another domain"
+        "hostname {0} is below the base domain, where tenants are found by their slug; use another \
+         domain"
     )]
     HostBelowBase(Hostname),
 
-    /// The tenant has no such host name.
-    #[error(
-        "tenant {slug} has no host name {hostname}; `tenantry tenant domain list {slug}` shows those it has"
-    )]
+    /// The tenant does not have the hostname.
+    #[error("tenant {slug} does not have hostname {hostname}")]
     UnknownDomain {
         /// The tenant.
         slug: Slug,
-        /// The host name.
+        /// The hostname.
         hostname: Hostname,
     },
 
     /// The tenant would have more tags than [`NewTenant::MAX_TAGS`](super::NewTenant::MAX_TAGS).
-    #[error(
-        "{0} tags are too many, a tenant has at most {max}; leave some out",
-        max = super::NewTenant::MAX_TAGS
-    )]
+    #[error("{0} tags are too many; a tenant has at most {max}", max = super::NewTenant::MAX_TAGS)]
     TooManyTags(usize),
 
     /// A statement was refused before it was sent.
     #[error(transparent)]
     Misuse(#[from] Misuse),
 
-    /// A name is not acceptable.
+    /// A name is not valid.
     #[error(transparent)]
     Name(#[from] NameError),
 
-    /// The registry has not been migrated to what this build needs.
-    #[error("the registry is behind by {pending} migrations; run `migration up --registry`")]
+    /// The registry lacks migrations of this build.
+    #[error("the registry is behind by {pending} migrations; migrate it first")]
     RegistryBehind {
         /// Number of migrations that are missing.
         pending: usize,
@@ -130,42 +125,42 @@ pub enum Error {
     /// The server accepts no writes.
     #[error("{}", read_only(*.standby))]
     ReadOnlyServer {
-        /// Whether it is a standby; else `default_transaction_read_only` is on.
+        /// Whether it is a standby; otherwise `default_transaction_read_only` is on.
         standby: bool,
     },
 
-    /// What this process announces does not come back to it, so it would not hear of others either.
-    /// A pooler in transaction mode does that, and it would also mix up prepared statements.
+    /// The process does not receive its own notification, so it would not receive those of others.
+    /// A pooler in transaction mode causes that, and would also mix up prepared statements.
     #[error(
-        "announcements (LISTEN and NOTIFY) do not arrive; connect to PostgreSQL itself, or to a \
-         pooler in session mode"
+        "LISTEN and NOTIFY do not work: this process did not receive its own notification; connect \
+         to PostgreSQL itself, or to a pooler in session mode"
     )]
     NoAnnouncements,
 
-    /// A migration failed while the tenant was made.
+    /// A migration failed while the tenant was created.
     #[error(transparent)]
     Migration(tenantry_migrate::Error),
 
     /// The application's seed failed, so the tenant was not created.
-    #[error("tenant {slug} was not created, as it could not be given its first rows: {source}")]
+    #[error("tenant {slug} was not created because its seed failed: {source}")]
     Seed {
         /// The tenant.
         slug: Slug,
-        /// What the seed ran into.
+        /// The error of the seed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// There is no connection to the database.
+    /// The database cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
 
-    /// Any other error of the database; [`DbErrorKind::of`] sorts it.
-    #[error("{}", reported(.0))]
+    /// Any other database error. [`DbErrorKind::of`] classifies it.
+    #[error("{}", message(.0))]
     Database(#[source] DbErr),
 }
 
 impl Error {
-    /// Why there is no connection, if that is what is wrong.
+    /// Why the database cannot be reached, if that is the error.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
@@ -176,7 +171,7 @@ impl Error {
         }
     }
 
-    /// The kind of database failure behind the error, if there is one.
+    /// The kind of the database error that caused this one, if there is one.
     #[must_use]
     pub fn db_error_kind(&self) -> Option<DbErrorKind> {
         match self {
@@ -193,7 +188,6 @@ impl Error {
     }
 }
 
-/// Whom a drop waits for.
 fn by(holders: &[LockHolder]) -> String {
     let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
     if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }
@@ -212,7 +206,7 @@ fn read_only(standby: bool) -> &'static str {
     }
 }
 
-/// A creation never asks for a read-only transaction, so the server is at fault for one.
+/// A creation never uses a read-only transaction, so the server is read-only.
 fn server_fault(fault: DbErrorKind) -> DbErrorKind {
     match fault {
         DbErrorKind::ReadOnly => DbErrorKind::Unavailable,
@@ -220,14 +214,14 @@ fn server_fault(fault: DbErrorKind) -> DbErrorKind {
     }
 }
 
-fn reported(error: &DbErr) -> String {
+fn message(error: &DbErr) -> String {
     match error {
         DbErr::Conn(_) => tenantry_migrate::describe(error),
-        _ => format!("the database reports an error: {}", tenantry_migrate::describe(error)),
+        _ => format!("database error: {}", tenantry_migrate::describe(error)),
     }
 }
 
-/// The kind of database failure that an application's error comes from.
+/// The kind of the database error that caused an application's error.
 fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<DbErrorKind> {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.filter_map(|cause| cause.downcast_ref()).next().map(DbErrorKind::of)
@@ -235,16 +229,16 @@ fn fault_in(error: &(dyn std::error::Error + 'static)) -> Option<DbErrorKind> {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        if let Some(refused) = TenantUnavailable::find(&error) {
-            return Self::Unavailable(refused.clone());
-        }
-        if let Some(other) = OtherSchema::find(&error) {
-            return Self::OtherSchema(other.clone());
-        }
-        match (Misuse::find(&error), Busy::find(&error)) {
-            (Some(misuse), _) => Self::Misuse(misuse.clone()),
-            (_, Some(busy)) => Self::Busy(busy.clone()),
-            _ => Self::Database(error),
+        if let Some(unavailable) = TenantUnavailable::find(&error) {
+            Self::Unavailable(unavailable.clone())
+        } else if let Some(other) = OtherSchema::find(&error) {
+            Self::OtherSchema(other.clone())
+        } else if let Some(misuse) = Misuse::find(&error) {
+            Self::Misuse(misuse.clone())
+        } else if let Some(busy) = Busy::find(&error) {
+            Self::Busy(busy.clone())
+        } else {
+            Self::Database(error)
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Errors of this crate inside an error of SeaORM, which has no variant for them: they travel in the
-//! one that sqlx keeps for its callers.
+//! Errors of this crate inside an error of SeaORM. That has no variant for them, so they use the one
+//! that sqlx reserves for its callers.
 
 use std::error::Error;
 
@@ -7,7 +7,11 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 use tenantry_migrate::driver_error;
 
 pub(super) fn wrap(error: impl Error + Send + Sync + 'static) -> DbErr {
-    DbErr::Conn(RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(error)).into()))
+    DbErr::Conn(source(error))
+}
+
+pub(super) fn source(error: impl Error + Send + Sync + 'static) -> RuntimeErr {
+    RuntimeErr::SqlxError(sqlx::Error::Configuration(Box::new(error)).into())
 }
 
 pub(super) fn find<T: Error + 'static>(error: &DbErr) -> Option<&T> {

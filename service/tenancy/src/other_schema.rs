@@ -23,14 +23,13 @@ pub struct OtherSchema {
 }
 
 impl OtherSchema {
-    /// The refusal inside an error of SeaORM, if that is what it is.
+    /// Returns the error inside an error of SeaORM, if there is one.
     #[must_use]
     pub fn find(error: &DbErr) -> Option<&Self> {
         marker::find(error)
     }
 }
 
-/// As for [`TenantUnavailable`](super::TenantUnavailable): in the place that sqlx keeps for its callers' errors.
 impl From<OtherSchema> for DbErr {
     fn from(other: OtherSchema) -> Self {
         marker::wrap(other)

@@ -75,8 +75,8 @@ async fn a_tenant_that_is_behind_is_refused_until_it_is_migrated_and_open_handle
     let error = new.tenant(&slug("city")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "tenant city is behind: its schema is at m1_books, this program needs m2_shelf; \
-         run `migration up --tenant city`"
+        "tenant city is behind: its schema is at m1_books, but this program needs \
+         m2_shelf; migrate the tenant"
     );
     let Error::Unavailable(refused) = error else { panic!("{error}") };
     assert_eq!(refused.availability, Availability::Behind);
@@ -101,7 +101,10 @@ async fn a_tenant_that_is_behind_is_refused_until_it_is_migrated_and_open_handle
     migrate(&plain, [BOOKS, SHELF], Action::Down(1)).await;
     becomes(&of_old, Some(Availability::Behind)).await;
     let text = refusal(&of_old).await.unwrap().to_string();
-    assert!(text.contains("its schema is at no migration, this program needs m1_books"), "{text}");
+    assert!(
+        text.contains("its schema is at no migration, but this program needs m1_books"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -120,8 +123,8 @@ async fn after_a_breaking_migration_only_programs_that_know_it_serve_the_tenant(
     let text = old.tenant(&slug("city")).await.unwrap_err().to_string();
     assert_eq!(
         text,
-        "tenant city is too new for this program, which is at m1_books: its schema has \
-         m3_isbn13, and programs without that cannot work with it; use the newer program"
+        "tenant city is ahead: its schema has the breaking migration m3_isbn13, but this program \
+         is at m1_books; use a program that has the migration"
     );
     let new = program(&db, all()).await;
     assert_eq!(refusal(&new.tenant(&slug("city")).await.unwrap()).await, None);
@@ -263,8 +266,8 @@ async fn a_tenant_that_lacks_a_migration_is_refused_also_when_a_later_unknown_on
     let error = ours.tenant(&slug("city")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "tenant city is behind: its schema is at m2_shelf, this program needs m4_ours; run \
-         `migration up --tenant city` of a program that also has m5_theirs, which its schema has"
+        "tenant city is behind: its schema is at m2_shelf, but this program needs m4_ours; \
+         migrate the tenant with a program that also has m5_theirs, which is applied to the schema"
     );
     let Error::Unavailable(refused) = error else { panic!("{error}") };
     assert_eq!(refused.availability, Availability::Behind);
@@ -276,8 +279,8 @@ async fn a_tenant_that_lacks_a_migration_is_refused_also_when_a_later_unknown_on
     let error = merged.tenant(&slug("city")).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "tenant city is behind: its schema is at m2_shelf, this program needs m5_theirs; run \
-         `migration up --tenant city`"
+        "tenant city is behind: its schema is at m2_shelf, but this program needs m5_theirs; \
+         migrate the tenant"
     );
     let plain = db.plain().await;
     migrate(&plain, all(), Action::Up(None)).await;

@@ -187,8 +187,8 @@ async fn a_tenant_that_is_read_while_it_is_dropped_holds_up_nobody() {
     assert_eq!(
         error.to_string(),
         format!(
-            "tenant tenant-1 is refused from now on, but its tables are still in use by process \
-             {pid} (nightly-report); when that has ended, drop the tenant again to continue"
+            "tenant tenant-1 is marked as dropped, but its tables are still in use by process {pid} \
+             (nightly-report); drop it again to continue"
         )
     );
     let list = tenancy.list(tenantry::page::PageRequest::default()).await.unwrap();

@@ -64,7 +64,7 @@ async fn a_taken_slug_is_a_typed_error_and_changes_nothing() {
     let domains = vec!["guards.example.org".parse().unwrap()];
     let again = NewTenant { domains, ..NewTenant::new(slug("tenant-1")) };
     let error = tenancy.create(again).await.unwrap_err();
-    assert_eq!(error.to_string(), "the slug tenant-1 is taken; choose another");
+    assert_eq!(error.to_string(), "slug tenant-1 is already taken; choose another one");
     assert_eq!(tenancy.get(one.slug()).await.unwrap(), before);
     let error = tenancy.tenant_by_host("guards.example.org").await.unwrap_err();
     assert!(matches!(error, Error::UnknownHost(_)), "{error}");
@@ -251,10 +251,7 @@ async fn an_old_registry_is_refused_with_the_remedy() {
     .await
     .unwrap();
     let error = Tenancy::connect(&db.config()).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the registry is behind by 1 migrations; run `migration up --registry`"
-    );
+    assert_eq!(error.to_string(), "the registry is behind by 1 migrations; migrate it first");
 }
 
 #[tokio::test]

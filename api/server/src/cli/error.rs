@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use tenantry::{Availability, TenantUnavailable};
 use tenantry_migrate::{
     cli::terminal::ConfirmError,
     connect::{ConnectError, LocateError, SecretError},
@@ -19,7 +20,7 @@ pub(super) enum Error {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Locate(#[from] LocateError),
-    #[error(transparent)]
+    #[error("{}{}", .0, remedy(.0))]
     Tenancy(#[from] tenantry::Error),
     #[error(transparent)]
     Migration(#[from] tenantry_migrate::Error),
@@ -53,4 +54,18 @@ pub(super) enum Error {
     Confirm(#[from] ConfirmError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// The command that helps, which the library does not know.
+fn remedy(error: &tenantry::Error) -> String {
+    match error {
+        tenantry::Error::RegistryBehind { .. } => " (`migration up --registry`)".to_owned(),
+        tenantry::Error::HasDependents { .. } => " (`--cascade`)".to_owned(),
+        tenantry::Error::Unavailable(TenantUnavailable {
+            slug,
+            availability: Availability::Behind,
+            ..
+        }) => format!(" (`migration up --tenant {slug}`)"),
+        _ => String::new(),
+    }
 }

@@ -140,7 +140,7 @@ async fn a_taken_slug_is_an_error_and_changes_nothing() {
     let db = with_tenants(["tenant-1"]).await;
     let before = tenantry(&db, "tenant show tenant-1").stdout;
     let ran = tenantry(&db, "tenant create tenant-1 --domain a.example.org").exits(1);
-    assert_eq!(ran.stderr, "error: the slug tenant-1 is taken; choose another\n");
+    assert_eq!(ran.stderr, "error: slug tenant-1 is already taken; choose another one\n");
     assert_eq!(ran.stdout, "");
     assert_eq!(tenantry(&db, "tenant show tenant-1").stdout, before);
 }
@@ -157,7 +157,7 @@ async fn an_unknown_tenant_is_an_error_everywhere() {
         "domain list tenant-9",
     ] {
         let ran = tenantry(&db, &format!("tenant {words}")).exits(1);
-        assert!(ran.stderr.starts_with("error: there is no tenant tenant-9; "), "{words}: {ran:?}");
+        assert!(ran.stderr.starts_with("error: tenant \"tenant-9\" not found"), "{words}: {ran:?}");
         assert_eq!(ran.stdout, "", "{words}");
     }
 }
@@ -191,11 +191,11 @@ async fn host_names_are_added_listed_and_removed() {
     assert_eq!(tenantry(&db, "tenant domain list tenant-2").exits(0).stdout, "");
 
     let taken = tenantry(&db, "tenant domain add tenant-2 guards.example.org").exits(1);
-    taken.complains(["guards.example.org is taken"]);
+    taken.complains(["guards.example.org is already taken"]);
     let below = tenantry(&db, &format!("{add} tenant-2.localhost")).exits(1);
     below.complains(["tenant-2.localhost is below the base domain"]);
     let not_its = tenantry(&db, "tenant domain remove tenant-2 guards.example.org").exits(1);
-    not_its.complains(["tenant-2 has no host name guards.example.org"]);
+    not_its.complains(["tenant-2 does not have hostname guards.example.org"]);
 
     let removed = tenantry(&db, "tenant domain remove tenant-1 guards.example.org").exits(0);
     assert_eq!(removed.stdout, "guards.example.org no longer routes to tenant-1\n");

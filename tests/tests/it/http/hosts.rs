@@ -46,7 +46,7 @@ async fn a_host_that_is_no_tenant_is_404_and_named() {
     ] {
         let answer = site.caller(host).get("/guards").await;
         let problem = answer.problem(404, "unknown-host");
-        let detail = format!("no tenant is served at {host:?}");
+        let detail = format!("no tenant found for host {host:?}");
         assert_eq!(problem["detail"], detail);
     }
 }

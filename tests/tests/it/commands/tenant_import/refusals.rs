@@ -35,7 +35,7 @@ const REASONS: [(u64, &str, &str); 14] = [
     (6, "select", "schema name \"select\" is refused: "),
     (8, "tag", "tag \"Not_A_Tag\" is refused: only the lower-case letters"),
     (9, "host", "host name \"localhost\" is refused: it must be a full host name"),
-    (10, "below", "the host name x.localhost is below the base domain"),
+    (10, "below", "hostname x.localhost is below the base domain"),
     (
         11,
         "both",
@@ -46,7 +46,7 @@ const REASONS: [(u64, &str, &str); 14] = [
     (13, "lines", "name spans several lines; is a quote not closed?"),
     (15, "good-1", "this slug is on line 2 already"),
     (16, "good-2", "the host name good-1.example.org is on line 2 already"),
-    (17, "left-over", "the schema \"left_over\" exists already"),
+    (17, "left-over", "schema \"left_over\" exists but belongs to no tenant"),
     (
         18,
         "there",
@@ -56,8 +56,11 @@ const REASONS: [(u64, &str, &str); 14] = [
     ),
 ];
 
-const TAKEN: (u64, &str, &str) =
-    (19, "good-3", "the host name there-1.example.org is taken; remove it from its tenant first");
+const TAKEN: (u64, &str, &str) = (
+    19,
+    "good-3",
+    "hostname there-1.example.org is already taken; remove it from its tenant first",
+);
 
 async fn prepared() -> Import {
     let import = Import::new().await;
@@ -123,7 +126,7 @@ async fn people_are_told_on_standard_error_and_given_the_sum() {
     assert_eq!(ran.stdout, "2 created, 0 already existed, 15 rejected\n");
     let ran = ran.complains([
         "line 3: slug \"Foo!\": only the lower-case letters",
-        "line 19: slug \"good-3\": the host name there-1.example.org is taken",
+        "line 19: slug \"good-3\": hostname there-1.example.org is already taken",
     ]);
     assert_eq!(ran.stderr.lines().count(), 15, "{ran:#?}");
     let again = import.run("tenants.csv", CSV, &[]).exits(1);
@@ -154,7 +157,7 @@ async fn lines_of_json_are_refused_one_by_one() {
         "line 4: not a JSON object",
         "line 5: missing field `slug`",
         "line 6: slug \"good\": this slug is on line 1 already",
-        "line 7: slug \"tags\": 51 tags are too many, a tenant has at most 50",
+        "line 7: slug \"tags\": 51 tags are too many; a tenant has at most 50",
         "line 8: slug \"name\": name \" \" is refused: it is empty",
         "line 9: slug \"\\u{1b}[31mred\": only the lower-case letters",
         &format!("line 10: slug \"{}…\": it is longer than 48", "a".repeat(80)),
