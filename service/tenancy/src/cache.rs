@@ -16,32 +16,29 @@ use super::{
     tenant_state::TenantState,
 };
 
-/// How long "there is no such tenant" is believed.
+/// Lifetime of an entry for a tenant that does not exist.
 const NEGATIVE_TTL: Duration = Duration::from_secs(1);
 
-/// The tenants that the process has asked the registry for.
-///
-/// Keys are slugs and host names alike: a slug has no dot and a host name always has one.
+/// The tenants that the process has resolved.
 pub(super) struct TenantCache {
-    entries: Cache<TenantKey, Answer>,
-    /// Every tenant that some handle is open for, also when its entry has expired: handles that
-    /// were made at different times share one state.
-    live: Mutex<Live>,
+    entries: Cache<TenantKey, Entry>,
+    /// Tenants with open handles, also when their entries have expired: all handles of a tenant
+    /// share one state.
+    open: Mutex<OpenTenants>,
     view: Arc<RegistryView>,
     epochs: Epochs,
 }
 
-/// What the registry said.
 #[derive(Clone)]
-struct Answer {
+struct Entry {
     stamp: Stamp,
     state: Option<Arc<TenantState>>,
 }
 
 #[derive(Default)]
-struct Live {
+struct OpenTenants {
     tenants: HashMap<TenantId, Weak<TenantState>>,
-    /// Size at which those that nobody holds any more are removed.
+    /// Size at which tenants without handles are removed.
     sweep_at: usize,
 }
 
@@ -49,8 +46,8 @@ struct Lifetime {
     found: Duration,
 }
 
-impl Expiry<TenantKey, Answer> for Lifetime {
-    fn expire_after_create(&self, _: &TenantKey, answer: &Answer, _: Instant) -> Option<Duration> {
+impl Expiry<TenantKey, Entry> for Lifetime {
+    fn expire_after_create(&self, _: &TenantKey, answer: &Entry, _: Instant) -> Option<Duration> {
         Some(if answer.state.is_some() { self.found } else { NEGATIVE_TTL.min(self.found) })
     }
 }
@@ -59,13 +56,13 @@ impl TenantCache {
     pub(super) fn new(ttl: Duration, view: Arc<RegistryView>) -> Self {
         let entries =
             Cache::builder().max_capacity(100_000).expire_after(Lifetime { found: ttl }).build();
-        Self { entries, live: Mutex::default(), view, epochs: Epochs::default() }
+        Self { entries, open: Mutex::default(), view, epochs: Epochs::default() }
     }
 
-    /// The tenant behind `key`; the registry is asked for it when it is not known.
+    /// The tenant with this key. The registry is queried unless a current entry exists.
     pub(super) async fn get(&self, key: TenantKey) -> Result<Option<Arc<TenantState>>, DbErr> {
         let (slot, freshness) = (key.slot(), &self.view.freshness);
-        if let Some(Answer { stamp, state }) = self.entries.get(&key)
+        if let Some(Entry { stamp, state }) = self.entries.get(&key)
             && !freshness.has_changed(slot, stamp.changes)
             && freshness.is_recent(stamp.at)
         {
@@ -74,65 +71,66 @@ impl TenantCache {
         loop {
             let stamp = freshness.stamp();
             let row = self.view.fetch(key.clone()).await?;
-            let state = row.and_then(|row| self.share(row, stamp));
+            let state = row.and_then(|row| self.intern(row, stamp));
             if !freshness.has_changed(slot, stamp.changes) {
-                self.entries.insert(key, Answer { stamp, state: state.clone() });
+                self.entries.insert(key, Entry { stamp, state: state.clone() });
                 return Ok(state);
             }
         }
     }
 
-    /// The state of a tenant as its row says. A row without slug is no tenant.
-    fn share(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<TenantState>> {
+    /// The state that the handles of a tenant share, updated from its row. `None` for a row without
+    /// a slug, which is a spare.
+    fn intern(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<TenantState>> {
         let compatibility = self.view.known.compatibility(&row);
         let slug = row.slug?;
         let limits = Limits::stored(row.max_connections, row.max_waiting);
-        let mut live = self.live();
-        if let Some(state) = live.tenants.get(&row.id).and_then(Weak::upgrade)
+        let mut open = self.open();
+        if let Some(state) = open.tenants.get(&row.id).and_then(Weak::upgrade)
             && state.slug == slug
         {
             state.set(compatibility, limits, stamp);
             return Some(state);
         }
-        if live.tenants.len() >= live.sweep_at {
-            live.tenants.retain(|_, state| state.strong_count() > 0);
-            live.sweep_at = 2 * live.tenants.len() + 64;
+        if open.tenants.len() >= open.sweep_at {
+            open.tenants.retain(|_, state| state.strong_count() > 0);
+            open.sweep_at = 2 * open.tenants.len() + 64;
         }
         let (epoch, view) = (self.epochs.join(), Arc::clone(&self.view));
         let state = TenantState::new((row.id, slug, row.schema), epoch, view, compatibility, stamp);
         state.limits.set(limits);
         let state = Arc::new(state);
-        live.tenants.insert(row.id, Arc::downgrade(&state));
+        open.tenants.insert(row.id, Arc::downgrade(&state));
         Some(state)
     }
 
-    /// The state of a tenant that nobody else can see yet.
+    /// The state of a tenant that is not visible to others yet.
     pub(super) fn detached(&self, id: TenantId, slug: Slug, schema: SchemaName) -> TenantState {
         TenantState::detached((id, slug, schema), self.epochs.join(), self.view.schemas.clone())
     }
 
-    /// No longer uses what is known under `keys`, because it has changed.
+    /// Invalidates the entries of `keys`.
     pub(super) fn invalidate<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
         keys.into_iter().for_each(|key| self.view.freshness.changed(Freshness::slot(key)));
     }
 
     /// Sets the limits of a tenant for all its handles.
     pub(super) fn set_limits(&self, id: TenantId, limits: Limits) {
-        if let Some(state) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
+        if let Some(state) = self.open().tenants.get(&id).and_then(Weak::upgrade) {
             state.limits.set(limits);
         }
     }
 
-    /// Makes every handle of a tenant refuse: it is dropped.
+    /// Makes a tenant unavailable on all its handles.
     pub(super) fn mark_dropped(&self, id: TenantId) {
         self.view.freshness.changed(Freshness::slot(id));
-        if let Some(state) = self.live().tenants.get(&id).and_then(Weak::upgrade) {
+        if let Some(state) = self.open().tenants.get(&id).and_then(Weak::upgrade) {
             state.set_dropped();
         }
     }
 
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, OpenTenants> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -172,15 +170,15 @@ mod tests {
         TenantKey::Slug("city".parse().unwrap())
     }
 
-    /// A cache whose registry answers as `answer` does when it is asked for the nth time.
+    /// A cache whose registry answers the nth query with `answer`.
     fn cache(
         ttl: Duration,
         answer: impl Fn(usize, &RegistryView) -> Option<tenant::Model> + Send + 'static,
     ) -> (TenantCache, Arc<RegistryView>, Arc<AtomicUsize>) {
         let migrator = DynMigrator::tenant(crate::test_migrator::Migrator);
-        let patience = Duration::from_secs(5);
+        let timeout = Duration::from_secs(5);
         let (view, mut requests) =
-            RegistryView::new(KnownMigrations::new(&migrator), ttl, patience);
+            RegistryView::new(KnownMigrations::new(&migrator), ttl, timeout);
         let asked = Arc::new(AtomicUsize::new(0));
         let (view_of_task, counter) = (Arc::clone(&view), Arc::clone(&asked));
         tokio::spawn(async move {
@@ -199,11 +197,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tenant_that_is_migrated_while_it_is_looked_up_is_looked_up_again() {
+    async fn a_tenant_that_is_migrated_while_it_is_queried_is_queried_again() {
         let id = TenantId::generate();
         let (cache, _, asked) = cache(LONG, move |number, view| {
             if number == 0 {
-                // Announced by its id alone, as a fleet run does it.
+                // The notification of a fleet run contains only the id.
                 view.freshness.changed(Freshness::slot(id));
                 return Some(row(id, None));
             }
@@ -217,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tenant_is_believed_as_long_as_was_said_and_no_longer() {
+    async fn an_entry_is_used_for_its_lifetime() {
         for (ttl, lookups) in [(LONG, 1), (Duration::ZERO, 6)] {
             let id = TenantId::generate();
             let (cache, view, asked) = cache(ttl, move |_, _| Some(row(id, latest())));
@@ -230,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_announced_change_is_looked_up_before_the_next_use() {
+    async fn a_notified_change_is_queried_before_the_next_use() {
         let id = TenantId::generate();
         let (cache, view, asked) = cache(LONG, move |number, _| match number {
             0 => Some(row(id, latest())),
@@ -250,14 +248,14 @@ mod tests {
         assert_eq!(asked.load(Ordering::SeqCst), 2);
         view.freshness.all_changed();
         assert_eq!(refused().await, Availability::Dropped);
-        // For good: nothing has to be asked.
+        // A dropped tenant is not queried again.
         view.freshness.all_changed();
         assert_eq!(refused().await, Availability::Dropped);
         assert_eq!(asked.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]
-    async fn a_host_name_that_is_moved_leads_to_its_new_tenant() {
+    async fn a_hostname_that_is_moved_resolves_to_its_new_tenant() {
         let ids = [TenantId::generate(), TenantId::generate()];
         let (cache, view, _) = cache(LONG, move |number, _| Some(row(ids[number], latest())));
         view.freshness.received(now());

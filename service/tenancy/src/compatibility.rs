@@ -1,22 +1,22 @@
-//! Whether this build and a tenant's schema fit each other.
+//! Compatibility of this build with a tenant's schema.
 //!
-//! While a release is rolled out, programs of two releases serve one fleet, part of which is
-//! migrated. A program serves the tenants that have what it needs: all of its own migrations, and
-//! of those it does not know none that is breaking.
+//! During a rolling release, programs of two releases serve one fleet, part of which is migrated. A
+//! program serves a tenant if all of the program's migrations are applied to its schema, and no
+//! breaking migration that the program does not know.
 
 use tenantry_migrate::DynMigrator;
 use tenantry_registry::tenant;
 
 use super::availability::Availability;
 
-/// The migrations of tenants' schemas that this build knows.
+/// The tenant migrations of this build.
 #[derive(Debug)]
 pub(super) struct KnownMigrations {
     /// Oldest first.
     names: Vec<String>,
 }
 
-/// What a process knows about the use of a tenant.
+/// A tenant's availability and the migrations that explain it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Compatibility {
     pub(super) availability: Availability,
@@ -28,7 +28,7 @@ pub(super) struct Compatibility {
     pub(super) unknown: Option<String>,
 }
 
-/// What the registry's row says about a schema.
+/// The migrations of a schema as recorded in its registry row.
 #[derive(Debug, Clone, Copy)]
 struct Applied<'a> {
     version: Option<&'a str>,
@@ -47,14 +47,13 @@ impl KnownMigrations {
         Self { names: migrator.names() }
     }
 
-    /// What the registry's row of a tenant means for this build.
     pub(super) fn compatibility(&self, row: &tenant::Model) -> Compatibility {
         let (migrations, breaking) = (&row.migrations, &row.breaking);
         let version = row.schema_version.as_deref();
         self.compatibility_of(row.status, Applied { version, migrations, breaking })
     }
 
-    /// A state that the operator has given a tenant counts before what its schema is.
+    /// The status of a tenant takes precedence over its migrations.
     fn compatibility_of(&self, status: tenant::Status, row: Applied<'_>) -> Compatibility {
         let availability = match status.into() {
             Availability::Active => self.compare(row),
@@ -70,7 +69,7 @@ impl KnownMigrations {
 
     fn compare(&self, row: Applied<'_>) -> Availability {
         if row.breaking.iter().any(|name| !self.knows(name)) {
-            // First, since `migration up` of this build would not help.
+            // First, since migrating with this build would not help.
             return Availability::Ahead;
         }
         let newest = self.names.last().map(String::as_str);
@@ -85,7 +84,7 @@ impl KnownMigrations {
         if fits { Availability::Active } else { Availability::Behind }
     }
 
-    /// The newest applied migration before which none of this build's is missing.
+    /// The newest applied migration up to which none of this build's is missing.
     fn newest_in_order(&self, row: Applied<'_>) -> Option<String> {
         match row.set() {
             Some(set) => self.names.iter().take_while(|name| set.contains(name)).last().cloned(),
@@ -103,7 +102,7 @@ impl KnownMigrations {
 }
 
 impl<'a> Applied<'a> {
-    /// The applied migrations, sorted; none where only the version is known, see
+    /// The applied migrations, sorted; `None` if the row has only the version, see
     /// [`tenant::Model::migrations`].
     fn set(&self) -> Option<&'a [String]> {
         let version = self.version?;
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_serves_what_has_its_migrations_and_no_breaking_one_that_it_does_not_know() {
+    fn a_build_serves_schemas_with_all_its_migrations_and_no_unknown_breaking_one() {
         use Availability::{Active, Ahead, Behind};
         let known = KnownMigrations { names: names("m1 m2 m4") };
         for (version, migrations, breaking, availability) in [
@@ -151,10 +150,10 @@ mod tests {
             (Some("m5"), "m2 m4 m5", "", Behind),
             (Some("m4"), "m1 m4", "", Behind),
             (Some("m4"), "m4", "m4", Behind),
-            // Of another line of development, and lacking what comes after it here.
+            // Of another branch, without the migrations that come after it here.
             (Some("m3"), "m1 m2 m3", "", Behind),
             (Some("m0"), "m0", "", Behind),
-            // Breaking, however old it is, and whatever is missing besides.
+            // Breaking, even if it is old or others are missing.
             (Some("m4"), "m1 m2 m3 m4", "m3", Ahead),
             (Some("m4"), "m1 m2 m3 m4", "m3 m4", Ahead),
             (Some("m1"), "m1 m5", "m5", Ahead),
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_is_none_of_the_set_is_believed_by_itself() {
+    fn a_version_outside_the_set_counts_without_it() {
         let known = KnownMigrations { names: names("m1 m2 m4") };
         for (version, availability) in [
             (Some("m4"), Availability::Active),
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_without_migrations_serves_every_schema_but_a_broken_one() {
+    fn a_build_without_migrations_serves_every_schema_without_breaking_ones() {
         let known = KnownMigrations { names: Vec::new() };
         assert_eq!(compare(&known, None, "", ""), Availability::Active);
         assert_eq!(compare(&known, Some("m1"), "m1", ""), Availability::Active);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn suspended_archived_and_dropped_count_before_behind_and_ahead() {
+    fn suspended_archived_and_dropped_take_precedence_over_behind_and_ahead() {
         let known = KnownMigrations { names: names("m1") };
         let m2 = names("m2");
         let none = Applied { version: None, migrations: &[], breaking: &[] };
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_what_is_missing_and_what_this_build_does_not_know() {
+    fn names_the_missing_and_the_unknown_migrations() {
         let known = KnownMigrations { names: names("m1 m2 m4") };
         let set = names("m1 m2 m5");
         let row = Applied { version: Some("m5"), migrations: &set, breaking: &[] };

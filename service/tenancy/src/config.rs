@@ -7,68 +7,70 @@ use super::{
     seed::{Seed, SeedFn},
 };
 
-/// What [`Tenancy::connect`](super::Tenancy::connect) needs to know.
+/// Configuration of [`Tenancy::connect`](super::Tenancy::connect).
 #[derive(Clone)]
 pub struct Config {
-    /// URL of the database. May hold a password: `Debug` does not show it.
+    /// URL of the database. `Debug` does not show it, as it may contain a password.
     pub url: String,
     /// The migrations of a tenant's schema.
     pub migrator: DynMigrator,
-    /// Put before the name of every new tenant's schema; empty for none. Lower-case letters,
-    /// digits and `_`, at most 15 characters so that every slug fits.
+    /// Prefix of the schema names of new tenants; may be empty. Lower-case letters, digits and `_`,
+    /// at most 15 characters, so that every slug fits.
     pub schema_prefix: String,
-    /// Domain whose subdomains are tenants, such as `example.com`.
+    /// Domain whose subdomains are the slugs of tenants, such as `example.com`.
     pub base_domain: String,
-    /// Most connections, each opened when it is first needed. Two more are kept: for notifications,
-    /// and for looking up tenants.
+    /// Maximum number of connections, each opened when it is first needed. Two more are used for
+    /// notifications and for resolving tenants.
     pub max_connections: u32,
-    /// Percentage of the connections that one tenant may hold at a time; at least one. The same
-    /// share is for creations, drops and spares together, and for look-ups in the registry.
+    /// Percentage of the connections that one tenant may hold at a time; at least one connection.
+    /// The same share applies to creations, drops and spares together, and to queries of the
+    /// registry.
     pub tenant_share: u32,
-    /// How many connections stay free for tenants that hold none; at most half of them all. So
-    /// several slow tenants together do not keep the others waiting.
+    /// Number of connections that stay free for tenants that hold none; at most half of all. Keeps
+    /// several slow tenants from blocking the others.
     pub reserved_connections: u32,
-    /// How many statements of one tenant may wait for a connection. Further ones are refused at
-    /// once ([`Busy`](super::Busy)).
+    /// Maximum number of statements of one tenant that wait for a connection. Further ones are
+    /// refused at once ([`Busy`](super::Busy)).
     pub max_waiting: u32,
-    /// How many different tenants a connection serves before it is closed, since its server
-    /// process caches the catalog entries of every table that it has used; 0 for any number.
-    /// Should be more than the tenants that prefer the same connection.
+    /// Number of different tenants that a connection serves before it is replaced, because its
+    /// server process caches the catalog entries of every table that it has used; 0 for no limit.
+    /// Should be larger than the number of tenants that prefer the same connection.
     pub recycle_after: u32,
-    /// How long a connection is kept at most.
+    /// Maximum lifetime of a connection.
     pub max_lifetime: Duration,
-    /// How many statements each connection keeps prepared: the last used ones of those that come
-    /// again and again.
+    /// Number of statements that each connection keeps prepared: the most recently used ones of
+    /// those that recur.
     pub statement_cache: usize,
-    /// How long a call waits for a free connection.
+    /// How long a statement waits for a connection.
     pub acquire_timeout: Duration,
-    /// How long a statement of a tenant may take (`statement_timeout` of its sessions); `None` for
-    /// any time. The server ends it after that; when its answer is five seconds late, the
-    /// connection is thrown away. Rows that are read one by one count as one statement. See
+    /// Timeout of a tenant's statement (`statement_timeout` of its session); `None` for no timeout.
+    /// The server cancels the statement; if its answer is overdue by five seconds, the connection
+    /// is closed. A stream of rows is one statement. See
     /// [`TenantTransaction::set_statement_timeout`](super::TenantTransaction::set_statement_timeout).
     pub statement_timeout: Option<Duration>,
-    /// How long a transaction may wait for its next statement, so that a process that is paused or
-    /// unreachable holds no locks; `None` for any time. The server ends the connection after that.
+    /// How long a transaction may wait for its next statement before the server closes its
+    /// connection, so that a process that is paused or unreachable does not keep locks; `None` for
+    /// no timeout.
     pub idle_in_transaction_timeout: Option<Duration>,
-    /// How long a resolved tenant is used without asking the registry again. Changes are announced
-    /// between processes at once; this bounds what a change that was not announced can do. While
-    /// announcements are not received, it is a second at most.
+    /// How long a resolved tenant is cached. Processes notify each other of changes at once; this
+    /// bounds the effect of a change without a notification. While notifications are not received,
+    /// entries are used for at most a second.
     pub cache_ttl: Duration,
-    /// How many schemas are made ahead, so that a new tenant only has to take one; 0 for none. All
-    /// processes together keep the largest number that one of them is given.
+    /// Number of schemas that are created in advance, so that a new tenant only has to take one; 0
+    /// for none. All processes together keep the largest number that one of them is configured
+    /// with.
     pub spares: u32,
-    /// Who works here, such as the name of a user or a program: the registry keeps it as who dropped
-    /// a tenant.
+    /// Name of the user or program that the registry records when a tenant is dropped.
     pub actor: String,
-    /// What is put into every new tenant, see [`Config::seed`].
+    /// Inserts the first rows of every new tenant, see [`Config::seed`].
     pub seed: Option<Seed>,
 }
 
 impl Config {
-    /// A configuration with the usual values: no prefix, base domain `localhost`, 10 connections
-    /// of which one tenant holds 7 at most, 5 seconds to get one, 25 seconds for a statement, 30
-    /// seconds for a transaction's next one, tenants believed for 30 seconds, no spares, no seed;
-    /// the actor is the name of the program.
+    /// A configuration with default values: no prefix, base domain `localhost`, 10 connections of
+    /// which one tenant holds at most 7, and timeouts of 5 seconds for a connection, 25 seconds for
+    /// a statement and 30 seconds for an idle transaction. Tenants are cached for 30 seconds, and
+    /// the actor is the name of the program. Without spares and seed.
     pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
         Self {
             url: url.into(),
@@ -83,7 +85,7 @@ impl Config {
             max_lifetime: Duration::from_secs(30 * 60),
             statement_cache: 1000,
             acquire_timeout: Duration::from_secs(5),
-            // With the five seconds for a late answer, as long as a request has.
+            // With five seconds for an overdue answer, the timeout of a request.
             statement_timeout: Some(Duration::from_secs(25)),
             idle_in_transaction_timeout: Some(Duration::from_secs(30)),
             cache_ttl: Duration::from_secs(30),
@@ -93,9 +95,8 @@ impl Config {
         }
     }
 
-    /// Has `seed` called for every new tenant, in the transaction that creates it: what it stores
-    /// is there as soon as the tenant is. If it fails, the tenant is not created
-    /// ([`Error::Seed`](super::Error::Seed)).
+    /// Sets a function that inserts the first rows of every new tenant, in the transaction that
+    /// creates it. If it fails, the tenant is not created ([`Error::Seed`](super::Error::Seed)).
     ///
     /// ```
     /// use sea_orm::{ConnectionTrait, DbErr, sea_query::Query};
@@ -138,7 +139,7 @@ impl From<&Config> for PoolOptions {
     }
 }
 
-/// The name of the file that runs.
+/// The name of the executable.
 fn program() -> String {
     let file = std::env::current_exe().ok();
     let name = file.as_deref().and_then(std::path::Path::file_name);

@@ -10,13 +10,13 @@ use super::{Error, Host, Tenancy};
 use crate::DbErrorKind;
 
 impl Tenancy {
-    /// Makes a host name lead to a tenant.
+    /// Adds a hostname to a tenant.
     ///
     /// # Errors
     /// [`Error::UnknownTenant`], [`Error::HostTaken`], [`Error::HostBelowBase`].
     pub async fn domain_add(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
         let txn = self.inner.lifecycle.begin().await?;
-        // Locked against a drop, as the row of a dropped tenant stays.
+        // Locked against a drop, since the row of a dropped tenant remains.
         let id = tenant::Entity::find_living()
             .select_only()
             .column(tenant::Column::Id)
@@ -34,10 +34,10 @@ impl Tenancy {
         Ok(())
     }
 
-    /// Takes a host name away from a tenant.
+    /// Removes a hostname from a tenant.
     ///
     /// # Errors
-    /// [`Error::UnknownTenant`]; [`Error::UnknownDomain`] when the host name is not this tenant's.
+    /// [`Error::UnknownTenant`]; [`Error::UnknownDomain`] if the tenant does not have the hostname.
     pub async fn domain_remove(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
         let id = self.id_of(slug).await?;
         let txn = self.inner.lifecycle.begin().await?;
@@ -54,7 +54,7 @@ impl Tenancy {
         Ok(())
     }
 
-    /// A host name below the base domain would take the place of a tenant's slug.
+    /// Refuses a hostname below the base domain, which could be another tenant's slug.
     pub(super) fn check_domain(&self, hostname: &Hostname) -> Result<(), Error> {
         match self.host(hostname.as_str()) {
             Host::Custom(_) => Ok(()),
@@ -86,7 +86,7 @@ impl Tenancy {
     }
 
     async fn id_of(&self, slug: &Slug) -> Result<TenantId, Error> {
-        let record = self.get(slug).await?;
-        record.map(|record| record.id).ok_or_else(|| Error::UnknownTenant(slug.clone()))
+        let tenant = self.get(slug).await?;
+        tenant.map(|tenant| tenant.id).ok_or_else(|| Error::UnknownTenant(slug.clone()))
     }
 }

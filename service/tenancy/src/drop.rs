@@ -1,9 +1,8 @@
 //! Dropping a tenant.
 //!
-//! A short first transaction marks the tenant and announces that, and from then on everybody
-//! refuses it. What drops its tables comes after: it needs a lock on each, and all who want a
-//! table that a lock is waited for on wait as well. So a lock is waited for only for a moment at
-//! one go.
+//! A short first transaction marks the tenant and notifies all processes, which refuse it from then
+//! on. Its tables are dropped after that. That needs a lock on each table, and while it waits for
+//! one, other sessions that use the table wait behind it. So each attempt waits only briefly.
 
 use std::time::Duration;
 
@@ -23,92 +22,93 @@ use tenantry_registry::notify::notify;
 use super::{Error, Tenancy, lifecycle::keys, pool::Transaction};
 use crate::DbErrorKind;
 
-/// A schema with more tables, indexes, views and sequences than these is dropped in several
-/// transactions. Each takes about three locks, and the lock table of a server with default
-/// settings has room for 6,400, which all its sessions share.
-const DROPPED_AT_ONCE: u64 = 500;
+/// A schema with more tables, indexes, views and sequences is dropped in several transactions. Each
+/// of them takes about three locks, and the lock table of a server with default settings has room
+/// for 6,400, which all sessions share.
+const MAX_RELATIONS_PER_DROP: u64 = 500;
 
-/// How long a lock is waited for at one go.
-const ATTEMPT: &str = "SELECT set_config('lock_timeout', '200ms', true)";
+/// How long one attempt waits for a lock.
+const SET_LOCK_TIMEOUT: &str = "SELECT set_config('lock_timeout', '200ms', true)";
 
-/// How long others are let through before the next attempt.
+/// Pause between two attempts, in which other sessions proceed.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long it is tried without getting on.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long attempts that make no progress are repeated.
+const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
-/// What becomes of objects outside the schema that depend on it.
+/// Treatment of objects outside the schema that depend on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dependents {
-    /// They keep the tenant from being dropped.
-    Keep,
+    /// They prevent the drop.
+    Refuse,
     Drop,
 }
 
-/// A tenant that is marked.
+/// A tenant that is marked as dropped.
 struct Marked {
     row: tenant::Model,
-    /// The slug and the host names.
+    /// The slug and the hostnames.
     keys: Vec<String>,
-    /// Whether its locks would be too many for one transaction.
-    bit_by_bit: bool,
+    /// Whether dropping it takes too many locks for one transaction.
+    in_batches: bool,
 }
 
 impl Tenancy {
-    /// Drops a tenant: its schema with everything in it and its host names. Open handles refuse
+    /// Drops a tenant: its schema with everything in it and its hostnames. Open handles refuse
     /// their next statement.
     ///
-    /// The registry keeps its row, with the time and [who did it](super::Config::actor): a tenant
+    /// The registry keeps its row, with the time and the [actor](super::Config::actor): a tenant
     /// that is created with the same slug gets a schema of another name.
     ///
-    /// The tenant is refused at once; then its tables are dropped, in more than one transaction if
-    /// there are hundreds, as their locks would fill the server's lock table. Transactions of the
-    /// tenant that are under way are waited for, 10 seconds at most. When that is interrupted,
-    /// dropping the tenant again continues it.
+    /// The tenant becomes unavailable at once; then its tables are dropped, in several transactions
+    /// if there are hundreds, since their locks would fill the server's lock table. Transactions of
+    /// the tenant that are in progress are waited for, for at most 10 seconds. After an
+    /// interruption, dropping the tenant again continues.
     ///
     /// # Errors
-    /// [`Error::UnknownTenant`]; [`Error::BeingMigrated`] when it is, and nothing was
-    /// changed; [`Error::HasDependents`] when objects outside the schema depend on it, such as a
-    /// view over several tenants, which is looked for before the tenant is refused;
-    /// [`Error::DropBlocked`] when its tables are in use, and the tenant is refused but still
-    /// there.
+    /// - [`Error::UnknownTenant`];
+    /// - [`Error::BeingMigrated`] if another program has locked the tenant; nothing was changed;
+    /// - [`Error::HasDependents`] if objects outside the schema depend on it, such as a view over
+    ///   several tenants; nothing was changed;
+    /// - [`Error::DropBlocked`] if its tables are in use: the tenant is unavailable, but not
+    ///   dropped yet.
     pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
-        self.drop_with(slug, Dependents::Keep).await
+        self.drop_with(slug, Dependents::Refuse).await
     }
 
-    /// [`drop`](Self::drop), and with the tenant the objects outside its schema that depend on it.
+    /// As [`drop`](Self::drop), but also drops the objects outside the schema that depend on it.
     ///
     /// # Errors
-    /// As for [`drop`](Self::drop), but for [`Error::HasDependents`].
+    /// As for [`drop`](Self::drop), except for [`Error::HasDependents`].
     pub async fn drop_cascade(&self, slug: &Slug) -> Result<(), Error> {
         self.drop_with(slug, Dependents::Drop).await
     }
 
     async fn drop_with(&self, slug: &Slug, outside: Dependents) -> Result<(), Error> {
-        let mut patience = Patience::new();
+        let mut retry = LockRetry::new();
         let marked = loop {
-            let error = match self.mark(slug, outside).await {
+            let error = match self.mark_dropped(slug, outside).await {
                 Ok(marked) => break marked,
                 Err(error) => error,
             };
-            match patience.bears(error).await {
+            match retry.pause(error).await {
                 Err(error) if is_blocked(&error) => return Err(Error::BeingMigrated(slug.clone())),
                 other => other?,
             }
         };
         let Marked { row, keys, .. } = &marked;
-        self.refuse(row.id, keys);
-        patience = Patience::new();
-        // They are looked for again where a transaction may have made one meanwhile. In a very large
-        // schema that takes as long as dropping some of its tables.
-        let mut look = if marked.bit_by_bit { Dependents::Drop } else { outside };
+        self.set_dropping(row.id, keys);
+        retry = LockRetry::new();
+        // Checked again where a transaction may have created some meanwhile. In a very large schema
+        // that takes as long as dropping some of its tables.
+        let mut dependents = if marked.in_batches { Dependents::Drop } else { outside };
         loop {
-            match self.drop_some(&marked, look).await {
-                Ok(true) => patience = Patience::new(),
+            match self.drop_batch(&marked, dependents).await {
+                Ok(true) => retry = LockRetry::new(),
                 Ok(false) => break,
                 Err(error) => {
-                    look = outside;
-                    let Err(error) = patience.bears(error).await else { continue };
+                    dependents = outside;
+                    let Err(error) = retry.pause(error).await else { continue };
                     if !is_blocked(&error) {
                         return Err(error);
                     }
@@ -117,26 +117,25 @@ impl Tenancy {
                 }
             }
         }
-        self.refuse(row.id, keys);
+        self.set_dropping(row.id, keys);
         info!(tenant = %slug, schema = %row.schema, "tenant dropped");
         Ok(())
     }
 
-    /// Marks the tenant, so that everybody refuses it.
-    async fn mark(&self, slug: &Slug, outside: Dependents) -> Result<Marked, Error> {
+    /// Marks the tenant as dropped, so that all processes refuse it.
+    async fn mark_dropped(&self, slug: &Slug, outside: Dependents) -> Result<Marked, Error> {
         let txn = self.begin_attempt().await?;
-        // The lock makes a migration of this tenant, a new host name and the drop wait for each
-        // other.
+        // The lock serializes this with migrations of the tenant and with new hostnames.
         let row = tenant::Entity::find_living()
             .filter(tenant::Column::Slug.eq(slug.clone()))
             .lock_exclusive()
             .one(&txn)
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        let txn = confirm_no_dependents(txn, &row, outside).await?;
+        let txn = check_dependents(txn, &row, outside).await?;
         let domains = row.find_related(domain::Entity).all(&txn).await?;
         let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
-        let bit_by_bit = count_relations(&txn, &row.schema).await? > DROPPED_AT_ONCE;
+        let in_batches = count_relations(&txn, &row.schema).await? > MAX_RELATIONS_PER_DROP;
         if row.status != tenant::Status::Dropping {
             update(row.id, tenant::Status::Dropping)
                 .col_expr(tenant::Column::DroppedBy, Expr::value(self.inner.actor.clone()))
@@ -145,12 +144,12 @@ impl Tenancy {
             notify(&txn, row.id, keys.clone()).await?;
         }
         txn.commit().await?;
-        Ok(Marked { row, keys, bit_by_bit })
+        Ok(Marked { row, keys, in_batches })
     }
 
-    /// Drops some of the tenant's tables, or what is left of it. Whether there is more.
-    async fn drop_some(&self, marked: &Marked, outside: Dependents) -> Result<bool, Error> {
-        let Marked { row: tenant @ tenant::Model { id, schema, .. }, keys, bit_by_bit } = marked;
+    /// Drops some of the tenant's tables, or the rest of it. Returns whether there is more to drop.
+    async fn drop_batch(&self, marked: &Marked, outside: Dependents) -> Result<bool, Error> {
+        let Marked { row: tenant @ tenant::Model { id, schema, .. }, keys, in_batches } = marked;
         let txn = self.begin_attempt().await?;
         let row = tenant::Entity::find_by_id(*id)
             .filter(tenant::Column::Status.eq(tenant::Status::Dropping))
@@ -158,17 +157,17 @@ impl Tenancy {
             .one(&txn)
             .await?;
         if row.is_none() {
-            // Somebody else who drops the tenant was done first.
+            // Another program has finished the drop.
             return Ok(false);
         }
-        if outside == Dependents::Keep && !bit_by_bit {
+        if outside == Dependents::Refuse && !in_batches {
             lock_tables(&txn, schema.as_str()).await?;
         }
-        let txn = confirm_no_dependents(txn, tenant, outside).await?;
-        let more = *bit_by_bit && drop_relations_batch(&txn, schema).await?;
+        let txn = check_dependents(txn, tenant, outside).await?;
+        let more = *in_batches && drop_relations_batch(&txn, schema).await?;
         if !more {
             drop_schema(&txn, schema).await?;
-            finish(&txn, *id).await?;
+            clear_row(&txn, *id).await?;
             notify(&txn, *id, keys.iter().cloned()).await?;
         }
         txn.commit().await?;
@@ -177,31 +176,31 @@ impl Tenancy {
 
     async fn begin_attempt(&self) -> Result<Transaction, DbErr> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
-        txn.execute_raw(Statement::from_string(DbBackend::Postgres, ATTEMPT)).await?;
+        txn.execute_raw(Statement::from_string(DbBackend::Postgres, SET_LOCK_TIMEOUT)).await?;
         Ok(txn)
     }
 
-    /// Makes this process refuse the tenant, as the others do when they hear of it.
-    fn refuse(&self, id: TenantId, keys: &[String]) {
+    /// Makes this process refuse the tenant, as others do when they are notified.
+    fn set_dropping(&self, id: TenantId, keys: &[String]) {
         self.inner.cache.mark_dropped(id);
         self.inner.cache.invalidate(keys.iter().map(String::as_str));
     }
 }
 
-/// How long an attempt that meets a lock is repeated.
-struct Patience {
+/// Repeats attempts that are blocked by locks.
+struct LockRetry {
     since: Instant,
 }
 
-impl Patience {
+impl LockRetry {
     fn new() -> Self {
         Self { since: Instant::now() }
     }
 
-    /// Waits until the next attempt, without holding a connection; returns the error when there is
-    /// to be none.
-    async fn bears(&self, error: Error) -> Result<(), Error> {
-        if !is_blocked(&error) || self.since.elapsed() >= PATIENCE {
+    /// Waits until the next attempt, without a connection; returns the error if there is to be
+    /// none.
+    async fn pause(&self, error: Error) -> Result<(), Error> {
+        if !is_blocked(&error) || self.since.elapsed() >= MAX_BLOCKED {
             return Err(error);
         }
         sleep(PAUSE).await;
@@ -209,7 +208,7 @@ impl Patience {
     }
 }
 
-/// A lock was not to be had in time, or whoever has it waits for one of ours.
+/// Whether a lock was not granted in time, or would have caused a deadlock.
 fn is_blocked(error: &Error) -> bool {
     matches!(
         error.db_error_kind(),
@@ -217,25 +216,25 @@ fn is_blocked(error: &Error) -> bool {
     )
 }
 
-/// Returns the transaction if it may go on.
-async fn confirm_no_dependents(
+/// Returns the transaction if the drop may continue.
+async fn check_dependents(
     txn: Transaction,
     row: &tenant::Model,
     outside: Dependents,
 ) -> Result<Transaction, Error> {
-    let (Dependents::Keep, Some(slug)) = (outside, &row.slug) else { return Ok(txn) };
+    let (Dependents::Refuse, Some(slug)) = (outside, &row.slug) else { return Ok(txn) };
     let dependents = dependents(&txn, row.schema.as_str()).await?;
     if dependents.is_empty() {
         return Ok(txn);
     }
-    // Waited for: the row is locked.
+    // The row is locked, so the rollback is awaited.
     txn.rollback().await?;
     Err(Error::HasDependents { slug: slug.clone(), dependents })
 }
 
-/// Leaves of a tenant what is to be remembered: its id, slug and schema, when it was created and
-/// dropped, and by whom.
-async fn finish(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
+/// Reduces the row of a tenant to its id, slug and schema, the times of its creation and drop, and
+/// the actor.
+async fn clear_row(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
     domain::Entity::delete_many().filter(domain::Column::TenantId.eq(id)).exec(txn).await?;
     update(id, tenant::Status::Dropped)
         .col_expr(tenant::Column::DroppedAt, Expr::value(tenantry_registry::now()))

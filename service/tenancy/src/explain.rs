@@ -1,16 +1,14 @@
-//! Errors as text for a log.
-
 use sea_orm::DbErr;
 
-/// An error and everything it comes from, in one line; an error of the database is described as
-/// the commands describe it.
+/// An error and its sources in one line, for a log. Database errors are described as the commands
+/// describe them.
 #[must_use]
 pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
         let database = cause.downcast_ref::<DbErr>();
         let more = database.map_or_else(|| cause.to_string(), tenantry_migrate::describe);
-        // Many errors repeat their source in their own text.
+        // Many errors repeat their source in their own message.
         if !text.contains(&more) {
             if !text.is_empty() {
                 text.push_str(": ");

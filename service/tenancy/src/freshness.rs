@@ -1,11 +1,11 @@
-//! Whether an answer of the registry may still be used.
+//! Decides whether an answer of the registry may still be used.
 //!
-//! An answer is stamped when the registry is asked. It holds until a change of its subject is
-//! announced, or until it is too old. How old it may become depends on whether announcements are
-//! received: the process sends one to itself every few seconds (a heartbeat), and PostgreSQL
-//! delivers announcements in the order of their commits, so a heartbeat that comes back proves that
-//! everything committed before it was sent has been received. Without that proof, and after a pause
-//! of the process, an answer is used for [`UNPROVEN`] only.
+//! An answer is stamped when the registry is queried. It is valid until a change of its subject is
+//! notified, or until it is too old. Its maximum age depends on whether notifications are received:
+//! the process sends one to itself every few seconds (a heartbeat), and PostgreSQL delivers
+//! notifications in commit order, so a heartbeat that returns proves that everything committed
+//! before it was sent has been received. Without that proof, and after a pause of the process, an
+//! answer is used for [`UNPROVEN`] only.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -18,45 +18,45 @@ use std::{
 
 use tracing::info;
 
-/// Counters for changes. Each key and each tenant shares one of them with a few others.
+/// Number of change counters. Each key and each tenant shares one of them with a few others.
 const SLOTS: usize = 16_384;
 
-/// How old an answer may become while announcements may be missing, in milliseconds.
+/// Maximum age of an answer while notifications may be missing, in milliseconds.
 const UNPROVEN: u64 = 1000;
 
-/// How old the last heartbeat that came back may be, in milliseconds: two periods.
+/// Maximum age of the last heartbeat that returned, in milliseconds: two periods.
 const SILENCE: u64 = 4000;
 
-/// How late a tick of the process's own clock may be, in milliseconds.
+/// Maximum delay of a tick of the process's clock, in milliseconds.
 const PAUSE: u64 = 2000;
 
 /// How often [`Freshness::tick`] is called.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
-/// What has been announced, and up to when. All moments are milliseconds of the system's clock,
-/// which goes on while the process or the machine is suspended.
+/// The changes that were notified, and until when. All times are milliseconds of the system clock,
+/// which continues while the process or the machine is suspended.
 pub(super) struct Freshness {
     ttl: u64,
     /// Number of changes received.
     changes: AtomicU64,
-    /// The number of the last change of each slot.
+    /// Number of the last change of each slot.
     last_change: Box<[AtomicU64]>,
-    /// The number of changes when every subject was last declared changed.
+    /// Number of changes when all answers were last invalidated.
     all_changed: AtomicU64,
-    /// All that was committed until this moment has been received.
+    /// Everything that was committed until then has been received.
     received_until: AtomicU64,
     ticked: AtomicU64,
-    /// Whether a heartbeat has come back since the connection for announcements was opened.
+    /// Whether a heartbeat has returned since the listener has connected.
     connected: AtomicBool,
-    /// End of the last pause. Heartbeats sent before it prove nothing.
+    /// End of the last pause. Heartbeats that were sent before prove nothing.
     resumed: Mutex<u64>,
 }
 
-/// When the registry was asked.
+/// The time of a query of the registry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stamp {
     pub(super) at: u64,
-    /// How many changes had been received.
+    /// Number of changes that had been received.
     pub(super) changes: u64,
 }
 
@@ -74,25 +74,25 @@ impl Freshness {
         }
     }
 
-    /// The counter of a key or a tenant.
+    /// The change counter of a key or a tenant.
     pub(super) fn slot(of: impl Hash) -> usize {
         let mut hasher = DefaultHasher::new();
         of.hash(&mut hasher);
         hasher.finish() as usize % SLOTS
     }
 
-    /// To be taken before the registry is asked: an answer that was under way during a change does
-    /// not hold.
+    /// To be taken before the registry is queried: an answer that was in flight during a change is
+    /// not valid.
     pub(super) fn stamp(&self) -> Stamp {
         Stamp { at: now(), changes: self.changes.load(Ordering::SeqCst) }
     }
 
-    /// No earlier answer about the subjects of `slot` holds any longer.
+    /// Invalidates earlier answers about the subjects of `slot`.
     pub(super) fn changed(&self, slot: usize) {
         self.last_change[slot].fetch_max(self.next_change(), Ordering::SeqCst);
     }
 
-    /// No earlier answer holds any longer.
+    /// Invalidates all earlier answers.
     pub(super) fn all_changed(&self) {
         self.all_changed.fetch_max(self.next_change(), Ordering::SeqCst);
     }
@@ -101,26 +101,26 @@ impl Freshness {
         self.changes.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Whether a change was received after so many.
+    /// Whether a change was received after `since` others.
     pub(super) fn has_changed(&self, slot: usize, since: u64) -> bool {
         self.last_change[slot].load(Ordering::SeqCst) > since
             || self.all_changed.load(Ordering::SeqCst) > since
     }
 
-    /// Whether an answer asked for `at` this moment is not too old.
+    /// Whether the answer to a query `at` this time is not too old.
     pub(super) fn is_recent(&self, at: u64) -> bool {
-        // The clock is read last, so that it is not behind what other threads have stored.
+        // The clock is read last, so that it is not behind the times that other threads have stored.
         let (received_until, ticked) = self.proof();
         let now = now();
         let limit = match is_proven(received_until, ticked, now) {
             true => self.ttl,
             false => self.ttl.min(UNPROVEN),
         };
-        // At a lifetime of nothing, nothing is recent.
+        // With a lifetime of zero, nothing is recent.
         limit > 0 && is_within(at, now, limit - 1)
     }
 
-    /// Whether there is a connection on which announcements are received.
+    /// Whether the listener is connected.
     pub(super) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::SeqCst)
     }
@@ -129,7 +129,7 @@ impl Freshness {
         (self.received_until.load(Ordering::SeqCst), self.ticked.load(Ordering::SeqCst))
     }
 
-    /// A heartbeat that was sent `at` this moment has come back.
+    /// A heartbeat that was sent `at` this time has returned.
     pub(super) fn received(&self, at: u64) {
         let resumed = self.resumed.lock().unwrap_or_else(PoisonError::into_inner);
         if at >= *resumed {
@@ -138,13 +138,13 @@ impl Freshness {
         self.connected.store(true, Ordering::SeqCst);
     }
 
-    /// The connection for announcements was lost.
+    /// The connection of the listener was lost.
     pub(super) fn lost(&self) {
         self.connected.store(false, Ordering::SeqCst);
         self.received_until.store(0, Ordering::SeqCst);
     }
 
-    /// Notices that the process was paused, by being called late.
+    /// Detects a pause of the process by being called late.
     pub(super) fn tick(&self) {
         let now = now();
         let before = self.ticked.load(Ordering::SeqCst);
@@ -154,11 +154,11 @@ impl Freshness {
             self.received_until.store(0, Ordering::SeqCst);
             info!(
                 milliseconds = now.saturating_sub(before),
-                "the process was paused, or the clock was set; cached tenants are checked against \
-                 the registry"
+                "the process was paused or the clock was set; checking cached tenants against the \
+                 registry"
             );
         }
-        // After that: until now `is_recent` has noticed by itself.
+        // Last: until then `is_recent` detects the pause itself.
         self.ticked.store(now, Ordering::SeqCst);
     }
 }
@@ -167,8 +167,8 @@ fn is_proven(received_until: u64, ticked: u64, now: u64) -> bool {
     is_within(received_until, now, SILENCE) && is_within(ticked, now, PAUSE)
 }
 
-/// Whether `then` is at most `limit` before `now`. A clock that was set back further than
-/// [`PAUSE`] proves nothing.
+/// Whether `then` is at most `limit` before `now`. A clock that was set back by more than [`PAUSE`]
+/// proves nothing.
 fn is_within(then: u64, now: u64, limit: u64) -> bool {
     match now.checked_sub(then) {
         Some(age) => age <= limit,
@@ -199,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_lasts_its_lifetime_while_announcements_are_received_and_a_second_otherwise() {
+    fn an_answer_lasts_its_lifetime_while_notifications_are_received_and_a_second_otherwise() {
         let freshness = proven();
         assert!(freshness.is_recent(now() - 20_000));
         assert!(!freshness.is_recent(now() - 30_000));
         freshness.lost();
         assert!(freshness.is_recent(now()));
         assert!(!freshness.is_recent(now() - UNPROVEN));
-        // Heartbeats that are too old are no proof.
+        // A heartbeat that is too old proves nothing.
         freshness.received(now() - SILENCE - 1);
         assert!(!freshness.is_recent(now() - UNPROVEN));
         freshness.received(now() - SILENCE / 2);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_noticed_before_and_after_the_next_tick() {
+    fn a_pause_is_detected_before_and_after_the_next_tick() {
         let freshness = proven();
         let before = now();
         freshness.ticked.store(before - PAUSE - 1, Ordering::SeqCst);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_was_under_way_during_a_change_does_not_hold() {
+    fn an_answer_that_was_in_flight_during_a_change_is_not_valid() {
         let freshness = proven();
         let (one, two) = (Freshness::slot("one"), Freshness::slot("two"));
         let before = freshness.stamp();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_of_nothing_is_none() {
+    fn nothing_is_recent_with_a_lifetime_of_zero() {
         let freshness = Freshness::new(Duration::ZERO);
         freshness.received(now());
         assert!(!freshness.is_recent(now()));

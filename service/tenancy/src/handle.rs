@@ -14,18 +14,18 @@ use super::{
     tenant_state::TenantState,
 };
 
-/// One tenant's database: a connection whose every statement goes to the tenant's schema.
+/// A connection whose statements go to the schema of one tenant.
 ///
 /// It implements SeaORM's [`ConnectionTrait`], [`TransactionTrait`] and [`StreamTrait`], so every
 /// operation of SeaORM works on it unchanged, in one round trip, without any state in the session.
-/// Cheap to clone. Once the tenant is suspended, archived or dropped – by whatever process – the
-/// next statement on any handle is refused; so it is while the tenant's schema does not fit this
-/// build, see [`Availability`](super::Availability).
+/// Cheap to clone. Once any process has suspended, archived or dropped the tenant, the next
+/// statement on every handle is refused; so it is while the tenant's schema is not compatible with
+/// this build, see [`Availability`](super::Availability).
 ///
-/// A statement that was prepared before a migration changed the type of what it returns is
-/// prepared anew, and the caller notices nothing. In a transaction and in a stream the error
-/// reaches the caller, as [`DbErrorKind::StaleStatement`](crate::DbErrorKind::StaleStatement): the next try
-/// works.
+/// A statement that was prepared before a migration changed the type of its result is prepared
+/// again, which the caller does not notice. In a transaction and in a stream the error reaches the
+/// caller, as [`DbErrorKind::StaleStatement`](crate::DbErrorKind::StaleStatement): the next attempt
+/// succeeds.
 ///
 /// ```no_run
 /// # async fn example<Guard: sea_orm::EntityTrait>(
@@ -37,12 +37,12 @@ use super::{
 /// ```
 pub type Tenant = TenantConnection<PoolHandle>;
 
-/// A transaction of one tenant: like a [`Tenant`], every statement goes to the tenant's schema.
-/// Transactions begun on it are savepoints. Rolled back when dropped.
+/// A transaction of one tenant, whose statements go to the tenant's schema like those of a
+/// [`Tenant`]. A transaction on it is a savepoint. Rolled back when dropped.
 pub type TenantTransaction = TenantConnection<Transaction>;
 
-/// Connections or a transaction, bound to one tenant. Made only by
-/// [`Tenancy`](super::Tenancy); see [`Tenant`] and [`TenantTransaction`].
+/// A pool or a transaction that is bound to one tenant. Only [`Tenancy`](super::Tenancy) makes it;
+/// see [`Tenant`] and [`TenantTransaction`].
 #[derive(Clone)]
 pub struct TenantConnection<C> {
     pub(super) db: C,
@@ -50,19 +50,19 @@ pub struct TenantConnection<C> {
 }
 
 impl<C> TenantConnection<C> {
-    /// Key of the tenant.
+    /// The id of the tenant.
     #[must_use]
     pub fn id(&self) -> TenantId {
         self.state.id
     }
 
-    /// Name of the tenant when it was resolved.
+    /// The slug of the tenant when it was resolved.
     #[must_use]
     pub fn slug(&self) -> &Slug {
         &self.state.slug
     }
 
-    /// Schema of the tenant's tables.
+    /// The schema of the tenant.
     #[must_use]
     pub fn schema(&self) -> &SchemaName {
         &self.state.schema
@@ -70,13 +70,13 @@ impl<C> TenantConnection<C> {
 }
 
 impl Tenant {
-    /// A transaction for SQL that cannot be qualified: `search_path` is the tenant's schema
-    /// (and, after it, the schemas of extensions, which hold no tables, and the session's temporary
-    /// tables) until the transaction ends, so functions and old queries that name bare tables find
-    /// this tenant's. Costs one more round trip than [`begin`](TransactionTrait::begin).
+    /// Begins a transaction for SQL that cannot be qualified. Until it ends, `search_path` is the
+    /// tenant's schema (followed by the schemas of extensions, which have no tables, and by the
+    /// session's temporary tables), so that functions and old queries with unqualified names find
+    /// this tenant's tables. Takes one more round trip than [`begin`](TransactionTrait::begin).
     ///
     /// # Errors
-    /// The errors of the database, and a refusal when the tenant is not active.
+    /// Database errors, and [`TenantUnavailable`](super::TenantUnavailable).
     pub async fn begin_with_search_path(&self) -> Result<TenantTransaction, DbErr> {
         let txn = self.begin().await?;
         let set = Statement::from_sql_and_values(
@@ -84,40 +84,40 @@ impl Tenant {
             "SELECT set_config('search_path', $1, true)",
             [self.db.search_path(self.schema()).into()],
         );
-        // Functions of the tenant's own may be called by a name of PostgreSQL's.
+        // The tenant's functions may have the names of PostgreSQL's, whose effect is known.
         txn.db.execute_statement(set, Effect::Reset).await?;
         Ok(txn)
     }
 }
 
 impl TenantTransaction {
-    /// Sets how long each of the following statements of the transaction may take, other than
-    /// [`Config::statement_timeout`](super::Config::statement_timeout) says; `None` for any time.
-    /// For a report, a long stream, a change of many rows.
+    /// Sets the timeout of each of the following statements of the transaction, in place of
+    /// [`Config::statement_timeout`](super::Config::statement_timeout); `None` for no timeout. For a
+    /// report, a long stream or a change of many rows.
     ///
     /// # Errors
-    /// The errors of the database.
+    /// Database errors.
     pub async fn set_statement_timeout(&self, timeout: Option<Duration>) -> Result<(), DbErr> {
         self.db.set_statement_timeout(timeout).await
     }
 
-    /// Makes what was done permanent.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// The errors of the database.
+    /// Database errors.
     pub async fn commit(self) -> Result<(), DbErr> {
         self.db.commit().await
     }
 
-    /// Undoes what was done.
+    /// Rolls the transaction back.
     ///
     /// # Errors
-    /// The errors of the database.
+    /// Database errors.
     pub async fn rollback(self) -> Result<(), DbErr> {
         self.db.rollback().await
     }
 
-    /// Runs `callback`, then commits if it succeeded and rolls back if it did not.
+    /// Runs `callback`, then commits if it succeeded and rolls back otherwise.
     async fn run<F, T, E>(self, callback: F) -> Result<T, TransactionError<E>>
     where
         F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>

@@ -1,23 +1,23 @@
 use tenantry_registry::{Hostname, Slug};
 
-/// What a `Host` header asks for.
+/// The meaning of a `Host` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// The base domain itself: the operator's.
+    /// The base domain itself, for administration.
     Base,
-    /// A subdomain of the base domain that can be a tenant's slug.
+    /// A subdomain of the base domain that is a valid slug.
     Slug(Slug),
-    /// A subdomain that is kept back from tenants.
+    /// A reserved subdomain.
     Reserved,
-    /// A host name outside the base domain.
+    /// A hostname outside the base domain.
     Custom(Hostname),
-    /// Nothing that could lead to a tenant.
+    /// Neither a valid slug nor a valid hostname.
     Unknown,
 }
 
 impl Host {
-    /// Reads a `Host` header (RFC 9110, 7.2): a port and a dot at the end are ignored, upper and
-    /// lower case are the same. Only one label may stand before the base domain.
+    /// Parses a `Host` header (RFC 9110, 7.2). A port and a trailing dot are ignored, and so is the
+    /// case of letters. Only one label may precede the base domain.
     ///
     /// ```
     /// use tenantry::Host;
@@ -49,7 +49,7 @@ mod tests {
     use super::Host;
 
     #[test]
-    fn a_host_that_is_no_tenant_never_falls_through_to_one() {
+    fn parses_headers() {
         let base = "example.com";
         for (header, host) in [
             ("example.com", Host::Base),

@@ -1,8 +1,8 @@
 //! Schema-per-tenant for SeaORM and PostgreSQL: a handle that sends every ORM call to the tenant's
 //! schema, atomic provisioning, and the tenant's lifecycle.
 //!
-//! Entities name the schema `@tenant`, which never exists. A [`Tenant`] puts the tenant's schema in
-//! its place, in one round trip for each call; without a tenant PostgreSQL refuses the statement.
+//! Entities name the schema `@tenant`, which never exists. A [`Tenant`] replaces it by the tenant's
+//! schema, in one round trip for each call; without a tenant PostgreSQL refuses the statement.
 //!
 //! ```no_run
 //! use sea_orm::EntityTrait;
@@ -22,7 +22,7 @@
 //! | item | purpose |
 //! |---|---|
 //! | [`Tenancy`], [`Config`] | all tenants of one database: resolving, creating, dropping, domains, limits |
-//! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | where the statements of one tenant are sent |
+//! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
@@ -169,7 +169,7 @@ impl Tenancy {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
         if !listener.is_receiving(&view).await {
-            // Nothing was sent if there is no connection for it.
+            // Reports the reason if the server accepts no further connection.
             pool.test_connect().await?;
             return Err(Error::NoAnnouncements);
         }
@@ -244,14 +244,14 @@ impl std::fmt::Debug for Tenancy {
     }
 }
 
-/// The longest slug must fit behind the prefix, and the whole must be a schema name.
+/// Checks that the prefix with the longest slug is a valid schema name.
 fn check_prefix(prefix: &str) -> Result<(), Error> {
     let longest = "a".repeat(tenantry_registry::Slug::MAX_LEN);
     format!("{prefix}{longest}").parse::<SchemaName>()?;
     Ok(())
 }
 
-/// The domain as [`Host::parse`] compares it. Subdomains of it must be host names.
+/// The domain in the form that [`Host::parse`] expects. Its subdomains must be valid hostnames.
 fn base_domain(text: &str) -> Result<String, Error> {
     let below: Hostname = format!("tenant.{text}").parse()?;
     Ok(below.as_str()["tenant.".len()..].to_owned())

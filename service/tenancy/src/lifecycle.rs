@@ -39,7 +39,7 @@ impl Tenancy {
         let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         let mut row = spares::new_row(&self.inner.migrator, base.clone());
         row.slug = Some(new.slug.clone());
-        row.metadata = metadata::of(&new);
+        row.metadata = metadata::of(new.name.as_ref(), &new.tags);
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
         // Before the transaction, since it may take a connection.
         let with_spares = self.inner.spares.is_supported().await;

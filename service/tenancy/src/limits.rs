@@ -10,20 +10,19 @@ use tenantry_registry::notify::notify;
 
 use super::{Error, Tenancy};
 
-/// How much of the connections one tenant may take, where that differs from
-/// [`Config`](super::Config). Kept in the registry.
+/// Limits of one tenant that differ from those of [`Config`](super::Config). Stored in the registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections that it holds at a time, instead of
-    /// [`Config::tenant_share`](super::Config::tenant_share). Each process counts its own.
+    /// Maximum number of connections that it holds at a time, in place of
+    /// [`Config::tenant_share`](super::Config::tenant_share). Applies to each process.
     pub max_connections: Option<NonZeroU32>,
-    /// How many of its statements may wait for a connection, instead of
+    /// Maximum number of its statements that wait for a connection, in place of
     /// [`Config::max_waiting`](super::Config::max_waiting).
     pub max_waiting: Option<u32>,
 }
 
 impl Limits {
-    /// The limits that are stored in these columns.
+    /// The limits in the columns of a row.
     pub(super) fn stored(max_connections: Option<i32>, max_waiting: Option<i32>) -> Self {
         let positive = |number: i32| u32::try_from(number).ok();
         Self {
@@ -32,14 +31,13 @@ impl Limits {
         }
     }
 
-    /// As they are stored.
     fn columns(self) -> [Option<i32>; 2] {
         let stored = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         [self.max_connections.map(NonZeroU32::get), self.max_waiting].map(|it| it.map(stored))
     }
 }
 
-/// The limits of a tenant as its statements read them, without a lock.
+/// The limits of a tenant, which its statements read without a lock.
 #[derive(Debug)]
 pub(super) struct CurrentLimits {
     /// 0 for none.
@@ -71,7 +69,7 @@ impl CurrentLimits {
 }
 
 impl Tenancy {
-    /// Sets the limits of a tenant. Every process applies them from the next statement on.
+    /// Sets the limits of a tenant. All processes apply them to the next statement.
     ///
     /// # Errors
     /// [`Error::UnknownTenant`], [`Error::Database`].
@@ -115,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_no_limits_do_not_count() {
+    fn invalid_numbers_are_ignored() {
         assert_eq!(Limits::stored(Some(0), Some(-1)), Limits::default());
         assert_eq!(Limits::stored(Some(-5), None), Limits::default());
     }

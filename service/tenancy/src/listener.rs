@@ -1,5 +1,5 @@
-//! The connection on which announcements are received. Nothing else is sent on it, so what arrives
-//! is handled at once, whatever other connections wait for.
+//! The connection that receives notifications. It is used for nothing else, so that they are
+//! handled at once.
 
 use std::{
     fmt,
@@ -28,44 +28,44 @@ use super::{
 };
 
 /// How often a heartbeat is sent.
-const PERIOD: Duration = Duration::from_secs(2);
+const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 
-/// How long a heartbeat may take to come back, from when it was sent.
-const RETURNS_WITHIN: Duration = Duration::from_secs(2);
+/// How long a heartbeat may take to return after it was sent.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the first heartbeat may take: the machine may be very busy.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+/// The same for the first heartbeat, as the machine may be very busy.
+const FIRST_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long opening another connection may take.
-const OPENED_WITHIN: Duration = Duration::from_secs(2);
+/// Timeout of a reconnection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pause between two attempts to open a connection.
-const RETRY: Duration = Duration::from_secs(1);
+/// Pause between two attempts to reconnect.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Receives announcements, and hands on what they say.
+/// Receives notifications and updates the view of the registry.
 pub(super) struct Listener {
     connection: PgListener,
-    /// Tells this process's heartbeats from those of others.
+    /// Distinguishes the heartbeats of this process from those of others.
     process: String,
-    /// Not kept alive by the listener: it ends with the last one that asks the registry.
+    /// Weak, so that the listener ends with the last user of the view.
     view: Weak<RegistryView>,
     pool: Arc<TenantPool>,
 }
 
-/// The heartbeat that is under way.
+/// The heartbeat in flight.
 enum Heartbeat {
     None,
-    /// It waits for the connection to the registry.
+    /// It has not been sent yet.
     Waiting(oneshot::Receiver<()>),
-    /// It must be back by then.
+    /// It has to return by then.
     Sent(Instant),
 }
 
-/// Why the listener has to connect again.
+/// Why the listener has to reconnect.
 enum Lost {
     Closed(Option<sqlx::Error>),
     Silent,
-    /// The old primary announces nothing any more.
+    /// The old primary sends no more notifications.
     Failover,
 }
 
@@ -82,9 +82,9 @@ impl Listener {
         })
     }
 
-    /// Whether a heartbeat comes back.
+    /// Whether a heartbeat returns.
     pub(super) async fn is_receiving(&mut self, view: &RegistryView) -> bool {
-        // Kept, as the sender would otherwise find that nobody waits.
+        // Kept until the heartbeat is sent.
         let _sent = view.send_heartbeat(Notification::heartbeat(&self.process, now()));
         let back = async {
             while let Ok(Some(notification)) = self.connection.try_recv().await {
@@ -94,10 +94,10 @@ impl Listener {
             }
             false
         };
-        timeout(ARRIVES_WITHIN, back).await.unwrap_or_default()
+        timeout(FIRST_HEARTBEAT_TIMEOUT, back).await.unwrap_or_default()
     }
 
-    /// Receives until nobody asks the registry any more.
+    /// Receives until the view is dropped.
     pub(super) async fn run(mut self) {
         loop {
             let Some(lost) = self.receive().await else { return };
@@ -108,29 +108,29 @@ impl Listener {
             view.freshness.lost();
             warn!(
                 %lost,
-                "announcements are not received; connecting again. Until then cached tenants are \
-                 checked against the registry every second"
+                "notifications are not received; reconnecting. Until then cached tenants are checked \
+                 against the registry every second"
             );
-            // It may be to another server, or lost as well.
+            // That connection may be to another server, or broken as well.
             view.reopen();
             drop(view);
-            // Other connections may be lost for the same reason.
+            // Other connections may be broken for the same reason.
             self.pool.suspect_all();
             self.connection = loop {
-                match subscribe(&self.pool, OPENED_WITHIN).await {
+                match subscribe(&self.pool, CONNECT_TIMEOUT).await {
                     Ok(connection) => break connection,
-                    Err(error) => warn!(%error, "no connection for announcements; retrying"),
+                    Err(error) => warn!(%error, "the listener cannot connect; retrying"),
                 }
                 if self.view.strong_count() == 0 || self.pool.is_closed() {
                     return;
                 }
-                sleep(RETRY).await;
+                sleep(RETRY_PAUSE).await;
             };
-            // Notifications in between were missed.
+            // Notifications may have been missed.
             let Some(view) = self.view.upgrade() else { return };
             view.freshness.all_changed();
-            info!("the connection for announcements is open again");
-            // Apart, as it may wait for a connection.
+            info!("notifications are received again");
+            // In a task, since it may wait for a connection.
             let db = self.pool.registry();
             tokio::spawn(async move {
                 if let Err(error) = view.schemas.load(&db).await {
@@ -140,15 +140,15 @@ impl Listener {
         }
     }
 
-    /// Receives until the connection is lost; None when there is nobody to receive for.
+    /// Receives until the connection is lost. Returns `None` if the view was dropped.
     async fn receive(&mut self) -> Option<Lost> {
         let mut heartbeat = Heartbeat::None;
         let mut failover = self.pool.failover();
-        let mut clock = interval(PERIOD);
+        let mut clock = interval(HEARTBEAT_PERIOD);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                // What has arrived comes before the conclusion that nothing did.
+                // Notifications that have arrived precede the timeout.
                 biased;
                 received = self.connection.try_recv() => match received {
                     Ok(Some(notification)) => {
@@ -175,7 +175,7 @@ impl Listener {
         }
     }
 
-    /// Whether it was a heartbeat of this process.
+    /// Handles a notification. Returns whether it is a heartbeat of this process.
     fn handle(&self, payload: &str) -> bool {
         let Some(view) = self.view.upgrade() else { return false };
         match Notification::parse(payload) {
@@ -201,13 +201,13 @@ impl Listener {
 }
 
 impl Heartbeat {
-    /// What becomes of it when it does not come back; None when it should have by now.
+    /// The next state unless the heartbeat returns; `None` if it is overdue.
     async fn next(&mut self) -> Option<Self> {
         match self {
             Self::None => std::future::pending().await,
             Self::Waiting(sent) => match sent.await {
-                Ok(()) => Some(Self::Sent(Instant::now() + RETURNS_WITHIN)),
-                // It could not be sent; the next one may be.
+                Ok(()) => Some(Self::Sent(Instant::now() + HEARTBEAT_TIMEOUT)),
+                // It could not be sent.
                 Err(_) => Some(Self::None),
             },
             Self::Sent(deadline) => {
@@ -223,17 +223,17 @@ impl fmt::Display for Lost {
         match self {
             Self::Closed(None) => f.write_str("the connection was closed"),
             Self::Closed(Some(error)) => error.fmt(f),
-            Self::Failover => f.write_str("the server accepts no writes any more"),
+            Self::Failover => f.write_str("the server no longer accepts writes"),
             Self::Silent => write!(
                 f,
-                "an announcement of this process did not come back within {} seconds",
-                RETURNS_WITHIN.as_secs()
+                "a notification of this process did not return within {} seconds",
+                HEARTBEAT_TIMEOUT.as_secs()
             ),
         }
     }
 }
 
-/// Starts to listen, on a pool of one connection as the driver wants it.
+/// Starts to listen, on a pool of one connection, which the driver requires.
 async fn subscribe(pool: &TenantPool, within: Duration) -> Result<PgListener, sqlx::Error> {
     let subscribed = async {
         let single = PgPoolOptions::new()
@@ -243,7 +243,7 @@ async fn subscribe(pool: &TenantPool, within: Duration) -> Result<PgListener, sq
             .connect_with(pool.connect_options().clone())
             .await?;
         let mut listener = PgListener::connect_with(&single).await?;
-        // What happens between two connections is lost; the caller has to know.
+        // Notifications between two connections are lost, which the caller has to handle.
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         Ok(listener)
@@ -251,7 +251,7 @@ async fn subscribe(pool: &TenantPool, within: Duration) -> Result<PgListener, sq
     timeout(within, subscribed).await.unwrap_or_else(|_| Err(held_back(within)))
 }
 
-/// Notices pauses of the process, until nobody asks the registry any more.
+/// Detects pauses of the process until the view is dropped.
 pub(super) async fn watch_clock(view: Weak<RegistryView>) {
     let mut clock = interval(TICK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);

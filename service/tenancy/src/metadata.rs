@@ -1,30 +1,28 @@
-//! Name and tags of a tenant as `registry.tenants.metadata` keeps them: `{"name": …, "tags": […]}`.
-//! Every other key is the application's.
+//! Display name and tags of a tenant in `registry.tenants.metadata`: `{"name": …, "tags": […]}`.
+//! Other keys belong to the application.
 
 use std::str::FromStr;
 
 use serde_json::{Value, json};
 use tenantry_registry::{DisplayName, Tag};
 
-use super::NewTenant;
-
 const NAME: &str = "name";
 const TAGS: &str = "tags";
 
-/// The metadata of a tenant that is created: what it does not have gets no key.
-pub(super) fn of(new: &NewTenant) -> Value {
+/// The metadata of a new tenant, without keys for a missing name and missing tags.
+pub(super) fn of(name: Option<&DisplayName>, tags: &[Tag]) -> Value {
     let mut metadata = json!({});
-    if let Some(name) = &new.name {
+    if let Some(name) = name {
         metadata[NAME] = name.as_str().into();
     }
-    if !new.tags.is_empty() {
-        metadata[TAGS] = new.tags.iter().map(Tag::as_str).collect();
+    if !tags.is_empty() {
+        metadata[TAGS] = tags.iter().map(Tag::as_str).collect();
     }
     metadata
 }
 
-/// Name and tags, these sorted. What breaks their rules was put there by somebody else, to whom it
-/// may mean something, and does not count.
+/// Reads the name and the sorted tags. Invalid ones are ignored, since the application may have
+/// stored them.
 pub(super) fn read(metadata: &Value) -> (Option<DisplayName>, Vec<Tag>) {
     let tags = metadata[TAGS].as_array().into_iter().flatten();
     let mut tags: Vec<Tag> = tags.filter_map(parse).collect();
@@ -42,18 +40,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
-        let mut new = NewTenant::new("acme".parse().unwrap());
-        assert_eq!(of(&new), json!({}));
-        assert_eq!(read(&of(&new)), (None, Vec::new()));
-        new.name = Some("Acme \"Ltd\"".parse().unwrap());
-        new.tags = ["canary", "eu"].map(|tag| tag.parse().unwrap()).to_vec();
-        assert_eq!(of(&new), json!({ "name": "Acme \"Ltd\"", "tags": ["canary", "eu"] }));
-        assert_eq!(read(&of(&new)), (new.name, new.tags));
+    fn reads_its_own_output() {
+        assert_eq!(of(None, &[]), json!({}));
+        assert_eq!(read(&json!({})), (None, Vec::new()));
+        let name: DisplayName = "Acme \"Ltd\"".parse().unwrap();
+        let tags = ["canary", "eu"].map(|tag| tag.parse().unwrap());
+        let metadata = of(Some(&name), &tags);
+        assert_eq!(metadata, json!({ "name": "Acme \"Ltd\"", "tags": ["canary", "eu"] }));
+        assert_eq!(read(&metadata), (Some(name), tags.to_vec()));
     }
 
     #[test]
-    fn what_an_application_keeps_there_is_no_name_and_no_tag() {
+    fn ignores_values_of_the_application() {
         for metadata in [
             json!({ "plan": "gold" }),
             json!({ "name": { "first": "A" }, "tags": { "eu": true } }),

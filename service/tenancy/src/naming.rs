@@ -3,10 +3,10 @@ use std::collections::HashSet;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use tenantry_registry::{SchemaName, tenant};
 
-/// The first of `base`, `base_2`, `base_3`, … that no tenant has or has ever had.
+/// The first of `base`, `base_2`, `base_3`, … that no tenant has or has had.
 ///
-/// Between this and the tenant's creation it can be taken by another, which the unique index on the
-/// registry's column finds out.
+/// Another creation may take it before the caller does, which the unique index of the registry
+/// detects.
 pub(super) async fn free_name(
     db: &impl ConnectionTrait,
     base: &SchemaName,
@@ -25,7 +25,7 @@ pub(super) async fn free_name(
         if let Some(free) = names.into_iter().find(|name| !taken.contains(name)) {
             return Ok(free);
         }
-        // A slug of which very many tenants have been dropped.
+        // Many tenants with this slug have been dropped.
         first += count;
         count = (2 * count).min(4096);
     }

@@ -1,5 +1,5 @@
-//! Keyset pages: the next page begins behind the last key of this one, so a page costs the same
-//! however far down the list it is, and rows that come or go in between move nothing.
+//! Keyset pagination: the next page begins after the last key of this one. So every page has the
+//! same cost, and rows that are inserted or deleted in between do not shift the others.
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
@@ -7,20 +7,20 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Which page is wanted.
+/// The page to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct PageRequest {
-    /// Begin behind this id; at the start when absent. Ids are UUIDs of version 7, so the order
-    /// is that of creation, as far as the clocks of all processes that write agree. Not a feed: a
-    /// row that is committed later may come before an id that was read earlier.
+    /// The id after which the page begins; none for the first page. Ids are UUIDs of version 7, so
+    /// they are in the order of creation, as far as the clocks of the writing processes agree. Not a
+    /// feed: a row that is committed later may precede an id that was read before.
     pub after: Option<Uuid>,
-    /// Rows on a page, 1 to 200; a number outside is moved to the nearer end.
+    /// Number of rows, clamped to 1 to 200.
     pub limit: u64,
 }
 
 impl PageRequest {
-    /// Most rows on a page.
+    /// Maximum number of rows on a page.
     pub const MAX_LIMIT: u64 = 200;
 }
 
@@ -35,21 +35,21 @@ impl Default for PageRequest {
 pub struct Page<T> {
     /// The rows, in the order of their ids.
     pub items: Vec<T>,
-    /// What to ask for as `after` to get the next page; `None` on the last one.
+    /// The `after` of the next page; `None` on the last one.
     pub next: Option<Uuid>,
 }
 
 impl<T> Page<T> {
-    /// The same page with each row turned into something else.
+    /// Converts each row.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(f).collect(), next: self.next }
     }
 }
 
-/// Runs `select` for one page by the column `key`; `id` reads the key of a row.
+/// Fetches one page of `select` by the column `key`; `id` returns the key of a row.
 ///
 /// # Errors
-/// The errors of the database.
+/// Database errors.
 pub async fn fetch<E, C>(
     db: &C,
     select: Select<E>,
@@ -67,7 +67,7 @@ where
     if let Some(after) = request.after {
         select = select.filter(key.gt(after));
     }
-    // One row more than asked for tells whether there is another page.
+    // One more row shows whether there is another page.
     let mut items = select.all(db).await?;
     let more = items.len() as u64 > limit;
     items.truncate(limit as usize);

@@ -1,4 +1,4 @@
-//! Whether entities name the placeholder, for the tests of an application.
+//! Checks for the tests of an application that its entities use the placeholder.
 
 use sea_orm::sea_query::TableRef;
 use tenantry_registry::PLACEHOLDER;
@@ -28,8 +28,8 @@ pub fn without_placeholder(tables: impl IntoIterator<Item = TableRef>) -> Vec<St
         .collect()
 }
 
-/// For a test of an application: asserts that each of its tenant entities has the placeholder for
-/// a schema, so that none of them reads the tables of one tenant, or of `public`, for all.
+/// Asserts in a test of an application that the schema of each tenant entity is the placeholder, so
+/// that none of them reads the tables of `public` or of a certain tenant.
 ///
 /// ```
 /// use sea_orm::EntityName;
@@ -40,7 +40,7 @@ pub fn without_placeholder(tables: impl IntoIterator<Item = TableRef>) -> Vec<St
 /// ```
 ///
 /// # Panics
-/// When one has not. The message names all of them, and the remedy.
+/// If one is not; the message names all of them.
 #[track_caller]
 pub fn assert_placeholder(tables: impl IntoIterator<Item = TableRef>) {
     let without = without_placeholder(tables);

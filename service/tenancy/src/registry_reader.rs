@@ -1,4 +1,4 @@
-//! The connection on which the registry is asked about tenants, whatever the other connections do.
+//! The connection that reads tenants from the registry, independent of the pool.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,24 +21,24 @@ use tenantry_registry::notify::CHANNEL;
 
 use super::registry_view::{Request, TenantKey};
 
-/// Most tenants that one query asks for.
-const BATCH: usize = 1000;
+/// Maximum number of tenants in one query.
+const MAX_BATCH: usize = 1000;
 
-/// How long opening the connection may take.
-const OPENED_WITHIN: Duration = Duration::from_secs(2);
+/// Timeout of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an answer may take before the connection is given up.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// How long an answer may take before the connection is closed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The server ends a query before that, so that one which waits for a lock does not cost the
+/// Shorter than [`ANSWER_TIMEOUT`], so that a query that waits for a lock does not cost the
 /// connection.
 const SETTINGS: &str = "SET statement_timeout = 1500";
 
-/// Answers requests until none can come any more.
+/// Answers requests until all senders are gone.
 pub(super) async fn run(mut requests: mpsc::UnboundedReceiver<Request>, options: PgConnectOptions) {
     let mut reader = Reader { options: Arc::new(options), connection: None };
     let mut batch = Vec::new();
-    while requests.recv_many(&mut batch, BATCH).await > 0 {
+    while requests.recv_many(&mut batch, MAX_BATCH).await > 0 {
         reader.answer(std::mem::take(&mut batch)).await;
     }
 }
@@ -48,7 +48,7 @@ struct Reader {
     connection: Option<PgConnection>,
 }
 
-/// The rows that were found, and why one of them could not be read.
+/// The rows that were found, and the error of one that could not be read.
 #[derive(Default)]
 struct Found {
     rows: HashMap<TenantKey, tenant::Model>,
@@ -67,11 +67,11 @@ impl Reader {
                 Request::Tenant(..) => {}
                 Request::Reopen => self.connection = None,
                 Request::Heartbeat(payload, sent) => match self.notify(&payload).await {
-                    // That nobody waits for it any more is no matter.
+                    // The listener may be gone.
                     Ok(_) => drop(sent.send(())),
                     Err(error) => {
-                        debug!(%error, "the heartbeat was not sent; opening another connection");
-                        // It may be to a standby, where nothing can be announced.
+                        debug!(%error, "the heartbeat was not sent; reconnecting");
+                        // The server may be a standby, which sends no notifications.
                         self.connection = None;
                     }
                 },
@@ -90,7 +90,7 @@ impl Reader {
                 },
                 Err(error) => Err(error.clone()),
             };
-            // Whoever has asked may have given up.
+            // The caller may be gone.
             let _ = answer.send(row);
         }
     }
@@ -121,7 +121,7 @@ impl Reader {
             let select = tenant::Entity::find().filter(wanted);
             for row in self.query(&select.build(DbBackend::Postgres)).await? {
                 found.add(&row, |row| {
-                    // The slug of a dropped tenant may belong to another one.
+                    // Another tenant may have the slug of a dropped one.
                     let is_living = row.status != tenant::Status::Dropped;
                     let slug = row.slug.clone().filter(|_| is_living).map(TenantKey::Slug);
                     slug.into_iter().chain([TenantKey::Id(row.id)]).collect()
@@ -143,13 +143,13 @@ impl Reader {
         Ok(found)
     }
 
-    /// Sends a statement. A connection that is found to be lost is replaced, and the statement is
-    /// sent again: all that is sent here may be repeated.
+    /// Sends a statement. If the connection is broken, it is replaced and the statement is sent
+    /// again: all statements of the reader can be repeated.
     async fn query(&mut self, statement: &Statement) -> Result<Vec<QueryResult>, DbErr> {
         if let Some(connection) = self.connection.take() {
             match self.query_on(connection, statement).await {
                 Err(error) if self.connection.is_none() => {
-                    debug!(%error, "the connection for the registry is lost; opening another");
+                    debug!(%error, "the connection to the registry is lost; reconnecting");
                 }
                 other => return other,
             }
@@ -158,7 +158,7 @@ impl Reader {
         self.query_on(connection, statement).await
     }
 
-    /// Keeps the connection, if it is good for another statement.
+    /// Keeps the connection if it can be used for another statement.
     async fn query_on(
         &mut self,
         mut connection: PgConnection,
@@ -166,7 +166,7 @@ impl Reader {
     ) -> Result<Vec<QueryResult>, DbErr> {
         let values = SqlxValues(statement.values.clone().unwrap_or(Values(Vec::new())));
         let query = sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), values);
-        let Ok(result) = timeout(ANSWERED_WITHIN, query.fetch_all(&mut connection)).await else {
+        let Ok(result) = timeout(ANSWER_TIMEOUT, query.fetch_all(&mut connection)).await else {
             return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
         };
         if result.as_ref().err().is_none_or(is_answer) {
@@ -195,7 +195,7 @@ fn domain_of(row: &QueryResult) -> Option<tenantry_registry::Hostname> {
 }
 
 async fn open(options: &PgConnectOptions) -> Result<PgConnection, DbErr> {
-    let opening = Opening::within(OPENED_WITHIN);
+    let opening = Opening::within(CONNECT_TIMEOUT);
     let opened = async {
         let mut connection = opening.connect(options).await?;
         opening.first(sqlx::raw_sql(SETTINGS).execute(&mut connection)).await?;
@@ -204,7 +204,7 @@ async fn open(options: &PgConnectOptions) -> Result<PgConnection, DbErr> {
     opened.await.map_err(|error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
 }
 
-/// Whether an error leaves the connection good for another statement.
+/// Whether the connection can be used for another statement after an error.
 fn is_answer(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     let error = error.try_downcast_ref::<PgDatabaseError>();

@@ -1,4 +1,4 @@
-//! What a process knows of the registry, and how it asks for the rest.
+//! The view of the registry that a process shares.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,19 +11,17 @@ use tokio::{
 
 use super::{compatibility::KnownMigrations, freshness::Freshness, schemas::Schemas};
 
-/// Shared by the cache, the state of every tenant, and the tasks that keep it up to date.
+/// Shared by the cache, the states of tenants, and the tasks that keep it current.
 pub(super) struct RegistryView {
     pub(super) freshness: Freshness,
-    /// What a row is measured by.
     pub(super) known: KnownMigrations,
     /// The schemas of all tenants.
     pub(super) schemas: Schemas,
     requests: mpsc::UnboundedSender<Request>,
-    /// How long an answer is waited for.
-    patience: Duration,
+    answer_timeout: Duration,
 }
 
-/// By what a tenant is looked for.
+/// The key by which a tenant is resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum TenantKey {
     Id(TenantId),
@@ -32,7 +30,7 @@ pub(super) enum TenantKey {
 }
 
 impl TenantKey {
-    /// Its counter of changes.
+    /// Its change counter.
     pub(super) fn slot(&self) -> usize {
         match self {
             Self::Id(id) => Freshness::slot(id),
@@ -46,18 +44,18 @@ impl TenantKey {
 pub(super) enum Request {
     /// A tenant's row.
     Tenant(TenantKey, oneshot::Sender<Result<Option<tenant::Model>, DbErr>>),
-    /// An announcement to this process, which is sent when there is an answer.
+    /// A notification to this process; answered when it has been sent.
     Heartbeat(String, oneshot::Sender<()>),
-    /// Another connection.
+    /// Replaces the connection.
     Reopen,
 }
 
 impl RegistryView {
-    /// A view, and the other end of its requests.
+    /// Returns the view and the receiver of its requests.
     pub(super) fn new(
         known: KnownMigrations,
         ttl: Duration,
-        patience: Duration,
+        answer_timeout: Duration,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Request>) {
         let (requests, received) = mpsc::unbounded_channel();
         let view = Self {
@@ -65,36 +63,36 @@ impl RegistryView {
             known,
             schemas: Schemas::default(),
             requests,
-            patience,
+            answer_timeout,
         };
         (Arc::new(view), received)
     }
 
-    /// The row of a tenant, as it is now. Many requests at once are one query, on a connection that
-    /// statements of tenants cannot take.
+    /// Fetches the row of a tenant. Concurrent requests share one query, on a connection that is not
+    /// part of the pool.
     pub(super) async fn fetch(&self, key: TenantKey) -> Result<Option<tenant::Model>, DbErr> {
         let (answer, answered) = oneshot::channel();
         if self.requests.send(Request::Tenant(key, answer)).is_err() {
             return Err(closed());
         }
-        match timeout(self.patience, answered).await {
+        match timeout(self.answer_timeout, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed()),
             Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
         }
     }
 
-    /// Has a heartbeat sent.
+    /// Requests that a heartbeat is sent.
     pub(super) fn send_heartbeat(&self, payload: String) -> oneshot::Receiver<()> {
         let (sent, is_sent) = oneshot::channel();
-        // If the tasks have ended, the receiver is told by the end of the sender.
+        // If the tasks have ended, the receiver fails with the sender.
         let _ = self.requests.send(Request::Heartbeat(payload, sent));
         is_sent
     }
 
-    /// Has the registry asked on another connection from now on.
+    /// Requests that the connection to the registry is replaced.
     pub(super) fn reopen(&self) {
-        // If the tasks have ended, there is none.
+        // Fails if the tasks have ended.
         let _ = self.requests.send(Request::Reopen);
     }
 }

@@ -10,23 +10,23 @@ impl Tenancy {
     /// The handle of a tenant.
     ///
     /// # Errors
-    /// [`Error::UnknownTenant`]; [`Error::Unavailable`] when the tenant is not active.
+    /// [`Error::UnknownTenant`]; [`Error::Unavailable`] if the tenant is not available.
     pub async fn tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
         let found = self.resolve(TenantKey::Slug(slug.clone())).await?;
         found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
     }
 
-    /// The handle of the tenant that a `Host` header leads to: by the subdomain of the base
-    /// domain, else by a host name of the tenant's own.
+    /// The handle of the tenant that a `Host` header names: by its slug as a subdomain of the base
+    /// domain, or by one of its hostnames.
     ///
     /// # Errors
-    /// [`Error::UnknownHost`] when the host is no tenant's (the base domain is not either),
-    /// [`Error::ReservedHost`]; [`Error::Unavailable`] when the tenant is not active.
+    /// [`Error::UnknownHost`] if the host belongs to no tenant (nor does the base domain),
+    /// [`Error::ReservedHost`]; [`Error::Unavailable`] if the tenant is not available.
     pub async fn tenant_by_host(&self, header: &str) -> Result<Tenant, Error> {
         self.tenant_at(&self.host(header), header).await
     }
 
-    /// [`tenant_by_host`](Self::tenant_by_host) for a header that was read by
+    /// [`tenant_by_host`](Self::tenant_by_host) for a header that was parsed by
     /// [`host`](Self::host).
     ///
     /// # Errors
@@ -45,13 +45,13 @@ impl Tenancy {
         found.ok_or_else(unknown)
     }
 
-    /// What a `Host` header asks for.
+    /// The meaning of a `Host` header.
     #[must_use]
     pub fn host(&self, header: &str) -> Host {
         Host::parse(header, &self.inner.base_domain)
     }
 
-    /// What the registry keeps about a tenant, if there is one.
+    /// The registry entry of a tenant, if it exists.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -66,7 +66,7 @@ impl Tenancy {
         Ok(TenantInfo::new(row, own))
     }
 
-    /// One page of tenants, in the order of their ids.
+    /// One page of tenants, ordered by id.
     ///
     /// # Errors
     /// [`Error::Database`].

@@ -1,5 +1,3 @@
-//! The names of all tenants' schemas.
-
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, RwLock},
@@ -8,7 +6,8 @@ use std::{
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QuerySelect};
 use tenantry_registry::tenant;
 
-/// A set that only grows: a name that no tenant has any more is not given to anything else.
+/// The names of all tenants' schemas. The set only grows, since the name of a dropped schema is not
+/// used again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Schemas(Arc<RwLock<HashSet<Box<str>>>>);
 
@@ -21,7 +20,7 @@ impl Schemas {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name.into());
     }
 
-    /// Adds those in the registry.
+    /// Adds the schemas in the registry.
     pub(super) async fn load(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
         let names = tenant::Entity::find()
             .select_only()

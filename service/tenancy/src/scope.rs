@@ -8,9 +8,8 @@ mod sealed {
     impl<C> Sealed for super::TenantConnection<C> {}
 }
 
-/// Where the statements of one tenant may be sent: a [`Tenant`](super::Tenant) or a
-/// [`TenantTransaction`], and nothing else, so that a function which takes `&impl TenantScope`
-/// cannot be called without one.
+/// A [`Tenant`](super::Tenant) or a [`TenantTransaction`]. No other type implements it, so a
+/// function with a parameter `&impl TenantScope` cannot be called without a tenant.
 ///
 /// ```
 /// use sea_orm::{DbErr, EntityTrait, PaginatorTrait};
@@ -43,7 +42,7 @@ mod sealed {
 pub trait TenantScope:
     ConnectionTrait + TransactionTrait<Transaction = TenantTransaction> + StreamTrait + sealed::Sealed
 {
-    /// Key of the tenant.
+    /// The id of the tenant.
     fn tenant_id(&self) -> TenantId;
 }
 

@@ -4,15 +4,16 @@ use super::TenantTransaction;
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
-/// What an application puts into every new tenant, see [`Config::seed`](super::Config::seed).
+/// The function that inserts the first rows of every new tenant, see
+/// [`Config::seed`](super::Config::seed).
 #[derive(Clone)]
 pub struct Seed(Arc<dyn for<'a> SeedFn<'a>>);
 
-/// What can be a [`Seed`]: an `async fn`, or an async closure that captures nothing, which takes a
-/// `&TenantTransaction` and returns a `Result<(), E>` with whatever error. What needs more than
-/// that is a type of its own that implements this.
+/// Implemented by every `async fn`, and every async closure without captures, that takes a
+/// `&TenantTransaction` and returns a `Result<(), E>` with any error. A seed with state is a type
+/// that implements this.
 pub trait SeedFn<'a>: Send + Sync {
-    /// Calls it.
+    /// Inserts the rows.
     fn call(
         &self,
         tenant: &'a TenantTransaction,

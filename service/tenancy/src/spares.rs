@@ -111,8 +111,8 @@ impl Spares {
 
     /// Creates a spare in one transaction, or with a commit after each migration.
     async fn create_one_with(&self, commits: bool) -> Result<Option<SchemaName>, Error> {
-        let begun = self.db.begin_for_migrations().await?;
-        let txn = MigrationTransaction(&begun);
+        let transaction = self.db.begin_for_migrations().await?;
+        let txn = MigrationTransaction(&transaction);
         // Counted under a lock, so that two processes do not both create the last one. With commits
         // it is held until the connection is closed after this.
         let function = if commits { "pg_try_advisory_lock" } else { "pg_try_advisory_xact_lock" };
@@ -135,7 +135,7 @@ impl Spares {
             Ok::<_, Error>(())
         };
         if let Err(error) = create.await {
-            begun.rollback().await?;
+            transaction.rollback().await?;
             if commits {
                 let txn = self.db.begin_for_ddl().await?;
                 remove_unfinished(&txn, &row.schema).await?;
@@ -143,7 +143,7 @@ impl Spares {
             }
             return Err(error);
         }
-        begun.commit().await?;
+        transaction.commit().await?;
         Ok(Some(row.schema))
     }
 
@@ -181,7 +181,7 @@ pub(super) fn new_row(migrator: &DynMigrator, schema: SchemaName) -> tenant::Mod
 }
 
 /// Turns a spare with the migrations of `row` into `row`. Returns the schema that it has had, or
-/// `None` if there is no spare that is not being taken or migrated.
+/// `None` if all spares are being taken or migrated.
 ///
 /// It gets a new id, so that the order of ids stays that of creation.
 pub(super) async fn take_spare(

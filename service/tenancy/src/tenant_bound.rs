@@ -3,10 +3,10 @@ use thiserror::Error;
 
 use super::TenantScope;
 
-/// A value that remembers whose it is, and opens only for the same tenant.
+/// A value of one tenant, which can be read only with a connection of the same tenant.
 ///
-/// For values that are carried from one call to another – through a queue, a cache, a form – where
-/// nothing else says which tenant they came from.
+/// For values that pass through a queue, a cache or a form, where nothing else records their
+/// tenant.
 ///
 /// ```no_run
 /// # async fn example(one: tenantry::Tenant, two: tenantry::Tenant) {
@@ -22,35 +22,35 @@ pub struct TenantBound<T> {
     value: T,
 }
 
-/// A value was to be used for another tenant than the one it came from.
+/// A value of one tenant was requested for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a value of tenant {value} was to be used for tenant {scope}")]
+#[error("a value of tenant {value} was requested for tenant {scope}")]
 pub struct WrongTenant {
-    /// Whose the value is.
+    /// The tenant of the value.
     pub value: TenantId,
-    /// For whom it was to be used.
+    /// The tenant for which it was requested.
     pub scope: TenantId,
 }
 
 impl<T> TenantBound<T> {
-    /// Notes that `value` belongs to the tenant of `scope`.
+    /// Binds `value` to the tenant of `scope`.
     pub fn new(scope: &impl TenantScope, value: T) -> Self {
         Self { tenant: scope.tenant_id(), value }
     }
 
-    /// The value, for the tenant it belongs to.
+    /// Returns the value.
     ///
     /// # Errors
-    /// [`WrongTenant`] when `scope` is of another tenant.
+    /// [`WrongTenant`] if `scope` is of another tenant.
     pub fn open(&self, scope: &impl TenantScope) -> Result<&T, WrongTenant> {
         self.check(scope)?;
         Ok(&self.value)
     }
 
-    /// As [`open`](Self::open), and gives the value away.
+    /// Returns the value by move, as [`open`](Self::open) does by reference.
     ///
     /// # Errors
-    /// [`WrongTenant`] when `scope` is of another tenant.
+    /// [`WrongTenant`] if `scope` is of another tenant.
     pub fn into_inner(self, scope: &impl TenantScope) -> Result<T, WrongTenant> {
         self.check(scope)?;
         Ok(self.value)

@@ -6,29 +6,29 @@ use tenantry_registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, 
 
 use super::{Error, Limits, metadata};
 
-/// What the registry keeps about a tenant.
+/// The registry entry of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TenantInfo {
-    /// Key.
+    /// Id.
     #[serde(serialize_with = "as_text")]
     pub id: TenantId,
     /// Name in URLs and commands.
     #[serde(serialize_with = "as_text")]
     pub slug: Slug,
-    /// What people call the tenant.
+    /// Display name.
     #[serde(serialize_with = "perhaps_as_text")]
     pub name: Option<DisplayName>,
     /// Schema of the tenant's tables.
     #[serde(serialize_with = "as_text")]
     pub schema: SchemaName,
-    /// Whether the tenant may be used: `active`, `suspended`, `archived` or `dropping`.
+    /// `active`, `suspended`, `archived` or `dropping`.
     pub status: &'static str,
     /// Newest migration applied to the schema.
     pub schema_version: Option<String>,
-    /// Host names besides the subdomain, sorted.
+    /// Hostnames in addition to the subdomain, sorted.
     #[serde(serialize_with = "all_as_text")]
     pub domains: Vec<Hostname>,
-    /// Words by which tenants are told apart, sorted.
+    /// Tags, sorted.
     #[serde(serialize_with = "all_as_text")]
     pub tags: Vec<Tag>,
     /// See [`Limits::max_connections`].
@@ -37,35 +37,35 @@ pub struct TenantInfo {
     pub max_waiting: Option<u32>,
     /// When the tenant was created.
     pub inserted_at: DateTime<Utc>,
-    /// When its entry was last changed.
+    /// When the entry was last changed.
     pub updated_at: DateTime<Utc>,
 }
 
 /// A tenant to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTenant {
-    /// Its name in URLs and commands; the name of its schema follows from it.
+    /// Name in URLs and commands, from which the name of the schema is derived.
     pub slug: Slug,
-    /// What people call it.
+    /// Display name.
     pub name: Option<DisplayName>,
-    /// Host names besides the subdomain.
+    /// Hostnames in addition to the subdomain.
     pub domains: Vec<Hostname>,
-    /// Words by which tenants are told apart, such as `canary`.
+    /// Tags, such as `canary`.
     pub tags: Vec<Tag>,
 }
 
 impl NewTenant {
-    /// Most tags of one tenant.
+    /// Maximum number of tags of one tenant.
     pub const MAX_TAGS: usize = 50;
 
-    /// A tenant with nothing but its slug.
+    /// A tenant with only a slug.
     #[must_use]
     pub fn new(slug: Slug) -> Self {
         Self { slug, name: None, domains: Vec::new(), tags: Vec::new() }
     }
 
-    /// Brings host names and tags into the form in which they are stored: sorted, each once.
-    /// [`Tenancy::create`](super::Tenancy::create) does it, too.
+    /// Sorts hostnames and tags and removes duplicates, as [`Tenancy::create`](super::Tenancy::create)
+    /// does.
     ///
     /// # Errors
     /// [`Error::TooManyTags`].
@@ -82,7 +82,7 @@ impl NewTenant {
 }
 
 impl TenantInfo {
-    /// `None` for a spare, which is no tenant yet.
+    /// `None` for a spare, which has no slug.
     pub(super) fn new(row: tenant::Model, mut domains: Vec<Hostname>) -> Option<Self> {
         domains.sort_unstable();
         let (name, tags) = metadata::read(&row.metadata);

@@ -110,8 +110,8 @@ impl TenantState {
         Self { source, compatibility, availability, ..Self::detached(of, epoch, schemas) }
     }
 
-    /// Stores an answer of the registry for every handle of the tenant. A dropped tenant stays
-    /// dropped, since its id is never used again.
+    /// Stores an answer of the registry for all handles of the tenant. A dropped tenant remains
+    /// dropped, since ids are not reused.
     pub(super) fn set(&self, compatibility: Compatibility, limits: Limits, stamp: Stamp) {
         let mut current = self.compatibility();
         let Some(source) = &self.source else { return };

@@ -6,10 +6,10 @@ use tenantry_registry::{SchemaName, domain, tenant};
 use super::{Error, NewTenant, Tenancy, naming::free_name};
 
 impl Tenancy {
-    /// Looks for what [`create`](Self::create) would refuse as things are now; changes nothing.
+    /// Checks whether [`create`](Self::create) would refuse a tenant now. Changes nothing.
     ///
     /// # Errors
-    /// As for [`create`](Self::create), but for what only a migration can run into.
+    /// As for [`create`](Self::create), except for errors of migrations and the seed.
     pub async fn validate_new(&self, new: &NewTenant) -> Result<(), Error> {
         let mut new = new.clone();
         new.normalize()?;

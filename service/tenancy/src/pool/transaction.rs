@@ -66,7 +66,7 @@ impl Transaction {
         Self::begin_with(checkout, &begin, false).await
     }
 
-    /// The same with a timeout that lasts when the transaction is committed and begun again.
+    /// The same with a timeout that also applies after a commit and another `BEGIN`.
     pub(super) async fn begin_for_migrations(mut checkout: Checkout) -> Result<Self, DbErr> {
         checkout.connection()?.answer_timeout = answer_timeout(Some(DDL));
         let set = format!("SET statement_timeout = {}", DDL.as_millis());

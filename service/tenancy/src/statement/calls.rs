@@ -1,4 +1,4 @@
-//! What may stand before a parenthesis without changing the session.
+//! The effect of function calls on the session, by the names before parentheses.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -7,7 +7,7 @@ use super::{
     effect::{LONGEST, lowered},
 };
 
-/// A name before a parenthesis, as it is written.
+/// A name before a parenthesis.
 pub(super) enum Name<'a> {
     /// A keyword, a function or a type.
     Bare(&'a [u8]),
@@ -17,9 +17,8 @@ pub(super) enum Name<'a> {
     Quoted(&'a [u8]),
 }
 
-/// What a call does to the session. Names without a schema are those of PostgreSQL and of
-/// extensions, since the search path of a connection has no other; a function that is not known may
-/// do anything.
+/// The effect of a call. Names without a schema are those of PostgreSQL and of extensions, since the
+/// `search_path` of a connection contains nothing else. An unknown function may do anything.
 pub(super) fn effect(name: &Name<'_>) -> Effect {
     let mut lower = [0; LONGEST];
     let (known, name) = match name {
@@ -62,8 +61,8 @@ const NO_CALL: &str = "
     xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlparse xmlpi xmlroot xmlserialize
     xmltable zone";
 
-/// Functions of PostgreSQL that leave no trace in the session. Except for a few that are listed in
-/// the tests none is volatile.
+/// Functions of PostgreSQL that do not change the session. None is volatile, except for a few that
+/// are listed in the tests.
 const HARMLESS: &str = "
     abs acos acosd acosh age any_value array_agg array_append array_cat array_dims array_fill
     array_length array_lower array_ndims array_position array_positions array_prepend array_remove
@@ -124,9 +123,9 @@ const HARMLESS: &str = "
     upper_inf uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7 var_pop var_samp variance
     version websearch_to_tsquery width_bucket xmlcomment xpath xpath_exists";
 
-/// Functions of common extensions that leave no trace in the session: citext, pg_trgm, uuid-ossp,
-/// hstore, pgcrypto, fuzzystrmatch, ltree, intarray, earthdistance, vector. Where an extension is
-/// not declared there are none of these names.
+/// Functions of common extensions that do not change the session: citext, pg_trgm, uuid-ossp,
+/// hstore, pgcrypto, fuzzystrmatch, ltree, intarray, earthdistance, vector. Without the extension
+/// the names do not exist.
 const EXTENSIONS: &str = "
     akeys armor avals binary_quantize citext cosine_distance crypt cube_distance daitch_mokotoff
     dearmor decrypt decrypt_iv defined difference digest dmetaphone dmetaphone_alt each earth
@@ -143,8 +142,8 @@ const EXTENSIONS: &str = "
     uuid_ns_dns uuid_ns_oid uuid_ns_url uuid_ns_x500 vector vector_dims vector_norm
     word_similarity";
 
-/// Functions that change what a reset undoes: settings, session locks, values of sequences.
-/// (`set_limit` is one of pg_trgm.)
+/// Functions whose effects a reset undoes: settings, session locks, values of sequences.
+/// (`set_limit` belongs to pg_trgm.)
 const RESETTABLE: &str = "
     currval lastval nextval pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
     pg_advisory_unlock_all pg_advisory_unlock_shared pg_try_advisory_lock
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_is_listed_twice_and_none_is_too_long_to_be_found() {
+    fn names_are_unique_and_short_enough_to_be_found() {
         let functions: Vec<_> =
             [HARMLESS, EXTENSIONS, RESETTABLE].concat().split_whitespace().map(str::len).collect();
         assert_eq!(functions.len(), FUNCTIONS.len());

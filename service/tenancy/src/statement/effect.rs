@@ -1,28 +1,28 @@
-//! How a statement leaves the session behind, read off its text.
+//! The effect of a statement on the session, derived from its SQL.
 //!
-//! Connections are shared by all tenants, so a session that a statement may have changed serves
-//! nobody else as it is. The rule is one of known good: statements that read and write rows and
-//! call nothing but known functions change nothing; all others may have.
+//! Connections are shared by all tenants, so a session that a statement may have changed must not
+//! serve another tenant as it is. The check is an allowlist: statements that read and write rows and
+//! call only known functions do not change the session; all others may.
 
 use tenantry_migrate::sql::{self, Kind, tokens};
 
 use super::calls::{self, Name};
 
-/// How a session is made fit for the next tenant after a statement.
+/// What has to be done with the session before it serves another tenant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// It is as it was.
+    /// Nothing: it is unchanged.
     #[default]
     None,
-    /// It is reset: settings, roles, temporary tables, cursors, session locks may have changed.
+    /// A reset: settings, roles, temporary tables, cursors or session locks may have changed.
     Reset,
-    /// It is closed: the statement may have changed what no reset undoes, such as the prepared
-    /// statements or the state of a loaded library.
+    /// The connection is closed: the statement may have changed what a reset does not undo, such as
+    /// prepared statements or the state of a loaded library.
     Replace,
 }
 
 impl Effect {
-    /// That of a text with any number of statements.
+    /// The effect of any number of statements.
     pub(crate) fn of(sql: &str) -> Self {
         let mut analyzer = Analyzer::new(sql);
         tokens(sql).for_each(|token| analyzer.push(&token));
@@ -30,18 +30,18 @@ impl Effect {
     }
 }
 
-/// Reads the tokens of one text in their order.
+/// Analyzes the tokens of one or more statements in order.
 pub(crate) struct Analyzer<'a> {
     sql: &'a [u8],
     verb: Verb,
     /// Open parentheses.
     depth: u32,
-    /// Open `BEGIN ATOMIC` and `CASE` of a function's body, in which `;` ends no statement.
+    /// Open `BEGIN ATOMIC` and `CASE` of a function body, in which `;` does not end the statement.
     bodies: u32,
     /// Between `CREATE … INDEX` and its columns.
     index: bool,
     last: Option<Token>,
-    /// The newest name, and the one that qualifies it.
+    /// The last name, and the one that qualifies it.
     name: Option<Token>,
     qualifier: Option<Token>,
     /// The token before that name and its qualifiers.
@@ -57,16 +57,16 @@ struct Token {
     end: usize,
 }
 
-/// What the current statement begins with.
+/// The kind of statement, by its first word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
-    /// It has not begun.
+    /// No word was read.
     Missing,
     /// A statement about rows.
     Rows,
     Explain,
     Create,
-    /// `PREPARE`, of which the next word decides.
+    /// `PREPARE`, whose next word decides.
     Prepare,
     Other,
 }
@@ -88,7 +88,7 @@ impl<'a> Analyzer<'a> {
         }
     }
 
-    /// What all statements so far do to the session.
+    /// The effect of the statements so far.
     pub(crate) fn effect(&self) -> Effect {
         self.effect
     }
@@ -98,7 +98,7 @@ impl<'a> Analyzer<'a> {
         self.control
     }
 
-    /// Takes the next token.
+    /// Analyzes the next token.
     pub(crate) fn push(&mut self, token: &sql::Token) {
         let (kind, start, end) = (token.kind, token.at.start, token.at.end);
         if kind == Kind::Comment {
@@ -117,7 +117,7 @@ impl<'a> Analyzer<'a> {
             (Kind::Other, b')') => self.depth = self.depth.saturating_sub(1),
             (Kind::Word, _) if self.verb == Verb::Missing => self.begin(token),
             (Kind::Word, _) => self.word(token),
-            // No statement begins like this: whatever it is, PostgreSQL will say so.
+            // No statement begins with another token: PostgreSQL will report a syntax error.
             _ if self.verb == Verb::Missing => {
                 self.verb = Verb::Other;
                 self.changes(Effect::Replace);
@@ -152,7 +152,7 @@ impl<'a> Analyzer<'a> {
             | b"drop" | b"fetch" | b"grant" | b"listen" | b"lock" | b"move" | b"notify"
             | b"refresh" | b"reindex" | b"reset" | b"revoke" | b"set" | b"show" | b"truncate"
             | b"unlisten" | b"vacuum" => (Verb::Other, Effect::Reset),
-            // Where they may be sent they are ours.
+            // A tenant handle refuses them, so they are sent by this crate.
             _ if control(word).is_some() => (Verb::Other, Effect::None),
             _ => (Verb::Other, Effect::Replace),
         };
@@ -164,14 +164,14 @@ impl<'a> Analyzer<'a> {
     fn word(&mut self, token: Token) {
         match self.verb {
             Verb::Rows => {
-                // SELECT … INTO makes a table.
+                // SELECT … INTO creates a table.
                 let inserts = |last| self.is(last, "insert") || self.is(last, "merge");
                 if self.is(token, "into") && !self.last.is_some_and(inserts) {
                     self.changes(Effect::Reset);
                 }
             }
             Verb::Explain => {
-                // With ANALYZE it is carried out.
+                // With ANALYZE the statement is executed.
                 if self.is(token, "execute") {
                     self.changes(Effect::Replace);
                 } else if ["create", "declare", "refresh", "into"]
@@ -192,7 +192,7 @@ impl<'a> Analyzer<'a> {
         }
     }
 
-    /// The body of an SQL function is made of statements. Counted as psql does it.
+    /// The body of an SQL function consists of statements. Nesting is counted as in psql.
     fn word_of_create(&mut self, token: Token) {
         if self.is(token, "index") {
             self.index = true;
@@ -205,7 +205,7 @@ impl<'a> Analyzer<'a> {
         }
     }
 
-    /// An opening parenthesis: what follows a name may be the arguments of a call.
+    /// An opening parenthesis, which may begin the arguments of a call.
     fn open(&mut self) {
         let Some(name) = self.last.filter(|last| matches!(last.kind, Kind::Word | Kind::Quoted))
         else {
@@ -227,8 +227,8 @@ impl<'a> Analyzer<'a> {
         self.changes(calls::effect(&text));
     }
 
-    /// Whether the newest name is that of a table, a type or a function to be made, and is not
-    /// called.
+    /// Whether the last name is that of a table, a type or a function to be created, and not that of
+    /// a call.
     fn names_columns(&self) -> bool {
         let Some(before) = self.before else { return false };
         match before.kind {
@@ -254,7 +254,7 @@ impl<'a> Analyzer<'a> {
         self.effect = self.effect.max(effect);
     }
 
-    /// Whether a token is a certain word, given in lower case. A name in quotes is none.
+    /// Whether a token is a certain word, given in lower case. A quoted name is not.
     fn is(&self, token: Token, word: &str) -> bool {
         token.kind == Kind::Word
             && self.sql[token.start..token.end].eq_ignore_ascii_case(word.as_bytes())
@@ -265,7 +265,7 @@ impl<'a> Analyzer<'a> {
     }
 }
 
-/// As the first word of a statement, what begins or ends a transaction or a part of one.
+/// The keyword, if a statement that begins with this word begins or ends a transaction or savepoint.
 fn control(word: &[u8]) -> Option<&'static str> {
     Some(match word {
         b"begin" => "BEGIN",
@@ -280,7 +280,7 @@ fn control(word: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Longer words are of no interest.
+/// Length of the longest known word.
 pub(super) const LONGEST: usize = 32;
 
 /// A word in lower case; empty if it is too long.

@@ -1,5 +1,5 @@
-//! The statements of a tenant, looked at before they are sent: what their text does to the session,
-//! and whether the driver can send their values.
+//! Checks of a tenant's statements before they are sent: their effect on the session, and whether
+//! the driver can send their values.
 
 mod calls;
 mod effect;

@@ -1,6 +1,4 @@
-//! Values that the driver cannot send.
-//!
-//! It panics on some of them and leaves out others, so they are looked for first.
+//! Values that the driver cannot send: it panics on some of them and leaves out others.
 
 use sea_orm::{
     Statement, Value, Values,
@@ -23,18 +21,19 @@ pub(crate) fn check(statement: &Statement) -> Result<(), Misuse> {
             return Err(Misuse::Value { number: index + 1, reason });
         }
     }
-    // Of JSON the driver asks for the type of the parameter, which is not there if the text has none.
+    // For JSON the driver looks up the type of the parameter, and panics if the SQL has no such
+    // parameter.
     match values.iter().rposition(is_json) {
         Some(index) if index >= parameters(&statement.sql) => {
-            let reason = "the text of the statement does not have it".to_owned();
+            let reason = "the SQL of the statement does not contain it".to_owned();
             Err(Misuse::Value { number: index + 1, reason })
         }
         _ => Ok(()),
     }
 }
 
-/// The values as they are sent. The driver leaves out a value that it cannot encode, and the others
-/// would take its place.
+/// Encodes the values. The driver leaves out a value that it cannot encode, which would shift the
+/// others.
 pub(crate) fn encode(values: Values) -> Result<PgArguments, Misuse> {
     let count = values.0.len();
     let arguments = SqlxValues(values).into_arguments();
@@ -44,7 +43,7 @@ pub(crate) fn encode(values: Values) -> Result<PgArguments, Misuse> {
     Err(Misuse::Encoding { encoded: arguments.len(), count })
 }
 
-/// What the driver would panic on.
+/// Why the driver would panic on a value.
 fn flaw(value: &Value) -> Option<String> {
     match value {
         Value::BigUnsigned(Some(number)) if i64::try_from(*number).is_err() => {
@@ -60,12 +59,12 @@ fn flaw(value: &Value) -> Option<String> {
     }
 }
 
-/// What the driver would panic on in an array.
+/// Why the driver would panic on an element of an array.
 fn flaw_in(array: &ArrayType, element: &Value) -> Option<String> {
     let found = element.array_type();
     let (is_array, is_enum) =
         (matches!(element, Value::Array(..)), matches!(found, ArrayType::Enum(_)));
-    // The name of an enum's type is not sent.
+    // The name of an enum type is not sent.
     let fits = found == *array || is_enum && matches!(array, ArrayType::Enum(_));
     if is_array || !fits {
         Some(format!("an array of {array:?} holds a value of another type, {found:?}"))
@@ -86,7 +85,7 @@ fn is_json(value: &Value) -> bool {
     matches!(value, Value::Json(_) | Value::Array(ArrayType::Json, _))
 }
 
-/// The highest number of a parameter in a text.
+/// The highest number of a parameter.
 fn parameters(sql: &str) -> usize {
     let numbers = tokens(sql)
         .filter(|token| token.kind == Kind::Other)

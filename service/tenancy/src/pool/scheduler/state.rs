@@ -244,7 +244,7 @@ impl State {
     }
 
     /// Whether the preferred slot is held by a transaction, or by a statement that is slower than
-    /// most, so that nothing says when it will be free. True if there is no preferred slot.
+    /// most, so that nothing says when it will be free. True without a preferred slot.
     fn is_held_long(&self, preferred: Option<usize>, now: Instant) -> bool {
         let is_long =
             |held: Held| held.usage == Usage::OpenEnded || now - held.since >= AFFINITY_WAIT;

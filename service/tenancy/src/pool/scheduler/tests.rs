@@ -96,7 +96,7 @@ async fn nobody_waits_for_what_is_held_for_long() {
     let scheduler = scheduler(Duration::from_secs(5));
     assert_eq!(acquired(&scheduler, long(tenant_of(2, 1))), 2);
     assert_ne!(acquired(&scheduler, statement(tenant_of(2, 2))), 2);
-    // The registry waits for nobody.
+    // The registry takes any connection at once.
     acquired(
         &scheduler,
         Request { owner: Owner::Registry, usage: Usage::Statement, slug: None, limits: NONE },

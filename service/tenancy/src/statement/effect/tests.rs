@@ -51,7 +51,7 @@ fn settings_structure_and_locks_are_reset() {
             "SET search_path = one",
             "SELECT set_limit(0.5)",
             "set local TimeZone = 'UTC'",
-            "SELECT 1; SET ROLE nobody",
+            "SELECT 1; SET ROLE reader",
             "(SELECT 1); RESET ALL",
             "/* a */ -- b\n SeT x = 1",
             "SET SESSION AUTHORIZATION DEFAULT",

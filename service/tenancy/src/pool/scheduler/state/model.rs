@@ -228,7 +228,7 @@ proptest! {
         }
         let mut rounds = model.waiting.len() + 1;
         while !model.waiting.is_empty() {
-            prop_assert!(rounds > 0, "{} wait for ever", model.waiting.len());
+            prop_assert!(rounds > 0, "{} wait forever", model.waiting.len());
             rounds -= 1;
             model.run(&Step::Pass(5));
             for _ in 0..model.holding.len() {
