@@ -40,7 +40,7 @@ impl TenantKey {
     }
 }
 
-/// A request to the [`reader`](super::registry_reader), with the place for its answer.
+/// A request to the [`registry_reader`](super::registry_reader), with the channel for its answer.
 pub(super) enum Request {
     /// A tenant's row.
     Tenant(TenantKey, oneshot::Sender<Result<Option<tenant::Model>, DbErr>>),

@@ -134,7 +134,7 @@ async fn after_a_breaking_migration_only_programs_that_know_it_serve_the_tenant(
 }
 
 #[tokio::test]
-async fn a_change_that_nobody_announced_is_found_after_a_while() {
+async fn a_change_without_a_notification_is_found_when_the_entry_expires() {
     let db = TestDb::new().await;
     program(&db, [BOOKS]).await.create(NewTenant::new(slug("city"))).await.unwrap();
     let mut config = Config::new(db.url(), sql_migrator([BOOKS, SHELF]));
@@ -219,7 +219,7 @@ impl TenantMigrator for Misspelt {
 }
 
 #[tokio::test]
-async fn no_program_runs_whose_breaking_migrations_protect_nobody() {
+async fn breaking_must_list_known_migrations() {
     let db = TestDb::new().await;
     program(&db, [BOOKS]).await.create(NewTenant::new(slug("city"))).await.unwrap();
     let wanted = "breaking() lists \"m3_isbn31\", but the migrator has no migration";
@@ -291,7 +291,7 @@ async fn a_tenant_that_lacks_a_migration_is_refused_also_when_a_later_unknown_on
 }
 
 #[tokio::test]
-async fn open_handles_follow_when_what_they_need_is_taken_back_below_an_unknown_migration() {
+async fn open_handles_are_refused_when_a_migration_below_an_unknown_one_is_rolled_back() {
     let db = TestDb::new().await;
     let all = || [BOOKS, SHELF, OURS, THEIRS];
     program(&db, all()).await.create(NewTenant::new(slug("city"))).await.unwrap();

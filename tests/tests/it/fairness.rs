@@ -154,7 +154,7 @@ async fn tenants_can_be_created_dropped_and_resolved_while_another_is_slow() {
 }
 
 #[tokio::test]
-async fn creations_that_take_long_do_not_hold_up_tenants_and_look_ups() {
+async fn slow_creations_do_not_block_tenants_and_resolution() {
     let seed = async |_: &tenantry::TenantTransaction| {
         sleep(SLOW).await;
         Ok::<_, std::io::Error>(())
@@ -179,7 +179,7 @@ async fn creations_that_take_long_do_not_hold_up_tenants_and_look_ups() {
 }
 
 #[tokio::test]
-async fn too_many_waiting_statements_are_refused_at_once_and_only_those_of_their_tenant() {
+async fn too_many_waiting_statements_of_one_tenant_are_refused_at_once() {
     let it = Fixture::new(2, |config| (config.max_connections, config.max_waiting) = (2, 3)).await;
     let (tenant, other) = (it.tenant(1).await, it.tenant(2).await);
     let held = tenant.begin().await.unwrap();

@@ -67,7 +67,7 @@ async fn a_tenant_with_3000_tables_is_dropped_on_a_server_with_default_settings(
 }
 
 #[tokio::test]
-async fn everything_that_a_schema_may_hold_is_dropped_bit_by_bit() {
+async fn everything_in_a_schema_is_dropped_in_batches() {
     let db = TestDb::new().await;
     let (tenancy, _) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -100,7 +100,7 @@ async fn everything_that_a_schema_may_hold_is_dropped_bit_by_bit() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_being_dropped_is_left_alone_by_everybody_until_it_is_finished() {
+async fn a_tenant_that_is_being_dropped_can_only_be_dropped() {
     let db = TestDb::new().await;
     let (tenancy, [one, _]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -145,7 +145,7 @@ async fn report(db: &TestDb) -> (sea_orm::DatabaseTransaction, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_that_is_read_while_it_is_dropped_holds_up_nobody() {
+async fn reading_a_tenant_during_its_drop_does_not_block_others() {
     let db = TestDb::new().await;
     let config = Config { max_connections: 4, ..db.config() };
     let tenancy = Tenancy::connect(&config).await.unwrap();
@@ -200,7 +200,7 @@ async fn a_tenant_that_is_read_while_it_is_dropped_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_ends_in_time_costs_the_drop_nothing() {
+async fn a_drop_succeeds_when_a_reader_ends_in_time() {
     let db = TestDb::new().await;
     let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
     let (reader, _) = report(&db).await;
@@ -221,7 +221,7 @@ async fn a_reader_that_ends_in_time_costs_the_drop_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_who_drop_a_tenant_at_once_all_are_done_when_it_is_gone() {
+async fn concurrent_drops_of_a_tenant_all_succeed() {
     let db = TestDb::new().await;
     let (_first, [one]) = db.with_tenants(["tenant-1"]).await;
     fill(&db.plain().await, "tenant_1", 400).await;
@@ -234,7 +234,7 @@ async fn of_several_who_drop_a_tenant_at_once_all_are_done_when_it_is_gone() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_being_migrated_is_not_dropped_and_is_left_as_it_is() {
+async fn a_tenant_that_is_being_migrated_is_not_dropped() {
     let db = TestDb::new().await;
     let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
     let migrating = db.plain().await.begin().await.unwrap();

@@ -14,7 +14,7 @@ use tenantry::{
 use crate::support::{TestDb, slug};
 
 #[tokio::test]
-async fn a_tenant_lives_in_a_schema_of_its_own_and_is_gone_with_it() {
+async fn creates_and_drops_a_tenant_with_its_schema() {
     let db = TestDb::new().await;
     let (tenancy, [one, two]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let abu = guard::ActiveModel {
@@ -71,7 +71,7 @@ async fn a_taken_slug_is_a_typed_error_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_left_over_is_not_taken_for_a_tenant() {
+async fn a_leftover_schema_is_not_used_for_a_tenant() {
     let db = TestDb::new().await;
     let tenancy = db.tenancy().await;
     let plain = db.plain().await;
@@ -146,7 +146,7 @@ async fn a_suspended_tenant_is_refused_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_change_is_heard_also_after_the_connection_for_announcements_broke() {
+async fn a_change_is_received_after_the_listener_has_reconnected() {
     let db = TestDb::new().await;
     let (_tenancy, [tenant]) = db.with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
@@ -162,7 +162,7 @@ async fn a_change_is_heard_also_after_the_connection_for_announcements_broke() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_was_not_there_a_moment_ago_is_found() {
+async fn a_tenant_is_found_soon_after_its_creation() {
     let db = TestDb::new().await;
     let here = db.tenancy().await;
     let there = db.tenancy().await;
@@ -223,7 +223,7 @@ async fn tenants_are_listed_page_by_page_in_the_order_of_their_creation() {
 }
 
 #[tokio::test]
-async fn a_drop_waits_for_nobody_for_ever() {
+async fn a_drop_waits_for_a_bounded_time() {
     let db = TestDb::new().await;
     let (tenancy, [one]) = db.with_tenants(["tenant-1"]).await;
     let busy = db.plain().await.begin().await.unwrap();

@@ -61,7 +61,7 @@ async fn pid(db: &impl ConnectionTrait) -> i32 {
 }
 
 #[tokio::test]
-async fn a_tenant_in_demand_uses_every_connection_at_once() {
+async fn a_busy_tenant_uses_every_connection_at_once() {
     let it = Fixture::new(1, |_| {}).await;
     let held = it.hold(4).await;
     let mut pids = HashSet::new();
@@ -72,7 +72,7 @@ async fn a_tenant_in_demand_uses_every_connection_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_waits_while_a_connection_idles() {
+async fn no_request_waits_while_a_connection_is_idle() {
     let it = Fixture::new(20, |config| config.acquire_timeout = Duration::from_secs(2)).await;
     let held = it.hold(3).await;
     let mut pids = HashSet::new();
@@ -87,7 +87,7 @@ async fn nobody_waits_while_a_connection_idles() {
 }
 
 #[tokio::test]
-async fn in_a_calm_system_each_tenant_stays_on_its_connection() {
+async fn without_load_each_tenant_stays_on_its_connection() {
     let it = Fixture::new(12, |_| {}).await;
     let mut all = HashSet::new();
     let mut pids = vec![HashSet::new(); 12];
@@ -125,7 +125,7 @@ async fn calm(it: &Fixture) {
 }
 
 #[tokio::test]
-async fn waiting_for_a_connection_has_an_end_and_a_typed_error() {
+async fn waiting_for_a_connection_ends_with_a_typed_error() {
     let it = Fixture::new(1, |config| config.acquire_timeout = Duration::from_millis(100)).await;
     let held = it.hold(4).await;
     let ask = Statement::from_string(DbBackend::Postgres, "SELECT 1");
@@ -140,7 +140,7 @@ async fn waiting_for_a_connection_has_an_end_and_a_typed_error() {
 }
 
 #[tokio::test]
-async fn those_who_wait_are_served_in_the_order_of_their_coming() {
+async fn requests_are_served_in_order() {
     let it = Fixture::new(5, |config| config.max_connections = 1).await;
     let held = it.hold(1).await;
     let served = Arc::new(Mutex::new(Vec::new()));
@@ -192,7 +192,7 @@ async fn a_connection_has_a_maximum_lifetime() {
 }
 
 #[tokio::test]
-async fn the_registry_takes_its_connections_from_the_same_few() {
+async fn the_registry_uses_connections_of_the_pool() {
     // By its name, this process is told apart from the test's own connections.
     let it = Fixture::new(4, |config| config.url.push_str("&application_name=lanes")).await;
     let plain = it.db.plain().await;

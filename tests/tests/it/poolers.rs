@@ -94,7 +94,7 @@ async fn in_session_mode_every_command_works() {
 }
 
 #[tokio::test]
-async fn one_session_is_enough_to_tell_that_it_is_not_shared() {
+async fn detects_transaction_mode_with_a_single_session() {
     let db = TestDb::new().await;
     let pooler = Pooler::with_room(Mode::Session, 1).await;
     let status = ran(pooler.url(db.name()), "migration status").await.exits(0);
@@ -105,7 +105,7 @@ async fn one_session_is_enough_to_tell_that_it_is_not_shared() {
 }
 
 #[tokio::test]
-async fn a_pooler_that_has_no_session_left_is_not_waited_for_without_an_end() {
+async fn waits_for_a_pooler_without_free_sessions_for_a_bounded_time() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1"]).await;
     let pooler = Pooler::with_room(Mode::Session, 2).await;
@@ -164,7 +164,7 @@ async fn a_statement_that_needs_one_connection_more_than_the_pooler_has_fails_in
 }
 
 #[tokio::test]
-async fn a_migration_that_needs_a_session_of_its_own_does_not_wait_for_it_without_an_end() {
+async fn a_non_transactional_migration_waits_for_its_session_for_a_bounded_time() {
     let db = TestDb::new().await;
     let old = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
     old.create(NewTenant::new(slug("city"))).await.unwrap();

@@ -31,7 +31,7 @@ async fn of_32_that_create_one_slug_exactly_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_name_leads_to_one_tenant_and_the_loser_is_not_created() {
+async fn a_hostname_belongs_to_one_tenant_and_a_second_is_not_created() {
     let db = TestDb::new().await;
     let tenancy = db.tenancy().await;
     let tasks = (0..8).map(|number| {

@@ -51,7 +51,7 @@ fn availability(error: &DbErr) -> Availability {
 }
 
 #[tokio::test]
-async fn whatever_has_become_of_the_tenant_the_statement_is_refused_with_it() {
+async fn a_failed_statement_is_refused_with_the_availability_of_its_tenant() {
     for (change, expected) in [
         (BREAK, Availability::Ahead),
         (GO_BACK, Availability::Behind),
@@ -106,7 +106,7 @@ async fn in_transactions_streams_and_bare_sql_too() {
 }
 
 #[tokio::test]
-async fn an_error_that_has_nothing_to_do_with_it_stays_what_it_is() {
+async fn an_unrelated_error_is_returned_unchanged() {
     let db = TestDb::new().await;
     let (_tenancy, tenant, plain) = city(&db).await;
     let failing = |sql: &str| {
@@ -160,7 +160,7 @@ async fn a_thousand_statements_that_fail_at_once_ask_the_registry_a_few_times() 
 }
 
 #[tokio::test]
-async fn a_pool_that_is_full_of_transactions_gets_its_errors_in_time() {
+async fn a_pool_full_of_transactions_reports_errors_in_time() {
     let db = TestDb::new().await;
     let config = Config {
         max_connections: 3,

@@ -100,7 +100,7 @@ async fn the_first_use_of_a_statement_on_a_connection_is_one_round_trip_more() {
 }
 
 #[tokio::test]
-async fn statements_that_come_once_do_not_push_out_those_that_come_often() {
+async fn rare_statements_do_not_evict_frequent_ones() {
     let it = Fixture::with(|config| config.statement_cache = 20).await;
     let ask = async |tenant: &Tenant, number: i32| {
         let ask = Statement::from_string(DbBackend::Postgres, format!("SELECT {number}"));
@@ -126,7 +126,7 @@ async fn statements_that_come_once_do_not_push_out_those_that_come_often() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_database_costs_no_round_trip_more() {
+async fn a_database_error_takes_no_extra_round_trip() {
     let it = Fixture::new().await;
     let fail = async |tenant: &Tenant| {
         let fail = Statement::from_string(DbBackend::Postgres, "SELECT 1 / 0::int");

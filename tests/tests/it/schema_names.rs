@@ -38,7 +38,7 @@ async fn insert(scope: &impl TenantScope, name: &str) -> Result<(), DbErr> {
 }
 
 #[tokio::test]
-async fn a_tenant_of_a_dropped_ones_slug_gets_another_schema_and_the_registry_remembers() {
+async fn a_reused_slug_gets_another_schema_and_the_registry_keeps_both_rows() {
     let db = TestDb::new().await;
     let tenancy = db.tenancy().await;
     let mut ids = Vec::new();
@@ -64,7 +64,7 @@ async fn a_tenant_of_a_dropped_ones_slug_gets_another_schema_and_the_registry_re
 }
 
 #[tokio::test]
-async fn a_name_that_another_tenant_has_or_had_is_passed_over() {
+async fn skips_schema_names_that_another_tenant_has_or_had() {
     let db = TestDb::new().await;
     let tenancy = db.tenancy().await;
     create(&tenancy, "q-1").await;
@@ -108,7 +108,7 @@ async fn the_longest_names_are_cut_so_that_a_number_fits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_want_the_same_name_at_the_same_moment_both_get_a_schema() {
+async fn concurrent_creations_of_one_schema_name_both_get_a_schema() {
     let db = TestDb::new().await;
     let tenancies = [db.tenancy().await, db.tenancy().await];
     for round in 0..6 {
@@ -128,7 +128,7 @@ async fn two_that_want_the_same_name_at_the_same_moment_both_get_a_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slug_that_comes_and_goes_in_two_processes_never_sees_a_row_of_before() {
+async fn a_slug_reused_in_two_processes_never_sees_rows_of_an_earlier_tenant() {
     let db = TestDb::new().await;
     let tenancies = [db.tenancy().await, db.tenancy().await];
     let tasks = (0..4).map(|task: usize| {
@@ -166,7 +166,7 @@ async fn a_slug_that_comes_and_goes_in_two_processes_never_sees_a_row_of_before(
 }
 
 #[tokio::test]
-async fn a_spare_is_given_a_name_that_nobody_has_had() {
+async fn a_spare_gets_a_schema_name_that_no_tenant_has_had() {
     let db = TestDb::new().await;
     let tenancy = Tenancy::connect(&Config { spares: 2, ..db.config() }).await.unwrap();
     let plain = db.plain().await;
@@ -186,7 +186,7 @@ async fn a_spare_is_given_a_name_that_nobody_has_had() {
 }
 
 #[tokio::test]
-async fn dropped_tenants_are_in_nobodys_way() {
+async fn dropped_tenants_do_not_affect_others() {
     let db = TestDb::new().await;
     let (tenancy, _) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -256,7 +256,7 @@ async fn dropped_tenants_are_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn who_drops_a_tenant_is_remembered() {
+async fn the_actor_of_a_drop_is_recorded() {
     let db = TestDb::new().await;
     let config = Config { actor: "billing".to_owned(), ..db.config() };
     let tenancy = Tenancy::connect(&config).await.unwrap();
@@ -274,7 +274,7 @@ async fn who_drops_a_tenant_is_remembered() {
 
 /// A process that stands still while another one drops the tenant and creates it again.
 #[test]
-fn statements_of_a_process_that_stood_still_do_not_reach_the_next_tenant_of_the_slug() {
+fn statements_of_a_paused_process_do_not_reach_the_next_tenant_of_the_slug() {
     let runtime = |threads| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
     };

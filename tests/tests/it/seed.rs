@@ -76,7 +76,7 @@ async fn a_tenant_whose_seed_fails_is_not_created() {
 }
 
 #[tokio::test]
-async fn the_failure_of_a_seed_says_what_kind_it_is() {
+async fn a_seed_error_has_the_kind_of_its_database_error() {
     let db = TestDb::new().await;
     let config = db.config().seed(async |tenant: &TenantTransaction| {
         let twice = r#"INSERT INTO "@tenant"."guards"

@@ -132,7 +132,7 @@ async fn many_at_once_take_different_spares_and_the_rest_are_made_as_usual() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_processes_never_make_more_than_are_wanted() {
+async fn several_processes_never_create_more_spares_than_configured() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let config = Config { spares: 5, ..db.config() };
@@ -158,7 +158,7 @@ async fn several_processes_never_make_more_than_are_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_taken_costs_no_spare() {
+async fn a_failed_creation_does_not_use_up_a_spare() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancy = keeping(&db, 3).await;

@@ -87,7 +87,7 @@ fn stale(error: &DbErr) -> bool {
 }
 
 #[tokio::test]
-async fn every_kind_of_statement_goes_on_after_a_type_change() {
+async fn every_kind_of_statement_succeeds_after_a_type_change() {
     let it = Fixture::new(1).await;
     let work = async || {
         let inserted = abu().insert(&it.one).await?;
@@ -151,7 +151,7 @@ async fn an_additive_migration_leaves_prepared_statements_as_they_are() {
 }
 
 #[tokio::test]
-async fn tasks_that_fail_together_renew_once_and_leave_other_tenants_alone() {
+async fn statements_that_fail_together_advance_the_epoch_of_their_tenant_once() {
     const TASKS: usize = 8;
     let it = Fixture::new(TASKS as u32).await;
     // Every connection has prepared the statements of both tenants.
@@ -182,7 +182,7 @@ async fn tasks_that_fail_together_renew_once_and_leave_other_tenants_alone() {
 }
 
 #[tokio::test]
-async fn what_was_prepared_for_a_dropped_tenant_is_not_in_the_way_of_the_next_of_its_slug() {
+async fn statements_prepared_for_a_dropped_tenant_do_not_affect_the_next_of_its_slug() {
     let it = Fixture::new(1).await;
     let look = async |tenant: &Tenant| guard::Entity::find().all(tenant).await.unwrap();
     look(&it.one).await;
@@ -197,7 +197,7 @@ async fn what_was_prepared_for_a_dropped_tenant_is_not_in_the_way_of_the_next_of
 }
 
 #[tokio::test]
-async fn a_transaction_fails_as_stale_and_its_next_try_works() {
+async fn a_transaction_fails_as_stale_and_a_retry_succeeds() {
     let it = Fixture::new(1).await;
     let work = async || {
         let txn = it.one.begin().await?;
@@ -214,7 +214,7 @@ async fn a_transaction_fails_as_stale_and_its_next_try_works() {
 }
 
 #[tokio::test]
-async fn bare_sql_of_a_half_migrated_fleet_settles_for_each_tenant() {
+async fn bare_sql_in_a_partly_migrated_fleet_recovers_for_each_tenant() {
     let it = Fixture::new(1).await;
     let work = async |tenant: &Tenant| {
         let txn = tenant.begin_with_search_path().await?;
@@ -238,7 +238,7 @@ async fn bare_sql_of_a_half_migrated_fleet_settles_for_each_tenant() {
 }
 
 #[tokio::test]
-async fn a_stream_fails_as_stale_and_works_when_it_is_opened_again() {
+async fn a_stream_fails_as_stale_and_a_retry_succeeds() {
     let it = Fixture::new(1).await;
     abu().insert(&it.one).await.unwrap();
     let names = async || {
@@ -267,7 +267,7 @@ async fn a_stream_fails_as_stale_and_works_when_it_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_feature_that_postgresql_does_not_have_is_no_stale_statement() {
+async fn an_unsupported_feature_is_not_reported_as_a_stale_statement() {
     let it = Fixture::new(1).await;
     let locked = r#"SELECT count(*) FROM "@tenant"."guards" FOR UPDATE"#;
     let locked = Statement::from_string(DbBackend::Postgres, locked);

@@ -194,7 +194,7 @@ async fn a_placeholder_in_a_literal_or_a_comment_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_statement_that_forgets_the_schema_is_refused() {
+async fn a_statement_without_the_schema_is_refused() {
     let both = TwoTenants::new().await;
     let select = Query::select().column(Asterisk).from(guard::Entity).to_owned();
     let error = both.one.query_all(&select).await.unwrap_err();

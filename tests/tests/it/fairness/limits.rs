@@ -38,7 +38,7 @@ fn limits(max_connections: u32, max_waiting: Option<u32>) -> Limits {
 }
 
 #[tokio::test]
-async fn a_limit_holds_for_one_tenant_from_the_next_statement_on_in_every_process() {
+async fn a_limit_applies_to_the_next_statement_of_one_tenant_in_every_process() {
     let it = Fixture::new(2, |_| {}).await;
     let other_process = Tenancy::connect(&it.db.config()).await.unwrap();
     let [one, two] = [it.tenant(1).await, it.tenant(2).await];
@@ -95,7 +95,7 @@ async fn the_operator_sets_and_sees_limits() {
 }
 
 #[tokio::test]
-async fn the_registry_refuses_limits_that_are_none() {
+async fn the_registry_rejects_invalid_limits() {
     let it = Fixture::new(1, |_| {}).await;
     let plain = it.db.plain().await;
     for limit in ["max_connections = 0", "max_connections = -1", "max_waiting = -1"] {

@@ -178,7 +178,7 @@ async fn each_object_outside_that_depends_on_a_tenant_is_named_before_anything_i
 }
 
 #[tokio::test]
-async fn what_a_tenant_has_inside_its_schema_does_not_keep_it() {
+async fn dependents_inside_the_schema_do_not_prevent_a_drop() {
     let db = TestDb::new().await;
     let (tenancy, _) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -213,7 +213,7 @@ async fn a_schema_whose_name_is_a_word_of_sql_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_view_that_comes_while_a_drop_waits_is_kept() {
+async fn a_view_created_while_a_drop_waits_is_kept() {
     let db = TestDb::new().await;
     let (tenancy, _) = db.with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;

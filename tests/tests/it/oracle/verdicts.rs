@@ -56,7 +56,7 @@ fn finds_nothing(history: &History) {
 }
 
 #[test]
-fn a_row_of_the_life_before_is_found_in_its_successor() {
+fn a_row_of_an_earlier_tenant_of_the_slug_is_found() {
     let mut history = two_lives();
     history.writes = vec![write(slug(), 5, 6), write(slug(), 35, 36)];
     history.reads = vec![read(slug(), 7, 8, &[0]), read(slug(), 40, 41, &[1])];
@@ -66,7 +66,7 @@ fn a_row_of_the_life_before_is_found_in_its_successor() {
 }
 
 #[test]
-fn a_write_that_waited_while_its_tenant_was_dropped_is_not_the_successors() {
+fn a_write_that_waited_during_a_drop_does_not_reach_the_next_tenant() {
     let mut history = two_lives();
     // The server knows the tenant at 6, so it has found it for the second write by 19.
     history.writes = vec![write(slug(), 5, 6), write(slug(), 18, 35)];
@@ -78,7 +78,7 @@ fn a_write_that_waited_while_its_tenant_was_dropped_is_not_the_successors() {
 }
 
 #[test]
-fn a_row_that_was_acknowledged_and_is_gone_is_found() {
+fn a_lost_row_that_was_acknowledged_is_found() {
     let mut history = two_lives();
     history.writes = vec![write(slug(), 5, 6), write(slug(), 7, 8)];
     history.reads = vec![read(slug(), 7, 9, &[0])];
@@ -95,7 +95,7 @@ fn a_write_after_the_drop_is_found() {
 }
 
 #[test]
-fn a_schema_that_is_given_twice_is_found() {
+fn a_schema_that_is_used_twice_is_found() {
     let mut history = two_lives();
     finds_nothing(&history);
     history.lives[1].schema = "acme".to_owned();
@@ -103,7 +103,7 @@ fn a_schema_that_is_given_twice_is_found() {
 }
 
 #[test]
-fn a_domain_that_is_believed_for_too_long_is_found() {
+fn a_domain_that_is_cached_for_too_long_is_found() {
     let host = || Place::Domain("acme.example.org".to_owned());
     let mut history = History {
         lives: vec![life("one", "one", (1, 2), None), life("two", "two", (1, 2), None)],

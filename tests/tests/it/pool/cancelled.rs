@@ -70,7 +70,7 @@ async fn use_somehow(tenant: &Tenant, how: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_given_up_at_any_moment_leaves_every_connection_usable() {
+async fn cancellation_at_any_moment_leaves_every_connection_usable() {
     let it = Fixture::new(6, |_| {}).await;
     let tasks = (0..8_u32).map(|task| {
         let tenants = it.tenants.clone();
@@ -109,7 +109,7 @@ async fn what_is_given_up_at_any_moment_leaves_every_connection_usable() {
 }
 
 #[tokio::test]
-async fn a_panic_gives_its_connection_back() {
+async fn a_panic_releases_its_connection() {
     let it = Fixture::new(1, |config| config.max_connections = 1).await;
     let tenant = it.one().clone();
     let panics = tokio::spawn(async move {
@@ -122,7 +122,7 @@ async fn a_panic_gives_its_connection_back() {
 }
 
 #[tokio::test]
-async fn who_gives_up_a_slow_statement_does_not_make_the_next_one_wait_for_it() {
+async fn a_cancelled_slow_statement_does_not_delay_the_next_one() {
     let it = Fixture::new(1, |_| {}).await;
     let tenant = it.one().clone();
     let slow = tokio::spawn(async move { tenant.execute_raw(sql("SELECT pg_sleep(60)")).await });
@@ -137,7 +137,7 @@ async fn who_gives_up_a_slow_statement_does_not_make_the_next_one_wait_for_it() 
 }
 
 #[tokio::test]
-async fn a_savepoint_that_outlives_its_transaction_is_in_nobodys_way() {
+async fn a_savepoint_that_outlives_its_transaction_affects_no_other() {
     let it = Fixture::new(1, |config| config.max_connections = 1).await;
     let txn = it.one().begin().await.unwrap();
     let savepoint = txn.begin().await.unwrap();
@@ -160,7 +160,7 @@ async fn insert(name: &str, txn: &impl ConnectionTrait) {
 }
 
 #[tokio::test]
-async fn a_dropped_savepoint_is_undone_and_nothing_else_is() {
+async fn dropping_a_savepoint_rolls_back_only_the_savepoint() {
     let it = Fixture::new(1, |_| {}).await;
     let txn = it.one().begin().await.unwrap();
     insert("Abu", &txn).await;

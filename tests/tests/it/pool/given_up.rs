@@ -43,7 +43,7 @@ async fn at_work(it: &Fixture, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_that_are_given_up_hold_up_nobody_and_the_server_ends_them() {
+async fn cancelled_statements_do_not_block_others_and_end_on_the_server() {
     let it = Fixture::new(2, |config| config.acquire_timeout = Duration::from_secs(60)).await;
     for round in 0..2 {
         let given_up = slow(&it, it.one(), 4).await;
@@ -57,7 +57,7 @@ async fn statements_that_are_given_up_hold_up_nobody_and_the_server_ends_them() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_is_given_up_during_a_statement_lets_go_of_its_locks() {
+async fn a_transaction_cancelled_during_a_statement_releases_its_locks() {
     let it = Fixture::new(1, |_| {}).await;
     let lock = r#"LOCK TABLE "@tenant".guards"#;
     let tenant = it.one().clone();
@@ -75,7 +75,7 @@ async fn a_transaction_that_is_given_up_during_a_statement_lets_go_of_its_locks(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_creation_that_is_given_up_holds_up_nobody() {
+async fn a_cancelled_creation_does_not_block_others() {
     let it = Fixture::new(1, |config| config.acquire_timeout = Duration::from_secs(60)).await;
     let plain = it.db.plain().await;
     let blocking = plain.begin().await.unwrap();
@@ -94,7 +94,7 @@ async fn a_creation_that_is_given_up_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_is_nearly_done_when_it_is_given_up_keeps_its_connection() {
+async fn a_statement_that_ends_soon_after_its_cancellation_keeps_its_connection() {
     let it = Fixture::new(1, |config| config.max_connections = 1).await;
     let mut pids = HashSet::new();
     for _ in 0..20 {
@@ -107,7 +107,7 @@ async fn a_statement_that_is_nearly_done_when_it_is_given_up_keeps_its_connectio
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_many_are_given_up_the_server_has_few_connections_more() {
+async fn cancelled_statements_leave_a_bounded_number_of_connections() {
     let change = |config: &mut tenantry::Config| {
         config.url.push_str("&application_name=lanes");
         config.acquire_timeout = Duration::from_secs(60);
@@ -177,7 +177,7 @@ async fn by_default_a_statement_ends_before_a_request_does() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_idles_for_too_long_lets_go_of_its_locks() {
+async fn a_transaction_that_idles_for_too_long_releases_its_locks() {
     let it = Fixture::new(1, |config| {
         config.idle_in_transaction_timeout = Some(Duration::from_millis(300));
     });

@@ -69,7 +69,7 @@ async fn ask(db: &impl ConnectionTrait) -> Result<(), sea_orm::DbErr> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_of_ten_frozen_connections_are_replaced_and_nobody_waits_for_long() {
+async fn eight_of_ten_frozen_connections_are_replaced_in_bounded_time() {
     let it = Far::new(24, 10).await;
     let pids = it.pids(10).await;
     it.wire.freeze(pids[..8].iter().copied());
@@ -93,7 +93,7 @@ async fn eight_of_ten_frozen_connections_are_replaced_and_nobody_waits_for_long(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_all_connections_frozen_the_service_is_back_after_one_statement() {
+async fn with_all_connections_frozen_one_statement_fails_and_the_next_succeeds() {
     let it = Far::new(3, 4).await;
     let pids = it.pids(4).await;
     it.wire.freeze(pids);
@@ -105,7 +105,7 @@ async fn with_all_connections_frozen_the_service_is_back_after_one_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_connection_that_its_user_gives_up_costs_nobody_else_its_place() {
+async fn a_frozen_connection_whose_statement_is_cancelled_frees_its_slot() {
     let it = Far::new(1, 1).await;
     let tenant = &it.tenants[0];
     for round in 0..4 {
@@ -149,7 +149,7 @@ async fn every_end_of_a_transaction_on_a_frozen_connection_has_a_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_registry_and_the_end_do_not_wait_for_frozen_connections() {
+async fn the_registry_and_shutdown_do_not_wait_for_frozen_connections() {
     let it = Far::new(1, 2).await;
     let pids = it.pids(2).await;
     it.wire.freeze(pids.clone());
@@ -160,7 +160,7 @@ async fn the_registry_and_the_end_do_not_wait_for_frozen_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_no_connection_can_be_opened_those_that_idle_serve_everybody() {
+async fn idle_connections_serve_all_tenants_while_none_can_be_opened() {
     let it = Far::new(12, 4).await;
     // One connection is open, and it serves whoever comes.
     it.pids(1).await;
@@ -176,7 +176,7 @@ async fn while_no_connection_can_be_opened_those_that_idle_serve_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_server_refuses_connections_those_that_there_are_serve_everybody() {
+async fn open_connections_serve_all_tenants_while_the_server_refuses_others() {
     let it = Far::new(12, 4).await;
     it.pids(1).await;
     let name = it.near.db.name();
@@ -200,7 +200,7 @@ async fn while_the_server_refuses_connections_those_that_there_are_serve_everybo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_process_that_stands_still_costs_one_statement() {
+async fn a_frozen_server_process_costs_one_statement() {
     let it = Far::new(2, 1).await;
     let stopped = Pid::from_raw(pid(&it.tenants[0]).await);
     kill(stopped, Signal::SIGSTOP).unwrap();

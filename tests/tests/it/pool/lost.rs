@@ -16,7 +16,7 @@ async fn end_sessions(database: &str, all: bool) {
 }
 
 #[tokio::test]
-async fn a_tenant_does_not_notice_that_its_idle_connection_was_ended() {
+async fn a_statement_succeeds_after_its_idle_connection_was_terminated() {
     let it = Fixture::new(3, |_| {}).await;
     for _ in 0..2 {
         for tenant in &it.tenants {
@@ -36,7 +36,7 @@ async fn a_tenant_does_not_notice_that_its_idle_connection_was_ended() {
 }
 
 #[tokio::test]
-async fn over_a_network_all_connections_are_tried_once_one_is_known_to_be_lost() {
+async fn over_tcp_all_connections_are_pinged_after_one_was_lost() {
     let it = Fixture::new(8, |_| {}).await;
     let wire = TcpProxy::new().await;
     let config = Config { url: wire.url(it.db.name()), max_connections: 4, ..it.db.config() };
@@ -60,7 +60,7 @@ async fn over_a_network_all_connections_are_tried_once_one_is_known_to_be_lost()
 }
 
 #[tokio::test]
-async fn who_would_not_hear_announcements_does_not_start() {
+async fn does_not_start_without_notifications() {
     let it = Fixture::new(1, |_| {}).await;
     let wire = TcpProxy::without_notifications().await;
     let config = Config { url: wire.url(it.db.name()), ..it.db.config() };

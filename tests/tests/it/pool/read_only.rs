@@ -150,7 +150,7 @@ async fn a_server_that_accepts_no_writes_is_unavailable_until_it_accepts_them() 
 }
 
 #[tokio::test]
-async fn a_write_in_a_read_only_transaction_that_was_asked_for_is_the_callers_fault() {
+async fn a_write_in_a_requested_read_only_transaction_is_an_error_of_the_caller() {
     let it = Fixture::new(1, |config| config.max_connections = 1).await;
     let before = pid(it.one()).await;
     for by_statement in [false, true] {
@@ -191,7 +191,7 @@ async fn on_a_standby_the_service_does_not_start_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_full_and_a_server_without_memory_are_no_fault_of_the_caller() {
+async fn a_full_disk_and_a_server_without_memory_are_not_errors_of_the_caller() {
     let it = Fixture::new(1, |_| {}).await;
     for state in ["53000", "53100", "53200", "53300", "53400", "58000", "58030", "58P01", "57P04"] {
         let sql = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$");
@@ -223,7 +223,7 @@ async fn stopped(server: Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_failover_changes_of_tenants_are_heard_from_the_new_primary() {
+async fn after_a_failover_notifications_come_from_the_new_primary() {
     let folder = folder();
     let old_dir = folder.path().join("old");
     let new_dir = old_dir.with_file_name("new");

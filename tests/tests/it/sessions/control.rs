@@ -95,7 +95,7 @@ async fn in_a_transaction_it_is_refused_too_and_the_transaction_goes_on() {
 }
 
 #[tokio::test]
-async fn words_of_transactions_elsewhere_are_sent() {
+async fn keywords_of_transactions_elsewhere_are_allowed() {
     let it = Shared::new().await;
     for sql in [
         "SELECT 'BEGIN; COMMIT' AS begin, $$; ROLLBACK;$$ AS \"end\" -- ; BEGIN",
@@ -112,7 +112,7 @@ async fn words_of_transactions_elsewhere_are_sent() {
 }
 
 #[tokio::test]
-async fn what_fails_half_way_through_a_text_leaves_no_transaction() {
+async fn a_batch_that_fails_halfway_leaves_no_transaction() {
     let it = Shared::new().await;
     for sql in [
         "INSERT INTO \"@tenant\".guards SELECT * FROM \"@tenant\".guards; SELECT 1",
@@ -131,7 +131,7 @@ async fn what_fails_half_way_through_a_text_leaves_no_transaction() {
 
 /// A transaction whose `BEGIN` was sent, and whose caller does not wait for the answer.
 #[tokio::test]
-async fn a_cancelled_begin_poisons_nobody() {
+async fn a_cancelled_begin_affects_no_other_statement() {
     let it = Shared::new().await;
     for patience in 0..40 {
         let begin = it.one.begin();

@@ -40,7 +40,7 @@ const HARMLESS: [&str; 26] = [
 
 /// A call of any other function that the server calls volatile costs the session.
 #[tokio::test]
-async fn no_function_that_may_change_the_session_is_taken_for_harmless() {
+async fn no_function_that_may_change_the_session_is_listed_as_harmless() {
     let it = Shared::new().await;
     let all = "SELECT DISTINCT proname::text FROM pg_proc WHERE provolatile = 'v' \
                AND pronamespace = 'pg_catalog'::regnamespace ORDER BY 1";

@@ -76,7 +76,7 @@ async fn sql_without_a_schema_finds_nothing_even_if_public_has_such_a_table() {
 }
 
 #[tokio::test]
-async fn it_finds_nothing_in_a_transaction() {
+async fn in_a_transaction_nothing_is_found() {
     let it = with_public().await;
     for sql in ["SELECT name FROM guards", "INSERT INTO guards VALUES (2, 'Abu')"] {
         let txn = it.one.begin().await.unwrap();
@@ -92,7 +92,7 @@ async fn it_finds_nothing_in_a_transaction() {
 }
 
 #[tokio::test]
-async fn a_path_of_the_database_or_the_role_leads_nowhere() {
+async fn a_search_path_of_the_database_or_role_has_no_effect() {
     let it = with_public().await;
     let name = it.db.name();
     for sql in [
@@ -121,7 +121,7 @@ async fn a_path_of_the_database_or_the_role_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn the_registry_is_found_beside_tables_of_its_names_in_public() {
+async fn the_registry_is_found_despite_tables_of_its_names_in_public() {
     let it = with_public().await;
     let three = slug("tenant-3");
     it.tenancy.create(NewTenant::new(three.clone())).await.unwrap();

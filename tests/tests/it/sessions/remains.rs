@@ -147,7 +147,7 @@ async fn nothing_of_a_session_reaches_the_next_tenant() {
 }
 
 #[tokio::test]
-async fn the_same_tenant_finds_its_session_clean_too() {
+async fn the_same_tenant_gets_a_clean_session_too() {
     let it = Shared::new().await;
     it.one.execute_unprepared("SET my.secret = 'Abu'").await.unwrap();
     let kept = "SELECT nullif(current_setting('my.secret', true), '')";
@@ -170,7 +170,7 @@ async fn in_a_transaction_a_setting_stays_until_its_end() {
 
 /// The driver believes that its statements are still prepared.
 #[tokio::test]
-async fn statements_that_the_server_has_forgotten_are_prepared_once_more() {
+async fn statements_that_the_server_has_lost_are_prepared_again() {
     let it = Shared::new().await;
     for sql in ["DISCARD ALL", "DEALLOCATE ALL", "discard plans; deallocate prepare all"] {
         let count = guard::Entity::find().count(&it.two).await.unwrap();
@@ -195,7 +195,7 @@ async fn statements_that_the_server_has_forgotten_are_prepared_once_more() {
 }
 
 #[tokio::test]
-async fn in_a_transaction_a_forgotten_statement_fails_once_and_can_be_repeated() {
+async fn in_a_transaction_a_lost_prepared_statement_fails_once() {
     let it = Shared::new().await;
     guard::Entity::find().count(&it.one).await.unwrap();
     let txn = it.one.begin().await.unwrap();
@@ -212,7 +212,7 @@ async fn in_a_transaction_a_forgotten_statement_fails_once_and_can_be_repeated()
 
 /// What SeaORM sends costs no session, and what can be reset is.
 #[tokio::test]
-async fn only_what_may_change_the_session_costs_anything() {
+async fn only_statements_that_may_change_the_session_cause_a_reset() {
     let it = Shared::new().await;
     let before = pid(&it.one).await;
     let ordinary = it.db.statements().len();
@@ -277,7 +277,7 @@ const READING: Sql = Sql {
 };
 
 #[tokio::test]
-async fn what_a_migration_sets_while_a_tenant_is_created_is_gone_afterwards() {
+async fn settings_of_a_migration_do_not_outlive_the_creation() {
     for migrator in [sql_migrator([REPLICA]), sql_migrator([REPLICA, READING])] {
         for spares in [0, 1] {
             let db = TestDb::new().await;

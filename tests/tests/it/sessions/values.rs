@@ -117,7 +117,7 @@ async fn values_at_the_edge_arrive() {
 }
 
 #[tokio::test]
-async fn a_text_with_a_nul_is_refused_by_the_server_and_costs_nothing() {
+async fn a_text_with_a_nul_is_refused_and_the_connection_kept() {
     use sea_orm::ActiveModelTrait;
 
     let it = Shared::new().await;

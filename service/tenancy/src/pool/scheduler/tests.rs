@@ -54,7 +54,7 @@ fn acquired(scheduler: &Scheduler, request: Request<'_>) -> usize {
 }
 
 #[tokio::test]
-async fn a_statement_waits_for_its_own_lane_a_moment_and_is_served_there() {
+async fn a_statement_waits_briefly_for_its_preferred_slot() {
     let scheduler = scheduler(Duration::from_secs(5));
     let [one, other] = [tenant_of(2, 1), tenant_of(2, 2)];
     assert_eq!(acquired(&scheduler, statement(one)), 2);
@@ -66,7 +66,7 @@ async fn a_statement_waits_for_its_own_lane_a_moment_and_is_served_there() {
 }
 
 #[tokio::test]
-async fn who_waits_for_too_long_takes_an_idle_connection_and_is_known_there() {
+async fn a_statement_that_has_waited_takes_an_idle_slot_and_gets_it_again() {
     let scheduler = scheduler(Duration::from_secs(5));
     let [one, other] = [tenant_of(2, 1), tenant_of(2, 2)];
     acquired(&scheduler, statement(one));
@@ -77,7 +77,7 @@ async fn who_waits_for_too_long_takes_an_idle_connection_and_is_known_there() {
 }
 
 #[tokio::test]
-async fn a_tenant_in_demand_is_served_by_all_connections_at_once() {
+async fn a_busy_tenant_is_served_by_all_slots() {
     let scheduler = scheduler(Duration::from_secs(5));
     let hot = statement(tenant_of(2, 1));
     let mut slots: Vec<_> = (0..SLOTS).map(|_| acquired(&scheduler, hot)).collect();
@@ -92,7 +92,7 @@ async fn a_tenant_in_demand_is_served_by_all_connections_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_what_is_held_for_long() {
+async fn no_request_waits_for_a_slot_that_is_held_long() {
     let scheduler = scheduler(Duration::from_secs(5));
     assert_eq!(acquired(&scheduler, long(tenant_of(2, 1))), 2);
     assert_ne!(acquired(&scheduler, statement(tenant_of(2, 2))), 2);
@@ -104,7 +104,7 @@ async fn nobody_waits_for_what_is_held_for_long() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_to_who_waits_for_its_lane_but_the_oldest_are_not_forgotten() {
+async fn a_slot_goes_to_requests_that_prefer_it_unless_another_has_waited_long() {
     let scheduler = scheduler(Duration::from_secs(5));
     for slot in 0..SLOTS {
         acquired(&scheduler, statement(tenant_of(slot, 1)));
@@ -129,7 +129,7 @@ async fn a_connection_goes_to_who_waits_for_its_lane_but_the_oldest_are_not_forg
 }
 
 #[tokio::test]
-async fn who_gives_up_leaves_no_place_behind() {
+async fn a_cancelled_request_leaves_no_slot_taken() {
     let scheduler = scheduler(Duration::from_secs(5));
     let tenant = tenant_of(1, 1);
     for slot in 0..SLOTS {
@@ -154,7 +154,7 @@ async fn who_gives_up_leaves_no_place_behind() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_what_is_held_and_refuses_the_others() {
+async fn closing_waits_for_held_slots_and_refuses_waiting_requests() {
     let scheduler = scheduler(Duration::from_secs(5));
     let tenant = tenant_of(1, 1);
     acquired(&scheduler, long(tenant));
@@ -167,7 +167,7 @@ async fn closing_waits_for_what_is_held_and_refuses_the_others() {
 }
 
 #[tokio::test]
-async fn many_at_once_never_share_a_place() {
+async fn concurrent_requests_never_share_a_slot() {
     let scheduler = scheduler(Duration::from_secs(20));
     let holders: Arc<[Mutex<()>]> = (0..SLOTS).map(|_| Mutex::new(())).collect();
     let tasks = (0..50_u64).map(|number| {
@@ -207,7 +207,7 @@ async fn waiting(
 }
 
 #[tokio::test]
-async fn the_next_connection_goes_to_the_tenant_that_holds_the_fewest() {
+async fn a_slot_goes_to_the_tenant_that_holds_the_fewest() {
     let scheduler = scheduler(Duration::from_secs(5));
     let [greedy, other] = [tenant_of(0, 1), tenant_of(1, 2)];
     let held: Vec<_> = (0..SLOTS).map(|_| acquired(&scheduler, long(greedy))).collect();
@@ -229,7 +229,7 @@ async fn the_next_connection_goes_to_the_tenant_that_holds_the_fewest() {
 }
 
 #[tokio::test]
-async fn a_tenant_with_its_share_waits_while_connections_idle() {
+async fn a_tenant_with_its_share_waits_while_slots_are_free() {
     let shares = Shares { connections: 2, reserved: 0, waiting: 100 };
     let scheduler = scheduler_with(shares, Duration::from_millis(50));
     let [greedy, other] = [tenant_of(0, 1), tenant_of(1, 2)];
@@ -243,7 +243,7 @@ async fn a_tenant_with_its_share_waits_while_connections_idle() {
 }
 
 #[tokio::test]
-async fn the_last_connections_are_for_tenants_that_hold_none() {
+async fn the_last_slots_are_reserved_for_tenants_that_hold_none() {
     let shares = Shares { connections: 3, reserved: 2, waiting: 100 };
     let scheduler = scheduler_with(shares, Duration::from_secs(5));
     let tenants: Vec<_> = (0..SLOTS).map(|slot| tenant_of(slot, slot as u64 + 1)).collect();
@@ -264,7 +264,7 @@ async fn the_last_connections_are_for_tenants_that_hold_none() {
 }
 
 #[tokio::test]
-async fn a_tenant_with_too_many_waiting_statements_is_refused_and_no_other() {
+async fn only_a_tenant_with_too_many_waiting_statements_is_refused() {
     let scheduler = scheduler_with(Shares { waiting: 3, ..ALL }, Duration::from_secs(5));
     let [greedy, other] = [tenant_of(0, 1), tenant_of(1, 2)];
     let held: Vec<_> = (0..SLOTS).map(|_| acquired(&scheduler, long(greedy))).collect();
@@ -291,7 +291,7 @@ async fn a_tenant_with_too_many_waiting_statements_is_refused_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_give_up_at_any_moment_leave_no_place_behind() {
+async fn requests_cancelled_at_any_moment_leave_no_slot_taken() {
     let shares = Shares { connections: 3, reserved: 1, waiting: 50 };
     let scheduler = scheduler_with(shares, Duration::from_secs(20));
     let tasks = (0..60_u64).map(|number| {
@@ -319,7 +319,7 @@ async fn requests_that_give_up_at_any_moment_leave_no_place_behind() {
 }
 
 #[tokio::test]
-async fn a_tenant_may_have_limits_of_its_own_which_hold_from_the_next_request_on() {
+async fn limits_of_a_tenant_apply_to_its_next_request() {
     let shares = Shares { connections: 2, reserved: 0, waiting: 100 };
     let scheduler = scheduler_with(shares, Duration::from_secs(5));
     let limits = |connections, waiting| Limits {

@@ -218,7 +218,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_request_is_served_in_turn_within_its_share_and_no_place_is_lost(
+    fn every_request_is_served_in_turn_within_its_share_and_no_slot_is_lost(
         (slots, share, reserved, waiting) in (1..10_usize, 1..=100_usize, 0..4_usize, 0..6_usize),
         steps in prop::collection::vec(step(), 1..150),
     ) {
