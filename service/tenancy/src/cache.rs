@@ -177,8 +177,7 @@ mod tests {
     ) -> (TenantCache, Arc<RegistryView>, Arc<AtomicUsize>) {
         let migrator = DynMigrator::tenant(crate::test_migrator::Migrator);
         let timeout = Duration::from_secs(5);
-        let (view, mut requests) =
-            RegistryView::new(KnownMigrations::new(&migrator), ttl, timeout);
+        let (view, mut requests) = RegistryView::new(KnownMigrations::new(&migrator), ttl, timeout);
         let asked = Arc::new(AtomicUsize::new(0));
         let (view_of_task, counter) = (Arc::clone(&view), Arc::clone(&asked));
         tokio::spawn(async move {

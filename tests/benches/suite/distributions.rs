@@ -1,4 +1,4 @@
-//! Which tenant it is next.
+//! The order in which tenants are used.
 
 use std::sync::{
     Arc,
@@ -14,16 +14,15 @@ use crate::{
     interleaved::Work,
 };
 
-/// How often the tenants come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Drawn {
-    /// All alike.
+pub enum Distribution {
+    /// All tenants equally often.
     Uniform,
-    /// The n-th one n times as seldom as the first.
+    /// The n-th tenant n times less often than the first.
     Zipf,
 }
 
-impl Drawn {
+impl Distribution {
     pub fn name(self) -> &'static str {
         match self {
             Self::Uniform => "uniform",
@@ -31,8 +30,7 @@ impl Drawn {
         }
     }
 
-    /// Reads by primary key in tenants that are drawn in this way, for every contender in the
-    /// same order.
+    /// Reads by primary key in tenants of this distribution, in the same order for all contenders.
     pub fn reads(self, contender: &Contender, tenants: &[Arc<Named>]) -> Work {
         let (order, next) = (self.order(tenants.len()), AtomicUsize::new(0));
         reads(contender, tenants, move || order[next.fetch_add(1, Ordering::Relaxed) % order.len()])
@@ -56,7 +54,7 @@ impl Drawn {
     }
 }
 
-/// Does one read in every tenant, so many times over.
+/// Reads in every tenant, this many times.
 pub async fn warm(contender: &Contender, tenants: &[Arc<Named>], times: usize) {
     const CLIENTS: usize = 8;
     let (next, number) = (AtomicUsize::new(0), tenants.len());
@@ -79,7 +77,7 @@ fn reads(
     })
 }
 
-/// From 0 to below 1, by SplitMix64 (Steele, Lea, Flood 2014): the same numbers in every run.
+/// A number from 0 to below 1, by SplitMix64 (Steele, Lea, Flood 2014), the same in every run.
 fn random(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut bits = *state;

@@ -1,6 +1,5 @@
-//! What other tenants notice of one that keeps all connections busy: how long their reads take
-//! while a tenant has many clients that send `pg_sleep`, and while it has none. Writes its section
-//! of `docs/BENCHMARKS.md`.
+//! Latency of reads in other tenants while one tenant has many clients that send `pg_sleep`, and
+//! while it has none. Writes its section of `docs/BENCHMARKS.md`.
 //!
 //! Environment variables: `ROUNDS` (9), `SLOW` (clients of the slow tenant, 64).
 
@@ -19,9 +18,9 @@ use crate::{
     common::{page, quantile},
     contenders::{
         Contender, by_hand, handle,
-        setup::{Stage, config},
+        setup::{Setup, config},
     },
-    distributions::{Drawn, warm},
+    distributions::{Distribution, warm},
     interleaved::{Work, number},
 };
 
@@ -33,9 +32,9 @@ const SLOW: &str = "SELECT pg_sleep(0.5)";
 
 pub async fn run() {
     let (rounds, slow) = (number("ROUNDS", 9), number("SLOW", 64));
-    let mut stage = Stage::new().await;
-    stage.grow(TENANTS + 1).await;
-    let url = stage.server.url("postgres");
+    let mut setup = Setup::new().await;
+    setup.grow(TENANTS + 1).await;
+    let url = setup.server.url("postgres");
     let defaults = Config::new("", migration::Migrator);
     let config = Config {
         tenant_share: defaults.tenant_share,
@@ -44,16 +43,16 @@ pub async fn run() {
     };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let (ours, pool) = (handle(&tenancy), by_hand(&url, CONNECTIONS).await);
-    let others = &stage.tenants[1..];
+    let others = &setup.tenants[1..];
     let mut rows = String::new();
     let through_handle = || {
-        let (tenancy, slug) = (tenancy.clone(), stage.tenants[0].slug.clone());
+        let (tenancy, slug) = (tenancy.clone(), setup.tenants[0].slug.clone());
         spawn(slow, move || {
             let (tenancy, slug) = (tenancy.clone(), slug.clone());
             async move {
                 let tenant = tenancy.tenant(&slug).await.unwrap();
                 let slow = Statement::from_string(DbBackend::Postgres, SLOW);
-                // Those that wait for too long are refused.
+                // Some are refused, since too many wait.
                 drop(tenant.execute_raw(slow).await);
             }
         })
@@ -76,14 +75,14 @@ pub async fn run() {
          | reads | idle p50 | idle p99 | beside the slow tenant p50 | p99 | p99 ÷ idle p99 |\n\
          |---|---|---|---|---|---|\n{rows}"
     );
-    page::write("fairness", "Beside a slow tenant", stage.server.version(), &body);
+    page::write("fairness", "Beside a slow tenant", setup.server.version(), &body);
     ours.close().await;
     pool.close().await;
     tenancy.close().await;
-    stage.stop().await;
+    setup.stop().await;
 }
 
-/// How long reads took, in milliseconds: idle, and beside the slow tenant.
+/// Durations of reads in milliseconds: without and with the slow tenant.
 async fn measure(
     contender: &Contender,
     tenants: &[Arc<crate::contenders::job::Named>],
@@ -91,31 +90,31 @@ async fn measure(
     slow: impl Fn() -> Vec<JoinHandle<()>>,
 ) -> [Vec<f64>; 2] {
     warm(contender, tenants, 3).await;
-    let reads = Drawn::Uniform.reads(contender, tenants);
+    let reads = Distribution::Uniform.reads(contender, tenants);
     let mut took = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         took[0].extend(times(&reads).await);
         let tasks = slow();
-        // Until it has all the connections that it gets.
+        // Until it has its share of connections.
         tokio::time::sleep(Duration::from_millis(200)).await;
         took[1].extend(times(&reads).await);
         tasks.iter().for_each(JoinHandle::abort);
-        // The server ends what was given up within a second.
+        // The server ends the cancelled statements within a second.
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     took
 }
 
 async fn times(work: &Work) -> Vec<f64> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let clients = (0..CLIENTS).map(|client| {
         let work = Arc::clone(work);
         tokio::spawn(async move {
             let mut took = Vec::new();
-            while begun.elapsed() < LENGTH {
-                let begun = Instant::now();
+            while started.elapsed() < LENGTH {
+                let started = Instant::now();
                 work(client).await;
-                took.push(begun.elapsed().as_secs_f64() * 1000.0);
+                took.push(started.elapsed().as_secs_f64() * 1000.0);
             }
             took
         })
@@ -123,7 +122,7 @@ async fn times(work: &Work) -> Vec<f64> {
     join_all(clients).await.into_iter().flat_map(Result::unwrap).collect()
 }
 
-/// So many clients that do `work` until they are aborted.
+/// Clients that repeat `work` until they are aborted.
 fn spawn<F>(clients: usize, work: impl Fn() -> F + Clone + Send + 'static) -> Vec<JoinHandle<()>>
 where
     F: Future<Output = ()> + Send + 'static,

@@ -1,7 +1,7 @@
-//! Provisioning and fleet runs, beside the same work as one prepared batch per tenant sent by raw
-//! clients: that is the limit. Writes its section of `docs/BENCHMARKS.md`.
+//! Creations and fleet runs, compared with the limit: the same statements as one prepared batch per
+//! tenant, sent by raw clients. Writes its section of `docs/BENCHMARKS.md`.
 //!
-//! `TENANTS` says how many tenants there are, 10,000 if nothing is said.
+//! Environment variable: `TENANTS` (10,000).
 
 mod command;
 mod migrators;
@@ -24,7 +24,7 @@ use tenantry_migrate::{
 };
 
 const ROUNDS: usize = 9;
-/// Connections of a fleet run, and of its rival.
+/// Connections of a fleet run and of the limit.
 const JOBS: usize = 8;
 
 pub async fn run() {
@@ -32,7 +32,7 @@ pub async fn run() {
     let server = server().await;
     let mut body = String::from(
         "The limit is the same work – registry row, schema, tables, rows, records – as one batch per \
-         tenant, prepared beforehand and sent by raw clients over as many connections. The \
+         tenant, prepared in advance and sent by raw clients over as many connections. The \
          reads of migrations are not part of it.\n\n\
          | work | limit | ours | ratio | goal |\n|---|---|---|---|---|\n",
     );
@@ -45,7 +45,7 @@ pub async fn run() {
     body += &public().await;
     let raw = Arc::new(Raw::new(&server, JOBS, migration::Migrator).await);
     rate(JOBS, (tenants - made) / JOBS, |number| Raw::provision(raw.clone(), made + number)).await;
-    // Before there are columns that the command knows nothing of.
+    // Before there are columns that the command does not know.
     let commands = command::table(&server);
     body += &add_column(&server, &raw, tenants).await;
     body += &spares(&server).await;
@@ -56,7 +56,7 @@ pub async fn run() {
     stop(server).await;
 }
 
-/// The same with migrations as they are in public projects.
+/// The same with migrations as in public projects.
 async fn public() -> String {
     let server = server().await;
     let (mut rows, mut made) = (String::new(), 0);
@@ -69,8 +69,7 @@ async fn public() -> String {
     rows
 }
 
-/// New tenants a second, by `Tenancy::create` and by the limit, in turn: so many at a time, and so
-/// many in each round.
+/// Creations per second, by `Tenancy::create` and by the limit, in alternating rounds.
 async fn provisioning<M: TenantMigrator + Copy + 'static>(
     server: &Server,
     migrator: M,
@@ -107,7 +106,7 @@ async fn tenancy(
 ) -> Tenancy {
     let config = Config::new(server.url("postgres"), migrator);
     let max_connections = connections as u32;
-    // Creations may use all of them, as the limit does.
+    // Creations may use all connections, as the limit does.
     let (tenant_share, reserved_connections) = (100, 0);
     let config = Config { max_connections, tenant_share, reserved_connections, spares, ..config };
     Tenancy::connect(&config).await.unwrap()
@@ -120,7 +119,7 @@ fn create(tenancy: Tenancy, number: usize) -> impl Future<Output = ()> + Send + 
     }
 }
 
-/// One more column for everybody, by a fleet run and by the limit, in turn.
+/// Adds a column to all tenants, by a fleet run and by the limit, alternately.
 async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
     let db = pool(server, JOBS as u32).await;
     let (mut limit, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
@@ -131,7 +130,7 @@ async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
         let each = tenants.div_ceil(JOBS);
         let work = |n| Raw::add_column(raw.clone(), schemas.get(n).cloned(), column.clone());
         limit.push(rate(JOBS, each, work).await);
-        let begun = Instant::now();
+        let started = Instant::now();
         let migrator = DynMigrator::new(Columns(2 * round + 2));
         let fleet = FleetOptions {
             jobs: JOBS,
@@ -142,11 +141,12 @@ async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
             canary: None,
         };
         let (action, stop) = (Action::Up(None), AtomicBool::new(false));
-        let told = |_: &Event<'_>| {};
+        let progress = |_: &Event<'_>| {};
         let run =
-            run_fleet(&db, &migrator, &TenantSelection::All, &action, &fleet, &stop, told).await;
+            run_fleet(&db, &migrator, &TenantSelection::All, &action, &fleet, &stop, progress)
+                .await;
         assert_eq!(run.unwrap().done, tenants);
-        ours.push(tenants as f64 / begun.elapsed().as_secs_f64());
+        ours.push(tenants as f64 / started.elapsed().as_secs_f64());
         ratios.push(ours[round] / limit[round]);
     }
     db.close().await.unwrap();
@@ -154,7 +154,7 @@ async fn add_column(server: &Server, raw: &Arc<Raw>, tenants: usize) -> String {
     row(&name, median(&limit), median(&ours), median(&ratios), "≥ 0.6")
 }
 
-/// This workspace's migrations and so many columns more.
+/// This workspace's migrations and a number of columns.
 #[derive(Clone, Copy)]
 struct Columns(usize);
 
@@ -190,7 +190,7 @@ impl MigratorTraitSelf for Columns {
     }
 }
 
-/// How long it takes to take a spare, one after the other at an otherwise idle server.
+/// The time to create a tenant of a spare, in sequence and on an otherwise idle server.
 async fn spares(server: &Server) -> String {
     const SPARES: usize = 200;
     let making = tenancy(server, migration::Migrator, 2, SPARES as u32).await;
@@ -200,13 +200,13 @@ async fn spares(server: &Server) -> String {
     }
     making.close().await;
     db.close().await.unwrap();
-    // With a lower target nobody makes new ones meanwhile.
+    // With a lower target no new ones are created meanwhile.
     let taking = tenancy(server, migration::Migrator, 2, 1).await;
     let mut took = Vec::new();
     for number in 0..SPARES - 1 {
-        let begun = Instant::now();
+        let started = Instant::now();
         create(taking.clone(), 1_000_000 + number).await;
-        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+        took.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     taking.close().await;
     let below = took.iter().filter(|ms| **ms < 5.0).count() as f64 / took.len() as f64;

@@ -1,8 +1,8 @@
-//! What becomes of reads by primary key as tenants grow in number. Writes its section of
-//! `docs/BENCHMARKS.md` and the picture in it, `docs/growth.svg`.
+//! Throughput of reads by primary key as the number of tenants grows. Writes its section of
+//! `docs/BENCHMARKS.md` and its plot, `docs/growth.svg`.
 //!
-//! Environment variables: `TENANTS` (how many there are at last, 10,000), `ROUNDS` (7), `WARM` (how
-//! often each contender is in every tenant before it is measured, 4).
+//! Environment variables: `TENANTS` (the largest number, 10,000), `ROUNDS` (7), `WARM` (reads of
+//! each contender in every tenant before it is measured, 4).
 
 mod plot;
 
@@ -13,9 +13,9 @@ use crate::contenders::{
     Contender, by_hand, handle,
     job::{Named, Operation},
     pools, session, set_local,
-    setup::{Stage, tenancy},
+    setup::{Setup, tenancy},
 };
-use crate::distributions::{Drawn, warm};
+use crate::distributions::{Distribution, warm};
 use crate::interleaved::{Rounds, against, number};
 use crate::processes::{self, Memory};
 use plot::Plot;
@@ -23,10 +23,10 @@ use plot::Plot;
 const LENGTH: Duration = Duration::from_millis(250);
 const CONNECTIONS: u32 = 8;
 const CLIENTS: usize = CONNECTIONS as usize;
-/// Most connections that all pools of one contender have together.
+/// Maximum number of connections of all pools of one contender.
 const MOST: usize = 200;
 
-// The contenders of a round, in this order.
+// Indexes of the contenders of a round.
 const ONE: usize = 0;
 const HANDLE: usize = 1;
 const SET_LOCAL: usize = 2;
@@ -37,9 +37,9 @@ const POOLS: usize = 5;
 pub async fn run() {
     let (last, rounds, passes) =
         (number("TENANTS", 10_000), number("ROUNDS", 7), number("WARM", 4));
-    let mut stage = Stage::new().await;
-    let url = stage.server.url("postgres");
-    let memory = Memory::new(&stage.server).await;
+    let mut setup = Setup::new().await;
+    let url = setup.server.url("postgres");
+    let memory = Memory::new(&setup.server).await;
     let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
     let ours = handle(&tenancy);
     let rivals = [
@@ -53,8 +53,8 @@ pub async fn run() {
     let mut sizes: Vec<usize> = (0..).map(|n| 10_usize.pow(n)).take_while(|n| *n < last).collect();
     sizes.push(last);
     for size in sizes {
-        stage.grow(size).await;
-        let tenants = &stage.tenants;
+        setup.grow(size).await;
+        let tenants = &setup.tenants;
         let before = processes::own();
         warm(&ours, tenants, passes).await;
         grown += processes::own() - before;
@@ -65,16 +65,16 @@ pub async fn run() {
         for other in &others {
             warm(other, tenants, passes).await;
         }
-        for drawn in drawn(size) {
-            let ran = measure(drawn, &ours, &others, tenants, CLIENTS, rounds).await;
-            plot.add("handle", drawn, size, ran.rate(HANDLE));
-            plot.add("session SET", drawn, size, ran.rate(SESSION));
-            plot.add("SET LOCAL", drawn, size, ran.rate(SET_LOCAL));
+        for distribution in distributions(size) {
+            let ran = measure(distribution, &ours, &others, tenants, CLIENTS, rounds).await;
+            plot.add("handle", distribution, size, ran.rate(HANDLE));
+            plot.add("session SET", distribution, size, ran.rate(SESSION));
+            plot.add("SET LOCAL", distribution, size, ran.rate(SET_LOCAL));
             let pools = many.as_ref().map(|_| format!("{:.2}", ran.ratio(POOLS, HANDLE)));
             writeln!(
                 speed,
                 "{} {:.2} | {} |",
-                ratios(&ran, drawn, size),
+                ratios(&ran, distribution, size),
                 ran.ratio(HANDLE, BY_HAND),
                 pools.as_deref().unwrap_or("too many connections"),
             )
@@ -87,9 +87,9 @@ pub async fn run() {
         if size == 1 || size == last {
             let others: Vec<&Contender> = rivals.iter().collect();
             for clients in [1, 64] {
-                for drawn in drawn(size) {
-                    let ran = measure(drawn, &ours, &others, tenants, clients, rounds).await;
-                    writeln!(crowds, "| {clients} {}", ratios(&ran, drawn, size)).unwrap();
+                for distribution in distributions(size) {
+                    let ran = measure(distribution, &ours, &others, tenants, clients, rounds).await;
+                    writeln!(crowds, "| {clients} {}", ratios(&ran, distribution, size)).unwrap();
                 }
             }
         }
@@ -114,43 +114,48 @@ pub async fn run() {
         operation = Operation::Read.name(),
         limit = memory.connections().await,
     );
-    page::write("growth", "From 1 tenant to many", stage.server.version(), &body);
+    page::write("growth", "From 1 tenant to many", setup.server.version(), &body);
     for rival in rivals {
         rival.close().await;
     }
     tenancy.close().await;
     memory.close().await;
-    stage.stop().await;
+    setup.stop().await;
 }
 
-/// With one tenant there is nothing to draw.
-fn drawn(tenants: usize) -> Vec<Drawn> {
-    if tenants == 1 { vec![Drawn::Uniform] } else { vec![Drawn::Uniform, Drawn::Zipf] }
+/// With one tenant both distributions are the same.
+fn distributions(tenants: usize) -> Vec<Distribution> {
+    if tenants == 1 {
+        vec![Distribution::Uniform]
+    } else {
+        vec![Distribution::Uniform, Distribution::Zipf]
+    }
 }
 
-/// The handle in the first tenant alone, the handle in all, and the others.
+/// The handle in only the first tenant, the handle in all, and the others.
 async fn measure(
-    drawn: Drawn,
+    distribution: Distribution,
     ours: &Contender,
     others: &[&Contender],
     tenants: &[Arc<Named>],
     clients: usize,
     rounds: usize,
 ) -> Rounds {
-    let mut works = vec![drawn.reads(ours, &tenants[..1]), drawn.reads(ours, tenants)];
-    works.extend(others.iter().map(|other| drawn.reads(other, tenants)));
+    let mut works =
+        vec![distribution.reads(ours, &tenants[..1]), distribution.reads(ours, tenants)];
+    works.extend(others.iter().map(|other| distribution.reads(other, tenants)));
     Rounds::of(&works, clients, LENGTH, rounds).await
 }
 
-fn ratios(ran: &Rounds, drawn: Drawn, tenants: usize) -> String {
-    // The goals are for ten thousand.
+fn ratios(ran: &Rounds, distribution: Distribution, tenants: usize) -> String {
+    // The goals apply to ten thousand tenants.
     let beside = |ratio: f64, goal: f64| {
         if tenants < 10_000 { format!("{ratio:.2}") } else { against(ratio, goal) }
     };
-    let of_one = if drawn == Drawn::Zipf { 0.6 } else { 0.4 };
+    let of_one = if distribution == Distribution::Zipf { 0.6 } else { 0.4 };
     format!(
         "| {tenants} | {} | {:.0}/s | {} | {} | {} |",
-        drawn.name(),
+        distribution.name(),
         ran.rate(HANDLE),
         beside(ran.ratio(HANDLE, ONE), of_one),
         beside(ran.ratio(HANDLE, SET_LOCAL), 1.7),

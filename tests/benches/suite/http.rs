@@ -1,5 +1,5 @@
-//! The whole server beside one that has no tenants: axum and sqlx, and nothing else. Writes its
-//! section of `docs/BENCHMARKS.md`.
+//! The server compared with one without tenants, of axum and sqlx only. Writes its section of
+//! `docs/BENCHMARKS.md`.
 //!
 //! Environment variables: `ROUNDS` (15), `CLIENTS` (16).
 
@@ -20,10 +20,10 @@ use tenantry::{Config, NewTenant, Tenancy};
 const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: &str = "8";
 const HOST: &str = "tenant-1.localhost";
-/// Says that this program is the bare server, and of which database.
+/// Environment variable that makes this program the bare server; the URL of its database.
 const BARE: &str = "BARE_DATABASE_URL";
 
-/// Whether this process is to be the bare server.
+/// Whether this process is the bare server.
 pub fn is_rival() -> bool {
     std::env::var_os(BARE).is_some()
 }
@@ -83,7 +83,7 @@ pub async fn run() {
     crate::common::stop(server).await;
 }
 
-/// The server with its usual settings, whatever the environment says.
+/// The server with its default settings, independent of the environment.
 fn tenantry(url: &str) -> Command {
     let mut command = Command::new(tests::programs().join("tenantry"));
     for (name, _) in std::env::vars() {
@@ -96,7 +96,7 @@ fn tenantry(url: &str) -> Command {
     command
 }
 
-/// Both servers do the same only if they answer the same.
+/// Asserts that both servers return the same answers.
 async fn same_answer(bare: &Child, ours: &Child, request: &Request) {
     let mut bodies = Vec::new();
     for server in [bare, ours] {

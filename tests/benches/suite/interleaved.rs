@@ -1,4 +1,4 @@
-//! Short rounds in turn, so that whatever else the machine does disturbs all alike.
+//! Short alternating rounds, so that other load on the machine affects all contenders equally.
 
 use std::{
     future::Future,
@@ -11,16 +11,16 @@ use futures_util::future::join_all;
 
 use crate::common::median;
 
-/// What each of the clients, by its number, does again and again.
+/// The operation that each client, by its number, repeats.
 pub type Work = Arc<dyn Fn(usize) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// Pieces of work a second, by contender and round.
+/// Operations per second, by contender and round.
 pub struct Rounds(Vec<Vec<f64>>);
 
 impl Rounds {
     pub async fn of(works: &[Work], clients: usize, length: Duration, rounds: usize) -> Self {
         let mut rates = vec![Vec::new(); works.len()];
-        // The first round warms up. Nobody always comes after the same one.
+        // The first round warms up. The order rotates.
         for round in 0..=rounds {
             for turn in 0..works.len() {
                 let who = (turn + round) % works.len();
@@ -38,7 +38,7 @@ impl Rounds {
         median(&self.0[who])
     }
 
-    /// The rate of one contender by that of another: the median of the ratios of each round.
+    /// The rate of one contender divided by that of another: the median of the ratios of all rounds.
     pub fn ratio(&self, who: usize, to: usize) -> f64 {
         let pairs = self.0[who].iter().zip(&self.0[to]);
         median(&pairs.map(|(one, other)| one / other).collect::<Vec<_>>())
@@ -46,12 +46,12 @@ impl Rounds {
 }
 
 async fn rate(work: &Work, clients: usize, length: Duration) -> f64 {
-    let begun = Instant::now();
+    let started = Instant::now();
     let all = (0..clients).map(|client| {
         let work = Arc::clone(work);
         tokio::spawn(async move {
             let mut done = 0;
-            while begun.elapsed() < length {
+            while started.elapsed() < length {
                 work(client).await;
                 done += 1;
             }
@@ -59,10 +59,10 @@ async fn rate(work: &Work, clients: usize, length: Duration) -> f64 {
         })
     });
     let done: u32 = join_all(all).await.into_iter().map(Result::unwrap).sum();
-    f64::from(done) / begun.elapsed().as_secs_f64()
+    f64::from(done) / started.elapsed().as_secs_f64()
 }
 
-/// A ratio beside what it should be at least.
+/// A ratio and its goal.
 pub fn against(ratio: f64, goal: f64) -> String {
     if ratio < goal {
         format!("**{ratio:.2}**, goal ≥ {goal} missed")
@@ -71,7 +71,7 @@ pub fn against(ratio: f64, goal: f64) -> String {
     }
 }
 
-/// A number that an environment variable may change.
+/// A number that an environment variable can override.
 pub fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |number| number.parse().unwrap())
 }

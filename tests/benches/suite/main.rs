@@ -1,6 +1,5 @@
 //! The benchmarks: `./dev bench` runs all of them, `./dev bench operations http` some. Each writes
-//! its section of `docs/BENCHMARKS.md`, and says by what environment variables it can be made
-//! shorter.
+//! its section of `docs/BENCHMARKS.md` and documents environment variables that shorten it.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,9 +28,9 @@ use clap::{Parser, ValueEnum};
 
 #[derive(Parser)]
 struct Cli {
-    /// Which to run; all of them when none is named
+    /// The benchmarks to run; default: all
     benchmarks: Vec<Benchmark>,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }

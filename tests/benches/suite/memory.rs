@@ -1,5 +1,5 @@
-//! What the server's processes remember of the tenants that they have served, with and without
-//! recycling: the memory of one process after it has read the tables of so many tenants.
+//! Memory of a server process after it has read the tables of many tenants, with and without
+//! recycling.
 //!
 //! Environment variable: `TENANTS` (10,000).
 
@@ -11,16 +11,16 @@ use tenantry::{Config, Tenancy};
 
 use crate::{
     common::page,
-    contenders::setup::{Stage, config},
+    contenders::setup::{Setup, config},
     interleaved::number,
     processes::Memory,
 };
 
 pub async fn run() {
     let tenants = number("TENANTS", 10_000);
-    let mut stage = Stage::new().await;
-    stage.grow(tenants).await;
-    let memory = Memory::new(&stage.server).await;
+    let mut setup = Setup::new().await;
+    setup.grow(tenants).await;
+    let memory = Memory::new(&setup.server).await;
     let mut body = format!(
         "One connection, two statements to each of {tenants} tenants, one tenant after the other; \
          private memory of its server process.\n\n\
@@ -29,11 +29,11 @@ pub async fn run() {
     for (recycle_after, statement_cache) in
         [(0, 100), (0, 500), (0, 2000), (500, 500), (1000, 500), (2000, 500)]
     {
-        let config = config(&stage.server.url("postgres"), "memory", 1);
+        let config = config(&setup.server.url("postgres"), "memory", 1);
         let config = Config { recycle_after, statement_cache, ..config };
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let (mut most, mut last) = (0.0_f64, 0.0);
-        for tenant in &stage.tenants {
+        for tenant in &setup.tenants {
             let handle = tenancy.tenant(&tenant.slug).await.unwrap();
             guard::Entity::find().one(&handle).await.unwrap();
             shift::Entity::find().one(&handle).await.unwrap();
@@ -51,6 +51,6 @@ pub async fn run() {
             .unwrap();
     }
     memory.close().await;
-    page::write("memory", "Memory of one server process", stage.server.version(), &body);
-    stage.stop().await;
+    page::write("memory", "Memory of one server process", setup.server.version(), &body);
+    setup.stop().await;
 }

@@ -56,7 +56,7 @@ enum Work {
 
 /// Nanoseconds for each lookup.
 async fn round(tenancy: Tenancy, work: Work) -> f64 {
-    let begun = Instant::now();
+    let started = Instant::now();
     for n in 0..LOOKUPS {
         let found = match &work {
             Work::Slugs(slugs) => tenancy.tenant(&slugs[n % TENANTS]).await,
@@ -64,5 +64,5 @@ async fn round(tenancy: Tenancy, work: Work) -> f64 {
         };
         black_box(found.unwrap());
     }
-    begun.elapsed().as_nanos() as f64 / LOOKUPS as f64
+    started.elapsed().as_nanos() as f64 / LOOKUPS as f64
 }

@@ -1,8 +1,8 @@
-//! The same over a network: a proxy holds up every request, so that round trips decide. Writes its
+//! Throughput over a network: a proxy delays every request, so that round trips dominate. Writes its
 //! section of `docs/BENCHMARKS.md`.
 //!
 //! Environment variables: `TENANTS` (10,000), `ROUNDS` (9), `DELAY` (in microseconds, 1,000),
-//! `WARM` (how often each contender is in every tenant before it is measured, 3).
+//! `WARM` (reads of each contender in every tenant before it is measured, 3).
 
 mod delay;
 
@@ -17,9 +17,9 @@ use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
     pools, session, set_local,
-    setup::{Stage, tenancy},
+    setup::{Setup, tenancy},
 };
-use crate::distributions::{Drawn, warm};
+use crate::distributions::{Distribution, warm};
 use crate::interleaved::{Rounds, against, number};
 
 const LENGTH: Duration = Duration::from_millis(300);
@@ -29,8 +29,8 @@ pub async fn run() {
     let (last, rounds, passes) =
         (number("TENANTS", 10_000), number("ROUNDS", 9), number("WARM", 3));
     let delay = Duration::from_micros(number("DELAY", 1000) as u64);
-    let mut stage = Stage::new().await;
-    let url = delay::proxy(stage.server.socket_dir().join(".s.PGSQL.5432"), delay);
+    let mut setup = Setup::new().await;
+    let url = delay::proxy(setup.server.socket_dir().join(".s.PGSQL.5432"), delay);
     let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
     let contenders = [
         handle(&tenancy),
@@ -38,26 +38,27 @@ pub async fn run() {
         session(&url, CONNECTIONS).await,
         by_hand(&url, CONNECTIONS).await,
     ];
-    let alone = pools(&url, &stage.tenants, CONNECTIONS).await;
+    let alone = pools(&url, &setup.tenants, CONNECTIONS).await;
     let mut rows = String::new();
     let hot = [Operation::Read, Operation::Insert, Operation::Transaction];
     for operation in hot {
         let mut works: Vec<_> =
-            contenders.iter().map(|one| in_first(one, &stage, operation)).collect();
-        works.push(in_first(&alone, &stage, operation));
+            contenders.iter().map(|one| in_first(one, &setup, operation)).collect();
+        works.push(in_first(&alone, &setup, operation));
         let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
         let beside = format!("{:.2}", ran.ratio(0, 4));
         rows += &row(&format!("{}, 1 tenant", operation.name()), &ran, &beside, None);
     }
-    let trip = median(&round_trips(&alone, &stage).await);
-    stage.grow(last).await;
+    let trip = median(&round_trips(&alone, &setup).await);
+    setup.grow(last).await;
     for contender in &contenders {
-        warm(contender, &stage.tenants, passes).await;
+        warm(contender, &setup.tenants, passes).await;
     }
-    for drawn in [Drawn::Zipf, Drawn::Uniform] {
-        let works: Vec<_> = contenders.iter().map(|one| drawn.reads(one, &stage.tenants)).collect();
+    for distribution in [Distribution::Zipf, Distribution::Uniform] {
+        let works: Vec<_> =
+            contenders.iter().map(|one| distribution.reads(one, &setup.tenants)).collect();
         let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
-        let name = format!("{}, {last} tenants, {}", Operation::Read.name(), drawn.name());
+        let name = format!("{}, {last} tenants, {}", Operation::Read.name(), distribution.name());
         rows += &row(&name, &ran, "", (last >= 10_000).then_some(2.5));
     }
     let body = format!(
@@ -67,12 +68,12 @@ pub async fn run() {
          | operation | handle | ÷ SeaORM without tenancy | ÷ `SET LOCAL` | ÷ session `SET` \
          | ÷ sqlx by hand |\n|---|---|---|---|---|---|\n{rows}"
     );
-    page::write("network", "Over a network", stage.server.version(), &body);
+    page::write("network", "Over a network", setup.server.version(), &body);
     for contender in contenders.into_iter().chain([alone]) {
         contender.close().await;
     }
     tenancy.close().await;
-    stage.stop().await;
+    setup.stop().await;
 }
 
 fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>) -> String {
@@ -92,11 +93,11 @@ fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>) -> String {
 
 fn in_first(
     contender: &Contender,
-    stage: &Stage,
+    setup: &Setup,
     operation: Operation,
 ) -> crate::interleaved::Work {
-    let tenant = Arc::clone(&stage.tenants[0]);
-    // Each client has a guard of its own, so that nobody waits for a lock across the network.
+    let tenant = Arc::clone(&setup.tenants[0]);
+    // Each client updates its own guard, so that none waits for a lock across the network.
     contender.work(move |client| Job {
         operation,
         tenant: Arc::clone(&tenant),
@@ -105,14 +106,14 @@ fn in_first(
     })
 }
 
-/// How long single reads take, in milliseconds.
-async fn round_trips(alone: &Contender, stage: &Stage) -> Vec<f64> {
-    let work = in_first(alone, stage, Operation::Read);
+/// Durations of single reads, in milliseconds.
+async fn round_trips(alone: &Contender, setup: &Setup) -> Vec<f64> {
+    let work = in_first(alone, setup, Operation::Read);
     let mut took = Vec::new();
     for _ in 0..200 {
-        let begun = Instant::now();
+        let started = Instant::now();
         work(0).await;
-        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+        took.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     took
 }

@@ -1,7 +1,7 @@
-//! What the tenant handle costs: six operations in one tenant, through the handle and by what else
-//! could be done. Writes its section of `docs/BENCHMARKS.md`.
+//! The cost of the tenant handle: six operations in one tenant, compared with the other contenders.
+//! Writes its section of `docs/BENCHMARKS.md`.
 //!
-//! `ROUNDS` says how many rounds there are, 21 if nothing is said.
+//! Environment variable: `ROUNDS` (21).
 
 use std::{
     fmt::Write,
@@ -17,7 +17,7 @@ use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
     pools, session, set_local,
-    setup::{GUARDS, Stage, tenancy},
+    setup::{GUARDS, Setup, tenancy},
 };
 use crate::interleaved::{Rounds, Work, against, number};
 
@@ -26,8 +26,8 @@ const CONNECTIONS: u32 = 8;
 
 pub async fn run() {
     let rounds = number("ROUNDS", 21);
-    let stage = Stage::new().await;
-    let (url, tenants) = (&stage.server.url("postgres"), &stage.tenants);
+    let setup = Setup::new().await;
+    let (url, tenants) = (&setup.server.url("postgres"), &setup.tenants);
     let tenancy = tenancy(url, "handle", CONNECTIONS).await;
     let contenders = [
         pools(url, tenants, CONNECTIONS).await,
@@ -47,7 +47,7 @@ pub async fn run() {
          |---|---|---|---|---|---|---|---|\n"
     );
     for operation in Operation::SINGLE.into_iter().chain([Operation::Transaction]) {
-        let works = contenders.each_ref().map(|contender| in_first(contender, &stage, operation));
+        let works = contenders.each_ref().map(|contender| in_first(contender, &setup, operation));
         let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
         let several = operation == Operation::Transaction;
         writeln!(
@@ -64,17 +64,17 @@ pub async fn run() {
         )
         .unwrap();
     }
-    page::write("operations", "The handle, one tenant", stage.server.version(), &body);
+    page::write("operations", "The handle, one tenant", setup.server.version(), &body);
     for contender in contenders {
         contender.close().await;
     }
     tenancy.close().await;
-    stage.stop().await;
+    setup.stop().await;
 }
 
-/// The operation on one guard of the first tenant after the other.
-fn in_first(contender: &Contender, stage: &Stage, operation: Operation) -> Work {
-    let (tenant, next) = (Arc::clone(&stage.tenants[0]), AtomicUsize::new(0));
+/// The operation on the guards of the first tenant in sequence.
+fn in_first(contender: &Contender, setup: &Setup, operation: Operation) -> Work {
+    let (tenant, next) = (Arc::clone(&setup.tenants[0]), AtomicUsize::new(0));
     contender.work(move |client| Job {
         operation,
         tenant: Arc::clone(&tenant),

@@ -1,4 +1,4 @@
-//! How much memory processes have to themselves, as Linux tells it; NaN elsewhere.
+//! Private memory of processes, as Linux reports it; NaN elsewhere.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use crate::common::pool;
 
-/// Knows the server's processes by the names of their clients.
+/// Finds the server's processes by the `application_name` of their clients.
 pub struct Memory(DatabaseConnection);
 
 impl Memory {
@@ -15,7 +15,7 @@ impl Memory {
         Self(pool(server, 1).await)
     }
 
-    /// Private memory of all processes that serve clients of this name, in MiB.
+    /// Private memory of all processes that serve clients with this name, in MiB.
     pub async fn of(&self, name: &str) -> f64 {
         let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = $1";
         let values = [name.into()];
@@ -29,7 +29,7 @@ impl Memory {
         pids.map(private).sum()
     }
 
-    /// How many connections the server allows.
+    /// `max_connections` of the server.
     pub async fn connections(&self) -> String {
         let sql = Statement::from_string(DbBackend::Postgres, "SHOW max_connections");
         self.0.query_one_raw(sql).await.unwrap().unwrap().try_get_by_index(0).unwrap()

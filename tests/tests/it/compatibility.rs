@@ -1,4 +1,4 @@
-//! A program serves only tenants whose schema fits its build.
+//! A program serves only tenants whose schema is compatible with its build.
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
@@ -50,7 +50,7 @@ fn count() -> Statement {
 async fn refusal(tenant: &Tenant) -> Option<TenantUnavailable> {
     match tenant.query_one_raw(count()).await {
         Ok(_) => None,
-        // Rolled back a moment ago, and not heard of yet: refused by PostgreSQL itself.
+        // Rolled back just now and not notified yet: PostgreSQL reports the missing column.
         Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => None,
         Err(error) => {
             Some(TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).clone())
@@ -87,12 +87,12 @@ async fn a_tenant_that_is_behind_is_refused_until_it_is_migrated_and_open_handle
     migrate(&plain, [BOOKS, SHELF], Action::Up(None)).await;
     eventually("it is found", async || new.tenant(&slug("city")).await.is_ok()).await;
     let of_new = new.tenant(&slug("city")).await.unwrap();
-    // What the old release does not know is compatible with it.
+    // The migration that the old release does not know is compatible with it.
     for tenant in [&of_old, &of_new] {
         assert_eq!(refusal(tenant).await, None);
     }
 
-    // And back: handles that are open are refused, transactions are not even begun.
+    // And back: open handles are refused, also for new transactions.
     migrate(&plain, [BOOKS, SHELF], Action::Down(1)).await;
     becomes(&of_new, Some(Availability::Behind)).await;
     let error = of_new.begin().await.unwrap_err();
@@ -203,7 +203,7 @@ fn fleet() -> FleetOptions {
     }
 }
 
-/// A migrator whose list of breaking migrations has a slip of the pen.
+/// A migrator whose list of breaking migrations has a typing error.
 struct Misspelt;
 
 impl MigratorTraitSelf for Misspelt {
@@ -241,7 +241,7 @@ async fn breaking_must_list_known_migrations() {
     assert_eq!(texts(&plain, version).await, ["m1_books"]);
 }
 
-/// Releases of two lines of development, neither of which knows the other's third migration.
+/// Releases of two branches, neither of which knows the other's third migration.
 const OURS: Sql = Sql {
     name: "m4_ours",
     up: "ALTER TABLE books ADD COLUMN ours text",
@@ -273,7 +273,7 @@ async fn a_tenant_that_lacks_a_migration_is_refused_also_when_a_later_unknown_on
     assert_eq!(refused.availability, Availability::Behind);
     assert_eq!(refused.unknown.as_deref(), Some("m5_theirs"));
 
-    // It is served by the programs of both lines as soon as it has the migrations of both.
+    // Programs of both branches serve it as soon as it has the migrations of both.
     let all = || [BOOKS, SHELF, OURS, THEIRS];
     let merged = program(&db, all()).await;
     let error = merged.tenant(&slug("city")).await.unwrap_err();
@@ -299,7 +299,7 @@ async fn open_handles_are_refused_when_a_migration_below_an_unknown_one_is_rolle
     let tenant = ours.tenant(&slug("city")).await.unwrap();
     assert_eq!(refusal(&tenant).await, None);
     let plain = db.plain().await;
-    // All is rolled back, and a program of the other line brings up its own.
+    // All migrations are rolled back, and a program of the other branch applies its own.
     migrate(&plain, all(), Action::Down(2)).await;
     becomes(&tenant, Some(Availability::Behind)).await;
     migrate(&plain, [BOOKS, SHELF, THEIRS], Action::Up(None)).await;
@@ -321,7 +321,7 @@ async fn a_fleet_run_finds_tenants_that_lack_a_migration_below_their_newest() {
     let [version] = status.versions.as_slice() else { panic!("{status:?}") };
     assert_eq!(version.version.as_deref(), Some("m5_theirs"));
     assert_eq!(version.status, VersionStatus::Behind { behind: 1 });
-    // To a program that does not know the newest it is no different.
+    // It is the same for a program that does not know the newest.
     let ours = DynMigrator::tenant(sql_migrator([BOOKS, SHELF, OURS]));
     let status = fleet_status(&plain, &ours).await.unwrap();
     assert_eq!(status.versions[0].status, VersionStatus::Behind { behind: 1 });

@@ -1,7 +1,7 @@
 //! Every family of SeaORM operation through a tenant handle reads and writes only its tenant.
 //!
-//! [`TwoTenants`] is what all of these tests start from: two tenants that hold different rows
-//! under the same keys, so that an operation which strays into the wrong schema is seen at once.
+//! All of these tests start from [`TwoTenants`]: two tenants with different rows under the same keys,
+//! so that an operation in the wrong schema is detected.
 
 mod fail_closed;
 mod find;

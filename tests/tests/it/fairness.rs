@@ -1,4 +1,4 @@
-//! One tenant, or all that is made and dropped, never takes the pool from the others.
+//! Neither one tenant nor creations and drops take the whole pool from the others.
 
 mod http;
 mod limits;
@@ -18,8 +18,7 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::support::{TestDb, http_server::eventually, slug};
 
-/// How long a slow statement takes, and a promptly answered one at most: it has not waited for a
-/// slow one.
+/// The duration of a slow statement, and the maximum of one that has not waited for it.
 const SLOW: Duration = Duration::from_secs(4);
 const PROMPT: Duration = Duration::from_secs(3);
 
@@ -29,7 +28,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A tenancy with so many tenants, none of which this process has resolved yet.
+    /// A tenancy whose tenants this process has not resolved yet.
     async fn new(tenants: usize, change: impl FnOnce(&mut Config)) -> Self {
         let db = TestDb::new().await;
         let making = db.tenancy().await;
@@ -46,7 +45,7 @@ impl Fixture {
         self.tenancy.tenant(&slug(&format!("tenant-{number}"))).await.unwrap()
     }
 
-    /// So many clients that send one slow statement after the other.
+    /// Clients that send one slow statement after the other.
     async fn flood(&self, tenant: usize, clients: usize) -> Flood {
         let tenant = self.tenant(tenant).await;
         let client = |_| {
@@ -62,7 +61,7 @@ impl Fixture {
         Flood((0..clients).map(client).collect())
     }
 
-    /// How many connections execute slow statements.
+    /// Number of connections that execute slow statements.
     async fn sleeping(&self) -> i64 {
         let ask = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event = 'PgSleep'";
@@ -75,13 +74,13 @@ impl Fixture {
     async fn others_are_served(&self, numbers: std::ops::RangeInclusive<usize>) {
         let request = async |number: usize| {
             for _ in 0..5 {
-                let begun = Instant::now();
+                let started = Instant::now();
                 let tenant = self.tenant(number).await;
                 guard::Entity::find().count(&tenant).await.unwrap();
                 let txn = tenant.begin().await.unwrap();
                 guard::Entity::find().all(&txn).await.unwrap();
                 txn.commit().await.unwrap();
-                assert!(begun.elapsed() < PROMPT, "it took {:?}", begun.elapsed());
+                assert!(started.elapsed() < PROMPT, "it took {:?}", started.elapsed());
                 sleep(Duration::from_millis(50)).await;
             }
         };
@@ -144,13 +143,13 @@ async fn tenants_can_be_created_dropped_and_resolved_while_another_is_slow() {
     let it = Fixture::new(2, |_| {}).await;
     let _flood = it.flood(1, 100).await;
     eventually("the tenant has its share", async || it.sleeping().await == 7).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     it.tenancy.create(NewTenant::new(slug("new"))).await.unwrap();
     it.tenancy.domain_add(&slug("new"), &"new.example.org".parse().unwrap()).await.unwrap();
     it.tenancy.tenant_by_host("new.example.org").await.unwrap();
     it.tenancy.drop(&slug("new")).await.unwrap();
     it.tenancy.ping().await.unwrap();
-    assert!(begun.elapsed() < 2 * PROMPT, "it took {:?}", begun.elapsed());
+    assert!(started.elapsed() < 2 * PROMPT, "it took {:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -192,12 +191,12 @@ async fn too_many_waiting_statements_of_one_tenant_are_refused_at_once() {
     let error = guard::Entity::find().all(&tenant).await.unwrap_err();
     let busy = Busy::find(&error).expect("it is refused as busy");
     assert_eq!((busy.slug.as_str(), busy.waiting), ("tenant-1", 3));
-    // Sorted by kind, it is one to be tried again; as an error of the tenancy it has its own type.
+    // Its kind allows a retry; as an error of the tenancy it has its own type.
     assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable);
     assert!(matches!(Error::from(error), Error::Busy(_)));
     assert!(Busy::find(&tenant.begin().await.map(drop).unwrap_err()).is_some());
     guard::Entity::find().all(&other).await.unwrap();
-    // What a transaction does needs no other connection.
+    // Statements of a transaction need no other connection.
     guard::Entity::find().all(&held.begin().await.unwrap()).await.unwrap();
     held.commit().await.unwrap();
     for waiting in waiting {

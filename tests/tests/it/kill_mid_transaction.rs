@@ -1,4 +1,4 @@
-//! A tenant is whole or it is not there, whenever the connection breaks.
+//! A tenant is complete or absent, at whatever step the connection breaks.
 
 use entity::{guard, shift};
 use sea_orm::{
@@ -23,7 +23,7 @@ async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {
     (row, db.query_one_raw(schema).await.unwrap().is_some())
 }
 
-/// Everything a tenant consists of is there, at the newest version.
+/// Asserts that the tenant is complete, at the newest version.
 async fn assert_whole(db: &DatabaseConnection, tenancy: &Tenancy, slug: &Slug) {
     let record = tenancy.get(slug).await.unwrap().unwrap();
     let migrator = DynMigrator::new(migration::Migrator);
@@ -48,14 +48,14 @@ async fn a_provisioning_that_is_killed_at_any_step_leaves_nothing() {
         wire.terminate_after(killed);
         let result = tenancy.create(NewTenant::new(slug.clone())).await;
         if !wire.disarm() {
-            // There was no further step: it went through.
+            // There was no further step, so it succeeded.
             result.unwrap();
             assert_whole(&plain, &tenancy, &slug).await;
             break;
         }
         killed += 1;
         match result {
-            // The pool noticed in time and took another connection.
+            // The pool detected it in time and used another connection.
             Ok(_) => assert_whole(&plain, &tenancy, &slug).await,
             Err(_) => {
                 assert_eq!(traces(&plain, &slug).await, (false, false), "step {killed}");
@@ -79,7 +79,7 @@ async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
     let mut killed = 0;
     loop {
         eventually("there is a spare", async || texts(&plain, spares).await.len() == 1).await;
-        // Until the task that made it has seen that it is enough.
+        // Until the task that created it has counted it.
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let spare = texts(&plain, spares).await;
         let slug = slug(&format!("tenant-{killed}"));
@@ -172,7 +172,7 @@ async fn a_drop_that_is_killed_at_any_step_leaves_the_tenant_whole_or_refused_un
         killed += 1;
         match result {
             Ok(()) => assert_eq!(traces(&plain, &slug).await, (false, false)),
-            // It broke after the end.
+            // The connection broke after the end.
             Err(_) if tenancy.get(&slug).await.unwrap().is_none() => {
                 assert_eq!(traces(&plain, &slug).await, (false, false));
             }

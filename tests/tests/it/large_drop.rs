@@ -1,4 +1,4 @@
-//! Tenants are dropped also when they have very many tables, or are in use.
+//! Drops of tenants that have many tables or are in use.
 
 mod dependents;
 
@@ -25,7 +25,7 @@ use crate::support::{
     slug,
 };
 
-/// Makes tables of a key, an index and a text, two hundred in each transaction.
+/// Creates tables with a key, an index and a text, two hundred in each transaction.
 async fn fill(db: &DatabaseConnection, schema: &str, tables: usize) {
     for first in (0..tables).step_by(200) {
         let last = (first + 200).min(tables) - 1;
@@ -58,7 +58,7 @@ async fn a_tenant_with_3000_tables_is_dropped_on_a_server_with_default_settings(
     let txn = plain.begin().await.unwrap();
     let at_once = txn.execute_unprepared("DROP SCHEMA tenant_1 CASCADE").await.unwrap_err();
     assert_eq!(DbErrorKind::sqlstate(&at_once).as_deref(), Some("53200"), "{at_once}");
-    // The error is told before its locks are let go.
+    // The error is reported before its locks are released.
     txn.rollback().await.unwrap();
     tenancy.drop(&slug("tenant-1")).await.unwrap();
     assert_eq!(schemas(&plain).await, ["public", "registry", "tenant_2"]);
@@ -104,7 +104,7 @@ async fn a_tenant_that_is_being_dropped_can_only_be_dropped() {
     let db = TestDb::new().await;
     let (tenancy, [one, _]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
-    // As an interrupted drop leaves it.
+    // The state after an interrupted drop.
     texts(&plain, "DROP TABLE tenant_1.shifts").await;
     texts(&plain, "UPDATE registry.tenants SET status = 'dropping' WHERE slug = 'tenant-1'").await;
     let elsewhere = db.tenancy().await;
@@ -134,7 +134,8 @@ async fn a_tenant_that_is_being_dropped_can_only_be_dropped() {
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
 }
 
-/// A session of another program that reads the tenant's guards in a long transaction; its process.
+/// A session of another program that reads the tenant's guards in a long transaction; returns its
+/// process.
 async fn report(db: &TestDb) -> (sea_orm::DatabaseTransaction, String) {
     let url = format!("{}&application_name=nightly-report", db.url());
     let reader = connect(&url).await.begin().await.unwrap();
@@ -169,9 +170,9 @@ async fn reading_a_tenant_during_its_drop_does_not_block_others() {
     let of_two = async {
         let mut longest = Duration::ZERO;
         while !stop.load(Ordering::SeqCst) {
-            let begun = Instant::now();
+            let started = Instant::now();
             guard::Entity::find().count(&two).await.unwrap();
-            longest = longest.max(begun.elapsed());
+            longest = longest.max(started.elapsed());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         longest
@@ -285,7 +286,7 @@ async fn a_tenant_whose_drop_was_interrupted_is_shown_with_the_command_that_fini
             migration(words).exits(1).says(["being dropped: tenant-1 (schema tenant_1)", finish]);
         assert!(!ran.stdout.contains("drifted"), "{ran:#?}");
     }
-    // Also where none of its tables is left, and no other tenant is there.
+    // Also if none of its tables is left and there is no other tenant.
     texts(&plain, "DROP SCHEMA tenant_1 CASCADE").await;
     Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-2", "--yes"]).exits(0);
     migration("verify --all").exits(1).says([finish]);

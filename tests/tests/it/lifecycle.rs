@@ -1,4 +1,4 @@
-//! Tenants come and go: whole, or not at all.
+//! Creation, resolution and drop of tenants.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn creates_and_drops_a_tenant_with_its_schema() {
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
 }
 
-/// Waits until another process's change has been heard.
+/// Waits until a change by another process has been notified.
 async fn eventually<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
     for _ in 0..500 {
         if let Some(found) = look().await {
@@ -48,7 +48,7 @@ async fn eventually<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> 
 async fn refusal(tenant: &Tenant) -> Option<Availability> {
     match guard::Entity::find().count(tenant).await {
         Ok(_) => None,
-        // Dropped a moment ago, and not heard of yet: refused by PostgreSQL itself.
+        // Dropped just now and not notified yet: PostgreSQL reports the missing table.
         Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => None,
         Err(error) => {
             Some(TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).availability)
@@ -118,7 +118,7 @@ async fn a_handle_is_refused_once_another_process_drops_its_tenant() {
     there.drop(tenant.slug()).await.unwrap();
     assert_eq!(eventually(|| refusal(&tenant)).await, Availability::Dropped);
     assert!(tenant.begin().await.is_err());
-    // A new tenant of the same name is not the one the old handle was for.
+    // The old handle does not work for a new tenant with the same slug.
     there.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
     assert_eq!(refusal(&tenant).await, Some(Availability::Dropped));
 }
@@ -151,7 +151,7 @@ async fn a_change_is_received_after_the_listener_has_reconnected() {
     let (_tenancy, [tenant]) = db.with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
     assert_eq!(refusal(&tenant).await, None);
-    // Not announced, as if that had been missed.
+    // Without a notification, as if it had been missed.
     let suspend = "UPDATE registry.tenants SET status = 'suspended'";
     plain.execute_unprepared(suspend).await.unwrap();
     let broken = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \

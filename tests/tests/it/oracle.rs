@@ -1,12 +1,12 @@
-//! Two servers on one database, and a model of all tenants that says what each answer may be.
+//! Two servers on one database, and a model of all tenants that decides which answers are possible.
 //!
-//! Clients write and read rows over kept connections, while tenants are dropped and created again
-//! with the same slug, a domain is moved between tenants, one server is paused now and then, and
-//! one tenant is flooded. All that happens is written down with its times and judged afterwards:
-//! whatever no order of events can explain is a fault.
+//! Clients write and read rows over persistent connections, while tenants are dropped and created
+//! again with the same slug, a domain is moved between tenants, one server is paused from time to
+//! time, and one tenant is flooded. All events are recorded with their times and checked afterwards:
+//! an answer that no order of events can explain is a fault.
 //!
-//! In the usual run it takes some seconds. `./dev oracle SECONDS` runs it for longer,
-//! `ORACLE_SEED=N` repeats the choices of a run that has failed.
+//! By default it takes some seconds. `./dev oracle SECONDS` runs it for longer, and `ORACLE_SEED=N`
+//! repeats the choices of a failed run.
 
 mod dice;
 mod history;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use dice::Dice;
 use play::Play;
 
-/// Length of the usual run.
+/// Length of the default run.
 const SHORT: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

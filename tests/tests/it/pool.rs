@@ -1,4 +1,4 @@
-//! Which connection serves whom.
+//! Assignment of connections to tenants.
 
 mod cancelled;
 mod given_up;
@@ -30,7 +30,7 @@ impl Fixture {
         let db = TestDb::new().await;
         let mut config = db.config();
         config.max_connections = 4;
-        // One tenant may hold all of them. For its share see `fairness`.
+        // One tenant may hold all of them. `fairness` tests its share.
         (config.tenant_share, config.reserved_connections) = (100, 0);
         change(&mut config);
         let tenancy = Tenancy::connect(&config).await.unwrap();
@@ -47,7 +47,7 @@ impl Fixture {
         &self.tenants[0]
     }
 
-    /// So many transactions of the first tenant.
+    /// Begins transactions of the first tenant.
     async fn hold(&self, count: usize) -> Vec<TenantTransaction> {
         let all = join_all((0..count).map(|_| self.one().begin())).await;
         all.into_iter().map(Result::unwrap).collect()
@@ -91,7 +91,7 @@ async fn without_load_each_tenant_stays_on_its_connection() {
     let it = Fixture::new(12, |_| {}).await;
     let mut all = HashSet::new();
     let mut pids = vec![HashSet::new(); 12];
-    // The sessions that tenants were created in are reset first.
+    // The sessions in which tenants were created are reset first.
     calm(&it).await;
     for _ in 0..5 {
         for (tenant, pids) in it.tenants.iter().zip(&mut pids) {
@@ -100,7 +100,7 @@ async fn without_load_each_tenant_stays_on_its_connection() {
             pids.insert(pid(&txn).await);
             txn.rollback().await.unwrap();
         }
-        // Busy for a moment, and calm again.
+        // Busy for a moment, then idle.
         drop(it.hold(4).await);
         calm(&it).await;
     }
@@ -111,7 +111,7 @@ async fn without_load_each_tenant_stays_on_its_connection() {
     assert!(all.len() > 1, "all are on one connection");
 }
 
-/// Waits until every connection has come back.
+/// Waits until every connection is released.
 async fn calm(it: &Fixture) {
     eventually("all connections are free", async || {
         let held = join_all((0..4).map(|_| it.one().begin())).await;
@@ -151,7 +151,7 @@ async fn requests_are_served_in_order() {
             pid(&tenant).await;
             served.lock().unwrap().push(number);
         }));
-        // It is in the queue before the next one comes, also if it asks the registry first.
+        // It is queued before the next one, also if it queries the registry first.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(served.lock().unwrap().is_empty());
@@ -180,7 +180,7 @@ async fn a_connection_is_replaced_after_it_has_served_many_different_tenants() {
     assert!((4..=12).contains(&pids(3, 12).await));
     assert_eq!(pids(100, 12).await, 1);
     assert_eq!(pids(0, 12).await, 1);
-    // What counts is how many there are, not how often they come.
+    // The number of tenants counts, not the number of statements.
     assert!(pids(3, 2).await <= 2);
 }
 
@@ -193,8 +193,8 @@ async fn a_connection_has_a_maximum_lifetime() {
 
 #[tokio::test]
 async fn the_registry_uses_connections_of_the_pool() {
-    // By its name, this process is told apart from the test's own connections.
-    let it = Fixture::new(4, |config| config.url.push_str("&application_name=lanes")).await;
+    // The name distinguishes this process from the test's own connections.
+    let it = Fixture::new(4, |config| config.url.push_str("&application_name=pool")).await;
     let plain = it.db.plain().await;
     let work = (0..40).map(async |n| {
         it.tenancy.get(&slug("tenant-1")).await.unwrap();
@@ -206,7 +206,7 @@ async fn the_registry_uses_connections_of_the_pool() {
         connections(&plain, it.db.name()).await
     });
     let most = join_all(work).await.into_iter().max().unwrap();
-    // Two more are for announcements and for what is asked of the registry.
+    // Two more are for notifications and for resolving tenants.
     assert_eq!(most, 6);
     assert!(it.tenancy.ping().await.is_ok());
     it.tenancy.close().await;
@@ -215,10 +215,10 @@ async fn the_registry_uses_connections_of_the_pool() {
         .await;
 }
 
-/// How many the tenancy has.
+/// Number of connections of the tenancy.
 async fn connections(plain: &impl ConnectionTrait, database: &str) -> i64 {
     let ask = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1
-        AND application_name = 'lanes' AND backend_type = 'client backend'";
+        AND application_name = 'pool' AND backend_type = 'client backend'";
     let ask = Statement::from_sql_and_values(DbBackend::Postgres, ask, [database.into()]);
     plain.query_one_raw(ask).await.unwrap().unwrap().try_get_by_index(0).unwrap()
 }

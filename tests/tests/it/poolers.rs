@@ -1,5 +1,5 @@
-//! A pooler between the programs and the server: in session mode all works, in transaction mode
-//! nothing is begun, and one that has no session left is not waited for without an end.
+//! A pooler between the programs and the server: everything works in session mode, and transaction
+//! mode is refused. Waiting for a pooler without free sessions has a bound.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::support::{
 const SENTENCE: &str = "error: the connection goes through a pooler in transaction mode. Connect to \
     PostgreSQL directly, or to a pooler in session mode\n";
 
-/// Runs a command, of which the first word is the program, while the pooler goes on.
+/// Runs a command, whose first word is the program, while the pooler runs.
 async fn ran(url: String, words: &'static str) -> Ran {
     let run = move || {
         let (program, arguments) = words.split_once(' ').unwrap();
@@ -43,7 +43,7 @@ async fn in_transaction_mode_every_command_is_refused_with_the_same_sentence() {
     for mode in [Mode::Transaction, Mode::InTurn] {
         let pooler = Pooler::new(mode).await;
         let url = || pooler.url(db.name());
-        // It has sessions already, of clients that have come and gone, and of others.
+        // The pooler has sessions of earlier clients and of others.
         let others = connect(&url()).await;
         let at_once = (0..3).map(|_| others.execute_unprepared("SELECT 1"));
         futures_util::future::join_all(at_once).await;
@@ -99,7 +99,7 @@ async fn detects_transaction_mode_with_a_single_session() {
     let pooler = Pooler::with_room(Mode::Session, 1).await;
     let status = ran(pooler.url(db.name()), "migration status").await.exits(0);
     assert_eq!((status.stdout.as_str(), status.stderr.as_str()), ("No tenants.\n", ""));
-    // What needs more says so.
+    // Commands that need more sessions report that.
     let list = ran(pooler.url(db.name()), "tenantry tenant list").await.exits(1);
     list.complains(["not answered within", "Increase their number"]);
 }
@@ -116,7 +116,7 @@ async fn waits_for_a_pooler_without_free_sessions_for_a_bounded_time() {
         other.execute_unprepared("SELECT 1").await.unwrap();
         held.push(other);
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let reason = "the first statement was not answered within";
     let remedy = "Increase their number";
     for words in ["migration status", "migration up --all", "tenantry tenant list"] {
@@ -127,9 +127,9 @@ async fn waits_for_a_pooler_without_free_sessions_for_a_bounded_time() {
     let config = Config { url: url(), acquire_timeout: within, ..db.config() };
     let error = Tenancy::connect(&config).await.unwrap_err().to_string();
     assert!(error.contains("not answered within 500ms"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 
-    // One that becomes free is taken.
+    // A session that becomes free is used.
     held.pop().unwrap().close().await.unwrap();
     ran(url(), "migration status").await.exits(0);
 }
@@ -140,11 +140,11 @@ async fn a_statement_that_needs_one_connection_more_than_the_pooler_has_fails_in
     let pooler = Pooler::with_room(Mode::Session, 4).await;
     let within = Duration::from_millis(700);
     let config = Config { url: pooler.url(db.name()), acquire_timeout: within, ..db.config() };
-    // Two for tenants, as the listener and the look-ups in the registry have one each.
+    // Two for tenants, since the listener and the resolution of tenants have one each.
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let mut transactions = Vec::new();
     let mut failed = None;
-    let begun = Instant::now();
+    let started = Instant::now();
     for name in ["tenant-1", "tenant-2", "tenant-3", "tenant-4"] {
         let plain = db.tenancy().await;
         plain.create(NewTenant::new(slug(name))).await.unwrap();
@@ -157,8 +157,8 @@ async fn a_statement_that_needs_one_connection_more_than_the_pooler_has_fails_in
     assert!((1..=3).contains(&transactions.len()), "{}", transactions.len());
     let failed = failed.unwrap();
     assert!(failed.contains("not answered within"), "{failed}");
-    assert!(begun.elapsed() < Duration::from_secs(30));
-    // The others go on, and so does the next when one is done.
+    assert!(started.elapsed() < Duration::from_secs(30));
+    // The others continue, and so does the next when one ends.
     transactions.pop().unwrap().rollback().await.unwrap();
     tenancy.tenant(&slug("tenant-4")).await.unwrap();
 }
@@ -169,16 +169,16 @@ async fn a_non_transactional_migration_waits_for_its_session_for_a_bounded_time(
     let old = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
     old.create(NewTenant::new(slug("city"))).await.unwrap();
     old.close().await;
-    // The claim takes the one that there is.
+    // The lock takes the only session.
     let pooler = Pooler::with_room(Mode::Session, 1).await;
     let mut options = sea_orm::ConnectOptions::new(pooler.url(db.name()));
     options.max_connections(1).sqlx_logging(false);
     let pooled = tenantry_migrate::connect::open(options).await.unwrap();
     let migrator = DynMigrator::tenant(sql_migrator([BOOKS, INDEX]));
     let target = Target::Schema("city".parse().unwrap());
-    let begun = Instant::now();
+    let started = Instant::now();
     let ran = run(&pooled, &target, &migrator, &Action::Up(None), Timeouts::default()).await;
     let error = ran.unwrap_err().to_string();
     assert!(error.contains("not answered within 10s. A pooler delays it"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Many at once: exactly one wins, and no row goes astray.
+//! Concurrent operations: exactly one succeeds, and no row is misplaced.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::support::{TestDb, slug};
 #[tokio::test(flavor = "multi_thread")]
 async fn of_32_that_create_one_slug_exactly_one_wins() {
     let db = TestDb::new().await;
-    // Two pools, as two processes would have.
+    // Two pools, as of two processes.
     let tenancies = [db.tenancy().await, db.tenancy().await];
     let tasks = (0..32).map(|number: usize| {
         let tenancy = tenancies[number % 2].clone();
@@ -89,7 +89,7 @@ async fn creating_and_dropping_one_slug_at_once_never_leaves_half_a_tenant() {
     assert_eq!(schemas == 1, row.is_some());
 }
 
-/// Writes rows that say whose they are, in every way that there is to write.
+/// Writes rows that name their tenant, by every kind of write.
 async fn write(tenant: &Tenant, task: usize) {
     async fn insert(scope: &impl TenantScope, owner: &str, task: usize) {
         let guard = guard::ActiveModel {

@@ -1,5 +1,5 @@
-//! A statement that fails since its tenant was changed meanwhile is answered with that, and not
-//! with the error of SQL.
+//! A statement that fails because its tenant has changed returns the tenant's unavailability, not
+//! the SQL error.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::support::{
     sql_migration::{BOOKS, sql_migrator},
 };
 
-/// What a breaking migration of the next release does, in one transaction. It is not announced, as
-/// if the process had not heard of it yet.
+/// The changes of a breaking migration of the next release, in one transaction. Without a
+/// notification, as if the process had not received it yet.
 const BREAK: &str = "BEGIN; ALTER TABLE city.books RENAME isbn TO isbn13;
     INSERT INTO city.seaql_migrations VALUES ('m3_isbn13', 0);
     UPDATE registry.tenants SET schema_version = 'm3_isbn13', breaking = '{m3_isbn13}',
@@ -32,7 +32,7 @@ const SUSPEND: &str = "BEGIN; ALTER TABLE city.books RENAME TO old_books;
 
 async fn city(db: &TestDb) -> (Tenancy, Tenant, DatabaseConnection) {
     let mut config = Config::new(db.url(), sql_migrator([BOOKS]));
-    // Nothing is found out by looking now and then.
+    // No change is detected by expiry.
     config.cache_ttl = Duration::from_secs(3600);
     config.max_waiting = 1000;
     let tenancy = Tenancy::connect(&config).await.unwrap();
@@ -74,11 +74,11 @@ async fn in_transactions_streams_and_bare_sql_too() {
     for (change, expected) in [(BREAK, Availability::Ahead), (DROP, Availability::Dropped)] {
         let db = TestDb::new().await;
         let (_tenancy, tenant, plain) = city(&db).await;
-        // None has touched the table, so none keeps the change waiting.
-        let begun = [tenant.begin().await.unwrap(), tenant.begin().await.unwrap()];
+        // Neither has a lock on the table that would block the change.
+        let started = [tenant.begin().await.unwrap(), tenant.begin().await.unwrap()];
         let bare = tenant.begin_with_search_path().await.unwrap();
         plain.execute_unprepared(change).await.unwrap();
-        let [txn, streaming] = begun;
+        let [txn, streaming] = started;
         assert_eq!(availability(&txn.query_all_raw(isbns()).await.unwrap_err()), expected);
         txn.rollback().await.unwrap();
         let sql = "SELECT isbn FROM books";
@@ -132,7 +132,7 @@ async fn an_unrelated_error_is_returned_unchanged() {
     plain.execute_unprepared(other).await.unwrap();
     let error = failing(cases[0].0).await;
     assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some("42703"), "{error}");
-    // A registry that cannot be read does not hide the error, nor hold it up.
+    // If the registry cannot be read, the error is returned, without a long delay.
     plain.execute_unprepared("ALTER TABLE registry.tenants RENAME TO elsewhere").await.unwrap();
     let error = failing(cases[0].0).await;
     assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some("42703"), "{error}");

@@ -1,4 +1,4 @@
-//! What goes over the wire, counted by a proxy between the handle and the server.
+//! Round trips, counted by a proxy between the handle and the server.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ struct Fixture {
     _db: TestDb,
 }
 
-/// Long enough for what is sent in the background to be sent.
+/// Long enough for statements that are sent in the background.
 const CALM: Duration = Duration::from_millis(100);
 
 impl Fixture {
@@ -29,10 +29,10 @@ impl Fixture {
         Self::with(|_| {}).await
     }
 
-    /// A tenant whose connection is open, when its creation has been announced.
+    /// A tenant whose connection is open, after its creation was notified.
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let (db, wire) = (TestDb::new().await, TcpProxy::new().await);
-        // Nothing is looked at now and then.
+        // No entry expires.
         let (max_connections, cache_ttl) = (1, Duration::from_secs(3600));
         let config = Config { url: wire.url(db.name()), max_connections, cache_ttl, ..db.config() };
         let mut config = config;
@@ -50,7 +50,7 @@ impl Fixture {
         Self { tenant, wire, _tenancy: tenancy, _db: db }
     }
 
-    /// How often the server was waited for, or asked behind the caller's back.
+    /// Number of round trips, including those in the background.
     async fn counted(&self, work: impl AsyncFnOnce(&Tenant)) -> i64 {
         self.wire.count();
         work(&self.tenant).await;
@@ -119,7 +119,7 @@ async fn rare_statements_do_not_evict_frequent_ones() {
             ask(tenant, number).await;
         }
     };
-    // Had each of them pushed out another one, it were three for each.
+    // If each of them had evicted another one, there would be three for each.
     let counted = it.counted(rare).await;
     assert!((60..75).contains(&counted), "{counted}");
     assert_eq!(it.counted(hot).await, 1, "it was pushed out");
@@ -162,7 +162,7 @@ async fn a_transaction_adds_its_begin_and_its_end() {
         abu().insert(&txn).await.unwrap_err();
         txn.rollback().await.unwrap();
     };
-    // The insert is prepared, and refused when it is run.
+    // The insert is prepared, and fails when it is executed.
     assert_eq!(it.counted(strict).await, 1 + 2 + 2);
     let nested = async |tenant: &Tenant| {
         let txn = tenant.begin().await.unwrap();

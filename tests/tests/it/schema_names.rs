@@ -1,4 +1,4 @@
-//! The name of a schema is never used twice.
+//! Schema names are never reused.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -70,7 +70,7 @@ async fn skips_schema_names_that_another_tenant_has_or_had() {
     create(&tenancy, "q-1").await;
     drop(&tenancy, "q-1").await;
     assert_eq!(create(&tenancy, "q-1").await, "q_1_2");
-    // Its own name is that of the other one's second generation.
+    // Its own name is the second name of the other slug.
     assert_eq!(create(&tenancy, "q-1-2").await, "q_1_2_2");
     drop(&tenancy, "q-1").await;
     drop(&tenancy, "q-1-2").await;
@@ -90,7 +90,7 @@ async fn the_longest_names_are_cut_so_that_a_number_fits() {
     let prefix = "customer_of_us_";
     let config = Config { schema_prefix: prefix.to_owned(), ..db.config() };
     let tenancy = Tenancy::connect(&config).await.unwrap();
-    // They differ only in what is cut away.
+    // They differ only in the part that is truncated.
     let [one, two] = ["xx", "yy"].map(|end| format!("{}{end}", "a".repeat(46)));
     let mut seen = HashSet::new();
     for number in 1..=11 {
@@ -121,7 +121,7 @@ async fn concurrent_creations_of_one_schema_name_both_get_a_schema() {
         let made = join_all(both).await.into_iter().map(|made| made.unwrap().schema.to_string());
         let made: Vec<String> = made.collect();
         let name = |end: &str| format!("r{round}_q_1{end}");
-        // Whoever comes second gets the next one.
+        // The second one gets the next name.
         let wanted = [[name("_2"), name("_2_2")], [name("_3"), name("_2")]];
         assert!(wanted.iter().any(|wanted| *wanted == *made), "{made:?}");
     }
@@ -192,7 +192,7 @@ async fn dropped_tenants_do_not_affect_others() {
     let plain = db.plain().await;
     let host = "guards.example.org".parse().unwrap();
     tenancy.domain_add(&slug("tenant-1"), &host).await.unwrap();
-    // What a dropped tenant leaves behind holds nothing about its customer.
+    // The row of a dropped tenant contains nothing about its customer.
     texts(
         &plain,
         "UPDATE registry.tenants SET metadata = '{\"tags\": [\"canary\"]}',
@@ -227,7 +227,7 @@ async fn dropped_tenants_do_not_affect_others() {
         assert!(!ran.stdout.contains("tenant-1"), "{ran:#?}");
     }
     migration("up --schema tenant_1").exits(1).complains(["\"tenant_1\" does not exist"]);
-    // A schema of its name is nobody's, not the dropped tenant's.
+    // A schema of its name does not belong to the dropped tenant.
     texts(&plain, "CREATE SCHEMA tenant_1").await;
     migration("up --schema tenant_1").exits(0);
     let kept =
@@ -246,7 +246,7 @@ async fn dropped_tenants_do_not_affect_others() {
             .len(),
         1
     );
-    // The registry can be given up when the last tenant is gone.
+    // The registry can be rolled back when the last tenant is dropped.
     let (plain, registry) = (db.plain().await, DynMigrator::new(registry::Migrator));
     let down = Action::Down(1);
     let error = run(&plain, &Target::Registry, &registry, &down, Timeouts::default()).await;
@@ -272,14 +272,14 @@ async fn the_actor_of_a_drop_is_recorded() {
     assert_eq!(tenant::Entity::find_living().count(&plain).await.unwrap(), 0);
 }
 
-/// A process that stands still while another one drops the tenant and creates it again.
+/// A process that is paused while another one drops the tenant and creates it again.
 #[test]
 fn statements_of_a_paused_process_do_not_reach_the_next_tenant_of_the_slug() {
     let runtime = |threads| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
     };
     let awake = runtime(2).unwrap();
-    // Nothing happens here but inside `block_on`.
+    // Tasks run only inside `block_on`.
     let still = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let db = awake.block_on(TestDb::new());
     awake.block_on(async { create(&db.tenancy().await, "q-1").await });
@@ -288,7 +288,7 @@ fn statements_of_a_paused_process_do_not_reach_the_next_tenant_of_the_slug() {
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let tenant = tenancy.tenant(&slug("q-1")).await.unwrap();
         insert(&tenant, "before").await.unwrap();
-        // It holds a connection, so that not all statements go at once.
+        // It holds a connection, so that some statements have to wait.
         use sea_orm::TransactionTrait;
         let txn = tenant.begin().await.unwrap();
         (tenancy, tenant, txn)
@@ -316,7 +316,7 @@ fn statements_of_a_paused_process_do_not_reach_the_next_tenant_of_the_slug() {
             txn.rollback().await.unwrap();
         };
         tokio::join!(join_all((0..20).map(|_| late(tenant.clone()))), in_transaction);
-        // As soon as it has heard, it finds the next one.
+        // As soon as it is notified, it resolves the new tenant.
         eventually("the next tenant is found", async || {
             tenancy.tenant(&slug("q-1")).await.is_ok_and(|found| found.id() == next.0.id())
         })
@@ -328,6 +328,6 @@ fn statements_of_a_paused_process_do_not_reach_the_next_tenant_of_the_slug() {
         assert_eq!(guard::Entity::find().count(&next.0).await.unwrap(), 0);
         next.1.close().await;
     });
-    // Before the runtimes that its connections belong to.
+    // Dropped before the runtimes to which its connections belong.
     std::mem::drop((still, next.0, db));
 }

@@ -1,4 +1,4 @@
-//! What the application puts into every new tenant.
+//! Seeds of new tenants.
 
 use entity::guard;
 use sea_orm::{
@@ -44,7 +44,7 @@ async fn every_new_tenant_is_seeded_whether_made_or_taken_from_the_spares() {
         assert_eq!(names, [(name, record.id.to_string())]);
         tenancies.push(tenancy);
     }
-    // The spare that has been made by now is as empty as any.
+    // A spare is not seeded.
     let spare = "SELECT schema FROM registry.tenants WHERE status = 'spare'";
     eventually("there is a spare", async || texts(&plain, spare).await.len() == 1).await;
     let spare = texts(&plain, spare).await.remove(0);

@@ -1,4 +1,4 @@
-//! What one tenant does to its connection is nothing to the next.
+//! Changes of a session by one tenant do not reach the next.
 
 mod control;
 mod functions;
@@ -18,7 +18,7 @@ use crate::support::{TestDb, slug};
 struct Shared {
     one: Tenant,
     two: Tenant,
-    /// A connection that knows nothing of tenants.
+    /// A plain connection.
     plain: DatabaseConnection,
     tenancy: Tenancy,
     db: TestDb,

@@ -1,4 +1,4 @@
-//! Schemas made ahead: each is taken once, and is a tenant like any other then.
+//! Spares: each is taken once, and becomes a tenant like any other.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ use crate::support::{
     statement_log::Mark,
 };
 
-/// A tenancy that keeps so many spares, once it has made them.
+/// A tenancy that has created this number of spares.
 async fn keeping(db: &TestDb, spares: u32) -> Tenancy {
     let tenancy = Tenancy::connect(&Config { spares, ..db.config() }).await.unwrap();
     let plain = db.plain().await;
@@ -36,7 +36,7 @@ async fn ready(db: &DatabaseConnection) -> Vec<String> {
     texts(db, "SELECT schema FROM registry.tenants WHERE status = 'spare' ORDER BY id").await
 }
 
-/// The spares that became tenants so far.
+/// The spares that have become tenants.
 fn claimed(db: &TestDb) -> Vec<String> {
     let renames = db.statements().into_iter().filter_map(|sql| {
         let (spare, _) = sql.strip_prefix("ALTER SCHEMA ")?.split_once(" RENAME TO ")?;
@@ -55,7 +55,7 @@ async fn assert_clean(db: &DatabaseConnection) {
 async fn a_connection_that_has_taken_a_spare_takes_the_next_one() {
     let db = TestDb::new().await;
     keeping(&db, 4).await.close().await;
-    // Fewer are wanted, so none are made meanwhile.
+    // With a lower target none are created meanwhile.
     let config = Config { spares: 1, max_connections: 1, ..db.config() };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     tenancy.create(NewTenant::new(slug("first"))).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_tenant_made_out_of_a_spare_is_like_any_other() {
     };
     abu.insert(&tenant).await.unwrap();
 
-    // Another one is made in its place. Nobody sees any of them.
+    // Another one is created in its place. Spares are not listed.
     eventually("there are two again", async || ready(&plain).await.len() == 2).await;
     let listed = tenancy.list(PageRequest::default()).await.unwrap();
     let listed: Vec<_> = listed.items.iter().map(|record| record.slug.as_str()).collect();
@@ -153,7 +153,7 @@ async fn several_processes_never_create_more_spares_than_configured() {
         tenancy.close().await;
     }
     assert_eq!(ready(&plain).await.len(), 5);
-    // Nothing is left of one that was being made, either.
+    // Nothing is left of one that was being created, either.
     assert_clean(&plain).await;
 }
 
@@ -227,7 +227,7 @@ async fn there_are_no_spares_where_migrations_write_the_name_of_their_schema() {
     eventually("it is logged", async || log.text().contains("no spares are created")).await;
     tenancy.create(NewTenant::new(slug("city"))).await.unwrap();
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
-    // It works in its own schema, as it would not after having been given another name.
+    // It works in its own schema, which it would not after a rename.
     plain.execute_unprepared("SELECT city.titles()").await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Statements that connections prepared before a migration changed what they return.
+//! Statements that were prepared before a migration changed the type of their result.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::support::{TestDb, database::server, slug, statement_log::Mark};
 const RETYPE: &str = "ALTER TABLE tenant_1.guards ALTER COLUMN position TYPE varchar(200)";
 const RETYPE_AGAIN: &str = "ALTER TABLE tenant_1.guards ALTER COLUMN position TYPE varchar(201)";
 
-/// Two tenants behind a pool of so many connections, and what is sent to them from now on.
+/// Two tenants on a pool, and a log of the statements that are sent to them.
 struct Fixture {
     one: Tenant,
     two: Tenant,
@@ -31,7 +31,7 @@ impl Fixture {
         let db = TestDb::new().await;
         let mut config = db.config();
         config.max_connections = connections;
-        // One tenant uses all of them.
+        // One tenant may use all connections.
         (config.tenant_share, config.reserved_connections) = (100, 0);
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let mut tenants = Vec::new();
@@ -44,13 +44,13 @@ impl Fixture {
         Self { one, two, plain, log: Mark::now(server()), tenancy, db }
     }
 
-    /// As a migration does it, on a connection of its own.
+    /// Executes a change like a migration, on another connection.
     async fn migrate(&self, sql: &str) {
         self.plain.execute_unprepared(sql).await.unwrap();
     }
 
-    /// The different marks behind statements that were sent to tenants; none are behind those of
-    /// a tenant with which nothing has happened.
+    /// The epochs behind the statements that were sent to tenants; none for a tenant whose statements
+    /// were not stale.
     fn marks(&self) -> Vec<String> {
         let statements = self.log.statements(self.db.name()).into_iter();
         let mut marks: Vec<_> = statements
@@ -73,7 +73,7 @@ fn abu() -> guard::ActiveModel {
 }
 
 fn raw() -> Statement {
-    // A comment at the end must not swallow what is put behind the statement.
+    // A comment at the end must not include the epoch that is appended.
     let sql = r#"SELECT "name", "position" FROM "@tenant"."guards" WHERE "name" = $1 -- by name"#;
     Statement::from_sql_and_values(DbBackend::Postgres, sql, ["Abu".into()])
 }
@@ -98,7 +98,7 @@ async fn every_kind_of_statement_succeeds_after_a_type_change() {
         guard::Entity::find().all(&it.one).await?;
         it.one.query_one_raw(raw()).await?.ok_or(DbErr::RecordNotFound("Abu".into()))?;
         it.one.query_all_raw(raw()).await?;
-        // An id for `insert_many` is the caller's to make.
+        // The caller generates ids for `insert_many`.
         let more = (0..2).map(|_| guard::ActiveModel { id: Set(uuid::Uuid::now_v7()), ..abu() });
         guard::Entity::insert_many(more).exec_with_returning(&it.one).await?;
         it.one.execute_raw(raw()).await?;
@@ -109,14 +109,14 @@ async fn every_kind_of_statement_succeeds_after_a_type_change() {
     work().await.unwrap();
     it.migrate(RETYPE_AGAIN).await;
     work().await.unwrap();
-    // What was sent twice was done once.
+    // A statement that was sent twice was executed once.
     assert_eq!(guard::Entity::find().count(&it.one).await.unwrap(), 9);
     assert_eq!(it.marks(), ["1", "2"]);
 }
 
 #[tokio::test]
 async fn each_kind_of_statement_is_the_first_to_meet_the_type_change() {
-    // Each on its own, since the first one renews them all.
+    // Each by itself, since the first one advances the epoch for all.
     for kind in 0..6 {
         let it = Fixture::new(1).await;
         let stored = abu().insert(&it.one).await.unwrap();
@@ -225,7 +225,7 @@ async fn bare_sql_in_a_partly_migrated_fleet_recovers_for_each_tenant() {
     abu().insert(&it.one).await.unwrap();
     assert_eq!((work(&it.one).await, work(&it.two).await), (Ok(1), Ok(0)));
     it.migrate(RETYPE).await;
-    // One text, one connection, two types: whoever meets what the other has prepared fails once.
+    // The same SQL on one connection with two types: each fails once on the statement of the other.
     for (tenant, rows) in [(&it.one, 1), (&it.two, 0)] {
         if let Err(error) = work(tenant).await {
             assert!(stale(&error), "{error}");

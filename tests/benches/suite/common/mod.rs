@@ -1,4 +1,4 @@
-//! What the benchmarks share: a server, rounds in turn, and the page that results are written to.
+//! Helpers of the benchmarks: a server, a load generator, and the page with the results.
 
 pub mod page;
 
@@ -9,7 +9,7 @@ use local_postgres::Server;
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, registry, run};
 
-/// A server of its own with a migrated registry.
+/// A new server with a migrated registry.
 pub async fn server() -> Server {
     let server = tokio::task::spawn_blocking(|| Server::temporary(&[]).unwrap()).await.unwrap();
     let db = pool(&server, 1).await;
@@ -19,25 +19,25 @@ pub async fn server() -> Server {
     server
 }
 
-/// So many connections, all of them open.
+/// A pool whose connections are all open.
 pub async fn pool(server: &Server, connections: u32) -> DatabaseConnection {
     let mut options = ConnectOptions::new(server.url("postgres"));
     options.min_connections(connections).max_connections(connections).sqlx_logging(false);
     tenantry_migrate::connect::open(options).await.unwrap()
 }
 
-/// Stops the server, which waits for a process and so is no work for a task.
+/// Stops the server, on a thread, since that waits for a process.
 pub async fn stop(server: Server) {
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
 
-/// Pieces of work a second when `tasks` do `each` of them, one after the other; `work` is told
-/// which one it is.
+/// Operations per second when `tasks` perform `each` of them in sequence; `work` gets the number of
+/// the operation.
 pub async fn rate<F>(tasks: usize, each: usize, work: impl Fn(usize) -> F) -> f64
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let begun = Instant::now();
+    let started = Instant::now();
     let all = (0..tasks).map(|task| {
         let pieces: Vec<F> = (0..each).map(|piece| work(task * each + piece)).collect();
         tokio::spawn(async move {
@@ -49,10 +49,10 @@ where
     for ended in join_all(all).await {
         ended.unwrap();
     }
-    (tasks * each) as f64 / begun.elapsed().as_secs_f64()
+    (tasks * each) as f64 / started.elapsed().as_secs_f64()
 }
 
-/// The value in the middle; `share` of the values are below (0.5: the median).
+/// The value below which `share` of the values are (0.5: the median).
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

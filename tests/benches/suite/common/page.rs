@@ -8,7 +8,7 @@ Made by `./dev bench`: every benchmark writes its section here. Ratios compare c
 turns in the same run; the absolute numbers are of the machine named in the section.
 ";
 
-/// Replaces the section of this name, or adds it at the end.
+/// Replaces the section of this name, or appends it.
 pub fn write(name: &str, title: &str, postgres: u32, body: &str) {
     let page = root().join("docs/BENCHMARKS.md");
     let text = fs::read_to_string(&page).unwrap_or_else(|_| HEAD.to_owned());

@@ -1,11 +1,11 @@
-//! What is to be done, where.
+//! An operation and the tenant in which it is performed.
 
 use std::sync::Arc;
 
 use tenantry_registry::Slug;
 use uuid::Uuid;
 
-/// The bosses of each tenant: what a filtered list shows.
+/// Number of bosses in each tenant, the rows of the filtered list.
 pub const BOSSES: u64 = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Job {
     pub tenant: Arc<Named>,
     /// Number of the guard that is read or changed.
     pub row: usize,
-    /// Who does it.
+    /// Number of the client.
     pub client: usize,
 }
 
@@ -56,7 +56,7 @@ impl Job {
         Uuid::from_u128(self.row as u128)
     }
 
-    /// Guards are named for their tenant, so that a row of another one is noticed.
+    /// Guards have the name of their tenant, so that a row of another tenant is detected.
     pub fn found(&self, name: &str) {
         assert_eq!(name, self.tenant.slug.as_str(), "a row of another tenant");
     }

@@ -1,9 +1,8 @@
-//! The ways to work in one of many schemas: through the handle, and those that it has to beat.
+//! The contenders: the handle and other ways to work in one of many schemas.
 //!
-//! All of them do the same jobs on the same rows, each over connections of its own, as many as the
-//! others have. None of the rivals asks a connection for a sign of life before using it, which
-//! SeaORM does unless told not to: that is a round trip more. The handle is as its configuration
-//! makes it.
+//! All of them perform the same operations on the same rows, each over its own connections, which
+//! are as many as those of the others. `test_before_acquire` is off for the rivals, since it takes
+//! SeaORM one more round trip. The handle has its default configuration.
 
 pub mod bare;
 pub mod handle;
@@ -21,7 +20,6 @@ use tokio::sync::Mutex;
 use crate::interleaved::Work;
 use job::{Job, Named};
 
-/// One of the ways.
 pub struct Contender {
     run: Arc<dyn Fn(Job) -> BoxFuture<'static, ()> + Send + Sync>,
     pools: Vec<DatabaseConnection>,
@@ -38,13 +36,13 @@ impl Contender {
         Self { run: Arc::new(move |job| Box::pin(run(job))), pools }
     }
 
-    /// What a client does again and again: the job that it is given.
+    /// The operation that a client repeats: the job that it is given.
     pub fn work(&self, job: impl Fn(usize) -> Job + Send + Sync + 'static) -> Work {
         let run = Arc::clone(&self.run);
         Arc::new(move |client| run(job(client)))
     }
 
-    /// The pool of sqlx, of a contender that has a single one.
+    /// The sqlx pool of a contender with a single one.
     pub fn sqlx(&self) -> sea_orm::sqlx::PgPool {
         self.pools[0].get_postgres_connection_pool().clone()
     }
@@ -56,7 +54,7 @@ impl Contender {
     }
 }
 
-/// The handle, which is asked for on each call as an application asks for it.
+/// The handle, which is resolved for each operation, as in an application.
 pub fn handle(tenancy: &Tenancy) -> Contender {
     let tenancy = tenancy.clone();
     Contender::new(Vec::new(), move |job| {
@@ -68,8 +66,8 @@ pub fn handle(tenancy: &Tenancy) -> Contender {
     })
 }
 
-/// SeaORM with a pool for each tenant, of so many connections, whose `search_path` is the
-/// tenant's from the start. With a single tenant: SeaORM without tenancy.
+/// SeaORM with a pool for each tenant, whose `search_path` is set when it connects. With a single
+/// tenant: SeaORM without tenancy.
 pub async fn pools(url: &str, tenants: &[Arc<Named>], each: u32) -> Contender {
     let open = tenants.iter().map(|tenant| {
         let options = ConnectOptions::new(named(url, "pools"));
@@ -97,7 +95,7 @@ pub async fn set_local(url: &str, connections: u32) -> Contender {
     })
 }
 
-/// `SET search_path` for the session before each job, on a connection that the job has to itself.
+/// `SET search_path` for the session before each job, on a connection that only the job uses.
 pub async fn session(url: &str, connections: u32) -> Contender {
     let open = (0..connections).map(|_| pool(ConnectOptions::new(named(url, "session")), 1, None));
     let pinned = join_all(open).await;
@@ -123,7 +121,7 @@ pub async fn by_hand(url: &str, connections: u32) -> Contender {
     })
 }
 
-/// So many connections, all of them open, that keep as many statements as those of a handle.
+/// A pool whose connections are all open and keep as many statements as those of a handle.
 async fn pool(
     mut options: ConnectOptions,
     connections: u32,
@@ -145,7 +143,7 @@ async fn pool(
     tenantry_migrate::connect::open(options).await.unwrap()
 }
 
-/// The URL for connections that the server knows by this name.
+/// The URL with this `application_name`.
 pub fn named(url: &str, name: &str) -> String {
     format!("{url}&application_name={name}")
 }

@@ -1,4 +1,4 @@
-//! A server with tenants that all have the same rows.
+//! A server whose tenants all have the same rows.
 
 use std::sync::Arc;
 
@@ -12,27 +12,26 @@ use super::{
 };
 use crate::common;
 
-/// Guards of the first tenant, which is worked in most; the others have the bosses alone.
+/// Number of guards in the first tenant, which is used most; the others have only bosses.
 pub const GUARDS: usize = 1000;
 
-pub struct Stage {
+pub struct Setup {
     pub server: Server,
     pub tenants: Vec<Arc<Named>>,
     tenancy: Tenancy,
 }
 
-impl Stage {
-    /// With one tenant.
+impl Setup {
     pub async fn new() -> Self {
         let server = common::server().await;
         let url = server.url("postgres");
-        let tenancy = tenancy(&url, "stage", 8).await;
-        let mut stage = Self { server, tenants: Vec::new(), tenancy };
-        stage.grow(1).await;
-        stage
+        let tenancy = tenancy(&url, "setup", 8).await;
+        let mut setup = Self { server, tenants: Vec::new(), tenancy };
+        setup.grow(1).await;
+        setup
     }
 
-    /// Creates tenants until there are so many.
+    /// Creates tenants up to this number.
     pub async fn grow(&mut self, tenants: usize) {
         let first = self.tenants.len();
         self.tenants.extend((first..tenants).map(|number| {
@@ -57,19 +56,19 @@ impl Stage {
     }
 }
 
-/// A tenancy whose connections the server knows by this name.
+/// A tenancy whose connections have this `application_name`.
 pub async fn tenancy(url: &str, name: &str, connections: u32) -> Tenancy {
     Tenancy::connect(&config(url, name, connections)).await.unwrap()
 }
 
 pub fn config(url: &str, name: &str, connections: u32) -> Config {
     let config = Config::new(named(url, name), migration::Migrator).seed(rows);
-    // One tenant may use all connections, as it may with the other contenders.
+    // One tenant may use all connections, as with the other contenders.
     Config { max_connections: connections, tenant_share: 100, reserved_connections: 0, ..config }
 }
 
-/// The guards have numbers for ids, the same in every tenant, and the tenant's name. The first
-/// guard has some shifts.
+/// Inserts guards with the same ids in every tenant and with the tenant's name. The first guard has
+/// shifts.
 async fn rows(tenant: &TenantTransaction) -> Result<(), sea_orm::DbErr> {
     let first = tenant.slug().as_str() == "tenant-0";
     let guards = if first { GUARDS as i64 } else { BOSSES as i64 };

@@ -1,4 +1,4 @@
-//! The jobs by sqlx, in SQL that somebody wrote.
+//! The jobs in handwritten SQL, by sqlx.
 
 use chrono::{DateTime, Utc};
 use sea_orm::sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, query_as};

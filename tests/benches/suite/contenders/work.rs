@@ -9,7 +9,7 @@ use sea_orm::{
 use super::{guard, shift};
 use crate::contenders::job::{BOSSES, Job, Operation};
 
-/// The job as a program does it: a transaction only for several statements.
+/// The job with a transaction only for several statements.
 pub async fn alone<C: ConnectionTrait + TransactionTrait>(db: &C, job: &Job) {
     if job.operation == Operation::Transaction {
         let txn = db.begin().await.unwrap();

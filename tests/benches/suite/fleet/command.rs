@@ -10,7 +10,7 @@ use local_postgres::Server;
 
 use crate::common::median;
 
-/// How long a process took, and how much memory it had at most.
+/// The time that a process took, and its peak memory.
 struct Took {
     seconds: f64,
     mebibytes: f64,
@@ -33,7 +33,7 @@ pub fn table(server: &Server) -> String {
 }
 
 fn run(server: &Server, arguments: &[&str]) -> Took {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut child = Command::new(tests::programs().join("migration"))
         .args(arguments)
         .env("DATABASE_URL", server.url("postgres"))
@@ -52,10 +52,10 @@ fn run(server: &Server, arguments: &[&str]) -> Took {
         std::thread::sleep(Duration::from_millis(2));
     };
     assert!(ended.success(), "{arguments:?}");
-    Took { seconds: begun.elapsed().as_secs_f64(), mebibytes: kibibytes / 1024.0 }
+    Took { seconds: started.elapsed().as_secs_f64(), mebibytes: kibibytes / 1024.0 }
 }
 
-/// Most memory that the process has had, in KiB.
+/// Peak memory of the process, in KiB.
 fn peak(status: &str) -> Option<f64> {
     let text = fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

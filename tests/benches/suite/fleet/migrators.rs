@@ -1,5 +1,5 @@
-//! Migrators like those of public SeaORM projects: their migrations ask for tables and columns,
-//! insert rows, query entities, and make enums, functions and triggers.
+//! Migrators like those of public SeaORM projects: their migrations query tables and columns, insert
+//! rows, query entities, and create enums, functions and triggers.
 
 use sea_orm::{ActiveModelTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*, schema::*};
@@ -22,7 +22,7 @@ mod account {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// So many migrations.
+/// Number of migrations.
 #[derive(Clone, Copy)]
 pub struct Public(pub usize);
 

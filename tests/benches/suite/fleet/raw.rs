@@ -1,4 +1,4 @@
-//! The limit: what has to be done for a tenant as one text, sent in one message.
+//! The limit: all statements for a tenant as one batch.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use crate::common::pool;
 
-/// Stands for the schema in the texts that are prepared.
+/// Placeholder of the schema in the prepared batches.
 const NAME: &str = "raw_template";
 
-/// Raw connections, and the text that makes a tenant.
+/// Raw connections, and the batch that creates a tenant.
 pub struct Raw {
     connections: Vec<Mutex<PgConnection>>,
     db: DatabaseConnection,
@@ -44,7 +44,7 @@ impl Raw {
         Self { connections: all, db, provision }
     }
 
-    /// Runs one text on a connection that is free for the task that asks.
+    /// Executes a batch on the connection of the task.
     async fn send(&self, number: usize, sql: String) {
         let mut connection = self.connections[number % self.connections.len()].lock().await;
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.unwrap();
@@ -92,8 +92,8 @@ pub async fn count(db: &DatabaseConnection, condition: &str) -> usize {
     row.unwrap().try_get_by_index::<i64>(0).unwrap() as usize
 }
 
-/// The text that makes a tenant: the statements that a dry run prints for a schema that is made
-/// anew, and the tenant's registry row.
+/// The batch that creates a tenant: the statements that a dry run prints for a new schema, and the
+/// insertion of the tenant's registry row.
 async fn batch(db: &DatabaseConnection, migrator: DynMigrator) -> String {
     db.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {NAME}")).await.unwrap();
     let schema: SchemaName = NAME.parse().unwrap();

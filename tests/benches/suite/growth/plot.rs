@@ -1,8 +1,8 @@
-//! Lines over the number of tenants, as SVG.
+//! A plot over the number of tenants, as SVG.
 
 use std::{fmt::Write, fs, path::Path};
 
-use crate::distributions::Drawn;
+use crate::distributions::Distribution;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 380.0;
@@ -10,7 +10,7 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 48.0;
-/// Told apart also by who cannot tell red from green (Okabe and Ito).
+/// Distinguishable with colour blindness (Okabe and Ito).
 const COLOURS: [&str; 3] = ["#0072b2", "#e69f00", "#d55e00"];
 
 #[derive(Default)]
@@ -20,20 +20,32 @@ pub struct Plot {
 
 struct Line {
     name: &'static str,
-    drawn: Drawn,
+    distribution: Distribution,
     points: Vec<(f64, f64)>,
 }
 
 impl Plot {
-    /// One more point; with one tenant it is the first of both lines.
-    pub fn add(&mut self, name: &'static str, drawn: Drawn, tenants: usize, rate: f64) {
-        let both: &[Drawn] = if tenants == 1 { &[Drawn::Uniform, Drawn::Zipf] } else { &[drawn] };
-        for drawn in both {
+    /// Adds a point; with one tenant it is the first of both lines.
+    pub fn add(
+        &mut self,
+        name: &'static str,
+        distribution: Distribution,
+        tenants: usize,
+        rate: f64,
+    ) {
+        let both: &[Distribution] = if tenants == 1 {
+            &[Distribution::Uniform, Distribution::Zipf]
+        } else {
+            &[distribution]
+        };
+        for distribution in both {
             let point = (tenants as f64, rate);
-            let same = |line: &&mut Line| line.name == name && line.drawn == *drawn;
+            let same = |line: &&mut Line| line.name == name && line.distribution == *distribution;
             match self.lines.iter_mut().find(same) {
                 Some(line) => line.points.push(point),
-                None => self.lines.push(Line { name, drawn: *drawn, points: vec![point] }),
+                None => {
+                    self.lines.push(Line { name, distribution: *distribution, points: vec![point] })
+                }
             }
         }
     }
@@ -81,9 +93,9 @@ impl Plot {
         writeln!(svg, "<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">tenants</text>")
             .unwrap();
         for (number, line) in self.lines.iter().enumerate() {
-            // Both lines of a contender are neighbours and have its colour.
+            // Both lines of a contender are adjacent and have its colour.
             let colour = COLOURS[number / 2 % COLOURS.len()];
-            let dashes = if line.drawn == Drawn::Uniform { "6 4" } else { "none" };
+            let dashes = if line.distribution == Distribution::Uniform { "6 4" } else { "none" };
             let stroke =
                 format!("stroke=\"{colour}\" stroke-dasharray=\"{dashes}\" stroke-width=\"2\"");
             let points: Vec<String> = line
@@ -100,7 +112,7 @@ impl Plot {
                 from + 36.0,
                 at + 4.0,
                 line.name,
-                line.drawn.name(),
+                line.distribution.name(),
             )
             .unwrap();
         }

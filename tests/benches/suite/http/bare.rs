@@ -1,4 +1,4 @@
-//! The rival: two handlers for one schema, by hand.
+//! The rival: two handwritten handlers for one schema.
 
 use axum::{
     Json, Router,

@@ -6,14 +6,14 @@ use std::{
     process::{self, Command, Stdio},
 };
 
-/// Killed at the end.
+/// Killed when dropped.
 pub struct Child {
     child: process::Child,
     pub address: SocketAddr,
 }
 
 impl Child {
-    /// Starts it; its first line ends with the address.
+    /// Starts the server, whose first line of output ends with its address.
     pub fn start(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();

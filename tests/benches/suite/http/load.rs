@@ -1,4 +1,4 @@
-//! Clients that cost little: the machine is the servers' to use.
+//! Clients that use little of the machine.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::interleaved::Work;
 
-/// A request of HTTP/1.1 as it is sent.
+/// The bytes of an HTTP/1.1 request.
 #[derive(Clone)]
 pub struct Request {
     text: Arc<str>,
@@ -77,7 +77,7 @@ impl Clients {
     }
 }
 
-/// Where the body begins, once all of it is there.
+/// The start of the body, once it is complete.
 fn body(answer: &[u8], status: &str) -> Option<usize> {
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).unwrap();

@@ -1,4 +1,4 @@
-//! A network, as far as time goes.
+//! The latency of a network.
 
 use std::{
     io::{self, Read, Write, copy},
@@ -10,16 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Puts a proxy before the server that hands on what clients send so much later, and what the
-/// server answers at once: for who waits for the answer it does not matter where the time goes.
-/// Returns the URL. Threads, not tasks: tokio's timers go by whole milliseconds.
+/// Starts a proxy that delays requests and forwards answers at once: for the client it does not
+/// matter where the time passes. Returns its URL. Uses threads, since tokio's timers have a
+/// resolution of a millisecond.
 pub fn proxy(socket: PathBuf, delay: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for client in listener.incoming() {
             let server = UnixStream::connect(&socket).unwrap();
-            // Ends with the connection, or with the benchmark.
+            // Ends with the connection or the benchmark.
             serve(client.unwrap(), server, delay).unwrap();
         }
     });
@@ -46,7 +46,7 @@ fn serve(client: TcpStream, server: UnixStream, delay: Duration) -> io::Result<(
                 break;
             }
         }
-        // The client has gone, or the server: the other is told.
+        // The client or the server has gone: closes the other side.
         let _ = to_server.shutdown(Shutdown::Both);
     });
     thread::spawn(move || {

@@ -12,7 +12,7 @@ use super::{
     two_tenants::{new_guard, new_shift, postgres, refusal},
 };
 
-/// Asserts that PostgreSQL refused, and that it was the placeholder it did not know.
+/// Asserts that PostgreSQL refused the statement because of the placeholder.
 #[track_caller]
 fn assert_refused<T>(what: &str, result: Result<T, DbErr>) {
     let Err(error) = result else {
@@ -23,7 +23,7 @@ fn assert_refused<T>(what: &str, result: Result<T, DbErr>) {
     assert!(message.contains("@tenant"), "{what}: {error}");
 }
 
-/// A table under the entity's own name that an unqualified statement would find.
+/// A table with the entity's name that an unqualified statement would find.
 async fn bait(both: &TwoTenants) {
     let sql = r#"CREATE TABLE "public"."guards" (LIKE "tenant_1"."guards" INCLUDING ALL);
         CREATE TABLE "public"."shifts" (LIKE "tenant_1"."shifts" INCLUDING ALL);

@@ -1,4 +1,4 @@
-//! Whatever is done to two tenants in turns, each holds what was done to it.
+//! Interleaved changes to two tenants: each has its own changes only.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ impl Change {
 }
 
 impl Within {
-    /// Makes a change, and tells whether it lasts.
+    /// Makes a change, and returns whether it is committed.
     async fn make(self, change: &Change, tenant: &Tenant) -> Result<bool, DbErr> {
         let (txn, kept) = match self {
             Self::Nothing => {

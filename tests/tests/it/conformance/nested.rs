@@ -149,7 +149,7 @@ async fn a_nested_save_that_fails_leaves_nothing() {
     assert_eq!(sqlstate(&error), "23514");
     assert_eq!(both.guards_of_one().await.len(), 3);
     assert_eq!(both.shifts_of_one().await.len(), 3);
-    // Only that transaction is at an end, not the handle.
+    // Only the transaction has failed, not the handle.
     let mut cem = load(&both, 3).await;
     cem.name = Set("Cid".to_owned());
     cem.add_shift(shift_on(7)).save(&both.one).await.unwrap();

@@ -79,7 +79,7 @@ async fn an_entity_with_the_schema_of_one_tenant_is_refused_on_the_handle_of_ano
     assert_refused("delete_many", Entity::delete_many().exec(one).await);
     let txn = one.begin().await.unwrap();
     assert_refused("in a transaction", Entity::find().all(&txn).await);
-    // Nothing was sent, so the transaction goes on.
+    // Nothing was sent, so the transaction is still usable.
     assert_eq!(guard::Entity::find().count(&txn).await.unwrap(), 3);
     txn.commit().await.unwrap();
     let txn = one.begin_with_search_path().await.unwrap();
@@ -168,7 +168,7 @@ async fn the_schema_of_a_tenant_that_another_process_creates_is_known_at_once() 
         found.is_err_and(|error| OtherSchema::find(&error).is_some())
     })
     .await;
-    // So are those that were there before.
+    // So are those that existed before.
     let later = db.tenancy().await.tenant(&slug("tenant-1")).await.unwrap();
     assert_refused("find", generated::Entity::find().all(&later).await);
 }

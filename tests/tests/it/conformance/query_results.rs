@@ -1,4 +1,4 @@
-//! Rows in other shapes than the model: partial models, JSON, tuples, structs of one's own.
+//! Query results other than models: partial models, JSON, tuples, custom structs.
 
 use chrono::{DateTime, Utc};
 use entity::{guard, shift};

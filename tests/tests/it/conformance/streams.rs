@@ -19,7 +19,7 @@ async fn a_stream_outside_of_a_transaction_is_of_one_tenant() {
     let found: Vec<_> = stream.try_collect().await.unwrap();
     assert_eq!(names(&found), ["Abu", "Bea", "Cem"]);
 
-    // Two streams at once, row by row: each goes on in its own schema.
+    // Two streams at once, row by row: each reads its own schema.
     let mut of_one = sorted.clone().stream(&both.one).await.unwrap();
     let mut of_two = sorted.stream(&both.two).await.unwrap();
     let mut pairs = Vec::new();
@@ -62,7 +62,7 @@ async fn a_stream_inside_a_transaction_sees_its_writes() {
     let found: Vec<_> = stream.try_collect().await.unwrap();
     assert_eq!(names(&found), ["Abu", "Bea", "Cem", "Dan"]);
 
-    // One that is dropped half-way leaves the transaction in order; so does one in a savepoint.
+    // A stream that is dropped halfway leaves the transaction usable; so does one in a savepoint.
     let mut stream = sorted.clone().stream(&txn).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap().name, "Abu");
     drop(stream);

@@ -1,4 +1,4 @@
-//! When rows were stored and changed, as the entities' behaviour sets it.
+//! Timestamps of rows, which the entities' behaviour sets.
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use entity::{guard, shift};
@@ -66,7 +66,7 @@ async fn timestamps_are_stored_in_utc_to_the_microsecond() {
     let found = guard::Entity::find_by_id(guard_id(4)).one(&both.one).await;
     assert_eq!(found.unwrap().as_ref(), Some(&stored));
 
-    // The time zone of a session changes how a moment is shown, and nothing else.
+    // The time zone of a session changes only how a time is displayed.
     let txn = both.one.begin().await.unwrap();
     txn.execute_unprepared("SET LOCAL TIME ZONE 'Asia/Kathmandu'").await.unwrap();
     let found = guard::Entity::find_by_id(guard_id(4)).one(&txn).await;

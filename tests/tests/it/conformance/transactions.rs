@@ -64,7 +64,7 @@ async fn an_inner_rollback_keeps_the_outer_writes() {
     let taken = new_guard(5, "Eva", "Moat").insert(&innermost).await;
     assert_eq!(sqlstate(&taken.unwrap_err()), "23505");
     innermost.rollback().await.unwrap();
-    // A failed statement was undone by the savepoint: the transaction can go on.
+    // The savepoint has undone the failed statement: the transaction is still usable.
     assert_eq!(guard::Entity::find().count(&inner).await.unwrap(), 5);
     inner.rollback().await.unwrap();
     let dropped = outer.begin().await.unwrap();

@@ -24,7 +24,7 @@ const SHIFTS_OF_TWO: [(u128, u128, u32); 4] = [(11, 3, 11), (12, 2, 12), (13, 3,
 pub struct TwoTenants {
     pub one: Tenant,
     pub two: Tenant,
-    /// A connection that knows nothing of tenants, to look at the schemas from outside.
+    /// A plain connection, to inspect the schemas from outside.
     pub plain: DatabaseConnection,
     two_at_first: Vec<String>,
     tenancy: Tenancy,
@@ -37,7 +37,7 @@ impl TwoTenants {
         Self::with_config(|config| config).await
     }
 
-    /// TwoTenants whose tenancy is configured otherwise than usual.
+    /// Two tenants with another configuration.
     pub async fn with_config(change: impl FnOnce(Config) -> Config) -> Self {
         let db = TestDb::new().await;
         let tenancy = Tenancy::connect(&change(db.config())).await.unwrap();
@@ -57,7 +57,7 @@ impl TwoTenants {
         &self.tenancy
     }
 
-    /// Asserts that tenant two holds what it held at first, byte for byte.
+    /// Asserts that tenant two is unchanged, byte for byte.
     pub async fn assert_two_is_untouched(&self) {
         assert_eq!(rows(&self.plain, "tenant_2").await, self.two_at_first);
     }
@@ -94,7 +94,7 @@ async fn rows(plain: &DatabaseConnection, schema: &str) -> Vec<String> {
     found.iter().map(|row| row.try_get("", "r").unwrap()).collect()
 }
 
-/// Rows are written from outside, long ago, so that no test relies on the handle that it tests.
+/// Inserts rows from outside, so that no test relies on the handle that it tests.
 async fn fill(
     plain: &DatabaseConnection,
     schema: &str,

@@ -8,7 +8,7 @@ use sea_orm::{
 
 use super::{TwoTenants, guard_id, two_tenants::new_guard};
 
-/// Text with which a statement could be broken, or mistaken for one.
+/// Texts that could break a statement or be mistaken for one.
 const HOSTILE: [&str; 16] = [
     r#""@tenant""#,
     r#""@tenant"."guards""#,

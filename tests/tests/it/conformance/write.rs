@@ -35,7 +35,7 @@ async fn inserting_adds_to_one_tenant() {
 
     let refused = new_guard(4, "Dan", "Moat").insert(&both.one).await;
     assert_eq!(sqlstate(&refused.unwrap_err()), "23505");
-    // Guard 4 of the other tenant is no guard for a shift of this one.
+    // A shift cannot refer to guard 4 of the other tenant.
     guard::Entity::delete_by_id(guard_id(4)).exec(&both.one).await.unwrap();
     let orphan = new_shift(15, 4, 5).insert(&both.one).await;
     assert_eq!(sqlstate(&orphan.unwrap_err()), "23503");

@@ -24,11 +24,11 @@ async fn a_tenant_that_hangs_is_answered_503_and_the_others_are_answered() {
     let url = format!("http://{}/guards?count=true&search=a", serving.address());
     let client = Client::builder().no_proxy().build().unwrap();
     let get = async |number: usize| {
-        let begun = Instant::now();
+        let started = Instant::now();
         let host = format!("tenant-{number}.localhost");
         let answer = client.get(&url).header(header::HOST, host).send().await.unwrap();
         let (status, headers) = (answer.status(), answer.headers().clone());
-        (status, headers, answer.text().await.unwrap(), begun.elapsed())
+        (status, headers, answer.text().await.unwrap(), started.elapsed())
     };
     // Every statement of this tenant waits for the lock.
     let plain = db.plain().await;

@@ -1,4 +1,4 @@
-//! Limits of one tenant, kept in the registry.
+//! Limits of one tenant, stored in the registry.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -18,7 +18,7 @@ async fn all(tenant: &Tenant) -> Vec<TenantTransaction> {
         match timeout(Duration::from_millis(300), tenant.begin()).await {
             Ok(Ok(txn)) => held.push(txn),
             Ok(Err(error)) if Busy::find(&error).is_none() => panic!("{error}"),
-            // Too many wait, or it waits.
+            // It is refused because too many wait, or it waits.
             Ok(Err(_)) | Err(_) => return held,
         }
     }
@@ -56,7 +56,7 @@ async fn a_limit_applies_to_the_next_statement_of_one_tenant_in_every_process() 
     assert_eq!(most(&one).await, 8);
     it.tenancy.limit(&slug("tenant-1"), Limits::default()).await.unwrap();
     assert_eq!(most(&one).await, 7);
-    let unknown = it.tenancy.limit(&slug("nobody"), limits(1, None)).await.unwrap_err();
+    let unknown = it.tenancy.limit(&slug("absent"), limits(1, None)).await.unwrap_err();
     assert!(matches!(unknown, Error::UnknownTenant(_)), "{unknown}");
     other_process.close().await;
 }
@@ -82,7 +82,7 @@ async fn the_operator_sets_and_sees_limits() {
     let table = tenantry("tenant show tenant-1").exits(0).stdout;
     let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(row("connections").ends_with('3') && row("waiting").ends_with('5'), "{table}");
-    // An option that is left out is back at the default.
+    // An option that is omitted is reset to the default.
     tenantry("tenant limit tenant-1 --waiting 0").exits(0);
     assert_eq!((&shown()["max_connections"], &shown()["max_waiting"]), (&Value::Null, &0.into()));
     tenantry("tenant limit tenant-1").exits(0);
@@ -91,7 +91,7 @@ async fn the_operator_sets_and_sees_limits() {
         (&Value::Null, &Value::Null)
     );
     tenantry("tenant limit tenant-1 --connections 0").exits(2);
-    tenantry("tenant limit nobody --connections 1").exits(1).complains(["nobody"]);
+    tenantry("tenant limit absent --connections 1").exits(1).complains(["absent"]);
 }
 
 #[tokio::test]

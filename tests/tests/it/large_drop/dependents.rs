@@ -1,4 +1,4 @@
-//! What others have built on a tenant's tables is not dropped without a word.
+//! Objects outside a tenant's schema that depend on it prevent the drop.
 
 use sea_orm::ConnectionTrait;
 use tenantry::Error;
@@ -11,19 +11,19 @@ use crate::support::{
     slug,
 };
 
-/// What is outside of the tenants' schemas.
+/// Objects outside the tenants' schemas.
 const REPORT: &str =
     "SELECT relname::text FROM pg_class WHERE relnamespace = 'report'::regnamespace
     AND relkind IN ('r', 'p', 'v', 'm', 'S') ORDER BY 1";
 
-/// Objects that are nobody's, and what of them depends on the tenant, in the words of PostgreSQL.
+/// Objects outside the schemas, and the dependents among them, as PostgreSQL describes them.
 const OUTSIDE: [(&str, &[&str]); 17] = [
     (
         "CREATE VIEW report.sales AS
              SELECT id FROM tenant_1.guards UNION ALL SELECT id FROM tenant_2.guards",
         &["view report.sales"],
     ),
-    // What depends on it in turn.
+    // Indirect dependents.
     ("CREATE VIEW report.second AS SELECT count(*) FROM report.sales", &["view report.second"]),
     (
         "CREATE MATERIALIZED VIEW report.kept AS SELECT id FROM tenant_1.guards;
@@ -89,7 +89,7 @@ const OUTSIDE: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// Everything that a migration may make inside the tenant's schema.
+/// Everything that a migration may create inside the tenant's schema.
 const INSIDE: &str = "
     CREATE TABLE tenant_1.audit (id uuid);
     CREATE FUNCTION tenant_1.sound(int) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0';
@@ -164,15 +164,15 @@ async fn each_object_outside_that_depends_on_a_tenant_is_named_before_anything_i
     let things = "SELECT count(*)::text FROM tenant_1.things";
     assert_eq!(texts(&plain, things).await, ["0"]);
 
-    // Who insists gets rid of all that was named, and of nothing else.
+    // With cascade, exactly the listed objects are dropped.
     let fresh = [&migration[..], &["--tenant", "tenant-1", "--cascade"]].concat();
     Ran::on("migration", &db.url(), &fresh).exits(0);
     let left = ["checked", "numbered", "owned", "rows", "ruled", "secured", "uses", "visits"];
     assert_eq!(texts(&plain, REPORT).await, left);
     assert_eq!(dependents(&plain, "tenant_1").await.unwrap(), [""; 0]);
     plain.execute_unprepared(OUTSIDE[0].0).await.unwrap();
-    let insist = [&tenantry[..], &["--cascade"]].concat();
-    Ran::on("tenantry", &db.url(), &insist).exits(0);
+    let cascade = [&tenantry[..], &["--cascade"]].concat();
+    Ran::on("tenantry", &db.url(), &cascade).exits(0);
     assert_eq!(texts(&plain, REPORT).await, left);
     assert_eq!(schemas(&plain).await, ["public", "registry", "report", "tenant_2"]);
 }
@@ -229,7 +229,7 @@ async fn a_view_created_while_a_drop_waits_is_kept() {
     let (dropped, ()) = tokio::join!(tenancy.drop(&one), commits);
     let error = dropped.unwrap_err();
     assert!(error.to_string().contains("view report.late"), "{error}");
-    // It is marked already, so that insisting continues.
+    // It is marked as dropped, so that cascade continues.
     tenancy.drop(&one).await.unwrap_err();
     tenancy.drop_cascade(&one).await.unwrap();
     assert_eq!(schemas(&plain).await, ["public", "registry", "report"]);

@@ -1,4 +1,4 @@
-//! Choices that can be repeated.
+//! Random choices that can be repeated.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// A generator of numbers (SplitMix64).
+/// A random number generator (SplitMix64).
 pub struct Dice(u64);
 
 impl Dice {
@@ -14,7 +14,7 @@ impl Dice {
         Self(seed ^ player.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
-    /// A seed that is another one each time.
+    /// A random seed.
     pub fn seed() -> u64 {
         RandomState::new().hash_one(std::process::id()) % 1_000_000
     }

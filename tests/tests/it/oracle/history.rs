@@ -1,18 +1,18 @@
-//! What has happened, and when.
+//! The recorded events and their times.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-/// Time since the beginning.
+/// Time since the start.
 pub type At = Duration;
 
-/// From the moment before something was begun to the moment after it was known to be done.
+/// From before an operation started to after its end was known.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
-    pub begun: At,
+    pub started: At,
     pub ended: At,
 }
 
-/// A tenant from its creation until it is dropped. Another one of the same slug is another life.
+/// A tenant from its creation to its drop. A later tenant of the same slug is another life.
 #[derive(Debug)]
 pub struct Life {
     pub slug: String,
@@ -21,7 +21,7 @@ pub struct Life {
     pub dropped: Option<Span>,
 }
 
-/// A domain leading to a life.
+/// A domain of a life.
 #[derive(Debug)]
 pub struct Lead {
     pub domain: String,
@@ -30,7 +30,7 @@ pub struct Lead {
     pub removed: Option<Span>,
 }
 
-/// The name of a host that a request was sent to.
+/// The host of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {
     Slug(String),
@@ -40,11 +40,11 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Stored,
-    /// It may be stored or not: 503, or no answer at all while that is allowed.
+    /// Stored or not: 503, or no answer where that is allowed.
     Unknown,
-    /// 404: there is no such tenant.
-    Nobody,
-    /// Whatever may never be answered.
+    /// 404.
+    NotFound,
+    /// An answer that is always wrong.
     Wrong(String),
 }
 
@@ -57,13 +57,13 @@ pub struct Write {
     pub answer: Answer,
 }
 
-/// A list that was asked for.
+/// A list request.
 #[derive(Debug)]
 pub struct Read {
     pub place: Place,
     pub server: usize,
     pub span: Span,
-    /// The rows of the list, or how it failed.
+    /// The rows of the list, or the failed answer.
     pub rows: Result<Vec<usize>, Answer>,
 }
 
@@ -81,20 +81,20 @@ pub struct History {
     pub writes: Vec<Write>,
     pub reads: Vec<Read>,
     pub pauses: Vec<Pause>,
-    /// What was wrong at once.
+    /// Faults that were detected immediately.
     pub faults: Vec<String>,
 }
 
 impl Life {
-    /// Whether a request of this span can have met it.
+    /// Whether a request of this span can have reached it.
     pub fn may_meet(&self, span: Span) -> bool {
-        self.created.begun <= span.ended
-            && self.dropped.is_none_or(|dropped| span.begun <= dropped.ended)
+        self.created.started <= span.ended
+            && self.dropped.is_none_or(|dropped| span.started <= dropped.ended)
     }
 
-    /// Whether it was there from before this moment to after that.
+    /// Whether it existed from `from` to `to`.
     pub fn is_there(&self, from: At, to: At) -> bool {
-        self.created.ended <= from && self.dropped.is_none_or(|dropped| to <= dropped.begun)
+        self.created.ended <= from && self.dropped.is_none_or(|dropped| to <= dropped.started)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Finds what no order of events can explain.
+//! Finds answers that no order of events can explain.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -10,10 +10,10 @@ use super::{
     rules::BELIEF,
 };
 
-/// The deadline of a request, and what a busy machine takes.
+/// The deadline of a request, plus a margin for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// What is wrong with the history, a line each.
+/// The faults of a history, one per line.
 pub fn judge(history: &History) -> Vec<String> {
     let mut judge = Judge::new(history);
     judge.schemas();
@@ -25,13 +25,13 @@ pub fn judge(history: &History) -> Vec<String> {
 struct Judge<'a> {
     history: &'a History,
     faults: Vec<String>,
-    /// Where each row can be, as far as is known.
+    /// The lives in which each row can be.
     rows: Vec<BTreeSet<usize>>,
 }
 
 impl<'a> Judge<'a> {
     fn new(history: &'a History) -> Self {
-        // When each server has first answered a write with the only life that there can be.
+        // When each server has first answered a write that only one life explains.
         let mut answered: HashMap<(usize, usize), At> = HashMap::new();
         for write in history.writes.iter().filter(|write| write.answer == Answer::Stored) {
             let lives = history.candidates(&write.place, write.server, write.span);
@@ -56,7 +56,7 @@ impl<'a> Judge<'a> {
         self.faults.push(text);
     }
 
-    /// A schema's name is never given to a second tenant.
+    /// Schema names are not reused.
     fn schemas(&mut self) {
         let mut seen = HashSet::new();
         for life in &self.history.lives {
@@ -76,7 +76,7 @@ impl<'a> Judge<'a> {
     }
 
     fn reads(&mut self) {
-        // The stored rows of each life that can be nowhere else.
+        // The stored rows that can only be in this life.
         let mut kept: HashMap<usize, Vec<usize>> = HashMap::new();
         for (row, write) in self.history.writes.iter().enumerate() {
             if let (Answer::Stored, 1, Some(life)) =
@@ -99,7 +99,7 @@ impl<'a> Judge<'a> {
                     self.fault(about(&format!("has row {row} twice")));
                 }
                 let Some(homes) = self.rows.get(*row) else {
-                    self.fault(about(&format!("has row {row}, which nobody has sent")));
+                    self.fault(about(&format!("has row {row}, which was never sent")));
                     continue;
                 };
                 found.retain(|life| homes.contains(life));
@@ -113,7 +113,7 @@ impl<'a> Judge<'a> {
                     break;
                 }
             }
-            // A row that can be in several lives is in one of these from now on.
+            // A row that can be in several lives is restricted to one of these.
             for row in rows {
                 if let Some(homes) = self.rows.get_mut(*row)
                     && !found.is_empty()
@@ -125,7 +125,7 @@ impl<'a> Judge<'a> {
             let (Some(life), None) = (only.next(), only.next()) else { continue };
             for row in kept.get(life).into_iter().flatten() {
                 let write = &self.history.writes[*row];
-                if write.span.ended < read.span.begun && !seen.contains(row) {
+                if write.span.ended < read.span.started && !seen.contains(row) {
                     self.fault(about(&format!("has lost row {row}: {write:?}")));
                     break;
                 }
@@ -133,7 +133,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Rules of every answer.
+    /// Rules for every answer.
     fn answer(&mut self, place: &Place, server: usize, span: Span, failed: Option<&Answer>) {
         let paused: Duration = self
             .history
@@ -142,11 +142,11 @@ impl<'a> Judge<'a> {
             .filter(|pause| pause.server == server)
             .map(|pause| {
                 let (from, to) =
-                    (pause.span.begun.max(span.begun), pause.span.ended.min(span.ended));
+                    (pause.span.started.max(span.started), pause.span.ended.min(span.ended));
                 to.saturating_sub(from)
             })
             .sum();
-        let took = span.ended.saturating_sub(span.begun).saturating_sub(paused);
+        let took = span.ended.saturating_sub(span.started).saturating_sub(paused);
         if took > PATIENCE {
             self.fault(format!("server {server} has taken {took:?} for {place:?} at {span:?}"));
         }
@@ -154,7 +154,7 @@ impl<'a> Judge<'a> {
             Some(Answer::Wrong(text)) => {
                 self.fault(format!("server {server} answered {place:?} at {span:?}: {text}"));
             }
-            Some(Answer::Nobody) if self.is_served(place, server, span) => {
+            Some(Answer::NotFound) if self.is_served(place, server, span) => {
                 self.fault(format!(
                     "server {server} found no tenant for {place:?} at {span:?}, though there was one"
                 ));
@@ -163,19 +163,19 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether there is a tenant from so long before a request to after it that the server knows.
+    /// Whether a tenant existed from so long before a request that the server knows it, to after it.
     fn is_served(&self, place: &Place, server: usize, span: Span) -> bool {
         let History { lives, leads, .. } = self.history;
-        let known = |added: At| self.history.forgotten(server, added) <= span.begun;
+        let known = |added: At| self.history.forgotten(server, added) <= span.started;
         let there = |life: &super::history::Life| {
-            known(life.created.ended) && life.is_there(span.begun, span.ended + BELIEF)
+            known(life.created.ended) && life.is_there(span.started, span.ended + BELIEF)
         };
         match place {
             Place::Slug(slug) => lives.iter().any(|life| life.slug == *slug && there(life)),
             Place::Domain(domain) => leads.iter().any(|lead| {
                 lead.domain == *domain
                     && known(lead.added.ended)
-                    && lead.removed.is_none_or(|removed| span.ended < removed.begun)
+                    && lead.removed.is_none_or(|removed| span.ended < removed.started)
                     && there(&lives[lead.life])
             }),
         }

@@ -1,4 +1,4 @@
-//! Those who use the servers, change the tenants and stop a server now and then.
+//! The clients that use the servers, change the tenants and stop a server from time to time.
 
 mod lives;
 
@@ -29,25 +29,25 @@ use crate::support::{
     slug,
 };
 
-/// Tenants that are never dropped. The domains lead to one of them at a time.
+/// Tenants that are never dropped. Each domain belongs to one of them at a time.
 const CALM: [&str; 3] = ["calm-0", "calm-1", "calm-2"];
 const DOMAINS: [&str; 2] = ["zero.example.org", "one.example.org"];
 /// Tenants that are dropped and created again.
 const CYCLED: [&str; 3] = ["cycle-0", "cycle-1", "cycle-2"];
-/// The tenant that is flooded, by so many clients.
+/// The tenant that is flooded, and the number of clients.
 const NOISY: &str = "noisy";
 const FLOOD: usize = 24;
-/// The server that is stopped now and then; the other one never is.
+/// The server that is stopped from time to time; the other one never is.
 const PAUSED: usize = 0;
-/// Longer than any answer may take, however long a server is stopped.
+/// Longer than any answer may take, including the time that a server is stopped.
 const TIMEOUT: Duration = Duration::from_secs(90);
-/// So many rows are sent to a place quickly, as the lists are read as a whole.
+/// Number of rows that are sent to a place without a pause; lists are read completely.
 const MANY: usize = 1500;
 
 pub struct Play {
     seed: u64,
     stage: Arc<Stage>,
-    // In this order: the servers hold connections to it.
+    // Dropped in this order: the servers have connections to the database.
     db: TestDb,
 }
 
@@ -55,7 +55,7 @@ struct Stage {
     servers: [HttpServer; 2],
     client: Client,
     tenancy: Tenancy,
-    begun: Instant,
+    started: Instant,
     history: Mutex<History>,
     over: AtomicBool,
 }
@@ -72,14 +72,14 @@ impl Play {
         let client = Client::builder()
             .no_proxy()
             .timeout(TIMEOUT)
-            // Less than after which a server closes an idle connection.
+            // Shorter than the idle timeout of the server.
             .pool_idle_timeout(Duration::from_secs(10))
             .build();
         let stage = Arc::new(Stage {
             servers: [serve(), serve()],
             client: client.unwrap(),
             tenancy: db.tenancy().await,
-            begun: Instant::now(),
+            started: Instant::now(),
             history: Mutex::default(),
             over: AtomicBool::new(false),
         });
@@ -97,7 +97,7 @@ impl Play {
         Self { seed, stage, db }
     }
 
-    /// Plays for so long, and until all is quiet.
+    /// Runs for this time, and until all requests have ended.
     pub async fn run(self, time: Duration) -> History {
         let Self { seed, stage, db } = self;
         let mut players = JoinSet::new();
@@ -151,11 +151,11 @@ impl Stage {
     }
 
     fn now(&self) -> At {
-        self.begun.elapsed()
+        self.started.elapsed()
     }
 
-    fn since(&self, begun: At) -> Span {
-        Span { begun, ended: self.now() }
+    fn since(&self, started: At) -> Span {
+        Span { started, ended: self.now() }
     }
 
     fn is_over(&self) -> bool {
@@ -186,10 +186,10 @@ impl Stage {
     }
 
     async fn write(&self, server: usize, place: &Place) {
-        let begun = self.now();
+        let started = self.now();
         let row = {
             let mut history = self.history();
-            let span = Span { begun, ended: At::MAX };
+            let span = Span { started, ended: At::MAX };
             let place = place.clone();
             history.writes.push(Write { place, server, span, answer: Answer::Unknown });
             history.writes.len() - 1
@@ -201,14 +201,14 @@ impl Stage {
             Ok((status, text)) => refusal(status, &text),
             Err(answer) => answer,
         };
-        let span = self.since(begun);
+        let span = self.since(started);
         let mut history = self.history();
         history.writes[row].span = span;
         history.writes[row].answer = answer;
     }
 
     async fn read(&self, server: usize, place: &Place) -> bool {
-        let begun = self.now();
+        let started = self.now();
         let request = self.request(server, Method::GET, place, "/guards");
         let rows = match ask(request.header("accept", "application/x-ndjson")).await {
             Ok((200, text)) => Ok(text.lines().map(row).collect()),
@@ -216,19 +216,19 @@ impl Stage {
             Err(answer) => Err(answer),
         };
         let is_answered = rows.is_ok();
-        let read = Read { place: place.clone(), server, span: self.since(begun), rows };
+        let read = Read { place: place.clone(), server, span: self.since(started), rows };
         self.history().reads.push(read);
         is_answered
     }
 
-    /// Asks for what takes the database long, without a rest.
+    /// Sends slow requests without a pause.
     async fn floods(self: Arc<Self>, server: usize) {
         let place = Place::Slug(NOISY.to_owned());
         while !self.is_over() {
             let path = "/guards?count=true&search=nowhere&limit=1";
             match ask(self.request(server, Method::GET, &place, path)).await {
                 Ok((200, _)) => {}
-                // As the answer asks, if not for as long.
+                // A shorter pause than the answer requests.
                 Ok((503, _)) => sleep(Duration::from_millis(100)).await,
                 answer => {
                     let fault = format!("the flood of server {server} was answered {answer:?}");
@@ -238,27 +238,27 @@ impl Stage {
         }
     }
 
-    /// Stops a server now and then.
+    /// Stops a server from time to time.
     async fn pauses(self: Arc<Self>, length: Range<usize>, mut dice: Dice) {
         while !self.is_over() {
             sleep(dice.millis(500..2500)).await;
-            let begun = self.now();
+            let started = self.now();
             self.servers[PAUSED].signal(Signal::SIGSTOP);
             sleep(dice.millis(length.clone())).await;
             self.servers[PAUSED].signal(Signal::SIGCONT);
-            self.history().pauses.push(Pause { server: PAUSED, span: self.since(begun) });
+            self.history().pauses.push(Pause { server: PAUSED, span: self.since(started) });
         }
     }
 
-    /// Reads every tenant and domain by both servers, when nobody writes any more.
+    /// Reads every tenant and domain by both servers after the last write.
     async fn look_at_all(&self) {
         let slugs = CALM.iter().chain(&CYCLED).map(|slug| Place::Slug((*slug).to_owned()));
         let domains = DOMAINS.iter().map(|domain| Place::Domain((*domain).to_owned()));
         for place in slugs.chain(domains) {
             for server in 0..self.servers.len() {
-                let begun = Instant::now();
+                let started = Instant::now();
                 while !self.read(server, &place).await {
-                    if begun.elapsed() > Duration::from_secs(20) {
+                    if started.elapsed() > Duration::from_secs(20) {
                         let fault =
                             format!("{place:?} is not served by server {server} at the end");
                         self.history().faults.push(fault);
@@ -278,29 +278,29 @@ fn row(line: &str) -> usize {
     name.strip_prefix("row ").and_then(|row| row.parse().ok()).unwrap_or(usize::MAX)
 }
 
-/// Status and text, or how there was no answer.
+/// Status and body, or the error.
 async fn ask(request: RequestBuilder) -> Result<(u16, String), Answer> {
     let response = request.send().await.map_err(|error| Answer::Wrong(format!("{error:?}")))?;
     let status = response.status().as_u16();
     match response.text().await {
         Ok(text) => Ok((status, text)),
         Err(error) if error.is_timeout() => Err(Answer::Wrong(format!("{error:?}"))),
-        // A list that cannot go on breaks off.
+        // A list that fails in between is cut off.
         Err(_) => Err(Answer::Unknown),
     }
 }
 
-/// What an answer means that is not a success.
+/// The meaning of an answer that is not a success.
 fn refusal(status: u16, text: &str) -> Answer {
-    let nobody = text.contains("problem:unknown-host") || text.contains("problem:unknown-tenant");
+    let unknown = text.contains("problem:unknown-host") || text.contains("problem:unknown-tenant");
     match status {
-        404 if nobody => Answer::Nobody,
+        404 if unknown => Answer::NotFound,
         503 => Answer::Unknown,
         _ => Answer::Wrong(format!("{status} {text}")),
     }
 }
 
-/// Tries again until it works, but not for ever.
+/// Retries until it succeeds, for a bounded time.
 struct Patience(Instant);
 
 impl Patience {

@@ -1,4 +1,4 @@
-//! The judge finds each kind of fault, and none where there is none.
+//! The judge finds each kind of fault, and no others.
 
 use std::time::Duration;
 
@@ -11,20 +11,20 @@ fn at(seconds: u64) -> At {
     Duration::from_secs(seconds)
 }
 
-fn span(begun: u64, ended: u64) -> Span {
-    Span { begun: at(begun), ended: at(ended) }
+fn span(started: u64, ended: u64) -> Span {
+    Span { started: at(started), ended: at(ended) }
 }
 
 fn slug() -> Place {
     Place::Slug("acme".to_owned())
 }
 
-fn write(place: Place, begun: u64, ended: u64) -> Write {
-    Write { place, server: 0, span: span(begun, ended), answer: Answer::Stored }
+fn write(place: Place, started: u64, ended: u64) -> Write {
+    Write { place, server: 0, span: span(started, ended), answer: Answer::Stored }
 }
 
-fn read(place: Place, begun: u64, ended: u64, rows: &[usize]) -> Read {
-    Read { place, server: 0, span: span(begun, ended), rows: Ok(rows.to_vec()) }
+fn read(place: Place, started: u64, ended: u64, rows: &[usize]) -> Read {
+    Read { place, server: 0, span: span(started, ended), rows: Ok(rows.to_vec()) }
 }
 
 fn life(name: &str, schema: &str, created: (u64, u64), dropped: Option<(u64, u64)>) -> Life {
@@ -32,7 +32,7 @@ fn life(name: &str, schema: &str, created: (u64, u64), dropped: Option<(u64, u64
         slug: name.to_owned(),
         schema: schema.to_owned(),
         created: span(created.0, created.1),
-        dropped: dropped.map(|(begun, ended)| span(begun, ended)),
+        dropped: dropped.map(|(started, ended)| span(started, ended)),
     }
 }
 
@@ -68,11 +68,11 @@ fn a_row_of_an_earlier_tenant_of_the_slug_is_found() {
 #[test]
 fn a_write_that_waited_during_a_drop_does_not_reach_the_next_tenant() {
     let mut history = two_lives();
-    // The server knows the tenant at 6, so it has found it for the second write by 19.
+    // The server has resolved the tenant at 6, so it resolves it for the second write by 19.
     history.writes = vec![write(slug(), 5, 6), write(slug(), 18, 35)];
     history.reads = vec![read(slug(), 40, 41, &[1])];
     finds(&history, "shows a row of another tenant");
-    // One that was stopped meanwhile may have read the request afterwards.
+    // A server that was stopped meanwhile may have read the request afterwards.
     history.pauses = vec![Pause { server: 0, span: span(17, 32) }];
     finds_nothing(&history);
 }
@@ -113,12 +113,12 @@ fn a_domain_that_is_cached_for_too_long_is_found() {
         domain: "acme.example.org".to_owned(),
         life,
         added: span(added.0, added.1),
-        removed: removed.map(|(begun, ended)| span(begun, ended)),
+        removed: removed.map(|(started, ended)| span(started, ended)),
     };
     history.leads = vec![lead(0, (3, 4), Some((20, 21))), lead(1, (22, 23), None)];
     let one = || Place::Slug("one".to_owned());
     history.writes = vec![write(one(), 5, 6), write(host(), 23, 24)];
-    // Within the time for which a change may not be known.
+    // Within the time in which a change may be unknown.
     history.reads = vec![read(host(), 23, 24, &[0])];
     finds_nothing(&history);
     history.reads = vec![read(host(), 30, 31, &[0])];
@@ -135,12 +135,12 @@ fn a_wrong_answer_a_late_one_and_a_living_tenant_that_is_not_found_are_found() {
     let failed = |answer| Read { rows: Err(answer), ..read(slug(), 40, 41, &[]) };
     history.reads = vec![failed(Answer::Wrong("500".to_owned()))];
     finds(&history, "500");
-    history.reads = vec![failed(Answer::Nobody)];
+    history.reads = vec![failed(Answer::NotFound)];
     finds(&history, "though there was one");
-    history.reads = vec![Read { rows: Err(Answer::Nobody), ..read(slug(), 20, 31, &[]) }];
+    history.reads = vec![Read { rows: Err(Answer::NotFound), ..read(slug(), 20, 31, &[]) }];
     finds_nothing(&history);
     history.reads = vec![read(slug(), 40, 41, &[7])];
-    finds(&history, "which nobody has sent");
+    finds(&history, "which was never sent");
     history.writes = vec![write(slug(), 35, 36)];
     history.reads = vec![read(slug(), 40, 41, &[0, 0])];
     finds(&history, "has row 0 twice");

@@ -1,4 +1,4 @@
-//! Connections come back on whatever path their user leaves.
+//! Connections are released however a statement or transaction is cancelled.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -25,7 +25,7 @@ fn sql(text: &str) -> Statement {
     Statement::from_string(DbBackend::Postgres, text)
 }
 
-/// One of the things that are done with a tenant; whatever it is, it inserts nobody for good.
+/// An operation on a tenant. None of them leaves a row behind.
 async fn use_somehow(tenant: &Tenant, how: u32) {
     match how % 9 {
         0 => drop(guard::Entity::find().all(tenant).await),
@@ -76,7 +76,7 @@ async fn cancellation_at_any_moment_leaves_every_connection_usable() {
         let tenants = it.tenants.clone();
         tokio::spawn(async move {
             for round in 0..150_u32 {
-                // Spread without a pattern; the same in each run of the test.
+                // Pseudo-random, the same in each run of the test.
                 let random = (task * 150 + round).wrapping_mul(0x9e37_79b1) >> 7;
                 let tenant = &tenants[random as usize % tenants.len()];
                 let moment = Duration::from_micros(u64::from(random % 4001));
@@ -87,7 +87,7 @@ async fn cancellation_at_any_moment_leaves_every_connection_usable() {
     for task in join_all(tasks).await {
         task.unwrap();
     }
-    // All can be had at once, each another one, none in a transaction or with rows of others.
+    // All are available at once, none in a transaction or with rows of others.
     let held = it.hold(4).await;
     let mut pids = HashSet::new();
     for txn in &held {
@@ -100,7 +100,7 @@ async fn cancellation_at_any_moment_leaves_every_connection_usable() {
         let mut alone = abu();
         alone.name = Set("Zoe".into());
         alone.insert(tenant).await.unwrap();
-        // Not in a transaction that somebody has left open: others see it.
+        // Not in a transaction that was left open: others see the row.
         let plain = it.db.plain().await;
         let count = format!(r#"SELECT count(*) FROM {}.guards"#, tenant.schema().quoted());
         let row = plain.query_one_raw(sql(&count)).await.unwrap().unwrap();
@@ -170,12 +170,12 @@ async fn dropping_a_savepoint_rolls_back_only_the_savepoint() {
     insert("Cem", &inner).await;
     drop(inner);
     assert_eq!(names(&outer).await, ["Abu", "Bea"]);
-    // An error inside of one leaves the rest usable.
+    // An error inside one leaves the rest usable.
     let failed = outer.begin().await.unwrap();
     failed.execute_raw(sql("SELECT 1 / 0::int")).await.unwrap_err();
     drop(failed);
     insert("Dov", &outer).await;
-    // Both at once, the inner one after the outer one.
+    // Both are dropped, the inner one after the outer one.
     let [outer_2, inner_2] = {
         let outer = outer.begin().await.unwrap();
         insert("Eva", &outer).await;
@@ -198,7 +198,7 @@ async fn a_savepoint_ends_with_the_one_around_it() {
     let inner = outer.begin().await.unwrap();
     insert("Abu", &inner).await;
     outer.commit().await.unwrap();
-    // Too late to undo it, and nothing to be done for a commit.
+    // It has ended: a rollback fails and a commit does nothing.
     drop(inner);
     let outer = txn.begin().await.unwrap();
     let inner = outer.begin().await.unwrap();
@@ -207,7 +207,7 @@ async fn a_savepoint_ends_with_the_one_around_it() {
     inner.commit().await.unwrap();
     let orphan = txn.begin().await.unwrap();
     txn.commit().await.unwrap();
-    // It would be sent outside of a transaction.
+    // The statement would be sent outside a transaction.
     orphan.execute_raw(sql("SELECT 1")).await.unwrap_err();
     orphan.begin().await.unwrap_err();
     drop(orphan);

@@ -1,5 +1,4 @@
-//! A network that has gone, a server process that stands still: nothing is answered, and nobody is
-//! told.
+//! A network that fails silently, or a server process that is stopped: no answer and no error.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -18,15 +17,15 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Fixture, pid};
 use crate::support::{database::admin, slug, tcp_proxy::TcpProxy};
 
-/// The longest that any single wait may take here: one statement, with its margin.
+/// Maximum of a single wait: one statement with its margin.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Tenants that are reached over a network.
+/// Tenants over a TCP proxy.
 struct Far {
     tenants: Vec<Tenant>,
     tenancy: Tenancy,
     wire: TcpProxy,
-    // Last, for its database.
+    // Dropped last, with its database.
     near: Fixture,
 }
 
@@ -37,7 +36,7 @@ impl Far {
         let config = Config {
             url: wire.url(near.db.name()),
             max_connections: connections,
-            // The first tenant opens all of them.
+            // The first tenant opens all connections.
             tenant_share: 100,
             reserved_connections: 0,
             statement_timeout: Some(Duration::from_secs(1)),
@@ -73,7 +72,7 @@ async fn eight_of_ten_frozen_connections_are_replaced_in_bounded_time() {
     let it = Far::new(24, 10).await;
     let pids = it.pids(10).await;
     it.wire.freeze(pids[..8].iter().copied());
-    let (answers, begun) = (AtomicUsize::new(0), Instant::now());
+    let (answers, started) = (AtomicUsize::new(0), Instant::now());
     let clients = it.tenants.iter().map(async |tenant| {
         let mut failed = 0;
         while let Err(error) = timeout(BOUND, ask(tenant)).await.expect("no answer") {
@@ -84,10 +83,10 @@ async fn eight_of_ten_frozen_connections_are_replaced_in_bounded_time() {
         failed
     });
     let failed: Vec<usize> = join_all(clients).await;
-    // Each frozen connection costs one statement, if that.
+    // Each frozen connection costs at most one statement.
     assert!(failed.iter().sum::<usize>() <= 8, "{failed:?}");
-    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
-    // All can be had again.
+    assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
+    // All are available again.
     let all = timeout(BOUND, it.pids(10)).await.expect("places are lost");
     assert!(all.iter().all(|pid| !pids[..8].contains(pid)));
 }
@@ -97,11 +96,11 @@ async fn with_all_connections_frozen_one_statement_fails_and_the_next_succeeds()
     let it = Far::new(3, 4).await;
     let pids = it.pids(4).await;
     it.wire.freeze(pids);
-    let begun = Instant::now();
+    let started = Instant::now();
     for tenant in &it.tenants {
         while timeout(BOUND, ask(tenant)).await.expect("no answer").is_err() {}
     }
-    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,13 +110,13 @@ async fn a_frozen_connection_whose_statement_is_cancelled_frees_its_slot() {
     for round in 0..4 {
         let pids = it.pids(1).await;
         let txn = match round {
-            // In a transaction, and outside of one.
+            // In a transaction and outside.
             0 | 1 => Some(tenant.begin().await.unwrap()),
             _ => None,
         };
         it.wire.freeze(pids);
         match txn {
-            // Only the ROLLBACK is not answered.
+            // Only the ROLLBACK gets no answer.
             Some(txn) if round == 0 => drop(txn),
             Some(txn) => drop(timeout(Duration::from_millis(200), ask(&txn)).await),
             None => drop(timeout(Duration::from_millis(200), ask(tenant)).await),
@@ -139,7 +138,7 @@ async fn every_end_of_a_transaction_on_a_frozen_connection_has_a_bound() {
         let error = timeout(BOUND, end).await.expect("no answer").unwrap_err();
         assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{error}");
     }
-    // What comes after a statement without an answer fails at once.
+    // Statements after one without an answer fail at once.
     let txn = tenant.begin().await.unwrap();
     it.wire.freeze([pid(&txn).await]);
     timeout(BOUND, ask(&txn)).await.expect("no answer").unwrap_err();
@@ -162,7 +161,7 @@ async fn the_registry_and_shutdown_do_not_wait_for_frozen_connections() {
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_serve_all_tenants_while_none_can_be_opened() {
     let it = Far::new(12, 4).await;
-    // One connection is open, and it serves whoever comes.
+    // The one open connection serves all tenants.
     it.pids(1).await;
     it.wire.freeze_new(true);
     for tenant in &it.tenants {
@@ -185,7 +184,7 @@ async fn open_connections_serve_all_tenants_while_the_server_refuses_others() {
         let all = join_all(it.tenants.iter().map(ask)).await;
         assert!(all.iter().all(Result::is_ok), "{all:?}");
     }
-    // Also those who have to wait for it, as it is in use.
+    // Also requests that have to wait for it.
     let busy = Statement::from_string(DbBackend::Postgres, "SELECT pg_sleep(0.5)");
     let busy = it.tenants[0].execute_raw(busy);
     let others = async {
@@ -204,16 +203,16 @@ async fn a_frozen_server_process_costs_one_statement() {
     let it = Far::new(2, 1).await;
     let stopped = Pid::from_raw(pid(&it.tenants[0]).await);
     kill(stopped, Signal::SIGSTOP).unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let first = timeout(BOUND, ask(&it.tenants[0])).await;
     let second = timeout(BOUND, ask(&it.tenants[1])).await;
     kill(stopped, Signal::SIGCONT).unwrap();
     first.expect("no answer").unwrap_err();
     second.expect("no answer").unwrap();
-    assert!(begun.elapsed() < BOUND);
+    assert!(started.elapsed() < BOUND);
 }
 
-/// Waits until so many connections can be had at once.
+/// Waits until this number of connections is available at once.
 async fn eventually_all(it: &Far, count: usize) {
     let all = timeout(BOUND, async {
         loop {

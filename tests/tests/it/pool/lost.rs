@@ -1,4 +1,4 @@
-//! Connections that end without our doing.
+//! Connections that are terminated by the server.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use tenantry::{Config, Error, Tenancy};
@@ -6,7 +6,7 @@ use tenantry::{Config, Error, Tenancy};
 use super::{Fixture, pid};
 use crate::support::{database::admin, http_server::eventually, slug, tcp_proxy::TcpProxy};
 
-/// Ends every session of the database but the announcements' (`all`: those too).
+/// Terminates every session of the database except for the listener (`all`: that too).
 async fn end_sessions(database: &str, all: bool) {
     let but = if all { "" } else { "AND query NOT ILIKE 'listen%'" };
     let end = format!(
@@ -54,7 +54,7 @@ async fn over_tcp_all_connections_are_pinged_after_one_was_lost() {
     for tenant in &tenants {
         failed += u32::from(tenant.execute_raw(ask()).await.is_err());
     }
-    // None, if the end of the announcements was heard before.
+    // None if the loss of the listener was detected before.
     assert!(failed <= 1, "{failed} failed");
     eventually("announcements are heard again", async || tenancy.ping().await.is_ok()).await;
 }

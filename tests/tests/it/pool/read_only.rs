@@ -1,4 +1,4 @@
-//! A server that accepts no writes any more: after a failover, the old primary.
+//! A server that has ceased to accept writes: after a failover, the old primary.
 
 use std::{collections::HashSet, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -30,14 +30,14 @@ async fn write(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     abu.insert(db).await.map(drop)
 }
 
-/// What an operator does to a whole server.
+/// A change of the whole server by an administrator.
 async fn system(db: &DatabaseConnection, setting: &str) {
     db.execute_unprepared(&format!("ALTER SYSTEM SET {setting}")).await.unwrap();
     db.execute_unprepared("SELECT pg_reload_conf()").await.unwrap();
 }
 
-/// A server on which all connections that are open accept writes no more, while new ones do: as if
-/// another one had become the primary behind the same address.
+/// A server on which open connections accept no writes and new ones do, as if another server had
+/// become the primary behind the same address.
 struct Failover {
     tenancy: Tenancy,
     tenants: Vec<Tenant>,
@@ -51,7 +51,7 @@ impl Failover {
         let url = server.url("postgres");
         let config = Config {
             max_connections: 4,
-            // The first tenant opens all of them.
+            // The first tenant opens all connections.
             tenant_share: 100,
             reserved_connections: 0,
             ..Config::new(&url, migration::Migrator)
@@ -128,7 +128,7 @@ async fn a_server_that_accepts_no_writes_is_unavailable_until_it_accepts_them() 
         let error = write(&txn).await.unwrap_err();
         assert_eq!(DbErrorKind::of(&error), DbErrorKind::Unavailable, "{error}");
         drop(txn);
-        // What can be read is read.
+        // Reads succeed.
         pid(tenant).await;
     }
     let error = it.tenancy.ping().await.unwrap_err();
@@ -178,7 +178,7 @@ async fn on_a_standby_the_service_does_not_start_and_says_why() {
     let server = started(&dir).await;
     migrate_registry(&server.url(DATABASE)).await;
     stopped(server).await;
-    // It replays what there is, and waits for more from nowhere.
+    // It replays the log that exists and waits for more.
     std::fs::write(dir.join("standby.signal"), "").unwrap();
     let server = started(&dir).await;
     let url = server.url(DATABASE);
@@ -203,13 +203,13 @@ async fn a_full_disk_and_a_server_without_memory_are_not_errors_of_the_caller() 
 
 const DATABASE: &str = "tenantry";
 
-/// A folder that the server's user may enter.
+/// A directory that the server's user can access.
 fn folder() -> TempDir {
     let permissions = std::fs::Permissions::from_mode(0o755);
     tempfile::Builder::new().permissions(permissions).tempdir().unwrap()
 }
 
-/// Starts the server of a data folder.
+/// Starts the server of a data directory.
 async fn started(dir: &Path) -> Server {
     let dir = dir.to_owned();
     spawn_blocking(move || Server::persistent(&dir, DATABASE, Access::Exclusive))
@@ -245,12 +245,12 @@ async fn after_a_failover_notifications_come_from_the_new_primary() {
     write(&one).await.unwrap();
     write(&two).await.unwrap();
 
-    // The old primary goes on, and accepts writes no more.
+    // The old primary keeps running, but accepts no writes.
     wire.switch(&new);
     let db = connect(&old.url(DATABASE)).await;
     system(&db, "default_transaction_read_only = on").await;
     db.close().await.unwrap();
-    // Written on the old one until that is over.
+    // Written on the old one until then.
     eventually("writes reach the new primary", async || {
         let _ = write(&one).await;
         let db = connect(&new.url(DATABASE)).await;

@@ -129,14 +129,14 @@ async fn a_batch_that_fails_halfway_leaves_no_transaction() {
     }
 }
 
-/// A transaction whose `BEGIN` was sent, and whose caller does not wait for the answer.
+/// A transaction whose `BEGIN` was sent and whose caller does not wait for the answer.
 #[tokio::test]
 async fn a_cancelled_begin_affects_no_other_statement() {
     let it = Shared::new().await;
     for patience in 0..40 {
         let begin = it.one.begin();
         if patience < 4 {
-            // Polled so often, unless the answer is there before.
+            // Polled this often, unless the answer arrives before.
             let mut begin = Box::pin(begin);
             for _ in 0..patience {
                 if (&mut begin).now_or_never().is_some() {

@@ -1,4 +1,4 @@
-//! Which functions of PostgreSQL are taken for harmless.
+//! The list of functions that do not change the session.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 use super::{Shared, postgres};
 use crate::support::{database::server, statement_log::Mark};
 
-/// Volatile, and harmless all the same: they leave nothing in the session.
+/// Volatile functions that do not change the session.
 const HARMLESS: [&str; 26] = [
     "bernoulli",
     "clock_timestamp",
@@ -38,7 +38,7 @@ const HARMLESS: [&str; 26] = [
     "uuidv7",
 ];
 
-/// A call of any other function that the server calls volatile costs the session.
+/// A call of any other volatile function replaces the connection.
 #[tokio::test]
 async fn no_function_that_may_change_the_session_is_listed_as_harmless() {
     let it = Shared::new().await;

@@ -1,4 +1,4 @@
-//! SQL that names no schema.
+//! SQL without a schema.
 
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set, TransactionTrait,
@@ -26,7 +26,7 @@ mod astray {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// `public` has tables of these names, as while a single-tenant application is converted.
+/// Creates tables of these names in `public`, as while a single-tenant application is converted.
 async fn with_public() -> Shared {
     let it = Shared::new().await;
     for sql in [
@@ -55,7 +55,7 @@ async fn assert_finds_nothing(db: &impl ConnectionTrait) {
     for (number, result) in results.into_iter().enumerate() {
         assert_eq!(sqlstate(&result.unwrap_err()), "42P01", "{number}");
     }
-    // Nor is anything made there.
+    // Nor is anything created there.
     db.execute_unprepared("CREATE TABLE towers (id int)").await.unwrap_err();
 }
 
@@ -63,7 +63,7 @@ async fn assert_finds_nothing(db: &impl ConnectionTrait) {
 async fn sql_without_a_schema_finds_nothing_even_if_public_has_such_a_table() {
     let it = with_public().await;
     assert_finds_nothing(&it.one).await;
-    // Nor does it on a session that was reset, or is new.
+    // Nor on a session that was reset or is new.
     it.one.execute_unprepared("SET search_path = public").await.unwrap();
     assert_finds_nothing(&it.one).await;
     it.one.execute_unprepared("DO 'BEGIN END'").await.unwrap();
@@ -83,7 +83,7 @@ async fn in_a_transaction_nothing_is_found() {
         let error = txn.execute_raw(postgres(sql)).await.unwrap_err();
         assert_eq!(sqlstate(&error), "42P01");
     }
-    // Where the tenant's schema is the path, it is the tenant's table.
+    // With the tenant's schema as `search_path`, the tenant's table is found.
     let txn = it.two.begin_with_search_path().await.unwrap();
     assert_eq!(text(&txn, "SELECT name FROM guards").await.unwrap().as_deref(), Some("Xia"));
     txn.commit().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_search_path_of_the_database_or_role_has_no_effect() {
     ] {
         it.plain.execute_unprepared(&sql).await.unwrap();
     }
-    // In the URL, too: a pooler may drop it, or not.
+    // In the URL too, which a pooler may drop.
     let url = format!("{}&options=-csearch_path%3Dpublic", it.db.url());
     for url in [it.db.url(), url] {
         let config = Config { url, max_connections: 1, ..it.db.config() };
@@ -113,7 +113,7 @@ async fn a_search_path_of_the_database_or_role_has_no_effect() {
         assert_eq!(text(&two, "SHOW search_path").await.unwrap().as_deref(), Some("pg_catalog"));
         let strings = text(&two, "SHOW standard_conforming_strings").await.unwrap();
         assert_eq!(strings.as_deref(), Some("on"));
-        // A tenant comes and goes as usual.
+        // A tenant is created and dropped as usual.
         let slug = slug("tenant-3");
         tenancy.create(NewTenant::new(slug.clone())).await.unwrap();
         tenancy.drop(&slug).await.unwrap();

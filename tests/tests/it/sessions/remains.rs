@@ -1,4 +1,4 @@
-//! What a statement leaves behind in the session.
+//! Changes of the session by a statement.
 
 use entity::guard;
 use futures_util::TryStreamExt;
@@ -16,7 +16,7 @@ use crate::support::{
     sql_migration::{Sql, sql_migrator},
 };
 
-/// A statement of one tenant, what the next one asks, and the answer that it gets.
+/// A statement of one tenant, and a query of the next one with its expected result.
 const REMAINS: [(&str, &str, Option<&str>); 31] = [
     ("SET search_path = tenant_1", PATH, Some("pg_catalog")),
     ("SET SESSION search_path TO tenant_1, public", PATH, Some("pg_catalog")),
@@ -91,7 +91,7 @@ async fn with_functions() -> Shared {
     it
 }
 
-/// How a tenant sends a statement.
+/// The ways to send a statement.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum How {
     Text,
@@ -131,7 +131,7 @@ async fn nothing_of_a_session_reaches_the_next_tenant() {
     for (sql, ask, answer) in REMAINS {
         for how in [How::Text, How::Prepared, How::Stream, How::Committed, How::Dropped] {
             if how == How::Committed && sql.starts_with("SET SESSION AUTH") {
-                // Its savepoint is not ours to release any more.
+                // The rollback of the statement has removed the savepoint.
                 continue;
             }
             leave_behind(&it, sql, how).await;
@@ -168,17 +168,17 @@ async fn in_a_transaction_a_setting_stays_until_its_end() {
     assert_eq!(text(&it.two, TEMPORARY).await.unwrap(), None);
 }
 
-/// The driver believes that its statements are still prepared.
+/// Removes prepared statements that the driver has cached.
 #[tokio::test]
 async fn statements_that_the_server_has_lost_are_prepared_again() {
     let it = Shared::new().await;
     for sql in ["DISCARD ALL", "DEALLOCATE ALL", "discard plans; deallocate prepare all"] {
         let count = guard::Entity::find().count(&it.two).await.unwrap();
-        // DISCARD ALL is not allowed in a text with others, nor in a transaction.
+        // DISCARD ALL is not allowed in a batch, nor in a transaction.
         it.one.execute_unprepared(sql).await.unwrap();
         assert_eq!(guard::Entity::find().count(&it.two).await.unwrap(), count, "after {sql}");
     }
-    // By a view, of which the text of a statement says nothing.
+    // By a view, which the SQL of a statement does not show.
     for sql in [
         "CREATE FUNCTION tenant_1.forget() RETURNS int LANGUAGE plpgsql AS
          $$BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN 1; END$$",
@@ -210,7 +210,7 @@ async fn in_a_transaction_a_lost_prepared_statement_fails_once() {
     assert_eq!(guard::Entity::find().count(&txn).await.unwrap(), 1);
 }
 
-/// What SeaORM sends costs no session, and what can be reset is.
+/// Statements of SeaORM leave the session as it is, and other changes are reset.
 #[tokio::test]
 async fn only_statements_that_may_change_the_session_cause_a_reset() {
     let it = Shared::new().await;
@@ -236,7 +236,7 @@ async fn only_statements_that_may_change_the_session_cause_a_reset() {
 async fn a_session_that_cannot_be_reset_is_closed() {
     let it = Shared::new().await;
     let before = pid(&it.one).await;
-    // The text of the statement does not show that it makes a temporary table.
+    // The SQL does not show that the statement creates a temporary table.
     for sql in [
         "CREATE FUNCTION tenant_1.keep() RETURNS int LANGUAGE plpgsql AS
          $$BEGIN CREATE TEMP TABLE kept (); RETURN 1; END$$",
@@ -247,7 +247,7 @@ async fn a_session_that_cannot_be_reset_is_closed() {
     it.one.execute_unprepared("SELECT * FROM \"@tenant\".keeping").await.unwrap();
     let schema = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'kept'";
     let schema = text(&it.plain, schema).await.unwrap().unwrap();
-    // While another session holds a lock on it, it cannot be dropped.
+    // It cannot be dropped while another session has a lock on it.
     let locker = it.plain.begin().await.unwrap();
     locker.execute_unprepared(&format!("LOCK TABLE {schema}.kept")).await.unwrap();
 
@@ -267,7 +267,7 @@ const REPLICA: Sql = Sql {
     breaking: false,
 };
 
-/// Runs one by one, as it reads.
+/// A migration that reads and therefore cannot be recorded.
 const READING: Sql = Sql {
     name: "m2_reading",
     up: "DO $$ BEGIN PERFORM set_config('session_replication_role', 'replica', false); END $$",
@@ -297,7 +297,7 @@ async fn settings_of_a_migration_do_not_outlive_the_creation() {
     }
 }
 
-/// As the application sees it: a foreign key is checked again.
+/// Asserts that foreign keys are checked for the application.
 #[tokio::test]
 async fn foreign_keys_hold_after_a_migration_that_has_switched_them_off() {
     let db = TestDb::new().await;

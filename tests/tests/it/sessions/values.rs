@@ -13,7 +13,7 @@ fn with_values(sql: impl Into<String>, values: Vec<Value>) -> Statement {
     Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
 }
 
-/// A row for each of so many values.
+/// An insert of this many values.
 fn of_rows(count: usize) -> Statement {
     let rows: Vec<String> = (1..=count).map(|number| format!("(${number}::int)")).collect();
     let sql = format!("SELECT count(*)::text FROM (VALUES {}) AS v (n)", rows.join(", "));
@@ -41,7 +41,7 @@ async fn a_statement_with_too_many_parameters_is_the_callers_error_and_costs_not
             assert_eq!(misuse, Misuse::TooManyParameters { count });
             assert!(message.contains(&count.to_string()) && message.contains("65535"), "{message}");
         }
-        // Nothing has reached the server, so the transaction goes on.
+        // Nothing was sent, so the transaction is still usable.
         assert_eq!(text(&txn, "SELECT 'on'").await.unwrap().as_deref(), Some("on"));
         txn.commit().await.unwrap();
         for result in [
@@ -87,7 +87,7 @@ async fn a_value_that_the_driver_cannot_send_is_an_error_of_its_statement() {
             assert!(message.contains(hint) && message.contains("$2"), "{message}");
         }
     }
-    // Of a parameter that the text does not have.
+    // Of a parameter that the SQL does not contain.
     let json = || with_values("SELECT $1::text", vec!["a".into(), serde_json::json!({}).into()]);
     let (misuse, _) = misuse(it.one.query_one_raw(json()).await.map(drop));
     assert!(matches!(misuse, Misuse::Value { number: 2, .. }), "{misuse:?}");

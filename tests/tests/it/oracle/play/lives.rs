@@ -1,4 +1,4 @@
-//! Tenants that come and go, and domains that move between tenants.
+//! Tenants that are dropped and created again, and domains that move between tenants.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
 };
 
 impl Stage {
-    /// Drops a tenant and creates another of the same slug, again and again.
+    /// Repeatedly drops a tenant and creates another of the same slug.
     pub(super) async fn cycles(self: Arc<Self>, slug: &str, mut dice: Dice) {
         while !self.is_over() {
             sleep(dice.millis(200..3000)).await;
@@ -31,7 +31,7 @@ impl Stage {
     }
 
     pub(super) async fn create(&self, slug: &str, dice: &mut Dice) {
-        let begun = self.now();
+        let started = self.now();
         let server = dice.below(2);
         let mut answer = Err(Answer::Unknown);
         for first in [true].into_iter().chain(std::iter::repeat(false)) {
@@ -39,7 +39,7 @@ impl Stage {
             answer = ask(request).await;
             match &answer {
                 Ok((201, _)) => break,
-                // An earlier try was carried out all the same.
+                // An earlier attempt has succeeded after all.
                 Ok((409, _)) if !first => {
                     answer = ask(self.operator(server, Method::GET, &format!("/{slug}"))).await;
                     break;
@@ -56,13 +56,13 @@ impl Stage {
             }
         };
         let schema = record["schema"].as_str().unwrap().to_owned();
-        let created = self.since(begun);
+        let created = self.since(started);
         let life = Life { slug: slug.to_owned(), schema, created, dropped: None };
         self.history().lives.push(life);
     }
 
     async fn end(&self, slug: &str, dice: &mut Dice) {
-        let begun = self.now();
+        let started = self.now();
         let server = dice.below(2);
         let mut first = true;
         let answer = loop {
@@ -74,7 +74,7 @@ impl Stage {
             first = false;
         };
         let is_done = matches!(&answer, Ok((204, _))) || matches!(&answer, Ok((404, _)) if !first);
-        let dropped = self.since(begun);
+        let dropped = self.since(started);
         let mut history = self.history();
         if !is_done {
             history.faults.push(format!("{slug} is not dropped: {answer:?}"));
@@ -85,11 +85,11 @@ impl Stage {
         }
     }
 
-    /// Moves a domain from one calm tenant to another, again and again.
+    /// Repeatedly moves a domain from one permanent tenant to another.
     pub(super) async fn moves(self: Arc<Self>, domain: &str, mut dice: Dice) {
         while !self.is_over() {
             sleep(dice.millis(500..3000)).await;
-            let begun = self.now();
+            let started = self.now();
             let from = {
                 let history = self.history();
                 let lead = history.leads.iter().rev().find(|lead| lead.domain == domain).unwrap();
@@ -100,7 +100,7 @@ impl Stage {
             while let Err(error) = self.tenancy.domain_remove(&from, &host).await {
                 patience.wait(&error).await;
             }
-            let removed = self.since(begun);
+            let removed = self.since(started);
             {
                 let mut history = self.history();
                 let mut leads = history.leads.iter_mut();
@@ -112,16 +112,16 @@ impl Stage {
         }
     }
 
-    /// Lets a domain that leads nowhere lead to a calm tenant.
+    /// Adds an unused domain to a permanent tenant.
     pub(super) async fn lead(&self, domain: &str, dice: &mut Dice) {
-        let begun = self.now();
+        let started = self.now();
         let to = CALM[dice.below(CALM.len())];
         let (name, host) = (slug(to), domain.parse().unwrap());
         let patience = Patience::new();
         while let Err(error) = self.tenancy.domain_add(&name, &host).await {
             patience.wait(&error).await;
         }
-        let added = self.since(begun);
+        let added = self.since(started);
         let mut history = self.history();
         let life = history.lives.iter().position(|life| life.slug == to).unwrap();
         history.leads.push(Lead { domain: domain.to_owned(), life, added, removed: None });
