@@ -54,6 +54,7 @@ pub use db_error::{DbErrorKind, driver_error};
 pub use error::{
     Error, describe,
     lock_holders::{LockHolder, lock_holders},
+    name_dependents,
 };
 pub use extension::{
     Extension, ExtensionError, confirm_extensions, extension_sql, make_extensions,
@@ -68,7 +69,7 @@ pub use plan::Action;
 pub use provision::{
     Rehearsal, count_relations, create_schema, create_schema_batched, create_schema_with_commits,
     delete_tenant, dependents, drop_relations_batch, drop_schema, insert_tenant, lock_tables,
-    name_dependents, rehearse, rehearse_in, remove_unfinished, rename_schema,
+    rehearse, rehearse_in, remove_unfinished, rename_schema,
 };
 pub use registry::{
     application::{claim_application, confirm_application},

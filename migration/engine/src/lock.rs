@@ -10,7 +10,7 @@ use sea_orm::{
 use tenantry_registry::{SchemaName, TenantId, tenant};
 
 use crate::{
-    DynMigrator, Error, FleetTenant, MigrationState, Target, Timeouts,
+    DynMigrator, Error, MigrationState, Target, Timeouts,
     session::{limit_idle_time_sql, notice_lost_client},
     sql::query::{rows, scalar},
 };
@@ -24,8 +24,8 @@ const ADVISORY_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// What to do if another run has locked the schema.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LockMode<'a> {
-    /// Skip this tenant of a fleet run.
-    SkipLocked(&'a FleetTenant),
+    /// Skip the schema of this tenant.
+    SkipLocked(TenantId, &'a SchemaName),
     /// Wait.
     Wait,
 }
@@ -57,20 +57,21 @@ impl TransactionSettings<'_> {
     pub(crate) async fn try_lock_tenant(
         &self,
         txn: &DatabaseTransaction,
-        tenant: &FleetTenant,
+        id: TenantId,
+        schema: &SchemaName,
     ) -> Result<LockResult, Error> {
         let sql = format!(
             r#"SELECT {}, "schema", "status" NOT IN ('dropping', 'dropped')
                FROM "registry"."tenants" WHERE "id" = $5 FOR NO KEY UPDATE SKIP LOCKED"#,
             self.columns()
         );
-        let values = self.values().into_iter().chain([tenant.id.into()]);
+        let values = self.values().into_iter().chain([id.into()]);
         let Some(row) = rows(txn, sql, values).await?.into_iter().next() else {
             let sql = r#"SELECT true FROM "registry"."tenants" WHERE "id" = $1"#;
-            let exists: Option<bool> = scalar(txn, sql, [tenant.id.into()]).await?;
+            let exists: Option<bool> = scalar(txn, sql, [id.into()]).await?;
             return Ok(exists.map_or(LockResult::TenantGone, |_| LockResult::HeldByOther));
         };
-        let same_schema = row.try_get_by_index::<SchemaName>(4)? == tenant.schema;
+        let same_schema = row.try_get_by_index::<SchemaName>(4)? == *schema;
         Ok(match same_schema && row.try_get_by_index(5)? {
             true => LockResult::Acquired { installed: row.try_get_by_index(3)? },
             false => LockResult::TenantGone,

@@ -81,7 +81,7 @@ pub struct Timeouts {
     pub lock: Option<Duration>,
     /// Limit for the transactions of any tenant that a `CREATE INDEX CONCURRENTLY` or similar has
     /// to wait for; no other statement waits behind it. Zero means no limit. Replaces
-    /// [`lock`](Self::lock) for every statement with `CONCURRENTLY` outside a transaction.
+    /// [`lock`](Self::lock) for each statement with `CONCURRENTLY` outside a transaction.
     pub snapshot: Option<Duration>,
     /// Limit for each statement (`statement_timeout`).
     pub statement: Option<Duration>,

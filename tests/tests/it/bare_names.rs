@@ -104,7 +104,7 @@ const CALLED: [(&str, &str); 10] = [
 ];
 
 #[tokio::test]
-async fn a_creation_refuses_a_function_with_bare_names_that_something_calls() {
+async fn creation_refuses_called_function_with_unqualified_names() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     for (sql, caller) in CALLED {
@@ -152,7 +152,7 @@ const DYNAMIC: &str = "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql A
     CREATE TRIGGER t AFTER INSERT ON books FOR EACH ROW EXECUTE FUNCTION note()";
 
 #[tokio::test]
-async fn a_creation_accepts_a_function_that_finds_its_tables_or_is_meant() {
+async fn creation_accepts_function_that_finds_its_tables_or_is_allowed() {
     for sql in PASS {
         let db = TestDb::new().await;
         let tenancy = Tenancy::connect(&Config::new(db.url(), Books::with(sql))).await.unwrap();
@@ -204,14 +204,14 @@ async fn works_in_a_spare(books: Books) {
 }
 
 #[tokio::test]
-async fn each_cure_works_in_a_spare_that_becomes_a_tenant() {
+async fn each_remedy_works_in_renamed_spare() {
     for sql in [ATOMIC, CURRENT, DYNAMIC] {
         works_in_a_spare(Books::with(sql)).await;
     }
 }
 
 #[tokio::test]
-async fn each_cure_works_in_a_spare_with_extensions_in_its_path() {
+async fn each_remedy_works_in_renamed_spare_with_extensions() {
     const WITH_CITEXT: &str = "ALTER TABLE audit ALTER COLUMN title TYPE citext;
         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
         BEGIN

@@ -64,7 +64,7 @@ fn fleet() -> FleetOptions {
 
 /// What a run did and said.
 #[derive(Debug)]
-struct Told {
+struct FleetRun {
     summary: Summary,
     /// Tenants that were migrated, in that order.
     done: Vec<String>,
@@ -77,7 +77,7 @@ async fn up(
     all: SqlMigrator,
     who: &TenantSelection,
     fleet: &FleetOptions,
-) -> Told {
+) -> FleetRun {
     let (done, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let report = |event: &Event<'_>| match event {
         Event::Planned { .. } | Event::CanariesDone => {}
@@ -92,7 +92,7 @@ async fn up(
     let (migrator, stop) = (DynMigrator::tenant(all), AtomicBool::new(false));
     let action = Action::Up(None);
     let summary = run_fleet(db, &migrator, who, &action, fleet, &stop, report).await.unwrap();
-    Told { summary, done: done.into_inner().unwrap(), failed: failed.into_inner().unwrap() }
+    FleetRun { summary, done: done.into_inner().unwrap(), failed: failed.into_inner().unwrap() }
 }
 
 /// Versions of all tenants with their number, as `3 m1_books`.

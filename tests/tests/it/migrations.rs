@@ -69,7 +69,7 @@ async fn a_schema_goes_to_any_version_and_the_registry_knows() {
 }
 
 #[tokio::test]
-async fn a_failing_migration_is_named_and_undoes_all_of_the_run() {
+async fn failing_migration_is_named_and_rolls_back_the_run() {
     let (_db, plain, city) = city().await;
     let wrong = Sql { name: "m3_wrong", up: "ALTER TABLE books ADD COLUMN shelf int", ..PRICE };
     let all = migrator([BOOKS, SHELF, wrong]);
@@ -101,7 +101,7 @@ async fn a_migration_that_was_merged_late_keeps_the_tenant_behind() {
 }
 
 #[tokio::test]
-async fn a_migration_may_not_move_the_search_path() {
+async fn migration_must_not_change_search_path() {
     let (_db, plain, city) = city().await;
     let astray = Sql { name: "m2_astray", up: "SET search_path = city, public", ..SHELF };
     let after = Sql { up: "CREATE TABLE strays (id int)", ..PRICE };
@@ -115,7 +115,7 @@ async fn a_migration_may_not_move_the_search_path() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_newer_than_the_program_is_left_alone() {
+async fn newer_schema_is_not_changed() {
     let (_db, plain, city) = city().await;
     run(&plain, &city, &migrator([BOOKS, SHELF]), &Action::Up(None), NO_LIMIT).await.unwrap();
     let old = migrator([BOOKS]);
@@ -133,7 +133,7 @@ async fn a_schema_that_is_newer_than_the_program_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_busy_table_is_not_waited_for_longer_than_asked() {
+async fn locked_table_fails_after_lock_timeout() {
     let (_db, plain, city) = city().await;
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("LOCK TABLE city.books IN ACCESS SHARE MODE").await.unwrap();
@@ -173,7 +173,7 @@ async fn an_index_is_built_concurrently_while_rows_are_written() {
 }
 
 #[tokio::test]
-async fn what_another_run_has_done_meanwhile_is_not_done_again() {
+async fn steps_done_by_another_run_are_skipped() {
     let (_db, plain, city) = city().await;
     // It runs alone, so the claim is free after it; by then m4_price is there.
     let meanwhile = Sql {
@@ -189,7 +189,7 @@ async fn what_another_run_has_done_meanwhile_is_not_done_again() {
 }
 
 #[tokio::test]
-async fn a_new_tenant_has_the_index_too_in_the_one_transaction_that_makes_it() {
+async fn new_tenant_gets_concurrent_index_in_its_transaction() {
     let (db, plain, _) = city().await;
     let migrations = sql_migrator([BOOKS, SHELF, INDEX, PRICE]);
     let tenancy = Tenancy::connect(&Config::new(db.url(), migrations)).await.unwrap();
@@ -201,7 +201,7 @@ async fn a_new_tenant_has_the_index_too_in_the_one_transaction_that_makes_it() {
 }
 
 #[tokio::test]
-async fn an_index_that_could_not_be_built_is_built_once_the_rows_are_mended() {
+async fn failed_index_is_built_after_rows_are_fixed() {
     let (_db, plain, city) = city().await;
     plain.execute_unprepared("INSERT INTO city.books VALUES ('2', 'Emma')").await.unwrap();
     let all = migrator([BOOKS, SHELF, INDEX, PRICE]);
@@ -224,7 +224,7 @@ async fn an_index_that_could_not_be_built_is_built_once_the_rows_are_mended() {
 }
 
 #[tokio::test]
-async fn an_index_that_was_built_but_not_recorded_any_more_is_no_obstacle() {
+async fn existing_index_without_record_is_accepted() {
     let (_db, plain, city) = city().await;
     let all = migrator([BOOKS, SHELF, INDEX, PRICE]);
     run(&plain, &city, &migrator([BOOKS, SHELF, INDEX]), &Action::Up(None), NO_LIMIT)
@@ -239,7 +239,7 @@ async fn an_index_that_was_built_but_not_recorded_any_more_is_no_obstacle() {
 }
 
 #[tokio::test]
-async fn a_schema_whose_first_migration_runs_alone_is_made_afresh() {
+async fn fresh_works_if_the_first_migration_is_non_transactional() {
     let (_db, plain, city) = city().await;
     let all = migrator([Sql { alone: true, ..BOOKS }, SHELF]);
     let brief = Timeouts { lock: Some(Duration::from_millis(500)), ..Timeouts::default() };

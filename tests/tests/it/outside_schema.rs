@@ -155,7 +155,7 @@ const OUTSIDE: [(&str, &str); 44] = [
 ];
 
 #[tokio::test]
-async fn a_migration_that_makes_something_outside_fails_and_leaves_nothing() {
+async fn migration_that_creates_objects_outside_fails_and_is_rolled_back() {
     let (_db, plain) = database().await;
     let before = texts(&plain, ALL).await;
     for (sql, object) in OUTSIDE {
@@ -170,7 +170,7 @@ async fn a_migration_that_makes_something_outside_fails_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn it_fails_also_where_the_server_does_not_count() {
+async fn detects_objects_outside_without_track_counts() {
     let (db, plain) = database().await;
     plain
         .execute_unprepared(&format!("ALTER DATABASE {} SET track_counts = off", db.name()))
@@ -210,7 +210,7 @@ const INSIDE: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn what_is_made_inside_or_belongs_to_nothing_outside_passes() {
+async fn objects_inside_the_schema_pass() {
     for sql in INSIDE {
         let (_db, plain) = database().await;
         up(&plain, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -218,7 +218,7 @@ async fn what_is_made_inside_or_belongs_to_nothing_outside_passes() {
 }
 
 #[tokio::test]
-async fn what_is_meant_is_allowed_by_a_reason() {
+async fn objects_outside_are_allowed_with_a_reason() {
     let (_db, plain) = database().await;
     for sql in [
         "/* check: allow outside-schema because */ CREATE TABLE public.notes ()",
@@ -257,7 +257,7 @@ async fn what_is_meant_is_allowed_by_a_reason() {
 }
 
 #[tokio::test]
-async fn a_creation_that_makes_something_outside_makes_nothing() {
+async fn creation_with_objects_outside_is_rolled_back() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let before = texts(&plain, ALL).await;
@@ -284,7 +284,7 @@ async fn verify_reference(db: &DatabaseConnection, migrator: &DynMigrator) -> Er
 }
 
 #[tokio::test]
-async fn a_transaction_of_the_caller_may_have_made_things_before() {
+async fn objects_created_earlier_in_the_transaction_pass() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let txn = plain.begin().await.unwrap();
@@ -303,14 +303,14 @@ async fn a_transaction_of_the_caller_may_have_made_things_before() {
 }
 
 #[tokio::test]
-async fn what_other_transactions_make_meanwhile_is_not_blamed_on_a_migration() {
+async fn objects_of_concurrent_transactions_pass() {
     let (db, plain) = database().await;
     let other = db.plain().await;
     // It waits while the other transaction makes things, and commits some of them.
     let waits = "CREATE FUNCTION mine() RETURNS int RETURN 1; CREATE TYPE mine AS ENUM ('a');
         SELECT pg_advisory_xact_lock(7); CREATE TABLE mine_too (id int PRIMARY KEY)";
-    let begun = other.begin().await.unwrap();
-    begun.execute_unprepared("SELECT pg_advisory_xact_lock(7)").await.unwrap();
+    let started = other.begin().await.unwrap();
+    started.execute_unprepared("SELECT pg_advisory_xact_lock(7)").await.unwrap();
     let open = db.plain().await.begin().await.unwrap();
     open.execute_unprepared(
         "CREATE TABLE public.open (); CREATE FUNCTION public.open() RETURNS int RETURN 1",
@@ -334,7 +334,7 @@ async fn what_other_transactions_make_meanwhile_is_not_blamed_on_a_migration() {
             )
             .await
             .unwrap();
-        begun.commit().await.unwrap();
+        started.commit().await.unwrap();
     };
     let (migrated, ()) = tokio::join!(migration, others);
     migrated.unwrap();
@@ -346,7 +346,7 @@ async fn open_connection(db: &TestDb) -> DatabaseConnection {
 }
 
 #[tokio::test]
-async fn check_finds_what_is_made_outside() {
+async fn check_finds_objects_outside() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     for sql in [

@@ -33,7 +33,7 @@ fn rich() -> SqlMigrator {
              AS $body$ SELECT count(*) FROM books WHERE title LIKE $1; -- a ' in it $body$"),
         sql("m5_block", "DO $$ BEGIN FOR n IN 1..3 LOOP
              EXECUTE format('CREATE TABLE shelf_%s (id int CHECK (id > %s))', n, n); END LOOP; END $$"),
-        sql("m6_kept", "/* check: allow drop-column because nobody reads it */
+        sql("m6_kept", "/* check: allow drop-column because it is unused */
              ALTER TABLE books DROP COLUMN shelf;
              CREATE VIEW titled AS SELECT title FROM books; GRANT SELECT ON titled TO PUBLIC"),
         sql("m7_rows", "COMMENT ON TABLE books IS 'it''s; all of them'"),
@@ -51,7 +51,7 @@ async fn made(db: &DatabaseConnection, schema: &str, table: &str) -> (Structure,
 }
 
 #[tokio::test]
-async fn a_schema_made_in_one_batch_is_what_the_migrations_make_one_by_one() {
+async fn batch_creates_the_same_schema_as_single_migrations() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     for (number, migrator, table) in [
@@ -99,15 +99,14 @@ async fn creating_a_tenant_takes_the_same_round_trips_for_2_migrations_and_for_4
         tenancy.create(NewTenant::new(slug(&format!("first-{count}")))).await.unwrap();
         wire.count();
         tenancy.create(NewTenant::new(slug(&format!("second-{count}")))).await.unwrap();
-        // Five are the transaction's; the session is reset when it has ended; and the connection is
-        // asked for a sign of life.
+        // Five for the transaction, one for the reset of the session, one for a ping.
         let counted = wire.counted();
         assert!(counted <= 7, "{counted} round trips for {count} migrations");
     }
 }
 
 #[tokio::test]
-async fn the_callers_transaction_has_its_search_path_and_its_work_afterwards() {
+async fn creation_keeps_search_path_and_work_of_the_transaction() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let migrator = DynMigrator::tenant(migration::Migrator);

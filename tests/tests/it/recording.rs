@@ -167,7 +167,7 @@ const ODDS: [Odd; 11] = [
 ];
 
 #[tokio::test]
-async fn a_migration_that_reads_and_inserts_is_recorded_and_what_differs_is_named_and_run() {
+async fn migrations_are_recorded_unless_two_runs_differ() {
     for odd in ODDS {
         let db = TestDb::new().await;
         let plain = db.plain().await;
@@ -241,7 +241,7 @@ impl MigrationTrait for Counted {
 }
 
 #[tokio::test]
-async fn migrations_run_twice_in_a_process_however_many_tenants_it_creates() {
+async fn migrations_run_twice_per_process() {
     let db = TestDb::new().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), Chain(Counted))).await.unwrap();
     for number in 0..10 {
@@ -254,7 +254,7 @@ async fn migrations_run_twice_in_a_process_however_many_tenants_it_creates() {
 }
 
 #[tokio::test]
-async fn a_migration_that_fails_only_in_one_schema_is_named_and_leaves_nothing() {
+async fn migration_that_fails_in_one_schema_is_named_and_leaves_nothing() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     // A recording cannot know of a tenant's own name.

@@ -85,7 +85,7 @@ async fn an_old_program_starts_and_works_on_a_newer_registry() {
 }
 
 #[tokio::test]
-async fn an_old_program_does_not_roll_back_what_a_newer_one_may_build_on() {
+async fn old_program_does_not_roll_back_below_newer_migrations() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     migrate(&plain, &next(&[]), Action::Up(None)).await;
@@ -139,7 +139,7 @@ async fn an_old_program_refuses_a_registry_with_a_breaking_migration() {
 }
 
 #[tokio::test]
-async fn a_breaking_migration_that_is_rolled_back_stops_no_program() {
+async fn rolled_back_breaking_migration_is_accepted() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let breaking = next(&[NEXT.name]);

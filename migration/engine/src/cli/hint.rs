@@ -2,11 +2,16 @@
 
 use std::error::Error as StdError;
 
+use super::targets::TargetError;
 use crate::{Error, ExtensionError};
 
 /// The error message, with the command that helps.
 pub(super) fn with_hint(error: &(dyn StdError + 'static)) -> String {
-    match error.downcast_ref().and_then(hint) {
+    let library = match error.downcast_ref() {
+        Some(TargetError::Database(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    match library.and_then(hint) {
         Some(hint) => format!("{error}. {hint}"),
         None => error.to_string(),
     }

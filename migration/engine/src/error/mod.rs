@@ -8,12 +8,12 @@ use sea_orm::DbErr;
 use tenantry_registry::SchemaName;
 use thiserror::Error;
 
-use crate::{DbErrorKind, ExtensionError, LockHolder, connect::TRANSACTION_MODE, name_dependents};
-pub use text::describe;
+use crate::{DbErrorKind, ExtensionError, LockHolder, connect::TRANSACTION_MODE};
 use text::{
     NOT_ROLLED_BACK, TRANSACTION_ENDED, control_reason, message, outside_reason, rights,
     unqualified_names, waited,
 };
+pub use text::{describe, name_dependents};
 
 /// Error of the creation or migration of a schema. The transaction is rolled back, unless a variant says
 /// otherwise.

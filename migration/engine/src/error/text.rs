@@ -26,14 +26,22 @@ pub(super) const NOT_ROLLED_BACK: &str =
 pub(super) const TRANSACTION_ENDED: &str = "ended its transaction: its changes up to then are committed and cannot be rolled back. Remove \
      the statement that ends the transaction from it, and compare the schema with the migrations";
 
-/// Objects outside that are named.
-const MAX_NAMED: usize = 5;
+/// Joins up to ten of these objects to one text, with the number of the others.
+#[must_use]
+pub fn name_dependents(dependents: &[String]) -> String {
+    join_some(dependents, 10)
+}
+
+fn join_some(names: &[String], max: usize) -> String {
+    let joined = names[..names.len().min(max)].join(", ");
+    match names.len().saturating_sub(max) {
+        0 => joined,
+        more => format!("{joined} and {more} more"),
+    }
+}
 
 pub(super) fn outside_reason(objects: &[String], rolled_back: bool) -> String {
-    let mut names = objects[..objects.len().min(MAX_NAMED)].join(", ");
-    if objects.len() > MAX_NAMED {
-        names.push_str(&format!(" and {} more", objects.len() - MAX_NAMED));
-    }
+    let names = join_some(objects, 5);
     let created = match rolled_back {
         true => format!("created {names} outside the schema, and was rolled back"),
         false => format!(
@@ -42,7 +50,7 @@ pub(super) fn outside_reason(objects: &[String], rolled_back: bool) -> String {
         ),
     };
     format!(
-        "{created}. The migration runs for every tenant: remove the schema's name and search_path \
+        "{created}. The migration runs for each tenant: remove the schema's name and search_path \
          from it, and create objects that exist once elsewhere (declare extensions in \
          extensions()), or allow it with /* check: allow outside-schema because REASON */"
     )

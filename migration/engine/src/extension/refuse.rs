@@ -23,7 +23,7 @@ impl Extensions {
                 "an extension exists once in a database, and would be in the schema of the first \
                  tenant. Declare it in TenantMigrator::extensions(), and remove the statement"
             }
-            _ => "it would change the extension for every tenant. Remove the statement",
+            _ => "it would change the extension of all tenants. Remove the statement",
         };
         Some(format!("{} was not sent: {why}", statement.sql))
     }
@@ -45,8 +45,8 @@ mod tests {
             ("-- a\nCREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA public", None),
             ("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\"", None),
             ("CREATE EXTENSION IF NOT EXISTS plpgsql", None),
-            ("DROP EXTENSION IF EXISTS citext CASCADE", Some("every tenant")),
-            ("ALTER EXTENSION citext UPDATE", Some("every tenant")),
+            ("DROP EXTENSION IF EXISTS citext CASCADE", Some("all tenants")),
+            ("ALTER EXTENSION citext UPDATE", Some("all tenants")),
             ("COMMENT ON EXTENSION citext IS 'x'", None),
             ("CREATE TABLE extension (id int)", None),
             ("DROP TABLE extension", None),

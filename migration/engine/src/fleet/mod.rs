@@ -21,7 +21,7 @@ pub use status::{
     DroppingTenant, FailedTenant, FleetStatus, MigrationFailure, VersionCount, VersionStatus,
     fleet_status,
 };
-pub use tenants::{FleetTenant, TenantSelection, fleet_tenants, tenants_by_slug};
+pub use tenants::{Canary, FleetTenant, TenantSelection, fleet_tenants, tenants_by_slug};
 
 use crate::{
     Action, DynMigrator, Error, MigrationOutcome, Timeouts, confirm_extensions, run::SessionCheck,
@@ -57,15 +57,6 @@ pub enum FailureLimit {
     Number(usize),
     /// A percentage.
     Percent(f64),
-}
-
-/// Tenants that are migrated first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Canary {
-    /// This number of the oldest tenants.
-    Number(usize),
-    /// Tenants with this tag, in the array `tags` in `metadata` of `registry.tenants`.
-    Tag(String),
 }
 
 /// Progress of a fleet run.

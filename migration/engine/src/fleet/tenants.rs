@@ -9,7 +9,6 @@ use sea_orm::{
 };
 use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
-use super::Canary;
 use crate::{
     DbErrorKind, DynMigrator, Error,
     lock::PROVISIONING,
@@ -40,6 +39,15 @@ pub enum TenantSelection {
     LastMigrationFailed,
     /// Only these.
     Only(Vec<FleetTenant>),
+}
+
+/// Tenants that are migrated first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Canary {
+    /// This number of the oldest tenants.
+    Number(usize),
+    /// Tenants with this tag, in the array `tags` in `metadata` of `registry.tenants`.
+    Tag(String),
 }
 
 impl fmt::Display for FleetTenant {

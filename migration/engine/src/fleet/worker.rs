@@ -128,7 +128,7 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
     async fn attempt(&self, job: &Job) -> Result<RunResult, Error> {
         let target = Target::Schema(job.tenant.schema.clone());
         let Self { db, migrator, action, options, .. } = *self;
-        let mode = LockMode::SkipLocked(&job.tenant);
+        let mode = LockMode::SkipLocked(job.tenant.id, &job.tenant.schema);
         let (timeouts, sessions) = (options.timeouts, &self.sessions);
         let run = MigrationRun { db, target: &target, migrator, action, timeouts, sessions };
         // Not batched: the last attempt, to know which migration fails, and attempts after the

@@ -7,12 +7,9 @@ use crate::{
     sql::query::{column, execute_batch, scalar},
 };
 
-/// Objects that an error names before it only counts the rest.
-const MAX_NAMED: usize = 10;
-
 /// Returns the objects outside a schema that depend on it, directly or indirectly, as PostgreSQL
 /// describes them (`view report.sales`, `constraint sales_fkey on table report.sales`), sorted.
-/// `DROP SCHEMA … CASCADE` drops them, too. Empty if there is no such schema.
+/// `DROP SCHEMA … CASCADE` drops them, too. Empty if the schema does not exist.
 ///
 /// # Errors
 /// The errors of the database.
@@ -50,14 +47,4 @@ pub(crate) async fn ensure_no_dependents(
         return Ok(());
     }
     Err(Error::HasDependents { schema: target.name().to_owned(), dependents })
-}
-
-/// Joins the first of these objects to one text, with the number of the others.
-#[must_use]
-pub fn name_dependents(dependents: &[String]) -> String {
-    let named = dependents[..dependents.len().min(MAX_NAMED)].join(", ");
-    match dependents.len().saturating_sub(MAX_NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
 }

@@ -16,7 +16,7 @@ use crate::{
 const BATCH: i64 = 50;
 
 /// Drops the schema of one tenant and everything in it, in the caller's transaction. Succeeds if
-/// there is no such schema.
+/// the schema does not exist.
 ///
 /// # Errors
 /// [`Error::Database`]. The server's lock table may be too small for a schema with thousands of

@@ -17,7 +17,7 @@ use tenantry_registry::{SchemaName, tenant};
 
 pub(crate) use bare_names::refuse_bare_names;
 pub(crate) use dependents::ensure_no_dependents;
-pub use dependents::{dependents, lock_tables, name_dependents};
+pub use dependents::{dependents, lock_tables};
 pub use drop::{count_relations, drop_relations_batch, drop_schema};
 pub use recording::Rehearsal;
 pub use rehearsal::{rehearse, rehearse_in};
@@ -102,7 +102,7 @@ pub async fn create_schema(
 }
 
 /// [`create_schema`] from recorded migrations only. Returns `false`, with the transaction unchanged,
-/// if there is no recording or it fails; the failure is logged.
+/// without a recording or if it fails; the failure is logged.
 ///
 /// # Errors
 /// [`Error::TransactionEnded`].

@@ -28,7 +28,7 @@ const SAVEPOINT: &str = "tenantry_provision";
 const DIFFERS: &str = "its statements, or their results, differ between two runs";
 
 impl Recording {
-    /// What two runs of these steps agree in. Logs a warning for every migration that differs.
+    /// What two runs of these steps agree in. Logs a warning for each migration that differs.
     ///
     /// `deferrable` is whether the schema may already have deferrable constraints.
     pub(crate) fn of(

@@ -25,7 +25,7 @@ pub(super) struct TransactionLevels<'a, B> {
 enum Level {
     /// The caller's transaction.
     Outer,
-    Begun,
+    Open,
     /// `BEGIN` failed; whether that was the first error.
     Failed(bool),
 }
@@ -57,13 +57,13 @@ impl<'a, B: Backend> TransactionLevels<'a, B> {
             }
             Request::Begin => self.begin().await,
             Request::Commit => {
-                if self.open.pop() == Some(Level::Begun) {
+                if self.open.pop() == Some(Level::Open) {
                     let ended = self.backend.commit().await;
                     self.record_failure(ended);
                 }
             }
             Request::Rollback => match self.open.pop() {
-                Some(Level::Begun) => {
+                Some(Level::Open) => {
                     let ended = self.backend.rollback().await;
                     self.record_failure(ended);
                     self.aborted = None;
@@ -103,9 +103,9 @@ impl<'a, B: Backend> TransactionLevels<'a, B> {
         if self.failed.is_some() {
             return self.open.push(Level::Failed(false));
         }
-        let begun = self.backend.begin().await;
-        self.open.push(if begun.is_ok() { Level::Begun } else { Level::Failed(true) });
-        self.record_failure(begun);
+        let result = self.backend.begin().await;
+        self.open.push(if result.is_ok() { Level::Open } else { Level::Failed(true) });
+        self.record_failure(result);
     }
 
     fn admit(&mut self, statement: &Statement) -> Result<(), DbErr> {

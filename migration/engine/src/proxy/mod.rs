@@ -38,7 +38,7 @@ pub(crate) use levels::is_aborted;
 /// Why a migration did not complete.
 #[derive(Debug, Clone)]
 pub(crate) enum Halt {
-    /// The migration returned this error, or a transaction of it could not be begun or ended.
+    /// The migration returned this error, or `BEGIN` or `COMMIT` of it failed.
     Failed(DbErr),
     /// It tried to send a statement that begins or ends a transaction.
     TransactionControl(String),

@@ -53,7 +53,7 @@ pub(crate) async fn record_breaking(
         return Ok(());
     }
     let (_, breaking) = migrator.applied(state.applied.clone());
-    // Breaking migrations that are no longer applied were rolled back.
+    // Breaking migrations that are missing in the list were rolled back.
     let sql = r#"WITH "gone" AS (
             DELETE FROM "registry"."breaking"
             WHERE "migration" = ANY ($1) AND "migration" <> ALL ($2)

@@ -16,8 +16,8 @@ use crate::{
     sql::query::{execute_batch, scalar},
 };
 
-/// Checks deferred constraints, and restores for every constraint of the current schema whether it
-/// is deferred by default. Lists their names, because `SET CONSTRAINTS ALL` would also apply to
+/// Checks deferred constraints, and restores for each constraint of the current schema whether it is
+/// deferred by default. Lists their names, because `SET CONSTRAINTS ALL` would also apply to
 /// constraints that are created later. Omits names of constraints with different defaults.
 pub(crate) const CHECK_DEFERRED: &str = "\
 DO $settle$

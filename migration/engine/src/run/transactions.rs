@@ -162,11 +162,13 @@ impl MigrationRun<'_> {
         let Self { db, target, migrator, action, timeouts, sessions } = *self;
         let settings = TransactionSettings { target, migrator, timeouts: timeouts.attempt() };
         let (tenant, mut installed) = match mode {
-            LockMode::SkipLocked(tenant) => match settings.try_lock_tenant(txn, tenant).await? {
-                LockResult::Acquired { installed } => (Some(tenant.id), installed),
-                LockResult::HeldByOther => return Ok(Round::Locked),
-                LockResult::TenantGone => return Ok(Round::TenantGone),
-            },
+            LockMode::SkipLocked(id, schema) => {
+                match settings.try_lock_tenant(txn, id, schema).await? {
+                    LockResult::Acquired { installed } => (Some(id), installed),
+                    LockResult::HeldByOther => return Ok(Round::Locked),
+                    LockResult::TenantGone => return Ok(Round::TenantGone),
+                }
+            }
             LockMode::Wait => {
                 limit_idle_time(txn).await?;
                 let tenant = lock_schema(txn, target).await?;

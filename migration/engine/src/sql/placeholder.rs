@@ -15,7 +15,7 @@ use super::{Kind, Token, foreign, tokens};
 const QUOTED: &str = "\"@tenant\"";
 
 /// Replaces the placeholder by `schema` (a quoted identifier), and returns an error if the statement
-/// names a schema of another tenant according to `is_other`. Calls `see` for every token.
+/// names a schema of another tenant according to `is_other`. Calls `see` for each token.
 ///
 /// One pass, and one allocation if there is a placeholder. Only a statement with another tenant's
 /// schema as a qualifier is parsed further, because the qualifier may be a table or an alias.
@@ -89,7 +89,7 @@ pub fn qualify<'a>(
 /// [`qualify`] for SQL that may name any schema, such as that of a migration.
 #[must_use]
 pub fn replace_placeholder<'a>(sql: &'a str, schema: &str) -> Cow<'a, str> {
-    // There is no error without other tenants' schemas.
+    // Cannot fail without other tenants' schemas.
     qualify(sql, schema, |_| false, |_| {}).unwrap_or(Cow::Borrowed(sql))
 }
 

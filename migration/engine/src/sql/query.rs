@@ -10,7 +10,7 @@ pub(crate) fn statement(
     Statement::from_sql_and_values(DbBackend::Postgres, sql, values)
 }
 
-/// The first column of the first row; `None` if there is no row, or it is NULL.
+/// The first column of the first row; `None` without a row, or if it is NULL.
 pub(crate) async fn scalar<T: TryGetable>(
     db: &impl ConnectionTrait,
     sql: impl Into<String>,

@@ -104,7 +104,7 @@ async fn a_new_enum_value_and_its_use_do_the_same_everywhere() {
 }
 
 #[tokio::test]
-async fn rows_whose_constraints_are_checked_late_do_the_same_everywhere() {
+async fn rows_with_deferred_constraints_do_the_same_everywhere() {
     let probe = "SELECT isbn FROM loans ORDER BY id";
     works_everywhere(Chain::new(late), probe, &["a", "b"]).await;
 }
@@ -115,7 +115,7 @@ async fn constraints_of_the_same_name_do_the_same_everywhere() {
 }
 
 #[tokio::test]
-async fn a_row_that_a_late_constraint_refuses_fails_its_own_migration() {
+async fn violation_of_deferred_constraint_fails_the_migration_that_caused_it() {
     let words = ["loans_isbn_fkey"];
     fails_everywhere(Chain::new(wrong), &words).await;
     let db = TestDb::new().await;
@@ -161,7 +161,7 @@ async fn a_run_says_whether_each_migration_was_committed() {
 }
 
 #[tokio::test]
-async fn late_constraints_need_no_commit_in_between() {
+async fn deferred_constraints_need_no_commit_between_migrations() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     assert!(!up(&plain, late).await.unwrap().committed_each);
@@ -182,7 +182,7 @@ fn hopeless() -> Migrations {
 }
 
 #[tokio::test]
-async fn what_no_commit_helps_fails_and_leaves_no_schema() {
+async fn migration_that_fails_even_with_commits_leaves_no_schema() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(hopeless))).await.unwrap();
@@ -303,7 +303,7 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_schema_that_a_person_has_made_is_never_removed() {
+async fn schema_created_by_hand_is_never_removed() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap();
@@ -320,7 +320,7 @@ async fn a_schema_that_a_person_has_made_is_never_removed() {
 }
 
 #[tokio::test]
-async fn creations_of_one_name_at_once_make_one_tenant() {
+async fn concurrent_creations_of_one_slug_create_one_tenant() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancies = [
@@ -344,7 +344,7 @@ async fn creations_of_one_name_at_once_make_one_tenant() {
 
 /// What the application stores first fails.
 #[tokio::test]
-async fn a_seed_that_fails_leaves_nothing_of_a_tenant_that_is_made_with_commits() {
+async fn failing_seed_removes_tenant_created_with_commits() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let fails = |_: &tenantry::TenantTransaction| -> futures_util::future::BoxFuture<
@@ -361,7 +361,7 @@ async fn a_seed_that_fails_leaves_nothing_of_a_tenant_that_is_made_with_commits(
 }
 
 #[tokio::test]
-async fn one_connection_is_enough_for_tenants_that_are_made_with_commits() {
+async fn creation_with_commits_needs_one_connection() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let config = Config { max_connections: 1, ..Config::new(db.url(), Chain::new(moods)) };

@@ -175,7 +175,7 @@ impl MigrationTrait for Types {
             '{\"nine\": 9}'::jsonb AS a_json, '2010-10-10'::date AS a_date, '11:11'::time AS a_time,
             '2012-12-12 12:12'::timestamp AS a_timestamp, now() AS a_utc, now() AS a_zoned,
             now() AS a_local, 13::oid AS an_oid,
-            -- What SeaORM has no type for is left alone until somebody reads it.
+            -- What SeaORM has no type for is not converted until it is read.
             '1.5'::numeric AS a_numeric, '(1,2)'::point AS a_point, '1 day'::interval AS a_span,
             '12:00+02'::timetz AS a_timetz, B'101' AS bits, '$1.00'::money AS a_price,
             '<a/>'::xml AS an_xml, '127.0.0.1'::inet AS an_address, '08:00:2b:01:02:03'::macaddr AS a_mac,

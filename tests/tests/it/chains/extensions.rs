@@ -80,7 +80,7 @@ fn drops() -> Migrations {
 async fn statements_about_extensions_are_not_sent() {
     let words = ["m2_creates", "was not sent", "TenantMigrator::extensions()"];
     fails_everywhere(Chain { extensions: citext, ..Chain::new(creates) }, &words).await;
-    let words = ["m2_drops", "was not sent", "every tenant"];
+    let words = ["m2_drops", "was not sent", "all tenants"];
     fails_everywhere(Chain { extensions: citext, ..Chain::new(drops) }, &words).await;
 }
 

@@ -104,7 +104,7 @@ fn upkeep() -> Migrations {
 }
 
 #[tokio::test]
-async fn reindex_and_partitions_that_are_detached_do_the_same_everywhere() {
+async fn reindex_and_detached_partitions_do_the_same_everywhere() {
     let probe = "SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
                  WHERE conrelid = 'parts_old'::regclass AND contype = 'c'";
     let check = "parts_old_at_check CHECK (((at IS NOT NULL) AND (at >= '2024-01-01'::date) \

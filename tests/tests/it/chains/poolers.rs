@@ -65,7 +65,7 @@ async fn behind_a_pooler_in_transaction_mode_nothing_is_done_outside_a_transacti
     let plain = db.plain().await;
     assert_eq!(schemas_with(&plain, "shelves").await, [""; 0]);
     assert_eq!(texts(&plain, "SELECT schema_version FROM registry.tenants").await, ["m1_books"]);
-    // Nor does the session of anybody else lead to the schema now.
+    // The search_path of other sessions is unchanged.
     let path = "SELECT DISTINCT current_setting('search_path')";
     for _ in 0..3 {
         assert_eq!(texts(&pooled, path).await, ["\"$user\", public"]);
@@ -73,10 +73,10 @@ async fn behind_a_pooler_in_transaction_mode_nothing_is_done_outside_a_transacti
 }
 
 #[tokio::test]
-async fn a_connection_that_is_refused_is_no_outage() {
+async fn refused_connection_is_not_an_outage() {
     let (_db, pooler, pooled) = city(Mode::Session).await;
     pooler.refuse();
-    let begun = Instant::now();
+    let started = Instant::now();
     let error = up(&pooled).await.unwrap_err();
     assert_eq!(error.db_error_kind(), Some(DbErrorKind::Refused), "{error}");
     assert_eq!(error.sqlstate().as_deref(), Some("3D000"));
@@ -95,5 +95,5 @@ async fn a_connection_that_is_refused_is_no_outage() {
     let ran =
         tenantry_migrate::run_fleet(&pooled, &migrator, &who, &action, &fleet, &stop, |_| {}).await;
     assert_eq!(ran.unwrap().failed, 1);
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(started.elapsed() < Duration::from_secs(60));
 }

@@ -25,7 +25,7 @@ async fn a_migration_that_commits_is_refused_everywhere_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_commit_behind_the_body_of_a_function_is_refused_everywhere() {
+async fn commit_after_a_function_body_is_refused_everywhere() {
     fn commits() -> Migrations {
         let up = "CREATE FUNCTION one(a int) RETURNS int
                   BEGIN ATOMIC SELECT CASE a WHEN 1 THEN 2 END; END; commit and chain";
@@ -60,7 +60,7 @@ async fn a_migration_that_rolls_back_and_swallows_the_error_is_refused_everywher
 }
 
 #[tokio::test]
-async fn outside_a_transaction_too_transactions_are_begun_through_the_manager() {
+async fn non_transactional_migration_begins_transactions_through_the_manager() {
     fn begins() -> Migrations {
         vec![first(), alone("m2_begins", "BEGIN; CREATE TABLE a (id int); END", "")]
     }
@@ -76,7 +76,7 @@ async fn a_block_that_commits_fails_everywhere() {
 }
 
 #[tokio::test]
-async fn a_migration_that_leads_elsewhere_is_refused_everywhere() {
+async fn migration_that_changes_search_path_is_refused_everywhere() {
     fn astray() -> Migrations {
         vec![
             first(),
@@ -104,7 +104,7 @@ fn unseen() -> Migrations {
 }
 
 #[tokio::test]
-async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() {
+async fn unrecognized_commit_removes_the_new_tenant() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(unseen))).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_commit_that_nobody_saw_is_noticed_and_the_new_tenant_is_taken_back() 
 }
 
 #[tokio::test]
-async fn a_commit_that_nobody_saw_in_a_tenant_is_told_as_it_is() {
+async fn unrecognized_commit_in_a_tenant_is_reported() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let before = Chain { limit: 1, ..Chain::new(unseen) };
@@ -172,7 +172,7 @@ async fn commands_of_psql_are_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn outside_a_transaction_rows_for_a_client_are_refused_and_the_connection_stays() {
+async fn non_transactional_copy_from_stdin_is_refused_and_keeps_the_connection() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;

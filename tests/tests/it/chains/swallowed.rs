@@ -38,7 +38,7 @@ async fn an_error_that_a_migration_ignores_is_reported_as_its_failure() {
 }
 
 #[tokio::test]
-async fn a_statement_behind_an_ignored_error_does_not_hide_it() {
+async fn later_statement_does_not_hide_ignored_error() {
     fn ignores() -> Migrations {
         vec![first(), Box::new(Ignores { goes_on: true })]
     }

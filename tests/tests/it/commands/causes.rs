@@ -68,7 +68,7 @@ fn something_else_that_listens_there_is_not_taken_for_a_server_that_is_down() {
         });
         let said_now = cause(&format!("postgres://me:hunter2@127.0.0.1:{port}/x?sslmode=disable"));
         assert!(said_now.contains(said), "{said_now}");
-        assert!(!said_now.contains("is the server running"), "{said_now}");
+        assert!(!said_now.contains("Is the server running"), "{said_now}");
     }
 }
 
@@ -104,26 +104,26 @@ async fn what_the_server_says_is_repeated_with_what_to_do() {
             "postgres",
             "nowhere",
             "database \"nowhere\" does not exist",
-            "create it, or name another",
+            "Create it, or change DATABASE_URL",
         ),
         (
             "asked",
             "postgres",
             "password authentication failed for user \"asked\"",
-            "check user and password in DATABASE_URL",
+            "Check user and password in DATABASE_URL",
         ),
-        ("barred", "postgres", "pg_hba.conf rejects connection", "check user and password"),
+        ("barred", "postgres", "pg_hba.conf rejects connection", "Check user and password"),
         (
             "single",
             "postgres",
             "too many connections for role \"single\"",
-            "close other connections",
+            "Close other connections",
         ),
-        ("postgres", "closed", "not currently accepting connections", "try again in a moment"),
+        ("postgres", "closed", "not currently accepting connections", "Try again in a moment"),
     ] {
         let said_now = cause(&url(user, database));
         assert!(said_now.contains(said) && said_now.contains(remedy), "{said_now}");
-        assert!(!said_now.contains("is the server running"), "{said_now}");
+        assert!(!said_now.contains("Is the server running"), "{said_now}");
         assert_eq!(said_now.lines().count(), 1, "{said_now}");
     }
     drop(db);

@@ -142,7 +142,7 @@ async fn a_busy_tenant_is_tried_again_while_the_others_are_done() {
 }
 
 #[tokio::test]
-async fn when_a_canary_fails_nobody_else_is_begun() {
+async fn failed_canary_stops_the_run() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
     migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;

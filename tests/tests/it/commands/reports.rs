@@ -47,8 +47,7 @@ async fn a_missing_right_is_told_once_with_role_and_owner() {
     }
     let url = db.url().replacen("postgres://postgres", &format!("postgres://{role}"), 1);
     let ran = Ran::on("migration", &url, &["up", "--all", "--jobs", "1"]).exits(1);
-    let told =
-        format!("runs as the role {role}, and the schema and its objects belong to postgres");
+    let told = format!("runs as the role {role}; the schema and its objects belong to postgres");
     assert_eq!(ran.stderr.matches(&told).count(), 1, "{ran:#?}");
     ran.says(["3 failed: ", "SQLSTATE 42501", &told, "Missing privilege: 1 tenant not started."]);
     let ran = Ran::on("migration", &url, &["up", "--all", "--jobs", "1", "--json"]).exits(1);

@@ -74,7 +74,7 @@ async fn values_of_parameters_that_are_not_known_are_not_logged() {
     for (name, arguments) in &COMMANDS[..2] {
         let ran = Ran::on(name, &url, arguments).exits(0);
         assert!(!format!("{ran:?}").contains("hunter2"), "{ran:#?}");
-        ran.complains(["DATABASE_URL has parameters that are not known"]);
+        ran.complains(["DATABASE_URL has unsupported parameters"]);
     }
 }
 

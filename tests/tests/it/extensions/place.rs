@@ -155,7 +155,7 @@ async fn an_extension_in_another_schema_is_an_error_with_both_remedies() {
 }
 
 #[tokio::test]
-async fn a_schema_of_extensions_may_hold_no_tables_but_theirs() {
+async fn schema_of_extensions_must_not_contain_other_tables() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     for (schema, make) in [
@@ -206,7 +206,7 @@ async fn verify_finds_a_table_in_extension_schemas() {
 }
 
 #[tokio::test]
-async fn a_role_without_privileges_is_given_the_statement_for_an_administrator() {
+async fn error_for_role_without_privileges_has_the_statement_for_an_administrator() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let role = format!("poor_{}", db.name());
@@ -244,7 +244,7 @@ async fn an_extension_that_the_server_does_not_have_is_named() {
 }
 
 #[tokio::test]
-async fn names_that_no_statement_can_carry_are_refused() {
+async fn invalid_extension_names_are_refused() {
     let db = TestDb::new().await;
     for (name, schema) in [
         ("citext\"; DROP SCHEMA registry CASCADE; --", "extensions"),

@@ -23,7 +23,7 @@ async fn until(db: &DatabaseConnection, sql: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_that_an_older_program_creates_meanwhile_ends_at_the_target_too() {
+async fn tenant_created_by_older_program_during_the_run_is_migrated() {
     let db = towns(3).await;
     let plain = pool(&db.url(), 6).await;
     let older = Config::new(db.url(), sql_migrator([SLOW_BOOKS]));
@@ -52,13 +52,13 @@ async fn a_tenant_that_an_older_program_creates_meanwhile_ends_at_the_target_too
     assert!(!run.is_finished());
     gate.rollback().await.unwrap();
     creating.await.unwrap();
-    let told = run.await.unwrap();
-    assert_eq!(told.summary, Summary { done: 5, ..Summary::default() });
+    let ran = run.await.unwrap();
+    assert_eq!(ran.summary, Summary { done: 5, ..Summary::default() });
     assert_eq!(versions(&plain).await, ["5 m2_shelf"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tenants_that_appear_while_others_are_migrated_are_found_before_the_run_ends() {
+async fn tenants_created_during_the_run_are_migrated() {
     let db = towns(3).await;
     let plain = pool(&db.url(), 6).await;
     let gate = plain.begin().await.unwrap();
@@ -81,8 +81,8 @@ async fn tenants_that_appear_while_others_are_migrated_are_found_before_the_run_
         older.create(NewTenant::new(slug(name))).await.unwrap();
     }
     gate.rollback().await.unwrap();
-    let told = run.await.unwrap();
-    assert_eq!(told.summary, Summary { done: 5, ..Summary::default() });
+    let ran = run.await.unwrap();
+    assert_eq!(ran.summary, Summary { done: 5, ..Summary::default() });
     assert_eq!(versions(&plain).await, ["5 m2_shelf"]);
 }
 

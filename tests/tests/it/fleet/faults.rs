@@ -15,24 +15,24 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_tenant_whose_table_is_locked_is_tried_again_while_the_rest_finish_and_then_reported() {
+async fn locked_tenant_is_retried_after_the_others_and_then_fails() {
     let db = towns(20).await;
     let plain = pool(&db.url(), 6).await;
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("SELECT FROM town_3.books").await.unwrap();
     let all = sql_migrator([BOOKS, SHELF]);
-    let told = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { done: 19, failed: 1, ..Summary::default() });
-    let (town, error) = &told.failed[0];
+    let ran = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary, Summary { done: 19, failed: 1, ..Summary::default() });
+    let (town, error) = &ran.failed[0];
     assert!(town == "town-3" && error.ends_with("(SQLSTATE 55P03)"), "{error}");
     assert!(error.contains("m2_shelf"), "{error}");
     busy.rollback().await.unwrap();
-    let told = up(&plain, all, &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { skipped: 19, done: 1, ..Summary::default() });
+    let ran = up(&plain, all, &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary, Summary { skipped: 19, done: 1, ..Summary::default() });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_let_go_in_time_costs_the_tenant_nothing() {
+async fn tenant_is_migrated_when_the_lock_is_released_in_time() {
     let db = towns(8).await;
     let plain = pool(&db.url(), 6).await;
     let busy = plain.begin().await.unwrap();
@@ -53,9 +53,9 @@ async fn a_lock_that_is_let_go_in_time_costs_the_tenant_nothing() {
         }
         busy.rollback().await.unwrap();
     };
-    let (told, ()) = tokio::join!(run, let_go);
-    assert_eq!(told.summary, Summary { done: 8, ..Summary::default() });
-    assert_eq!(told.done.last().unwrap(), "town-3");
+    let (ran, ()) = tokio::join!(run, let_go);
+    assert_eq!(ran.summary, Summary { done: 8, ..Summary::default() });
+    assert_eq!(ran.done.last().unwrap(), "town-3");
     assert_eq!(
         texts(
             &plain,
@@ -68,7 +68,7 @@ async fn a_lock_that_is_let_go_in_time_costs_the_tenant_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_goes_on_after_the_server_has_restarted_in_the_middle_of_it() {
+async fn run_continues_after_server_restart() {
     let server = own_server().await;
     let url = server.url("postgres");
     found_towns(&url, 150).await;
@@ -87,10 +87,10 @@ async fn a_run_goes_on_after_the_server_has_restarted_in_the_middle_of_it() {
         kill(Pid::from_raw(pid[0].parse().unwrap()), Signal::SIGKILL).unwrap();
         let _ = watching.close().await;
     };
-    let (told, ()) = tokio::join!(run, hurt);
-    assert_eq!(told.failed, []);
+    let (ran, ()) = tokio::join!(run, hurt);
+    assert_eq!(ran.failed, []);
     // What was committed as the connection broke is counted as found done.
-    assert_eq!(told.summary.done + told.summary.skipped, 150, "{told:?}");
+    assert_eq!(ran.summary.done + ran.summary.skipped, 150, "{ran:?}");
     assert_eq!(versions(&db).await, ["150 m2_shelf"]);
     let shelves = "SELECT count(*)::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
                    WHERE attname = 'shelf' AND relname = 'books'";
@@ -102,7 +102,7 @@ async fn a_run_goes_on_after_the_server_has_restarted_in_the_middle_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
+async fn run_stops_if_the_server_stays_unreachable() {
     let mut server = own_server().await;
     let url = server.url("postgres");
     found_towns(&url, 30).await;
@@ -122,12 +122,12 @@ async fn a_server_that_stays_away_ends_the_run_and_the_rest_is_left() {
         // An immediate shutdown: the PostgreSQL manual, "Shutting Down the Server".
         kill(Pid::from_raw(pid), Signal::SIGQUIT).unwrap();
     };
-    let (told, ()) = tokio::join!(run, end);
-    assert!(told.done.is_empty(), "{told:?}");
-    assert!((1..=2).contains(&told.summary.failed), "{told:?}");
-    assert_eq!(told.summary.failed + told.summary.not_started, 30);
+    let (ran, ()) = tokio::join!(run, end);
+    assert!(ran.done.is_empty(), "{ran:?}");
+    assert!((1..=2).contains(&ran.summary.failed), "{ran:?}");
+    assert_eq!(ran.summary.failed + ran.summary.not_started, 30);
     // Not the failures that it caused.
-    assert_eq!(told.summary.stopped, Some(StopReason::Unavailable));
+    assert_eq!(ran.summary.stopped, Some(StopReason::Unavailable));
     assert!(server.has_ended());
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
@@ -145,23 +145,23 @@ async fn a_run_waits_while_the_server_accepts_no_writes() {
     };
     system("default_transaction_read_only = on").await;
     let db = pool(&url, 4).await;
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let run =
         async { up(&db, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await };
     let failover = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         system("default_transaction_read_only = off").await;
     };
-    let (told, ()) = tokio::join!(run, failover);
-    assert_eq!(told.summary, Summary { done: 12, ..Summary::default() }, "{told:?}");
-    assert!(begun.elapsed() >= Duration::from_secs(2));
+    let (ran, ()) = tokio::join!(run, failover);
+    assert_eq!(ran.summary, Summary { done: 12, ..Summary::default() }, "{ran:?}");
+    assert!(started.elapsed() >= Duration::from_secs(2));
 
     // One that accepts none for longer ends the run, and no tenant is to blame.
     system("default_transaction_read_only = on").await;
     let brief = FleetOptions { outage_timeout: Duration::from_millis(500), ..fleet() };
-    let told = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &brief).await;
-    assert_eq!(told.summary.stopped, Some(StopReason::Unavailable), "{told:?}");
-    assert!(told.summary.done == 0 && told.summary.not_started > 0, "{told:?}");
+    let ran = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &brief).await;
+    assert_eq!(ran.summary.stopped, Some(StopReason::Unavailable), "{ran:?}");
+    assert!(ran.summary.done == 0 && ran.summary.not_started > 0, "{ran:?}");
     db.close().await.unwrap();
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }

@@ -26,11 +26,11 @@ async fn after(up_sql: &'static str, step_by_step: &'static str, probe: &str) ->
     for sql in [up_sql, step_by_step] {
         let db = towns(3).await;
         let single = pool(&db.url(), 1).await;
-        let told =
+        let ran =
             up(&single, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &one_by_one())
                 .await;
-        assert_eq!(told.failed, []);
-        assert_eq!(told.summary.done, 3);
+        assert_eq!(ran.failed, []);
+        assert_eq!(ran.summary.done, 3);
         let mut rows = Vec::new();
         for town in 0..3 {
             rows.extend(texts(&single, &probe.replace("town", &format!("town_{town}"))).await);
@@ -98,25 +98,25 @@ async fn session_locks_cursors_and_prepared_statements_do_not_reach_the_next_ten
 }
 
 #[tokio::test]
-async fn a_migration_that_fails_leaves_no_session_lock_either() {
+async fn failed_migration_leaves_no_session_lock() {
     let db = towns(2).await;
     let single = pool(&db.url(), 1).await;
     let sql = "PREPARE find AS SELECT 1; SELECT pg_advisory_lock(4713); SELECT 1 / 0";
-    let told =
+    let ran =
         up(&single, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &one_by_one()).await;
-    assert_eq!(told.failed.len(), 2);
-    assert!(told.failed.iter().all(|(_, error)| error.contains("22012")), "{told:?}");
+    assert_eq!(ran.failed.len(), 2);
+    assert!(ran.failed.iter().all(|(_, error)| error.contains("22012")), "{ran:?}");
     let block = "DO $$ BEGIN PERFORM pg_advisory_lock(4713); PERFORM 1 / 0; END $$";
-    let told =
+    let ran =
         up(&single, sql_migrator([BOOKS, second(block)]), &TenantSelection::All, &one_by_one())
             .await;
-    assert!(told.failed.iter().all(|(_, error)| error.contains("22012")), "{told:?}");
+    assert!(ran.failed.iter().all(|(_, error)| error.contains("22012")), "{ran:?}");
     let left = "SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND objid = 4713";
     assert_eq!(texts(&single, left).await, [""; 0]);
 }
 
 #[tokio::test]
-async fn looking_at_migrations_leaves_nothing_in_the_session() {
+async fn checks_of_migrations_leave_nothing_in_the_session() {
     let db = towns(1).await;
     let single = pool(&db.url(), 1).await;
     let sql = "CREATE TEMP TABLE staging (a int); SET work_mem = '65MB'; PREPARE find AS SELECT 1;

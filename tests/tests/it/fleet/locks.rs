@@ -30,9 +30,9 @@ async fn longest<T>(db: &TestDb, slugs: [&str; 2], work: impl Future<Output = T>
         let task = || async {
             let mut longest = Duration::ZERO;
             while !stop.load(Ordering::SeqCst) {
-                let begun = Instant::now();
+                let started = Instant::now();
                 tenant.query_one_raw(count()).await.unwrap();
-                longest = longest.max(begun.elapsed());
+                longest = longest.max(started.elapsed());
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             longest
@@ -49,7 +49,7 @@ async fn longest<T>(db: &TestDb, slugs: [&str; 2], work: impl Future<Output = T>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_waits_for_a_report_holds_up_neither_the_tenant_nor_others() {
+async fn waiting_run_blocks_neither_the_tenant_nor_others() {
     let db = towns(2).await;
     let plain = pool(&db.url(), 6).await;
     let report = plain.begin().await.unwrap();
@@ -57,17 +57,17 @@ async fn a_run_that_waits_for_a_report_holds_up_neither_the_tenant_nor_others() 
     let timeouts = Timeouts { lock: Some(Duration::from_secs(5)), ..Timeouts::default() };
     let fleet = FleetOptions { timeouts, max_attempts: 1, ..fleet() };
     let work = async {
-        let told = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
-        assert_eq!(told.summary, Summary { done: 1, failed: 1, ..Summary::default() });
+        let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
+        assert_eq!(ran.summary, Summary { done: 1, failed: 1, ..Summary::default() });
     };
-    let begun = Instant::now();
+    let started = Instant::now();
     for longest in longest(&db, ["town-0", "town-1"], work).await {
         assert!(longest < Duration::from_millis(2500), "{longest:?}");
     }
-    assert!(begun.elapsed() > Duration::from_secs(4), "it has not waited");
+    assert!(started.elapsed() > Duration::from_secs(4), "it has not waited");
     report.rollback().await.unwrap();
-    let told = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
-    assert_eq!(told.summary, Summary { done: 1, skipped: 1, ..Summary::default() });
+    let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
+    assert_eq!(ran.summary, Summary { done: 1, skipped: 1, ..Summary::default() });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn a_migration_of_one_schema_waits_in_the_same_way_and_goes_on_when_the_lo
 }
 
 #[tokio::test]
-async fn steps_that_were_done_before_a_lock_was_waited_for_are_done_once() {
+async fn steps_before_a_lock_timeout_run_once() {
     let db = towns(1).await;
     let plain = pool(&db.url(), 6).await;
     let all = || DynMigrator::tenant(sql_migrator([BOOKS, SHELF, INDEX, PRICE]));
@@ -131,7 +131,7 @@ async fn steps_that_were_done_before_a_lock_was_waited_for_are_done_once() {
 }
 
 #[tokio::test]
-async fn a_registry_in_use_is_not_waited_for_in_front_of_everybody() {
+async fn run_that_waits_for_the_registry_does_not_block_others() {
     let db = TestDb::new().await;
     let plain = pool(&db.url(), 6).await;
     let dump = plain.begin().await.unwrap();
@@ -140,12 +140,12 @@ async fn a_registry_in_use_is_not_waited_for_in_front_of_everybody() {
     let down = tokio::task::spawn_blocking(move || {
         Ran::on("migration", &url, &["down", "--registry", "--lock-timeout", "3"])
     });
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut longest = Duration::ZERO;
-    while begun.elapsed() < Duration::from_secs(4) {
-        let begun = Instant::now();
+    while started.elapsed() < Duration::from_secs(4) {
+        let started = Instant::now();
         texts(&plain, "SELECT count(*)::text FROM registry.tenants").await;
-        longest = longest.max(begun.elapsed());
+        longest = longest.max(started.elapsed());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert!(longest < Duration::from_millis(1500), "{longest:?}");

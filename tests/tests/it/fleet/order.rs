@@ -35,8 +35,8 @@ async fn a_run_that_has_nothing_to_do_is_one_query_of_the_registry() {
     let db = towns(30).await;
     let plain = db.plain().await;
     let mark = Mark::now(crate::support::database::server());
-    let told = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { skipped: 30, ..Summary::default() });
+    let ran = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary, Summary { skipped: 30, ..Summary::default() });
     let statements = mark.statements(db.name());
     let asked = statements.iter().filter(|(_, sql)| sql.contains("registry")).count();
     // The other one waits for the tenants that are being created.
@@ -44,13 +44,13 @@ async fn a_run_that_has_nothing_to_do_is_one_query_of_the_registry() {
 }
 
 #[tokio::test]
-async fn each_tenant_is_migrated_by_one_message() {
+async fn each_tenant_is_migrated_in_one_batch() {
     let db = towns(12).await;
     let plain = pool(&db.url(), 4).await;
     let mark = Mark::now(crate::support::database::server());
-    let told =
+    let ran =
         up(&plain, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { done: 12, ..Summary::default() });
+    assert_eq!(ran.summary, Summary { done: 12, ..Summary::default() });
     let statements = mark.statements(db.name());
     let migrates = |sql: &str| sql.contains("ADD COLUMN shelf") && sql.contains("ADD COLUMN price");
     // But for those by which the migrations are recorded.
@@ -67,19 +67,19 @@ async fn each_tenant_is_migrated_by_one_message() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_not_as_the_registry_says_is_found_out_about() {
+async fn schema_that_differs_from_the_registry_is_detected() {
     let db = towns(4).await;
     let plain = pool(&db.url(), 4).await;
-    // Migrated by hand; somebody's records are lost; somebody has taken a step back.
+    // Migrated by hand; without its migrations table; rolled back by hand.
     let by_hand = "ALTER TABLE town_1.books ADD COLUMN shelf text;
         INSERT INTO town_1.seaql_migrations VALUES ('m2_shelf', 0);
         DROP TABLE town_2.seaql_migrations;
         DROP TABLE town_3.books; DELETE FROM town_3.seaql_migrations";
     plain.execute_unprepared(by_hand).await.unwrap();
     let one = FleetOptions { jobs: 1, ..fleet() };
-    let told = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &one).await;
-    assert_eq!(told.summary, Summary { skipped: 1, done: 2, failed: 1, ..Summary::default() });
-    assert!(told.failed[0].1.contains("m1_books failed in schema \"town_2\""), "{told:?}");
+    let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &one).await;
+    assert_eq!(ran.summary, Summary { skipped: 1, done: 2, failed: 1, ..Summary::default() });
+    assert!(ran.failed[0].1.contains("m1_books failed in schema \"town_2\""), "{ran:?}");
     assert_eq!(versions(&plain).await, ["1 m1_books", "3 m2_shelf"]);
     let shelves = "SELECT nspname::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
                    JOIN pg_namespace n ON n.oid = relnamespace
@@ -96,12 +96,12 @@ async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
     let plain = pool(&db.url(), 4).await;
     spoil(&plain, [17, 99, 180]).await;
     let all = sql_migrator([BOOKS, TITLED]);
-    let told = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { done: 197, failed: 3, ..Summary::default() });
-    let mut failed: Vec<&str> = told.failed.iter().map(|(town, _)| town.as_str()).collect();
+    let ran = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary, Summary { done: 197, failed: 3, ..Summary::default() });
+    let mut failed: Vec<&str> = ran.failed.iter().map(|(town, _)| town.as_str()).collect();
     failed.sort_unstable();
     assert_eq!(failed, ["town-17", "town-180", "town-99"]);
-    for (town, error) in &told.failed {
+    for (town, error) in &ran.failed {
         let schema = town.replace('-', "_");
         let begin = format!("migration m2_titled failed in schema \"{schema}\"");
         assert!(error.starts_with(&begin) && error.ends_with("(SQLSTATE 23502)"), "{error}");
@@ -117,21 +117,21 @@ async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
 
     // Two are mended; the third fails again, and counts its attempts.
     plain.execute_unprepared("DELETE FROM town_17.books; DELETE FROM town_99.books").await.unwrap();
-    let told = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
-    assert_eq!(told.summary, Summary { done: 2, failed: 1, ..Summary::default() });
+    let ran = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
+    assert_eq!(ran.summary, Summary { done: 2, failed: 1, ..Summary::default() });
     let attempts = "SELECT slug || ' ' || migration_attempts FROM registry.tenants
                     WHERE migration_error IS NOT NULL";
     assert_eq!(crate::support::catalog::texts(&plain, attempts).await, ["town-180 2"]);
     plain.execute_unprepared("DELETE FROM town_180.books").await.unwrap();
-    let told = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
-    assert_eq!(told.summary, Summary { done: 1, ..Summary::default() });
-    let told = up(&plain, all, &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { skipped: 200, ..Summary::default() });
+    let ran = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
+    assert_eq!(ran.summary, Summary { done: 1, ..Summary::default() });
+    let ran = up(&plain, all, &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary, Summary { skipped: 200, ..Summary::default() });
     assert!(fleet_tenants(&plain, &TenantSelection::LastMigrationFailed).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn canaries_go_first_and_when_one_fails_nobody_else_is_begun() {
+async fn canaries_run_first_and_a_failure_stops_the_run() {
     let db = towns(12).await;
     let plain = db.plain().await;
     let all = sql_migrator([BOOKS, TITLED]);
@@ -141,10 +141,10 @@ async fn canaries_go_first_and_when_one_fails_nobody_else_is_begun() {
     plain.execute_unprepared(tagged).await.unwrap();
 
     spoil(&plain, [7]).await;
-    let told =
+    let ran =
         up(&plain, all.clone(), &TenantSelection::All, &canary(Canary::Tag("canary".into()))).await;
     assert_eq!(
-        told.summary,
+        ran.summary,
         Summary {
             done: 1,
             failed: 1,
@@ -153,18 +153,18 @@ async fn canaries_go_first_and_when_one_fails_nobody_else_is_begun() {
             ..Summary::default()
         }
     );
-    assert_eq!((told.done, &*told.failed[0].0), (vec!["town-8".to_owned()], "town-7"));
+    assert_eq!((ran.done, &*ran.failed[0].0), (vec!["town-8".to_owned()], "town-7"));
     assert_eq!(versions(&plain).await, ["11 m1_books", "1 m2_titled"]);
 
     // Later failures are not the canaries'.
     let oldest = fleet_tenants(&plain, &TenantSelection::All).await.unwrap()[0].to_string();
-    let told = up(&plain, all, &TenantSelection::All, &canary(Canary::Number(1))).await;
-    assert_eq!(told.summary, Summary { skipped: 1, done: 10, failed: 1, ..Summary::default() });
-    assert_eq!(told.done[0], oldest);
+    let ran = up(&plain, all, &TenantSelection::All, &canary(Canary::Number(1))).await;
+    assert_eq!(ran.summary, Summary { skipped: 1, done: 10, failed: 1, ..Summary::default() });
+    assert_eq!(ran.done[0], oldest);
 }
 
 #[tokio::test]
-async fn after_so_many_failures_or_such_a_share_nobody_else_is_begun() {
+async fn run_stops_at_number_or_percentage_of_failures() {
     let db = towns(20).await;
     let plain = db.plain().await;
     let all = sql_migrator([BOOKS, TITLED]);
@@ -176,30 +176,30 @@ async fn after_so_many_failures_or_such_a_share_nobody_else_is_begun() {
         (FailureLimit::Percent(100.0), 20),
     ] {
         let fleet = FleetOptions { jobs: 1, max_failures: Some(limit), ..fleet() };
-        let told = up(&plain, all.clone(), &TenantSelection::All, &fleet).await;
+        let ran = up(&plain, all.clone(), &TenantSelection::All, &fleet).await;
         let expected = Summary {
             failed,
             not_started: 20 - failed,
             stopped: Some(StopReason::MaxFailures),
             ..Summary::default()
         };
-        assert_eq!(told.summary, expected, "{limit:?}");
+        assert_eq!(ran.summary, expected, "{limit:?}");
     }
 }
 
 #[tokio::test]
-async fn an_older_program_says_who_is_ahead_and_marks_nobody_as_failed() {
+async fn older_program_reports_tenants_ahead_without_recording_a_failure() {
     let db = towns(3).await;
     let plain = db.plain().await;
     up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await;
-    let told = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary.failed, 3);
-    assert!(told.failed[0].1.contains("Use a newer program"), "{told:?}");
+    let ran = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary.failed, 3);
+    assert!(ran.failed[0].1.contains("Use a newer program"), "{ran:?}");
     assert!(fleet_tenants(&plain, &TenantSelection::LastMigrationFailed).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn without_a_registry_there_is_no_fleet() {
+async fn fleet_run_without_registry_is_an_error() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     plain.execute_unprepared("DROP SCHEMA registry CASCADE").await.unwrap();

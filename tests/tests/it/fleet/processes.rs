@@ -73,7 +73,7 @@ async fn an_index_that_a_killed_program_was_building_is_built_by_the_next() {
         program_on("library-migration", &db.url(), &words.split(' ').collect::<Vec<_>>())
     };
     Ran::of(&mut library("up -n 1 --schema branch")).exits(0);
-    // Whoever writes holds up the build, for which no lock is waited too long here.
+    // A writer blocks the build; there is no lock timeout here.
     let writer = plain.begin().await.unwrap();
     writer.execute_unprepared("INSERT INTO branch.books VALUES ('1', 'Emma')").await.unwrap();
     let mut killed = library("up -n 1 --schema branch --lock-timeout 0");
@@ -84,7 +84,7 @@ async fn an_index_that_a_killed_program_was_building_is_built_by_the_next() {
     eventually("the index is being built", async || builds("1").await).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
-    eventually("nobody builds it any more", async || builds("0").await).await;
+    eventually("the build has ended", async || builds("0").await).await;
     writer.commit().await.unwrap();
     let valid = "SELECT indisvalid::text FROM pg_index
                  WHERE indexrelid = 'branch.books_idx'::regclass";
@@ -117,11 +117,11 @@ async fn a_run_that_is_paused_in_a_transaction_does_not_lock_the_tenant_out() {
                   AND granted AND relation = 'branch.books'::regclass";
     eventually("the migration has its lock", async || texts(&plain, locked).await == ["1"]).await;
 
-    let begun = Instant::now();
+    let started = Instant::now();
     let read = plain.execute_unprepared("SELECT title FROM branch.books");
     let read = tokio::time::timeout(Duration::from_secs(30), read).await;
     kill(pid, Signal::SIGCONT).unwrap();
-    assert!(read.is_ok(), "the tenant was locked out for {:?}", begun.elapsed());
+    assert!(read.is_ok(), "the tenant was locked out for {:?}", started.elapsed());
     read.unwrap().unwrap();
     // Nothing was done, and the program says so.
     Ran::ended(paused).exits(1);

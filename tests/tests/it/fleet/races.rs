@@ -30,10 +30,10 @@ async fn tenants_that_change_the_same_object_at_once_are_all_migrated() {
         let db = towns(12).await;
         let plain = pool(&db.url(), 8).await;
         let fleet = FleetOptions { jobs: 6, timeouts: Timeouts::default(), ..fleet() };
-        let told =
+        let ran =
             up(&plain, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &fleet).await;
-        assert_eq!(told.failed, []);
-        assert_eq!(told.summary.done, 12);
+        assert_eq!(ran.failed, []);
+        assert_eq!(ran.summary.done, 12);
     }
 }
 
@@ -70,10 +70,9 @@ async fn an_object_that_exists_is_an_error_of_that_tenant() {
     let plain = pool(&db.url(), 4).await;
     texts(&plain, "CREATE TYPE town_1.mood AS ENUM ('sad')").await;
     let sql = "CREATE TYPE mood AS ENUM ('sad')";
-    let told =
-        up(&plain, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { done: 2, failed: 1, ..Summary::default() });
-    let [(town, error)] = told.failed.try_into().unwrap();
+    let ran = up(&plain, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary, Summary { done: 2, failed: 1, ..Summary::default() });
+    let [(town, error)] = ran.failed.try_into().unwrap();
     assert_eq!(town, "town-1");
     assert!(error.contains("m2_second") && error.contains("\"mood\" already exists"), "{error}");
     assert!(error.contains("42710"), "{error}");
@@ -101,32 +100,32 @@ async fn stranger(db: &TestDb) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_missing_right_is_explained_once_and_ends_the_run() {
+async fn missing_privilege_is_explained_once_and_stops_the_run() {
     let db = towns(20).await;
     let (url, role) = stranger(&db).await;
     let plain = pool(&url, 4).await;
-    let told = up(
+    let ran = up(
         &plain,
         sql_migrator([BOOKS, second("ALTER TABLE books ADD COLUMN shelf text")]),
         &TenantSelection::All,
         &FleetOptions { jobs: 2, ..fleet() },
     )
     .await;
-    assert_eq!(told.summary.stopped, Some(StopReason::Privilege), "{told:?}");
-    assert_eq!(told.summary.done, 0);
-    assert!((3..=5).contains(&told.summary.failed), "{told:?}");
-    assert_eq!(told.summary.failed + told.summary.not_started, 20);
-    let explained = told.failed.iter().filter(|(_, error)| error.contains(&role));
+    assert_eq!(ran.summary.stopped, Some(StopReason::Privilege), "{ran:?}");
+    assert_eq!(ran.summary.done, 0);
+    assert!((3..=5).contains(&ran.summary.failed), "{ran:?}");
+    assert_eq!(ran.summary.failed + ran.summary.not_started, 20);
+    let explained = ran.failed.iter().filter(|(_, error)| error.contains(&role));
     let explained: Vec<_> = explained.collect();
-    assert_eq!(explained.len(), 1, "{told:?}");
-    assert!(explained[0].1.contains("belong to"), "{told:?}");
+    assert_eq!(explained.len(), 1, "{ran:?}");
+    assert!(explained[0].1.contains("belong to"), "{ran:?}");
     plain.close().await.unwrap();
     let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
     db.plain().await.execute_unprepared(&drop).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_for_one_tenant_stops_no_other() {
+async fn missing_privilege_for_one_tenant_does_not_stop_others() {
     let db = towns(6).await;
     let (url, role) = stranger(&db).await;
     let admin = db.plain().await;
@@ -140,9 +139,9 @@ async fn a_right_that_is_missing_for_one_tenant_stops_no_other() {
     }
     let plain = pool(&url, 4).await;
     let shelf = second("ALTER TABLE books ADD COLUMN shelf text");
-    let told = up(&plain, sql_migrator([BOOKS, shelf]), &TenantSelection::All, &fleet()).await;
-    assert_eq!(told.summary, Summary { done: 5, failed: 1, ..Summary::default() }, "{told:?}");
-    assert!(told.failed[0].1.contains("postgres"), "{told:?}");
+    let ran = up(&plain, sql_migrator([BOOKS, shelf]), &TenantSelection::All, &fleet()).await;
+    assert_eq!(ran.summary, Summary { done: 5, failed: 1, ..Summary::default() }, "{ran:?}");
+    assert!(ran.failed[0].1.contains("postgres"), "{ran:?}");
     plain.close().await.unwrap();
     admin.execute_unprepared(&format!("REASSIGN OWNED BY {role} TO CURRENT_USER")).await.unwrap();
     admin.execute_unprepared(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();

@@ -44,21 +44,21 @@ async fn a_transaction_that_is_older_than_the_lock_timeout_fails_no_tenant() {
         tokio::time::sleep(3 * SECOND).await;
         report.rollback().await.unwrap();
     };
-    let (told, ()) = tokio::join!(run, end);
-    assert_eq!(told.failed, []);
-    assert_eq!(told.summary.done, 3);
+    let (ran, ()) = tokio::join!(run, end);
+    assert_eq!(ran.failed, []);
+    assert_eq!(ran.summary.done, 3);
     assert_eq!(invalid(&plain).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_never_ends_is_named_and_leaves_no_invalid_index() {
+async fn transaction_that_never_ends_is_named_and_leaves_no_invalid_index() {
     let db = towns(2).await;
     let plain = pool(&db.url(), 6).await;
     let report = old_transaction(&db).await;
     let fleet = FleetOptions { max_attempts: 1, ..patient(2 * SECOND) };
-    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
-    assert_eq!(told.failed.len(), 2, "{told:?}");
-    for (_, error) in &told.failed {
+    let ran = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
+    assert_eq!(ran.failed.len(), 2, "{ran:?}");
+    for (_, error) in &ran.failed {
         for word in ["m3_index", "55P03", "waited for process ", "nightly report", "since 20"] {
             assert!(error.contains(word), "no {word} in {error}");
         }
@@ -66,8 +66,8 @@ async fn one_that_never_ends_is_named_and_leaves_no_invalid_index() {
     assert_eq!(invalid(&plain).await, [""; 0]);
     // The next run goes on where this one ended.
     report.rollback().await.unwrap();
-    let told = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
-    assert_eq!(told.summary.done, 2, "{told:?}");
+    let ran = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
+    assert_eq!(ran.summary.done, 2, "{ran:?}");
     let comments = "SELECT count(*)::text FROM pg_description
                     WHERE objoid = 'town_0.seaql_migrations'::regclass";
     assert_eq!(texts(&plain, comments).await, ["0"]);
@@ -85,8 +85,8 @@ async fn a_tenant_is_retried_when_the_old_transaction_ends_later() {
         tokio::time::sleep(2 * SECOND + SECOND / 2).await;
         report.rollback().await.unwrap();
     };
-    let (told, ()) = tokio::join!(run, end);
-    assert_eq!((told.summary.done, told.failed.len()), (2, 0), "{told:?}");
+    let (ran, ()) = tokio::join!(run, end);
+    assert_eq!((ran.summary.done, ran.failed.len()), (2, 0), "{ran:?}");
     assert_eq!(invalid(&plain).await, [""; 0]);
 }
 
@@ -154,7 +154,7 @@ async fn an_index_that_was_invalid_before_is_not_removed() {
 }
 
 #[tokio::test]
-async fn what_a_failed_try_of_the_migration_left_is_removed_by_the_next() {
+async fn retry_removes_invalid_index_of_failed_attempt() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
@@ -186,7 +186,7 @@ async fn what_a_failed_try_of_the_migration_left_is_removed_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_migration_that_sets_lock_timeout_itself_is_left_alone() {
+async fn lock_timeout_set_by_a_migration_is_kept() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA city").await;
@@ -199,10 +199,10 @@ async fn a_migration_that_sets_lock_timeout_itself_is_left_alone() {
     };
     let migrator = DynMigrator::new(sql_migrator([BOOKS, own, build]));
     let timeouts = patient(600 * SECOND).timeouts;
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let up = run(&plain, &city(), &migrator, &Action::Up(None), timeouts).await;
     assert!(up.unwrap_err().to_string().contains("55P03"));
-    assert!(begun.elapsed() < 60 * SECOND);
+    assert!(started.elapsed() < 60 * SECOND);
     report.rollback().await.unwrap();
     run(&plain, &city(), &migrator, &Action::Up(None), timeouts).await.unwrap();
 }

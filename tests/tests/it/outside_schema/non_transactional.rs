@@ -14,7 +14,7 @@ fn alone(sql: &'static str) -> DynMigrator {
 }
 
 #[tokio::test]
-async fn outside_a_transaction_it_is_told_that_it_stays_and_is_not_on_record() {
+async fn error_says_that_objects_outside_are_not_rolled_back() {
     let recorded = "SELECT version FROM city.seaql_migrations";
     for (sql, object) in [
         ("CREATE TABLE public.notes (id serial)", "table public.notes"),
@@ -54,7 +54,7 @@ async fn outside_a_transaction_it_is_told_that_it_stays_and_is_not_on_record() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_built_for_long_is_not_blamed_for_what_others_make() {
+async fn objects_of_others_during_a_long_index_build_pass() {
     let (db, plain) = database().await;
     run(&plain, &city(), &alone("SELECT 1"), &Action::Up(Some(1)), NO_LIMIT).await.unwrap();
     // The build waits for this transaction.

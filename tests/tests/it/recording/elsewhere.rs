@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Fills a shared table unless somebody has, and copies it.
+/// Fills a shared table unless it has rows, and copies it.
 #[derive(Clone, Copy)]
 struct Shares {
     /// Reads by a statement that is more than a read.
@@ -41,7 +41,7 @@ impl MigrationTrait for Shares {
 }
 
 #[tokio::test]
-async fn rows_of_a_shared_table_are_read_for_every_new_tenant() {
+async fn rows_of_shared_table_are_read_for_each_new_tenant() {
     for odd in [false, true] {
         let db = TestDb::new().await;
         let plain = db.plain().await;
@@ -82,7 +82,7 @@ impl MigrationTrait for Favours {
 }
 
 #[tokio::test]
-async fn a_migration_that_asks_for_the_schemas_name_gets_it_for_every_new_tenant() {
+async fn migration_that_reads_the_schema_name_gets_that_of_each_new_tenant() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), Chain(Favours))).await.unwrap();

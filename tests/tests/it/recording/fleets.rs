@@ -119,7 +119,7 @@ async fn migrations_that_read_run_in_a_batch_per_tenant() {
 }
 
 #[tokio::test]
-async fn each_tenant_gets_what_its_own_rows_say() {
+async fn migration_that_reads_rows_runs_for_each_tenant() {
     let db = TestDb::new().await;
     let plain = towns(&db).await;
     let summary = up(&plain, Release(Looks::AtRows)).await;

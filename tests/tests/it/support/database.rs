@@ -25,8 +25,8 @@ pub fn server() -> &'static Server {
     })
 }
 
-/// A database of one test: the registry is migrated, there are no tenants. When it is dropped the
-/// statements that were sent to it are checked, and it is removed.
+/// Database of one test, with a registry and without tenants. Its drop checks the statements that
+/// were sent to it, and removes it.
 pub struct TestDb {
     name: String,
     log: Mark,

@@ -98,8 +98,8 @@ pub fn answer(command: &mut Command, typed: &str) -> Ran {
     Ran::ended(child)
 }
 
-/// Runs a command to its end at a terminal of its own, where somebody types; both of its outputs
-/// come as one. The terminal is made by `script`, which is part of Debian's and of macOS' base.
+/// Runs a command to its end in a pseudo-terminal with this input; stdout and stderr are merged. Uses
+/// `script`, which is in the base system of Debian and macOS.
 pub fn at_terminal(command: &Command, typed: &str) -> Ran {
     answer(&mut in_terminal(command), typed)
 }

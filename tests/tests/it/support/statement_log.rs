@@ -59,7 +59,7 @@ impl Mark {
     pub fn check(&self, database: &str) {
         let statements = self.statements(database);
         assert!(!statements.is_empty(), "the server logs no statements");
-        let (mut begun, mut scoped) = (HashSet::new(), HashSet::new());
+        let (mut started, mut scoped) = (HashSet::new(), HashSet::new());
         let is_own = |sql: &str| sql.contains("set_config('tenantry.session'");
         let own = statements.iter().filter(|(_, sql)| is_own(sql));
         let mut own: HashSet<&String> = own.map(|(session, _)| session).collect();
@@ -67,7 +67,7 @@ impl Mark {
             let lower = sql.trim().to_ascii_lowercase();
             let scopes = ["set_config('search_path'", "set local search_path"];
             if lower.starts_with("begin") {
-                begun.insert(session);
+                started.insert(session);
                 scoped.remove(session);
             }
             if lower.starts_with("set search_path = \"") && lower.ends_with(",pg_temp") {
@@ -77,11 +77,11 @@ impl Mark {
             } else if scopes.iter().any(|scope| lower.contains(scope)) {
                 // Several statements sent at once are a transaction of their own, and a script may
                 // end the transaction in the same breath.
-                if begun.contains(session) && !lower.trim_end_matches(';').ends_with("commit") {
+                if started.contains(session) && !lower.trim_end_matches(';').ends_with("commit") {
                     scoped.insert(session);
                 }
             } else if lower.starts_with("commit") || lower == "rollback" {
-                begun.remove(session);
+                started.remove(session);
                 scoped.remove(session);
             } else if !scoped.contains(session)
                 && !own.contains(session)

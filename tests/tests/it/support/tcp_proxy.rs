@@ -68,8 +68,8 @@ impl TcpProxy {
         *self.target.lock().unwrap() = socket(server);
     }
 
-    /// One that keeps notifications to itself, as a pooler does that has given the session to
-    /// somebody else.
+    /// A proxy that drops notifications, like a pooler that has assigned the session to another
+    /// client.
     pub async fn without_notifications() -> Self {
         let wire = Self::open(socket(server())).await;
         wire.keep_notifications(true);
@@ -96,8 +96,8 @@ impl TcpProxy {
         Self { port, countdown, frozen, target }
     }
 
-    /// From now on swallows what is sent in either direction on the sessions of these server
-    /// processes. Neither side is told.
+    /// Discards all data in both directions on the sessions of these server processes, without
+    /// closing the connections.
     pub fn freeze(&self, pids: impl IntoIterator<Item = i32>) {
         self.frozen.pids.lock().unwrap().extend(pids);
     }

@@ -28,7 +28,7 @@ fn a_statement_without_the_placeholder_is_not_copied() {
     }
 }
 
-/// Each text has the placeholder where it is no identifier, and none where it is one.
+/// The placeholder occurs in each text, but not as an identifier.
 #[test]
 fn text_that_only_looks_like_it_is_left_alone() {
     for sql in [
