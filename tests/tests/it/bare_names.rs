@@ -11,7 +11,7 @@ use tenantry_migrate::{
 
 use crate::support::{TestDb, catalog::texts, http_server::eventually, slug, sql_migration::Sql};
 
-/// Two tables, and then this.
+/// A migration after two tables.
 #[derive(Clone)]
 struct Books {
     sql: &'static str,
@@ -123,9 +123,9 @@ async fn creation_refuses_called_function_with_unqualified_names() {
     }
 }
 
-/// What is done in place of bare names, or why they may stay.
+/// Remedies for unqualified names.
 const PASS: [&str; 5] = [
-    // Nothing calls it.
+    // Without callers.
     "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM audit'",
     "/* check: allow function-search-path because only reports call it */
      CREATE FUNCTION f() RETURNS SETOF int LANGUAGE sql AS 'SELECT id FROM audit';
@@ -174,12 +174,12 @@ async fn audited(tenant: &Tenant) -> i64 {
     row.unwrap().unwrap().try_get_by_index(0).unwrap()
 }
 
-/// That the triggers of a spare that became a tenant write into the tenant's own table.
+/// Asserts that the triggers of a renamed spare write to the tenant's table.
 async fn works_in_a_spare(books: Books) {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     make_extensions(&plain, &DynMigrator::tenant(books.clone())).await.unwrap();
-    // What a bare name would find in a wrong path.
+    // An unqualified name would find this table.
     plain.execute_unprepared("CREATE TABLE public.audit (id int, title text)").await.unwrap();
     let config = Config { spares: 1, ..Config::new(db.url(), books.clone()) };
     let tenancy = Tenancy::connect(&config).await.unwrap();

@@ -1,5 +1,5 @@
-//! Chains of migrations of every kind, through every way in which migrations are carried out: what
-//! one way makes or refuses, all of them make or refuse.
+//! Each test runs a chain of migrations in every way in which migrations are executed. All ways must
+//! have the same result.
 
 mod calls;
 mod commits;
@@ -28,9 +28,9 @@ type Migrations = Vec<Box<dyn MigrationTrait>>;
 #[derive(Clone, Copy)]
 struct Chain {
     migrations: fn() -> Migrations,
-    /// Whether the second migration is one that cannot be recorded.
+    /// Whether the second migration cannot be recorded.
     odd: bool,
-    /// How many of the migrations there are, for a release before.
+    /// Number of migrations, for an earlier release.
     limit: usize,
     extensions: fn() -> Vec<Extension>,
 }
@@ -58,7 +58,7 @@ impl TenantMigrator for Chain {
     }
 }
 
-/// Says something else each time.
+/// Sends another statement each time.
 struct Odd;
 
 impl MigrationName for Odd {
@@ -79,17 +79,17 @@ impl MigrationTrait for Odd {
     }
 }
 
-/// A migration that is a piece of SQL each way.
+/// A migration with one SQL string for each direction.
 fn sql(name: &'static str, up: &'static str, down: &'static str) -> Box<dyn MigrationTrait> {
     Box::new(Sql { name, up, down, alone: false, breaking: false })
 }
 
-/// One that runs outside a transaction.
+/// A non-transactional migration.
 fn alone(name: &'static str, up: &'static str, down: &'static str) -> Box<dyn MigrationTrait> {
     Box::new(Sql { name, up, down, alone: true, breaking: false })
 }
 
-/// The first migration of every chain: a table with nothing in it.
+/// The first migration of every chain: an empty table.
 fn first() -> Box<dyn MigrationTrait> {
     sql("m1_books", "CREATE TABLE books (isbn text PRIMARY KEY, title text)", "DROP TABLE books")
 }

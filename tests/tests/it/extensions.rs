@@ -10,7 +10,7 @@ use tenantry_migrate::{DynMigrator, Extension, TenantMigrator, make_extensions};
 
 use crate::support::{TestDb, sql_migration::Sql};
 
-/// A migrator that is some pieces of SQL and declares extensions.
+/// A migrator with SQL strings that declares extensions.
 #[derive(Clone)]
 struct Uses {
     extensions: Vec<Extension>,

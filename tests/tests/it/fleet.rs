@@ -1,5 +1,4 @@
-//! Fleet runs, with migrations made for the purpose: who is worked on, in which order, and what
-//! becomes of it when something goes wrong.
+//! Fleet runs: which tenants are migrated, in which order, and what happens on errors.
 
 mod concurrent;
 mod faults;
@@ -27,7 +26,7 @@ use crate::support::{
     sql_migration::{BOOKS, SqlMigrator, sql_migrator},
 };
 
-/// A database with the tenants `town-0` and so on, who have books without shelves.
+/// A database with the tenants `town-0` and so on, at the migration BOOKS.
 async fn towns(number: usize) -> TestDb {
     let db = TestDb::new().await;
     found_towns(&db.url(), number).await;
@@ -44,7 +43,7 @@ async fn found_towns(url: &str, number: usize) {
     tenancy.close().await;
 }
 
-/// So many connections.
+/// A pool with this number of connections.
 async fn pool(url: &str, connections: u32) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(connections).sqlx_logging(false);
@@ -62,7 +61,7 @@ fn fleet() -> FleetOptions {
     }
 }
 
-/// What a run did and said.
+/// Result of a run.
 #[derive(Debug)]
 struct FleetRun {
     summary: Summary,

@@ -1,4 +1,4 @@
-//! What running migrations promises, with migrations made for the purpose.
+//! Migration of one schema.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn migrator<const N: usize>(migrations: [Sql; N]) -> DynMigrator {
     DynMigrator::new(sql_migrator(migrations))
 }
 
-/// A database with the tenant `city`, which has books without shelves.
+/// A database with the tenant `city`, at the migration BOOKS.
 async fn city() -> (TestDb, DatabaseConnection, Target) {
     let db = TestDb::new().await;
     let config = Config::new(db.url(), sql_migrator([BOOKS]));
@@ -124,7 +124,7 @@ async fn newer_schema_is_not_changed() {
         assert!(error.to_string().contains("m2_shelf. Use a newer program"), "{error}");
     }
     assert_eq!(columns(&plain).await, "isbn title shelf");
-    // What is thrown away anyway need not be known.
+    // Unknown migrations do not prevent `fresh`.
     run(&plain, &city, &old, &Action::Fresh { cascade: false }, NO_LIMIT).await.unwrap();
     assert_eq!(
         (columns(&plain).await, version(&plain).await),
@@ -175,7 +175,7 @@ async fn an_index_is_built_concurrently_while_rows_are_written() {
 #[tokio::test]
 async fn steps_done_by_another_run_are_skipped() {
     let (_db, plain, city) = city().await;
-    // It runs alone, so the claim is free after it; by then m4_price is there.
+    // After the non-transactional step the lock is free, and m4_price is applied.
     let meanwhile = Sql {
         up: "ALTER TABLE books ADD COLUMN price int;
              INSERT INTO city.seaql_migrations VALUES ('m4_price', 0)",
@@ -210,7 +210,7 @@ async fn failed_index_is_built_after_rows_are_fixed() {
         error.to_string().contains("m3_index") && error.to_string().contains("23505"),
         "{error}"
     );
-    // What came before it stays; the failed build has left an index that is not valid.
+    // Earlier steps stay; the failed build has left an invalid index.
     assert_eq!(version(&plain).await, "m2_shelf");
     let left = "SELECT count(*)::text FROM pg_index WHERE NOT indisvalid";
     assert_eq!(texts(&plain, left).await, ["1"]);
@@ -230,7 +230,7 @@ async fn existing_index_without_record_is_accepted() {
     run(&plain, &city, &migrator([BOOKS, SHELF, INDEX]), &Action::Up(None), NO_LIMIT)
         .await
         .unwrap();
-    // As when the program is killed between the two.
+    // As if the program had been killed in between.
     let forget = "DELETE FROM city.seaql_migrations WHERE version = 'm3_index'";
     plain.execute_unprepared(forget).await.unwrap();
     let outcome = run(&plain, &city, &all, &Action::Up(None), NO_LIMIT).await.unwrap();

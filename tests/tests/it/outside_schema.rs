@@ -1,5 +1,4 @@
-//! What a migration makes outside the schema that is migrated: it fails, whatever made it, and
-//! nothing is left.
+//! Migrations that create objects outside their schema fail and are rolled back.
 
 mod non_transactional;
 
@@ -19,7 +18,7 @@ use crate::support::{
     sql_migration::{Sql, SqlMigrator, sql_migrator},
 };
 
-/// A migration that cannot be recorded, so it is always run.
+/// A migration that cannot be recorded.
 fn migrator(up: &'static str) -> SqlMigrator {
     let before = Sql {
         name: "m1_reads",
@@ -45,7 +44,7 @@ async fn up(db: &DatabaseConnection, up: &'static str) -> Result<(), Error> {
     run(db, &city(), &migrator, &Action::Up(None), NO_LIMIT).await.map(drop)
 }
 
-/// Everything there is in the database but what a schema `city` contains.
+/// All objects in the database outside the schema `city`.
 const ALL: &str = "SELECT pg_describe_object(classid, objid, objsubid) FROM (
     SELECT DISTINCT classid, objid, objsubid FROM pg_depend WHERE classid <> 0 AND objid >= 16384) it
     UNION ALL SELECT 'schema ' || nspname FROM pg_namespace
@@ -187,7 +186,7 @@ async fn detects_objects_outside_without_track_counts() {
     up(&blind, INSIDE[0]).await.unwrap();
 }
 
-/// Inside, or nothing that has come to be.
+/// Objects inside the schema, and statements that create none.
 const INSIDE: [&str; 7] = [
     "CREATE TABLE fks (id serial PRIMARY KEY, kind int REFERENCES shared.kinds);
      CREATE TYPE mood AS ENUM ('a'); CREATE TYPE pair AS (a int, b mood); CREATE DOMAIN d AS mood;
@@ -241,7 +240,7 @@ async fn objects_outside_are_allowed_with_a_reason() {
         breaking: false,
     };
     let all = SqlMigrator { migrations: [allowed.migrations, vec![later]].concat(), ..allowed };
-    // What one migration is allowed is not found once more after the next.
+    // Allowed objects are not reported again after the next migration.
     let migrator = DynMigrator::tenant(all.clone());
     run(&plain, &city(), &migrator, &Action::Up(None), NO_LIMIT).await.unwrap();
     let tenancy = Tenancy::connect(&Config::new(_db.url(), all)).await.unwrap();
@@ -306,7 +305,7 @@ async fn objects_created_earlier_in_the_transaction_pass() {
 async fn objects_of_concurrent_transactions_pass() {
     let (db, plain) = database().await;
     let other = db.plain().await;
-    // It waits while the other transaction makes things, and commits some of them.
+    // Waits while the other transaction creates objects and commits some of them.
     let waits = "CREATE FUNCTION mine() RETURNS int RETURN 1; CREATE TYPE mine AS ENUM ('a');
         SELECT pg_advisory_xact_lock(7); CREATE TABLE mine_too (id int PRIMARY KEY)";
     let started = other.begin().await.unwrap();

@@ -1,4 +1,4 @@
-//! New schemas are made in one batch, and are what the migrations make one by one.
+//! New schemas are created in one batch, with the same result as single migrations.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::prelude::*;
@@ -21,7 +21,7 @@ const fn sql(name: &'static str, up: &'static str) -> Sql {
     Sql { name, up, down: "", alone: false, breaking: false }
 }
 
-/// Migrations with much of what PostgreSQL has.
+/// Migrations with many features of PostgreSQL.
 fn rich() -> SqlMigrator {
     let index = "CREATE UNIQUE INDEX CONCURRENTLY books_title_idx ON books (title) -- never twice";
     let migrations = vec![

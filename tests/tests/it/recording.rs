@@ -1,5 +1,4 @@
-//! Migrations are recorded while they run in a scratch schema; new schemas and fleets get the
-//! recording.
+//! Migrations are recorded in a scratch schema; new schemas and fleet runs use the recording.
 
 mod elsewhere;
 mod fleets;
@@ -20,7 +19,7 @@ use crate::support::{
     sql_migration::{Sql, sql_migrator},
 };
 
-/// A migration that does what a test wants, between one that makes a table and one behind it.
+/// A migration between one that creates a table and a last one.
 #[derive(Clone, Copy)]
 struct Chain<M>(M);
 
@@ -42,7 +41,7 @@ const fn sql(name: &'static str, up: &'static str) -> Sql {
     Sql { name, up, down: "", alone: false, breaking: false }
 }
 
-/// What a migration learns from the database before it makes the table `there`.
+/// Reads of a migration before it creates the table `there`.
 #[derive(Debug, Clone, Copy)]
 enum Odd {
     Asks,
@@ -183,7 +182,7 @@ async fn migrations_are_recorded_unless_two_runs_differ() {
             let reason = format!("reason={reason:?}");
             assert!(log.contains("m2_odd") && log.contains(&reason), "{odd:?}: {log}");
         }
-        // What came before and what comes after is one message each, or all of it is one.
+        // The migrations before and after are one batch each, or all are one.
         let sent = db.statements();
         let count = |words: &[&str]| {
             sent.iter().filter(|sql| words.iter().all(|word| sql.contains(word))).count()
@@ -247,7 +246,7 @@ async fn migrations_run_twice_per_process() {
     for number in 0..10 {
         tenancy.create(NewTenant::new(slug(&format!("city-{number}")))).await.unwrap();
     }
-    // Once more where a quarter of an hour begins meanwhile.
+    // Once more if a quarter of an hour begins in between.
     assert!((2..=3).contains(&RUNS.load(Ordering::Relaxed)), "{RUNS:?}");
     let left = "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'tenantry\\_%'";
     assert_eq!(texts(&db.plain().await, left).await, [""; 0]);
@@ -257,7 +256,7 @@ async fn migrations_run_twice_per_process() {
 async fn migration_that_fails_in_one_schema_is_named_and_leaves_nothing() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
-    // A recording cannot know of a tenant's own name.
+    // A recording does not contain the tenant's name.
     let migrator = sql_migrator([
         sql("m1_books", "CREATE TABLE books (id int)"),
         sql(

@@ -1,4 +1,4 @@
-//! Programs of two releases and the registry, which the newer one has migrated further.
+//! Programs of two releases, with a registry that the newer one has migrated.
 
 use sea_orm::DatabaseConnection;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
@@ -51,7 +51,7 @@ async fn an_old_program_starts_and_works_on_a_newer_registry() {
     let plain = db.plain().await;
     migrate(&plain, &next(&[]), Action::Up(None)).await;
 
-    // One that runs goes on, and another one starts.
+    // A running program continues, and another one starts.
     tenancy.create(NewTenant::new(slug("tenant-2"))).await.unwrap();
     let restarted = db.tenancy().await;
     restarted.create(NewTenant::new(slug("tenant-3"))).await.unwrap();
@@ -74,7 +74,7 @@ async fn an_old_program_starts_and_works_on_a_newer_registry() {
     }
     let status = migration(&db, "status --registry").exits(0).stdout;
     assert!(status.contains("create_domains"), "{status}");
-    // It is still as the newer program has made it.
+    // It is unchanged.
     let state = state(&plain, &Target::Registry, &next(&[])).await.unwrap();
     assert_eq!((state.applied.len(), state.pending.len()), (3, 0));
     texts(
@@ -150,7 +150,7 @@ async fn rolled_back_breaking_migration_is_accepted() {
     db.tenancy().await;
     migrate(&plain, &breaking, Action::To(NEXT.name.to_owned())).await;
     Tenancy::connect(&db.config()).await.unwrap_err();
-    // All of it is rolled back, and made again.
+    // Everything is rolled back and applied again.
     migrate(&plain, &breaking, Action::Down(9)).await;
     migrate(&plain, &registry::migrator(), Action::Up(None)).await;
     db.tenancy().await;

@@ -1,6 +1,5 @@
 //! Schemas of tenants: created, renamed, dropped.
 
-mod bare_names;
 mod dependents;
 mod drop;
 mod recorder;
@@ -9,13 +8,13 @@ mod rehearsal;
 mod rename;
 pub(crate) mod scratch;
 mod script;
+mod unqualified_names;
 mod with_commits;
 
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
 use sea_orm_migration::MigratorTraitSelf;
 use tenantry_registry::{SchemaName, tenant};
 
-pub(crate) use bare_names::refuse_bare_names;
 pub(crate) use dependents::ensure_no_dependents;
 pub use dependents::{dependents, lock_tables};
 pub use drop::{count_relations, drop_relations_batch, drop_schema};
@@ -23,6 +22,7 @@ pub use recording::Rehearsal;
 pub use rehearsal::{rehearse, rehearse_in};
 pub use rename::rename_schema;
 pub(crate) use script::{join_statements, migrations_table_sql};
+pub(crate) use unqualified_names::ensure_qualified_names;
 pub(crate) use with_commits::BEING_CREATED;
 pub use with_commits::{create_schema_with_commits, remove_unfinished};
 
@@ -146,7 +146,7 @@ pub(crate) async fn run_all<'a>(
         let migration = recorder.end(captured.last());
         captured.push(migration);
     }
-    refuse_bare_names(txn, target, &steps).await?;
+    ensure_qualified_names(txn, target, &steps).await?;
     Ok(guard)
 }
 

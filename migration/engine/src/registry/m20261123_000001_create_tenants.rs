@@ -54,8 +54,8 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        // Of the living: a tenant of the same name may be created after one was dropped. This index
-        // comes first, so that a slug that is taken is reported as such, and not its schema.
+        // Partial: the slug of a dropped tenant may be used again. Before the index on the schema,
+        // so that a duplicate slug is reported as such.
         manager
             .create_index(
                 Index::create()
@@ -67,7 +67,7 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        // Of all, so that the name of a schema is never given out twice.
+        // Not partial, so that the name of a schema is never used twice.
         manager
             .create_index(
                 Index::create()
@@ -78,7 +78,7 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        // Finds the next spare however many tenants there are.
+        // Finds the next spare among many tenants.
         manager
             .create_index(
                 Index::create()
@@ -98,12 +98,12 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Names of migrations, none by default.
+/// Names of migrations; empty by default.
 fn names(column: &'static str) -> ColumnDef {
     ColumnDef::new(column).array(ColumnType::Text).not_null().default(Expr::cust("'{}'")).to_owned()
 }
 
-/// The registry's own migrations that programs without them cannot work with.
+/// Breaking migrations of the registry.
 fn breaking() -> TableCreateStatement {
     Table::create()
         .table("breaking")
@@ -112,7 +112,7 @@ fn breaking() -> TableCreateStatement {
         .to_owned()
 }
 
-/// The application that all tenants belong to: at most one row.
+/// The application that the registry belongs to; at most one row.
 fn application() -> TableCreateStatement {
     Table::create()
         .table("application")

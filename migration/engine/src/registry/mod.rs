@@ -9,9 +9,9 @@ pub(crate) mod compatibility;
 mod m20261123_000001_create_tenants;
 mod m20261123_000002_create_domains;
 
-/// Names of the migrations that programs without them cannot work with. While a release goes out,
-/// programs of the release before work with the registry, too: a migration is taken to leave them
-/// working unless it is listed here.
+/// Breaking migrations: programs without them refuse the registry. All other migrations must leave
+/// the previous release working, as for
+/// [`TenantMigrator::breaking`](crate::TenantMigrator::breaking).
 pub const BREAKING: &[&str] = &[];
 
 /// The registry's migrator, with its breaking migrations.

@@ -11,7 +11,7 @@ use super::schema_guard::SchemaGuard;
 use crate::{
     DbErrorKind, DynMigrator, Error, Target,
     plan::Step,
-    provision::refuse_bare_names,
+    provision::ensure_qualified_names,
     search_path::set_search_path,
     sql::query::{execute_batch, scalar},
 };
@@ -100,5 +100,5 @@ pub(crate) async fn run_each(
         let guard = SchemaGuard::begin(txn, target, migrator).await?;
         step.run_in(txn, &guard, migrator).await?;
     }
-    refuse_bare_names(txn, target, &steps).await
+    ensure_qualified_names(txn, target, &steps).await
 }

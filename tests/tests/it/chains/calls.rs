@@ -1,4 +1,4 @@
-//! Functions with side effects whose rows a migration asks for.
+//! Functions with side effects in queries.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::prelude::*;

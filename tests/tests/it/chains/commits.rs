@@ -1,4 +1,4 @@
-//! Chains that PostgreSQL refuses in one transaction, and constraints that are checked late.
+//! Chains that PostgreSQL refuses in one transaction, and deferred constraints.
 
 use std::sync::Mutex;
 
@@ -35,7 +35,7 @@ fn moods() -> Migrations {
     ]
 }
 
-/// Rows whose foreign key is checked late, and then a change of their table.
+/// Rows with a deferred foreign key, then an ALTER of their table.
 fn late() -> Migrations {
     vec![
         first(),
@@ -55,7 +55,7 @@ fn late() -> Migrations {
             "ALTER TABLE loans ADD COLUMN due date",
             "ALTER TABLE loans DROP COLUMN due",
         ),
-        // The constraint is still deferred, and so is one that is made now.
+        // The constraint is still deferred, and so is a new one.
         sql(
             "m5_more",
             "CREATE TABLE returns (id int CONSTRAINT returns_pkey PRIMARY KEY, loan int
@@ -68,7 +68,7 @@ fn late() -> Migrations {
     ]
 }
 
-/// The same where the name of the constraint stands for another one, too.
+/// The same with another constraint of the same name.
 fn ambiguous() -> Migrations {
     vec![
         first(),
@@ -145,7 +145,7 @@ async fn a_run_says_whether_each_migration_was_committed() {
     let outcome = up(&plain, moods).await.unwrap();
     assert!(outcome.committed_each);
     assert_eq!(outcome.applied.len(), 5);
-    // Each by itself, so that the first ones are there although a later one fails.
+    // Committed separately, so the first ones stay if a later one fails.
     let to = Action::To("m1_books".to_owned());
     let migrator = DynMigrator::tenant(Chain::new(moods));
     run(&plain, &city(), &migrator, &to, Timeouts::default()).await.unwrap();
@@ -172,7 +172,7 @@ async fn deferred_constraints_need_no_commit_between_migrations() {
     assert!(!fresh.unwrap().committed_each);
 }
 
-/// What fails in a migration by itself is not helped by a commit.
+/// Fails within one migration, so a commit between migrations does not help.
 fn hopeless() -> Migrations {
     vec![
         first(),
@@ -250,7 +250,7 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
         .await
         .unwrap();
     texts(&plain, "ALTER EVENT TRIGGER wait DISABLE").await;
-    // It learns that commits are wanted.
+    // It learns that commits are needed.
     tenancy.create(NewTenant::new(slug("town"))).await.unwrap();
     texts(&plain, "ALTER EVENT TRIGGER wait ENABLE").await;
     let creating = {
@@ -264,7 +264,7 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
     })
     .await;
     assert!(schemas(&plain).await.contains(&"city".to_owned()));
-    // It is being made, so nothing is wrong with it.
+    // A schema that is being created is not an orphan.
     let migrator = DynMigrator::tenant(Chain::new(moods));
     let found = tenantry_migrate::drift::verify(
         &plain,
@@ -286,7 +286,7 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
     )
     .await;
     assert!(found.unwrap().to_string().contains("city"));
-    // By another process, which does not know of it.
+    // By another process.
     let other = Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap();
     other.create(NewTenant::new(slug("city"))).await.unwrap();
     let found = tenantry_migrate::drift::verify(
@@ -296,7 +296,7 @@ async fn an_interrupted_creation_is_cleared_by_the_next_one() {
     )
     .await;
     let found = found.unwrap();
-    // The function of this test is not the tenants' business.
+    // The function of this test is outside the schema.
     assert!(found.is_clean(), "{found}");
     let comment = "SELECT coalesce(obj_description('city'::regnamespace), 'none')";
     assert_eq!(texts(&plain, comment).await, ["none"]);
@@ -308,7 +308,7 @@ async fn schema_created_by_hand_is_never_removed() {
     let plain = db.plain().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), Chain::new(moods))).await.unwrap();
     tenancy.create(NewTenant::new(slug("town"))).await.unwrap();
-    // With a mark that was copied from another schema.
+    // With a mark copied from another schema.
     for comment in ["NULL", "'tenantry: unfinished creation of schema 1'"] {
         texts(&plain, "DROP SCHEMA IF EXISTS city").await;
         texts(&plain, "CREATE SCHEMA city").await;
@@ -342,7 +342,7 @@ async fn concurrent_creations_of_one_slug_create_one_tenant() {
     assert_eq!(schemas(&plain).await, ["city", "public", "registry"]);
 }
 
-/// What the application stores first fails.
+/// The seed fails.
 #[tokio::test]
 async fn failing_seed_removes_tenant_created_with_commits() {
     let db = TestDb::new().await;
@@ -376,13 +376,13 @@ async fn creation_with_commits_needs_one_connection() {
     for created in futures_util::future::join_all(creations).await {
         created.unwrap();
     }
-    // What refuses the tenant is found out before anything is made, and nothing is left of it.
+    // The conflict is detected before the schema is created.
     let error = tenancy.create(new("third", "city.example.org")).await.unwrap_err();
     assert!(matches!(error, tenantry::Error::HostTaken { .. }), "{error:?}");
     let error = tenancy.create(new("city", "third.example.org")).await.unwrap_err();
     assert!(matches!(error, tenantry::Error::SlugTaken(_)), "{error:?}");
     assert_eq!(schemas(&plain).await, ["city", "public", "registry", "town"]);
-    // The name of a schema is never given out twice.
+    // The name of a schema is never used twice.
     tenancy.drop(&slug("town")).await.unwrap();
     tenancy.create(new("town", "new.example.org")).await.unwrap();
     assert_eq!(schemas(&plain).await, ["city", "public", "registry", "town_2"]);

@@ -8,7 +8,7 @@ use tenantry::NewTenant;
 use super::{Chain, Migrations, sql, ways::works_everywhere};
 use crate::support::{TestDb, catalog::texts, scratch::Scratch, slug};
 
-/// What stands in the schema of an application that has one customer.
+/// The schema of an application with one customer.
 const APPLICATION: &str = "
     CREATE TYPE mood AS ENUM ('happy', 'it''s public.sad');
     CREATE DOMAIN grade AS int CONSTRAINT grade_check CHECK (VALUE > 0);
@@ -34,7 +34,7 @@ const APPLICATION: &str = "
     CREATE RULE kept AS ON DELETE TO events DO INSTEAD NOTHING;
     CREATE TABLE seaql_migrations (version varchar PRIMARY KEY, applied_at bigint)";
 
-/// The code block of the documentation that makes the file.
+/// The code block of the documentation that creates the file.
 fn recipe() -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/MIGRATIONS.md"));
     let page = fs::read_to_string(path).unwrap();
@@ -43,7 +43,7 @@ fn recipe() -> String {
     block.split_once("```").unwrap().0.to_owned()
 }
 
-/// What the recipe writes of a schema.
+/// The output of the recipe for a schema.
 fn dump(url: &str, schema: &str) -> String {
     let folder = Scratch::new();
     let file = folder.path().join("first.sql");

@@ -29,7 +29,7 @@ mod customer {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// SeaORM's documented way to make a table and to seed it.
+/// SeaORM's documented way to create and seed a table.
 struct Seeds;
 
 impl MigrationName for Seeds {
@@ -90,7 +90,7 @@ impl MigrationTrait for Reads {
         assert!(manager.has_table("customers").await? && !manager.has_table("clients").await?);
         assert!(manager.has_column("customers", "city").await?);
         assert!(!manager.has_column("customers", "town").await?);
-        // In an order that is not the alphabet's.
+        // Not in alphabetical order.
         let pairs: Vec<(String, Option<String>, Uuid)> = Entity::find()
             .select_only()
             .columns([Column::Name, Column::City, Column::Id])
@@ -192,7 +192,7 @@ impl MigrationTrait for Types {
         assert_eq!(row.try_get::<Vec<i32>>("", "numbers")?, [1, 2]);
         assert_eq!(row.try_get::<String>("", "padded")?.trim(), "x");
         assert_eq!(row.try_get::<Option<String>>("", "no_text")?, None);
-        // A value of another type is an error, not nothing.
+        // A value of another type is an error, not NULL.
         row.try_get::<Option<i32>>("", "a_text").unwrap_err();
         assert_eq!(db.query_all_raw(statement()).await?.len(), 1);
         let label = format!(

@@ -44,7 +44,7 @@ fn extensions() -> Vec<Extension> {
     ["citext", "pg_trgm", "uuid-ossp", "hstore"].map(Extension::new).into()
 }
 
-/// As an administrator may have installed them.
+/// In schemas that an administrator may have chosen.
 fn elsewhere() -> Vec<Extension> {
     let [citext, others @ ..] = ["citext", "pg_trgm", "uuid-ossp", "hstore"].map(Extension::new);
     let mut all = vec![citext.in_schema("public")];
@@ -84,7 +84,7 @@ async fn statements_about_extensions_are_not_sent() {
     fails_everywhere(Chain { extensions: citext, ..Chain::new(drops) }, &words).await;
 }
 
-/// What dumps begin with.
+/// The first statements of a dump.
 fn dumped() -> Migrations {
     vec![
         first(),

@@ -1,11 +1,11 @@
-//! Migrations that run outside a transaction.
+//! Non-transactional migrations.
 
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::prelude::*;
 
 use super::{Chain, Migrations, alone, first, sql, ways::works_everywhere};
 
-/// Transactions of its own, one inside the other.
+/// Nested transactions.
 struct Begins;
 
 impl MigrationName for Begins {
@@ -77,7 +77,7 @@ async fn several_statements_concurrent_indexes_and_nested_transactions_do_the_sa
     works_everywhere(Chain::new(outside), probe, &rows).await;
 }
 
-/// What PostgreSQL refuses in the transaction that makes a schema.
+/// Statements that cannot run in a transaction.
 fn upkeep() -> Migrations {
     vec![
         first(),
@@ -94,7 +94,7 @@ fn upkeep() -> Migrations {
              REINDEX TABLE parts; CLUSTER; VACUUM (ANALYZE) parts",
             "REINDEX INDEX parts_pkey",
         ),
-        // It leaves its bounds as a constraint.
+        // The bounds become a constraint.
         alone(
             "m4_detach",
             "ALTER TABLE parts DETACH PARTITION parts_old CONCURRENTLY",
@@ -112,7 +112,7 @@ async fn reindex_and_detached_partitions_do_the_same_everywhere() {
     works_everywhere(Chain::new(upkeep), probe, &[check]).await;
 }
 
-/// Blocks that commit what they have done so far.
+/// DO blocks that commit.
 fn blocks() -> Migrations {
     vec![
         first(),

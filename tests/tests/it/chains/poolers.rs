@@ -1,4 +1,4 @@
-//! Migrations that run outside a transaction, through poolers.
+//! Non-transactional migrations through poolers.
 
 use std::time::{Duration, Instant};
 

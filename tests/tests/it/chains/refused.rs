@@ -1,4 +1,4 @@
-//! What no migration may do, refused in every way in which it is carried out.
+//! Statements that are refused in every way in which migrations are executed.
 
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::prelude::*;
@@ -34,7 +34,7 @@ async fn commit_after_a_function_body_is_refused_everywhere() {
     fails_everywhere(Chain::new(commits), &["migration m2_commits", "commit and chain"]).await;
 }
 
-/// It puts its text together as it runs, and does not look at the error.
+/// Builds its SQL at run time and ignores the error.
 struct RollsBack;
 
 impl MigrationName for RollsBack {
@@ -93,7 +93,7 @@ async fn migration_that_changes_search_path_is_refused_everywhere() {
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
 }
 
-/// The server reads this text differently from us: a backslash protects a quote.
+/// The server parses this differently from the lexer: a backslash escapes a quote.
 fn unseen() -> Migrations {
     vec![
         first(),
@@ -115,7 +115,7 @@ async fn unrecognized_commit_removes_the_new_tenant() {
     assert_eq!(schemas(&plain).await, ["public", "registry"]);
     assert_eq!(texts(&plain, "SELECT slug FROM registry.tenants").await, [""; 0]);
     let migrator = DynMigrator::tenant(Chain::new(unseen));
-    // Nor is anything left of the schemas that commands make for themselves.
+    // The scratch schemas of commands are removed, too.
     tenantry_migrate::drift::embeds_schema_name(&plain, &migrator).await.unwrap_err();
     tenantry_migrate::lint::check(&plain, &migrator, tenantry_migrate::lint::Profile::Citus)
         .await

@@ -1,8 +1,8 @@
-//! SQL as people write it.
+//! Handwritten SQL.
 
 use super::{Chain, Migrations, first, sql, ways::works_everywhere};
 
-/// What a dump or an editor gives: several statements in a text, every kind of quotes, comments.
+/// Several statements in one string, all kinds of quotes, comments.
 fn texts() -> Migrations {
     vec![
         first(),

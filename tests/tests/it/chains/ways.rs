@@ -1,4 +1,4 @@
-//! The ways in which migrations are carried out.
+//! The ways in which migrations are executed.
 
 use std::sync::{Mutex, atomic::AtomicBool};
 
@@ -21,7 +21,7 @@ use crate::support::{
     slug,
 };
 
-/// How a chain ended in one way: what it made, or the error.
+/// Result of a chain in one way.
 type End = Result<Made, String>;
 
 /// The structure of a schema, and what a query returns in it.
@@ -31,8 +31,8 @@ struct Made {
     rows: Vec<String>,
 }
 
-/// That the chain makes the same in every way, so that `probe` returns these rows, and that it can
-/// be rolled back.
+/// Asserts that the chain has the same result in every way, that `probe` returns these rows, and that
+/// it can be rolled back.
 pub(super) async fn works_everywhere(chain: Chain, probe: &str, rows: &[&str]) {
     let ends = every_end(chain, probe).await;
     let expected = ends[0].1.as_ref().unwrap_or_else(|error| panic!("{}: {error}", ends[0].0));
@@ -45,7 +45,8 @@ pub(super) async fn works_everywhere(chain: Chain, probe: &str, rows: &[&str]) {
     }
 }
 
-/// That the chain fails in every way with a message that has these words, and leaves nothing.
+/// Asserts that the chain fails in every way with a message that contains these words, and is rolled
+/// back.
 pub(super) async fn fails_everywhere(chain: Chain, words: &[&str]) {
     for (way, end) in every_end(chain, "SELECT 'made'").await {
         let error = match end {
@@ -90,7 +91,7 @@ async fn database(chain: Chain) -> TestDb {
     db
 }
 
-/// A new tenant, which verify agrees with.
+/// A new tenant; verify finds no drift.
 async fn created(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
@@ -107,7 +108,7 @@ async fn created(chain: Chain, probe: &str) -> End {
     Ok(made(&plain, "city", probe).await)
 }
 
-/// A schema without a row, of migrations that were not recorded.
+/// A schema without a registry row, from migrations that were not recorded.
 async fn provisioned(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
@@ -128,7 +129,7 @@ async fn provisioned(chain: Chain, probe: &str) -> End {
     Ok(made(&plain, "city", probe).await)
 }
 
-/// A bare schema, all steps in one run, and back again.
+/// An empty schema: all steps in one run, then rolled back.
 async fn migrated_at_once(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
@@ -160,7 +161,7 @@ async fn migrated_step_by_step(chain: Chain, probe: &str) -> End {
     Ok(made(&plain, "city", probe).await)
 }
 
-/// Tenants of the release before that had only the first migration.
+/// Tenants of an earlier release, which had only the first migration.
 async fn fleet(chain: Chain, probe: &str, tenants: usize) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
@@ -198,14 +199,14 @@ async fn fleet(chain: Chain, probe: &str, tenants: usize) -> End {
     Ok(last)
 }
 
-/// A tenant that was made ahead.
+/// A spare.
 async fn spare(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
     let before = schemas(&plain).await;
     let config = Config { spares: 1, ..Config::new(db.url(), chain) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
-    // No spares are kept of what cannot be made.
+    // There are no spares if the migrations fail.
     if let Err(error) =
         tenantry_migrate::drift::embeds_schema_name(&plain, &DynMigrator::tenant(chain)).await
     {
@@ -222,7 +223,7 @@ async fn spare(chain: Chain, probe: &str) -> End {
     Ok(made(&plain, "city", probe).await)
 }
 
-/// The check finds a failure where there is one. It makes nothing, so it is compared with itself.
+/// The lint reports the failure. It creates no tenant, so there is nothing to compare.
 async fn checked(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;
@@ -241,7 +242,7 @@ async fn checked(chain: Chain, probe: &str) -> End {
     created(chain, probe).await
 }
 
-/// What a dry run prints, run by hand.
+/// The script of a dry run, executed by hand.
 async fn dry_run_by_hand(chain: Chain, probe: &str) -> End {
     let db = database(chain).await;
     let plain = db.plain().await;

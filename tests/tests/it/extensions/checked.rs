@@ -1,4 +1,4 @@
-//! What `check` says of migrations that use extensions.
+//! Lint of migrations that use extensions.
 
 use tenantry_migrate::{
     Extension,
@@ -23,7 +23,7 @@ async fn use_of_a_declared_extension_is_no_finding() {
     let plain = db.plain().await;
     let report = check(&plain, &uses.migrator(), Profile::Citus).await.unwrap();
     assert!(report.is_clean(), "{report:#?}");
-    // Of one that is not declared, the schema is named.
+    // An extension that is not declared is a finding.
     let uses = Uses::new([]).with(
         "CREATE TABLE people (id uuid CONSTRAINT people_pkey PRIMARY KEY, email extensions.citext)",
     );

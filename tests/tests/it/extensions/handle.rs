@@ -118,7 +118,7 @@ async fn operators_and_functions_of_extensions_are_found_on_a_handle() {
         assert_eq!(count(&one, like).await, 1);
         one.execute_unprepared("DO $$ BEGIN END $$").await.unwrap();
     }
-    // Without a schema a table is not found, as ever.
+    // A table without a schema is not found.
     let bare = Statement::from_string(DbBackend::Postgres, "SELECT count(*) FROM people");
     one.query_one_raw(bare).await.unwrap_err();
 }
@@ -138,7 +138,7 @@ async fn functions_of_common_extensions_do_not_cost_the_connection() {
         one.execute_unprepared(call).await.unwrap();
     }
     assert_eq!(count(&one, pid).await, before);
-    // What one of them has set is undone.
+    // A setting of one of them is reset.
     assert_eq!(count(&one, "SELECT (show_limit() * 10)::bigint").await, 3);
 }
 

@@ -1,4 +1,4 @@
-//! Installing extensions, and what is refused when one is not where it is declared.
+//! Installation of extensions, and errors for extensions in other schemas.
 
 use sea_orm::ConnectionTrait;
 use tenantry::Tenancy;
@@ -56,7 +56,7 @@ async fn declared_extensions_are_installed_once_in_their_schemas() {
     Tenancy::connect(&uses.config(&db)).await.unwrap();
 }
 
-/// That everything that would use the extension refuses with these words.
+/// Asserts that everything that needs the extension fails with these words.
 async fn refused(db: &TestDb, uses: &Uses, words: &[&str]) {
     let plain = db.plain().await;
     let migrator = uses.migrator();
@@ -130,7 +130,7 @@ async fn an_extension_that_is_not_installed_is_an_error_with_the_remedy() {
     refused(&db, &uses, &["\"citext\" is not installed", "--registry", sql]).await;
     let error = verify(&plain, &uses.migrator(), &VerifyTarget::All).await.unwrap_err();
     assert!(matches!(error, VerifyError::Migration(Error::Extension(_))), "{error}");
-    // The remedy is one.
+    // The statements in the message work.
     plain.execute_unprepared(sql).await.unwrap();
     confirm_extensions(&plain, &uses.migrator()).await.unwrap();
 }
@@ -170,7 +170,7 @@ async fn schema_of_extensions_must_not_contain_other_tables() {
             .await
             .unwrap();
         let uses = Uses::new([citext().in_schema(schema)]);
-        // Nothing is installed beside tables.
+        // Nothing is installed in a schema with tables.
         let error = uses.make(&db).await.unwrap_err();
         let Error::Extension(ExtensionError::HoldsTables { tables, .. }) = &error else {
             panic!("{error}")
@@ -224,7 +224,7 @@ async fn error_for_role_without_privileges_has_the_statement_for_an_administrato
     assert!(text.contains("42501"), "{text}");
     let sql = text.split_once("run: ").unwrap().1.split(" (nothing").next().unwrap();
     plain.execute_unprepared(sql).await.unwrap();
-    // It is there, but nothing in it is found.
+    // Installed, but not in search_path.
     let text = confirm_extensions(&poor, &uses.migrator()).await.unwrap_err().to_string();
     let sql = text.split_once("run: ").unwrap().1.split(" (nothing").next().unwrap();
     assert!(sql.starts_with("GRANT USAGE"), "{text}");

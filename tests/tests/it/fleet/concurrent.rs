@@ -1,4 +1,4 @@
-//! Several things at once: creations, index builds, writers, other runs.
+//! Concurrent creations, index builds, writers and runs.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
 use tenantry_migrate::{FleetOptions, TenantSelection};
@@ -44,7 +44,7 @@ async fn tenant_created_by_older_program_during_the_run_is_migrated() {
     let runner = plain.clone();
     let all = sql_migrator([BOOKS, SHELF]);
     let run = tokio::spawn(async move { up(&runner, all, &TenantSelection::All, &fleet()).await });
-    // It waits for the creation and says nothing before.
+    // It waits for the creation.
     let waits = "SELECT (count(*) = 2)::text FROM pg_locks
                  WHERE locktype = 'advisory' AND NOT granted
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -107,7 +107,7 @@ async fn indexes_are_built_concurrently_in_many_tenants_while_all_of_them_are_wr
         })
         .collect();
     let all = sql_migrator([BOOKS, SHELF, INDEX, PRICE]);
-    // Two runs at once: neither holds up the other's builds.
+    // Two concurrent runs do not block each other's builds.
     let wide = FleetOptions { timeouts: Timeouts::default(), ..fleet() };
     let other = pool(&db.url(), 4).await;
     let (first, second) = tokio::join!(

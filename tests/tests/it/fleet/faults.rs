@@ -82,14 +82,14 @@ async fn run_continues_after_server_restart() {
         while texts(&watching, half).await != ["true"] {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // PostgreSQL ends every session and recovers when one of its processes is killed.
+        // PostgreSQL closes all sessions and recovers when one of its processes is killed.
         let pid = texts(&watching, "SELECT pg_backend_pid()::text").await;
         kill(Pid::from_raw(pid[0].parse().unwrap()), Signal::SIGKILL).unwrap();
         let _ = watching.close().await;
     };
     let (ran, ()) = tokio::join!(run, hurt);
     assert_eq!(ran.failed, []);
-    // What was committed as the connection broke is counted as found done.
+    // A tenant that was committed when the connection broke counts as skipped.
     assert_eq!(ran.summary.done + ran.summary.skipped, 150, "{ran:?}");
     assert_eq!(versions(&db).await, ["150 m2_shelf"]);
     let shelves = "SELECT count(*)::text FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
@@ -126,7 +126,7 @@ async fn run_stops_if_the_server_stays_unreachable() {
     assert!(ran.done.is_empty(), "{ran:?}");
     assert!((1..=2).contains(&ran.summary.failed), "{ran:?}");
     assert_eq!(ran.summary.failed + ran.summary.not_started, 30);
-    // Not the failures that it caused.
+    // Not MaxFailures.
     assert_eq!(ran.summary.stopped, Some(StopReason::Unavailable));
     assert!(server.has_ended());
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_run_waits_while_the_server_accepts_no_writes() {
     assert_eq!(ran.summary, Summary { done: 12, ..Summary::default() }, "{ran:?}");
     assert!(started.elapsed() >= Duration::from_secs(2));
 
-    // One that accepts none for longer ends the run, and no tenant is to blame.
+    // If that takes too long, the run stops, and no tenant has failed.
     system("default_transaction_read_only = on").await;
     let brief = FleetOptions { outage_timeout: Duration::from_millis(500), ..fleet() };
     let ran = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &brief).await;

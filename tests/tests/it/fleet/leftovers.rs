@@ -1,4 +1,4 @@
-//! What a migration of one tenant leaves in the session is not there for the next tenant.
+//! Session state of one tenant's migration does not reach the next tenant.
 
 use sea_orm::ConnectionTrait;
 use tenantry_migrate::{
@@ -19,8 +19,8 @@ fn one_by_one() -> FleetOptions {
     FleetOptions { jobs: 1, timeouts: Timeouts::default(), ..fleet() }
 }
 
-/// Runs the migration for three tenants on one connection, once in the way that sends it as one
-/// message and once statement by statement. Returns what `probe` finds in each tenant's schema.
+/// Runs the migration for three tenants on one connection, once in batches and once statement by
+/// statement. Returns the result of `probe` in each tenant's schema.
 async fn after(up_sql: &'static str, step_by_step: &'static str, probe: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for sql in [up_sql, step_by_step] {
@@ -53,7 +53,7 @@ async fn rows_of_a_temporary_table_do_not_reach_the_next_tenant() {
     )
     .await;
     assert_eq!(found, [["town_0", "town_1", "town_2"]; 2]);
-    // Without IF NOT EXISTS it works for the second tenant as it does for the first.
+    // Without IF NOT EXISTS, and it still works for the second tenant.
     after(
         "CREATE TEMP TABLE staging (name text); CREATE TEMP SEQUENCE numbers",
         "SELECT 1 AS a INTO TEMP staging",
@@ -72,7 +72,7 @@ async fn a_setting_does_not_reach_the_next_tenant() {
          SELECT set_config('work_mem', '65MB', false)";
     let found = after(RECORD, ASK, "SELECT title FROM town.books").await;
     assert_eq!(found, [["4MB", "4MB", "4MB"]; 2]);
-    // One that would fail all others.
+    // A setting that would fail all others.
     after(
         "SET statement_timeout = '1s'; DO $$ BEGIN PERFORM set_config('search_path',
              current_setting('search_path'), false); END $$; SET lock_timeout = 1",

@@ -1,4 +1,4 @@
-//! A migration that waits for a lock lets others through.
+//! A migration that waits for a lock does not block others.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -101,7 +101,7 @@ async fn steps_before_a_lock_timeout_run_once() {
     let town = Target::Schema("town_0".parse().unwrap());
     let no_limit = Timeouts::default();
     run(&plain, &town, &all(), &Action::Up(None), no_limit).await.unwrap();
-    // The newest waits, and then the index goes by itself.
+    // The newest step waits; the index is dropped outside a transaction.
     let lock = plain.begin().await.unwrap();
     lock.execute_unprepared("LOCK TABLE town_0.books IN ROW EXCLUSIVE MODE").await.unwrap();
     let timeouts = Timeouts { lock: Some(Duration::from_secs(30)), ..Timeouts::default() };
@@ -114,7 +114,7 @@ async fn steps_before_a_lock_timeout_run_once() {
     assert_eq!(ran.unwrap().rolled_back, ["m4_price", "m3_index"]);
     assert_eq!(versions(&plain).await, ["1 m2_shelf"]);
 
-    // Another that has to wait after a step by itself.
+    // Waits after a non-transactional step.
     let late = Sql { name: "m3_late", up: "SELECT pg_sleep(0)", alone: true, ..SHELF };
     let migrator = DynMigrator::tenant(sql_migrator([BOOKS, SHELF, late, PRICE]));
     let lock = plain.begin().await.unwrap();

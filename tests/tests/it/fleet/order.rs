@@ -1,4 +1,4 @@
-//! Who is worked on, and in which order.
+//! Which tenants are migrated, and in which order.
 
 use std::collections::HashSet;
 
@@ -39,7 +39,7 @@ async fn a_run_that_has_nothing_to_do_is_one_query_of_the_registry() {
     assert_eq!(ran.summary, Summary { skipped: 30, ..Summary::default() });
     let statements = mark.statements(db.name());
     let asked = statements.iter().filter(|(_, sql)| sql.contains("registry")).count();
-    // The other one waits for the tenants that are being created.
+    // The other one waits for tenants that are being created.
     assert_eq!((asked, statements.len()), (1, 2), "{statements:#?}");
 }
 
@@ -53,7 +53,7 @@ async fn each_tenant_is_migrated_in_one_batch() {
     assert_eq!(ran.summary, Summary { done: 12, ..Summary::default() });
     let statements = mark.statements(db.name());
     let migrates = |sql: &str| sql.contains("ADD COLUMN shelf") && sql.contains("ADD COLUMN price");
-    // But for those by which the migrations are recorded.
+    // Except those that record the migrations.
     let recordings = statements.iter().filter(|(_, sql)| sql.contains("tenantry_recording"));
     let recordings: HashSet<&String> = recordings.map(|(session, _)| session).collect();
     let (migrating, others): (Vec<_>, Vec<_>) = statements
@@ -61,7 +61,7 @@ async fn each_tenant_is_migrated_in_one_batch() {
         .filter(|(session, sql)| migrates(sql) || !recordings.contains(session))
         .partition(|(_, sql)| migrates(sql));
     assert_eq!(migrating.len(), 12, "{statements:#?}");
-    // Who is behind, twice, who is being created, twice, and that they have changed.
+    // Twice: tenants behind, tenants being created. Once: NOTIFY.
     assert!(others.len() < 9, "{others:#?}");
     assert_eq!(versions(&plain).await, ["12 m4_price"]);
 }
@@ -115,7 +115,7 @@ async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
         .collect();
     assert_eq!(noted.len(), 3, "{noted:?}");
 
-    // Two are mended; the third fails again, and counts its attempts.
+    // Two are fixed; the third fails again, with two attempts.
     plain.execute_unprepared("DELETE FROM town_17.books; DELETE FROM town_99.books").await.unwrap();
     let ran = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 2, failed: 1, ..Summary::default() });
@@ -156,7 +156,7 @@ async fn canaries_run_first_and_a_failure_stops_the_run() {
     assert_eq!((ran.done, &*ran.failed[0].0), (vec!["town-8".to_owned()], "town-7"));
     assert_eq!(versions(&plain).await, ["11 m1_books", "1 m2_titled"]);
 
-    // Later failures are not the canaries'.
+    // Later failures are not of canaries.
     let oldest = fleet_tenants(&plain, &TenantSelection::All).await.unwrap()[0].to_string();
     let ran = up(&plain, all, &TenantSelection::All, &canary(Canary::Number(1))).await;
     assert_eq!(ran.summary, Summary { skipped: 1, done: 10, failed: 1, ..Summary::default() });

@@ -1,4 +1,4 @@
-//! Several programs at once, one of which is killed.
+//! Concurrent programs, one of which is killed.
 
 use std::{
     process::Stdio,
@@ -18,8 +18,7 @@ use crate::support::{
     process::{Ran, program_on},
 };
 
-/// Counts each table `shifts` that is made for good: what is rolled back is not counted. In the
-/// database, so that no program can be wrong about it.
+/// Counts committed tables `shifts`, in the database.
 const WITNESS: &str = "
     CREATE SCHEMA witness;
     CREATE TABLE witness.made (name text);
@@ -47,7 +46,7 @@ async fn of_three_runs_over_500_tenants_one_is_killed_and_each_is_migrated_exact
     };
     let mut killed = start();
     let others = [start(), start()];
-    // Somewhere in the middle; where exactly is a matter of chance.
+    // At a random time.
     let made = "SELECT (count(*) > 100)::text FROM witness.made";
     while texts(&plain, made).await != ["true"] {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -57,7 +56,7 @@ async fn of_three_runs_over_500_tenants_one_is_killed_and_each_is_migrated_exact
     for mut other in others {
         assert!(other.wait().unwrap().success());
     }
-    // The others have done what it left, so there is nothing to clean up.
+    // The others have migrated its tenants.
     let once = "SELECT count(*) || ' ' || count(DISTINCT name) FROM witness.made";
     assert_eq!(texts(&plain, once).await, ["500 500"]);
     assert_eq!(versions(&plain).await, ["500 m20261123_000002_create_shifts"]);
@@ -102,7 +101,7 @@ async fn a_run_that_is_paused_in_a_transaction_does_not_lock_the_tenant_out() {
         program_on("library-migration", &db.url(), &words.split(' ').collect::<Vec<_>>())
     };
     Ran::of(&mut library("up -n 2 --schema branch")).exits(0);
-    // The migration waits for a lock, the program is paused, and the migration gets its own lock.
+    // The migration waits for a lock, the program is stopped, and the migration gets the lock.
     let reader = plain.begin().await.unwrap();
     reader.execute_unprepared("SELECT FROM branch.books").await.unwrap();
     let mut paused = library("up --schema branch --lock-timeout 0");
@@ -123,7 +122,7 @@ async fn a_run_that_is_paused_in_a_transaction_does_not_lock_the_tenant_out() {
     kill(pid, Signal::SIGCONT).unwrap();
     assert!(read.is_ok(), "the tenant was locked out for {:?}", started.elapsed());
     read.unwrap().unwrap();
-    // Nothing was done, and the program says so.
+    // Rolled back, with an error.
     Ran::ended(paused).exits(1);
     Ran::of(&mut library("up --schema branch")).exits(0).says(["branch: applied m3_drop"]);
 }

@@ -1,4 +1,4 @@
-//! Tenants that change the same object of the database at the same moment, and rights.
+//! Concurrent changes of the same database object, and missing privileges.
 
 use sea_orm::ConnectionTrait;
 use tenantry::{Config, NewTenant, Tenancy};
@@ -40,7 +40,7 @@ async fn tenants_that_change_the_same_object_at_once_are_all_migrated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn creations_and_single_runs_that_change_the_same_object_at_once_succeed() {
     let db = TestDb::new().await;
-    // With one that reads, they are run one by one.
+    // A migration that reads is not batched.
     for (number, sql) in [GRANT, SETTING, "SELECT 1", GRANT].into_iter().enumerate() {
         let all = sql_migrator([BOOKS, second(sql)]);
         let tenancy = Tenancy::connect(&Config::new(db.url(), all)).await.unwrap();

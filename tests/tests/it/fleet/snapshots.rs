@@ -1,4 +1,4 @@
-//! Indexes that are built beside the tenants' own work, and transactions that are in the way.
+//! Concurrent index builds, and transactions that they wait for.
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tenantry_migrate::{Target, run};
@@ -11,7 +11,7 @@ use crate::support::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits for locks a tenth of a second, and for old transactions as long as this.
+/// Waits a tenth of a second for locks, and this long for old transactions.
 fn patient(snapshot: Duration) -> FleetOptions {
     let (lock, snapshot) = (Some(Duration::from_millis(100)), Some(snapshot));
     FleetOptions { jobs: 2, timeouts: Timeouts { lock, snapshot, statement: None }, ..fleet() }
@@ -64,7 +64,7 @@ async fn transaction_that_never_ends_is_named_and_leaves_no_invalid_index() {
         }
     }
     assert_eq!(invalid(&plain).await, [""; 0]);
-    // The next run goes on where this one ended.
+    // The next run continues.
     report.rollback().await.unwrap();
     let ran = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
     assert_eq!(ran.summary.done, 2, "{ran:?}");
@@ -94,7 +94,7 @@ fn city() -> Target {
     Target::Schema("city".parse().unwrap())
 }
 
-/// Books on two shelves, one of which has no index yet: the index of both is not valid.
+/// A partitioned table with an index on one partition only: the index of the table is invalid.
 const SHELVES: Sql = Sql {
     name: "m2_shelves",
     up: "CREATE TABLE shelves (id int, title text) PARTITION BY RANGE (id);
@@ -115,7 +115,7 @@ async fn the_invalid_index_of_a_partitioned_table_stays() {
     assert_eq!(invalid(&plain).await, ["city.shelves_title_idx"]);
 }
 
-/// An index that is not valid, as a failed build leaves it.
+/// An invalid index, as after a failed build.
 async fn half_built(plain: &DatabaseConnection, name: &str) {
     let row = "INSERT INTO city.books VALUES ('a', 'same'), ('b', 'same') ON CONFLICT DO NOTHING";
     plain.execute_unprepared(row).await.unwrap();
@@ -141,7 +141,7 @@ async fn an_index_that_was_invalid_before_is_not_removed() {
     assert_eq!(invalid(&plain).await, ["city.by_hand"]);
     run(&plain, &city(), &migrator, &Action::Down(1), Timeouts::default()).await.unwrap();
     assert_eq!(invalid(&plain).await, ["city.by_hand"]);
-    // One of the same name is not taken for the migration's own.
+    // An invalid index of the same name is not dropped.
     texts(&plain, "DROP INDEX city.by_hand").await;
     half_built(&plain, "isbn_idx").await;
     let up = run(&plain, &city(), &migrator, &Action::Up(None), Timeouts::default()).await;
@@ -161,7 +161,7 @@ async fn retry_removes_invalid_index_of_failed_attempt() {
     let books = DynMigrator::new(sql_migrator([BOOKS]));
     run(&plain, &city(), &books, &Action::Up(None), Timeouts::default()).await.unwrap();
     texts(&plain, "INSERT INTO city.books VALUES ('a', 'same'), ('b', 'same')").await;
-    // A name that PostgreSQL finds: a second try would get another one.
+    // PostgreSQL chooses the name: a second attempt would get another one.
     let index = Sql {
         up: "CREATE UNIQUE INDEX CONCURRENTLY ON books (title)",
         down: "DROP INDEX CONCURRENTLY books_title_idx",
@@ -173,7 +173,7 @@ async fn retry_removes_invalid_index_of_failed_attempt() {
         let error = up.unwrap_err().to_string();
         assert!(error.contains("23505"), "{error}");
     }
-    // As if the program had been killed during the second try.
+    // As if the program had been killed during the second attempt.
     let sql = "CREATE UNIQUE INDEX CONCURRENTLY ON city.books (title)";
     plain.execute_unprepared(sql).await.unwrap_err();
     assert_eq!(invalid(&plain).await.len(), 2);

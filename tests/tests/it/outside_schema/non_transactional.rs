@@ -1,4 +1,4 @@
-//! Migrations outside a transaction.
+//! Non-transactional migrations.
 
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tenantry_migrate::{Action, DynMigrator, run};
@@ -6,7 +6,7 @@ use tenantry_migrate::{Action, DynMigrator, run};
 use super::{NO_LIMIT, city, database, migrator};
 use crate::support::{catalog::texts, http_server::eventually};
 
-/// The second migration outside a transaction.
+/// The second migration is non-transactional.
 fn alone(sql: &'static str) -> DynMigrator {
     let mut all = migrator(sql);
     all.migrations[1].alone = true;

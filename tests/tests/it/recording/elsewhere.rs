@@ -1,11 +1,11 @@
-//! Migrations that read a schema beside the tenant's, whose rows change from tenant to tenant.
+//! Migrations that read other schemas, where rows change between creations.
 
 use super::*;
 
 /// Fills a shared table unless it has rows, and copies it.
 #[derive(Clone, Copy)]
 struct Shares {
-    /// Reads by a statement that is more than a read.
+    /// Reads in a statement with side effects.
     odd: bool,
 }
 
@@ -59,7 +59,7 @@ async fn rows_of_shared_table_are_read_for_each_new_tenant() {
     }
 }
 
-/// Does more for one tenant, which it knows by its schema.
+/// Does more for one tenant, by the name of its schema.
 #[derive(Clone, Copy)]
 struct Favours;
 

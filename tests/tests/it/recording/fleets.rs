@@ -1,4 +1,4 @@
-//! A fleet gets the same recording, as long as it fits each tenant.
+//! Fleet runs use the recording if it fits the tenant.
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
@@ -10,12 +10,12 @@ use tenantry_migrate::{
 use super::*;
 use crate::support::statement_log::Mark;
 
-/// Depends on what the tenant's tables are and hold.
+/// Depends on the tenant's tables and rows.
 #[derive(Clone, Copy)]
 enum Looks {
-    /// At a column that may have been added by hand.
+    /// A column that may have been added by hand.
     AtColumn,
-    /// At rows.
+    /// Rows.
     AtRows,
 }
 
@@ -48,7 +48,7 @@ impl MigrationTrait for Looks {
 
 const TENANTS: usize = 9;
 
-/// The migrations before and after are such whose answers are known.
+/// The migrations before and after have known results.
 #[derive(Clone, Copy)]
 struct Release(Looks);
 

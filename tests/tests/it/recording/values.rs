@@ -6,7 +6,7 @@ use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, run};
 
 use super::*;
 
-/// Sends each value as a parameter and keeps what PostgreSQL understands by it.
+/// Sends each value as a parameter and stores how PostgreSQL reads it.
 #[derive(Clone, Copy)]
 struct Keeps;
 
@@ -69,7 +69,7 @@ impl MigrationTrait for Keeps {
         db.execute_unprepared("CREATE TABLE kept (n serial PRIMARY KEY, type text, value text)")
             .await?;
         for (n, value) in values().into_iter().enumerate() {
-            // The driver keeps a statement prepared by its text, whatever the types.
+            // The driver caches prepared statements by text, regardless of types.
             let insert = "INSERT INTO kept (type, value) VALUES (pg_typeof($1)::text, $1::text)";
             let insert = format!("{insert} -- {n}");
             let insert = Statement::from_sql_and_values(DbBackend::Postgres, insert, [value]);

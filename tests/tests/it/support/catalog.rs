@@ -1,4 +1,4 @@
-//! What a bare connection finds in a database, whatever our code believes.
+//! Queries of the catalog on a plain connection.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
@@ -9,7 +9,7 @@ pub async fn texts(db: &DatabaseConnection, sql: &str) -> Vec<String> {
     rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
 }
 
-/// Every schema that is not PostgreSQL's own, sorted.
+/// All schemas except PostgreSQL's, sorted.
 pub async fn schemas(db: &DatabaseConnection) -> Vec<String> {
     texts(
         db,
@@ -19,7 +19,7 @@ pub async fn schemas(db: &DatabaseConnection) -> Vec<String> {
     .await
 }
 
-/// Every table of these schemas as `schema.table`, sorted.
+/// All tables of these schemas as `schema.table`, sorted.
 pub async fn tables(db: &DatabaseConnection) -> Vec<String> {
     texts(
         db,

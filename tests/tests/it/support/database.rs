@@ -1,4 +1,4 @@
-//! A database for each test, made from a migrated template in milliseconds.
+//! A database for each test, created from a migrated template.
 
 use std::sync::{
     OnceLock,
@@ -16,7 +16,7 @@ use super::statement_log::{self, Mark};
 
 const TEMPLATE: &str = "template_tenantry";
 
-/// The server of this process. Its folder goes when the process ends, however it ends.
+/// The server of this process. Its directory is removed when the process ends, even if it is killed.
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -38,7 +38,7 @@ impl TestDb {
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         prepare_template().await;
         let log = Mark::now(server());
-        // From version 15 on the default strategy writes the whole template to the log.
+        // Since version 15, the default strategy writes the whole template to the WAL.
         let strategy = if server().version() >= 15 { "STRATEGY file_copy" } else { "" };
         admin(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} {strategy}")).await;
         Self { name, log }
@@ -60,7 +60,7 @@ impl TestDb {
         Tenancy::connect(&self.config()).await.unwrap()
     }
 
-    /// A tenancy with these tenants in it.
+    /// A tenancy with these tenants.
     pub async fn with_tenants<const N: usize>(&self, slugs: [&str; N]) -> (Tenancy, [Tenant; N]) {
         let tenancy = self.tenancy().await;
         let mut tenants = Vec::new();
@@ -78,7 +78,7 @@ impl TestDb {
         all.into_iter().map(|(_session, sql)| sql).collect()
     }
 
-    /// A connection that knows nothing of tenants.
+    /// A plain connection.
     pub async fn plain(&self) -> DatabaseConnection {
         connect(&self.url()).await
     }
@@ -87,7 +87,7 @@ impl TestDb {
 impl Drop for TestDb {
     fn drop(&mut self) {
         let name = self.name.clone();
-        // The test's own runtime cannot be waited for from here.
+        // Cannot block on the test's runtime.
         let dropped = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -126,9 +126,9 @@ async fn prepare_template() {
         .await;
 }
 
-/// A server of a test's own, as it is going to be hurt. The registry is in the database `postgres`.
+/// A server for one test that stops or breaks it. The registry is in the database `postgres`.
 pub async fn own_server() -> Server {
-    // What is committed survives the loss of a process, if not that of the machine.
+    // Commits survive a crash of a process.
     let durable = [("synchronous_commit", "on")];
     let server = tokio::task::spawn_blocking(move || Server::temporary(&durable).unwrap());
     let server = server.await.unwrap();

@@ -1,4 +1,4 @@
-//! A client of HTTP/2 that sends what it is given.
+//! HTTP/2 client.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,13 +12,13 @@ use h2::{
 };
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
-/// One connection.
+/// A connection.
 pub struct Http2 {
     requests: SendRequest<Bytes>,
     connection: JoinHandle<()>,
 }
 
-/// An answer that was read to its end.
+/// A complete response.
 #[derive(Debug)]
 pub struct Heard {
     pub status: u16,
@@ -38,7 +38,7 @@ impl Http2 {
         Self { requests, connection }
     }
 
-    /// How many requests the server allows at a time, once it has said so.
+    /// The limit for concurrent requests, once the server has sent it.
     pub fn max_streams(&self) -> usize {
         self.requests.current_max_send_streams()
     }
@@ -49,13 +49,13 @@ impl Http2 {
         ready.send_request(request, true).unwrap().0
     }
 
-    /// Sends the head of a request whose body is still to come.
+    /// Sends the head of a request with a body.
     pub async fn begin(&self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
         let mut ready = self.requests.clone().ready().await.unwrap();
         ready.send_request(request, false).unwrap()
     }
 
-    /// Sends a request without a body and reads the answer.
+    /// Sends a request without a body and reads the response.
     pub async fn ask(&self, request: Request<()>) -> Heard {
         heard(self.send(request).await).await.unwrap()
     }
@@ -67,7 +67,7 @@ impl Drop for Http2 {
     }
 }
 
-/// Reads an answer to its end.
+/// Reads a complete response.
 pub async fn heard(answer: ResponseFuture) -> Result<Heard, h2::Error> {
     // Longer than the deadline of a request.
     let answer = timeout(Duration::from_secs(40), async {

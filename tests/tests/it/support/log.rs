@@ -1,4 +1,4 @@
-//! What the product logs in the test's own process.
+//! Log of the test's process.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use tracing_subscriber::{fmt::MakeWriter, util::SubscriberInitExt};
 
-/// Hears what the current thread logs, so the test must not be a `multi_thread` one.
+/// Captures the log of the current thread; not for `multi_thread` tests.
 pub struct Log {
     heard: Heard,
     _listening: Box<dyn std::any::Any>,

@@ -1,4 +1,4 @@
-//! What the tests share: one server per test process, one database per test.
+//! Shared by all tests: one server per test process, one database per test.
 
 pub mod catalog;
 pub mod database;
@@ -14,7 +14,7 @@ pub mod tcp_proxy;
 
 pub use database::TestDb;
 
-/// Shorthand for a slug in a test.
+/// Parses a slug.
 pub fn slug(text: &str) -> tenantry::Slug {
     text.parse().unwrap()
 }

@@ -1,6 +1,5 @@
-//! A pooler between clients and the test server, as little of one as it takes: clients are let in
-//! without asking the server, start-up parameters are left out (`ignore_startup_parameters`), and
-//! sessions of the server go from client to client.
+//! Minimal pooler: accepts clients without the server, drops startup parameters
+//! (`ignore_startup_parameters`), and shares sessions of the server between clients.
 
 use std::{
     collections::VecDeque,
@@ -21,14 +20,14 @@ use tokio::{
 
 use super::database::server;
 
-/// When a client gives the session of the server back.
+/// When a client releases the session of the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// When it disconnects.
+    /// On disconnect.
     Session,
-    /// After each transaction. The session that was used last is the next one that is used.
+    /// After each transaction; the last used session is used next.
     Transaction,
-    /// After each transaction. Sessions are used in turn.
+    /// After each transaction; sessions are used in turn.
     InTurn,
 }
 
@@ -41,9 +40,9 @@ pub struct Pooler {
 struct Shared {
     mode: Mode,
     socket: PathBuf,
-    /// Sessions that no client has, the one that was used last at the end.
+    /// Free sessions; the last used one at the end.
     idle: Mutex<VecDeque<UnixStream>>,
-    /// How many clients may have a session at a time; others wait with their first statement.
+    /// Number of sessions; further clients wait with their first statement.
     room: Arc<Semaphore>,
     /// Whether new clients are refused.
     refuses: AtomicBool,
@@ -54,7 +53,7 @@ impl Pooler {
         Self::with_room(mode, Semaphore::MAX_PERMITS).await
     }
 
-    /// One that has so many sessions of the server.
+    /// A pooler with this number of sessions.
     pub async fn with_room(mode: Mode, sessions: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -77,7 +76,7 @@ impl Pooler {
         format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
-    /// From now on new clients are refused, as by a server without the database (3D000).
+    /// Refuses new clients, like a server without the database (3D000).
     pub fn refuse(&self) {
         self.shared.refuses.store(true, Ordering::SeqCst);
     }
@@ -93,7 +92,7 @@ impl Shared {
         }
         let (session, greeting) = self.open(&startup).await?;
         client.write_all(&greeting).await?;
-        // In session mode it has the session only from its first statement on.
+        // In session mode, it gets a session with its first statement.
         let mut attached = None;
         if self.mode != Mode::Session {
             self.idle.lock().unwrap().push_back(session);
@@ -112,7 +111,7 @@ impl Shared {
                     copy_bidirectional(&mut client, &mut session).await?;
                     return Ok(());
                 }
-                // Every client has brought one. All may be taken.
+                // All sessions may be in use.
                 None => loop {
                     let idle = match self.mode {
                         Mode::InTurn => self.idle.lock().unwrap().pop_front(),
@@ -137,7 +136,7 @@ impl Shared {
         }
     }
 
-    /// A session of the server, and what it greets with.
+    /// A session of the server, and its first messages.
     async fn open(&self, startup: &[u8]) -> std::io::Result<(UnixStream, Vec<u8>)> {
         let mut session = UnixStream::connect(&self.socket).await?;
         session.write_all(startup).await?;

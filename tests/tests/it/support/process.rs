@@ -1,4 +1,4 @@
-//! The product's own programs, started the way a user starts them.
+//! The programs, started as a user would.
 
 use std::{
     ffi::OsStr,
@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-/// The `tenantry` or `migration` program. Its environment is empty of our variables.
+/// The `tenantry` or `migration` program, without our environment variables.
 pub fn program(name: &str) -> Command {
     let mut command = Command::new(tests::programs().join(name));
     for (name, _) in std::env::vars() {
@@ -14,7 +14,7 @@ pub fn program(name: &str) -> Command {
             command.env_remove(name);
         }
     }
-    // Any free port, so that nothing that runs on the usual one is in the way.
+    // Any free port.
     command.env("TENANTRY_LISTEN", "127.0.0.1:0").stdin(Stdio::null());
     command
 }
@@ -26,7 +26,7 @@ pub fn program_on(name: &str, url: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// What a program said, and how it ended.
+/// Output and exit code of a program.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -40,7 +40,7 @@ impl Ran {
         Self::with(command.output().unwrap())
     }
 
-    /// What `output` tells.
+    /// From `output`.
     pub fn with(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -59,14 +59,14 @@ impl Ran {
         Self::of(program_on(name, url, &[]).args(arguments))
     }
 
-    /// Expects an exit status.
+    /// Asserts the exit status.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
-    /// Expects all of these texts in what went to standard error.
+    /// Asserts that stderr contains all of these.
     #[track_caller]
     pub fn complains<const N: usize>(self, texts: [&str; N]) -> Self {
         for text in texts {
@@ -75,7 +75,7 @@ impl Ran {
         self
     }
 
-    /// Expects all of these texts in what went to standard output.
+    /// Asserts that stdout contains all of these.
     #[track_caller]
     pub fn says<const N: usize>(self, texts: [&str; N]) -> Self {
         for text in texts {
@@ -85,7 +85,7 @@ impl Ran {
     }
 }
 
-/// Runs a command to its end that is given an answer out of a pipe.
+/// Runs a command to its end, with this input from a pipe.
 pub fn answer(command: &mut Command, typed: &str) -> Ran {
     let mut child = command
         .stdin(Stdio::piped())
@@ -93,7 +93,7 @@ pub fn answer(command: &mut Command, typed: &str) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Who does not ask may have ended already.
+    // A program that reads nothing may have ended.
     let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
     Ran::ended(child)
 }
@@ -104,7 +104,7 @@ pub fn at_terminal(command: &Command, typed: &str) -> Ran {
     answer(&mut in_terminal(command), typed)
 }
 
-/// The command that runs `command` at a terminal of its own.
+/// The command that runs `command` in a pseudo-terminal.
 pub fn in_terminal(command: &Command) -> Command {
     let mut words = vec![command.get_program().to_str().unwrap()];
     words.extend(command.get_args().map(|word| word.to_str().unwrap()));

@@ -1,4 +1,4 @@
-//! A folder for a server of its own.
+//! A temporary directory for a server.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use super::process::program;
 
-/// An empty folder that the server's user may enter; removed at the end.
+/// An empty directory that the server's user can enter; removed on drop.
 pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
@@ -23,12 +23,12 @@ impl Scratch {
         self.0.path()
     }
 
-    /// The data folder of the commands.
+    /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.path().join("data")
     }
 
-    /// `tenantry` in this folder, without a database of its own.
+    /// `tenantry` in this directory, without a database URL.
     pub fn tenantry(&self, arguments: &[&str]) -> Command {
         let mut command = program("tenantry");
         command

@@ -1,18 +1,18 @@
-//! Migrations made for a test.
+//! Migrations from SQL strings.
 
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry_migrate::TenantMigrator;
 
-/// A migration that is a piece of SQL each way.
+/// A migration with one SQL string for each direction.
 #[derive(Clone)]
 pub struct Sql {
     pub name: &'static str,
     pub up: &'static str,
     pub down: &'static str,
-    /// Whether it asks to run outside any transaction.
+    /// Whether it is non-transactional.
     pub alone: bool,
-    /// Whether programs without it cannot work with it.
+    /// Whether it is breaking.
     pub breaking: bool,
 }
 
@@ -43,7 +43,7 @@ impl MigrationTrait for Sql {
 #[derive(Clone)]
 pub struct SqlMigrator {
     pub migrations: Vec<Sql>,
-    /// Name of the table that they are noted in.
+    /// Name of the migrations table.
     pub table: &'static str,
 }
 

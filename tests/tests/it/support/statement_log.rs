@@ -1,4 +1,4 @@
-//! Reads the server's own log of statements: every table must be named with its schema.
+//! Checks the server's log of statements: every table must be qualified.
 
 use std::{
     collections::HashSet,
@@ -9,17 +9,17 @@ use std::{
 
 use local_postgres::Server;
 
-/// `log_line_prefix` that tells where an entry begins, and its database and session.
+/// `log_line_prefix` that marks the start of an entry, with database and session.
 pub const PREFIX: &str = "@@%d@@%c@@";
 
-/// Key words before the name of a table.
+/// Keywords before the name of a table.
 const BEFORE_TABLE: [&str; 5] = ["from", "join", "into", "update", "using"];
 
 /// Tables of the registry, of tenants, and of the tests' second set of entities.
 const TABLES: [&str; 7] =
     ["tenants", "domains", "guards", "shifts", "books", "loans", "seaql_migrations"];
 
-/// A place in the log.
+/// A position in the log.
 pub struct Mark {
     file: PathBuf,
     offset: u64,
@@ -32,7 +32,7 @@ impl Mark {
         Self { file, offset }
     }
 
-    /// The statements sent to a database since then: session and text.
+    /// The statements sent to a database since then, with their session.
     pub fn statements(&self, database: &str) -> Vec<(String, String)> {
         let mut log = File::open(&self.file).unwrap();
         log.seek(SeekFrom::Start(self.offset)).unwrap();
@@ -75,8 +75,7 @@ impl Mark {
             } else if lower == "reset search_path" {
                 own.remove(session);
             } else if scopes.iter().any(|scope| lower.contains(scope)) {
-                // Several statements sent at once are a transaction of their own, and a script may
-                // end the transaction in the same breath.
+                // A batch is one transaction, and a script may end the transaction in a batch.
                 if started.contains(session) && !lower.trim_end_matches(';').ends_with("commit") {
                     scoped.insert(session);
                 }
@@ -93,7 +92,7 @@ impl Mark {
     }
 }
 
-/// A table of ours that follows a key word directly, so without a schema before it.
+/// A table of ours directly after a keyword, so without a schema.
 fn bare_table(sql: &str) -> Option<&'static str> {
     let mut words = sql.split(|c: char| c.is_whitespace() || "(,;".contains(c));
     let mut before = words.next()?.to_ascii_lowercase();

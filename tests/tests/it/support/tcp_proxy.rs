@@ -1,8 +1,7 @@
-//! A proxy between a client and the test server that can end a session at a chosen message, or
-//! swallow what is sent on it, as a network does that has gone.
+//! Proxy that can terminate a session at a chosen message, or discard its data like a lost network.
 //!
-//! It understands as much of the frontend/backend protocol (PostgreSQL manual, chapter 55) as it
-//! takes to see where a message begins and which backend answers.
+//! Parses the frontend/backend protocol (PostgreSQL manual, chapter 55) only for the start of
+//! messages and the PID of the backend.
 
 use std::{
     collections::HashSet,
@@ -22,19 +21,19 @@ use tokio::{
 
 use super::database::{admin, server};
 
-/// More requests than a test sends.
+/// More requests than any test sends.
 const ENDLESS: i64 = i64::MAX;
 
-/// Between a client and the server. Ends with the test's runtime.
+/// Proxy between a client and the server. Ends with the test's runtime.
 pub struct TcpProxy {
     port: u16,
-    /// Requests left until the session that sends one is ended; negative when none is to be.
+    /// Requests before a session is terminated; negative for none.
     countdown: Arc<AtomicI64>,
     frozen: Arc<Frozen>,
     target: Arc<Mutex<PathBuf>>,
 }
 
-/// What the network swallows.
+/// Data that is discarded.
 #[derive(Default)]
 struct Frozen {
     /// The sessions of these server processes.
@@ -57,13 +56,12 @@ impl TcpProxy {
         Self::open(socket(server())).await
     }
 
-    /// One to a server of the test's own.
+    /// A proxy to another server.
     pub async fn before(server: &Server) -> Self {
         Self::open(socket(server)).await
     }
 
-    /// From now on connects to another server, as an address does that a new primary has taken
-    /// over. Sessions that are open go on.
+    /// Connects new sessions to another server, like an address after a failover.
     pub fn switch(&self, server: &Server) {
         *self.target.lock().unwrap() = socket(server);
     }
@@ -87,7 +85,7 @@ impl TcpProxy {
             while let Ok((client, _)) = listener.accept().await {
                 let (countdown, frozen, target) = shared.clone();
                 tokio::spawn(async move {
-                    // A session that was ended ends with an error here; that is the point.
+                    // A terminated session ends with an error here.
                     let socket = target.lock().unwrap().clone();
                     let _ = serve(client, socket, countdown, frozen).await;
                 });
@@ -102,17 +100,17 @@ impl TcpProxy {
         self.frozen.pids.lock().unwrap().extend(pids);
     }
 
-    /// Freezes the sessions that have sent LISTEN until now.
+    /// Freezes the sessions that have sent LISTEN.
     pub fn freeze_listeners(&self) {
         self.freeze(self.frozen.listening.lock().unwrap().clone());
     }
 
-    /// Whether notifications are swallowed from now on.
+    /// Whether to discard notifications.
     pub fn keep_notifications(&self, keep: bool) {
         self.frozen.notifications.store(keep, Ordering::SeqCst);
     }
 
-    /// Whether new connections are accepted and then hear nothing.
+    /// Whether to accept new connections without responding.
     pub fn freeze_new(&self, freeze: bool) {
         self.frozen.new.store(freeze, Ordering::SeqCst);
     }
@@ -121,24 +119,22 @@ impl TcpProxy {
         format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
-    /// From now on let through `requests` requests of whatever session, and have the server
-    /// terminate the backend of the one that sends the next, before it gets it.
+    /// Passes `requests` requests, then terminates the backend of the session that sends the next one.
     pub fn terminate_after(&self, requests: i64) {
         self.countdown.store(requests, Ordering::SeqCst);
     }
 
-    /// From now on counts the requests of all sessions but those that listen or send heartbeats:
-    /// these ask from time to time, whatever a test does.
+    /// Counts requests, except those of sessions that listen or send heartbeats.
     pub fn count(&self) {
         self.terminate_after(ENDLESS);
     }
 
-    /// Stops counting; how many requests there were.
+    /// Stops counting and returns the number of requests.
     pub fn counted(&self) -> i64 {
         ENDLESS - self.countdown.swap(-1, Ordering::SeqCst)
     }
 
-    /// Stops counting; tells whether a backend was terminated.
+    /// Stops counting and returns whether a backend was terminated.
     pub fn disarm(&self) -> bool {
         self.countdown.swap(-1, Ordering::SeqCst) < 0
     }
@@ -162,7 +158,7 @@ async fn serve(
     // The first message has no type.
     let startup = message(&mut from_client, false).await?;
     to_server.write_all(&startup).await?;
-    // BackendKeyData comes before the server is ready for anything that could be counted.
+    // BackendKeyData comes before the first request.
     let pid = loop {
         let answer = message(&mut from_server, true).await?;
         to_client.write_all(&answer).await?;
@@ -189,7 +185,7 @@ async fn serve(
     loop {
         let request = message(&mut from_client, true).await;
         if frozen.has(pid) {
-            // The server does not hear that the client has gone, either.
+            // The server does not notice the disconnect.
             return pending().await;
         }
         let request = request?;
@@ -199,7 +195,7 @@ async fn serve(
             background = true;
         }
         background |= request[0] == b'P' && text.contains("/* heartbeat */");
-        // Query and Sync: with these the client waits for an answer.
+        // Query and Sync: the client waits for an answer.
         let counts = matches!(request[0], b'Q' | b'S') && countdown.load(Ordering::SeqCst) >= 0;
         if counts && !background && countdown.fetch_sub(1, Ordering::SeqCst) == 0 {
             admin(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await;

@@ -7,7 +7,7 @@ use crate::{Error, Target, lint::functions::unqualified, plan::Step};
 /// Returns an error if a trigger, a default, a policy, an index, a constraint or a view of a new
 /// schema calls a function whose body names tables without a schema, unless the migration that
 /// creates the function allows it. `steps` have created the schema.
-pub(crate) async fn refuse_bare_names(
+pub(crate) async fn ensure_qualified_names(
     txn: &impl ConnectionTrait,
     target: &Target,
     steps: &[Step],
