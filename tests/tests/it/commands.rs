@@ -1,4 +1,4 @@
-//! The commands `tenantry` and `migration`, as somebody at a terminal uses them.
+//! The commands `tenantry` and `migration`, run as child processes.
 
 mod causes;
 mod connection;

@@ -1,4 +1,4 @@
-//! `migration verify`: what was planted by hand is found and named, and nothing else is.
+//! `migration verify`: finds injected differences, and nothing else.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ async fn all(db: &DatabaseConnection) -> Verification {
     verify(db, &DynMigrator::new(migration::Migrator), &VerifyTarget::All).await.unwrap()
 }
 
-/// What is said of each schema that drifted.
+/// The differences of each schema that drifted.
 fn said(found: &Verification) -> BTreeMap<String, Vec<String>> {
     let mut said = BTreeMap::new();
     for finding in &found.findings {

@@ -96,7 +96,7 @@ impl Workspace {
 }
 
 #[test]
-fn a_migration_is_made_and_registered() {
+fn generate_writes_and_registers_a_migration() {
     let workspace = Workspace::new();
     let folder = "migration/src";
     let before = workspace.read("migration/src/lib.rs");
@@ -117,7 +117,7 @@ fn a_migration_is_made_and_registered() {
 }
 
 #[test]
-fn the_next_one_comes_after_it() {
+fn generate_numbers_after_the_newest() {
     let workspace = Workspace::new();
     let folder = "migration/src";
     workspace.generate(".", &["create_books"]).exits(0);
@@ -133,7 +133,7 @@ fn the_next_one_comes_after_it() {
 }
 
 #[test]
-fn a_migration_is_made_from_any_folder() {
+fn generate_works_in_any_directory() {
     let workspace = Workspace::new();
     let entity = workspace.files("entity/src");
     for (name, from) in
@@ -147,7 +147,7 @@ fn a_migration_is_made_from_any_folder() {
 }
 
 #[test]
-fn the_crate_can_be_named() {
+fn generate_accepts_the_crate_directory() {
     let workspace = Workspace::new();
     let dir = workspace.path("migration");
     let elsewhere = tempfile::tempdir().unwrap();
@@ -158,7 +158,7 @@ fn the_crate_can_be_named() {
 }
 
 #[test]
-fn two_at_once_are_both_registered() {
+fn concurrent_commands_register_all_migrations() {
     let workspace = Workspace::new();
     std::thread::scope(|scope| {
         for name in ["create_a", "create_b", "create_c", "create_d"] {
@@ -174,7 +174,7 @@ fn two_at_once_are_both_registered() {
 }
 
 #[test]
-fn a_refusal_says_why_and_changes_nothing() {
+fn errors_change_nothing() {
     let workspace = Workspace::new();
     let folder = "migration/src";
     let before = (workspace.files(folder), workspace.read("migration/src/lib.rs"));
@@ -199,7 +199,7 @@ fn a_refusal_says_why_and_changes_nothing() {
 }
 
 #[test]
-fn a_list_that_is_not_understood_is_left_alone() {
+fn keeps_an_unknown_list_unchanged() {
     let workspace = Workspace::new();
     let folder = "migration/src";
     let list = workspace.path("migration/src/lib.rs");
@@ -222,7 +222,7 @@ impl MigratorTraitSelf for Templates {
 }
 
 #[tokio::test]
-async fn what_a_new_migration_begins_with_runs_and_is_safe() {
+async fn templates_run_and_pass_the_lint() {
     let test = TestDb::new().await;
     let migrator = DynMigrator::new(Templates);
     let report = check(&test.plain().await, &migrator, Profile::Citus).await.unwrap();

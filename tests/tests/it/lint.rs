@@ -1,4 +1,4 @@
-//! `migration check`: each planted unsafe migration is found, its safe twin is not.
+//! `migration check`: finds unsafe migrations, and passes their safe variants.
 
 mod allow;
 mod command;

@@ -64,7 +64,7 @@ async fn broken(db: &TestDb, sql: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn tenant_tables_can_live_on_a_node_of_their_own() {
+async fn tenant_tables_follow_the_rules_of_citus() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1"]).await;
     for (rule, sql) in RULES {

@@ -25,7 +25,7 @@ fn cause(url: &str) -> String {
 }
 
 #[test]
-fn a_port_that_nobody_listens_on_refuses_connections() {
+fn reports_a_port_without_a_listener() {
     assert_eq!(
         cause("postgres://me:hunter2@127.0.0.1:1/guards"),
         "error: cannot connect to database \"guards\" at 127.0.0.1:1: connection refused. Is the \
@@ -34,7 +34,7 @@ fn a_port_that_nobody_listens_on_refuses_connections() {
 }
 
 #[test]
-fn a_folder_without_a_socket_is_named() {
+fn names_a_directory_without_a_socket() {
     assert_eq!(
         cause("postgres://me:hunter2@localhost/guards?host=/nonexistent/socket"),
         "error: cannot connect to database \"guards\" at /nonexistent/socket:5432: no \
@@ -43,7 +43,7 @@ fn a_folder_without_a_socket_is_named() {
 }
 
 #[test]
-fn something_else_that_listens_there_is_not_taken_for_a_server_that_is_down() {
+fn distinguishes_another_service_from_a_stopped_server() {
     for (answer, said) in [
         (None, "no answer in time. Check host and port"),
         (Some(&b""[..]), "the connection was closed. Check that a PostgreSQL server listens"),
@@ -73,13 +73,13 @@ fn something_else_that_listens_there_is_not_taken_for_a_server_that_is_down() {
 }
 
 #[test]
-fn without_a_database_in_the_url_it_is_that_of_the_user() {
+fn defaults_to_the_database_of_the_user() {
     let said = cause("postgres://me:hunter2@127.0.0.1:1");
     assert!(said.contains("database \"me\" at 127.0.0.1:1"), "{said}");
 }
 
 #[tokio::test]
-async fn what_the_server_says_is_repeated_with_what_to_do() {
+async fn reports_the_server_message_with_a_remedy() {
     let server = own_server().await;
     // Password first, so that all other connections are those of the tests.
     let file = server.data_dir().join("pg_hba.conf");
@@ -132,7 +132,7 @@ async fn what_the_server_says_is_repeated_with_what_to_do() {
 
 /// The first connection succeeds, the one for announcements does not.
 #[tokio::test]
-async fn a_second_connection_that_is_refused_is_told_as_the_first_would_be() {
+async fn reports_a_refused_second_connection_like_the_first() {
     let db = TestDb::new().await;
     let role = format!("role_of_{}", db.name());
     admin(&format!("CREATE ROLE {role} LOGIN SUPERUSER CONNECTION LIMIT 1")).await;

@@ -1,4 +1,4 @@
-//! A database that cannot be had: told in one line, without the password.
+//! A database that cannot be had: reported in one line, without the password.
 
 use crate::support::{TestDb, process::Ran};
 
@@ -10,7 +10,7 @@ const COMMANDS: [(&str, &[&str]); 4] = [
 ];
 
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_is_named_without_the_password() {
+async fn reports_an_unreachable_server_without_the_password() {
     let url = "postgres://me:hunter2@localhost/guards?host=/nonexistent/socket";
     for (program, arguments) in COMMANDS {
         let ran = Ran::on(program, url, arguments).exits(1);
@@ -19,8 +19,8 @@ async fn a_server_that_cannot_be_reached_is_named_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_port_that_nobody_listens_on_is_named_without_the_password() {
-    // Port 1: taken by nobody, and by root only.
+async fn reports_a_port_without_a_listener_and_without_the_password() {
+    // Port 1 has no listener, and only root can open it.
     let url = "postgres://me:hunter2@127.0.0.1:1/guards";
     // At the same time, for each tries again for a while before it gives up.
     std::thread::scope(|scope| {
@@ -34,7 +34,7 @@ async fn a_port_that_nobody_listens_on_is_named_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist_is_named_without_the_password() {
+async fn reports_a_missing_database_without_the_password() {
     let db = TestDb::new().await;
     let url = db.url().replace("postgres@", "postgres:hunter2@");
     let (server, options) = url.rsplit_once('/').unwrap();
@@ -49,7 +49,7 @@ async fn a_database_that_does_not_exist_is_named_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_url_that_is_none_is_not_repeated() {
+async fn does_not_print_an_invalid_url() {
     for url in [
         "hunter2",
         "mysql://me:hunter2@localhost/guards",

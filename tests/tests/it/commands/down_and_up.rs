@@ -8,13 +8,13 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn the_migrations_of_the_program_are_listed_without_a_database() {
+async fn list_needs_no_database() {
     let ran = Ran::on("migration", "postgres://nobody@localhost:1/none", &["list"]).exits(0);
     assert_eq!(ran.stdout, format!("{FIRST}\n{NEWEST}\n"));
 }
 
 #[tokio::test]
-async fn the_migrations_of_a_target_are_listed_with_their_state() {
+async fn list_of_a_target_shows_applied_and_pending() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     migration(&db, "down --tenant tenant-2").exits(0);
     let header = "TENANT MIGRATION STATE".to_owned();
@@ -42,7 +42,7 @@ async fn the_migrations_of_a_target_are_listed_with_their_state() {
 }
 
 #[tokio::test]
-async fn a_tenant_goes_down_and_up_step_by_step_and_the_registry_knows() {
+async fn rolls_a_tenant_back_and_forth_and_updates_the_registry() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
     let whole = shape(&plain, "tenant_1").await;
@@ -72,7 +72,7 @@ async fn a_tenant_goes_down_and_up_step_by_step_and_the_registry_knows() {
 }
 
 #[tokio::test]
-async fn several_tenants_are_named_one_by_one_or_with_commas() {
+async fn accepts_repeated_and_comma_separated_tenants() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
     let ran = migration(&db, "down --tenant tenant-3,tenant-1 --tenant tenant-4 --tenant tenant-1");
     let ran = ran.exits(0);
@@ -85,7 +85,7 @@ async fn several_tenants_are_named_one_by_one_or_with_commas() {
 }
 
 #[tokio::test]
-async fn looking_at_an_empty_schema_makes_nothing_in_it() {
+async fn status_of_an_empty_schema_creates_nothing() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA bare").await;
@@ -97,7 +97,7 @@ async fn looking_at_an_empty_schema_makes_nothing_in_it() {
 }
 
 #[tokio::test]
-async fn a_bare_schema_is_migrated_like_a_tenants() {
+async fn migrates_a_schema_without_a_tenant() {
     let db = with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA bare").await;
@@ -110,7 +110,7 @@ async fn a_bare_schema_is_migrated_like_a_tenants() {
 }
 
 #[tokio::test]
-async fn a_tenants_schema_may_be_named_as_well_and_the_registry_still_knows() {
+async fn migrating_a_tenant_by_schema_updates_the_registry() {
     let db = with_tenants(["tenant-1"]).await;
     migration(&db, "down --schema tenant_1").exits(0);
     assert_eq!(versions(&db).await, [format!("tenant-1 {FIRST}")]);
@@ -119,7 +119,7 @@ async fn a_tenants_schema_may_be_named_as_well_and_the_registry_still_knows() {
 }
 
 #[tokio::test]
-async fn the_registry_goes_up_in_an_empty_database_and_down_only_without_tenants() {
+async fn registry_is_created_in_an_empty_database_and_removed_only_without_tenants() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "DROP SCHEMA registry CASCADE").await;

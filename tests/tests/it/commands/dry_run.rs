@@ -33,7 +33,7 @@ async fn nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn of_many_tenants_the_sql_is_printed_once_for_each_version() {
+async fn dry_run_prints_the_sql_once_per_version() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
     migration(&db, "down --tenant tenant-2,tenant-3").exits(0);
     let ran = migration(&db, "up --all --dry-run").exits(0);
@@ -50,7 +50,7 @@ async fn of_many_tenants_the_sql_is_printed_once_for_each_version() {
 }
 
 #[tokio::test]
-async fn what_is_printed_for_a_tenant_works_by_itself_and_keeps_the_registry_right() {
+async fn dry_run_output_migrates_a_tenant_and_updates_the_registry() {
     let db = with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
     let whole = (shape(&plain, "tenant_1").await, versions(&db).await);
@@ -63,7 +63,7 @@ async fn what_is_printed_for_a_tenant_works_by_itself_and_keeps_the_registry_rig
 }
 
 #[tokio::test]
-async fn what_is_printed_gives_the_same_tables_when_it_is_run_by_hand() {
+async fn dry_run_output_creates_the_same_tables() {
     let db = with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA by_hand").await;
@@ -88,7 +88,7 @@ async fn what_is_printed_gives_the_same_tables_when_it_is_run_by_hand() {
 }
 
 #[tokio::test]
-async fn only_so_many_steps_are_printed() {
+async fn dry_run_prints_the_given_number_of_steps() {
     let db = TestDb::new().await;
     texts(&db.plain().await, "CREATE SCHEMA bare").await;
     let one = migration(&db, "up -n 1 --schema bare --dry-run").exits(0).stdout;
@@ -99,7 +99,7 @@ async fn only_so_many_steps_are_printed() {
 }
 
 #[tokio::test]
-async fn the_registry_of_an_empty_database_can_be_made_by_hand() {
+async fn dry_run_output_creates_the_registry() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let whole = shape(&plain, "registry").await;

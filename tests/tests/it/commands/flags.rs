@@ -29,7 +29,7 @@ async fn list_shows_the_flags_of_each_migration() {
 }
 
 #[tokio::test]
-async fn a_breaking_migration_that_is_none_is_refused_by_name() {
+async fn rejects_an_unknown_name_in_breaking() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     texts(&plain, "CREATE SCHEMA branch").await;

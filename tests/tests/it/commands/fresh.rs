@@ -11,7 +11,7 @@ const ABU: &str =
 const NAMES: &str = "SELECT name FROM tenant_1.guards";
 
 #[tokio::test]
-async fn without_a_terminal_to_ask_nothing_is_deleted() {
+async fn fresh_without_a_terminal_needs_yes() {
     let db = with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
     texts(&plain, ABU).await;
@@ -22,7 +22,7 @@ async fn without_a_terminal_to_ask_nothing_is_deleted() {
 }
 
 #[tokio::test]
-async fn at_a_terminal_only_yes_confirms() {
+async fn only_yes_confirms_fresh() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
     texts(&plain, ABU).await;
@@ -40,7 +40,7 @@ async fn at_a_terminal_only_yes_confirms() {
 }
 
 #[tokio::test]
-async fn a_fresh_tenant_is_empty_and_whole() {
+async fn fresh_recreates_all_tables_empty() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
     texts(&plain, ABU).await;
@@ -57,7 +57,7 @@ async fn a_fresh_tenant_is_empty_and_whole() {
 }
 
 #[tokio::test]
-async fn rolling_back_all_tenants_asks_before_it_drops_a_table() {
+async fn rolling_back_all_tenants_asks_before_dropping_tables() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
     texts(&plain, ABU).await;

@@ -1,4 +1,4 @@
-//! What a run over many tenants tells, at a terminal and elsewhere, and how it is stopped.
+//! Output of a run over many tenants, and Ctrl-C.
 
 use std::{
     io::Write,
@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_run_that_has_nothing_to_do_is_one_query_for_ten_thousand_tenants() {
+async fn a_run_without_work_is_one_query_for_ten_thousand_tenants() {
     let db = TestDb::new().await;
     many(&db, 10_000, &format!("'{NEWEST}'")).await;
     let before = db.statements().len();
@@ -34,7 +34,7 @@ async fn a_run_that_has_nothing_to_do_is_one_query_for_ten_thousand_tenants() {
 }
 
 #[tokio::test]
-async fn with_json_each_tenant_is_a_line_and_the_last_one_sums_up() {
+async fn json_has_a_line_per_tenant_and_a_summary() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     migration(&db, "down --tenant tenant-1,tenant-2").exits(0);
     texts(&db.plain().await, "CREATE TABLE tenant_2.shifts (planted text)").await;
@@ -68,7 +68,7 @@ async fn with_json_each_tenant_is_a_line_and_the_last_one_sums_up() {
 }
 
 #[tokio::test]
-async fn failures_are_put_together_by_their_cause() {
+async fn groups_failures_by_cause() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
     migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
@@ -91,7 +91,7 @@ async fn failures_are_put_together_by_their_cause() {
 }
 
 #[tokio::test]
-async fn at_a_terminal_many_tenants_are_a_bar_with_failures_above_it() {
+async fn shows_a_progress_bar_with_failures_above_it() {
     let names: [String; 22] = std::array::from_fn(|n| format!("tenant-{}", n + 1));
     let db = with_tenants(names.each_ref().map(String::as_str)).await;
     migration(&db, "down --all --yes").exits(0);
@@ -108,7 +108,7 @@ async fn at_a_terminal_many_tenants_are_a_bar_with_failures_above_it() {
 }
 
 #[tokio::test]
-async fn ctrl_c_finishes_the_tenant_in_hand_and_reports() {
+async fn ctrl_c_finishes_the_tenant_in_progress() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     migration(&db, "down --all --yes").exits(0);
     let (plain, busy) = busy(&db).await;
@@ -151,7 +151,7 @@ async fn ctrl_c_of_a_rollback_reports_how_many_tenants_have_changed() {
 }
 
 #[tokio::test]
-async fn ctrl_c_finishes_a_bare_schema_too() {
+async fn ctrl_c_finishes_a_single_schema() {
     let db = with_tenants(["tenant-1"]).await;
     migration(&db, "down --all --yes").exits(0);
     let (plain, busy) = busy(&db).await;
@@ -168,7 +168,7 @@ async fn ctrl_c_finishes_a_bare_schema_too() {
 }
 
 #[tokio::test]
-async fn ctrl_c_pressed_twice_ends_at_once_and_what_was_in_hand_is_undone() {
+async fn second_ctrl_c_aborts_and_rolls_back() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     migration(&db, "down --all --yes").exits(0);
     let (plain, busy) = busy(&db).await;
@@ -181,14 +181,14 @@ async fn ctrl_c_pressed_twice_ends_at_once_and_what_was_in_hand_is_undone() {
         keys.write_all(b"\x03").unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    // The tenant is still busy: nobody has waited for it.
+    // The tenant is still locked: the command did not wait for it.
     let ran = Ran::with(child.wait_with_output().unwrap()).exits(130);
     ran.says([
         "0/2  ",
         "Interrupted: finishing the tenants in progress. Press Ctrl-C again to abort.",
     ]);
     // The server has noticed, too.
-    eventually("nobody waits any more", async || texts(&plain, WAITING).await == ["0"]).await;
+    eventually("no statement waits", async || texts(&plain, WAITING).await == ["0"]).await;
     busy.rollback().await.unwrap();
     assert!(versions(&db).await.iter().all(|version| !version.ends_with(NEWEST)));
     migration(&db, "up --all").exits(0);
@@ -209,9 +209,9 @@ const WAITING: &str =
     "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND relation IS NOT NULL
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// Waits until somebody waits for a table.
+/// Waits until a statement waits for a table.
 async fn stuck(plain: &DatabaseConnection) {
-    eventually("somebody waits", async || texts(plain, WAITING).await != ["0"]).await;
+    eventually("a statement waits", async || texts(plain, WAITING).await != ["0"]).await;
 }
 
 fn interrupt(child: &Child) {

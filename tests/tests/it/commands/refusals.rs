@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_schema_that_does_not_exist_is_named_and_nothing_is_made() {
+async fn rejects_a_missing_schema_and_creates_nothing() {
     let db = with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
     let before = (schemas(&plain).await, tables(&plain).await);
@@ -21,7 +21,7 @@ async fn a_schema_that_does_not_exist_is_named_and_nothing_is_made() {
 }
 
 #[tokio::test]
-async fn a_schema_of_postgresql_or_the_registry_is_no_tenants() {
+async fn rejects_reserved_schemas() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let before = tables(&plain).await;
@@ -33,7 +33,7 @@ async fn a_schema_of_postgresql_or_the_registry_is_no_tenants() {
 }
 
 #[tokio::test]
-async fn an_unknown_tenant_stops_everything_before_it_begins() {
+async fn rejects_an_unknown_tenant_before_any_change() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     let before = versions(&db).await;
     for words in ["down", "down --dry-run", "fresh --yes", "status"] {
@@ -46,7 +46,7 @@ async fn an_unknown_tenant_stops_everything_before_it_begins() {
 }
 
 #[tokio::test]
-async fn exactly_one_kind_of_target_is_wanted() {
+async fn requires_exactly_one_kind_of_target() {
     let db = with_tenants(["tenant-1"]).await;
     let before = versions(&db).await;
     for command in ["up", "down", "to x", "redo", "fresh --yes"] {
@@ -84,7 +84,7 @@ async fn exactly_one_kind_of_target_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_database_without_a_registry_has_no_tenants_and_says_what_to_do() {
+async fn reports_a_missing_registry_with_a_remedy() {
     let db = TestDb::new().await;
     texts(&db.plain().await, "DROP SCHEMA registry CASCADE").await;
     for words in ["up --all", "status", "down --tenant tenant-1", "up --all --dry-run"] {

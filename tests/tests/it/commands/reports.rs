@@ -47,14 +47,14 @@ async fn a_missing_right_is_told_once_with_role_and_owner() {
     }
     let url = db.url().replacen("postgres://postgres", &format!("postgres://{role}"), 1);
     let ran = Ran::on("migration", &url, &["up", "--all", "--jobs", "1"]).exits(1);
-    let told = format!("runs as the role {role}; the schema and its objects belong to postgres");
-    assert_eq!(ran.stderr.matches(&told).count(), 1, "{ran:#?}");
-    ran.says(["3 failed: ", "SQLSTATE 42501", &told, "Missing privilege: 1 tenant not started."]);
+    let message = format!("runs as the role {role}; the schema and its objects belong to postgres");
+    assert_eq!(ran.stderr.matches(&message).count(), 1, "{ran:#?}");
+    ran.says(["3 failed: ", "SQLSTATE 42501", &message, "Missing privilege: 1 tenant not started."]);
     let ran = Ran::on("migration", &url, &["up", "--all", "--jobs", "1", "--json"]).exits(1);
     let lines: Vec<Value> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 4, "{ran:#?}");
-    assert_eq!(ran.stdout.matches(&told).count(), 1, "{ran:#?}");
+    assert_eq!(ran.stdout.matches(&message).count(), 1, "{ran:#?}");
     assert_eq!(lines[3]["stopped"], "privilege");
     texts(&plain, &format!("DROP OWNED BY {role}")).await;
     texts(&plain, &format!("DROP ROLE {role}")).await;

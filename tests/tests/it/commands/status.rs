@@ -40,7 +40,7 @@ async fn status_is_1_unless_every_tenant_is_at_the_newest_migration() {
 }
 
 #[tokio::test]
-async fn of_single_targets_the_schemas_themselves_are_asked() {
+async fn status_of_a_target_reads_its_schema() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     migration(&db, "down -n 2 --tenant tenant-2").exits(0);
     let header = "TENANT VERSION APPLIED PENDING";
@@ -61,7 +61,7 @@ async fn of_single_targets_the_schemas_themselves_are_asked() {
 }
 
 #[tokio::test]
-async fn who_failed_is_named_with_the_reason_until_it_succeeds() {
+async fn status_lists_failed_tenants_until_they_succeed() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
@@ -96,7 +96,7 @@ async fn who_failed_is_named_with_the_reason_until_it_succeeds() {
 }
 
 #[tokio::test]
-async fn ten_thousand_tenants_are_one_screen_and_spares_are_counted() {
+async fn status_summarises_ten_thousand_tenants_and_spares() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     many(&db, 9_000, &format!("'{NEWEST}'")).await;

@@ -1,4 +1,4 @@
-//! What is meant is listed, with the reason, and is no finding any more.
+//! Findings that an allowlist suppresses.
 
 use tenantry_migrate::drift::{Allowlist, verify_with_allowlist};
 
@@ -34,7 +34,7 @@ const PARTED: Sql = Sql {
 };
 
 #[tokio::test]
-async fn what_an_application_and_other_tools_make_is_allowed_by_a_list() {
+async fn allowlist_suppresses_findings() {
     let db = TestDb::new().await;
     let migrator = sql_migrator([DAY, PARTED]);
     let tenancy = Tenancy::connect(&Config::new(db.url(), migrator.clone())).await.unwrap();
@@ -100,7 +100,7 @@ async fn what_an_application_and_other_tools_make_is_allowed_by_a_list() {
 }
 
 #[tokio::test]
-async fn what_is_listed_and_not_there_is_found() {
+async fn reports_unused_allowlist_entries() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -135,7 +135,7 @@ async fn what_is_listed_and_not_there_is_found() {
 }
 
 #[tokio::test]
-async fn a_list_that_says_too_little_is_refused_before_anything_is_compared() {
+async fn rejects_an_incomplete_allowlist() {
     let db = TestDb::new().await;
     for (entry, complaint) in [
         (

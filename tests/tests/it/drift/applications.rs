@@ -40,7 +40,7 @@ impl MigratorTraitSelf for SelfNaming {
 impl tenantry_migrate::TenantMigrator for SelfNaming {}
 
 #[tokio::test]
-async fn another_application_that_names_its_schemas_in_texts_is_verified_too() {
+async fn verifies_schemas_with_embedded_names() {
     let db = TestDb::new().await;
     let tenancy = Tenancy::connect(&Config::new(db.url(), SelfNaming)).await.unwrap();
     for name in ["city", "village", "books"] {
@@ -79,7 +79,7 @@ fn indexed() -> SqlMigrator {
 }
 
 #[tokio::test]
-async fn a_migration_that_cannot_run_in_a_transaction_is_verified_too() {
+async fn verifies_non_transactional_migrations() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let migrator = DynMigrator::new(indexed());
@@ -92,13 +92,13 @@ async fn a_migration_that_cannot_run_in_a_transaction_is_verified_too() {
     texts(&plain, "DROP INDEX city.books_title_idx").await;
     let found = verify(&plain, &migrator, &scope).await.unwrap();
     assert_eq!(said(&found)["city"], ["- index books_title_idx ON books USING btree (title)"]);
-    // A migration that came late, by a merge, is not yet on record: that is no drift.
+    // A migration that was merged late is not applied yet, which is not drift.
     texts(&plain, "DELETE FROM city.seaql_migrations WHERE version = 'm2_index'").await;
     assert!(verify(&plain, &migrator, &scope).await.unwrap().is_clean());
 }
 
 #[tokio::test]
-async fn one_connection_is_enough_and_migrating_meanwhile_is_no_drift() {
+async fn works_on_one_connection_during_a_migration() {
     let db = TestDb::new().await;
     let tenancy = db.tenancy().await;
     for number in 0..40 {
@@ -127,7 +127,7 @@ async fn one_connection_is_enough_and_migrating_meanwhile_is_no_drift() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_not_blamed_where_a_migration_depends_on_the_other_tenants() {
+async fn names_a_migration_that_depends_on_other_schemas() {
     let db = TestDb::new().await;
     let color = "DO $$ BEGIN
         IF NOT EXISTS (SELECT FROM information_schema.columns

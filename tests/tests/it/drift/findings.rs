@@ -1,9 +1,9 @@
-//! What is found in a fleet, and how it is told.
+//! Findings in a fleet, and their texts.
 
 use super::*;
 
 #[tokio::test]
-async fn a_fleet_that_is_as_it_should_be_is_clean() {
+async fn finds_nothing_in_a_matching_fleet() {
     let db = TestDb::new().await;
     // Slugs that are the name of a table, of a column, and a word that PostgreSQL quotes.
     db.with_tenants(["guards", "name", "shifts", "values", "tenant-1", "seaql"]).await;
@@ -20,7 +20,7 @@ async fn a_fleet_that_is_as_it_should_be_is_clean() {
 }
 
 #[tokio::test]
-async fn the_same_drift_is_the_same_whatever_the_name_of_the_schema() {
+async fn groups_equal_drift_of_different_schemas() {
     let db = TestDb::new().await;
     db.with_tenants(["guards", "name", "values", "tenant-1"]).await;
     let plain = db.plain().await;
@@ -37,7 +37,7 @@ async fn the_same_drift_is_the_same_whatever_the_name_of_the_schema() {
 }
 
 #[tokio::test]
-async fn groups_are_shown_with_the_number_of_tenants() {
+async fn shows_the_number_of_tenants_per_group() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
     let plain = db.plain().await;
@@ -107,7 +107,7 @@ async fn json_says_the_same() {
 }
 
 #[tokio::test]
-async fn what_the_registry_does_not_know_is_found() {
+async fn finds_schemas_and_tables_without_a_tenant() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -130,7 +130,7 @@ async fn what_the_registry_does_not_know_is_found() {
 }
 
 #[tokio::test]
-async fn an_index_that_a_failed_build_left_is_found() {
+async fn finds_an_invalid_index() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1"]).await;
     let plain = db.plain().await;
@@ -148,7 +148,7 @@ async fn an_index_that_a_failed_build_left_is_found() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_is_behind_is_right_at_its_version() {
+async fn compares_a_tenant_with_the_reference_of_its_version() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     migrate(&db, &["down", "--tenant", "tenant-1"]);
@@ -165,7 +165,7 @@ async fn a_tenant_that_is_behind_is_right_at_its_version() {
 }
 
 #[tokio::test]
-async fn records_that_are_wrong_are_told_from_structures_that_are() {
+async fn distinguishes_wrong_records_from_wrong_structures() {
     let db = TestDb::new().await;
     db.with_tenants(["gone", "older", "newer", "none", "set", "not-run"]).await;
     let plain = db.plain().await;
@@ -198,7 +198,7 @@ async fn records_that_are_wrong_are_told_from_structures_that_are() {
 }
 
 #[tokio::test]
-async fn a_schema_without_its_migrations_table_is_named_once() {
+async fn reports_a_missing_migrations_table_once() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -213,7 +213,7 @@ async fn a_schema_without_its_migrations_table_is_named_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_verified_is_said() {
+async fn reports_targets_that_do_not_exist() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1"]).await;
     let ran = verify_with(&db, &["--tenant", "tenant-1,nobody"]).exits(1);
@@ -229,7 +229,7 @@ async fn what_cannot_be_verified_is_said() {
 }
 
 #[tokio::test]
-async fn nothing_is_changed_and_nothing_is_left_behind() {
+async fn changes_nothing_and_leaves_nothing() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;

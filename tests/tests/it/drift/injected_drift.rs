@@ -1,8 +1,8 @@
-//! What was planted in a schema is found and named.
+//! Differences that are injected into a schema.
 
 use super::*;
 
-/// SQL for a tenant's schema, and what is to be said of it.
+/// SQL for a tenant's schema, and the expected differences.
 const PLANTED: [(&str, &[&str]); 36] = [
     (
         "DROP INDEX guards_position_idx",
@@ -158,7 +158,7 @@ const PLANTED: [(&str, &[&str]); 36] = [
 ];
 
 #[tokio::test]
-async fn what_was_planted_is_found_and_named() {
+async fn finds_every_injected_difference() {
     let db = TestDb::new().await;
     let tenancy = db.tenancy().await;
     let plain = db.plain().await;

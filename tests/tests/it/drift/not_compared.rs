@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::database::connect;
 
-/// Fails where there are no books, as in a schema that is made for comparison.
+/// Fails without books, as in a scratch schema.
 const SHARE: Sql = Sql {
     name: "m2_share",
     up: "CREATE TABLE shares AS SELECT 100 / count(*) AS share FROM books",
@@ -11,7 +11,7 @@ const SHARE: Sql = Sql {
 };
 
 #[tokio::test]
-async fn a_migration_that_fails_on_an_empty_schema_is_said_of_those_that_have_it() {
+async fn reports_tenants_whose_migration_fails_on_an_empty_schema() {
     let db = TestDb::new().await;
     let old = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
     for name in ["city", "hamlet", "village"] {
@@ -79,7 +79,7 @@ impl MigratorTraitSelf for Panicking {
 impl tenantry_migrate::TenantMigrator for Panicking {}
 
 #[tokio::test]
-async fn a_migration_that_panics_or_commits_is_said_of_those_that_have_it() {
+async fn reports_tenants_whose_migration_panics_or_commits() {
     let db = TestDb::new().await;
     let old = Tenancy::connect(&Config::new(db.url(), sql_migrator([BOOKS]))).await.unwrap();
     for name in ["city", "village"] {
@@ -102,7 +102,7 @@ async fn a_migration_that_panics_or_commits_is_said_of_those_that_have_it() {
 }
 
 #[tokio::test]
-async fn a_schema_that_the_role_may_not_read_is_said() {
+async fn reports_a_schema_that_the_role_may_not_read() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;

@@ -1,4 +1,4 @@
-//! What a server keeps for itself in the catalog is no structure; what users can set is.
+//! Internal values of the server in the catalog are not compared; options that users can set are.
 
 use super::*;
 
@@ -23,7 +23,7 @@ async fn give_own_options(db: &DatabaseConnection, schema: &str) {
 }
 
 #[tokio::test]
-async fn options_that_the_server_keeps_for_itself_are_no_drift() {
+async fn ignores_internal_options_of_the_server() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     let plain = db.plain().await;
@@ -36,7 +36,7 @@ async fn options_that_the_server_keeps_for_itself_are_no_drift() {
 }
 
 #[tokio::test]
-async fn of_a_drifted_schema_only_the_drift_is_shown_and_no_option_of_the_server() {
+async fn shows_no_internal_options_of_a_drifted_schema() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
@@ -74,9 +74,9 @@ async fn of_a_drifted_schema_only_the_drift_is_shown_and_no_option_of_the_server
     assert!(!found.to_string().contains("pg_") && !found.to_string().contains("shadow"), "{found}");
 }
 
-/// What a user sets, one way and the other; the result is the same, whatever the way.
+/// Options that a user sets in two ways with the same result.
 #[tokio::test]
-async fn options_are_the_same_in_whatever_order_they_were_set() {
+async fn ignores_the_order_of_options() {
     let db = TestDb::new().await;
     let (one, two) = (
         "ALTER TABLE guards SET (fillfactor = 70); ALTER TABLE guards SET (parallel_workers = 2);
@@ -97,7 +97,7 @@ async fn options_are_the_same_in_whatever_order_they_were_set() {
 }
 
 #[tokio::test]
-async fn numbers_files_and_statistics_of_the_server_are_no_drift() {
+async fn ignores_oids_files_and_statistics() {
     let db = TestDb::new().await;
     let (_tenancy, [one, _]) = db.with_tenants(["tenant-1", "tenant-2"]).await;
     for number in 0..50 {

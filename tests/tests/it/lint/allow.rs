@@ -1,4 +1,4 @@
-//! What is meant is acknowledged, with a reason.
+//! Suppressions with a reason.
 
 use sea_orm::TransactionTrait;
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
@@ -11,7 +11,7 @@ use super::plan::{finds, report};
 use crate::support::{TestDb, catalog::tables};
 
 #[tokio::test]
-async fn a_comment_with_a_reason_acknowledges() {
+async fn a_comment_with_a_reason_allows_a_finding() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let report = report(
@@ -30,7 +30,7 @@ async fn a_comment_with_a_reason_acknowledges() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_is_for_one_rule_of_one_statement() {
+async fn an_allow_covers_one_rule_of_one_statement() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let report = report(
@@ -47,15 +47,15 @@ async fn an_acknowledgement_is_for_one_rule_of_one_statement() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_that_is_not_one_is_found() {
+async fn reports_unused_and_invalid_allows() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::UnusedAllow];
     for sql in [
-        "/* check: allow rename because nobody needs this */ ALTER TABLE things ADD a text",
+        "/* check: allow rename because it is not needed */ ALTER TABLE things ADD a text",
         "/* check: allow everything because I may */ ALTER TABLE things ADD a text",
         "ALTER TABLE things ADD a text; -- check: allow rename because nothing follows",
-        "/* check: allow acknowledgement because b */ ALTER TABLE things ADD a text",
+        "/* check: allow unused-allow because b */ ALTER TABLE things ADD a text",
     ] {
         finds(db, &[sql], rules).await;
     }
@@ -116,7 +116,7 @@ impl MigratorTraitSelf for Shops {
 }
 
 #[tokio::test]
-async fn a_migration_of_builders_acknowledges_too_and_still_runs() {
+async fn allow_works_in_migrations_of_builders() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let migrator = DynMigrator::new(Shops);

@@ -8,7 +8,7 @@ use tenantry_migrate::{
 use crate::support::{TestDb, catalog::schemas, process::Ran};
 
 #[tokio::test]
-async fn this_projects_own_migrations_are_safe() {
+async fn the_migrations_of_this_project_pass() {
     let test = TestDb::new().await;
     let own = DynMigrator::new(migration::Migrator).names();
     Ran::on("migration", &test.url(), &["check"])
@@ -23,7 +23,7 @@ async fn this_projects_own_migrations_are_safe() {
 }
 
 #[tokio::test]
-async fn no_registry_and_no_tenants_are_needed() {
+async fn needs_no_registry_and_no_tenants() {
     let test = TestDb::new().await;
     let db = test.plain().await;
     let schemas_before = schemas(&db).await;
@@ -37,7 +37,7 @@ async fn no_registry_and_no_tenants_are_needed() {
 }
 
 #[test]
-fn a_wrong_command_line_is_refused() {
+fn rejects_unknown_options() {
     Ran::on("migration", "postgres://nobody@localhost:1/none", &["check", "--all"])
         .exits(2)
         .complains(["--all"]);

@@ -1,4 +1,4 @@
-//! Functions whose bodies find tables by the search_path of the caller.
+//! Functions whose bodies resolve names by the search_path of the caller.
 
 use tenantry_migrate::lint::Rule;
 
@@ -9,7 +9,7 @@ const AUDIT: &str =
     "CREATE TABLE audit (id uuid CONSTRAINT audit_pkey PRIMARY KEY, at timestamptz)";
 
 #[tokio::test]
-async fn a_function_with_bare_names_is_found() {
+async fn finds_functions_with_unqualified_names() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::FunctionSearchPath];
@@ -41,7 +41,7 @@ async fn a_function_with_bare_names_is_found() {
 }
 
 #[tokio::test]
-async fn a_function_that_needs_no_search_path_passes() {
+async fn passes_functions_without_unqualified_names() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     for body in [
@@ -61,7 +61,7 @@ async fn a_function_that_needs_no_search_path_passes() {
 }
 
 #[tokio::test]
-async fn a_function_with_a_search_path_of_its_own_passes() {
+async fn passes_functions_that_set_search_path() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let body = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT

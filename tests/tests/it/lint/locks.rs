@@ -1,4 +1,4 @@
-//! What locks a table in use, and what breaks the release before.
+//! Locks on tables in use, and changes that break the previous release.
 
 use tenantry_migrate::lint::Rule;
 
@@ -6,7 +6,7 @@ use super::plan::{finds, passes};
 use crate::support::TestDb;
 
 #[tokio::test]
-async fn a_new_column_that_is_filled_row_by_row_is_found() {
+async fn finds_a_volatile_default() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::VolatileDefault];
@@ -23,7 +23,7 @@ async fn a_new_column_that_is_filled_row_by_row_is_found() {
 }
 
 #[tokio::test]
-async fn a_new_column_that_no_old_row_can_have_is_found() {
+async fn finds_not_null_without_default() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::NotNullWithoutDefault];
@@ -90,7 +90,7 @@ async fn concurrently_needs_a_migration_without_a_transaction() {
 }
 
 #[tokio::test]
-async fn what_runs_outside_a_transaction_can_be_repeated() {
+async fn statements_outside_a_transaction_are_idempotent() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::NotIdempotent];
@@ -106,7 +106,7 @@ async fn what_runs_outside_a_transaction_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_type_change_that_rewrites_is_found() {
+async fn finds_type_changes_that_rewrite() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::TypeChange];
@@ -124,7 +124,7 @@ async fn a_type_change_that_rewrites_is_found() {
 }
 
 #[tokio::test]
-async fn a_constraint_is_added_first_and_validated_later() {
+async fn finds_constraints_validated_under_a_lock() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::ValidatedConstraint];
@@ -155,7 +155,7 @@ async fn a_constraint_is_added_first_and_validated_later() {
 }
 
 #[tokio::test]
-async fn any_other_rewrite_or_scan_is_found() {
+async fn finds_other_rewrites_and_scans() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::RewritesTable];
@@ -186,7 +186,7 @@ async fn any_other_rewrite_or_scan_is_found() {
 }
 
 #[tokio::test]
-async fn what_the_release_before_still_uses_is_not_taken_away() {
+async fn finds_drops_and_renames() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     finds(db, &["ALTER TABLE things DROP COLUMN amount"], &[Rule::DropColumn]).await;

@@ -1,4 +1,4 @@
-//! A migrator made of SQL texts, and what the check says of it.
+//! A migrator of SQL batches, and its report.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use tenantry_migrate::{
     lint::{Profile, Report, Rule, check},
 };
 
-/// What there is before the migration that is looked at.
+/// The tables that exist before the migration under test.
 const BASE: &str = "
     CREATE TABLE parts (id uuid CONSTRAINT parts_pkey PRIMARY KEY);
     CREATE TABLE things (id uuid CONSTRAINT things_pkey PRIMARY KEY, name text,
@@ -18,14 +18,14 @@ const BASE: &str = "
     CREATE INDEX things_code_idx ON things (code);
     CREATE TABLE entries (id uuid, at integer, CONSTRAINT entries_pkey PRIMARY KEY (id, at))";
 
-/// Before the SQL of a migration that runs outside a transaction.
+/// The prefix of a migration that runs outside a transaction.
 pub const ALONE: &str = "-- alone\n";
 
 /// A statement that fails if it is repeated.
 pub const ALONE_INDEX: &str =
     "-- alone\nCREATE INDEX CONCURRENTLY things_amount_idx ON things (amount)";
 
-/// One migration: its SQL in one text.
+/// A migration of one SQL batch.
 #[derive(Clone)]
 struct Text(String, &'static str);
 
@@ -47,7 +47,7 @@ impl MigrationTrait for Text {
     }
 }
 
-/// `m1` makes the tables, `m2` and so on are these.
+/// `m1` creates the tables; `m2` and so on are these.
 struct Plan(Vec<&'static str>);
 
 impl MigratorTraitSelf for Plan {
@@ -77,7 +77,7 @@ pub async fn report_with(
     check(db, &DynMigrator::new(Plan(migrations.to_vec())), profile).await.unwrap()
 }
 
-/// Expects that the last of `migrations` breaks exactly these rules, and the others none.
+/// Expects that the last migration violates exactly these rules, and the others none.
 pub async fn finds(db: &DatabaseConnection, migrations: &[&'static str], rules: &[Rule]) {
     let report = report(db, migrations).await;
     let last = format!("m{}", migrations.len() + 1);
@@ -86,7 +86,7 @@ pub async fn finds(db: &DatabaseConnection, migrations: &[&'static str], rules: 
     assert_eq!(found, BTreeSet::from_iter(rules.iter().copied()), "{migrations:?}: {report:#?}");
 }
 
-/// Expects that nothing is found.
+/// Expects no findings.
 pub async fn passes(db: &DatabaseConnection, migrations: &[&'static str]) {
     let report = report(db, migrations).await;
     assert!(report.is_clean(), "{migrations:?}: {report:#?}");

@@ -1,4 +1,4 @@
-//! What is looked at is what a migration really sends, in the state that it really finds.
+//! The lint examines the statements that a migration sends, in the state that a run would have.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
@@ -11,7 +11,7 @@ use super::plan::report;
 use crate::support::{TestDb, catalog::schemas};
 
 #[tokio::test]
-async fn all_findings_are_reported_with_migration_statement_and_advice() {
+async fn reports_migration_statement_and_help() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let report = report(
@@ -41,7 +41,7 @@ async fn all_findings_are_reported_with_migration_statement_and_advice() {
 }
 
 #[tokio::test]
-async fn a_migration_that_fails_is_reported_and_ends_the_check() {
+async fn a_failing_migration_ends_the_check() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let report = report(
@@ -63,7 +63,7 @@ async fn a_migration_that_fails_is_reported_and_ends_the_check() {
 }
 
 #[tokio::test]
-async fn what_follows_the_body_of_a_function_is_looked_at_by_itself() {
+async fn examines_statements_after_a_function_body() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let report = report(
@@ -93,7 +93,7 @@ async fn nothing_is_left_behind() {
 }
 
 #[tokio::test]
-async fn checks_at_the_same_time_do_not_meet() {
+async fn concurrent_checks_do_not_interfere() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let one = async || assert!(report(db, &["ALTER TABLE things ADD a text"]).await.is_clean());
@@ -174,7 +174,7 @@ impl MigratorTraitSelf for Shops {
 }
 
 #[tokio::test]
-async fn a_migration_finds_what_it_would_find_in_a_run() {
+async fn migrations_see_the_same_database_as_in_a_run() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let report = check(db, &DynMigrator::new(Shops), Profile::Citus).await.unwrap();

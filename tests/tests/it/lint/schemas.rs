@@ -1,4 +1,4 @@
-//! What keeps a tenant's schema from being one among many, on whichever node.
+//! Rules about the schema as a whole.
 
 use tenantry_migrate::lint::Rule;
 
@@ -21,7 +21,7 @@ async fn every_table_has_a_primary_key() {
 }
 
 #[tokio::test]
-async fn columns_are_not_numbered_by_the_database() {
+async fn finds_sequences_and_identity_columns() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::Identity];
@@ -39,7 +39,7 @@ async fn columns_are_not_numbered_by_the_database() {
 }
 
 #[tokio::test]
-async fn nothing_leaves_the_schema() {
+async fn finds_objects_outside_the_schema() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let hidden = |sql: &'static str| [sql];
@@ -51,7 +51,7 @@ async fn nothing_leaves_the_schema() {
     ] {
         finds(db, &hidden(sql), &[Rule::OutsideSchema]).await;
     }
-    finds(db, &["CREATE ROLE somebody"], &[Rule::OutsideSchema]).await;
+    finds(db, &["CREATE ROLE reader"], &[Rule::OutsideSchema]).await;
     let both = &[Rule::OutsideSchema, Rule::SchemaQualified];
     finds(db, &["CREATE VIEW all_tenants AS SELECT id FROM registry.tenants"], both).await;
     finds(
@@ -86,7 +86,7 @@ async fn a_schema_is_not_named() {
 }
 
 #[tokio::test]
-async fn a_tenant_whose_schema_is_called_as_a_table_misleads_nobody() {
+async fn distinguishes_a_schema_from_a_table_of_the_same_name() {
     let test = TestDb::new().await;
     let _tenants = test.with_tenants(["things", "t"]).await;
     let db = &test.plain().await;
@@ -99,7 +99,7 @@ async fn a_tenant_whose_schema_is_called_as_a_table_misleads_nobody() {
 }
 
 #[tokio::test]
-async fn search_path_is_left_alone() {
+async fn finds_changes_of_search_path() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::SearchPath];
@@ -129,7 +129,7 @@ async fn triggers_are_refused() {
 }
 
 #[tokio::test]
-async fn types_of_its_own_are_refused() {
+async fn finds_custom_types() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::CustomType];
@@ -145,7 +145,7 @@ async fn types_of_its_own_are_refused() {
 }
 
 #[tokio::test]
-async fn an_alter_table_does_one_thing() {
+async fn finds_multiple_actions() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::MultipleActions];
@@ -154,7 +154,7 @@ async fn an_alter_table_does_one_thing() {
 }
 
 #[tokio::test]
-async fn constraints_have_names_and_keep_them() {
+async fn finds_unnamed_and_renamed_constraints() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::UnnamedConstraint];
@@ -197,7 +197,7 @@ async fn constraints_have_names_and_keep_them() {
 }
 
 #[tokio::test]
-async fn constraints_hold_at_every_statement() {
+async fn finds_deferrable_constraints() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     finds(
@@ -229,7 +229,7 @@ async fn tables_do_not_inherit() {
 }
 
 #[tokio::test]
-async fn rows_are_written_with_the_same_values_everywhere() {
+async fn finds_volatile_functions_in_writes() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::VolatileFunction];
@@ -247,7 +247,7 @@ async fn rows_are_written_with_the_same_values_everywhere() {
 }
 
 #[tokio::test]
-async fn a_migration_leaves_its_transaction_alone() {
+async fn finds_transaction_control() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     finds(
@@ -262,7 +262,7 @@ async fn a_migration_leaves_its_transaction_alone() {
 }
 
 #[tokio::test]
-async fn what_stays_in_the_session_is_found() {
+async fn finds_session_state() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     finds(db, &["SET statement_timeout = '1min'"], &[Rule::SessionSetting]).await;
@@ -286,7 +286,7 @@ async fn what_stays_in_the_session_is_found() {
 }
 
 #[tokio::test]
-async fn a_temporary_table_of_the_builder_is_found() {
+async fn finds_temporary_tables_of_the_builder() {
     use sea_orm::sea_query::{ColumnDef, PostgresQueryBuilder, Table};
     let test = TestDb::new().await;
     let db = &test.plain().await;

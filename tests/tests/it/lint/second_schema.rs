@@ -6,7 +6,7 @@ use super::plan::{finds, passes, report};
 use crate::support::TestDb;
 
 #[tokio::test]
-async fn a_catalog_query_by_name_alone_is_found() {
+async fn finds_catalog_queries_by_name() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let both = &[Rule::CatalogByName, Rule::DiffersBetweenSchemas];
@@ -39,7 +39,7 @@ async fn a_catalog_query_by_name_alone_is_found() {
 }
 
 #[tokio::test]
-async fn a_difference_between_two_schemas_is_found_whatever_the_words() {
+async fn finds_differences_between_two_schemas() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let rules = &[Rule::DiffersBetweenSchemas];
@@ -65,7 +65,7 @@ async fn a_difference_between_two_schemas_is_found_whatever_the_words() {
 }
 
 #[tokio::test]
-async fn a_difference_is_reported_for_the_migration_that_makes_it_only() {
+async fn reports_a_difference_for_one_migration_only() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     let report = report(
@@ -90,7 +90,7 @@ async fn a_difference_is_reported_for_the_migration_that_makes_it_only() {
 }
 
 #[tokio::test]
-async fn a_catalog_query_that_names_the_schema_passes() {
+async fn passes_catalog_queries_with_a_schema() {
     let test = TestDb::new().await;
     let db = &test.plain().await;
     for sql in [
