@@ -44,7 +44,11 @@ impl Plot {
             match self.lines.iter_mut().find(same) {
                 Some(line) => line.points.push(point),
                 None => {
-                    self.lines.push(Line { name, distribution: *distribution, points: vec![point] })
+                    self.lines.push(Line {
+                        name,
+                        distribution: *distribution,
+                        points: vec![point],
+                    });
                 }
             }
         }

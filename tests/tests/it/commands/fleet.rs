@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
+async fn all_continues_after_a_failed_tenant() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     migration(&db, "down -n 2 --all --yes").exits(0);
     let plain = db.plain().await;
@@ -48,7 +48,7 @@ async fn all_goes_on_past_a_tenant_that_fails_and_names_it() {
 }
 
 #[tokio::test]
-async fn a_tenant_whose_schema_is_missing_fails_and_the_others_do_not() {
+async fn a_missing_schema_fails_one_tenant_only() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
@@ -64,7 +64,7 @@ async fn a_tenant_whose_schema_is_missing_fails_and_the_others_do_not() {
 }
 
 #[tokio::test]
-async fn a_record_of_a_migration_that_the_program_does_not_have_is_told() {
+async fn reports_an_applied_migration_that_is_unknown() {
     let db = with_tenants(["tenant-1", "tenant-2"]).await;
     let plain = db.plain().await;
     let sql =
@@ -82,7 +82,7 @@ async fn a_record_of_a_migration_that_the_program_does_not_have_is_told() {
 }
 
 #[tokio::test]
-async fn without_tenants_there_is_nothing_to_do() {
+async fn succeeds_without_tenants() {
     let db = TestDb::new().await;
     for words in ["up --all", "down --all --yes", "status --all"] {
         let ran = migration(&db, words).exits(0);
@@ -98,7 +98,7 @@ fn sorted(lines: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn after_so_many_failures_no_more_tenants_are_begun() {
+async fn max_failures_stops_starting_tenants() {
     let names = ["tenant-1", "tenant-2", "tenant-3", "tenant-4"];
     let db = with_tenants(names).await;
     migration(&db, "down --all --yes").exits(0);
@@ -123,7 +123,7 @@ async fn after_so_many_failures_no_more_tenants_are_begun() {
 }
 
 #[tokio::test]
-async fn a_busy_tenant_is_tried_again_while_the_others_are_done() {
+async fn retries_a_locked_tenant_after_the_others() {
     use sea_orm::{ConnectionTrait, TransactionTrait};
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     migration(&db, "down --all --yes").exits(0);
@@ -173,7 +173,7 @@ async fn failed_canary_stops_the_run() {
 }
 
 #[tokio::test]
-async fn only_those_that_failed_are_tried_again() {
+async fn only_failed_selects_failed_tenants() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3"]).await;
     let ran = migration(&db, "up --only-failed").exits(0);
     assert_eq!(ran.stdout, "No tenant's last migration failed.\n");
@@ -196,7 +196,7 @@ async fn only_those_that_failed_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_failed_rollback_is_forgotten_by_the_next_run_that_finds_the_tenant_up_to_date() {
+async fn a_run_clears_the_failure_of_a_tenant_that_is_up_to_date() {
     for words in ["up --all", "up --only-failed"] {
         let db = with_tenants(["tenant-1", "tenant-2"]).await;
         let plain = db.plain().await;

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn commits_between_migrations_are_told_as_text_and_as_json() {
+async fn reports_commits_between_migrations_as_text_and_json() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     let up = |schema: &str, json: &[&str]| {
@@ -28,7 +28,7 @@ async fn commits_between_migrations_are_told_as_text_and_as_json() {
 }
 
 #[tokio::test]
-async fn a_missing_right_is_told_once_with_role_and_owner() {
+async fn reports_a_missing_privilege_once_with_role_and_owner() {
     let db = with_tenants(["tenant-1", "tenant-2", "tenant-3", "tenant-4"]).await;
     migration(&db, "down --all --yes").exits(0);
     let plain = db.plain().await;
@@ -49,7 +49,12 @@ async fn a_missing_right_is_told_once_with_role_and_owner() {
     let ran = Ran::on("migration", &url, &["up", "--all", "--jobs", "1"]).exits(1);
     let message = format!("runs as the role {role}; the schema and its objects belong to postgres");
     assert_eq!(ran.stderr.matches(&message).count(), 1, "{ran:#?}");
-    ran.says(["3 failed: ", "SQLSTATE 42501", &message, "Missing privilege: 1 tenant not started."]);
+    ran.says([
+        "3 failed: ",
+        "SQLSTATE 42501",
+        &message,
+        "Missing privilege: 1 tenant not started.",
+    ]);
     let ran = Ran::on("migration", &url, &["up", "--all", "--jobs", "1", "--json"]).exits(1);
     let lines: Vec<Value> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
