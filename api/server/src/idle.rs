@@ -1,4 +1,4 @@
-//! Whether something is done on a connection.
+//! Activity of a connection.
 
 use std::{
     pin::Pin,
@@ -14,8 +14,8 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 use tokio::time::sleep;
 
-/// What is under way on one connection, and when the last of it ended. Nobody is woken for a
-/// change: it is looked at when it might have been quiet for long enough.
+/// Number of requests in progress on one connection, and when the last one ended. Waiters are not
+/// woken for a change: they check it when the connection could have been idle for long enough.
 pub(super) struct ConnectionActivity {
     opened: Instant,
     in_flight: AtomicUsize,
@@ -23,11 +23,11 @@ pub(super) struct ConnectionActivity {
     ended: AtomicU64,
 }
 
-/// One thing that is under way, until it is dropped.
+/// Counts as a request in progress until it is dropped.
 pub(super) struct InFlightGuard(Arc<ConnectionActivity>);
 
-/// An answer's body. While a piece of it is made it is under way, not while one waits for the
-/// client to take it.
+/// An answer's body. It counts as in progress while a piece of it is produced, not while a piece
+/// waits for the client.
 pub(super) struct TrackedBody {
     body: Body,
     activity: Arc<ConnectionActivity>,
@@ -40,7 +40,7 @@ impl ConnectionActivity {
         Self { opened: Instant::now(), in_flight, ended }
     }
 
-    /// Waits until nothing has been under way for so long.
+    /// Waits until no request has been in progress for `time`.
     pub(super) async fn wait_idle(&self, time: Duration) {
         let mut rest = time;
         while !rest.is_zero() {
@@ -49,7 +49,7 @@ impl ConnectionActivity {
         }
     }
 
-    /// For how long nothing has been under way.
+    /// How long no request has been in progress.
     pub(super) fn idle(&self) -> Duration {
         if self.in_flight.load(Ordering::Acquire) > 0 {
             return Duration::ZERO;

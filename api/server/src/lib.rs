@@ -59,6 +59,7 @@ pub use extract::{Path, Query};
 pub use host::HostTenant;
 pub use list::{CountQuery, ListFormat, ListResponse, ndjson};
 pub use problem::{ApiError, FieldError, Problem, field_errors};
+pub use server::{ServerLimits, serve};
 
 /// Largest body of a request, in bytes. A longer one is answered 413.
 pub const MAX_BODY: usize = 64 * 1024;

@@ -1,8 +1,8 @@
 //! Closes a connection so that the client can read the last answer.
 //!
-//! A socket that is closed while bytes of the client are unread resets the connection, and the
-//! client's system then throws away what it has received. So a client whose body is refused before
-//! it was read would be told of a broken connection instead of the refusal.
+//! Closing a socket with unread bytes of the client resets the connection, and the client's system
+//! then discards what it has received. So a client whose body is rejected before it is read would
+//! see a broken connection instead of the answer.
 
 use std::{
     io,
@@ -18,20 +18,20 @@ use tokio::{
     time::timeout,
 };
 
-/// A stream that comes back when its user drops it.
+/// A stream that is passed to a [`Returned`] when it is dropped.
 pub(super) struct ReturningStream {
-    // Until it is dropped.
+    // `None` once it is dropped.
     stream: Option<TcpStream>,
     back: Option<oneshot::Sender<TcpStream>>,
 }
 
-/// Where the stream comes back.
-pub(super) struct Back(oneshot::Receiver<TcpStream>);
+/// Receives the stream.
+pub(super) struct Returned(oneshot::Receiver<TcpStream>);
 
 impl ReturningStream {
-    pub(super) fn new(stream: TcpStream) -> (Self, Back) {
+    pub(super) fn new(stream: TcpStream) -> (Self, Returned) {
         let (back, returned) = oneshot::channel();
-        (Self { stream: Some(stream), back: Some(back) }, Back(returned))
+        (Self { stream: Some(stream), back: Some(back) }, Returned(returned))
     }
 
     fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut TcpStream>> {
@@ -43,15 +43,15 @@ impl ReturningStream {
 impl Drop for ReturningStream {
     fn drop(&mut self) {
         if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
-            // If the receiver is gone, it is closed as it is.
+            // Without a receiver it is closed at once.
             let _ = back.send(stream);
         }
     }
 }
 
-impl Back {
-    /// Reads on, and forgets, what the client sends, until it closes or the time is over. Only
-    /// after the stream was dropped.
+impl Returned {
+    /// Waits for the stream, then discards what the client sends until it closes the connection or
+    /// `time` is over.
     pub(super) async fn close(self, time: Duration) {
         let Ok(mut stream) = self.0.await else { return };
         let drain = async {
@@ -60,7 +60,7 @@ impl Back {
             while stream.read(&mut buffer).await? > 0 {}
             io::Result::Ok(())
         };
-        // Either way nothing more can be done for the client.
+        // The connection is closed in any case.
         let _ = timeout(time, drain).await;
     }
 }

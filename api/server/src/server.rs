@@ -1,10 +1,9 @@
-//! Accepts connections and serves them until it is told to stop.
+//! HTTP server with bounds on what a client can occupy.
 //!
-//! One rule bounds what a client can hold: a connection on which no request is under way for a
-//! while is closed. It covers whoever sends nothing, half a head, or nothing more; the timeouts of
-//! `hyper` do not begin before it knows the version of HTTP. A request is under way from the end
-//! of its head to its answer, and has its own deadline; afterwards, as long as a piece of the answer
-//! is made, or the client takes one.
+//! A connection without a request in progress is closed after a while. That covers a client that
+//! sends nothing, half a head, or no further request; the timeouts of `hyper` start only when it
+//! knows the version of HTTP. A request is in progress from the end of its head to its answer, for
+//! which it has a deadline, and then while a piece of the answer's body is produced or sent.
 
 use std::{io::ErrorKind, sync::Arc, time::Duration};
 
@@ -32,88 +31,102 @@ use crate::{
     linger::ReturningStream,
 };
 
-/// What connections may take.
+/// Limits of [`serve`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Most at a time. Further ones wait in the queue of the operating system until a place is
-    /// free, which the connection gives up that has been without a request for longest.
-    pub(super) connections: u32,
-    /// How long one has to be without a request before it gives up its place.
-    pub(super) yields: Duration,
-    /// Most requests at a time on one connection of HTTP/2.
-    pub(super) streams: u32,
-    /// Most bytes of a request's head.
-    pub(super) head: usize,
-    /// How long one may be open without a request under way.
-    pub(super) quiet: Duration,
-    /// The same once the server stops: for the end of an answer on its way out. Also how long a
+pub struct ServerLimits {
+    /// Connections at a time. Further ones wait in the operating system's queue until one is
+    /// closed; the one that has been idle for longest is closed for them.
+    pub max_connections: u32,
+    /// How long a connection has to be idle before it is closed for a waiting one.
+    pub evict_after: Duration,
+    /// Requests at a time on one connection of HTTP/2.
+    pub max_streams: u32,
+    /// Length of a request's head, in bytes.
+    pub max_head: usize,
+    /// How long a connection may be without a request in progress.
+    pub idle_timeout: Duration,
+    /// The same once the server stops, for the end of an answer that is being sent. Also how long a
     /// client has to close a connection that the server has ended.
-    pub(super) linger: Duration,
-    /// How long requests that are under way may take once the server stops.
-    pub(super) grace: Duration,
+    pub drain_timeout: Duration,
+    /// How long requests in progress may take once the server stops.
+    pub shutdown_grace: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            connections: 10_000,
-            yields: Duration::from_secs(1),
-            // As few as RFC 9113, 5.1.2, recommends.
-            streams: 100,
-            head: 64 * 1024,
-            quiet: Duration::from_secs(30),
-            linger: Duration::from_secs(1),
-            grace: Duration::from_secs(25),
+            max_connections: 10_000,
+            evict_after: Duration::from_secs(1),
+            // The lowest number that RFC 9113, 5.1.2, recommends.
+            max_streams: 100,
+            max_head: 64 * 1024,
+            idle_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(1),
+            shutdown_grace: Duration::from_secs(25),
         }
     }
 }
 
-/// Serves until `stop`, then takes no more connections, finishes the requests that are under way
-/// and returns when the last connection is closed or the grace is over.
-pub(super) async fn accept(
+/// Serves HTTP/1 and HTTP/2 until `stop` completes. Then accepts no more connections, finishes the
+/// requests in progress, and returns when the last connection is closed or
+/// [`shutdown_grace`](ServerLimits::shutdown_grace) is over.
+///
+/// In contrast to `axum::serve` it closes idle connections, limits their number, and lets a client
+/// read the answer to a request whose body was not read to the end.
+///
+/// ```no_run
+/// # async fn example(app: axum::Router) -> std::io::Result<()> {
+/// use tenantry_axum::{ServerLimits, serve};
+///
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// serve(listener, app, ServerLimits::default(), async { drop(tokio::signal::ctrl_c().await) }).await;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn serve(
     listener: TcpListener,
     app: Router,
-    limits: Limits,
+    limits: ServerLimits,
     stop: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections as usize));
+    let slots = Arc::new(Semaphore::new(limits.max_connections as usize));
     let wanted = Arc::new(Notify::new());
     let (stopping, stopped) = watch::channel(false);
     tokio::pin!(stop);
     loop {
-        let (place, stream) = select! {
+        let (slot, stream) = select! {
             () = &mut stop => break,
-            next = next(&listener, &places, &wanted) => next,
+            accepted = accept(&listener, &slots, &wanted) => accepted,
         };
         let connection =
-            connection(stream, app.clone(), limits, Arc::clone(&wanted), stopped.clone());
+            serve_connection(stream, app.clone(), limits, Arc::clone(&wanted), stopped.clone());
         tokio::spawn(async move {
             connection.await;
-            drop(place);
+            drop(slot);
         });
     }
     drop(listener);
     stopping.send_replace(true);
-    // All places are free again when nobody is left.
-    if timeout(limits.grace, places.acquire_many(limits.connections)).await.is_err() {
-        warn!("requests still under way after {} s are given up", limits.grace.as_secs());
+    // All slots are free when the last connection is closed.
+    if timeout(limits.shutdown_grace, slots.acquire_many(limits.max_connections)).await.is_err() {
+        warn!("requests still in progress after {} s are aborted", limits.shutdown_grace.as_secs());
     }
 }
 
-/// A place, and a connection to put there.
-async fn next(
+/// Waits for a free slot and accepts a connection.
+async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
     wanted: &Notify,
 ) -> (Option<OwnedSemaphorePermit>, TcpStream) {
-    if places.available_permits() == 0 {
+    if slots.available_permits() == 0 {
         wanted.notify_one();
     }
-    let place = Arc::clone(places).acquire_owned().await.ok();
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (place, stream),
-            // The client was gone before it was its turn.
+            Ok((stream, _)) => return (slot, stream),
+            // The client has disconnected.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -122,8 +135,8 @@ async fn next(
                         | ErrorKind::ConnectionReset
                 ) => {}
             Err(error) => {
-                // Mostly that there are no more file descriptors: some will be given back.
-                error!(%error, "cannot accept connections; trying again in a second");
+                // Most often there are no more file descriptors, until some are closed.
+                error!(%error, "cannot accept connections; retrying in a second");
                 sleep(Duration::from_secs(1)).await;
             }
         }
@@ -131,29 +144,29 @@ async fn next(
 }
 
 /// Serves one connection to its end, and closes it.
-async fn connection(
+async fn serve_connection(
     stream: TcpStream,
     app: Router,
-    limits: Limits,
+    limits: ServerLimits,
     wanted: Arc<Notify>,
     stopped: watch::Receiver<bool>,
 ) {
-    // Answers are written at once and in whole: there is nothing to gather.
+    // hyper writes an answer in one piece.
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "no TCP_NODELAY");
+        debug!(%error, "cannot set TCP_NODELAY");
     }
-    let (stream, back) = ReturningStream::new(stream);
-    if serve(stream, app, limits, &wanted, stopped).await {
-        back.close(limits.linger).await;
+    let (stream, returned) = ReturningStream::new(stream);
+    if serve_requests(stream, app, limits, &wanted, stopped).await {
+        returned.close(limits.drain_timeout).await;
     }
 }
 
-/// Whether the last answer has ended the connection, so that the client has still to read it. A
-/// quiet one is closed at once, as its place may be wanted.
-async fn serve(
+/// Returns whether the connection has ended after an answer, which the client has still to read. An
+/// idle one is closed at once, as its slot may be wanted.
+async fn serve_requests(
     stream: ReturningStream,
     app: Router,
-    limits: Limits,
+    limits: ServerLimits,
     wanted: &Notify,
     mut stopped: watch::Receiver<bool>,
 ) -> bool {
@@ -172,8 +185,10 @@ async fn serve(
             log(ended);
             return true;
         }
-        () = activity.wait_idle(limits.quiet) => debug!("a connection without requests is closed"),
-        () = yields(&activity, limits.yields, wanted) => debug!("a connection gives up its place"),
+        () = activity.wait_idle(limits.idle_timeout) => debug!("closing an idle connection"),
+        () = evicted(&activity, limits.evict_after, wanted) => {
+            debug!("closing an idle connection for a new one");
+        }
         _ = stopped.wait_for(|stopped| *stopped) => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -182,35 +197,34 @@ async fn serve(
             log(ended);
             true
         }
-        () = activity.wait_idle(limits.linger) => false,
+        () = activity.wait_idle(limits.drain_timeout) => false,
     }
 }
 
-/// Waits until the place of this connection is wanted while it has been quiet for so long. Of all
-/// that have been, the first one is notified.
-async fn yields(activity: &ConnectionActivity, time: Duration, wanted: &Notify) {
+/// Waits until a slot is wanted while this connection has been idle for `time`. `Notify` wakes the
+/// connection that has waited for longest.
+async fn evicted(activity: &ConnectionActivity, time: Duration, wanted: &Notify) {
     loop {
         activity.wait_idle(time).await;
         wanted.notified().await;
         if activity.idle() >= time {
             return;
         }
-        // A request is under way again: the next one may yield.
+        // No longer idle: wakes the next one.
         wanted.notify_one();
     }
 }
 
-/// What a connection may take of the memory.
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    // A body that is longer is refused, so a client needs to send no more of it ahead.
+fn builder(limits: &ServerLimits) -> Builder<TokioExecutor> {
+    // A longer body is rejected, so a client needs no larger window.
     let body = u32::try_from(MAX_BODY).ok();
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().max_buf_size(limits.head);
-    builder.http2().max_concurrent_streams(limits.streams).initial_stream_window_size(body);
+    builder.http1().max_buf_size(limits.max_head);
+    builder.http2().max_concurrent_streams(limits.max_streams).initial_stream_window_size(body);
     builder
 }
 
-/// What goes wrong on a connection is the client's or the network's doing.
+/// Logs at level debug, as such errors are caused by clients and the network.
 fn log<E: std::fmt::Display>(ended: Result<(), E>) {
     if let Err(error) = ended {
         debug!(%error, "a connection failed");
@@ -228,12 +242,12 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(200);
-    /// More than anything here takes that is not wrong.
+    /// More than any step takes.
     const LONG: Duration = Duration::from_secs(20);
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
     /// A server with one route, which answers after half a second.
-    async fn served(limits: Limits, stop: oneshot::Receiver<()>) -> Served {
+    async fn start(limits: ServerLimits, stop: oneshot::Receiver<()>) -> TestServer {
         let slow = || async {
             sleep(Duration::from_millis(500)).await;
             "done"
@@ -242,73 +256,80 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/", get(slow));
         let stop = async move { drop(stop.await) };
-        Served(address, tokio::spawn(accept(listener, app, limits, stop)))
+        TestServer(address, tokio::spawn(serve(listener, app, limits, stop)))
     }
 
-    struct Served(std::net::SocketAddr, tokio::task::JoinHandle<()>);
+    struct TestServer(std::net::SocketAddr, tokio::task::JoinHandle<()>);
 
-    impl Served {
-        /// What the server says on a connection that sends this and then waits for its end.
-        async fn said(&self, sent: &[u8]) -> String {
+    impl TestServer {
+        /// The answer to these bytes, up to the end of the connection.
+        async fn answer(&self, sent: &[u8]) -> String {
             let mut stream = TcpStream::connect(self.0).await.unwrap();
             stream.write_all(sent).await.unwrap();
-            let mut said = String::new();
-            let read = timeout(LONG, stream.read_to_string(&mut said)).await;
+            let mut answer = String::new();
+            let read = timeout(LONG, stream.read_to_string(&mut answer)).await;
             read.expect("the connection is never closed").unwrap();
-            said
+            answer
         }
     }
 
     #[tokio::test]
-    async fn a_connection_without_a_request_under_way_is_closed() {
+    async fn closes_idle_connections() {
         let (_stop, stopped) = oneshot::channel();
-        let server = served(Limits { quiet: SHORT, ..Limits::default() }, stopped).await;
+        let server =
+            start(ServerLimits { idle_timeout: SHORT, ..ServerLimits::default() }, stopped).await;
         for sent in [&b""[..], b"P", b"GET / HTTP/1.1\r\nhost: loc", b"PRI * HTTP/2.0\r\n\r\nSM"] {
-            assert_eq!(server.said(sent).await, "", "{sent:?}");
+            assert_eq!(server.answer(sent).await, "", "{sent:?}");
         }
-        // The request takes longer than that; only then is the connection quiet.
-        assert!(server.said(REQUEST).await.ends_with("done"));
+        // The request takes longer than the timeout.
+        assert!(server.answer(REQUEST).await.ends_with("done"));
     }
 
     #[tokio::test]
-    async fn half_a_request_does_not_hold_up_the_end_and_a_whole_one_is_answered() {
+    async fn shutdown_answers_whole_requests_and_ignores_half_ones() {
         let (stop, stopped) = oneshot::channel();
-        let limits = Limits { linger: SHORT, quiet: LONG, ..Limits::default() };
-        let server = served(limits, stopped).await;
-        let half = server.said(b"GET / HTTP/1.1\r\nhost: loc");
+        let limits =
+            ServerLimits { drain_timeout: SHORT, idle_timeout: LONG, ..ServerLimits::default() };
+        let server = start(limits, stopped).await;
+        let half = server.answer(b"GET / HTTP/1.1\r\nhost: loc");
         let stopping = async {
-            // Until the requests have begun, which nothing tells.
+            // Until the requests have started.
             sleep(SHORT).await;
             stop.send(()).unwrap();
         };
-        let (half, whole, ()) = tokio::join!(half, server.said(REQUEST), stopping);
+        let (half, whole, ()) = tokio::join!(half, server.answer(REQUEST), stopping);
         assert_eq!(half, "");
         assert!(whole.ends_with("done"), "{whole}");
         timeout(LONG, server.1).await.expect("the server never ends").unwrap();
     }
 
     #[tokio::test]
-    async fn quiet_connections_give_up_their_places_and_busy_ones_do_not() {
+    async fn closes_idle_connections_for_waiting_ones_and_keeps_busy_ones() {
         let (_stop, stopped) = oneshot::channel();
-        let limits =
-            Limits { connections: 3, quiet: LONG * 10, yields: SHORT, ..Limits::default() };
-        let server = served(limits, stopped).await;
+        let limits = ServerLimits {
+            max_connections: 3,
+            idle_timeout: LONG * 10,
+            evict_after: SHORT,
+            ..ServerLimits::default()
+        };
+        let server = start(limits, stopped).await;
         let mut idle = Vec::new();
         for _ in 0..20 {
             idle.push(TcpStream::connect(server.0).await.unwrap());
         }
-        // A request takes longer than an idle connection may be quiet for.
+        // A request takes longer than `evict_after`.
         let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        let (one, other) = tokio::join!(server.said(request), server.said(request));
+        let (one, other) = tokio::join!(server.answer(request), server.answer(request));
         assert!(one.ends_with("done") && other.ends_with("done"), "{one} {other}");
     }
 
     #[tokio::test]
-    async fn who_finds_no_place_waits_for_one() {
+    async fn connections_beyond_the_limit_wait() {
         let (_stop, stopped) = oneshot::channel();
-        let limits = Limits { connections: 1, quiet: SHORT, ..Limits::default() };
-        let server = served(limits, stopped).await;
-        let (one, other) = tokio::join!(server.said(REQUEST), server.said(REQUEST));
+        let limits =
+            ServerLimits { max_connections: 1, idle_timeout: SHORT, ..ServerLimits::default() };
+        let server = start(limits, stopped).await;
+        let (one, other) = tokio::join!(server.answer(REQUEST), server.answer(REQUEST));
         assert!(one.ends_with("done") && other.ends_with("done"), "{one} {other}");
     }
 }

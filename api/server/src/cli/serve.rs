@@ -20,10 +20,7 @@ use super::{
     error::Error,
     files::max_client_connections,
 };
-use crate::{
-    AdminToken, AppState, app,
-    server::{Limits, accept},
-};
+use crate::{AdminToken, AppState, ServerLimits, app};
 
 /// Serves until a signal, then finishes the requests in progress.
 pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
@@ -35,10 +32,10 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
     let (text, file) = (args.admin_token.as_ref(), args.admin_token_file.as_deref());
     let given = given(text, file, "TENANTRY_ADMIN_TOKEN")?;
     let given = given.map(|secret| AdminToken::new(secret.expose())).transpose()?;
-    let mut limits = Limits::default();
+    let mut limits = ServerLimits::default();
     // One for LISTEN/NOTIFY.
-    limits.connections =
-        max_client_connections(limits.connections, tenancy.max_connections.saturating_add(1))?;
+    limits.max_connections =
+        max_client_connections(limits.max_connections, tenancy.max_connections.saturating_add(1))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
@@ -79,7 +76,7 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
     let state = AppState::new(connected.tenancy.clone(), token);
     let app = app(state.max_requests(args.max_requests as usize), application.routes);
     tokio::select! {
-        () = accept(listener, app, limits, stop) => {}
+        () = crate::serve(listener, app, limits, stop) => {}
         error = wait_for_exit(connected.located.server.as_mut()) => return Err(error),
     }
     // A local server waits for open connections.

