@@ -1,4 +1,4 @@
-//! The operator: who may use `/admin`.
+//! Authorization of `/admin`.
 
 use std::sync::Arc;
 
@@ -12,18 +12,16 @@ use tenantry::{Host, Tenancy};
 
 use crate::{problem::Problem, target::Target};
 
-/// The operator's secret. Never shown by `Debug`.
+/// The secret that authorizes requests to `/admin`. `Debug` does not print it.
 #[derive(Clone)]
 pub struct AdminToken(String);
 
 impl AdminToken {
-    /// Fewest characters of a token.
+    /// Minimum length, in characters.
     pub const MIN_LEN: usize = 16;
 
-    /// Takes `token` as the secret.
-    ///
     /// # Errors
-    /// When it has fewer than 16 characters, or one that cannot stand in a header.
+    /// Fewer than 16 characters, or one that a header cannot contain.
     pub fn new(token: impl Into<String>) -> Result<Self, TokenError> {
         let token = token.into();
         if token.len() < Self::MIN_LEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -32,7 +30,7 @@ impl AdminToken {
         Ok(Self(token))
     }
 
-    /// Compares in a time that does not tell how much of the text was right.
+    /// Compares in constant time.
     fn matches(&self, text: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(text).into()
     }
@@ -44,15 +42,15 @@ impl std::fmt::Debug for AdminToken {
     }
 }
 
-/// A text is no token. The text is not repeated.
+/// An invalid token, which the message does not repeat.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the operator's token (TENANTRY_ADMIN_TOKEN) must have at least 16 characters, all of them \
+    "the admin token (TENANTRY_ADMIN_TOKEN) must have at least 16 characters, all of them \
      printable ASCII without blanks; `openssl rand -hex 32` makes a good one"
 )]
 pub struct TokenError;
 
-/// Proof that the request came to the base domain with the operator's token.
+/// Proof that a request came to the base domain with the admin token.
 pub struct Admin(());
 
 impl<S> FromRequestParts<S> for Admin

@@ -1,4 +1,4 @@
-//! An application's routes, and what is around them.
+//! The router of an application.
 
 use axum::{Router, extract::DefaultBodyLimit, handler::Handler, routing::get};
 use tower::layer::layer_fn;
@@ -16,19 +16,19 @@ use crate::{
     trace::{Trace, handle_panic},
 };
 
-/// Bytes from which on an answer is compressed: below, it fits into a packet or two anyway.
+/// Minimum length of a compressed answer, in bytes. A shorter one fits into a packet or two.
 const COMPRESSED_FROM: u64 = 1024;
 
-/// Path of the state of the service.
+/// Path of the health check.
 pub(crate) const HEALTH: &str = "/health";
 
-/// Compresses the answers of a route with lists; a short one is left as it is.
+/// Compresses the answers of a route, except short ones.
 #[must_use]
 pub fn compressed() -> CompressionLayer<SizeAbove> {
     CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_FROM))
 }
 
-/// An application's routes with those of the operator and `/health`, limits and the request log.
+/// An application's routes with the admin API, `/health`, limits and the request log.
 pub fn app(state: AppState, routes: Router<AppState>) -> Router {
     let gate = Gate::new(state.max_requests);
     let trace = layer_fn(move |inner| Trace { inner, deadline: DEADLINE, gate: gate.clone() });

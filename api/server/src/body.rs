@@ -1,4 +1,4 @@
-//! Bodies in JSON, read so that every field that is not valid is told at once.
+//! JSON bodies, with all invalid fields in one answer.
 
 use axum::{
     body::Bytes,
@@ -20,7 +20,7 @@ use crate::{
     problem::{ApiError, FieldError, Problem, field_errors},
 };
 
-/// A body in JSON.
+/// A JSON body. As an extractor it validates the input.
 pub struct Json<T>(pub T);
 
 impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -35,7 +35,7 @@ impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::too_large()
             } else {
-                Problem::malformed("the body could not be read to its end; send it again")
+                Problem::malformed("the body could not be read to the end; send it again")
             }
         })?;
         Ok(Self(read(&body)?))
@@ -60,9 +60,9 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Reads an input.
+/// Parses and validates a body.
 fn read<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, Problem> {
-    // Nothing is wrong with most. To serde, a list of the values in their order were as good.
+    // Fast path for valid input. serde would also accept a JSON array, so require an object.
     if body.trim_ascii_start().starts_with(b"{")
         && let Ok(mut input) = serde_json::from_slice::<T>(body)
         && input.check().is_ok()
@@ -72,9 +72,8 @@ fn read<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, Problem> {
     collect_field_errors(body)
 }
 
-/// Reads an input with which something is wrong. A field that is unknown or of the wrong type is
-/// taken away and the rest read again, so that all such fields are found and the rules are tried on
-/// the others.
+/// Parses an invalid body. Removes each field that is unknown or of the wrong type and parses the
+/// rest again, so that all such fields are found and the other ones are validated.
 fn collect_field_errors<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, Problem> {
     let Object { fields, mut errors } = serde_json::from_slice(body).map_err(|error| {
         if error.is_data() {
@@ -96,7 +95,7 @@ fn collect_field_errors<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, P
             _ => None,
         };
         let Some((top, _)) = removed else {
-            // Not about a field: there is nothing to take away.
+            // Not about a field, so none can be removed.
             return Err(Problem::malformed(format!("the body cannot be read: {message}")));
         };
         let code = if message.starts_with("unknown field ") { "unknown" } else { "type" };
@@ -104,14 +103,14 @@ fn collect_field_errors<T: DeserializeOwned + Input>(body: &[u8]) -> Result<T, P
         unread.push(top);
     };
     if let Err(broken) = input.check() {
-        // What could not be read is missing now, which the rules are not to say.
+        // Removed fields are not reported as missing.
         errors
             .extend(field_errors(&broken).into_iter().filter(|rule| !unread.contains(&rule.field)));
     }
     if errors.is_empty() { Ok(input) } else { Err(Problem::invalid(errors)) }
 }
 
-/// The fields of a JSON object, and those that were there twice.
+/// The fields of a JSON object, and errors for duplicates.
 struct Object {
     fields: Map<String, Value>,
     errors: Vec<FieldError>,
@@ -136,7 +135,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         let mut object = Object { fields: Map::new(), errors: Vec::new() };
         while let Some((field, value)) = map.next_entry::<String, Value>()? {
             if object.fields.insert(field.clone(), value).is_some() {
-                let message = "is there twice".to_owned();
+                let message = "is given twice".to_owned();
                 object.errors.push(FieldError { field, code: "twice".into(), message });
             }
         }
@@ -167,16 +166,16 @@ mod tests {
         }
     }
 
-    /// The failing fields of a body, with their codes.
+    /// The invalid fields of a body, with their codes.
     fn refused<T: DeserializeOwned + Input>(body: &str) -> Value {
-        let Err(problem) = read::<T>(body.as_bytes()) else { panic!("{body} was taken") };
+        let Err(problem) = read::<T>(body.as_bytes()) else { panic!("{body} was accepted") };
         let problem = serde_json::to_value(&problem).unwrap();
         let Value::Array(errors) = &problem["errors"] else { panic!("{problem}") };
         errors.iter().map(|error| json!([error["field"], error["code"]])).collect()
     }
 
     #[test]
-    fn all_fields_are_told_of_whatever_is_wrong_with_them() {
+    fn reports_all_invalid_fields() {
         for (body, wanted) in [
             (r#"{"name":1,"position":""}"#, json!([["name", "type"], ["position", "required"]])),
             (r#"{"name":1,"position":[]}"#, json!([["name", "type"], ["position", "type"]])),
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_a_body_full_of_unknown_ones_is_told() {
+    fn reports_thousands_of_unknown_fields() {
         let fields: Vec<String> = (0..7000).map(|it| format!("\"{it}\":1")).collect();
         let body = format!("{{{}}}", fields.join(","));
         assert!(body.len() <= crate::MAX_BODY + 16_000);

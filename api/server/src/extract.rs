@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::{ApiError, Problem};
 
-/// The parameters of the query.
+/// Query parameters.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -19,8 +19,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The parameters of the path. One that is not of its kind, such as an id that is no UUID, is
-/// answered 400.
+/// Path parameters. A value of the wrong type, such as an id that is not a UUID, is answered 400.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {

@@ -1,4 +1,4 @@
-//! Decides, before anything is done for a request, whether it is served at all.
+//! Admission of requests: a limit on their number, and checks that need no handler.
 
 use std::{
     pin::Pin,
@@ -20,13 +20,13 @@ use tracing::warn;
 
 use crate::{MAX_BODY, app::HEALTH, problem::Problem, target::Target};
 
-/// Bound of `/health`, which is counted separately: it answers when all others are taken.
+/// Limit for `/health`, which is counted separately, so that it answers under overload.
 const MAX_HEALTH_REQUESTS: usize = 100;
 
-/// How often the log says that requests are refused.
+/// Interval of the warning that requests are rejected.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Bound on the requests that are under way, shared by all connections.
+/// Limit on the requests in progress, shared by all connections.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<Inner>);
 
@@ -35,15 +35,14 @@ struct Inner {
     requests: Arc<Semaphore>,
     health: Arc<Semaphore>,
     opened: Instant,
-    /// Milliseconds after the opening from which on a refusal is logged again.
+    /// Milliseconds after `opened` from which the warning is logged again.
     warn_from: AtomicU64,
 }
 
-/// Permit of a request, held until its answer has been handed to the connection in whole.
+/// Permit of a request, held until its whole answer has been passed to the connection.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
 impl Gate {
-    /// Lets so many requests be under way at a time.
     pub(crate) fn new(max_requests: usize) -> Self {
         let max_requests = max_requests.clamp(1, Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
@@ -55,11 +54,11 @@ impl Gate {
         }))
     }
 
-    /// Gives the request a permit, unless it is malformed, its body will be too long, or there is
-    /// no permit.
+    /// A permit for the request, unless it is malformed, its body is too long, or too many requests
+    /// are in progress.
     pub(crate) fn admit(&self, request: &Request) -> Result<Permit, Problem> {
         Target::from(request).named()?;
-        // By its Content-Length, so that a body that will be refused is neither sent nor read.
+        // By its Content-Length, before the client sends the body.
         if request.body().size_hint().lower() > MAX_BODY as u64 {
             return Err(Problem::too_large());
         }
@@ -68,11 +67,11 @@ impl Gate {
         let requests = if health { &self.0.health } else { &self.0.requests };
         Arc::clone(requests).try_acquire_owned().map_err(|_| {
             self.warn();
-            Problem::busy("overloaded", "Too many requests under way")
+            Problem::busy("overloaded", "Too many requests in progress")
         })
     }
 
-    /// Logs that requests are refused, but not for each of them.
+    /// Logs that requests are rejected, at most once per [`WARN_EVERY`].
     fn warn(&self) {
         let Inner { max_requests, opened, warn_from, .. } = &*self.0;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -82,10 +81,7 @@ impl Gate {
         if millis(now) >= from
             && warn_from.compare_exchange(from, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            warn!(
-                max_requests,
-                "requests are refused with 503: as many as are allowed are under way"
-            );
+            warn!(max_requests, "rejecting requests with 503: max_requests are in progress");
         }
     }
 }
@@ -139,7 +135,7 @@ mod tests {
     use crate::{problem::Cause, trace::Trace};
 
     #[tokio::test]
-    async fn a_request_holds_its_permit_until_its_answer_is_taken() {
+    async fn a_request_holds_its_permit_until_its_answer_is_read() {
         let finish = Arc::new(Notify::new());
         let waiting = Arc::clone(&finish);
         let slow = move || async move {
@@ -164,7 +160,7 @@ mod tests {
             let refused = ask(path).await.unwrap();
             assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
             assert!(refused.headers().contains_key("retry-after"), "{path}");
-            // That would make it an error in the log.
+            // A cause would be logged as an error.
             assert!(refused.extensions().get::<Cause>().is_none(), "{path}");
         }
         assert_eq!(ask(HEALTH).await.unwrap().status(), StatusCode::OK);
@@ -175,7 +171,7 @@ mod tests {
         let two = two.await.unwrap().unwrap();
         finish.notify_one();
         let three = ask("/").await.unwrap();
-        // Both answers are there, neither has been taken.
+        // Both answers are ready, neither has been read.
         assert_eq!(ask("/").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
         for answer in [two, three] {
             assert_eq!(to_bytes(answer.into_body(), 100).await.unwrap(), "done");

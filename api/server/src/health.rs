@@ -1,4 +1,4 @@
-//! `/health`: whether the service can answer, on any host.
+//! `/health`, on any host.
 
 use axum::{
     Json,
@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::problem::ApiError;
 
-/// 204 when the database answers, 503 when it does not; then the detail says why. 200 with the
-/// reason while the service answers, but does not receive announcements.
+/// 204 if the database responds, else 503 with the reason. 200 with the reason while the service
+/// does not receive notifications.
 pub(crate) async fn show(State(state): State<crate::AppState>) -> Result<Response, ApiError> {
     state.tenancy.ping().await.map_err(ApiError::of_health)?;
     if state.tenancy.is_receiving_announcements() {
@@ -19,8 +19,8 @@ pub(crate) async fn show(State(state): State<crate::AppState>) -> Result<Respons
     }
     let body = json!({
         "status": "degraded",
-        "detail": "announcements of changes (LISTEN and NOTIFY) are not received; the service \
-                   connects again, and checks tenants against the registry every second",
+        "detail": "notifications of changes (LISTEN and NOTIFY) are not received; the service \
+                   is reconnecting, and checks tenants against the registry every second",
     });
     Ok(Json(body).into_response())
 }

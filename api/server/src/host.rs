@@ -1,4 +1,4 @@
-//! The tenant of a request, from its `Host`.
+//! The tenant of a request's `Host`.
 
 use axum::{
     extract::{FromRef, FromRequestParts},
@@ -11,8 +11,8 @@ use crate::{problem::ApiError, target::Target};
 
 /// The tenant that the request's host belongs to.
 ///
-/// Rejected with 404 when the host belongs to no tenant, 421 when it is reserved, 403, 410 or 503 when the
-/// tenant may not be used.
+/// Rejects with 404 if the host belongs to no tenant, 421 if it is reserved, 403, 410 or 503 if the
+/// tenant is not available.
 pub struct HostTenant(pub Tenant);
 
 impl<S> FromRequestParts<S> for HostTenant
@@ -29,9 +29,8 @@ where
             let record = |slug: &Slug| {
                 Span::current().record("tenant", tracing::field::display(slug));
             };
-            // Before it is looked up where that is possible: the log tells of a tenant that is
-            // refused, or not found in time, as well. Once: a second record would be a second
-            // field.
+            // Recorded before the lookup if possible, so that the log names an unavailable tenant
+            // too. Recorded once, as a second record would be a second field.
             let asked = tenancy.host(host);
             if let Host::Slug(slug) = &asked {
                 record(slug);

@@ -1,8 +1,8 @@
 //! Tenants of Tenantry in axum, and the `tenantry` command for any application.
 //!
-//! A request's tenant comes from its `Host` and nothing else: [`HostTenant`] gives a handler the
+//! A request's tenant is determined by its `Host` only: [`HostTenant`] gives a handler the
 //! [`Tenant`](tenantry::Tenant), and without one the handler is not called. A host that belongs to
-//! no tenant is answered 404. Every answer that is not a success is a problem document (RFC 9457).
+//! no tenant is answered 404. Every error is answered with a problem document (RFC 9457).
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
@@ -21,11 +21,12 @@
 //!
 //! | item | purpose |
 //! |---|---|
-//! | [`app`], [`AppState`] | an application's routes with the operator's, `/health`, limits and the log |
-//! | [`HostTenant`], [`Admin`] | who a request is for, who it is from |
+//! | [`app`], [`AppState`] | an application's routes with the admin API, `/health`, limits and the request log |
+//! | [`HostTenant`], [`Admin`] | the tenant of a request, and proof of the admin token |
 //! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
-//! | [`ListResponse`], [`ListFormat`], [`ndjson`] | answers to lists |
-//! | [`Problem`], [`ApiError`] | answers that are no success |
+//! | [`ListResponse`], [`ListFormat`], [`ndjson`] | lists: a page, or all rows as NDJSON |
+//! | [`Problem`], [`ApiError`] | errors |
+//! | [`serve`], [`ServerLimits`] | HTTP server with bounded idle connections |
 //! | `cli` | the `tenantry` command (feature `cli`) |
 
 #[cfg(feature = "cli")]
@@ -61,19 +62,19 @@ pub use list::{CountQuery, ListFormat, ListResponse, ndjson};
 pub use problem::{ApiError, FieldError, Problem, field_errors};
 pub use server::{ServerLimits, serve};
 
-/// Largest body of a request, in bytes. A longer one is answered 413.
+/// Maximum length of a request body, in bytes. A longer one is answered 413.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// How long a request may take. A longer one is answered 503.
+/// Deadline of a request, after which it is answered 503.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long a client may take to send the body of a request. A slower one is answered 408.
+/// How long a client may take to send a request body, after which it is answered 408.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Most requests under way at a time, unless [`AppState::max_requests`] says otherwise.
+/// Default of [`AppState::max_requests`].
 pub const MAX_REQUESTS: usize = 2000;
 
-/// What the handlers share.
+/// State of the handlers.
 #[derive(Clone, Debug)]
 pub struct AppState {
     tenancy: Tenancy,
@@ -82,14 +83,14 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Serves the tenants of `tenancy`. Without a token the operator's routes refuse.
+    /// State for the tenants of `tenancy`. Without a token the admin API is disabled.
     #[must_use]
     pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
         Self { tenancy, admin_token: admin_token.map(Arc::new), max_requests: MAX_REQUESTS }
     }
 
-    /// Bounds the requests that are under way at a time, from the end of a request's head to the
-    /// end of its answer. Any further one is answered 503 at once. `/health` has places of its own.
+    /// Limits the requests in progress, from the end of a request's head to the end of its answer.
+    /// Further ones are answered 503 at once. `/health` is not counted.
     #[must_use]
     pub fn max_requests(self, max_requests: usize) -> Self {
         Self { max_requests, ..self }

@@ -1,4 +1,4 @@
-//! What the lists of all nouns share.
+//! Answers to lists.
 
 use std::{convert::Infallible, future::ready};
 
@@ -22,18 +22,18 @@ use tracing::{Span, error};
 
 use crate::body::Json;
 
-/// One JSON value on each line (<https://github.com/ndjson/ndjson-spec>).
+/// Media type of NDJSON (<https://github.com/ndjson/ndjson-spec>).
 const NDJSON: &str = "application/x-ndjson";
 
-/// Whether the answer to a list is to say how many rows there are in all, which costs a count.
+/// Query parameter `count`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct CountQuery {
-    /// Whether it is.
+    /// Whether to count the rows on all pages.
     pub count: bool,
 }
 
-/// A page, and how many rows there are on all pages if that was asked for.
+/// A page, with the number of rows on all pages if requested by [`CountQuery`].
 #[derive(Debug, Serialize)]
 pub struct ListResponse<T> {
     /// The page.
@@ -44,12 +44,12 @@ pub struct ListResponse<T> {
     pub count: Option<u64>,
 }
 
-/// What a list is to be answered with.
+/// Format of a list, from the `Accept` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListFormat {
-    /// One page of it.
+    /// One page as JSON.
     Page,
-    /// All of it, a line for each row.
+    /// All rows as NDJSON.
     Ndjson,
 }
 
@@ -73,12 +73,11 @@ impl<T: Serialize> IntoResponse for ListResponse<T> {
     }
 }
 
-/// Answers with all rows that are wanted, however many there are.
+/// Answers with all rows as NDJSON.
 ///
-/// They are fetched page by page as the client takes them, so that neither memory nor a connection
-/// to the database is held for a client that is slow. Rows that come or go meanwhile may or may not
-/// be there. When a later page fails the answer breaks off, which the client is told by HTTP: its
-/// end is missing.
+/// Pages are fetched as the client reads, so that a slow client occupies neither memory nor a
+/// connection to the database. Rows that are inserted or deleted meanwhile may be included or not.
+/// If a later page fails, the answer is aborted, which the client notices as its end is missing.
 ///
 /// # Errors
 /// The error of `fetch` for the first page.
@@ -103,7 +102,7 @@ where
     });
     let span = Span::current();
     let pages = stream::once(ready(Ok(text(&first)))).chain(later).inspect_err(move |error| {
-        error!(parent: &span, cause = %explain(error), "a list broke off");
+        error!(parent: &span, cause = %explain(error), "a list was aborted");
     });
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(NDJSON)),
@@ -115,7 +114,7 @@ where
 fn text<T: Serialize>(page: &Page<T>) -> Bytes {
     let mut text = Vec::with_capacity(page.items.len() * 256);
     for row in &page.items {
-        // Rows are objects with names for keys, and a vector takes everything: this cannot fail.
+        // Cannot fail: rows are objects with string keys, and the writer is a vector.
         if serde_json::to_writer(&mut text, row).is_ok() {
             text.push(b'\n');
         }

@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): every answer that is not a success is made here.
+//! Problem documents (RFC 9457), the answers to all errors.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -10,39 +10,39 @@ use serde::Serialize;
 use tenantry::{Availability, DbErrorKind, Misuse};
 use validator::ValidationErrors;
 
-/// An answer that is not a success.
+/// A problem document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Names the kind of problem, for programs: `urn:tenantry:problem:…`.
+    /// Kind of the problem: `urn:tenantry:problem:…`.
     #[serde(rename = "type")]
     kind: String,
-    /// What the kind is, for people.
+    /// The kind in words.
     title: &'static str,
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
-    /// What is wrong with this request and what to do. Never the cause of a 5xx.
+    /// What is wrong with this request and how to fix it. Never the cause of a 5xx.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Cow<'static, str>>,
-    /// The fields that are not valid.
+    /// Invalid fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
-    /// Seconds after which to try again.
+    /// Seconds after which to retry.
     #[serde(skip)]
     retry_after: Option<u8>,
 }
 
-/// One field that is not valid.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct FieldError {
     /// Name of the field.
     pub field: String,
-    /// Which rule it breaks, for programs.
+    /// Code of the violated rule.
     pub code: Cow<'static, str>,
-    /// Which rule it breaks, for people.
+    /// The violated rule in words.
     pub message: String,
 }
 
-/// What went wrong behind an answer of 5xx; travels beside the answer to be logged, once.
+/// Cause of a 5xx, a response extension that is logged once.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub(crate) Arc<dyn std::error::Error + Send + Sync>);
 
@@ -63,108 +63,107 @@ impl Problem {
         self
     }
 
-    /// The path leads nowhere on this host.
+    /// 404: no route has the path.
     pub(crate) fn no_such_path() -> Self {
         Self::new(StatusCode::NOT_FOUND, "no-such-path", "No such path").detail(
-            "no route has this path on this host; those of the operator, on the base domain, begin \
-             with /admin/tenants",
+            "no route has this path on this host; the admin API, on the base domain, is below \
+             /admin/tenants",
         )
     }
 
-    /// The path does not know the method.
+    /// 405: the route has other methods.
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             .detail("the Allow header lists the methods of this path")
     }
 
-    /// The request cannot be read.
+    /// 400: the request cannot be parsed.
     #[must_use]
     pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request").detail(detail)
     }
 
-    /// The body is not JSON, by its own account.
+    /// 415: the Content-Type is not JSON.
     pub(crate) fn unsupported_media_type() -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Not JSON")
             .detail("send the body with `content-type: application/json`")
     }
 
-    /// The body is too long.
+    /// 413: the body is too long.
     pub(crate) fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Body too large")
             .detail(format!("the body may have at most {} bytes", crate::MAX_BODY))
     }
 
-    /// The client has not sent its body in time.
+    /// 408: the body did not arrive in time.
     pub(crate) fn slow_body() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "Body too slow").detail(format!(
-            "the body did not arrive within {} seconds; send it again, faster",
+            "the body did not arrive within {} seconds; send it again, and faster",
             crate::BODY_DEADLINE.as_secs()
         ))
     }
 
-    /// The input breaks its rules.
+    /// 422: fields are invalid.
     #[must_use]
     pub fn invalid(mut errors: Vec<FieldError>) -> Self {
         errors.sort_unstable();
         errors.dedup();
         let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Invalid input");
-        Self { errors, ..problem.detail("see `errors` for each field that is not valid") }
+        Self { errors, ..problem.detail("see `errors` for each invalid field") }
     }
 
-    /// There is no such row.
+    /// 404: the row does not exist.
     #[must_use]
     pub fn not_found(noun: &str, id: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found")
-            .detail(format!("there is no {noun} {id}; GET /{noun}s lists those that there are"))
+            .detail(format!("{noun} {id} not found; GET /{noun}s lists the existing ones"))
     }
 
-    /// There is no tenant of that name, or none can have it.
+    /// 404: no tenant has the slug.
     pub(crate) fn unknown_tenant(slug: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant").detail(format!(
-            "there is no tenant {slug}; GET /admin/tenants lists those that there are"
-        ))
+        Self::new(StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant")
+            .detail(format!("tenant {slug} not found; GET /admin/tenants lists the existing ones"))
     }
 
-    /// The operator did not say who they are.
+    /// 401: the admin token is missing or wrong.
     pub(crate) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorized")
-            .detail("send the operator's token as `authorization: Bearer …`")
+            .detail("send the admin token as `authorization: Bearer …`")
     }
 
-    /// The operator's routes are closed.
+    /// 403: the server has no admin token.
     pub(crate) fn admin_disabled() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "admin-disabled", "Operator routes are closed")
-            .detail("the server was started without TENANTRY_ADMIN_TOKEN; set it to open them")
-    }
-
-    /// The handler handle_panic.
-    #[must_use]
-    pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error").detail(
-            "tell the operator the x-request-id of this answer: the error is in the log under it",
+        Self::new(StatusCode::FORBIDDEN, "admin-disabled", "Admin API is disabled").detail(
+            "the server was started without TENANTRY_ADMIN_TOKEN; set it to enable the admin API",
         )
     }
 
-    /// It will work later.
+    /// 500: a bug or an unexpected error.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error")
+            .detail("report the x-request-id of this answer: the error is logged under it")
+    }
+
+    /// 503: a retry may succeed.
     #[must_use]
     pub fn busy(kind: &str, title: &'static str) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title);
         Self { retry_after: Some(1), ..problem.detail("try again in a moment") }
     }
 
-    /// The database server accepts no writes.
+    /// 503: the database server accepts no writes.
     fn read_only_server(standby: bool) -> Self {
         let (kind, title, detail) = match standby {
             true => (
                 "standby",
                 "Database server is a standby",
-                "this server is a standby and accepts no writes; try again when there is a primary",
+                "the database server is a standby and accepts no writes; retry after a failover",
             ),
             false => (
                 "read-only",
                 "Database server is read-only",
-                "this server is read-only and accepts no writes; try again when it accepts them",
+                "the database server is read-only; retry when it accepts writes",
             ),
         };
         Self::busy(kind, title).detail(detail)
@@ -175,7 +174,7 @@ impl Problem {
         let (status, kind, title) = match error {
             E::UnknownTenant(slug) => return Self::unknown_tenant(slug),
             E::UnknownHost(_) => (StatusCode::NOT_FOUND, "unknown-host", "Unknown host"),
-            // RFC 9110, 15.5.20: this server does not answer for that host.
+            // RFC 9110, 15.5.20: this server is not authoritative for the host.
             E::ReservedHost(_) => {
                 (StatusCode::MISDIRECTED_REQUEST, "reserved-host", "Reserved host")
             }
@@ -184,8 +183,8 @@ impl Problem {
                     (StatusCode::FORBIDDEN, "suspended", "Tenant is suspended")
                 }
                 Availability::Archived => (StatusCode::GONE, "archived", "Tenant is archived"),
-                // A release is being rolled out: the tenant will be migrated, or the next try meet
-                // a program of the other release. Migrations are the operator's business.
+                // During a release the tenant will be migrated, or a retry reach a process of the
+                // other release. Migrations are not a concern of clients.
                 Availability::Behind => {
                     return Self::busy("tenant-behind", "Tenant is being migrated");
                 }
@@ -193,7 +192,7 @@ impl Problem {
                 _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             },
             E::ReadOnlyServer { standby } => return Self::read_only_server(*standby),
-            // Of this tenant alone: the others are served.
+            // This tenant only.
             E::Busy(_) => return Self::busy("tenant-busy", "Tenant is busy"),
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
@@ -217,14 +216,14 @@ impl Problem {
                         DbErrorKind::SerializationConflict
                         | DbErrorKind::LockTimeout
                         | DbErrorKind::StaleStatement,
-                    ) => Self::busy("conflict", "Lost against another change"),
+                    ) => Self::busy("conflict", "Conflict with a concurrent change"),
                     Some(
                         DbErrorKind::Timeout
                         | DbErrorKind::PoolTimeout
                         | DbErrorKind::Unavailable
                         | DbErrorKind::Refused,
                     ) => Self::busy("unavailable", "Database not available"),
-                    // Dropped a moment ago by another process, or never migrated: see the log.
+                    // Just dropped by another process, or never migrated: the log says which.
                     Some(DbErrorKind::UndefinedTable) => {
                         Self::busy("not-ready", "Tenant not ready")
                     }
@@ -235,8 +234,8 @@ impl Problem {
         Self::new(status, kind, title).detail(error.to_string())
     }
 
-    /// The database does not answer `/health`: says why there is no connection, in words that name
-    /// nothing of the installation.
+    /// The answer of `/health` if the database fails: with the reason, but without names of the
+    /// installation.
     fn of_health(error: &tenantry::Error) -> Self {
         let problem = Self::of_tenancy(error);
         match error.cause() {
@@ -246,7 +245,7 @@ impl Problem {
     }
 }
 
-/// The fields that break rules.
+/// The invalid fields of a validation.
 #[must_use]
 pub fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
     let errors = errors.field_errors().into_iter();
@@ -261,7 +260,7 @@ pub fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
         .collect()
 }
 
-/// The error type of handlers: an answer that is no success, and beside it the cause for the log.
+/// The error type of handlers: a problem, and its cause for the log.
 #[derive(Debug)]
 pub struct ApiError(Response);
 
@@ -272,12 +271,12 @@ impl From<Problem> for ApiError {
 }
 
 impl ApiError {
-    /// What `/health` answers when the database does not.
+    /// The answer of `/health` if the database fails.
     pub(crate) fn of_health(error: tenantry::Error) -> Self {
         Self::with_cause(Problem::of_health(&error), error)
     }
 
-    /// The problem. Its cause is logged if it is a server error, and never sent.
+    /// Logs the cause if the problem is a server error. The cause is never sent.
     #[must_use]
     pub fn with_cause(
         problem: Problem,
@@ -307,7 +306,7 @@ impl IntoResponse for ApiError {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
-        // Text, numbers and lists of both: this cannot fail.
+        // Cannot fail: strings, numbers and lists of both.
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response =
             (self.status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
@@ -333,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_error_has_its_status_and_tells_no_cause() {
+    fn every_error_has_its_status_and_hides_its_cause() {
         let slug = || "tenant-1".parse::<tenantry::Slug>().unwrap();
         let refused = |availability| E::Unavailable(TenantUnavailable::new(slug(), availability));
         let host = || "guards.example.org".parse::<tenantry::Hostname>().unwrap();

@@ -1,9 +1,8 @@
 //! The host that a request is for (RFC 9112, 3.2; RFC 9113, 8.3.1).
 //!
 //! A request may name its host twice: in its target (always in HTTP/2, as `:authority`) and in the
-//! `Host` header. A proxy in front may go by the one and this server by the other, and so let a
-//! client reach a tenant that the proxy would not have let it reach. So both must agree, and
-//! anything ambiguous is refused.
+//! `Host` header. If a proxy used one and this server the other, a client could reach a tenant that
+//! the proxy protects. So both must agree, and ambiguous requests are rejected.
 
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, request::Parts};
 
@@ -37,18 +36,18 @@ impl<'a> From<&'a Parts> for Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The host, with the port if there is one, as the client has written it.
+    /// The host, with the port if there is one, as written by the client.
     ///
     /// # Errors
-    /// 400 when the request names no host, more than one, or something that is no host.
+    /// 400 if the request names no host, more than one, or an invalid one.
     pub(crate) fn host(self) -> Result<&'a str, Problem> {
         self.named()?.ok_or_else(no_host)
     }
 
-    /// As [`host`](Self::host); `None` when the request names no host, as HTTP/1.0 allows.
+    /// As [`host`](Self::host), but `None` if the request names no host, as HTTP/1.0 allows.
     ///
     /// # Errors
-    /// As for [`host`](Self::host), but for that.
+    /// As for [`host`](Self::host), except for HTTP/1.0.
     pub(crate) fn named(self) -> Result<Option<&'a str>, Problem> {
         let header = self.header()?;
         let Some(authority) = self.uri.authority() else {
@@ -65,7 +64,7 @@ impl<'a> Target<'a> {
                     "the target's scheme is {scheme:?}; use http or https"
                 )));
             }
-            // Only CONNECT has a bare authority as its target, which no path of ours knows.
+            // Only CONNECT has a bare authority as its target, and no route matches that.
             None if self.method == Method::CONNECT => "",
             None => {
                 return Err(Problem::malformed(
@@ -85,7 +84,7 @@ impl<'a> Target<'a> {
                 "the target names the host {authority:?}, the Host header {header:?}; send the \
                  same host in both"
             ))),
-            // In HTTP/2 and later the authority takes the place of the header.
+            // In HTTP/2 and later the authority replaces the header.
             None if self.version >= Version::HTTP_2 => Ok(Some(authority)),
             None => Err(no_host()),
         }
@@ -98,7 +97,7 @@ impl<'a> Target<'a> {
         if hosts.next().is_some() {
             return Err(Problem::malformed("the request has more than one Host header; send one"));
         }
-        // An empty one is well-formed. It is no tenant's.
+        // An empty one is well-formed, but belongs to no tenant.
         let text = host.to_str().ok().filter(|text| text.is_empty() || is_host(text));
         text.map(Some).ok_or_else(|| not_a_host(host))
     }

@@ -1,4 +1,4 @@
-//! `/admin/tenants`: the tenants, for the operator.
+//! `/admin/tenants`.
 
 use std::str::FromStr;
 
@@ -21,7 +21,7 @@ use crate::{
     problem::{ApiError, Problem, field_errors},
 };
 
-/// A tenant as the operator asks for it.
+/// A tenant to be created.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
@@ -33,11 +33,10 @@ pub(crate) struct Input {
     tags: Vec<String>,
 }
 
-/// How a tenant is dropped.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DropQuery {
-    /// With the objects outside its schema that depend on it.
+    /// Also drop the objects outside the schema that depend on it.
     #[serde(default)]
     cascade: bool,
 }
@@ -86,7 +85,7 @@ pub(crate) async fn drop(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A text in a path that is no slug names no tenant.
+/// A path segment that is not a valid slug names no tenant.
 fn parse_slug(slug: &str) -> Result<Slug, Problem> {
     slug.parse().map_err(|_| Problem::unknown_tenant(format!("{slug:?}")))
 }
@@ -98,38 +97,38 @@ impl tenantry::Input for Input {
 }
 
 impl Input {
-    /// All fields are looked at before any is refused.
+    /// Validates all fields.
     fn parse(&self) -> Result<NewTenant, ValidationErrors> {
         let mut errors = ValidationErrors::new();
-        let mut refuse = |field: String, code: &'static str, message: String| {
+        let mut reject = |field: String, code: &'static str, message: String| {
             let error = ValidationError::new(code).with_message(message.into());
             errors.0.insert(field.into(), ValidationErrorsKind::Field(vec![error]));
         };
         let slug = match self.slug.as_deref().map(str::parse::<Slug>) {
             Some(Ok(slug)) => Some(slug),
             Some(Err(error)) => {
-                refuse("slug".into(), "slug", error.to_string());
+                reject("slug".into(), "slug", error.to_string());
                 None
             }
             None => {
-                refuse("slug".into(), "required", "is required".into());
+                reject("slug".into(), "required", "is required".into());
                 None
             }
         };
         let name = self.name.as_deref().map(str::parse::<DisplayName>).transpose();
         let name = name.unwrap_or_else(|error| {
-            refuse("name".into(), "name", error.to_string());
+            reject("name".into(), "name", error.to_string());
             None
         });
         let domains = parse_all(&self.domains, |index, error| {
-            refuse(format!("domains[{index}]"), "host_name", error);
+            reject(format!("domains[{index}]"), "host_name", error);
         });
         let tags = parse_all(&self.tags, |index, error| {
-            refuse(format!("tags[{index}]"), "tag", error);
+            reject(format!("tags[{index}]"), "tag", error);
         });
         if self.tags.len() > NewTenant::MAX_TAGS {
             let error = tenantry::Error::TooManyTags(self.tags.len());
-            refuse("tags".into(), "length", error.to_string());
+            reject("tags".into(), "length", error.to_string());
         }
         match slug {
             Some(slug) if errors.is_empty() => Ok(NewTenant { slug, name, domains, tags }),
@@ -138,16 +137,16 @@ impl Input {
     }
 }
 
-/// What can be parsed; the rest is refused by its place.
+/// Parses all values and calls `reject` with the index of each invalid one.
 fn parse_all<T: FromStr<Err = NameError>>(
     texts: &[String],
-    mut refuse: impl FnMut(usize, String),
+    mut reject: impl FnMut(usize, String),
 ) -> Vec<T> {
     let mut parsed = Vec::new();
     for (index, text) in texts.iter().enumerate() {
         match text.parse::<T>() {
             Ok(value) => parsed.push(value),
-            Err(error) => refuse(index, error.to_string()),
+            Err(error) => reject(index, error.to_string()),
         }
     }
     parsed

@@ -215,7 +215,7 @@ async fn a_tenant_that_does_not_exist_is_404() {
             let problem = heard(request).await.problem(404, "unknown-tenant");
             let detail = problem["detail"].as_str().unwrap();
             assert!(
-                detail.ends_with("; GET /admin/tenants lists those that there are"),
+                detail.ends_with("; GET /admin/tenants lists the existing ones"),
                 "{detail}"
             );
         }

@@ -127,7 +127,7 @@ async fn a_deleted_guard_is_gone() {
     assert_eq!(one.delete(&abu).await.is(204).text, "");
 
     let id = &abu["/guards/".len()..];
-    let detail = format!("there is no guard {id}; GET /guards lists those that there are");
+    let detail = format!("guard {id} not found; GET /guards lists the existing ones");
     for answer in [
         one.get(&abu).await,
         one.patch(&abu, json!({ "name": "Abu" })).await,

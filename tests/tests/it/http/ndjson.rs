@@ -116,7 +116,7 @@ async fn a_list_that_cannot_go_on_breaks_off_and_the_log_says_why() {
     assert!(error.is_body() || error.is_decode(), "{error}");
     eventually("the log says why", async || {
         let lines = site.serving.logged("broken-1").await;
-        lines.iter().any(|line| line.contains("broke off") && line.contains("suspended"))
+        lines.iter().any(|line| line.contains("aborted") && line.contains("suspended"))
     })
     .await;
     heard(one.lines("/guards")).await.problem(403, "suspended");

@@ -161,7 +161,7 @@ async fn there_are_no_shifts_of_a_guard_who_does_not_exist() {
     for answer in [one.post(&shifts, day).await, one.get(&shifts).await] {
         let problem = answer.problem(404, "not-found");
         let id = &NOBODY["/guards/".len()..];
-        let detail = format!("there is no guard {id}; GET /guards lists those that there are");
+        let detail = format!("guard {id} not found; GET /guards lists the existing ones");
         assert_eq!(problem["detail"], detail);
     }
 }
