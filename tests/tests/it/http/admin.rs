@@ -214,10 +214,7 @@ async fn a_tenant_that_does_not_exist_is_404() {
             let request = site.operator(method, &format!("/admin/tenants/{slug}"));
             let problem = heard(request).await.problem(404, "unknown-tenant");
             let detail = problem["detail"].as_str().unwrap();
-            assert!(
-                detail.ends_with("; GET /admin/tenants lists the existing ones"),
-                "{detail}"
-            );
+            assert!(detail.ends_with("; GET /admin/tenants lists the existing ones"), "{detail}");
         }
     }
     assert_eq!(schemas(&site.db.plain().await).await, ["public", "registry"]);

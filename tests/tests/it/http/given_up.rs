@@ -104,7 +104,10 @@ async fn while_the_server_accepts_no_writes_health_says_so_and_the_service_recov
     system("default_transaction_read_only = on").await;
     eventually("health is bad", async || one.get("/health").await.status == 503).await;
     let problem = one.get("/health").await.problem(503, "read-only");
-    assert!(problem["detail"].as_str().unwrap().contains("this server is read-only"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("the database server is read-only"),
+        "{problem}"
+    );
     let zoe = || json!({ "name": "Zoe", "position": "Gate" });
     one.post("/guards", zoe()).await.problem(503, "unavailable");
     let create = operator.request("POST", "/admin/tenants").bearer_auth(TOKEN);

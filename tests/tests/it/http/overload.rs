@@ -74,7 +74,7 @@ async fn requests_beyond_the_bound_are_503_at_once_and_take_no_memory() {
         assert!(taken < 150 * 1024, "{taken} KiB for {} requests", CONNECTIONS * STREAMS);
     }
     let log = site.serving.stderr();
-    assert!(log.contains("requests are refused"), "{log}");
+    assert!(log.contains("rejecting requests"), "{log}");
 
     lock.rollback().await.unwrap();
     let statuses = join_all(answers.into_iter().map(status)).await;

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_server_whose_postgresql_has_ended_ends_as_well_and_names_the_log() {
+async fn exits_with_its_postgresql_and_names_the_log() {
     let scratch = Scratch::new();
     let mut serving = HttpServer::launch(&mut scratch.tenantry(&["serve"]));
     let folder = scratch.data().join("postgres");
@@ -25,7 +25,7 @@ async fn a_server_whose_postgresql_has_ended_ends_as_well_and_names_the_log() {
     let log = folder.join("server.log");
     eventually("the log is named", async || {
         let said = serving.stderr();
-        said.contains("has ended by itself") && said.contains(log.to_str().unwrap())
+        said.contains("exited unexpectedly") && said.contains(log.to_str().unwrap())
     })
     .await;
     // The next one finds everything in order.
@@ -33,7 +33,7 @@ async fn a_server_whose_postgresql_has_ended_ends_as_well_and_names_the_log() {
 }
 
 #[tokio::test]
-async fn a_token_file_that_holds_none_is_named_and_may_be_removed() {
+async fn names_an_invalid_token_file_and_creates_a_removed_one() {
     let scratch = Scratch::new();
     let file = scratch.data().join("admin-token");
     fs::create_dir(scratch.data()).unwrap();
@@ -41,7 +41,7 @@ async fn a_token_file_that_holds_none_is_named_and_may_be_removed() {
     for bad in [&b""[..], b"\n", b"short\n", b"with a blank in the middle\n", b"\xff\xfe"] {
         fs::write(&file, bad).unwrap();
         let ran = Ran::of(&mut scratch.tenantry(&["serve"])).exits(1);
-        let ran = ran.complains([file.to_str().unwrap(), "remove it to have a new one made"]);
+        let ran = ran.complains([file.to_str().unwrap(), "remove the file to create a new one"]);
         assert!(!ran.stderr.contains("blank in the middle"), "{ran:?}");
         assert_eq!(fs::read(&file).unwrap(), bad, "it was changed");
     }
