@@ -47,9 +47,9 @@ pub(super) async fn dropped(
 
 /// The statements in `sql` that delete data, except rows of the migrations table.
 fn drops(sql: &str, migrations_table: &str) -> Vec<String> {
-    let pieces = SqlStatement::split(sql).into_iter().filter(SqlStatement::drops_data);
-    let applied = |piece: &SqlStatement| piece.name(2) == Some(migrations_table);
-    pieces.filter(|piece| !applied(piece)).map(|piece| piece.sql).collect()
+    let statements = SqlStatement::split(sql).into_iter().filter(SqlStatement::drops_data);
+    let applied = |statement: &SqlStatement| statement.name(2) == Some(migrations_table);
+    statements.filter(|statement| !applied(statement)).map(|statement| statement.sql).collect()
 }
 
 impl SqlStatement {

@@ -13,14 +13,14 @@ use crate::{DynMigrator, Error};
 
 /// Whether a schema matches the reference. See [`difference`] for the differences.
 pub(super) async fn matches_reference(
-    seen: &InspectedSchema,
+    inspected: &InspectedSchema,
     names: &[String],
     references: &mut References<'_>,
 ) -> Result<bool, Error> {
-    let Some(Inspection::Hash(hash)) = &seen.structure else { return Ok(false) };
-    let applied = applied(seen, names);
-    let wrong = wrong_version(seen, names).or_else(|| wrong_set(seen));
-    if applied.len() != seen.records.len() || wrong.is_some() {
+    let Some(Inspection::Hash(hash)) = &inspected.structure else { return Ok(false) };
+    let applied = applied(inspected, names);
+    let wrong = wrong_version(inspected, names).or_else(|| wrong_set(inspected));
+    if applied.len() != inspected.records.len() || wrong.is_some() {
         return Ok(false);
     }
     let reference = references.get(&applied).await?;
@@ -34,35 +34,35 @@ pub(super) async fn matches_reference(
 /// version, the migrations table may be wrong instead of the structure: the explanation with fewer
 /// differences is returned.
 pub(super) async fn difference(
-    seen: &InspectedSchema,
+    inspected: &InspectedSchema,
     migrator: &DynMigrator,
     references: &mut References<'_>,
 ) -> Result<Result<Vec<Change>, ReferenceError>, Error> {
-    let Some(Inspection::Full(structure)) = &seen.structure else { return Ok(Ok(Vec::new())) };
+    let Some(Inspection::Full(structure)) = &inspected.structure else { return Ok(Ok(Vec::new())) };
     let names = migrator.names();
     let mut found = structure.clone();
-    found.extend(seen.records.iter().map(|name| record(migrator, name, names.contains(name))));
+    found.extend(inspected.records.iter().map(|name| record(migrator, name, names.contains(name))));
     let mut against =
         async |applied: &[String]| -> Result<Result<Vec<Change>, ReferenceError>, Error> {
             let reference = references.get(applied).await?;
             Ok(reference.map(|reference| {
-                let mut expected = reference.structure(&seen.schema);
+                let mut expected = reference.structure(&inspected.schema);
                 expected.extend(applied.iter().map(|name| record(migrator, name, true)));
                 diff(&expected, &found)
             }))
         };
-    let mut changes = match against(&applied(seen, &names)).await? {
+    let mut changes = match against(&applied(inspected, &names)).await? {
         Ok(changes) => changes,
         unbuilt => return Ok(unbuilt),
     };
-    let Some(wrong) = wrong_version(seen, &names) else {
+    let Some(wrong) = wrong_version(inspected, &names) else {
         if changes.is_empty() {
-            changes.extend(wrong_set(seen));
+            changes.extend(wrong_set(inspected));
         }
         return Ok(Ok(changes));
     };
     changes.push(wrong);
-    if let Some(steps) = registered(seen).and_then(|version| up_to(version, &names)) {
+    if let Some(steps) = registered(inspected).and_then(|version| up_to(version, &names)) {
         let others = against(&names[..steps]).await?.unwrap_or_default();
         if !others.is_empty() && others.len() <= changes.len() {
             return Ok(Ok(others));
@@ -73,11 +73,12 @@ pub(super) async fn difference(
 
 /// The registry has another version than the migrations table. A version that is in the table but
 /// unknown to this build is from a newer build.
-fn wrong_version(seen: &InspectedSchema, names: &[String]) -> Option<Change> {
-    let version = registered(seen)?;
-    let own = names.iter().take_while(|name| seen.records.contains(name)).last();
+fn wrong_version(inspected: &InspectedSchema, names: &[String]) -> Option<Change> {
+    let version = registered(inspected)?;
+    let own = names.iter().take_while(|name| inspected.records.contains(name)).last();
     let newer = version.is_some_and(|version| {
-        !names.iter().any(|name| name == version) && seen.records.iter().any(|it| it == version)
+        !names.iter().any(|name| name == version)
+            && inspected.records.iter().any(|it| it == version)
     });
     if version == own.map(String::as_str) || newer {
         return None;
@@ -92,9 +93,9 @@ fn wrong_version(seen: &InspectedSchema, names: &[String]) -> Option<Change> {
 }
 
 /// The version in the registry is right, but its set of migrations is not.
-fn wrong_set(seen: &InspectedSchema) -> Option<Change> {
-    let row = seen.tenant.as_ref()?;
-    let mut records = seen.records.clone();
+fn wrong_set(inspected: &InspectedSchema) -> Option<Change> {
+    let row = inspected.tenant.as_ref()?;
+    let mut records = inspected.records.clone();
     records.sort_unstable();
     let knows_set = row.version.as_ref().is_some_and(|version| row.migrations.contains(version));
     if !knows_set || row.migrations == records {
@@ -109,8 +110,8 @@ fn wrong_set(seen: &InspectedSchema) -> Option<Change> {
 }
 
 /// The applied migrations that this build has, oldest first.
-pub(super) fn applied(seen: &InspectedSchema, names: &[String]) -> Vec<String> {
-    names.iter().filter(|name| seen.records.contains(name)).cloned().collect()
+pub(super) fn applied(inspected: &InspectedSchema, names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| inspected.records.contains(name)).cloned().collect()
 }
 
 /// The number of migrations up to a version, if this build has it.
@@ -122,8 +123,8 @@ fn up_to(version: Option<&str>, names: &[String]) -> Option<usize> {
 }
 
 /// The version in the registry, if the schema has a row.
-fn registered(seen: &InspectedSchema) -> Option<Option<&str>> {
-    seen.tenant.as_ref().map(|tenant| tenant.version.as_deref())
+fn registered(inspected: &InspectedSchema) -> Option<Option<&str>> {
+    inspected.tenant.as_ref().map(|tenant| tenant.version.as_deref())
 }
 
 /// An applied migration, as an entry of the structure.

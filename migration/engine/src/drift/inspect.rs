@@ -92,10 +92,10 @@ pub(super) async fn inspect(
         Err(error) if concerns_only_these_schemas(&error) => {}
         result => return result,
     }
-    let mut seen = Vec::new();
+    let mut inspected = Vec::new();
     for one in selection.one_by_one() {
         let mut tries = 1;
-        seen.extend(loop {
+        inspected.extend(loop {
             match inspect_once(db, migrator, &one, depth).await {
                 Err(error) if is_concurrent_ddl_error(&error) && tries < TRIES => tries += 1,
                 Err(error) if concerns_only_these_schemas(&error) => {
@@ -108,7 +108,7 @@ pub(super) async fn inspect(
             tokio::time::sleep(PAUSE).await;
         });
     }
-    Ok(seen)
+    Ok(inspected)
 }
 
 /// Whether the error concerns these schemas, so that others may be inspected.
@@ -140,21 +140,21 @@ async fn inspect_once(
         .await?;
     execute(&txn, "SELECT set_config('lock_timeout', '10s', true)", []).await?;
     let table = migrator.migration_table_name().to_string();
-    let mut seen = Vec::new();
+    let mut inspected = Vec::new();
     let mut recording = Vec::new();
     for row in select(&txn, selection, &table).await? {
         let one = InspectedSchema::from_row(&row)?;
         if row.try_get("", "records")? {
-            recording.push(seen.len());
+            recording.push(inspected.len());
         }
-        seen.push(one);
+        inspected.push(one);
     }
     if depth == Depth::Row {
         txn.rollback().await?;
-        return Ok(seen);
+        return Ok(inspected);
     }
-    read_records(&txn, &table, &mut seen, &recording).await?;
-    let numbers: Vec<Oid> = seen.iter().filter_map(|one| one.oid).collect();
+    read_records(&txn, &table, &mut inspected, &recording).await?;
+    let numbers: Vec<Oid> = inspected.iter().filter_map(|one| one.oid).collect();
     let mut inspections: HashMap<Oid, Inspection> = if depth == Depth::Full {
         let all = structures(&txn, &numbers).await?.into_iter();
         all.map(|(oid, structure)| (oid, Inspection::Full(structure))).collect()
@@ -163,10 +163,10 @@ async fn inspect_once(
         all.map(|(oid, hash)| (oid, Inspection::Hash(hash))).collect()
     };
     txn.rollback().await?;
-    for one in &mut seen {
+    for one in &mut inspected {
         one.structure = one.oid.and_then(|oid| inspections.remove(&oid));
     }
-    Ok(seen)
+    Ok(inspected)
 }
 
 /// Registry rows with their schemas; for an unregistered schema, without the row.
@@ -216,12 +216,12 @@ async fn select(
 async fn read_records(
     txn: &DatabaseTransaction,
     table: &str,
-    seen: &mut [InspectedSchema],
+    inspected: &mut [InspectedSchema],
     recording: &[usize],
 ) -> Result<(), DbErr> {
     let table = table.replace('"', "\"\"");
     let parts = recording.iter().map(|&number| {
-        let schema = seen[number].schema.quoted();
+        let schema = inspected[number].schema.quoted();
         format!("SELECT {number}, version::text FROM {schema}.\"{table}\"")
     });
     let sql = parts.collect::<Vec<_>>().join("\nUNION ALL ");
@@ -230,7 +230,8 @@ async fn read_records(
     }
     for row in rows(txn, sql, []).await? {
         let number: i32 = row.try_get_by_index(0)?;
-        if let Some(one) = usize::try_from(number).ok().and_then(|number| seen.get_mut(number)) {
+        if let Some(one) = usize::try_from(number).ok().and_then(|number| inspected.get_mut(number))
+        {
             one.records.push(row.try_get_by_index(1)?);
         }
     }

@@ -37,7 +37,7 @@ pub enum VerifyTarget {
 /// schema. Changes nothing.
 ///
 /// Schemas are inspected 500 at a time, first by a hash of each; only those that differ are
-/// inspected again in full, so a schema that is being migrated meanwhile is no finding.
+/// inspected again in full, so a schema that is being migrated meanwhile is not reported.
 ///
 /// A schema that cannot be compared – a migration fails on an empty schema, or the role lacks a
 /// privilege – is a finding; the others are compared.
@@ -138,8 +138,8 @@ impl Run<'_> {
             let Some((last, _)) = tenants.last() else { return Ok(()) };
             after = Some(*last);
             let schemas = tenants.into_iter().map(|(_, schema)| schema).collect();
-            let seen = self.inspect(Selection::Schemas(schemas), Depth::Hash).await?;
-            self.check(seen).await?;
+            let inspected = self.inspect(Selection::Schemas(schemas), Depth::Hash).await?;
+            self.check(inspected).await?;
             if batch % BATCHES_PER_CONNECTION == 0 {
                 close_one(self.db).await?;
             }
@@ -185,69 +185,70 @@ impl Run<'_> {
     }
 
     async fn check(&mut self, batch: Vec<InspectedSchema>) -> Result<(), Error> {
-        let mut suspects = Vec::new();
-        for seen in batch {
-            if seen.tenant.as_ref().is_some_and(|row| row.dropping) {
-                self.others.push(Finding::Dropping { tenant: schema_ref(&seen) });
+        let mut differing = Vec::new();
+        for inspected in batch {
+            if inspected.tenant.as_ref().is_some_and(|row| row.dropping) {
+                self.others.push(Finding::Dropping { tenant: schema_ref(&inspected) });
                 continue;
             }
-            if let Some(reason) = &seen.error {
+            if let Some(reason) = &inspected.error {
                 let why = ReferenceError { migration: None, reason: reason.clone() };
                 self.schemas += 1;
-                self.add_not_compared(&seen, why);
+                self.add_not_compared(&inspected, why);
                 continue;
             }
-            if seen.structure.is_none() {
-                self.others.push(Finding::RowWithoutSchema { tenant: schema_ref(&seen) });
+            if inspected.structure.is_none() {
+                self.others.push(Finding::RowWithoutSchema { tenant: schema_ref(&inspected) });
                 continue;
             }
             self.schemas += 1;
-            if !matches_reference(&seen, &self.names, &mut self.references).await? {
-                suspects.push(seen);
+            if !matches_reference(&inspected, &self.names, &mut self.references).await? {
+                differing.push(inspected);
             }
         }
-        for suspects in suspects.chunks(BATCH / 10) {
-            self.inspect_fully(suspects).await?;
+        for differing in differing.chunks(BATCH / 10) {
+            self.inspect_fully(differing).await?;
         }
         Ok(())
     }
 
     /// Inspects these schemas in full. One that matches now, or is gone, was being changed.
-    async fn inspect_fully(&mut self, suspects: &[InspectedSchema]) -> Result<(), Error> {
+    async fn inspect_fully(&mut self, differing: &[InspectedSchema]) -> Result<(), Error> {
         let (rows, bare): (Vec<&InspectedSchema>, Vec<&InspectedSchema>) =
-            suspects.iter().partition(|seen| seen.tenant.is_some());
-        let schemas = rows.iter().map(|seen| seen.schema.clone()).collect();
+            differing.iter().partition(|inspected| inspected.tenant.is_some());
+        let schemas = rows.iter().map(|inspected| inspected.schema.clone()).collect();
         let mut whole = self.inspect(Selection::Schemas(schemas), Depth::Full).await?;
-        for seen in bare {
+        for inspected in bare {
             whole.extend(
-                self.inspect(Selection::Unregistered(seen.schema.clone()), Depth::Full).await?,
+                self.inspect(Selection::Unregistered(inspected.schema.clone()), Depth::Full)
+                    .await?,
             );
         }
-        for seen in whole {
-            if let Some(reason) = &seen.error {
+        for inspected in whole {
+            if let Some(reason) = &inspected.error {
                 let why = ReferenceError { migration: None, reason: reason.clone() };
-                self.add_not_compared(&seen, why);
+                self.add_not_compared(&inspected, why);
                 continue;
             }
-            match difference(&seen, self.migrator, &mut self.references).await? {
-                Ok(changes) => self.add_drift(&seen, changes),
-                Err(why) => self.add_not_compared(&seen, why),
+            match difference(&inspected, self.migrator, &mut self.references).await? {
+                Ok(changes) => self.add_drift(&inspected, changes),
+                Err(why) => self.add_not_compared(&inspected, why),
             }
         }
         Ok(())
     }
 
-    fn add_drift(&mut self, seen: &InspectedSchema, mut changes: Vec<Change>) {
-        let subject = schema_ref(seen);
+    fn add_drift(&mut self, inspected: &InspectedSchema, mut changes: Vec<Change>) {
+        let subject = schema_ref(inspected);
         changes.retain(|change| !mark(&mut self.used, self.allowed.of_change(&subject, change)));
         if !changes.is_empty() {
             self.drifts.entry(changes).or_default().push(subject);
         }
     }
 
-    fn add_not_compared(&mut self, seen: &InspectedSchema, why: ReferenceError) {
-        let version = applied(seen, &self.names).pop();
-        self.not_compared.entry((version, why)).or_default().push(schema_ref(seen));
+    fn add_not_compared(&mut self, inspected: &InspectedSchema, why: ReferenceError) {
+        let version = applied(inspected, &self.names).pop();
+        self.not_compared.entry((version, why)).or_default().push(schema_ref(inspected));
     }
 
     fn add_strays(&mut self, orphans: Vec<Finding>) {
@@ -297,10 +298,10 @@ fn mark(used: &mut [bool], entries: impl Iterator<Item = usize>) -> bool {
     any
 }
 
-fn schema_ref(seen: &InspectedSchema) -> SchemaRef {
+fn schema_ref(inspected: &InspectedSchema) -> SchemaRef {
     SchemaRef {
-        slug: seen.tenant.as_ref().and_then(|tenant| tenant.slug.clone()),
-        schema: seen.schema.clone(),
+        slug: inspected.tenant.as_ref().and_then(|tenant| tenant.slug.clone()),
+        schema: inspected.schema.clone(),
     }
 }
 

@@ -62,7 +62,7 @@ impl Suppressions {
         if !sql.contains("check:") {
             return;
         }
-        for comment in SqlStatement::split(sql).iter().flat_map(|piece| &piece.comments) {
+        for comment in SqlStatement::split(sql).iter().flat_map(|statement| &statement.comments) {
             let Some(suppression) = Suppression::read(comment) else { continue };
             let rule = suppression.rule.parse().ok();
             seen.rules.extend(rule.filter(|rule| suppression.covers(*rule)));
@@ -96,7 +96,7 @@ impl Suppressions {
 
 /// Whether a statement can only affect the current schema: it names no other, and executes no code
 /// that might.
-fn stays_inside(piece: &SqlStatement) -> bool {
+fn stays_inside(statement: &SqlStatement) -> bool {
     const KINDS: [&str; 10] = [
         "create", "alter", "drop", "reindex", "vacuum", "analyze", "refresh", "comment", "cluster",
         "truncate",
@@ -117,12 +117,13 @@ fn stays_inside(piece: &SqlStatement) -> bool {
         "execute",
         "as",
     ];
-    let words = || 0..piece.words.len();
+    let words = || 0..statement.words.len();
     let is_outside = |at: usize| {
-        piece.symbol(at) == Some(".") || piece.word(at).is_some_and(|word| OUTSIDE.contains(&word))
+        statement.symbol(at) == Some(".")
+            || statement.word(at).is_some_and(|word| OUTSIDE.contains(&word))
     };
-    piece.is_empty()
-        || piece.word(0).is_some_and(|word| KINDS.contains(&word)) && !words().any(is_outside)
+    statement.is_empty()
+        || statement.word(0).is_some_and(|word| KINDS.contains(&word)) && !words().any(is_outside)
 }
 
 /// A suppression comment.

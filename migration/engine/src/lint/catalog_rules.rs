@@ -56,7 +56,7 @@ fn new<'a>(
 
 fn constraints(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
     let Effect { before, after, .. } = effect;
-    let text = effect.piece.sql.to_lowercase();
+    let text = effect.statement.sql.to_lowercase();
     let unnamed = |name: &str| !text.contains(&name.to_lowercase());
     let mut fire = |rule, message: String| violations.push(Violation { rule, message });
     for constraint in &after.constraints {

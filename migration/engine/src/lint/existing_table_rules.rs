@@ -42,7 +42,7 @@ impl Table<'_> {
             fire(Rule::RewritesTable, format!("all rows of {name} are rewritten"));
         } else if self.read()
             && self.effect.before.track_counts
-            && self.effect.piece.starts_with(&["alter"])
+            && self.effect.statement.starts_with(&["alter"])
         {
             fire(Rule::ScansTable, format!("all rows of {name} are scanned under a lock"));
         }
@@ -185,7 +185,7 @@ impl Table<'_> {
         if self.rewritten() || self.type_changed() {
             return false;
         }
-        let is_concurrent = self.effect.piece.concurrently().is_some();
+        let is_concurrent = self.effect.statement.concurrently().is_some();
         for index in self.built().filter(|_| !is_concurrent) {
             let (index, table) = (&index.name, &self.after.name);
             let message = format!("index {index} of {table} is built under a lock");

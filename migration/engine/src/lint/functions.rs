@@ -60,8 +60,8 @@ pub(crate) async fn unqualified(
 
 /// The names in `source` that are resolved by `search_path`.
 fn bare_names(source: &str, catalog: &Catalog) -> Vec<String> {
-    let body = Body { piece: SqlStatement::one(source), catalog };
-    let words = &body.piece.words;
+    let body = Body { statement: SqlStatement::one(source), catalog };
+    let words = &body.statement.words;
     let bare = (0..words.len()).filter(|index| body.is_bare(*index) || body.is_bare_text(*index));
     let mut names: Vec<String> = bare.map(|index| words[index].text.clone()).collect();
     names.extend((0..words.len()).filter_map(|index| body.bare_format(index)));
@@ -88,24 +88,24 @@ const STATEMENTS: [&str; 15] = [
 
 /// The body of a function.
 struct Body<'a> {
-    piece: SqlStatement,
+    statement: SqlStatement,
     catalog: &'a Catalog,
 }
 
 impl Body<'_> {
     /// Whether the token is a relation, function or type of the schema, without the schema's name.
     fn is_bare(&self, at: usize) -> bool {
-        let Some(name) = self.piece.name(at) else { return false };
+        let Some(name) = self.statement.name(at) else { return false };
         let contains = |names: &[String]| names.iter().any(|it| it == name);
         if self.before(at, 1, ".") {
             return false;
         }
-        if self.piece.symbol(at + 1) == Some(".") {
-            let type_of = self.piece.symbol(at + 3) == Some("%") // audit.id%TYPE
-                && self.piece.name(at + 4) == Some("type");
+        if self.statement.symbol(at + 1) == Some(".") {
+            let type_of = self.statement.symbol(at + 3) == Some("%") // audit.id%TYPE
+                && self.statement.name(at + 4) == Some("type");
             return type_of && contains(&self.catalog.relations);
         }
-        if self.piece.symbol(at + 1) == Some("(") && contains(&self.catalog.functions) {
+        if self.statement.symbol(at + 1) == Some("(") && contains(&self.catalog.functions) {
             return true;
         }
         let is_type = contains(&self.catalog.types) || contains(&self.catalog.relations);
@@ -119,23 +119,24 @@ impl Body<'_> {
 
     /// Whether a literal is the name of a relation of the schema: `nextval('s')`, `'t'::regclass`.
     fn is_bare_text(&self, at: usize) -> bool {
-        let is_text = self.piece.words.get(at).is_some_and(|word| word.kind == Kind::Text);
-        let cast = self.piece.symbol(at + 1) == Some(":")
-            && self.piece.symbol(at + 2) == Some(":")
-            && self.piece.word(at + 3) == Some("regclass");
+        let is_text = self.statement.words.get(at).is_some_and(|word| word.kind == Kind::Text);
+        let cast = self.statement.symbol(at + 1) == Some(":")
+            && self.statement.symbol(at + 2) == Some(":")
+            && self.statement.word(at + 3) == Some("regclass");
         let looks_up = ["nextval", "currval", "setval", "to_regclass", "pg_get_serial_sequence"];
         let argument = self.before(at, 1, "(") && looks_up.contains(&self.word_before(at, 2));
         if !is_text || !(cast || argument) {
             return false;
         }
-        let name = SqlStatement::one(&self.piece.words[at].text);
+        let name = SqlStatement::one(&self.statement.words[at].text);
         let name = name.name(0).filter(|_| name.words.len() == 1);
         name.is_some_and(|name| self.catalog.relations.iter().any(|it| it == name))
     }
 
     /// `%I` or `%1$I` of `format`, where it is a relation without a schema.
     fn bare_format(&self, at: usize) -> Option<String> {
-        let rest = self.piece.sql.get(self.piece.words[at].at.start..)?.strip_prefix('%')?;
+        let rest =
+            self.statement.sql.get(self.statement.words[at].at.start..)?.strip_prefix('%')?;
         let number = rest.split_once('$').filter(|(number, _)| {
             !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
         });
@@ -153,7 +154,7 @@ impl Body<'_> {
 
     /// Whether the list that the token is in, at its depth of parentheses, follows `FROM`.
     fn is_in_from_list(&self, at: usize) -> bool {
-        let words = &self.piece.words;
+        let words = &self.statement.words;
         let depth = words[at].depth;
         let before = words[..at].iter().rev().take_while(|it| it.depth >= depth);
         let clauses =
@@ -170,19 +171,19 @@ impl Body<'_> {
         match self.word_before(at, 1) {
             "into" => matches!(self.word_before(at, 2), "insert" | "merge"),
             "from" => self.word_before(at, 2) == "delete",
-            "update" => self.piece.name(at + 1) == Some("set"),
+            "update" => self.statement.name(at + 1) == Some("set"),
             _ => false,
         }
     }
 
     /// `x::mood`, `CAST(x AS mood)`, `guards%ROWTYPE`, `DECLARE x mood;`
     fn is_in_type_position(&self, at: usize) -> bool {
-        let row = self.piece.symbol(at + 1) == Some("%")
-            && matches!(self.piece.name(at + 2), Some("rowtype" | "type"));
+        let row = self.statement.symbol(at + 1) == Some("%")
+            && matches!(self.statement.name(at + 2), Some("rowtype" | "type"));
         let cast = self.before(at, 1, ":") && self.before(at, 2, ":")
             || self.word_before(at, 1) == "as"
-                && matches!(self.piece.symbol(at + 1), Some(")" | "["));
-        let literal = self.piece.words.get(at + 1).is_some_and(|word| word.kind == Kind::Text);
+                && matches!(self.statement.symbol(at + 1), Some(")" | "["));
+        let literal = self.statement.words.get(at + 1).is_some_and(|word| word.kind == Kind::Text);
         row || cast || literal || self.is_declared(at)
     }
 
@@ -190,25 +191,25 @@ impl Body<'_> {
     fn is_declared(&self, at: usize) -> bool {
         let name = at - usize::from(self.word_before(at, 1) == "constant");
         let is_first = self.before(name, 2, ";") || self.word_before(name, 2) == "declare";
-        let mut before = self.piece.words[..at].iter().rev();
+        let mut before = self.statement.words[..at].iter().rev();
         let section = before
             .find(|it| it.kind == Kind::Word && ["declare", "begin"].contains(&it.text.as_str()));
-        let named = name.checked_sub(1).is_some_and(|name| self.piece.name(name).is_some());
+        let named = name.checked_sub(1).is_some_and(|name| self.statement.name(name).is_some());
         is_first && named && section.is_some_and(|it| it.text == "declare")
     }
 
     /// `WITH name AS (`
     fn is_common_table(&self, name: &str) -> bool {
-        (0..self.piece.words.len()).any(|at| {
-            self.piece.name(at) == Some(name)
-                && self.piece.name(at + 1) == Some("as")
-                && self.piece.symbol(at + 2) == Some("(")
+        (0..self.statement.words.len()).any(|at| {
+            self.statement.name(at) == Some(name)
+                && self.statement.name(at + 1) == Some("as")
+                && self.statement.symbol(at + 2) == Some("(")
         })
     }
 
     /// Whether a literal is executed as a statement, or assigned where there is dynamic SQL.
     fn is_statement(&self, at: usize) -> bool {
-        let words = &self.piece.words;
+        let words = &self.statement.words;
         let is_sql = || {
             let literal = SqlStatement::one(&words[at].text);
             literal.word(0).is_some_and(|first| STATEMENTS.contains(&first))
@@ -220,12 +221,12 @@ impl Body<'_> {
 
     /// Whether `symbol` is `distance` tokens before `at`.
     fn before(&self, at: usize, distance: usize, symbol: &str) -> bool {
-        at.checked_sub(distance).and_then(|at| self.piece.symbol(at)) == Some(symbol)
+        at.checked_sub(distance).and_then(|at| self.statement.symbol(at)) == Some(symbol)
     }
 
     /// The keyword `distance` tokens before `at`, or an empty string.
     fn word_before(&self, at: usize, distance: usize) -> &str {
-        at.checked_sub(distance).and_then(|at| self.piece.word(at)).unwrap_or_default()
+        at.checked_sub(distance).and_then(|at| self.statement.word(at)).unwrap_or_default()
     }
 }
 

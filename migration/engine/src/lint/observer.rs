@@ -112,7 +112,7 @@ struct State {
 
 /// A statement that is being executed.
 pub(super) struct Step {
-    piece: SqlStatement,
+    parsed: SqlStatement,
     /// The statement to execute, without `CONCURRENTLY`.
     pub(super) statement: Statement,
     sent: ExecutedStatement,
@@ -179,7 +179,7 @@ impl<'a> Observer<'a> {
     /// Examines a statement before it is executed. `None` if it must not be.
     pub(super) async fn before(
         &self,
-        piece: SqlStatement,
+        parsed: SqlStatement,
         statement: Statement,
     ) -> Result<Option<Step>, DbErr> {
         if self.state().observed.failed.is_some() {
@@ -191,8 +191,9 @@ impl<'a> Observer<'a> {
             let pending = std::mem::take(&mut state.observed.pending);
             (pending, state.transactional, state.unobserved)
         };
-        suppressions.extend(piece.comments.iter().filter_map(|comment| Suppression::read(comment)));
-        if piece.is_empty() {
+        suppressions
+            .extend(parsed.comments.iter().filter_map(|comment| Suppression::read(comment)));
+        if parsed.is_empty() {
             self.state().observed.pending = suppressions;
             return Ok(None);
         }
@@ -200,25 +201,25 @@ impl<'a> Observer<'a> {
         let mut sent = ExecutedStatement {
             sql,
             suppressions,
-            violations: token_violations(&piece, transactional),
+            violations: token_violations(&parsed, transactional),
             ..ExecutedStatement::default()
         };
-        let extension = self.extensions.refusal(&piece);
+        let extension = self.extensions.refusal(&parsed);
         if let Some(message) = &extension {
             sent.fire(Rule::Extension, message.clone());
         }
         let in_one = match transactional {
-            true => piece.concurrently().map(|index| piece.remove_token(index)),
-            false => without_non_transactional(&piece.sql),
+            true => parsed.concurrently().map(|index| parsed.remove_token(index)),
+            false => without_non_transactional(&parsed.sql),
         };
         let skipped = extension.is_some()
-            || piece.is_transaction_control()
+            || parsed.is_transaction_control()
             || in_one.as_ref().is_some_and(String::is_empty);
         if skipped {
             self.state().observed.statements.push(sent);
             return Ok(None);
         }
-        if let Some(message) = piece.needs_client() {
+        if let Some(message) = parsed.needs_client() {
             self.fail(sent, message.clone());
             return Err(DbErr::Custom(message));
         }
@@ -228,24 +229,24 @@ impl<'a> Observer<'a> {
         };
         if unobserved {
             let (others, named) = (Vec::new(), Vec::new());
-            return Ok(Some(Step { piece, statement, sent, others, named }));
+            return Ok(Some(Step { parsed, statement, sent, others, named }));
         }
-        let calls = token_rules::called_in_write(&piece);
+        let calls = token_rules::called_in_write(&parsed);
         for function in
             self.record_internal_error(catalog_lookup::volatile(self.txn, &calls).await)?
         {
             let message = format!("calls {function}(), which is volatile");
             sent.fire(Rule::VolatileFunction, message);
         }
-        let others = token_rules::dotted(&piece);
+        let others = token_rules::dotted(&parsed);
         let named =
             self.record_internal_error(catalog_lookup::in_other_schemas(self.txn, &others).await)?;
-        Ok(Some(Step { piece, statement, sent, others, named }))
+        Ok(Some(Step { parsed, statement, sent, others, named }))
     }
 
     /// Examines the effects of a statement.
     pub(super) async fn after(&self, step: Step, error: Option<&DbErr>) -> Result<(), DbErr> {
-        let Step { piece, mut sent, others, mut named, .. } = step;
+        let Step { parsed, mut sent, others, mut named, .. } = step;
         if error.is_none() {
             named.extend(self.record_internal_error(
                 catalog_lookup::in_other_schemas(self.txn, &others).await,
@@ -273,7 +274,7 @@ impl<'a> Observer<'a> {
             (Arc::clone(&state.start), Arc::clone(&state.now))
         };
         sent.violations.extend(catalog_violations(&Effect {
-            piece: &piece,
+            statement: &parsed,
             start: &start,
             before: &before,
             after: &now,

@@ -36,10 +36,10 @@ impl Backend for LintBackend<'_> {
 
     /// With values, or if rows are returned, PostgreSQL rejects several statements.
     async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        let Some(piece) = SqlStatement::split(&statement.sql).into_iter().next() else {
+        let Some(parsed) = SqlStatement::split(&statement.sql).into_iter().next() else {
             return self.observer.txn.query_all_raw(self.qualified(statement)).await;
         };
-        let Some(step) = self.observer.before(piece, statement).await? else {
+        let Some(step) = self.observer.before(parsed, statement).await? else {
             return Ok(Vec::new());
         };
         let done = self.observer.txn.query_all_raw(self.qualified(step.statement.clone())).await;
@@ -49,22 +49,22 @@ impl Backend for LintBackend<'_> {
 
     #[expect(clippy::disallowed_methods, reason = "SQL of a migration")]
     async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let pieces = SqlStatement::split(&statement.sql);
+        let statements = SqlStatement::split(&statement.sql);
         let (backend, mut rows) = (statement.db_backend, 0);
         if !has_no_values(&statement) {
-            let Some(piece) = pieces.into_iter().next() else {
+            let Some(parsed) = statements.into_iter().next() else {
                 return self.observer.txn.execute_raw(self.qualified(statement)).await;
             };
-            let Some(step) = self.observer.before(piece, statement).await? else {
+            let Some(step) = self.observer.before(parsed, statement).await? else {
                 return Ok(rows_affected(0));
             };
             let done = self.observer.txn.execute_raw(self.qualified(step.statement.clone())).await;
             self.observer.after(step, done.as_ref().err()).await?;
             return done;
         }
-        for piece in pieces {
-            let statement = Statement::from_string(backend, piece.sql.clone());
-            let Some(step) = self.observer.before(piece, statement).await? else { continue };
+        for parsed in statements {
+            let statement = Statement::from_string(backend, parsed.sql.clone());
+            let Some(step) = self.observer.before(parsed, statement).await? else { continue };
             let done = self
                 .observer
                 .txn

@@ -8,71 +8,71 @@ const BEFORE_STATEMENT: [&str; 4] = ["begin", "then", "else", "loop"];
 
 /// Settings and temporary objects that outlive the transaction, also in `DO` blocks and in SQL that
 /// they execute.
-pub(super) fn session_state(piece: &SqlStatement) -> Vec<Violation> {
+pub(super) fn session_state(statement: &SqlStatement) -> Vec<Violation> {
     let mut violations = Vec::new();
-    read(piece, &mut violations);
-    let is_block = piece.starts_with(&["do"]);
-    for text in piece.words.iter().filter(|word| is_block && word.kind == Kind::Text) {
+    read(statement, &mut violations);
+    let is_block = statement.starts_with(&["do"]);
+    for text in statement.words.iter().filter(|word| is_block && word.kind == Kind::Text) {
         SqlStatement::split(&text.text)
             .iter()
-            .for_each(|piece| read_in_block(piece, &mut violations));
+            .for_each(|statement| read_in_block(statement, &mut violations));
     }
     violations.dedup();
     violations
 }
 
-fn read_in_block(piece: &SqlStatement, violations: &mut Vec<Violation>) {
-    read(piece, violations);
-    for index in 1..piece.words.len() {
-        if piece.word(index - 1).is_some_and(|word| BEFORE_STATEMENT.contains(&word)) {
-            let rest = SqlStatement::one(&piece.sql[piece.words[index].at.start..]);
+fn read_in_block(statement: &SqlStatement, violations: &mut Vec<Violation>) {
+    read(statement, violations);
+    for index in 1..statement.words.len() {
+        if statement.word(index - 1).is_some_and(|word| BEFORE_STATEMENT.contains(&word)) {
+            let rest = SqlStatement::one(&statement.sql[statement.words[index].at.start..]);
             read(&rest, violations);
         }
     }
-    if piece.find(&["execute"]).is_some() {
-        let texts = piece.words.iter().filter(|word| word.kind == Kind::Text);
+    if statement.find(&["execute"]).is_some() {
+        let texts = statement.words.iter().filter(|word| word.kind == Kind::Text);
         texts
             .flat_map(|text| SqlStatement::split(&text.text))
-            .for_each(|piece| read(&piece, violations));
+            .for_each(|statement| read(&statement, violations));
     }
 }
 
-fn read(piece: &SqlStatement, violations: &mut Vec<Violation>) {
-    let set = set(piece).into_iter().chain(set_config(piece));
+fn read(statement: &SqlStatement, violations: &mut Vec<Violation>) {
+    let set = set(statement).into_iter().chain(set_config(statement));
     // See Rule::SearchPath.
     let set = set.filter(|name| !name.eq_ignore_ascii_case("search_path"));
     violations.extend(set.map(|name| {
         let message = format!("sets {name} for the rest of the session");
         Violation { rule: Rule::SessionSetting, message }
     }));
-    violations.extend(temporary(piece).map(|message| {
+    violations.extend(temporary(statement).map(|message| {
         let message = format!("{message} stays in the session");
         Violation { rule: Rule::TemporaryTable, message }
     }));
 }
 
 /// The setting of a `SET` without `LOCAL`.
-fn set(piece: &SqlStatement) -> Option<String> {
-    if piece.word(0) != Some("set") {
+fn set(statement: &SqlStatement) -> Option<String> {
+    if statement.word(0) != Some("set") {
         return None;
     }
-    let at = 1 + usize::from(piece.word(1) == Some("session"));
-    let name = match piece.word(at) {
+    let at = 1 + usize::from(statement.word(1) == Some("session"));
+    let name = match statement.word(at) {
         Some("local" | "constraints" | "transaction") => return None,
         Some("characteristics") => "the characteristics of transactions".to_owned(),
         Some("authorization") => "the session authorization".to_owned(),
         Some("role") => "the role".to_owned(),
-        Some("time") if piece.word(at + 1) == Some("zone") => "the time zone".to_owned(),
-        _ => dotted_name(piece, at)?,
+        Some("time") if statement.word(at + 1) == Some("zone") => "the time zone".to_owned(),
+        _ => dotted_name(statement, at)?,
     };
     Some(name)
 }
 
 /// The name at `at`, with the parts after dots.
-fn dotted_name(piece: &SqlStatement, at: usize) -> Option<String> {
-    let mut name = piece.name(at)?.to_owned();
+fn dotted_name(statement: &SqlStatement, at: usize) -> Option<String> {
+    let mut name = statement.name(at)?.to_owned();
     let mut next = at + 1;
-    while let (Some("."), Some(part)) = (piece.symbol(next), piece.name(next + 1)) {
+    while let (Some("."), Some(part)) = (statement.symbol(next), statement.name(next + 1)) {
         name = format!("{name}.{part}");
         next += 2;
     }
@@ -80,18 +80,18 @@ fn dotted_name(piece: &SqlStatement, at: usize) -> Option<String> {
 }
 
 /// Settings that `set_config` changes, unless its third argument is true.
-fn set_config(piece: &SqlStatement) -> Vec<String> {
-    let calls = (0..piece.words.len()).filter(|index| {
-        piece.name(*index).is_some_and(|name| name.eq_ignore_ascii_case("set_config"))
-            && piece.symbol(index + 1) == Some("(")
+fn set_config(statement: &SqlStatement) -> Vec<String> {
+    let calls = (0..statement.words.len()).filter(|index| {
+        statement.name(*index).is_some_and(|name| name.eq_ignore_ascii_case("set_config"))
+            && statement.symbol(index + 1) == Some("(")
     });
-    calls.filter_map(|index| setting_of_call(piece, index + 1)).collect()
+    calls.filter_map(|index| setting_of_call(statement, index + 1)).collect()
 }
 
-fn setting_of_call(piece: &SqlStatement, open: usize) -> Option<String> {
-    let depth = piece.words[open].depth;
+fn setting_of_call(statement: &SqlStatement, open: usize) -> Option<String> {
+    let depth = statement.words[open].depth;
     let inside: Vec<_> =
-        piece.words[open + 1..].iter().take_while(|word| word.depth > depth).collect();
+        statement.words[open + 1..].iter().take_while(|word| word.depth > depth).collect();
     let comma = |word: &&&Word| word.depth == depth + 1 && word.text == ",";
     let last = inside.iter().rposition(|word| comma(&word))?;
     let truth = inside.get(last + 1)?.text.to_ascii_lowercase();
@@ -103,27 +103,27 @@ fn setting_of_call(piece: &SqlStatement, open: usize) -> Option<String> {
 }
 
 /// The temporary object that a statement creates, unless it is dropped on commit.
-fn temporary(piece: &SqlStatement) -> Option<String> {
-    let is_temporary = |at: usize| matches!(piece.word(at), Some("temp" | "temporary"));
-    if piece.word(0) == Some("create") {
+fn temporary(statement: &SqlStatement) -> Option<String> {
+    let is_temporary = |at: usize| matches!(statement.word(at), Some("temp" | "temporary"));
+    if statement.word(0) == Some("create") {
         let mut at = 1;
-        while let Some("global" | "local" | "or" | "replace") = piece.word(at) {
+        while let Some("global" | "local" | "or" | "replace") = statement.word(at) {
             at += 1;
         }
-        let named = (1..piece.words.len()).find(|index| {
-            piece.name(*index) == Some("pg_temp") && piece.symbol(index + 1) == Some(".")
+        let named = (1..statement.words.len()).find(|index| {
+            statement.name(*index) == Some("pg_temp") && statement.symbol(index + 1) == Some(".")
         });
         // The name of the new object comes before columns and arguments.
-        let named = named.filter(|index| piece.words[..*index].iter().all(|it| it.depth == 0));
+        let named = named.filter(|index| statement.words[..*index].iter().all(|it| it.depth == 0));
         let named = named.filter(|index| *index < 8);
-        let stays = piece.find(&["on", "commit", "drop"]).is_none();
+        let stays = statement.find(&["on", "commit", "drop"]).is_none();
         return ((is_temporary(at) || named.is_some()) && stays)
             .then(|| "a temporary object".to_owned());
     }
-    let into = piece
+    let into = statement
         .find(&["into"])
-        .filter(|_| matches!(piece.word(0), Some("select" | "with" | "values" | "table")))?;
-    let into = into + 1 + usize::from(matches!(piece.word(into + 1), Some("global" | "local")));
+        .filter(|_| matches!(statement.word(0), Some("select" | "with" | "values" | "table")))?;
+    let into = into + 1 + usize::from(matches!(statement.word(into + 1), Some("global" | "local")));
     is_temporary(into).then(|| "the temporary table of SELECT INTO".to_owned())
 }
 

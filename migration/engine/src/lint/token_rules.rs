@@ -4,40 +4,40 @@ use super::{Rule, catalog_by_name, session_rules, violation::Violation};
 use crate::sql::{Kind, SqlStatement};
 
 /// The violations of a statement, by its tokens.
-pub(super) fn token_violations(piece: &SqlStatement, transactional: bool) -> Vec<Violation> {
+pub(super) fn token_violations(statement: &SqlStatement, transactional: bool) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut fire = |rule, message: String| violations.push(Violation { rule, message });
-    let actions = actions(piece);
+    let actions = actions(statement);
     if actions > 1 {
         fire(Rule::MultipleActions, format!("one ALTER TABLE has {actions} actions"));
     }
-    if let Some(schema) = schema_keyword(piece) {
+    if let Some(schema) = schema_keyword(statement) {
         fire(Rule::SchemaQualified, format!("names the schema {schema}"));
     }
-    if let Some(message) = database_wide(piece) {
+    if let Some(message) = database_wide(statement) {
         fire(Rule::OutsideSchema, format!("{message} exists once, not once in each schema"));
     }
-    for catalog in catalog_by_name::by_name(&piece.sql) {
+    for catalog in catalog_by_name::by_name(&statement.sql) {
         let message = format!("searches {catalog} by name in all schemas");
         fire(Rule::CatalogByName, message);
     }
-    if names_search_path(piece) && !is_search_path_of_function(piece) {
+    if names_search_path(statement) && !is_search_path_of_function(statement) {
         fire(Rule::SearchPath, "uses search_path".to_owned());
     }
     if transactional {
-        violations.extend(session_rules::session_state(piece));
+        violations.extend(session_rules::session_state(statement));
     }
     let mut fire = |rule, message: String| violations.push(Violation { rule, message });
-    if piece.is_transaction_control() {
-        let message = format!("{} begins or ends a transaction", piece.sql);
+    if statement.is_transaction_control() {
+        let message = format!("{} begins or ends a transaction", statement.sql);
         fire(Rule::TransactionControl, message);
     }
-    if let Some(at) = piece.concurrently() {
+    if let Some(at) = statement.concurrently() {
         if transactional {
             let message = "CONCURRENTLY in a migration that runs in a transaction";
             fire(Rule::ConcurrentlyInTransaction, message.to_owned());
-        } else if matches!(piece.word(0), Some("create" | "drop"))
-            && piece.word(at + 1) != Some("if")
+        } else if matches!(statement.word(0), Some("create" | "drop"))
+            && statement.word(at + 1) != Some("if")
         {
             let message = "fails if it is repeated, outside a transaction";
             fire(Rule::NotIdempotent, message.to_owned());
@@ -47,11 +47,11 @@ pub(super) fn token_violations(piece: &SqlStatement, transactional: bool) -> Vec
 }
 
 /// How many actions an `ALTER TABLE` has; 0 for any other statement.
-fn actions(piece: &SqlStatement) -> usize {
-    if !piece.starts_with(&["alter", "table"]) {
+fn actions(statement: &SqlStatement) -> usize {
+    if !statement.starts_with(&["alter", "table"]) {
         return 0;
     }
-    let commas = piece
+    let commas = statement
         .words
         .iter()
         .filter(|token| token.kind == Kind::Other && token.text == "," && token.depth == 0);
@@ -59,18 +59,18 @@ fn actions(piece: &SqlStatement) -> usize {
 }
 
 /// The schema in `CREATE SCHEMA x`, `SET SCHEMA 'x'`, `ON SCHEMA x`; `schema` may also be a column.
-fn schema_keyword(piece: &SqlStatement) -> Option<&str> {
+fn schema_keyword(statement: &SqlStatement) -> Option<&str> {
     let before = ["create", "drop", "alter", "set", "in", "on", "foreign"];
-    (1..piece.words.len()).find_map(|index| {
-        let follows = before.contains(&piece.word(index - 1)?);
-        let next = piece.words.get(index + 1)?;
+    (1..statement.words.len()).find_map(|index| {
+        let follows = before.contains(&statement.word(index - 1)?);
+        let next = statement.words.get(index + 1)?;
         let is_name = next.kind != Kind::Other;
-        (follows && is_name && piece.word(index)? == "schema").then_some(next.text.as_str())
+        (follows && is_name && statement.word(index)? == "schema").then_some(next.text.as_str())
     })
 }
 
 /// The kind of object in `CREATE`, `ALTER` or `DROP`, if it belongs to no schema.
-fn database_wide(piece: &SqlStatement) -> Option<&str> {
+fn database_wide(statement: &SqlStatement) -> Option<&str> {
     let wide = [
         "database",
         "event",
@@ -82,35 +82,38 @@ fn database_wide(piece: &SqlStatement) -> Option<&str> {
         "tablespace",
         "user",
     ];
-    let changes = ["create", "alter", "drop"].contains(&piece.word(0)?);
-    piece.word(1).filter(|message| changes && wide.contains(message))
+    let changes = ["create", "alter", "drop"].contains(&statement.word(0)?);
+    statement.word(1).filter(|message| changes && wide.contains(message))
 }
 
-fn names_search_path(piece: &SqlStatement) -> bool {
-    piece.words.iter().any(|token| {
+fn names_search_path(statement: &SqlStatement) -> bool {
+    statement.words.iter().any(|token| {
         token.text.eq_ignore_ascii_case("search_path")
             && matches!(token.kind, Kind::Word | Kind::Quoted | Kind::Text)
     })
 }
 
 /// `CREATE FUNCTION … SET search_path FROM CURRENT`, which sets it for the function alone.
-fn is_search_path_of_function(piece: &SqlStatement) -> bool {
+fn is_search_path_of_function(statement: &SqlStatement) -> bool {
     let routine = ["function", "procedure", "routine"];
     let is_routine =
-        (1..4).any(|index| piece.word(index).is_some_and(|word| routine.contains(&word)));
+        (1..4).any(|index| statement.word(index).is_some_and(|word| routine.contains(&word)));
     is_routine
-        && matches!(piece.word(0), Some("create" | "alter"))
-        && piece.find(&["set", "search_path", "from", "current"]).is_some()
+        && matches!(statement.word(0), Some("create" | "alter"))
+        && statement.find(&["set", "search_path", "from", "current"]).is_some()
 }
 
 /// The first pair in `a.b` or `a.b.c`: a schema and an object, or a table and a column.
-pub(super) fn dotted(piece: &SqlStatement) -> Vec<(String, String)> {
+pub(super) fn dotted(statement: &SqlStatement) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
-    for index in 0..piece.words.len() {
-        let behind_dot = index > 0 && piece.symbol(index - 1) == Some(".");
-        if let (Some(first), Some("."), Some(second), false) =
-            (piece.name(index), piece.symbol(index + 1), piece.name(index + 2), behind_dot)
-        {
+    for index in 0..statement.words.len() {
+        let behind_dot = index > 0 && statement.symbol(index - 1) == Some(".");
+        if let (Some(first), Some("."), Some(second), false) = (
+            statement.name(index),
+            statement.symbol(index + 1),
+            statement.name(index + 2),
+            behind_dot,
+        ) {
             pairs.push((first.to_owned(), second.to_owned()));
         }
     }
@@ -118,19 +121,20 @@ pub(super) fn dotted(piece: &SqlStatement) -> Vec<(String, String)> {
 }
 
 /// Functions that an `UPDATE` or `DELETE` may call.
-pub(super) fn called_in_write(piece: &SqlStatement) -> Vec<String> {
-    let from = match piece.word(0) {
+pub(super) fn called_in_write(statement: &SqlStatement) -> Vec<String> {
+    let from = match statement.word(0) {
         Some("update" | "delete" | "merge") => Some(0),
         Some("with") => {
             let writes = ["update", "delete", "merge"];
-            writes.iter().any(|word| piece.find(&[word]).is_some()).then_some(0)
+            writes.iter().any(|word| statement.find(&[word]).is_some()).then_some(0)
         }
-        Some("insert") => piece.find(&["do", "update"]),
+        Some("insert") => statement.find(&["do", "update"]),
         _ => None,
     };
     let Some(from) = from else { return Vec::new() };
-    let calls = (from..piece.words.len()).filter(|index| piece.symbol(index + 1) == Some("("));
-    calls.filter_map(|index| piece.name(index)).map(str::to_owned).collect()
+    let calls =
+        (from..statement.words.len()).filter(|index| statement.symbol(index + 1) == Some("("));
+    calls.filter_map(|index| statement.name(index)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub(super) struct Violation {
 
 /// A statement, and the catalog before and after it.
 pub(super) struct Effect<'a> {
-    pub(super) piece: &'a SqlStatement,
+    pub(super) statement: &'a SqlStatement,
     /// At the start of the migration: only tables of this snapshot may be large and in use.
     pub(super) start: &'a Snapshot,
     pub(super) before: &'a Snapshot,

@@ -90,7 +90,7 @@ async fn succeeds_without_tenants() {
     }
 }
 
-/// Tenants are worked on at the same time and tell of it as they end.
+/// Tenants are migrated in parallel, so their lines have no order.
 fn sorted(lines: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = lines.lines().collect();
     lines.sort_unstable();
@@ -165,7 +165,7 @@ async fn failed_canary_stops_the_run() {
     ran.complains(["no tenant has the tag \"theirs\""]);
     let newest = |versions: Vec<String>| versions.iter().filter(|it| it.ends_with(NEWEST)).count();
     assert_eq!(newest(versions(&db).await), 0);
-    // Who fails after the canaries is no canary.
+    // A tenant that fails after the canaries is not reported as one.
     texts(&plain, "CREATE TABLE tenant_4.shifts (planted text)").await;
     let ran = migration(&db, "up --all --canary 2").exits(1);
     assert!(!ran.stdout.contains("canary"), "{ran:#?}");
