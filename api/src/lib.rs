@@ -16,7 +16,7 @@ pub fn router(state: AppState) -> Router {
     tenantry_axum::app(state, routes::routes())
 }
 
-/// What the `tenantry` command serves.
+/// The application, for the `tenantry` command.
 #[must_use]
 pub fn app() -> App<migration::Migrator> {
     const ABU: &str =

@@ -1,7 +1,7 @@
-//! Entities of the tables that every tenant has, in a schema of its own.
+//! Entities of the tables in each tenant's schema.
 //!
-//! They name the schema `@tenant`, which never exists: a tenant's handle puts the tenant's schema
-//! in its place, and on any other connection PostgreSQL refuses the statement.
+//! They name the schema `@tenant`, which does not exist: a tenant's handle replaces it by the tenant's
+//! schema, and on any other connection PostgreSQL rejects the statement.
 //!
 //! ```
 //! use entity::guard;

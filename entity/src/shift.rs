@@ -10,28 +10,27 @@ use tenantry_registry::{now, stamp};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, DeriveEntityModel)]
 #[sea_orm(schema_name = "@tenant", table_name = "shifts")]
 pub struct Model {
-    /// UUID of version 7: shifts sorted by it come in the order of their creation, as far as the
-    /// clocks of all writers agree.
+    /// UUID of version 7, in the order of creation as far as the writers' clocks agree.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
     /// The guard on duty.
     pub guard_id: Uuid,
-    /// First moment of the shift.
+    /// Start of the shift.
     pub starts_at: DateTimeUtc,
-    /// First moment after the shift.
+    /// End of the shift (exclusive).
     pub ends_at: DateTimeUtc,
-    /// When the shift was stored; set once.
+    /// When the shift was created.
     pub inserted_at: DateTimeUtc,
     /// When the shift was last changed.
     pub updated_at: DateTimeUtc,
-    /// The guard on duty, when loaded.
+    /// The guard on duty, if loaded.
     #[sea_orm(belongs_to, from = "guard_id", to = "id")]
     pub guard: BelongsTo<super::guard::Entity>,
 }
 
 #[async_trait::async_trait]
 impl ActiveModelBehavior for ActiveModel {
-    /// As for guards: filled in here for `insert_many`, and so that an update leaves `inserted_at`.
+    /// As for guards: sets the timestamps for `insert_many`; an update does not write `inserted_at`.
     fn new() -> Self {
         let now = now();
         Self {

@@ -3,24 +3,24 @@ use thiserror::Error;
 use uuid::Uuid;
 use validator::ValidationErrors;
 
-/// Why a call about a tenant's rows failed.
+/// Errors of the application's services.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The input breaks its rules; every field that does is named.
+    /// The input is invalid; names all invalid fields.
     #[error("the input is not valid: {}", crate::input::summary(.0))]
     Invalid(#[from] ValidationErrors),
 
-    /// There is no such row in this tenant.
-    #[error("there is no {noun} {id} in this tenant")]
+    /// The tenant has no such row.
+    #[error("{noun} {id} not found in this tenant")]
     NotFound {
-        /// What was looked for, such as `guard`.
+        /// Kind of the row, such as `guard`.
         noun: &'static str,
         /// Its key.
         id: Uuid,
     },
 
-    /// The tenant cannot be resolved or may not be used.
+    /// The tenant is not available, or the database failed.
     #[error(transparent)]
     Tenancy(#[from] tenantry::Error),
 }

@@ -20,7 +20,7 @@ use tenantry::{
     page::{self, Page, PageRequest},
 };
 
-/// A guard to be stored. Both fields are required; white space around them is removed.
+/// A new guard. Both fields are required; surrounding white space is removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct NewGuard {
@@ -32,7 +32,7 @@ pub struct NewGuard {
     pub position: Option<String>,
 }
 
-/// A change of a guard: fields that are absent stay as they are.
+/// A change of a guard. Absent fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Validate)]
 #[serde(default, deny_unknown_fields)]
 pub struct GuardChange {
@@ -62,20 +62,20 @@ impl Input for GuardChange {
     }
 }
 
-/// Which guards are wanted.
+/// Filter of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Filter {
-    /// Only this position, to the letter.
+    /// Exactly this position.
     pub position: Option<String>,
-    /// Only names that contain this text, in upper or lower case.
+    /// Part of the name, in upper or lower case.
     pub search: Option<String>,
 }
 
-/// Stores a guard.
+/// Creates a guard.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all failing fields; [`Error::Tenancy`].
+/// [`Error::Invalid`] with all invalid fields; [`Error::Tenancy`].
 pub async fn create(tenancy: &Tenancy, slug: &Slug, input: NewGuard) -> Result<Guard, Error> {
     create_in(&tenancy.tenant(slug).await?, input).await
 }
@@ -94,7 +94,7 @@ pub async fn create_in(scope: &impl TenantScope, mut input: NewGuard) -> Result<
     Ok(guard.insert(scope).await?)
 }
 
-/// The guard with this id, if there is one.
+/// The guard with this id.
 ///
 /// # Errors
 /// [`Error::Tenancy`].
@@ -110,7 +110,7 @@ pub async fn get_in(scope: &impl TenantScope, id: Uuid) -> Result<Option<Guard>,
     Ok(Entity::find_by_id(id).one(scope).await?)
 }
 
-/// One page of guards, in the order of their ids.
+/// A page of guards, ordered by id.
 ///
 /// # Errors
 /// [`Error::Tenancy`].
@@ -135,7 +135,7 @@ pub async fn list_in(
     Ok(page::fetch(scope, filter.select(), Column::Id, page, |guard| guard.id).await?)
 }
 
-/// How many guards there are.
+/// Number of guards.
 ///
 /// # Errors
 /// [`Error::Tenancy`].
@@ -151,10 +151,10 @@ pub async fn count_in(scope: &impl TenantScope, filter: &Filter) -> Result<u64, 
     Ok(filter.select().count(scope).await?)
 }
 
-/// Changes a guard and returns it as it is now.
+/// Changes a guard and returns it.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all failing fields, [`Error::NotFound`], [`Error::Tenancy`].
+/// [`Error::Invalid`] with all invalid fields, [`Error::NotFound`], [`Error::Tenancy`].
 pub async fn update(
     tenancy: &Tenancy,
     slug: &Slug,
@@ -215,14 +215,14 @@ impl Filter {
         let mut select = Entity::find();
         let mut texts = self.position.iter().chain(&self.search);
         if texts.any(|text| text.as_bytes().contains(&0)) {
-            // PostgreSQL's text has no NUL, and refuses a parameter with one.
+            // PostgreSQL's text cannot contain NUL.
             return select.filter(Expr::value(false));
         }
         if let Some(position) = &self.position {
             select = select.filter(Column::Position.eq(position));
         }
         if let Some(text) = &self.search {
-            // In a pattern these three would not stand for themselves.
+            // Special characters of LIKE.
             let text = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
             let pattern = LikeExpr::new(format!("%{text}%"));
             select = select.filter(Column::Name.into_expr().ilike(pattern));

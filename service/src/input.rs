@@ -1,13 +1,13 @@
-//! What has rules, and the rules that several inputs share.
+//! Rules that several inputs share.
 
 use std::borrow::Cow;
 
 use validator::{ValidationError, ValidationErrors};
 
-/// Most characters of a line of text.
+/// Maximum length of a line, in characters.
 pub(crate) const MAX_CHARS: usize = 200;
 
-/// A line of text: not empty, at most 200 characters, no control characters. Expects it trimmed.
+/// Rule for a trimmed line: not empty, at most 200 characters, no control characters.
 pub(crate) fn line(text: &str) -> Result<(), ValidationError> {
     if text.is_empty() {
         return Err(failure("required", "must not be empty"));
@@ -31,12 +31,12 @@ pub(crate) fn trim(text: &mut Option<String>) {
     }
 }
 
-/// A rule that was broken: a code for programs and a message for people.
+/// A violated rule, with its code and message.
 pub(crate) fn failure(code: &'static str, message: &'static str) -> ValidationError {
     ValidationError::new(code).with_message(Cow::Borrowed(message))
 }
 
-/// All failing fields in one line.
+/// All invalid fields on one line.
 pub(crate) fn summary(errors: &ValidationErrors) -> String {
     let mut fields: Vec<String> = errors
         .field_errors()
@@ -47,8 +47,8 @@ pub(crate) fn summary(errors: &ValidationErrors) -> String {
     fields.join("; ")
 }
 
-/// Distinguishes a field that is absent (leave it) from one that is `null` (an empty value, which
-/// the rules then refuse).
+/// Distinguishes an absent field, which stays as it is, from `null`, an empty value that the rules
+/// reject.
 pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: serde::Deserialize<'de> + Default,

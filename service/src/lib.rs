@@ -1,4 +1,4 @@
-//! What the application does for its tenants: one module per noun, [`guard`] and [`shift`].
+//! Services of the application, one module per noun: [`guard`] and [`shift`].
 //!
 //! A function comes in two forms. `create` resolves the tenant first; `create_in` works in the
 //! caller's handle or transaction, a [`TenantScope`](tenantry::TenantScope).

@@ -19,8 +19,7 @@ use tenantry::{
     page::{self, Page, PageRequest},
 };
 
-/// First and last microsecond of the years 0000 to 9999, which are those that RFC 3339 can write;
-/// all of them can be stored.
+/// First and last microsecond of the years 0000 to 9999, the range of RFC 3339.
 const FIRST: DateTime<Utc> = micros(-62_167_219_200_000_000);
 const LAST: DateTime<Utc> = micros(253_402_300_799_999_999);
 
@@ -31,26 +30,26 @@ const fn micros(unix: i64) -> DateTime<Utc> {
     }
 }
 
-/// A shift to be stored. Both fields are required.
+/// A new shift. Both fields are required.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct NewShift {
-    /// First moment of the shift.
+    /// Start of the shift.
     #[validate(required(message = "is required"))]
     pub starts_at: Option<DateTime<Utc>>,
-    /// First moment after the shift: later than `starts_at`, by 24 hours at most.
+    /// End of the shift (exclusive): after `starts_at`, by 24 hours at most.
     #[validate(required(message = "is required"))]
     pub ends_at: Option<DateTime<Utc>>,
 }
 
-/// A change of a shift: fields that are absent stay as they are.
+/// A change of a shift. Absent fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShiftChange {
-    /// First moment of the shift.
+    /// Start of the shift.
     #[serde(deserialize_with = "not_null")]
     pub starts_at: Option<DateTime<Utc>>,
-    /// First moment after the shift.
+    /// End of the shift (exclusive).
     #[serde(deserialize_with = "not_null")]
     pub ends_at: Option<DateTime<Utc>>,
 }
@@ -63,7 +62,7 @@ impl Input for NewShift {
         match rules(self.starts_at, self.ends_at) {
             Ok(()) => required,
             Err(mut errors) => {
-                // No field is in both: a rule is about a moment that is there.
+                // No field is in both: the rules apply to fields that are present.
                 errors.0.extend(required.err().into_iter().flat_map(|missing| missing.0));
                 Err(errors)
             }
@@ -79,22 +78,22 @@ impl Input for ShiftChange {
     }
 }
 
-/// Which shifts are wanted.
+/// Filter of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Filter {
-    /// Only those of this guard.
+    /// Shifts of this guard.
     pub guard_id: Option<Uuid>,
-    /// Only those that end after this moment.
+    /// Shifts that end after this time.
     pub from: Option<DateTime<Utc>>,
-    /// Only those that start before this moment.
+    /// Shifts that start before this time.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Stores a shift of a guard.
+/// Creates a shift of a guard.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all failing fields; [`Error::NotFound`] when there is no such guard;
+/// [`Error::Invalid`] with all invalid fields; [`Error::NotFound`] if the guard does not exist;
 /// [`Error::Tenancy`].
 pub async fn create(
     tenancy: &Tenancy,
@@ -129,7 +128,7 @@ pub async fn create_in(
     })
 }
 
-/// The shift with this id, if there is one.
+/// The shift with this id.
 ///
 /// # Errors
 /// [`Error::Tenancy`].
@@ -145,7 +144,7 @@ pub async fn get_in(scope: &impl TenantScope, id: Uuid) -> Result<Option<Shift>,
     Ok(Entity::find_by_id(id).one(scope).await?)
 }
 
-/// One page of shifts, in the order of their ids.
+/// A page of shifts, ordered by id.
 ///
 /// # Errors
 /// [`Error::Tenancy`].
@@ -170,7 +169,7 @@ pub async fn list_in(
     Ok(page::fetch(scope, filter.select(), Column::Id, page, |shift| shift.id).await?)
 }
 
-/// How many shifts there are.
+/// Number of shifts.
 ///
 /// # Errors
 /// [`Error::Tenancy`].
@@ -186,10 +185,10 @@ pub async fn count_in(scope: &impl TenantScope, filter: &Filter) -> Result<u64, 
     Ok(filter.select().count(scope).await?)
 }
 
-/// Changes a shift and returns it as it is now.
+/// Changes a shift and returns it.
 ///
 /// # Errors
-/// [`Error::Invalid`] with all failing fields, [`Error::NotFound`], [`Error::Tenancy`].
+/// [`Error::Invalid`] with all invalid fields, [`Error::NotFound`], [`Error::Tenancy`].
 pub async fn update(
     tenancy: &Tenancy,
     slug: &Slug,
@@ -209,7 +208,7 @@ pub async fn update_in(
     mut change: ShiftChange,
 ) -> Result<Shift, Error> {
     change.check()?;
-    // The rule is about both moments, so the row is locked while the one that stays is read.
+    // The rules apply to both times, so the row is locked while the unchanged one is read.
     let txn = scope.begin().await?;
     let shift = Entity::find_by_id(id).lock_exclusive().one(&txn).await?;
     let shift = shift.ok_or(Error::NotFound { noun: "shift", id })?;
@@ -246,7 +245,7 @@ pub async fn delete_in(scope: &impl TenantScope, id: Uuid) -> Result<(), Error> 
     }
 }
 
-/// Each moment can be stored, and a shift ends after it starts, by 24 hours at most.
+/// Both times are in range, and a shift ends after it starts, by 24 hours at most.
 fn rules(
     starts_at: Option<DateTime<Utc>>,
     ends_at: Option<DateTime<Utc>>,
@@ -267,12 +266,12 @@ fn rules(
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// A moment has no empty value, so `null` is refused where it is read.
+/// A time has no empty value, so `null` is an error of deserialization.
 fn not_null<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<DateTime<Utc>>, D::Error> {
     DateTime::deserialize(input).map(Some)
 }
 
-/// The nearest moment that a shift can have: to compare shifts with, it is as good.
+/// The nearest time that a shift can have, for comparisons.
 fn storable(at: DateTime<Utc>) -> DateTime<Utc> {
     microseconds(at).clamp(FIRST, LAST)
 }

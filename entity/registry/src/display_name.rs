@@ -2,8 +2,8 @@ use std::{fmt, str::FromStr};
 
 use crate::NameError;
 
-/// What people call a tenant, such as `Acme Ltd`: 1 to 200 characters, no control characters.
-/// White space around it is removed.
+/// The name of a tenant for people, such as `Acme Ltd`: 1 to 200 characters, no control characters.
+/// Surrounding white space is removed.
 ///
 /// ```
 /// use tenantry_registry::DisplayName;
@@ -15,10 +15,10 @@ use crate::NameError;
 pub struct DisplayName(String);
 
 impl DisplayName {
-    /// The longest name, in characters.
+    /// Maximum length, in characters.
     pub const MAX_CHARS: usize = 200;
 
-    /// The name as text.
+    /// The name as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! `registry.domains`: host names that lead to a tenant.
+//! `registry.domains`: host names of tenants.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,11 +12,11 @@ pub struct Model {
     /// The host name, unique among all tenants.
     #[sea_orm(primary_key, auto_increment = false)]
     pub hostname: Hostname,
-    /// The tenant it leads to.
+    /// The tenant that it belongs to.
     pub tenant_id: TenantId,
     /// When it was added.
     pub inserted_at: DateTimeUtc,
-    /// The tenant it leads to, when loaded.
+    /// The tenant that it belongs to, if loaded.
     #[sea_orm(belongs_to, from = "tenant_id", to = "id")]
     pub tenant: BelongsTo<super::tenant::Entity>,
 }

@@ -4,12 +4,11 @@ use sea_orm::{DbErr, DeriveValueType, TryFromU64, sea_query::ValueTypeErr};
 
 use crate::NameError;
 
-/// A host name that leads to a tenant, such as `guards.example.org`: lower case, without port and
-/// without the dot at the end.
+/// A host name of a tenant, such as `guards.example.org`: lower case, without port and trailing dot.
 ///
 /// The rules are RFC 1123, 2.1: labels of 1 to 63 letters, digits and hyphens, no hyphen at either
-/// end, at most 253 characters in all. At least two labels, so that `localhost` or an address is
-/// never taken for a customer's domain.
+/// end, at most 253 characters in all. At least two labels and no numeric last one, so that neither
+/// `localhost` nor an address is a host name.
 ///
 /// ```
 /// use tenantry_registry::Hostname;
@@ -26,7 +25,7 @@ use crate::NameError;
 pub struct Hostname(String);
 
 impl Hostname {
-    /// The host name as text.
+    /// The host name as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,7 +75,7 @@ impl fmt::Display for Hostname {
     }
 }
 
-/// SeaORM asks this of every primary key, for databases that number rows themselves.
+/// SeaORM requires it of every primary key, for generated numbers.
 impl TryFromU64 for Hostname {
     fn try_from_u64(_: u64) -> Result<Self, DbErr> {
         Err(DbErr::ConvertFromU64("Hostname"))

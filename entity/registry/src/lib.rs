@@ -40,10 +40,10 @@ pub use tag::Tag;
 pub use tenant_id::TenantId;
 pub use timestamp::{microseconds, now, stamp};
 
-/// The schema of the registry's tables. Fixed at compile time: it is the same for everybody.
+/// The schema of the registry's tables, the same in all installations.
 pub const SCHEMA: &str = "registry";
 
-/// The schema that the entities of tenants' tables name: `schema_name = "@tenant"`. A tenant handle
-/// puts the tenant's schema in its place. It never exists, since `@` is allowed in no schema name,
-/// so that such an entity fails on any other connection.
+/// The schema name in entities of tenants' tables: `schema_name = "@tenant"`. A tenant handle replaces
+/// it by the tenant's schema. No such schema exists, as a schema name may not contain `@`, so
+/// PostgreSQL rejects such an entity on any other connection.
 pub const PLACEHOLDER: &str = "@tenant";

@@ -1,9 +1,9 @@
 use thiserror::Error;
 
-/// Why a text is not a slug, a schema name or a host name: the text and the rule that it broke.
+/// An invalid slug, schema name, host name, display name or tag, with the rule that it violates.
 ///
-/// The text is shown as a Rust string literal (`{:?}`), so control characters and quotes in
-/// hostile input cannot disturb a terminal or a log line, and it is cut after 80 characters.
+/// The message shows at most 80 characters of the input, as a Rust string literal (`{:?}`), so that
+/// hostile input cannot disturb a terminal or a log.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{kind} {text:?} is refused: {rule}")]
 pub struct NameError {
@@ -23,7 +23,7 @@ impl NameError {
         Self { kind, text: shown, rule: rule.into() }
     }
 
-    /// The rule that was broken, as a sentence without the text that broke it.
+    /// The violated rule, without the input.
     #[must_use]
     pub fn rule(&self) -> &str {
         &self.rule

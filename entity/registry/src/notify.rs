@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_says_which_tenant_and_which_keys() {
+    fn parses_the_tenant_and_the_keys() {
         let id = TenantId::generate();
         let payload = format!("{id} acme acme.example.org");
         let Notification::Changed { id: Some(found), keys } = Notification::parse(&payload) else {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_says_of_which_process_it_is_and_when_it_was_sent() {
+    fn parses_a_heartbeat() {
         let payload = Notification::heartbeat("some-process", 17);
         let Notification::Heartbeat { process, at } = Notification::parse(&payload) else {
             panic!("no heartbeat: {payload}");

@@ -5,8 +5,8 @@ use sea_orm::{DeriveValueType, sea_query::ValueTypeErr};
 use crate::{NameError, Slug};
 
 /// Reserved key words of PostgreSQL 14 to 18 (manual, appendix C: "reserved" and "reserved (can
-/// be function or type)"): as a schema name they would work only in quotes. A test compares this
-/// list with the server's own `pg_get_keywords()`.
+/// be function or type)"), which would need quotes as a schema name. A test compares them with
+/// `pg_get_keywords()`.
 #[rustfmt::skip]
 pub const RESERVED_WORDS: [&str; 101] = [
     "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization",
@@ -46,25 +46,24 @@ pub const RESERVED_WORDS: [&str; 101] = [
 pub struct SchemaName(String);
 
 impl SchemaName {
-    /// The longest name PostgreSQL keeps, in bytes (`NAMEDATALEN` − 1).
+    /// Maximum length, in bytes (`NAMEDATALEN` − 1).
     pub const MAX_LEN: usize = 63;
 
-    const TAKEN: [&str; 6] =
+    const RESERVED_SCHEMAS: [&str; 6] =
         ["citus", "citus_internal", "columnar", "information_schema", "public", super::SCHEMA];
 
     /// The schema of a new tenant: `prefix`, then the slug with `_` for `-`.
     ///
-    /// A slug has no `_`, so two slugs never give one schema.
+    /// Different slugs give different schemas, as a slug has no `_`.
     ///
     /// # Errors
-    /// When the whole is no schema name: the prefix has a character that is not allowed, the
-    /// whole is too long, or it is a reserved word.
+    /// The result is not a valid schema name.
     pub fn for_slug(prefix: &str, slug: &Slug) -> Result<Self, NameError> {
         format!("{prefix}{}", slug.as_str().replace('-', "_")).parse()
     }
 
-    /// The name that is tried as number `n` when this one and others before it are taken: this one
-    /// itself for 1, else with `_n` behind it. It is cut so that the whole fits.
+    /// The `n`th name to try if this one is taken: for 1 the name itself, else with the suffix `_n`,
+    /// shortened if necessary.
     ///
     /// ```
     /// use tenantry_registry::SchemaName;
@@ -75,24 +74,24 @@ impl SchemaName {
     /// ```
     ///
     /// # Errors
-    /// When that is no schema name.
+    /// The result is not a valid schema name.
     pub fn numbered(&self, n: u32) -> Result<Self, NameError> {
         if n <= 1 {
             return Ok(self.clone());
         }
         let suffix = format!("_{n}");
-        // A name is ASCII, so it can be cut anywhere.
+        // The name is ASCII, so any index is a character boundary.
         let kept = self.0.len().min(Self::MAX_LEN - suffix.len());
         format!("{}{suffix}", &self.0[..kept]).parse()
     }
 
-    /// The name as text, without quotes.
+    /// The name without quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name as a quoted identifier, ready for the text of a statement.
+    /// The name as a quoted identifier, for use in a statement.
     #[must_use]
     pub fn quoted(&self) -> String {
         format!("\"{}\"", self.0)
@@ -126,7 +125,7 @@ impl FromStr for SchemaName {
         if text.len() > Self::MAX_LEN {
             return refuse("it is longer than the 63 bytes that PostgreSQL keeps of a name");
         }
-        if text.starts_with("pg_") || Self::TAKEN.contains(&text) {
+        if text.starts_with("pg_") || Self::RESERVED_SCHEMAS.contains(&text) {
             return refuse("this name belongs to PostgreSQL, to an extension or to the registry");
         }
         if RESERVED_WORDS.contains(&text) {

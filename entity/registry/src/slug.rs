@@ -7,8 +7,8 @@ use crate::NameError;
 /// The name of a tenant in URLs and on the command line: a DNS label such as `tenant-1`.
 ///
 /// 1 to 48 characters, `a`–`z`, `0`–`9` and `-`, a letter first, no `-` at the end: a host name
-/// label of RFC 1123 that also makes a PostgreSQL schema with room for a prefix. Words that mean
-/// something else in a host name or in the database are refused.
+/// label of RFC 1123 that also fits into the name of a PostgreSQL schema behind a prefix. Words with
+/// another meaning in a host name or in the database are rejected.
 ///
 /// ```
 /// use tenantry_registry::Slug;
@@ -21,11 +21,11 @@ use crate::NameError;
 pub struct Slug(String);
 
 impl Slug {
-    /// The longest slug, in characters.
+    /// Maximum length, in characters.
     pub const MAX_LEN: usize = 48;
 
-    /// Words that are no tenant: names of hosts that a company keeps for itself, and of schemas
-    /// that are PostgreSQL's or the registry's.
+    /// Reserved words: host names that a company needs for itself, and schemas of PostgreSQL and of
+    /// the registry.
     pub const RESERVED: [&str; 22] = [
         "admin",
         "api",
@@ -51,13 +51,13 @@ impl Slug {
         "www",
     ];
 
-    /// Whether `label` is kept back from tenants, see [`RESERVED`](Self::RESERVED).
+    /// Whether `label` cannot be a slug, see [`RESERVED`](Self::RESERVED).
     #[must_use]
     pub fn is_reserved(label: &str) -> bool {
         Self::RESERVED.contains(&label) || label == "pg" || label.starts_with("pg-")
     }
 
-    /// The slug as text.
+    /// The slug as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -2,8 +2,8 @@ use std::{fmt, str::FromStr};
 
 use crate::NameError;
 
-/// A word by which tenants are told apart, such as `canary`: 1 to 63 of `a`–`z`, `0`–`9`, `-` and
-/// `_`, a letter or a digit first.
+/// A tag of a tenant, such as `canary`: 1 to 63 of `a`–`z`, `0`–`9`, `-` and `_`, a letter or a
+/// digit first.
 ///
 /// ```
 /// use tenantry_registry::Tag;
@@ -15,10 +15,10 @@ use crate::NameError;
 pub struct Tag(String);
 
 impl Tag {
-    /// The longest tag, in characters.
+    /// Maximum length, in characters.
     pub const MAX_LEN: usize = 63;
 
-    /// The tag as text.
+    /// The tag as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

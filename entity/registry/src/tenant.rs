@@ -1,19 +1,19 @@
 //! `registry.tenants`: one row per tenant, also after it has been dropped.
 //!
-//! The row of a dropped tenant keeps the name of its schema, which is unique: no other tenant is
-//! ever given a schema of this name, so a late statement of the dropped one fails instead of
-//! reaching its successor.
+//! The row of a dropped tenant keeps the name of its schema, which is unique. No other tenant ever
+//! gets a schema of this name, so a late statement of the dropped one fails instead of reaching its
+//! successor.
 
 use sea_orm::{QueryFilter, Select, entity::prelude::*, sea_query::Expr};
 
 use crate::{SchemaName, Slug, TenantId};
 
-/// One tenant: who it is, where its tables are, how far it is migrated.
+/// One tenant.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(schema_name = "registry", table_name = "tenants")]
 pub struct Model {
-    /// Key; tenants sorted by it come in the order of their creation.
+    /// Key, in the order of creation.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: TenantId,
     /// Name in URLs and commands, unique among the tenants that have not been dropped. Without one
@@ -37,7 +37,7 @@ pub struct Model {
     pub max_connections: Option<i32>,
     /// How many of its statements may wait for a connection; none for the default.
     pub max_waiting: Option<i32>,
-    /// What the application keeps about the tenant, as a JSON object.
+    /// A JSON object with the display name, the tags, and data of the application.
     #[sea_orm(column_type = "JsonBinary")]
     pub metadata: Json,
     /// When the tenant was created.
@@ -52,9 +52,9 @@ pub struct Model {
     pub migration_attempts: i32,
     /// When the tenant was dropped, if it was.
     pub dropped_at: Option<DateTimeUtc>,
-    /// Who dropped it, or has begun to.
+    /// Who dropped it, or started to.
     pub dropped_by: Option<String>,
-    /// Host names of its own, besides its subdomain.
+    /// Host names in addition to the subdomain.
     #[sea_orm(has_many)]
     pub domains: HasMany<super::domain::Entity>,
 }
@@ -64,37 +64,37 @@ impl ActiveModelBehavior for ActiveModel {}
 impl Entity {
     /// All rows but those of dropped tenants.
     ///
-    /// The condition is part of the text and no parameter, as in the unique index on the slug, so
-    /// that PostgreSQL can use that index.
+    /// The condition is a literal, not a parameter, so that PostgreSQL can use the unique index on
+    /// the slug.
     #[must_use]
     pub fn find_living() -> Select<Self> {
         Self::find().filter(Expr::cust(r#""tenants"."status" <> 'dropped'"#))
     }
 }
 
-/// Whether a tenant may be used. Stored as text with a CHECK, not as an enum type.
+/// Status of a tenant. Stored as text with a CHECK, not as an enum type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 pub enum Status {
     /// In use.
     Active,
-    /// Kept, but refused to everybody until it is resumed.
+    /// Refused until it is resumed.
     Suspended,
-    /// Deleted softly: can be restored until its grace ends.
+    /// Soft-deleted: refused, but can be restored.
     Archived,
-    /// Provisioned ahead, waiting for a slug.
+    /// A spare: provisioned in advance, without a slug.
     Spare,
-    /// Being dropped: part of its tables may be gone.
+    /// Being dropped: some of its tables may be gone.
     Dropping,
-    /// Dropped: the row is kept so that the name of the schema is never used again.
+    /// Dropped: the row remains so that the name of the schema is not used again.
     Dropped,
 }
 
 impl Status {
-    /// The states of tenants whose tables may be gone.
+    /// Statuses of tenants whose tables may be gone.
     pub const GONE: [Self; 2] = [Self::Dropping, Self::Dropped];
 
-    /// The state as it is stored and shown.
+    /// The status as stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

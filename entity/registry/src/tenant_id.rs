@@ -34,7 +34,7 @@ impl fmt::Display for TenantId {
     }
 }
 
-/// SeaORM asks this of every primary key, for databases that number rows themselves.
+/// SeaORM requires it of every primary key, for generated numbers.
 impl TryFromU64 for TenantId {
     fn try_from_u64(_: u64) -> Result<Self, DbErr> {
         Err(DbErr::ConvertFromU64("TenantId"))

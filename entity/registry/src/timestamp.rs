@@ -5,10 +5,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-/// The time of day as PostgreSQL keeps it: UTC, whole microseconds.
+/// The current time as PostgreSQL stores it: UTC, whole microseconds.
 ///
-/// `timestamptz` has a resolution of one microsecond (PostgreSQL manual, 8.5). Cutting the rest
-/// off here makes a value that was written equal to the value that is read back.
+/// `timestamptz` has a resolution of one microsecond (PostgreSQL manual, 8.5). Truncating it
+/// here makes a written value equal to the one that is read back.
 ///
 /// ```
 /// use chrono::Timelike;
@@ -19,10 +19,9 @@ pub fn now() -> DateTime<Utc> {
     microseconds(Utc::now())
 }
 
-/// The same moment as PostgreSQL keeps it: whole microseconds, and without leap seconds.
+/// A time as PostgreSQL stores it: whole microseconds, without leap seconds.
 ///
-/// RFC 3339 can write a leap second, and chrono keeps it apart from the second after it. For
-/// PostgreSQL both are the same, so what chrono takes for earlier may be equal there.
+/// chrono distinguishes a leap second from the second after it, PostgreSQL does not.
 ///
 /// ```
 /// let moment = |text: &str| tenantry_registry::microseconds(text.parse().unwrap());
@@ -31,12 +30,12 @@ pub fn now() -> DateTime<Utc> {
 /// ```
 #[must_use]
 pub fn microseconds(at: DateTime<Utc>) -> DateTime<Utc> {
-    // There are that many for every moment that chrono knows.
+    // Every time of chrono has microseconds, so the fallback is not used.
     DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at)
 }
 
-/// What every row of a tenant gets before it is saved: an id of version 7 and both timestamps on
-/// insert, a new `updated_at` and the old `inserted_at` on update.
+/// Sets the columns that all tables of a tenant share, before a row is saved: an id of version 7 and
+/// both timestamps on insert, `updated_at` on update.
 pub fn stamp(
     id: &mut ActiveValue<Uuid>,
     inserted_at: &mut ActiveValue<DateTime<Utc>>,

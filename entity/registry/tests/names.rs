@@ -1,9 +1,9 @@
-//! Properties of slugs, schema names, host names, names and tags that need no server.
+//! Properties of slugs, schema names, host names, display names and tags.
 
 use proptest::prelude::*;
 use tenantry_registry::{DisplayName, Hostname, SchemaName, Slug, Tag};
 
-/// Text that an attacker, a spreadsheet or a cat on the keyboard might send.
+/// Arbitrary and hostile input.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -15,7 +15,7 @@ fn hostile() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_accepted_keeps_every_rule(text in hostile()) {
+    fn accepted_names_follow_every_rule(text in hostile()) {
         if let Ok(slug) = text.parse::<Slug>() {
             prop_assert_eq!(slug.as_str(), &text);
             prop_assert!((1..=48).contains(&text.len()));
@@ -46,7 +46,7 @@ proptest! {
     }
 
     #[test]
-    fn a_refusal_names_the_text_and_the_rule_on_one_line(text in hostile()) {
+    fn errors_show_the_input_and_the_rule_on_one_line(text in hostile()) {
         let messages = [
             text.parse::<Slug>().err(),
             text.parse::<SchemaName>().err(),
@@ -65,7 +65,7 @@ proptest! {
     }
 
     #[test]
-    fn two_slugs_never_give_one_schema(
+    fn different_slugs_give_different_schemas(
         one in "[a-z][a-z0-9-]{0,6}[a-z0-9]",
         two in "[a-z][a-z0-9-]{0,6}[a-z0-9]",
     ) {
@@ -87,13 +87,13 @@ proptest! {
                 prop_assert!(name.as_str().len() <= SchemaName::MAX_LEN);
                 prop_assert_eq!(&name.as_str().parse::<SchemaName>().unwrap(), name);
             }
-            // One may be what is left of the name itself when it is cut: `a_2` of 63 bytes.
+            // The name itself may equal its shortened form with a suffix: `a_2` of 63 bytes.
             prop_assert!(a != b || one == two || one == 1 || two == 1);
         }
     }
 
     #[test]
-    fn every_slug_fits_behind_a_prefix_of_fifteen(slug in "[a-z][a-z0-9]{47}") {
+    fn every_slug_fits_behind_a_prefix_of_15_characters(slug in "[a-z][a-z0-9]{47}") {
         let slug: Slug = slug.parse().unwrap();
         prop_assert_eq!(SchemaName::for_slug("customer_of_us_", &slug).unwrap().as_str().len(), 63);
         prop_assert!(SchemaName::for_slug("customers_of_us_", &slug).is_err());
@@ -101,7 +101,7 @@ proptest! {
 }
 
 #[test]
-fn names_that_mean_something_else_are_refused() {
+fn rejects_reserved_names() {
     for slug in ["admin", "www", "public", "registry", "information-schema", "pg", "pg-toast"] {
         let error = slug.parse::<Slug>().unwrap_err().to_string();
         assert_eq!(
@@ -119,7 +119,7 @@ fn names_that_mean_something_else_are_refused() {
 }
 
 #[test]
-fn a_host_name_is_a_full_one() {
+fn rejects_incomplete_host_names() {
     for host in ["localhost", "127.0.0.1", "a..b", "-a.com", "a-.com", "a_b.com", "a.com:80", ""] {
         assert!(host.parse::<Hostname>().is_err(), "{host}");
     }

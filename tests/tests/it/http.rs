@@ -41,7 +41,7 @@ struct Site {
     db: TestDb,
 }
 
-/// Somebody who calls one host of the server.
+/// A client of one host of the server.
 struct Caller {
     client: Client,
     base: String,

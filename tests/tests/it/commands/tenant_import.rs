@@ -57,9 +57,9 @@ impl Import {
 
     /// Waits until so many tenants are there.
     async fn until(&self, count: usize) {
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.count().await < count {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{} tenants", self.count().await);
+            assert!(started.elapsed() < Duration::from_secs(60), "{} tenants", self.count().await);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -33,7 +33,7 @@ async fn nobody_gets_in_without_the_token() {
         ("POST", "/admin/tenants"),
         ("GET", "/admin/tenants/tenant-1"),
         ("DELETE", "/admin/tenants/tenant-1"),
-        // Nor is it told which tenants there are.
+        // The answer does not reveal which tenants exist.
         ("GET", "/admin/tenants/tenant-2"),
     ] {
         let refused = |answer: Answer| {
@@ -75,7 +75,7 @@ async fn without_a_token_of_the_server_nobody_gets_in_and_the_log_says_how_to() 
 
 #[tokio::test]
 async fn a_token_that_is_too_short_is_refused_before_anything_is_served() {
-    // A database that nobody gets as far as missing.
+    // Not reached, so the database need not exist.
     let url = "postgres://localhost:1/none";
     for token in ["short", "with a blank in the middle of it"] {
         let ran = Ran::of(HttpServer::command(url).env("TENANTRY_ADMIN_TOKEN", token));
@@ -89,7 +89,7 @@ async fn a_token_that_is_too_short_is_refused_before_anything_is_served() {
 async fn the_operators_routes_are_on_the_base_domain_only() {
     let site = Site::new().await;
     site.create("tenant-1").await;
-    for host in ["tenant-1.localhost", "www.localhost", "nobody.example.org", "127.0.0.1"] {
+    for host in ["tenant-1.localhost", "www.localhost", "unknown.example.org", "127.0.0.1"] {
         for (method, path) in [
             ("GET", "/admin/tenants"),
             ("POST", "/admin/tenants"),

@@ -20,7 +20,7 @@ async fn a_body_that_comes_too_slowly_is_408_and_no_error_of_the_server() {
     let (whole, stops, trickles, chunks) = tokio::join!(whole, stops, trickles, chunks);
     for answer in [whole, stops, trickles, chunks] {
         answer.problem(408, "slow-body");
-        // What comes later on this connection is no request of its own.
+        // Later bytes on this connection are not parsed as a request.
         assert_eq!(answer.header("connection"), "close");
         let lines = site.serving.logged(answer.header("x-request-id")).await;
         assert!(lines.iter().all(|line| !line.contains("ERROR")), "{lines:#?}");
@@ -33,7 +33,7 @@ async fn a_length_above_the_limit_is_413_at_once() {
     let (site, one, _) = Site::with_tenants().await;
     for length in ["65537", "1000000", "99999999999", "9999999999999999999"] {
         for expect in ["", "expect: 100-continue\r\n"] {
-            let begun = Instant::now();
+            let started = Instant::now();
             let mut stream = TcpStream::connect(site.serving.address()).await.unwrap();
             // Nothing of the body is ever sent.
             let head = format!("{HEAD}{expect}content-length: {length}\r\n\r\n");
@@ -42,7 +42,7 @@ async fn a_length_above_the_limit_is_413_at_once() {
             let problem = answer.problem(413, "too-large");
             assert!(problem["detail"].as_str().unwrap().contains("65536"), "{problem}");
             assert_eq!(answer.header("connection"), "close");
-            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+            assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
         }
     }
     assert!(one.names("/guards").await.is_empty());

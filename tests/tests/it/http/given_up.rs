@@ -19,7 +19,7 @@ use crate::support::{
 const WAITING: &str = "SELECT count(*)::text FROM pg_stat_activity
     WHERE wait_event_type = 'Lock' AND datname = current_database()";
 
-/// Holds up whoever uses the guards of the first tenant.
+/// Locks the guards of the first tenant.
 async fn locked(site: &Site) -> DatabaseTransaction {
     let txn = site.db.plain().await.begin().await.unwrap();
     let sql = "LOCK TABLE tenant_1.guards";
@@ -31,7 +31,7 @@ async fn locked(site: &Site) -> DatabaseTransaction {
 async fn clients_that_hang_up_hold_up_nobody_else() {
     let (site, one, two) = Site::with_tenants().await;
     let lock = locked(&site).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..2 {
         // More than there are connections. The client closes its own after that time.
         let hang_up = (0..10).map(|_| {
@@ -41,7 +41,7 @@ async fn clients_that_hang_up_hold_up_nobody_else() {
         futures_util::future::join_all(hang_up).await;
         two.get("/guards").await.is(200);
     }
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     let plain = site.db.plain().await;
     eventually("the server has ended them", async || texts(&plain, WAITING).await == ["0"]).await;
     lock.rollback().await.unwrap();

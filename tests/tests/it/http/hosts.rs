@@ -37,7 +37,7 @@ async fn a_host_that_is_no_tenant_is_404_and_named() {
         "tenant-1.localhost.example.org",
         "tenant-1",
         "tenant-1.localhosts",
-        "nobody.example.org",
+        "unknown.example.org",
         "127.0.0.1",
         "[::1]:3000",
         "tenant-1.localhost:http",

@@ -76,7 +76,7 @@ async fn page_by_page_every_guard_comes_exactly_once() {
     let mut path = "/guards?limit=2".to_owned();
     loop {
         let page = one.get(&path).await.is(200).json();
-        assert!(page.get("count").is_none(), "nobody asked for {page}");
+        assert!(page.get("count").is_none(), "not requested: {page}");
         let names = names(&page);
         sizes.push(names.len());
         seen.extend(names);

@@ -1,4 +1,4 @@
-//! What the log tells of a request, and what it keeps to itself.
+//! The request log, and secrets that it must not contain.
 
 use serde_json::Value;
 
@@ -87,7 +87,7 @@ async fn neither_the_token_nor_the_password_is_ever_shown() {
     let mut command = HttpServer::command(&url);
     command
         .env("TENANTRY_ADMIN_TOKEN", TOKEN)
-        // The most that anybody would turn on.
+        // The most verbose filter.
         .env("RUST_LOG", "debug");
     let serving = HttpServer::launch(&mut command);
     let site = Site { serving, db };
@@ -98,11 +98,11 @@ async fn neither_the_token_nor_the_password_is_ever_shown() {
     super::execute(&plain, "ALTER TABLE tenant_1.guards RENAME position TO place").await;
     tenant.get("/guards").await.problem(500, "internal");
     let wrong = site.caller("localhost").request("GET", "/admin/tenants");
-    let wrong = wrong.bearer_auth("a-wrong-token-of-somebody").header("x-request-id", "last-1");
+    let wrong = wrong.bearer_auth("a-wrong-token-of-another").header("x-request-id", "last-1");
     heard(wrong).await.problem(401, "unauthorized");
     site.serving.logged("last-1").await;
     for said in [site.serving.stdout(), site.serving.stderr()] {
-        for secret in [TOKEN, "pass-in-the-url", "a-wrong-token-of-somebody"] {
+        for secret in [TOKEN, "pass-in-the-url", "a-wrong-token-of-another"] {
             assert!(!said.contains(secret), "{secret} is in {said}");
         }
     }

@@ -60,7 +60,7 @@ async fn requests_beyond_the_bound_are_503_at_once_and_take_no_memory() {
         client.ask(nowhere).await;
         clients.push(client);
         if number == 10 {
-            // A client of HTTP/1.1 is told the same.
+            // The same for a client of HTTP/1.1.
             let refused = one.get("/guards").await;
             refused.problem(503, "overloaded");
             assert!(refused.header("retry-after").parse::<u32>().is_ok());

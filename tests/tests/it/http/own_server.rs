@@ -50,7 +50,7 @@ async fn names_an_invalid_token_file_and_creates_a_removed_one() {
     fs::write(file.with_extension("new"), "half").unwrap();
     let serving = HttpServer::launch(&mut scratch.tenantry(&["serve"]));
     let token = fs::read_to_string(&file).unwrap();
-    eventually("the token is told", async || serving.stdout().contains(token.trim())).await;
+    eventually("the token is printed", async || serving.stdout().contains(token.trim())).await;
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!file.with_extension("new").exists());
 }

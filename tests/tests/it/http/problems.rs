@@ -93,7 +93,7 @@ async fn a_body_of_more_than_64_kibibytes_is_413() {
     let problem = send(&one, body(64 * 1024 + 1)).await.problem(413, "too-large");
     assert!(problem["detail"].as_str().unwrap().contains("65536"), "{problem}");
 
-    // Of which nobody said beforehand how long it would be.
+    // A body without a Content-Length.
     let chunk = body(64 * 1024 + 1);
     let chunked = format!("{:x}\r\n{chunk}\r\n0\r\n\r\n", chunk.len());
     let head = [
@@ -193,7 +193,7 @@ async fn a_query_that_cannot_be_read_is_400_and_names_the_parameter() {
 #[tokio::test]
 async fn the_state_of_the_service_can_be_asked_on_any_host() {
     let site = Site::new().await;
-    for host in ["localhost", "127.0.0.1", "nobody.example.org"] {
+    for host in ["localhost", "127.0.0.1", "unknown.example.org"] {
         assert_eq!(site.caller(host).get("/health").await.is(204).text, "");
     }
 }

@@ -136,7 +136,7 @@ async fn becomes(caller: &Caller, path: &str, status: u16) {
         .await;
 }
 
-/// Reads and writes on a tenant until it is told to stop; nothing may fail.
+/// Reads and writes on a tenant until it is stopped; nothing may fail.
 async fn work(caller: &Caller, stop: &AtomicBool) -> usize {
     let mut rounds = 0;
     while !stop.load(Ordering::SeqCst) {
@@ -235,7 +235,7 @@ async fn statements_prepared_before_a_type_change_keep_answering_under_load() {
     };
     let (rounds, ()) = tokio::join!(working, rollout);
     assert!(rounds.iter().all(|rounds| *rounds > 0), "{rounds:?}");
-    // It was not for want of stale statements: some were prepared anew, of every tenant.
+    // There were stale statements: some were prepared again, for every tenant.
     for schema in SLUGS.map(|slug| slug.replace('-', "_")) {
         let mut statements = it.log.statements(it.site.db.name()).into_iter();
         assert!(

@@ -1,4 +1,4 @@
-//! What a client and the log are told when the server is at fault.
+//! Answers and log lines for errors of the server.
 
 use local_postgres::Server;
 use tokio::task::spawn_blocking;
@@ -32,7 +32,7 @@ async fn the_cause_of_a_500_is_logged_once_and_not_told() {
     assert_eq!(line.matches(cause).count(), 1, "{line}");
     assert_eq!(site.serving.stderr().matches(cause).count(), 1);
 
-    // It was nobody's last request.
+    // Later requests are answered.
     execute(&db, "ALTER TABLE tenant_1.guards RENAME place TO position").await;
     one.get("/guards").await.is(200);
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Caller, Site, fields};
 
-const NOBODY: &str = "/guards/01a208c3-96c5-77c7-976d-0f6c9d7c9f9e";
+const MISSING: &str = "/guards/01a208c3-96c5-77c7-976d-0f6c9d7c9f9e";
 
 #[tokio::test]
 async fn a_shift_belongs_to_its_guard() {
@@ -156,11 +156,11 @@ async fn shifts_are_found_by_the_time_they_overlap() {
 #[tokio::test]
 async fn there_are_no_shifts_of_a_guard_who_does_not_exist() {
     let (_site, one, _) = Site::with_tenants().await;
-    let shifts = format!("{NOBODY}/shifts");
+    let shifts = format!("{MISSING}/shifts");
     let day = hours("08:00", "16:00");
     for answer in [one.post(&shifts, day).await, one.get(&shifts).await] {
         let problem = answer.problem(404, "not-found");
-        let id = &NOBODY["/guards/".len()..];
+        let id = &MISSING["/guards/".len()..];
         let detail = format!("guard {id} not found; GET /guards lists the existing ones");
         assert_eq!(problem["detail"], detail);
     }

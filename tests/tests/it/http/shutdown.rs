@@ -1,4 +1,4 @@
-//! A server that is told to stop finishes what it has begun.
+//! A server that is stopped finishes the requests in progress.
 
 use nix::sys::signal::Signal;
 use sea_orm::TransactionTrait;

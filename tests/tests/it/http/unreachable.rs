@@ -51,7 +51,7 @@ impl Port {
         let open = self.open.take().unwrap();
         open.abort();
         let _ = open.await;
-        assert!(TcpStream::connect(self.address).await.is_err(), "somebody else listens");
+        assert!(TcpStream::connect(self.address).await.is_err(), "another program listens");
     }
 }
 

@@ -124,8 +124,8 @@ pub(super) fn pid(number: u32) -> Result<Pid, std::num::TryFromIntError> {
 
 /// Whether the condition comes to hold within five seconds.
 pub(super) fn soon(condition: impl Fn() -> bool) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(5) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(5) {
         if condition() {
             return true;
         }

@@ -54,13 +54,13 @@ impl HttpServer {
             let line = text.split_once('\n')?.0;
             Some(line.strip_prefix("Tenantry listens on ")?.parse().unwrap())
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         let address = loop {
             if let Some(address) = address() {
                 break address;
             }
             let ended = child.try_wait().unwrap();
-            if ended.is_some() || begun.elapsed() > PATIENCE {
+            if ended.is_some() || started.elapsed() > PATIENCE {
                 let _ = child.kill();
                 panic!("not served: {ended:?} {}{}", stdout.text(), stderr.text());
             }
@@ -101,7 +101,7 @@ impl HttpServer {
         self.child.id().try_into().unwrap()
     }
 
-    /// Sends the server a signal, such as SIGTERM or SIGINT, by which it is told to stop.
+    /// Sends the server a signal, such as SIGTERM or SIGINT, to stop it.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
@@ -127,9 +127,9 @@ impl Drop for HttpServer {
 
 /// Tries again and again until `holds`, and panics when it never does.
 pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !holds().await {
-        assert!(begun.elapsed() < PATIENCE, "it never came true that {what}");
+        assert!(started.elapsed() < PATIENCE, "it never came true that {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

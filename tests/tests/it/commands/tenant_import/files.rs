@@ -103,7 +103,7 @@ async fn a_file_without_tenants_is_done_at_once() {
 
 #[tokio::test]
 async fn what_kind_of_file_it_is_must_be_told() {
-    // A database that nobody gets as far as missing.
+    // Not reached, so the database need not exist.
     let url = "postgres://localhost:1/none";
     for (words, said) in [
         (vec!["tenants.txt"], "tenants.txt\" is unknown; pass --format csv or --format jsonl"),

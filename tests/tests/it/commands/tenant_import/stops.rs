@@ -139,9 +139,9 @@ async fn a_server_that_gives_no_connection_for_a_while_is_waited_for() {
     }
     let pidfile = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
     let postmaster = Pid::from_raw(pidfile.lines().next().unwrap().parse().unwrap());
-    // Has its connection already, when there are no more to be had.
+    // Has a connection already when the server accepts no more.
     let inside = plain.begin().await.unwrap();
-    // It lets nobody in but does not say so: the pool gives up after five seconds.
+    // It rejects connections, and the pool retries for five seconds.
     kill(postmaster, Signal::SIGSTOP).unwrap();
     let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
