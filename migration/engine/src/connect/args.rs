@@ -1,5 +1,5 @@
-//! Which database a command works on: the one named by `DATABASE_URL`, or else the machine's own
-//! PostgreSQL with its data below the data folder.
+//! The database of a command: `DATABASE_URL`, or else a local PostgreSQL server with its data in the
+//! data folder.
 
 use std::path::PathBuf;
 
@@ -10,23 +10,23 @@ use thiserror::Error;
 
 use super::{ConnectError, Secret, SecretError, connect_pool, given, url};
 
-/// Database of the machine's own server.
+/// Database of the local server.
 const DATABASE: &str = "tenantry";
 
 /// Where root keeps the data if the server's user may not enter the data folder.
 const SYSTEM_DIR: &str = "/var/lib/tenantry";
 
-/// Variables of the environment that have no option of their own: name and meaning.
+/// Environment variables without an option: name and meaning.
 pub const VARIABLES: [(&str, &str); 2] = [
     (
         "PG_BIN",
-        "Folder of the PostgreSQL programs to use for the machine's own server, when they are not \
-         found by themselves",
+        "Directory with `initdb` and `postgres` for the local PostgreSQL server, if they are not \
+         found automatically",
     ),
-    ("RUST_LOG", "How much to log, such as `debug` or `info,sqlx=debug`"),
+    ("RUST_LOG", "Log filter, such as `debug` or `info,sqlx=debug`"),
 ];
 
-/// What every command's help ends with.
+/// End of the help of every command.
 #[must_use]
 pub fn variables_help() -> String {
     let mut help = "Other variables:\n".to_owned();
@@ -36,7 +36,7 @@ pub fn variables_help() -> String {
     help
 }
 
-/// A variable that is empty counts as unset, as containers and `.env` files mean it.
+/// Treats empty variables as unset, as is usual in containers and `.env` files.
 #[must_use]
 pub fn without_empty_variables(command: clap::Command) -> clap::Command {
     let empty = |arg: &clap::Arg| {
@@ -47,21 +47,20 @@ pub fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// The options that every command shares.
+/// Options of all commands.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
-    /// Database to use, as postgres://user:password@host:port/name. Without it the machine's own
-    /// PostgreSQL server is started and keeps its data below the data folder. Other users of the
-    /// machine can see a program's arguments: give a URL with a password by the variable or the
-    /// file.
+    /// Database to use, as postgres://user:password@host:port/name. Without it a local PostgreSQL
+    /// server is started, which keeps its data in the data folder. Other users of the machine can
+    /// see a program's arguments: pass a URL with a password by the variable or the file.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<Secret>,
 
-    /// File that holds the database URL and nothing else.
+    /// File that contains the database URL and nothing else.
     #[arg(long, global = true, env = "DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 
-    /// Folder for the data of the machine's own PostgreSQL server. Not used with a database URL.
+    /// Folder for the data of the local PostgreSQL server. Not used with a database URL.
     #[arg(
         long,
         global = true,
@@ -72,16 +71,15 @@ pub struct DatabaseArgs {
     pub data_dir: PathBuf,
 }
 
-/// Where a command's database is.
+/// A command's database.
 #[derive(Debug)]
 pub struct Located {
     /// URL for SeaORM.
     pub url: Secret,
-    /// The machine's own server, when that is what is used. It ends when this is dropped, unless
-    /// another program owns it.
+    /// The local server, if it is used. It ends when this is dropped, unless another program owns
+    /// it.
     pub server: Option<Server>,
-    /// The folder that the data was wanted below but that the server's user may not enter, when
-    /// it therefore lies elsewhere.
+    /// The folder that the server's user may not enter, if the data is elsewhere for that reason.
     pub inaccessible_dir: Option<PathBuf>,
 }
 
@@ -90,30 +88,30 @@ pub struct Located {
 pub struct Connected {
     /// A small pool.
     pub connection: DatabaseConnection,
-    /// The machine's own server, when that is what is used.
+    /// The local server, if it is used.
     pub server: Option<Server>,
 }
 
-/// Why a command has no database.
+/// Why a command cannot use its database.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LocateError {
-    /// The database cannot be connected to.
+    /// Connecting failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The URL cannot be taken from its file.
+    /// The URL cannot be read from its file.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The machine's own server could not be started.
-    #[error("{0}; or set DATABASE_URL to use a server that runs already")]
+    /// The local server could not be started.
+    #[error("{0}; or set DATABASE_URL to use another server")]
     Server(#[from] ServerError),
 }
 
 impl DatabaseArgs {
-    /// Finds the database; starts the machine's own server when no URL is given.
+    /// Locates the database; starts the local server if no URL is given.
     ///
     /// # Errors
-    /// [`ConnectError::BadUrl`], [`LocateError::Secret`], or [`LocateError::Server`] when the server
+    /// [`ConnectError::BadUrl`], [`LocateError::Secret`], or [`LocateError::Server`] if the server
     /// cannot be started.
     pub async fn locate(&self, access: Access) -> Result<Located, LocateError> {
         let file = self.database_url_file.as_deref();
@@ -122,7 +120,7 @@ impl DatabaseArgs {
             return Ok(Located { url, server: None, inaccessible_dir: None });
         }
         let wanted = self.data_dir.join("postgres");
-        // Starting a server waits for processes and files.
+        // Blocks on processes and files.
         tokio::task::spawn_blocking(move || {
             let dir = resolve_data_dir(&wanted, SYSTEM_DIR.as_ref())?;
             let server = Server::persistent(&dir.path, DATABASE, access)?;
@@ -136,8 +134,8 @@ impl DatabaseArgs {
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Finds the database as [`locate`](Self::locate) does, sharing a server that already runs,
-    /// and connects to it with a pool of so many connections.
+    /// Locates the database as [`locate`](Self::locate) does, joining a local server that already
+    /// runs, and connects to it with a pool of `connections`.
     ///
     /// # Errors
     /// As for [`locate`](Self::locate), and those of [`connect_pool`].

@@ -11,21 +11,21 @@ use std::{
 
 use thiserror::Error;
 
-/// The longest file that is read as a secret, in bytes.
-const LONGEST: u64 = 64 << 10;
+/// Maximum length of a secret's file, in bytes.
+const MAX_LENGTH: u64 = 64 << 10;
 
-/// A text that may hold a password: `Debug` does not show it.
+/// A string that may contain a password. `Debug` does not print it.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text, for the one who needs it.
+    /// The string.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Reads a file that holds nothing else; white space around it does not count.
+    /// Reads a file that contains nothing else; surrounding white space is ignored.
     ///
     /// # Errors
     /// [`SecretError::File`] and [`SecretError::Empty`].
@@ -33,7 +33,7 @@ impl Secret {
         let failed = |source| SecretError::File { path: path.to_owned(), source };
         let mut text = String::new();
         File::open(path)
-            .and_then(|file| file.take(LONGEST).read_to_string(&mut text))
+            .and_then(|file| file.take(MAX_LENGTH).read_to_string(&mut text))
             .map_err(failed)?;
         match text.trim() {
             "" => Err(SecretError::Empty { path: path.to_owned() }),
@@ -62,19 +62,19 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a secret is not usable. Its text is not repeated.
+/// An unusable secret, which the message does not repeat.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("cannot read {}: {source}; name a file that holds the secret and nothing else", .path.display())]
+    #[error("cannot read {}: {source}; name a file that contains the secret and nothing else", .path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The operating system's answer.
         source: io::Error,
     },
-    /// There is nothing in the file.
+    /// The file is empty.
     #[error("{} is empty; write the secret into it", .path.display())]
     Empty {
         /// The file.
@@ -88,9 +88,9 @@ pub enum SecretError {
     },
 }
 
-/// Takes a secret that is given as it is or by a file, each by an option or by a variable, whose
-/// names are `variable` and the same with `_FILE`. An option wins over the other one's variable;
-/// what is empty counts as not given.
+/// Resolves a secret that may be given directly or by a file, each by an option or by a variable:
+/// `variable`, or the same with `_FILE`. An option overrides the variable of the other one; an empty
+/// value counts as not given.
 ///
 /// # Errors
 /// [`SecretError`].

@@ -152,10 +152,10 @@ fn no_other_user_can_open_and_hold_the_locks_of_a_data_folder() -> TestResult {
     let joined = Server::persistent(&scratch.data(), DATABASE, Access::Shared)?;
     for lock in &locks {
         assert_eq!(fs::metadata(lock)?.permissions().mode() & 0o777, 0o600, "{}", lock.display());
-        if let (true, Some(nobody)) = (geteuid().is_root(), User::from_name("nobody")?) {
+        if let (true, Some(other)) = (geteuid().is_root(), User::from_name("nobody")?) {
             let mut open = Command::new("sh");
             open.args(["-c", "exec 9<\"$0\""]).arg(lock).current_dir("/").stderr(Stdio::null());
-            let opened = open.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw()).status()?;
+            let opened = open.uid(other.uid.as_raw()).gid(other.gid.as_raw()).status()?;
             assert!(!opened.success(), "another user opens {}", lock.display());
         }
     }
