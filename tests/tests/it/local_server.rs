@@ -1,4 +1,4 @@
-//! `local_postgres`: the machine's own server, its owners, and what is refused.
+//! `local_postgres`: its servers, their owners, and errors.
 
 mod owner;
 mod persistent;

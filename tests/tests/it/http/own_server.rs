@@ -1,4 +1,4 @@
-//! `tenantry serve` with the machine's own PostgreSQL.
+//! `tenantry serve` with a local PostgreSQL server.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
