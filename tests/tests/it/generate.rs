@@ -59,7 +59,7 @@ impl Workspace {
     /// Runs `migration generate` in one of the folders, with a database that is not there.
     fn generate(&self, folder: &str, arguments: &[&str]) -> Ran {
         let mut command = program("migration");
-        command.env("DATABASE_URL", "postgres://nobody@localhost:1/none");
+        command.env("DATABASE_URL", "postgres://none@localhost:1/none");
         command.current_dir(self.path(folder)).arg("generate").args(arguments);
         Ran::of(&mut command)
     }

@@ -9,7 +9,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn list_needs_no_database() {
-    let ran = Ran::on("migration", "postgres://nobody@localhost:1/none", &["list"]).exits(0);
+    let ran = Ran::on("migration", "postgres://none@localhost:1/none", &["list"]).exits(0);
     assert_eq!(ran.stdout, format!("{FIRST}\n{NEWEST}\n"));
 }
 

@@ -8,7 +8,7 @@ use crate::support::{
     process::{Ran, program_on},
 };
 
-const NOWHERE: &str = "postgres://nobody@localhost:1/none";
+const NOWHERE: &str = "postgres://none@localhost:1/none";
 
 fn library(db: &str, words: &str) -> Ran {
     Ran::on("library-migration", db, &words.split(' ').collect::<Vec<_>>())

@@ -216,9 +216,9 @@ async fn reports_a_missing_migrations_table_once() {
 async fn reports_targets_that_do_not_exist() {
     let db = TestDb::new().await;
     db.with_tenants(["tenant-1"]).await;
-    let ran = verify_with(&db, &["--tenant", "tenant-1,nobody"]).exits(1);
+    let ran = verify_with(&db, &["--tenant", "tenant-1,missing"]).exits(1);
     assert_eq!(ran.stdout, "");
-    ran.complains(["tenant \"nobody\" not found"]);
+    ran.complains(["tenant \"missing\" not found"]);
     verify_with(&db, &["--schema", "missing"]).exits(1).complains(["\"missing\" does not exist"]);
     verify_with(&db, &[]).exits(2);
     verify_with(&db, &["--all", "--tenant", "tenant-1"]).exits(2);

@@ -38,7 +38,7 @@ async fn needs_no_registry_and_no_tenants() {
 
 #[test]
 fn rejects_unknown_options() {
-    Ran::on("migration", "postgres://nobody@localhost:1/none", &["check", "--all"])
+    Ran::on("migration", "postgres://none@localhost:1/none", &["check", "--all"])
         .exits(2)
         .complains(["--all"]);
 }
