@@ -193,14 +193,7 @@ async fn a_suspended_tenant_is_suspended_whatever_its_schema_is() {
 
 /// One tenant after the other, each once.
 fn fleet() -> FleetOptions {
-    FleetOptions {
-        jobs: 1,
-        timeouts: Timeouts::default(),
-        max_attempts: 1,
-        outage_timeout: Duration::ZERO,
-        max_failures: None,
-        canary: None,
-    }
+    FleetOptions { max_attempts: 1, outage_timeout: Duration::ZERO, ..FleetOptions::default() }
 }
 
 /// A migrator whose list of breaking migrations has a typing error.

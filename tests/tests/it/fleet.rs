@@ -55,9 +55,7 @@ fn fleet() -> FleetOptions {
         jobs: 4,
         timeouts: Timeouts { lock: Some(Duration::from_millis(200)), ..Timeouts::default() },
         max_attempts: 3,
-        outage_timeout: Duration::from_secs(30),
-        max_failures: None,
-        canary: None,
+        ..FleetOptions::default()
     }
 }
 
@@ -71,7 +69,12 @@ struct FleetRun {
     failed: Vec<(String, String)>,
 }
 
-async fn up(
+/// Migrates all tenants.
+async fn up(db: &DatabaseConnection, all: SqlMigrator, fleet: &FleetOptions) -> FleetRun {
+    up_selected(db, all, &TenantSelection::All, fleet).await
+}
+
+async fn up_selected(
     db: &DatabaseConnection,
     all: SqlMigrator,
     who: &TenantSelection,

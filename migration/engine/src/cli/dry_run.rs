@@ -11,6 +11,7 @@ use sea_orm::DatabaseConnection;
 
 use super::{
     format::{MAX_LISTED, plural},
+    hint::with_hint,
     terminal::print_error,
 };
 use crate::{Action, DynMigrator, FleetTenant, Target, dry_run};
@@ -23,7 +24,7 @@ pub(super) async fn print_schema(
     action: &Action,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let sql = dry_run(db, target, migrator, action).await;
-    let sql = sql.map_err(|error| format!("{target}: {error}"))?;
+    let sql = sql.map_err(|error| format!("{target}: {}", with_hint(&error)))?;
     print(&target.to_string(), &sql)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -48,7 +49,7 @@ pub(super) async fn print_tenants(
                 Ok(sql) => sql,
                 // Another tenant of the same version may work.
                 Err(error) => {
-                    print_error(format_args!("{member}: {error}"));
+                    print_error(format_args!("{member}: {}", with_hint(&error)));
                     all_well = false;
                     continue;
                 }

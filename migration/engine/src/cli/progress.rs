@@ -12,6 +12,7 @@ use tenantry_registry::Slug;
 
 use super::{
     failure_groups::Failure,
+    hint::with_hint,
     summary::{RunRequest, RunStats},
     terminal::{
         Progress, counting_bar, print_error, print_json_line, print_text, show_failures,
@@ -158,7 +159,7 @@ impl RunReporter {
                 message: error.reason(),
             });
         } else if state.bar.is_none() || same <= MAX_SAME_CAUSE {
-            print_error(format_args!("{name}: {error}"));
+            print_error(format_args!("{name}: {}", with_hint(error)));
         }
         state.advance();
     }

@@ -6,12 +6,6 @@ use clap::Args;
 
 use crate::{Canary, FailureLimit, FleetOptions, Timeouts};
 
-/// Attempts per tenant if it is locked.
-const TRIES: u32 = 5;
-
-/// How long a run waits for an unreachable server.
-const OUTAGE: Duration = Duration::from_secs(60);
-
 /// Options of `up`, `down`, `to`, `redo` and `fresh`.
 #[derive(Debug, Clone, Args)]
 pub(super) struct RunOptions {
@@ -68,10 +62,9 @@ impl RunOptions {
                 snapshot: Some(self.snapshot_timeout),
                 statement: Some(self.statement_timeout),
             },
-            max_attempts: TRIES,
-            outage_timeout: OUTAGE,
             max_failures: self.max_failures,
             canary: number.or_else(|| self.canary_tag.clone().map(Canary::Tag)),
+            ..FleetOptions::default()
         }
     }
 }

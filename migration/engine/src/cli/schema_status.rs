@@ -10,6 +10,7 @@ use sea_orm_migration::MigratorTraitSelf;
 use serde::Serialize;
 
 use super::{
+    hint::with_hint,
     table,
     terminal::{print_error, print_json},
 };
@@ -45,7 +46,7 @@ impl SchemaStatuses {
                     states.found.push(Found { name, schema, applied, pending });
                 }
                 Err(error) => {
-                    print_error(format_args!("{name}: {error}"));
+                    print_error(format_args!("{name}: {}", with_hint(&error)));
                     states.failed = true;
                 }
             }

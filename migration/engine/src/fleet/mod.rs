@@ -50,6 +50,20 @@ pub struct FleetOptions {
     pub canary: Option<Canary>,
 }
 
+impl Default for FleetOptions {
+    /// One tenant at a time, up to five attempts, one minute for outages; no other limits.
+    fn default() -> Self {
+        Self {
+            jobs: 1,
+            timeouts: Timeouts::default(),
+            max_attempts: 5,
+            outage_timeout: Duration::from_secs(60),
+            max_failures: None,
+            canary: None,
+        }
+    }
+}
+
 /// Number of tenants, or a share of those that a run works on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FailureLimit {

@@ -211,14 +211,7 @@ async fn a_fleet_says_which_tenants_were_migrated_with_commits() {
     for name in ["city", "town"] {
         tenancy.create(NewTenant::new(slug(name))).await.unwrap();
     }
-    let fleet = FleetOptions {
-        jobs: 2,
-        timeouts: Timeouts::default(),
-        max_attempts: 3,
-        outage_timeout: std::time::Duration::from_secs(5),
-        max_failures: None,
-        canary: None,
-    };
+    let fleet = FleetOptions { jobs: 2, ..FleetOptions::default() };
     let each = Mutex::new(Vec::new());
     let report = |event: &Event<'_>| {
         if let Event::Done { outcome, .. } = event {

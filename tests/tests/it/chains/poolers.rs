@@ -82,14 +82,7 @@ async fn refused_connection_is_not_an_outage() {
     assert_eq!(error.sqlstate().as_deref(), Some("3D000"));
 
     let migrator = DynMigrator::tenant(Chain::new(outside));
-    let fleet = tenantry_migrate::FleetOptions {
-        jobs: 1,
-        timeouts: Timeouts::default(),
-        max_attempts: 3,
-        outage_timeout: Duration::from_secs(120),
-        max_failures: None,
-        canary: None,
-    };
+    let fleet = tenantry_migrate::FleetOptions { ..tenantry_migrate::FleetOptions::default() };
     let (action, stop) = (Action::Up(None), std::sync::atomic::AtomicBool::new(false));
     let who = tenantry_migrate::TenantSelection::All;
     let ran =

@@ -171,14 +171,7 @@ async fn fleet(chain: Chain, probe: &str, tenants: usize) -> End {
         before.as_ref().unwrap().create(NewTenant::new(slug(&name))).await.unwrap();
     }
     let migrator = DynMigrator::tenant(chain);
-    let fleet = FleetOptions {
-        jobs: 1,
-        timeouts: NO_LIMIT,
-        max_attempts: 3,
-        outage_timeout: std::time::Duration::from_secs(5),
-        max_failures: None,
-        canary: None,
-    };
+    let fleet = FleetOptions { timeouts: NO_LIMIT, ..FleetOptions::default() };
     let errors = Mutex::new(Vec::new());
     let report = |event: &Event<'_>| {
         if let Event::Failed { error, .. } = event {

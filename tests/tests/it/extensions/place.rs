@@ -101,12 +101,9 @@ async fn fleet(
     migrator: &tenantry_migrate::DynMigrator,
 ) -> Result<tenantry_migrate::Summary, Error> {
     let fleet = tenantry_migrate::FleetOptions {
-        jobs: 1,
-        timeouts: Timeouts::default(),
         max_attempts: 1,
         outage_timeout: std::time::Duration::ZERO,
-        max_failures: None,
-        canary: None,
+        ..tenantry_migrate::FleetOptions::default()
     };
     let stop = std::sync::atomic::AtomicBool::new(false);
     tenantry_migrate::run_fleet(

@@ -1,7 +1,7 @@
 //! Concurrent creations, index builds, writers and runs.
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, TransactionTrait};
-use tenantry_migrate::{FleetOptions, TenantSelection};
+use tenantry_migrate::FleetOptions;
 
 use super::*;
 use crate::support::{
@@ -43,7 +43,7 @@ async fn tenant_created_by_older_program_during_the_run_is_migrated() {
 
     let runner = plain.clone();
     let all = sql_migrator([BOOKS, SHELF]);
-    let run = tokio::spawn(async move { up(&runner, all, &TenantSelection::All, &fleet()).await });
+    let run = tokio::spawn(async move { up(&runner, all, &fleet()).await });
     // It waits for the creation.
     let waits = "SELECT (count(*) = 2)::text FROM pg_locks
                  WHERE locktype = 'advisory' AND NOT granted
@@ -69,9 +69,7 @@ async fn tenants_created_during_the_run_are_migrated() {
     };
     let patient = FleetOptions { timeouts: Timeouts::default(), ..fleet() };
     let runner = plain.clone();
-    let run = tokio::spawn(async move {
-        up(&runner, sql_migrator([BOOKS, slow]), &TenantSelection::All, &patient).await
-    });
+    let run = tokio::spawn(async move { up(&runner, sql_migrator([BOOKS, slow]), &patient).await });
     let waits = "SELECT (count(*) = 3)::text FROM pg_locks
                  WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -110,10 +108,8 @@ async fn indexes_are_built_concurrently_in_many_tenants_while_all_of_them_are_wr
     // Two concurrent runs do not block each other's builds.
     let wide = FleetOptions { timeouts: Timeouts::default(), ..fleet() };
     let other = pool(&db.url(), 4).await;
-    let (first, second) = tokio::join!(
-        up(&plain, all.clone(), &TenantSelection::All, &wide),
-        up(&other, all.clone(), &TenantSelection::All, &wide)
-    );
+    let (first, second) =
+        tokio::join!(up(&plain, all.clone(), &wide), up(&other, all.clone(), &wide));
     for writer in writers {
         writer.await.unwrap();
     }

@@ -5,7 +5,7 @@ use nix::{
     unistd::Pid,
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
-use tenantry_migrate::{FailureLimit, FleetOptions, StopReason, TenantSelection};
+use tenantry_migrate::{FailureLimit, FleetOptions, StopReason};
 
 use super::*;
 use crate::support::{
@@ -21,13 +21,13 @@ async fn locked_tenant_is_retried_after_the_others_and_then_fails() {
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("SELECT FROM town_3.books").await.unwrap();
     let all = sql_migrator([BOOKS, SHELF]);
-    let ran = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, all.clone(), &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 19, failed: 1, ..Summary::default() });
     let (town, error) = &ran.failed[0];
     assert!(town == "town-3" && error.ends_with("(SQLSTATE 55P03)"), "{error}");
     assert!(error.contains("m2_shelf"), "{error}");
     busy.rollback().await.unwrap();
-    let ran = up(&plain, all, &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, all, &fleet()).await;
     assert_eq!(ran.summary, Summary { skipped: 19, done: 1, ..Summary::default() });
 }
 
@@ -38,8 +38,7 @@ async fn tenant_is_migrated_when_the_lock_is_released_in_time() {
     let busy = plain.begin().await.unwrap();
     busy.execute_unprepared("LOCK TABLE town_3.books").await.unwrap();
     let patient = FleetOptions { max_attempts: 100, ..fleet() };
-    let run =
-        async { up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &patient).await };
+    let run = async { up(&plain, sql_migrator([BOOKS, SHELF]), &patient).await };
     let let_go = async {
         while texts(
             &plain,
@@ -73,8 +72,7 @@ async fn run_continues_after_server_restart() {
     let url = server.url("postgres");
     found_towns(&url, 150).await;
     let db = pool(&url, 6).await;
-    let run =
-        async { up(&db, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await };
+    let run = async { up(&db, sql_migrator([BOOKS, SHELF]), &fleet()).await };
     let hurt = async {
         let watching = pool(&url, 1).await;
         let half = "SELECT (count(*) > 40)::text FROM registry.tenants
@@ -114,7 +112,7 @@ async fn run_stops_if_the_server_stays_unreachable() {
     let max_failures = Some(FailureLimit::Number(10));
     let brief =
         FleetOptions { jobs: 2, outage_timeout: Duration::from_secs(1), max_failures, ..fleet() };
-    let run = async { up(&db, sql_migrator([BOOKS, slow]), &TenantSelection::All, &brief).await };
+    let run = async { up(&db, sql_migrator([BOOKS, slow]), &brief).await };
     let end = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let pidfile = std::fs::read_to_string(server.data_dir().join("postmaster.pid")).unwrap();
@@ -146,8 +144,7 @@ async fn a_run_waits_while_the_server_accepts_no_writes() {
     system("default_transaction_read_only = on").await;
     let db = pool(&url, 4).await;
     let started = std::time::Instant::now();
-    let run =
-        async { up(&db, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await };
+    let run = async { up(&db, sql_migrator([BOOKS, SHELF]), &fleet()).await };
     let failover = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         system("default_transaction_read_only = off").await;
@@ -159,7 +156,7 @@ async fn a_run_waits_while_the_server_accepts_no_writes() {
     // If that takes too long, the run stops, and no tenant has failed.
     system("default_transaction_read_only = on").await;
     let brief = FleetOptions { outage_timeout: Duration::from_millis(500), ..fleet() };
-    let ran = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &brief).await;
+    let ran = up(&db, sql_migrator([BOOKS, SHELF, PRICE]), &brief).await;
     assert_eq!(ran.summary.stopped, Some(StopReason::Unavailable), "{ran:?}");
     assert!(ran.summary.done == 0 && ran.summary.not_started > 0, "{ran:?}");
     db.close().await.unwrap();

@@ -26,9 +26,7 @@ async fn after(up_sql: &'static str, step_by_step: &'static str, probe: &str) ->
     for sql in [up_sql, step_by_step] {
         let db = towns(3).await;
         let single = pool(&db.url(), 1).await;
-        let ran =
-            up(&single, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &one_by_one())
-                .await;
+        let ran = up(&single, sql_migrator([BOOKS, second(sql)]), &one_by_one()).await;
         assert_eq!(ran.failed, []);
         assert_eq!(ran.summary.done, 3);
         let mut rows = Vec::new();
@@ -102,14 +100,11 @@ async fn failed_migration_leaves_no_session_lock() {
     let db = towns(2).await;
     let single = pool(&db.url(), 1).await;
     let sql = "PREPARE find AS SELECT 1; SELECT pg_advisory_lock(4713); SELECT 1 / 0";
-    let ran =
-        up(&single, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &one_by_one()).await;
+    let ran = up(&single, sql_migrator([BOOKS, second(sql)]), &one_by_one()).await;
     assert_eq!(ran.failed.len(), 2);
     assert!(ran.failed.iter().all(|(_, error)| error.contains("22012")), "{ran:?}");
     let block = "DO $$ BEGIN PERFORM pg_advisory_lock(4713); PERFORM 1 / 0; END $$";
-    let ran =
-        up(&single, sql_migrator([BOOKS, second(block)]), &TenantSelection::All, &one_by_one())
-            .await;
+    let ran = up(&single, sql_migrator([BOOKS, second(block)]), &one_by_one()).await;
     assert!(ran.failed.iter().all(|(_, error)| error.contains("22012")), "{ran:?}");
     let left = "SELECT objid::text FROM pg_locks WHERE locktype = 'advisory' AND objid = 4713";
     assert_eq!(texts(&single, left).await, [""; 0]);

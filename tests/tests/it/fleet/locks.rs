@@ -57,7 +57,7 @@ async fn waiting_run_blocks_neither_the_tenant_nor_others() {
     let timeouts = Timeouts { lock: Some(Duration::from_secs(5)), ..Timeouts::default() };
     let fleet = FleetOptions { timeouts, max_attempts: 1, ..fleet() };
     let work = async {
-        let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
+        let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &fleet).await;
         assert_eq!(ran.summary, Summary { done: 1, failed: 1, ..Summary::default() });
     };
     let started = Instant::now();
@@ -66,7 +66,7 @@ async fn waiting_run_blocks_neither_the_tenant_nor_others() {
     }
     assert!(started.elapsed() > Duration::from_secs(4), "it has not waited");
     report.rollback().await.unwrap();
-    let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet).await;
+    let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &fleet).await;
     assert_eq!(ran.summary, Summary { done: 1, skipped: 1, ..Summary::default() });
 }
 

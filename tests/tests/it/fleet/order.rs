@@ -35,7 +35,7 @@ async fn a_run_that_has_nothing_to_do_is_one_query_of_the_registry() {
     let db = towns(30).await;
     let plain = db.plain().await;
     let mark = Mark::now(crate::support::database::server());
-    let ran = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, sql_migrator([BOOKS]), &fleet()).await;
     assert_eq!(ran.summary, Summary { skipped: 30, ..Summary::default() });
     let statements = mark.statements(db.name());
     let asked = statements.iter().filter(|(_, sql)| sql.contains("registry")).count();
@@ -48,8 +48,7 @@ async fn each_tenant_is_migrated_in_one_batch() {
     let db = towns(12).await;
     let plain = pool(&db.url(), 4).await;
     let mark = Mark::now(crate::support::database::server());
-    let ran =
-        up(&plain, sql_migrator([BOOKS, SHELF, PRICE]), &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, sql_migrator([BOOKS, SHELF, PRICE]), &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 12, ..Summary::default() });
     let statements = mark.statements(db.name());
     let migrates = |sql: &str| sql.contains("ADD COLUMN shelf") && sql.contains("ADD COLUMN price");
@@ -77,7 +76,7 @@ async fn schema_that_differs_from_the_registry_is_detected() {
         DROP TABLE town_3.books; DELETE FROM town_3.seaql_migrations";
     plain.execute_unprepared(by_hand).await.unwrap();
     let one = FleetOptions { jobs: 1, ..fleet() };
-    let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &one).await;
+    let ran = up(&plain, sql_migrator([BOOKS, SHELF]), &one).await;
     assert_eq!(ran.summary, Summary { skipped: 1, done: 2, failed: 1, ..Summary::default() });
     assert!(ran.failed[0].1.contains("m1_books failed in schema \"town_2\""), "{ran:?}");
     assert_eq!(versions(&plain).await, ["1 m1_books", "3 m2_shelf"]);
@@ -96,7 +95,7 @@ async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
     let plain = pool(&db.url(), 4).await;
     spoil(&plain, [17, 99, 180]).await;
     let all = sql_migrator([BOOKS, TITLED]);
-    let ran = up(&plain, all.clone(), &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, all.clone(), &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 197, failed: 3, ..Summary::default() });
     let mut failed: Vec<&str> = ran.failed.iter().map(|(town, _)| town.as_str()).collect();
     failed.sort_unstable();
@@ -117,15 +116,17 @@ async fn three_of_200_fail_the_others_do_not_and_only_they_are_tried_again() {
 
     // Two are fixed; the third fails again, with two attempts.
     plain.execute_unprepared("DELETE FROM town_17.books; DELETE FROM town_99.books").await.unwrap();
-    let ran = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
+    let ran =
+        up_selected(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 2, failed: 1, ..Summary::default() });
     let attempts = "SELECT slug || ' ' || migration_attempts FROM registry.tenants
                     WHERE migration_error IS NOT NULL";
     assert_eq!(crate::support::catalog::texts(&plain, attempts).await, ["town-180 2"]);
     plain.execute_unprepared("DELETE FROM town_180.books").await.unwrap();
-    let ran = up(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
+    let ran =
+        up_selected(&plain, all.clone(), &TenantSelection::LastMigrationFailed, &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 1, ..Summary::default() });
-    let ran = up(&plain, all, &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, all, &fleet()).await;
     assert_eq!(ran.summary, Summary { skipped: 200, ..Summary::default() });
     assert!(fleet_tenants(&plain, &TenantSelection::LastMigrationFailed).await.unwrap().is_empty());
 }
@@ -141,8 +142,7 @@ async fn canaries_run_first_and_a_failure_stops_the_run() {
     plain.execute_unprepared(tagged).await.unwrap();
 
     spoil(&plain, [7]).await;
-    let ran =
-        up(&plain, all.clone(), &TenantSelection::All, &canary(Canary::Tag("canary".into()))).await;
+    let ran = up(&plain, all.clone(), &canary(Canary::Tag("canary".into()))).await;
     assert_eq!(
         ran.summary,
         Summary {
@@ -158,7 +158,7 @@ async fn canaries_run_first_and_a_failure_stops_the_run() {
 
     // Later failures are not of canaries.
     let oldest = fleet_tenants(&plain, &TenantSelection::All).await.unwrap()[0].to_string();
-    let ran = up(&plain, all, &TenantSelection::All, &canary(Canary::Number(1))).await;
+    let ran = up(&plain, all, &canary(Canary::Number(1))).await;
     assert_eq!(ran.summary, Summary { skipped: 1, done: 10, failed: 1, ..Summary::default() });
     assert_eq!(ran.done[0], oldest);
 }
@@ -176,7 +176,7 @@ async fn run_stops_at_number_or_percentage_of_failures() {
         (FailureLimit::Percent(100.0), 20),
     ] {
         let fleet = FleetOptions { jobs: 1, max_failures: Some(limit), ..fleet() };
-        let ran = up(&plain, all.clone(), &TenantSelection::All, &fleet).await;
+        let ran = up(&plain, all.clone(), &fleet).await;
         let expected = Summary {
             failed,
             not_started: 20 - failed,
@@ -191,8 +191,8 @@ async fn run_stops_at_number_or_percentage_of_failures() {
 async fn older_program_reports_tenants_ahead_without_recording_a_failure() {
     let db = towns(3).await;
     let plain = db.plain().await;
-    up(&plain, sql_migrator([BOOKS, SHELF]), &TenantSelection::All, &fleet()).await;
-    let ran = up(&plain, sql_migrator([BOOKS]), &TenantSelection::All, &fleet()).await;
+    up(&plain, sql_migrator([BOOKS, SHELF]), &fleet()).await;
+    let ran = up(&plain, sql_migrator([BOOKS]), &fleet()).await;
     assert_eq!(ran.summary.failed, 3);
     assert!(ran.failed[0].1.contains("Use a newer program"), "{ran:?}");
     assert!(fleet_tenants(&plain, &TenantSelection::LastMigrationFailed).await.unwrap().is_empty());

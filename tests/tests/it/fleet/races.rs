@@ -30,8 +30,7 @@ async fn tenants_that_change_the_same_object_at_once_are_all_migrated() {
         let db = towns(12).await;
         let plain = pool(&db.url(), 8).await;
         let fleet = FleetOptions { jobs: 6, timeouts: Timeouts::default(), ..fleet() };
-        let ran =
-            up(&plain, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &fleet).await;
+        let ran = up(&plain, sql_migrator([BOOKS, second(sql)]), &fleet).await;
         assert_eq!(ran.failed, []);
         assert_eq!(ran.summary.done, 12);
     }
@@ -70,7 +69,7 @@ async fn an_object_that_exists_is_an_error_of_that_tenant() {
     let plain = pool(&db.url(), 4).await;
     texts(&plain, "CREATE TYPE town_1.mood AS ENUM ('sad')").await;
     let sql = "CREATE TYPE mood AS ENUM ('sad')";
-    let ran = up(&plain, sql_migrator([BOOKS, second(sql)]), &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, sql_migrator([BOOKS, second(sql)]), &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 2, failed: 1, ..Summary::default() });
     let [(town, error)] = ran.failed.try_into().unwrap();
     assert_eq!(town, "town-1");
@@ -107,7 +106,6 @@ async fn missing_privilege_is_explained_once_and_stops_the_run() {
     let ran = up(
         &plain,
         sql_migrator([BOOKS, second("ALTER TABLE books ADD COLUMN shelf text")]),
-        &TenantSelection::All,
         &FleetOptions { jobs: 2, ..fleet() },
     )
     .await;
@@ -139,7 +137,7 @@ async fn missing_privilege_for_one_tenant_does_not_stop_others() {
     }
     let plain = pool(&url, 4).await;
     let shelf = second("ALTER TABLE books ADD COLUMN shelf text");
-    let ran = up(&plain, sql_migrator([BOOKS, shelf]), &TenantSelection::All, &fleet()).await;
+    let ran = up(&plain, sql_migrator([BOOKS, shelf]), &fleet()).await;
     assert_eq!(ran.summary, Summary { done: 5, failed: 1, ..Summary::default() }, "{ran:?}");
     assert!(ran.failed[0].1.contains("postgres"), "{ran:?}");
     plain.close().await.unwrap();

@@ -38,8 +38,7 @@ async fn a_transaction_that_is_older_than_the_lock_timeout_fails_no_tenant() {
     let plain = pool(&db.url(), 6).await;
     let report = old_transaction(&db).await;
     let fleet = patient(60 * SECOND);
-    let run =
-        async { up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await };
+    let run = async { up(&plain, sql_migrator([BOOKS, INDEX]), &fleet).await };
     let end = async {
         tokio::time::sleep(3 * SECOND).await;
         report.rollback().await.unwrap();
@@ -56,7 +55,7 @@ async fn transaction_that_never_ends_is_named_and_leaves_no_invalid_index() {
     let plain = pool(&db.url(), 6).await;
     let report = old_transaction(&db).await;
     let fleet = FleetOptions { max_attempts: 1, ..patient(2 * SECOND) };
-    let ran = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
+    let ran = up(&plain, sql_migrator([BOOKS, INDEX]), &fleet).await;
     assert_eq!(ran.failed.len(), 2, "{ran:?}");
     for (_, error) in &ran.failed {
         for word in ["m3_index", "55P03", "waited for process ", "nightly report", "since 20"] {
@@ -66,7 +65,7 @@ async fn transaction_that_never_ends_is_named_and_leaves_no_invalid_index() {
     assert_eq!(invalid(&plain).await, [""; 0]);
     // The next run continues.
     report.rollback().await.unwrap();
-    let ran = up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await;
+    let ran = up(&plain, sql_migrator([BOOKS, INDEX]), &fleet).await;
     assert_eq!(ran.summary.done, 2, "{ran:?}");
     let comments = "SELECT count(*)::text FROM pg_description
                     WHERE objoid = 'town_0.seaql_migrations'::regclass";
@@ -79,8 +78,7 @@ async fn a_tenant_is_retried_when_the_old_transaction_ends_later() {
     let plain = pool(&db.url(), 6).await;
     let report = old_transaction(&db).await;
     let fleet = FleetOptions { max_attempts: 5, ..patient(SECOND) };
-    let run =
-        async { up(&plain, sql_migrator([BOOKS, INDEX]), &TenantSelection::All, &fleet).await };
+    let run = async { up(&plain, sql_migrator([BOOKS, INDEX]), &fleet).await };
     let end = async {
         tokio::time::sleep(2 * SECOND + SECOND / 2).await;
         report.rollback().await.unwrap();

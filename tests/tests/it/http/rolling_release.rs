@@ -15,8 +15,8 @@ use serde_json::json;
 use tenantry::{Config, Tenancy};
 use tenantry_axum::AppState;
 use tenantry_migrate::{
-    Action, DynMigrator, Event, FleetOptions, TenantMigrator, TenantSelection, Timeouts,
-    fleet_tenants, run_fleet,
+    Action, DynMigrator, Event, FleetOptions, TenantMigrator, TenantSelection, fleet_tenants,
+    run_fleet,
 };
 use tokio::net::TcpListener;
 
@@ -108,14 +108,8 @@ impl Rollout {
     async fn migrate(&self, slugs: &[&str], action: Action) {
         let mut who = fleet_tenants(&self.db, &TenantSelection::All).await.unwrap();
         who.retain(|member| slugs.contains(&member.to_string().as_str()));
-        let fleet = FleetOptions {
-            jobs: 2,
-            timeouts: Timeouts::default(),
-            max_attempts: 5,
-            outage_timeout: Duration::ZERO,
-            max_failures: None,
-            canary: None,
-        };
+        let fleet =
+            FleetOptions { jobs: 2, outage_timeout: Duration::ZERO, ..FleetOptions::default() };
         let (who, migrator) = (TenantSelection::Only(who), DynMigrator::tenant(self.next.clone()));
         let (stop, quiet) = (AtomicBool::new(false), |_: &Event<'_>| {});
         let summary = run_fleet(&self.db, &migrator, &who, &action, &fleet, &stop, quiet).await;

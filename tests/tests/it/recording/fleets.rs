@@ -1,11 +1,9 @@
 //! Fleet runs use the recording if it fits the tenant.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::sync::atomic::AtomicBool;
 
 use sea_orm::DatabaseConnection;
-use tenantry_migrate::{
-    Action, DynMigrator, FleetOptions, Summary, TenantSelection, Timeouts, run_fleet,
-};
+use tenantry_migrate::{Action, DynMigrator, FleetOptions, Summary, TenantSelection, run_fleet};
 
 use super::*;
 use crate::support::statement_log::Mark;
@@ -79,14 +77,7 @@ async fn towns(db: &TestDb) -> DatabaseConnection {
 }
 
 async fn up(db: &DatabaseConnection, migrator: impl TenantMigrator + 'static) -> Summary {
-    let fleet = FleetOptions {
-        jobs: 1,
-        timeouts: Timeouts::default(),
-        max_attempts: 3,
-        outage_timeout: Duration::from_secs(5),
-        max_failures: None,
-        canary: None,
-    };
+    let fleet = FleetOptions::default();
     let (migrator, stop) = (DynMigrator::tenant(migrator), AtomicBool::new(false));
     run_fleet(db, &migrator, &TenantSelection::All, &Action::Up(None), &fleet, &stop, |_| {})
         .await
