@@ -4,7 +4,7 @@
 //! SeaORM's migrations need a `DatabaseConnection` or a `DatabaseTransaction`. Of these, only the one
 //! for mocks hands statements to other code *and* returns rows as the driver read them. (SeaORM's
 //! proxies return rows as maps: columns are sorted by name, a value of an unexpected type reads as
-//! NULL, and there are no streams.) The mock connection is synchronous, so a migration runs on a
+//! NULL, and they cannot stream.) The mock connection is synchronous, so a migration runs on a
 //! separate thread, and the calling task answers its statements. A panic ends only that thread.
 
 mod backend;

@@ -199,7 +199,7 @@ async fn spare(chain: Chain, probe: &str) -> End {
     let before = schemas(&plain).await;
     let config = Config { spares: 1, ..Config::new(db.url(), chain) };
     let tenancy = Tenancy::connect(&config).await.unwrap();
-    // There are no spares if the migrations fail.
+    // No spare is created if the migrations fail.
     if let Err(error) =
         tenantry_migrate::drift::embeds_schema_name(&plain, &DynMigrator::tenant(chain)).await
     {

@@ -72,7 +72,7 @@ async fn an_index_that_a_killed_program_was_building_is_built_by_the_next() {
         program_on("library-migration", &db.url(), &words.split(' ').collect::<Vec<_>>())
     };
     Ran::of(&mut library("up -n 1 --schema branch")).exits(0);
-    // A writer blocks the build; there is no lock timeout here.
+    // A writer blocks the build; locks have no timeout here.
     let writer = plain.begin().await.unwrap();
     writer.execute_unprepared("INSERT INTO branch.books VALUES ('1', 'Emma')").await.unwrap();
     let mut killed = library("up -n 1 --schema branch --lock-timeout 0");
