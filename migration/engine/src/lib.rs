@@ -67,9 +67,9 @@ pub use fleet::{
 pub use migrator::{DynMigrator, TenantMigrator};
 pub use plan::Action;
 pub use provision::{
-    Rehearsal, count_relations, create_schema, create_schema_batched, create_schema_with_commits,
-    delete_tenant, dependents, drop_relations_batch, drop_schema, insert_tenant, lock_tables,
-    rehearse, rehearse_in, remove_unfinished, rename_schema,
+    Rehearsal, count_relations, create_schema, create_schema_with_commits, delete_tenant,
+    dependents, drop_relations_batch, drop_schema, insert_tenant, lock_tables, rehearse,
+    rehearse_in, remove_unfinished, rename_schema,
 };
 pub use registry::{
     application::{claim_application, confirm_application},

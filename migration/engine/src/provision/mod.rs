@@ -90,8 +90,16 @@ pub async fn create_schema(
     schema: &SchemaName,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
-    if create_schema_batched(txn, schema, migrator).await? {
-        return Ok(());
+    if let Some(recording) = migrator.recording().await {
+        match recording.execute(txn, schema, migrator).await {
+            Ok(()) => return Ok(()),
+            Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
+            // The next attempt reports it.
+            Err(error) if error.db_error_kind() == Some(DbErrorKind::DuplicateSchema) => {}
+            Err(error) => {
+                tracing::warn!(%schema, %error, "recorded migrations failed; running them one by one");
+            }
+        }
     }
     // One by one, so that the error names the migration that fails.
     map_duplicate_schema(execute_batch(txn, &create_schema_sql(schema)).await, schema)?;
@@ -99,29 +107,6 @@ pub async fn create_schema(
     let before = set_search_path(txn, &target, migrator).await?;
     run_all(txn, &target, migrator, all_up(migrator), None).await?;
     Ok(restore_search_path(txn, &before).await?)
-}
-
-/// [`create_schema`] from recorded migrations only. Returns `false`, with the transaction unchanged,
-/// without a recording or if it fails; the failure is logged.
-///
-/// # Errors
-/// [`Error::TransactionEnded`].
-pub async fn create_schema_batched(
-    txn: &impl ConnectionTrait,
-    schema: &SchemaName,
-    migrator: &DynMigrator,
-) -> Result<bool, Error> {
-    let Some(recording) = migrator.recording().await else { return Ok(false) };
-    match recording.execute(txn, schema, migrator).await {
-        Ok(()) => return Ok(true),
-        Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
-        // The next attempt reports it.
-        Err(error) if error.db_error_kind() == Some(DbErrorKind::DuplicateSchema) => {}
-        Err(error) => {
-            tracing::warn!(%schema, %error, "recorded migrations failed; running them one by one");
-        }
-    }
-    Ok(false)
 }
 
 /// Runs these steps in a new schema, which is first in `search_path`, and adds the statements that

@@ -1,25 +1,13 @@
+//! Statements that only a client can execute.
+
 use super::{Kind, SqlStatement};
 
 /// Length of the SQL in a message.
 const MAX_SHOWN: usize = 80;
 
-/// Returns why the first statement of `sql` that only a client can execute is refused, and what to
-/// write instead: `COPY … FROM stdin`, `COPY … TO stdout`, and commands of psql.
-///
-/// ```
-/// use tenantry_migrate::sql::needs_client;
-///
-/// assert_eq!(needs_client("COPY t FROM '/file'; SELECT 'COPY t FROM stdin'"), None);
-/// assert!(needs_client("COPY t (a) FROM stdin").unwrap().contains("INSERT"));
-/// assert!(needs_client("\\connect other").unwrap().contains("psql"));
-/// ```
-#[must_use]
-pub fn needs_client(sql: &str) -> Option<String> {
-    SqlStatement::split(sql).iter().find_map(SqlStatement::needs_client)
-}
-
 impl SqlStatement {
-    /// See [`needs_client`].
+    /// Why a statement is refused that only a client can execute, and what to write instead: `COPY …
+    /// FROM stdin`, `COPY … TO stdout`, and psql commands.
     pub(crate) fn needs_client(&self) -> Option<String> {
         let backslash = |word: &&super::Word| word.kind == Kind::Other && word.text == "\\";
         if let Some(word) = self.words.iter().find(backslash) {
@@ -56,7 +44,11 @@ fn start(sql: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::needs_client;
+    use super::SqlStatement;
+
+    fn needs_client(sql: &str) -> Option<String> {
+        SqlStatement::split(sql).iter().find_map(SqlStatement::needs_client)
+    }
 
     #[test]
     fn finds_statements_for_clients() {

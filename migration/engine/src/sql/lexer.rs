@@ -119,8 +119,7 @@ fn unquoted(text: &str, quote: char) -> Cow<'_, str> {
 /// Returns the kind and the end of the token that begins at `at`, which must be 0 or the end of a
 /// token; `None` at the end of the text. Tokens and white space cover the whole text and end on
 /// character boundaries: every delimiter is ASCII, and a run of other bytes is one token.
-#[must_use]
-pub fn token(sql: &[u8], at: usize) -> Option<(Kind, usize)> {
+fn token(sql: &[u8], at: usize) -> Option<(Kind, usize)> {
     let next = sql.get(at + 1).copied();
     Some(match *sql.get(at)? {
         b'\'' => (Kind::Text, quoted_end(sql, at, b'\'')),

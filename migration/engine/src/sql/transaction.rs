@@ -1,22 +1,10 @@
+//! Statements that begin or end a transaction.
+
 use super::SqlStatement;
 
-/// Returns the first statement of `sql` that begins, ends or prepares a transaction. Savepoints are
-/// allowed: `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
-///
-/// ```
-/// use tenantry_migrate::sql::transaction_control;
-///
-/// assert_eq!(transaction_control("SELECT 'COMMIT'; -- COMMIT"), None);
-/// assert_eq!(transaction_control("SELECT 1; commit and chain").as_deref(), Some("commit and chain"));
-/// ```
-#[must_use]
-pub fn transaction_control(sql: &str) -> Option<String> {
-    let statements = SqlStatement::split(sql).into_iter();
-    statements.filter(SqlStatement::is_transaction_control).map(|it| it.sql).next()
-}
-
 impl SqlStatement {
-    /// See [`transaction_control`].
+    /// Whether the statement begins, ends or prepares a transaction. Savepoints do not: `SAVEPOINT`,
+    /// `RELEASE`, `ROLLBACK TO`.
     pub(crate) fn is_transaction_control(&self) -> bool {
         self.word(0).is_some_and(|first| match first {
             "begin" | "commit" | "end" | "abort" => true,
@@ -32,7 +20,11 @@ impl SqlStatement {
 
 #[cfg(test)]
 mod tests {
-    use super::transaction_control;
+    use super::SqlStatement;
+
+    fn is_transaction_control(sql: &str) -> bool {
+        SqlStatement::split(sql).iter().any(SqlStatement::is_transaction_control)
+    }
 
     #[test]
     fn finds_transaction_control() {
@@ -54,7 +46,7 @@ mod tests {
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; COMMIT",
             "SELECT E'a'\n'b\\''; COMMIT; --'",
         ] {
-            assert!(transaction_control(sql).is_some(), "{sql}");
+            assert!(is_transaction_control(sql), "{sql}");
         }
         for sql in [
             "SAVEPOINT a",
@@ -69,7 +61,7 @@ mod tests {
             "\"commit\"",
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END",
         ] {
-            assert_eq!(transaction_control(sql), None, "{sql}");
+            assert!(!is_transaction_control(sql), "{sql}");
         }
     }
 }
