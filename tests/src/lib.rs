@@ -13,16 +13,16 @@ use std::{
 pub fn programs() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
-        // `cargo test` says which cargo it is. Whoever starts the test binary without it gets the
-        // usual one, which rustup (if it is rustup's) tells which toolchain to use everywhere.
+        // `cargo test` sets CARGO. Without it, use the cargo in PATH; rustup's cargo then selects
+        // the same toolchain for all programs.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--workspace", "--bins"]).stdin(Stdio::null());
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
-        // What `cargo test` tells a test of its own package. With it in the environment, a build
-        // script that looks at it runs again, and half of the dependencies are built anew.
+        // `cargo test` sets variables of the test's package. With them, build scripts that depend
+        // on such variables run again, and half of the dependencies are rebuilt.
         for (name, _) in std::env::vars() {
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
                 build.env_remove(name);

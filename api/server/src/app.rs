@@ -19,9 +19,6 @@ use crate::{
 /// Minimum length of a compressed answer, in bytes. A shorter one fits into a packet or two.
 const COMPRESSED_FROM: u64 = 1024;
 
-/// Path of the health check.
-pub(crate) const HEALTH: &str = "/health";
-
 /// Compresses the answers of a route, except short ones.
 #[must_use]
 pub fn compressed() -> CompressionLayer<SizeAbove> {
@@ -35,7 +32,7 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
     routes
         .route("/admin/tenants", get(tenants::list.layer(compressed())).post(tenants::create))
         .route("/admin/tenants/{slug}", get(tenants::show).delete(tenants::drop))
-        .route(HEALTH, get(health::show))
+        .route(health::PATH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer((trace, CatchPanicLayer::custom(handle_panic), DefaultBodyLimit::max(MAX_BODY)))

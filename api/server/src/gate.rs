@@ -18,7 +18,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use crate::{MAX_BODY, app::HEALTH, problem::Problem, target::Target};
+use crate::{MAX_BODY, health, problem::Problem, target::Target};
 
 /// Limit for `/health`, which is counted separately, so that it answers under overload.
 const MAX_HEALTH_REQUESTS: usize = 100;
@@ -63,7 +63,7 @@ impl Gate {
             return Err(Problem::too_large());
         }
         let route = request.extensions().get::<MatchedPath>();
-        let health = route.is_some_and(|route| route.as_str() == HEALTH);
+        let health = route.is_some_and(|route| route.as_str() == health::PATH);
         let requests = if health { &self.0.health } else { &self.0.requests };
         Arc::clone(requests).try_acquire_owned().map_err(|_| {
             self.warn();
@@ -148,7 +148,8 @@ mod tests {
             deadline: Duration::from_secs(20),
             gate: gate.clone(),
         });
-        let app = Router::new().route("/", get(slow)).route(HEALTH, get(|| async {})).layer(layer);
+        let app =
+            Router::new().route("/", get(slow)).route(health::PATH, get(|| async {})).layer(layer);
         let app = TowerToHyperService::new(app);
         let ask = |path: &str| {
             let request = Request::get(path).header("host", "localhost").body(Body::empty());
@@ -163,7 +164,7 @@ mod tests {
             // A cause would be logged as an error.
             assert!(refused.extensions().get::<Cause>().is_none(), "{path}");
         }
-        assert_eq!(ask(HEALTH).await.unwrap().status(), StatusCode::OK);
+        assert_eq!(ask(health::PATH).await.unwrap().status(), StatusCode::OK);
 
         one.abort();
         assert!(one.await.is_err());

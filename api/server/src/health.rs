@@ -10,6 +10,9 @@ use serde_json::json;
 
 use crate::problem::ApiError;
 
+/// Path of the route.
+pub(crate) const PATH: &str = "/health";
+
 /// 204 if the database responds, else 503 with the reason. 200 with the reason while the service
 /// does not receive notifications.
 pub(crate) async fn show(State(state): State<crate::AppState>) -> Result<Response, ApiError> {

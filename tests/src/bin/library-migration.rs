@@ -47,7 +47,7 @@ impl MigratorTraitSelf for Library {
 }
 
 impl TenantMigrator for Library {
-    /// The tests give a name that is no migration.
+    /// With `LIBRARY_MISSPELT` it names a migration that does not exist.
     fn breaking(&self) -> Vec<&'static str> {
         let misspelt = std::env::var_os("LIBRARY_MISSPELT").is_some();
         vec![if misspelt { "m3_dorp" } else { "m3_drop" }]

@@ -66,7 +66,7 @@ async fn a_function_of_a_tenant_works_on_its_own_tables() {
 async fn a_temporary_table_of_one_tenant_does_not_hide_the_table_of_the_next() {
     let both = TwoTenants::with_config(|config| Config { max_connections: 1, ..config }).await;
     let txn = both.one.begin_with_search_path().await.unwrap();
-    let sql = "CREATE TEMPORARY TABLE guards AS SELECT 'Nobody' AS name";
+    let sql = "CREATE TEMPORARY TABLE guards AS SELECT 'Ghost' AS name";
     txn.execute_unprepared(sql).await.unwrap();
     txn.commit().await.unwrap();
     assert_eq!(names(&both.two).await, "Wim Xia Yan Zoe");
