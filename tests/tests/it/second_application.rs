@@ -177,7 +177,7 @@ async fn the_products_own_commands_are_refused_in_another_applications_database(
 }
 
 #[tokio::test]
-async fn the_registry_belongs_to_whoever_migrates_or_uses_it_first() {
+async fn the_registry_belongs_to_the_application_that_first_migrates_or_uses_it() {
     let db = TestDb::new().await;
     let plain = db.plain().await;
     assert_eq!(texts(&plain, OWNER).await, [""; 0]);

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn nobody_gets_in_without_the_token() {
+async fn requires_the_admin_token() {
     let site = Site::new().await;
     site.create("tenant-1").await;
     let base = site.caller("localhost");
@@ -52,7 +52,7 @@ async fn nobody_gets_in_without_the_token() {
 }
 
 #[tokio::test]
-async fn without_a_token_of_the_server_nobody_gets_in_and_the_log_says_how_to() {
+async fn without_a_configured_token_the_admin_api_is_disabled_and_the_log_says_how_to_enable_it() {
     let db = TestDb::new().await;
     // A variable that is empty counts as unset.
     let mut command = HttpServer::command(&db.url());

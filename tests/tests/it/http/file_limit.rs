@@ -50,12 +50,12 @@ async fn answers_beside_idle_connections(limits: &str) {
 }
 
 #[tokio::test]
-async fn idle_connections_beyond_the_soft_limit_on_open_files_shut_nobody_out() {
+async fn idle_connections_beyond_the_soft_limit_on_open_files_do_not_lock_clients_out() {
     answers_beside_idle_connections("ulimit -S -n 1024").await;
 }
 
 #[tokio::test]
-async fn idle_connections_beyond_the_hard_limit_on_open_files_shut_nobody_out() {
+async fn idle_connections_beyond_the_hard_limit_on_open_files_do_not_lock_clients_out() {
     answers_beside_idle_connections("ulimit -n 512").await;
 }
 

@@ -28,7 +28,7 @@ async fn locked(site: &Site) -> DatabaseTransaction {
 }
 
 #[tokio::test]
-async fn clients_that_hang_up_hold_up_nobody_else() {
+async fn clients_that_hang_up_do_not_delay_others() {
     let (site, one, two) = Site::with_tenants().await;
     let lock = locked(&site).await;
     let started = Instant::now();

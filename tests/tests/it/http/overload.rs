@@ -120,7 +120,7 @@ async fn a_connection_has_a_bounded_number_of_requests_under_way() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_counts_until_the_connection_is_closed() {
+async fn an_answer_that_is_not_read_counts_until_the_connection_is_closed() {
     let site = Site::bounded("20").await;
     let one = site.caller("tenant-1.localhost");
     one.guard("Abu", "Guard").await;

@@ -44,7 +44,7 @@ async fn a_request_that_is_under_way_is_finished_and_no_other_is_begun() {
 }
 
 #[tokio::test]
-async fn connections_that_nobody_uses_do_not_keep_the_server() {
+async fn unused_connections_do_not_keep_the_server_running() {
     let (mut site, one, _) = Site::with_tenants().await;
     // One that has served a request and is kept for the next, one that has sent nothing yet.
     one.get("/guards").await.is(200);
