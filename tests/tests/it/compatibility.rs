@@ -50,7 +50,7 @@ fn count() -> Statement {
 async fn refusal(tenant: &Tenant) -> Option<TenantUnavailable> {
     match tenant.query_one_raw(count()).await {
         Ok(_) => None,
-        // Rolled back just now and not notified yet: PostgreSQL reports the missing column.
+        // Rolled back just now and not notified yet: PostgreSQL reports the missing table.
         Err(error) if DbErrorKind::of(&error) == DbErrorKind::UndefinedTable => None,
         Err(error) => {
             Some(TenantUnavailable::find(&error).unwrap_or_else(|| panic!("{error}")).clone())

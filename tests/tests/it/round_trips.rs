@@ -5,14 +5,14 @@ use std::time::Duration;
 use entity::guard;
 use futures_util::TryStreamExt;
 use sea_orm::{
-    AccessMode, ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IsolationLevel, Set,
+    AccessMode, ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IsolationLevel,
     Statement, TransactionTrait,
 };
 use tenantry::{Config, NewTenant, Tenancy, Tenant};
 
 use tokio::time::sleep;
 
-use crate::support::{TestDb, http_server::eventually, slug, tcp_proxy::TcpProxy};
+use crate::support::{TestDb, abu, http_server::eventually, slug, tcp_proxy::TcpProxy};
 
 struct Fixture {
     tenant: Tenant,
@@ -61,14 +61,6 @@ impl Fixture {
 
 async fn read(db: &impl ConnectionTrait) {
     guard::Entity::find().all(db).await.unwrap();
-}
-
-fn abu() -> guard::ActiveModel {
-    guard::ActiveModel {
-        name: Set("Abu".into()),
-        position: Set("Gate".into()),
-        ..Default::default()
-    }
 }
 
 #[tokio::test]

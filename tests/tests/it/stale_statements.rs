@@ -11,7 +11,7 @@ use sea_orm::{
 use tenantry::{DbErrorKind, NewTenant, Tenancy, Tenant};
 use tokio::sync::Barrier;
 
-use crate::support::{TestDb, database::server, slug, statement_log::Mark};
+use crate::support::{TestDb, abu, database::server, slug, statement_log::Mark};
 
 const RETYPE: &str = "ALTER TABLE tenant_1.guards ALTER COLUMN position TYPE varchar(200)";
 const RETYPE_AGAIN: &str = "ALTER TABLE tenant_1.guards ALTER COLUMN position TYPE varchar(201)";
@@ -61,14 +61,6 @@ impl Fixture {
         marks.sort_unstable();
         marks.dedup();
         marks
-    }
-}
-
-fn abu() -> guard::ActiveModel {
-    guard::ActiveModel {
-        name: Set("Abu".into()),
-        position: Set("Gate".into()),
-        ..Default::default()
     }
 }
 

@@ -11,15 +11,7 @@ use sea_orm::{
 use tenantry::Tenant;
 
 use super::{Fixture, pid};
-use crate::support::http_server::eventually;
-
-fn abu() -> guard::ActiveModel {
-    guard::ActiveModel {
-        name: Set("Abu".into()),
-        position: Set("Gate".into()),
-        ..Default::default()
-    }
-}
+use crate::support::{abu, http_server::eventually};
 
 fn sql(text: &str) -> Statement {
     Statement::from_string(DbBackend::Postgres, text)

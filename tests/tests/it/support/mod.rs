@@ -18,3 +18,12 @@ pub use database::TestDb;
 pub fn slug(text: &str) -> tenantry::Slug {
     text.parse().unwrap()
 }
+
+/// A guard to insert.
+pub fn abu() -> entity::guard::ActiveModel {
+    entity::guard::ActiveModel {
+        name: sea_orm::Set("Abu".into()),
+        position: sea_orm::Set("Gate".into()),
+        ..Default::default()
+    }
+}

@@ -12,13 +12,13 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream, UnixStream},
     sync::Semaphore,
     time::sleep,
 };
 
-use super::database::server;
+use super::{database::server, tcp_proxy::message};
 
 /// When a client releases the session of the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -178,15 +178,4 @@ fn without_options(startup: &[u8]) -> Vec<u8> {
 fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap();
     [&[kind], length.to_be_bytes().as_slice(), body].concat()
-}
-
-/// One whole message.
-async fn message(from: &mut (impl AsyncReadExt + Unpin), typed: bool) -> std::io::Result<Vec<u8>> {
-    let head = if typed { 5 } else { 4 };
-    let mut bytes = vec![0; head];
-    from.read_exact(&mut bytes).await?;
-    let length = u32::from_be_bytes(bytes[head - 4..].try_into().unwrap()) as usize;
-    bytes.resize(head + length - 4, 0);
-    from.read_exact(&mut bytes[head..]).await?;
-    Ok(bytes)
 }

@@ -206,8 +206,11 @@ async fn serve(
     }
 }
 
-/// One whole message.
-async fn message(from: &mut (impl AsyncReadExt + Unpin), typed: bool) -> std::io::Result<Vec<u8>> {
+/// Reads one whole message of the protocol.
+pub(super) async fn message(
+    from: &mut (impl AsyncReadExt + Unpin),
+    typed: bool,
+) -> std::io::Result<Vec<u8>> {
     let head = if typed { 5 } else { 4 };
     let mut bytes = vec![0; head];
     from.read_exact(&mut bytes).await?;

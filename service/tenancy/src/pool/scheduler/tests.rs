@@ -28,7 +28,7 @@ fn slug() -> &'static Slug {
     SLUG.get_or_init(|| "tenant-1".parse().unwrap())
 }
 
-/// A tenant whose own slot this is.
+/// A tenant that prefers this slot.
 fn tenant_of(slot: usize, number: u64) -> u64 {
     let own =
         |tenant: &u64| (0..SLOTS).max_by_key(|slot| rendezvous_score(*tenant, *slot)) == Some(slot);
@@ -48,7 +48,7 @@ fn long(tenant: u64) -> Request<'static> {
     Request { usage: Usage::OpenEnded, ..statement(tenant) }
 }
 
-/// Takes a slot that is to be had at once.
+/// Acquires a slot without waiting.
 fn acquired(scheduler: &Scheduler, request: Request<'_>) -> usize {
     scheduler.acquire(request).now_or_never().expect("it has to wait").unwrap()
 }
@@ -83,7 +83,7 @@ async fn a_busy_tenant_is_served_by_all_slots() {
     let mut slots: Vec<_> = (0..SLOTS).map(|_| acquired(&scheduler, hot)).collect();
     slots.sort_unstable();
     assert_eq!(slots, [0, 1, 2, 3]);
-    // And by whichever is free next.
+    // And by the next that is free.
     let waiting = scheduler.acquire(hot);
     tokio::pin!(waiting);
     assert!(waiting.as_mut().now_or_never().is_none());
@@ -135,7 +135,7 @@ async fn a_cancelled_request_leaves_no_slot_taken() {
     for slot in 0..SLOTS {
         acquired(&scheduler, long(tenant_of(slot, 2)));
     }
-    // One before a slot was handed over, one in between, one by acquire_timeout.
+    // Before a slot is handed over, after that, and by timeout.
     for handed in [false, true] {
         let mut waiting = Box::pin(scheduler.acquire(statement(tenant)));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -195,7 +195,7 @@ async fn concurrent_requests_never_share_a_slot() {
     }
 }
 
-/// A waiting request of a tenant, which is in the scheduler when this returns.
+/// A request that is waiting when this returns.
 async fn waiting(
     scheduler: &Arc<Scheduler>,
     request: Request<'static>,
@@ -218,7 +218,7 @@ async fn a_slot_goes_to_the_tenant_that_holds_the_fewest() {
     sleep(MAX_BYPASS).await;
     let first = waiting(&scheduler, statement(other)).await;
     let second = waiting(&scheduler, statement(other)).await;
-    // However long the others have waited, and whatever connection it is.
+    // Independent of how long the others have waited, and of the slot.
     scheduler.release(held[0]);
     assert_eq!(first.await.unwrap(), held[0]);
     scheduler.release(held[1]);
@@ -249,13 +249,13 @@ async fn the_last_slots_are_reserved_for_tenants_that_hold_none() {
     let tenants: Vec<_> = (0..SLOTS).map(|slot| tenant_of(slot, slot as u64 + 1)).collect();
     let mut held: Vec<_> = (0..2).map(|_| acquired(&scheduler, long(tenants[0]))).collect();
     let more = waiting(&scheduler, long(tenants[0])).await;
-    // Several slow tenants leave something to the others.
+    // Several slow tenants leave slots to the others.
     held.push(acquired(&scheduler, long(tenants[1])));
     let more_of_other = waiting(&scheduler, long(tenants[1])).await;
     let last = acquired(&scheduler, long(tenants[2]));
     scheduler.release(last);
     assert!(!more.is_finished() && !more_of_other.is_finished());
-    // Two are free: one of those that wait would leave one.
+    // Two are free: a waiting tenant would leave one.
     for slot in held {
         scheduler.release(slot);
     }
@@ -276,7 +276,7 @@ async fn only_a_tenant_with_too_many_waiting_statements_is_refused() {
     let busy = crate::Busy::find(&refused).unwrap();
     assert_eq!((&busy.slug, busy.waiting), (slug(), 3));
     served.push(waiting(&scheduler, statement(other)).await);
-    // Look-ups are never refused.
+    // Queries of the registry are never refused.
     let registry =
         Request { owner: Owner::Registry, usage: Usage::Statement, slug: None, limits: NONE };
     for _ in 0..10 {
@@ -299,7 +299,7 @@ async fn requests_cancelled_at_any_moment_leave_no_slot_taken() {
         tokio::spawn(async move {
             for round in 0..200_u64 {
                 let random = (number * 200 + round).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-                // Half of all requests are one tenant's.
+                // One tenant has half of all requests.
                 let tenant = if random % 2 == 0 { 0 } else { random % 7 };
                 let request = statement(tenant_of(tenant as usize % SLOTS, tenant + 1));
                 let moment = Duration::from_micros(random % 1500);
@@ -331,14 +331,14 @@ async fn limits_of_a_tenant_apply_to_its_next_request() {
     let first = acquired(&scheduler, few);
     let second = waiting(&scheduler, few).await;
     assert!(scheduler.acquire(few).now_or_never().unwrap().is_err(), "only one may wait");
-    // More than the share. Requests that wait already are served, too.
+    // More than the share, also for requests that are waiting.
     let many = request(limits(3, None));
     let third = acquired(&scheduler, many);
     let second = second.await.unwrap();
     let fourth = waiting(&scheduler, many).await;
     scheduler.release(first);
     assert_eq!(fourth.await.unwrap(), first);
-    // Fewer again: one that was given back is not handed out, as long as it holds too many.
+    // Fewer again: released slots are not handed to it while it holds too many.
     let fifth = waiting(&scheduler, few).await;
     scheduler.release(second);
     scheduler.release(third);

@@ -14,12 +14,11 @@ enum Step {
         owner: usize,
         long: bool,
     },
-    /// Of those that hold a slot, by its number.
+    /// By one of the callers that hold a slot.
     Release(usize),
-    /// Of those that wait, by its number.
+    /// By one of the callers that wait.
     Cancel(usize),
-    /// A place is given back, and at the same moment a caller gives up, which may have been handed
-    /// the slot.
+    /// A slot is released while a caller cancels, which may have been handed the slot.
     ReleaseAndCancel(usize, usize),
     /// Milliseconds.
     Pass(u64),
@@ -39,7 +38,7 @@ struct Caller {
     owner: Owner,
     number: u64,
     since: Instant,
-    /// Whether it has asked again.
+    /// Whether it has retried for any slot.
     late: bool,
     receiver: oneshot::Receiver<usize>,
 }
@@ -94,7 +93,7 @@ impl Model {
         oldest.collect()
     }
 
-    /// A caller has been given a slot.
+    /// A caller has got a slot.
     fn granted(&mut self, slot: usize, owner: Owner) {
         assert!(self.holding.iter().all(|held| held.0 != slot), "two callers hold slot {slot}");
         self.holding.push((slot, owner));
@@ -103,14 +102,14 @@ impl Model {
         assert!(held == 1 || free >= self.shares.reserved, "{owner:?} took a reserved slot");
     }
 
-    /// Callers receive what they were handed.
+    /// Callers receive the slots that they were handed.
     fn receive(&mut self) {
         for index in (0..self.waiting.len()).rev() {
             let Ok(slot) = self.waiting[index].receiver.try_recv() else { continue };
             let Caller { owner, number, .. } = self.waiting.remove(index);
             self.granted(slot, owner);
             let before = |caller: &Caller| caller.owner == owner && caller.number < number;
-            // The slot was handed over under the lock, and the ones before may still find theirs.
+            // Slots are handed over under the lock, so earlier callers may still receive theirs.
             let mut earlier = self.waiting[..index].iter_mut().filter(|caller| before(caller));
             assert!(earlier.all(|caller| !caller.receiver.is_empty()), "{owner:?} was overtaken");
         }
@@ -157,7 +156,7 @@ impl Model {
             caller.late = true;
             let (owner, number) = (caller.owner, caller.number);
             if let Some(slot) = self.state.retry_any(owner, number, self.now) {
-                // Marked, so that the order of the others stays as it is.
+                // Marked and removed later, to keep the indexes of the others.
                 self.waiting[index].number = u64::MAX;
                 self.granted(slot, owner);
             }
@@ -176,7 +175,7 @@ impl Model {
                 let assignment = self
                     .state
                     .request(Request { owner, usage, slug, limits: Limits::default() }, self.now);
-                // The ones before may have been served first.
+                // Earlier callers may have been served first.
                 self.receive();
                 match assignment {
                     Ok(Assignment::Now(slot)) => {
