@@ -74,7 +74,7 @@ async fn a_suspended_tenant_is_refused_at_once_while_all_connections_are_taken()
 }
 
 #[tokio::test]
-async fn many_announcements_at_once_are_all_heeded_while_all_connections_are_taken() {
+async fn many_notifications_at_once_are_all_handled_while_all_connections_are_taken() {
     let it = fixture().await;
     let plain = it.db.plain().await;
     let names: Vec<_> = (10..60).map(|n| slug(&format!("tenant-{n}"))).collect();

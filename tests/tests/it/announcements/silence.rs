@@ -47,7 +47,7 @@ async fn a_connection_for_announcements_that_went_dead_in_silence_is_replaced() 
 }
 
 #[tokio::test]
-async fn while_nothing_is_received_nothing_cached_is_believed_for_more_than_a_second() {
+async fn without_notifications_nothing_cached_is_used_for_more_than_a_second() {
     let it = fixture().await;
     it.wire.keep_notifications(true);
     eventually("the loss is noticed", async || !it.tenancy.is_receiving_announcements()).await;

@@ -129,7 +129,7 @@ async fn the_operators_token_is_taken_from_a_file() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_told_before_anything_is_started() {
+async fn a_taken_port_is_reported_before_anything_is_started() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let scratch = Scratch::new();

@@ -42,7 +42,7 @@ async fn a_change_touches_only_what_was_sent() {
 }
 
 #[tokio::test]
-async fn all_failing_fields_are_told_at_once() {
+async fn all_failing_fields_are_reported_at_once() {
     let (site, one, _) = Site::with_tenants().await;
     let path = one.guard("Abu", "Guard").await;
     let long = "ä".repeat(201);

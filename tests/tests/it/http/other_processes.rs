@@ -153,7 +153,7 @@ async fn a_request_that_meets_a_breaking_migration_is_answered_503_without_an_sq
 /// A server that stands still while the tenant is dropped and created again by another process,
 /// with requests that wait for one of its connections.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_that_stood_still_had_to_do_never_reaches_the_next_tenant_of_the_slug() {
+async fn statements_of_a_paused_server_never_reach_the_next_tenant_of_the_slug() {
     let site = Site::new().await;
     let busy = ["busy-1", "busy-2", "busy-3", "busy-4"];
     site.create("q-1").await;

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn the_cause_of_a_500_is_logged_once_and_not_told() {
+async fn the_cause_of_a_500_is_logged_once_and_not_sent() {
     let (site, one, _) = Site::with_tenants().await;
     let db = site.db.plain().await;
     execute(&db, "ALTER TABLE tenant_1.guards RENAME position TO place").await;
@@ -56,7 +56,7 @@ async fn a_tenant_whose_tables_are_missing_is_503_until_they_are_there() {
 }
 
 #[tokio::test]
-async fn a_database_that_goes_away_is_told_without_a_cause_and_used_when_it_is_back() {
+async fn a_database_outage_is_answered_without_its_cause_until_the_database_is_back() {
     let (site, one, _) = Site::with_tenants().await;
     one.guard("Abu", "Guard").await;
     let db = site.db.plain().await;

@@ -9,7 +9,7 @@ use super::Site;
 use crate::support::{catalog::texts, http_server::eventually};
 
 #[tokio::test]
-async fn a_request_that_is_under_way_is_finished_and_no_other_is_begun() {
+async fn a_request_in_progress_is_finished_and_no_other_is_started() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let (mut site, one, _) = Site::with_tenants().await;
         let db = site.db.plain().await;

@@ -102,7 +102,7 @@ async fn a_file_without_tenants_is_done_at_once() {
 }
 
 #[tokio::test]
-async fn what_kind_of_file_it_is_must_be_told() {
+async fn the_format_of_a_file_must_be_known() {
     // Not reached, so the database need not exist.
     let url = "postgres://localhost:1/none";
     for (words, said) in [

@@ -85,7 +85,7 @@ fn refused(stdout: &str) -> (Vec<(u64, String, String)>, Value) {
 }
 
 #[tokio::test]
-async fn every_refused_line_is_told_with_its_number_and_the_others_are_done() {
+async fn every_rejected_line_is_reported_with_its_number_and_the_others_are_imported() {
     let import = prepared().await;
     // What a dry run says, the run does.
     let dry = import.run("tenants.csv", CSV, &["--dry-run", "--json"]).exits(1);
@@ -120,7 +120,7 @@ async fn every_refused_line_is_told_with_its_number_and_the_others_are_done() {
 }
 
 #[tokio::test]
-async fn people_are_told_on_standard_error_and_given_the_sum() {
+async fn rejected_lines_go_to_standard_error_and_the_summary_to_standard_output() {
     let import = prepared().await;
     let ran = import.run("tenants.csv", CSV, &[]).exits(1);
     assert_eq!(ran.stdout, "2 created, 0 already existed, 15 rejected\n");
@@ -169,7 +169,7 @@ async fn lines_of_json_are_refused_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_wrong_header_is_told_before_anything_is_done() {
+async fn a_wrong_header_is_reported_before_anything_is_created() {
     let import = Import::new().await;
     for (header, said) in [
         ("name,domain", "the header line has no column `slug`"),

@@ -50,7 +50,7 @@ async fn one_that_is_killed_leaves_whole_tenants_and_the_next_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_finishes_what_is_in_hand_and_a_second_run_goes_on() {
+async fn ctrl_c_finishes_the_tenants_in_progress_and_a_second_run_resumes() {
     let import = Import::new().await;
     let plain = import.db.plain().await;
     let lock = plain.begin().await.unwrap();
