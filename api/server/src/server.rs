@@ -310,6 +310,7 @@ mod tests {
             max_connections: 3,
             idle_timeout: LONG * 10,
             evict_after: SHORT,
+            drain_timeout: SHORT,
             ..ServerLimits::default()
         };
         let server = start(limits, stopped).await;
