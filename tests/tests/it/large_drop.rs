@@ -286,7 +286,7 @@ async fn a_tenant_whose_drop_was_interrupted_is_shown_with_the_command_that_fini
             migration(words).exits(1).says(["being dropped: tenant-1 (schema tenant_1)", finish]);
         assert!(!ran.stdout.contains("drifted"), "{ran:#?}");
     }
-    // Also if none of its tables is left and there is no other tenant.
+    // Also if none of its tables is left and it is the only tenant.
     texts(&plain, "DROP SCHEMA tenant_1 CASCADE").await;
     Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-2", "--yes"]).exits(0);
     migration("verify --all").exits(1).says([finish]);

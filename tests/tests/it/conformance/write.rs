@@ -169,9 +169,9 @@ async fn deleting_removes_from_one_tenant() {
     // The shift of guard 2 goes with the guard.
     let bea = new_guard(2, "", "").delete(&both.one).await.unwrap();
     assert_eq!(bea.rows_affected, 1);
-    let gone = guard::Entity::delete_by_id(guard_id(3));
-    let gone = gone.exec_with_returning(&both.one).await.unwrap();
-    assert_eq!(gone.unwrap().name, "Cem");
+    let removed = guard::Entity::delete_by_id(guard_id(3));
+    let removed = removed.exec_with_returning(&both.one).await.unwrap();
+    assert_eq!(removed.unwrap().name, "Cem");
 
     assert_eq!(both.guards_of_one().await, pairs([ABU]));
     let left = [(shift_id(12), guard_id(1), 2)];
@@ -184,12 +184,12 @@ async fn deleting_many_removes_from_one_tenant() {
     let both = TwoTenants::new().await;
     let result = shift::Entity::delete_many().exec(&both.one).await.unwrap();
     assert_eq!(result.rows_affected, 3, "of seven in both tenants");
-    let gone = guard::Entity::delete_many()
+    let removed = guard::Entity::delete_many()
         .filter(guard::Column::Position.eq("Gate"))
         .exec_with_returning(&both.one)
         .await
         .unwrap();
-    assert_eq!(names(&gone), ["Abu", "Bea"]);
+    assert_eq!(names(&removed), ["Abu", "Bea"]);
     assert_eq!(both.guards_of_one().await, pairs([CEM]));
     assert!(both.shifts_of_one().await.is_empty());
     both.assert_two_is_untouched().await;

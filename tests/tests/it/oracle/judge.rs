@@ -133,7 +133,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Rules for every answer.
+    /// Rules for all answers.
     fn answer(&mut self, place: &Place, server: usize, span: Span, failed: Option<&Answer>) {
         let paused: Duration = self
             .history
