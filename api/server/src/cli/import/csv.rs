@@ -26,9 +26,31 @@ pub(in crate::cli) enum HeaderError {
     Twice(&'static str),
 }
 
+/// Input with LF at line ends, where a spreadsheet has written CR alone ("CSV (Macintosh)").
+struct LineEnds<R> {
+    inner: R,
+    /// Whether lines end with CR alone; known after the first bytes with a CR.
+    cr: Option<bool>,
+}
+
+impl<R: Read> Read for LineEnds<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        let bytes = &mut buffer[..length];
+        // The LF of a CRLF at the end of these bytes may be in the next ones.
+        if self.cr.is_none() && bytes.iter().rev().skip(1).any(|byte| *byte == b'\r') {
+            self.cr = Some(!bytes.contains(&b'\n'));
+        }
+        if self.cr == Some(true) {
+            bytes.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
+        }
+        Ok(length)
+    }
+}
+
 /// Records of a CSV file as rows.
 pub(super) struct Records<R> {
-    reader: csv::Reader<Chain<R, &'static [u8]>>,
+    reader: csv::Reader<Chain<LineEnds<R>, &'static [u8]>>,
     /// Column of each cell of a record.
     columns: Vec<&'static str>,
     record: ByteRecord,
@@ -41,9 +63,9 @@ impl<R: Read> Records<R> {
         // Records with too many or too few cells are rejected one by one. Each line ends with LF,
         // so that the reader's count of lines is exact; a CR before it is removed here.
         builder.has_headers(false).flexible(true).terminator(Terminator::Any(b'\n'));
-        let (reader, columns, record) =
-            (builder.from_reader(input.chain(&b"\n"[..])), Vec::new(), ByteRecord::new());
-        let mut records = Self { reader, columns, record };
+        let input = LineEnds { inner: input, cr: None }.chain(&b"\n"[..]);
+        let (reader, record) = (builder.from_reader(input), ByteRecord::new());
+        let mut records = Self { reader, columns: Vec::new(), record };
         if !records.read()? {
             return Ok(Err(HeaderError::Empty));
         }
@@ -140,6 +162,7 @@ mod tests {
         for (text, lines) in [
             ("slug\na\nb\n", vec![2, 3]),
             ("slug\r\na\r\nb", vec![2, 3]),
+            ("slug,name\ra,A\r\rb,B", vec![2, 4]),
             ("\u{feff}slug\n\n\na\n\nb\n\n", vec![4, 6]),
             ("\r\n\r\nslug,name\r\n\r\na,\r\n,\r\nb,", vec![5, 7]),
             ("slug,name\n\"a\",\"two\n\nlines\"\nb,\n", vec![2, 5]),
