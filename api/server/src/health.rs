@@ -17,7 +17,7 @@ pub(crate) const PATH: &str = "/health";
 /// does not receive notifications.
 pub(crate) async fn show(State(state): State<crate::AppState>) -> Result<Response, ApiError> {
     state.tenancy.ping().await.map_err(ApiError::of_health)?;
-    if state.tenancy.is_receiving_announcements() {
+    if state.tenancy.is_receiving_notifications() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let body = json!({

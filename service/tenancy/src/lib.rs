@@ -216,7 +216,7 @@ impl Tenancy {
     /// Whether the process receives notifications of changes. While it does not, it reconnects, and
     /// checks cached tenants against the registry every second.
     #[must_use]
-    pub fn is_receiving_announcements(&self) -> bool {
+    pub fn is_receiving_notifications(&self) -> bool {
         self.inner.view.freshness.is_connected()
     }
 

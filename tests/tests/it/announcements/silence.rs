@@ -1,4 +1,4 @@
-//! Announcements do not arrive, although no connection was closed.
+//! Notifications do not arrive, although no connection was closed.
 
 use sea_orm::DatabaseConnection;
 use tenantry::{Availability, Config, NewTenant, Tenancy, Tenant};
@@ -27,7 +27,7 @@ async fn fixture() -> Fixture {
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
     let tenant = tenancy.tenant(&slug("tenant-1")).await.unwrap();
     assert_eq!(refusal(&tenant).await, None);
-    assert!(tenancy.is_receiving_announcements());
+    assert!(tenancy.is_receiving_notifications());
     Fixture { tenancy, tenant, plain: db.plain().await, wire, _db: db }
 }
 
@@ -37,10 +37,10 @@ async fn a_connection_for_announcements_that_went_dead_in_silence_is_replaced() 
     let it = fixture().await;
     it.wire.freeze_listeners();
     set_status(&it.plain, it.tenant.slug(), "suspended").await;
-    eventually("the loss is noticed", async || !it.tenancy.is_receiving_announcements()).await;
-    assert!(log.text().contains("did not come back within 2 seconds"), "{}", log.text());
+    eventually("the loss is noticed", async || !it.tenancy.is_receiving_notifications()).await;
+    assert!(log.text().contains("did not return within 2 seconds"), "{}", log.text());
     assert_eq!(refusal(&it.tenant).await, Some(Availability::Suspended));
-    eventually("announcements are received", async || it.tenancy.is_receiving_announcements())
+    eventually("announcements are received", async || it.tenancy.is_receiving_notifications())
         .await;
     set_status(&it.plain, it.tenant.slug(), "active").await;
     eventually("it is active again", async || refusal(&it.tenant).await.is_none()).await;
@@ -50,7 +50,7 @@ async fn a_connection_for_announcements_that_went_dead_in_silence_is_replaced() 
 async fn without_notifications_nothing_cached_is_used_for_more_than_a_second() {
     let it = fixture().await;
     it.wire.keep_notifications(true);
-    eventually("the loss is noticed", async || !it.tenancy.is_receiving_announcements()).await;
+    eventually("the loss is noticed", async || !it.tenancy.is_receiving_notifications()).await;
     // It goes on working, with the registry asked again and again.
     let host = "guards.example.org".parse().unwrap();
     it.tenancy.domain_add(it.tenant.slug(), &host).await.unwrap();
@@ -61,7 +61,7 @@ async fn without_notifications_nothing_cached_is_used_for_more_than_a_second() {
         assert_eq!(it.tenancy.tenant_by_host(host.as_str()).await.is_ok(), availability.is_none());
     }
     it.wire.keep_notifications(false);
-    eventually("announcements are received", async || it.tenancy.is_receiving_announcements())
+    eventually("announcements are received", async || it.tenancy.is_receiving_notifications())
         .await;
 }
 
@@ -82,7 +82,7 @@ async fn health_says_that_announcements_are_not_received_and_when_they_are_again
     let body: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(body["status"], "degraded");
     assert!(body["detail"].as_str().unwrap().contains("LISTEN"), "{body}");
-    assert!(serving.stderr().contains("announcements are not received"), "{}", serving.stderr());
+    assert!(serving.stderr().contains("notifications are not received"), "{}", serving.stderr());
     wire.keep_notifications(false);
     eventually("health says that it is over", async || health().await.0 == 204).await;
 }
