@@ -135,7 +135,7 @@ pub enum Error {
         "LISTEN and NOTIFY do not work: this process did not receive its own notification; connect \
          to PostgreSQL itself, or to a pooler in session mode"
     )]
-    NoAnnouncements,
+    NoNotifications,
 
     /// A migration failed while the tenant was created.
     #[error(transparent)]

@@ -153,7 +153,7 @@ impl Tenancy {
     /// - [`Error::Connect`] if the server cannot be reached;
     /// - [`Error::ReadOnlyServer`] if it accepts no writes;
     /// - [`Error::RegistryBehind`] if the registry has not been migrated;
-    /// - [`Error::NoAnnouncements`] if `LISTEN` and `NOTIFY` do not work through a pooler.
+    /// - [`Error::NoNotifications`] if `LISTEN` and `NOTIFY` do not work through a pooler.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
         let base_domain = base_domain(&config.base_domain)?;
@@ -171,7 +171,7 @@ impl Tenancy {
         if !listener.is_receiving(&view).await {
             // Reports the reason if the server accepts no further connection.
             pool.test_connect().await?;
-            return Err(Error::NoAnnouncements);
+            return Err(Error::NoNotifications);
         }
         // After notifications are received, so that no schema is missed.
         view.schemas.load(&db).await?;

@@ -99,7 +99,7 @@ impl Site {
         texts(&self.db.plain().await, sql).await
     }
 
-    /// Changes the state of a tenant behind the server's back, and announces it.
+    /// Changes the state of a tenant behind the server's back, and notifies of it.
     async fn set_status(&self, slug: &str, status: &str) {
         let db = self.db.plain().await;
         let sql = format!(

@@ -4,7 +4,6 @@
 
 mod support;
 
-mod announcements;
 mod bare_names;
 mod chains;
 mod commands;
@@ -23,6 +22,7 @@ mod lint;
 mod local_server;
 mod migrations;
 mod names;
+mod notifications;
 mod oracle;
 mod outside_schema;
 mod pool;

@@ -130,7 +130,7 @@ async fn reports_the_server_message_with_a_remedy() {
     tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
 }
 
-/// The first connection succeeds, the one for announcements does not.
+/// The first connection succeeds, the one for notifications does not.
 #[tokio::test]
 async fn reports_a_refused_second_connection_like_the_first() {
     let db = TestDb::new().await;

@@ -223,7 +223,7 @@ async fn a_tenant_that_does_not_exist_is_404() {
 #[tokio::test]
 async fn a_tenant_may_have_very_many_host_names_and_goes_with_all_of_them() {
     let site = Site::new().await;
-    // More than fits in one announcement: PostgreSQL's NOTIFY takes 8000 bytes.
+    // More than fits in one notification: PostgreSQL's NOTIFY takes 8000 bytes.
     let domains: Vec<String> =
         (0..300).map(|number| format!("{}-{number}.example.org", "a".repeat(50))).collect();
     let input = json!({ "slug": "tenant-1", "domains": domains });

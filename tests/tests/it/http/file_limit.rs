@@ -63,7 +63,7 @@ async fn idle_connections_beyond_the_hard_limit_on_open_files_do_not_lock_client
 async fn a_limit_too_low_to_serve_is_refused_with_the_number_that_is_needed() {
     let db = TestDb::new().await;
     let ran = Ran::of(&mut limited(&db.url(), "ulimit -n 40")).exits(1);
-    // 4 to the database, one for announcements.
+    // 4 to the database, one for notifications.
     ran.complains(["the limit on open files is 40", "raise it to 85 or more", "--max-connections"]);
     crate::support::catalog::schemas(&db.plain().await).await;
 }

@@ -80,7 +80,7 @@ async fn an_archived_tenant_is_gone() {
 }
 
 #[tokio::test]
-async fn announcements_are_heard_again_after_the_connection_for_them_was_lost() {
+async fn notifications_are_received_again_after_their_connection_was_lost() {
     let (site, one, _) = Site::with_tenants().await;
     one.get("/guards").await.is(200);
     let db = site.db.plain().await;
@@ -114,7 +114,7 @@ async fn a_request_under_way_when_its_tenant_is_dropped_is_answered_404_without_
     let waiting = "SELECT count(*)::text FROM pg_locks JOIN pg_database d ON d.oid = database
                    WHERE datname = current_database() AND NOT granted";
     eventually("they wait", async || texts(&plain, waiting).await == ["2"]).await;
-    // Not announced, as if the server had not heard of it yet.
+    // Without a notification, as if it had not arrived yet.
     drop.execute_unprepared(
         "DROP SCHEMA tenant_1 CASCADE; UPDATE registry.tenants SET status = 'dropped',
          dropped_at = now(), dropped_by = 'x' WHERE slug = 'tenant-1'",
@@ -194,7 +194,7 @@ async fn statements_of_a_paused_server_never_reach_the_next_tenant_of_the_slug()
 
     for write in join_all(writes).await {
         let answer = write.unwrap();
-        // One that is read when the announcement has been heard is a new request, for the new
+        // One that is read when the notification has been received is a new request, for the new
         // tenant; all others are refused.
         assert!([201, 404, 503].contains(&answer.status), "{answer:#?}");
         if answer.status == 404 {

@@ -95,7 +95,7 @@ async fn while_the_server_refuses_connections_requests_are_answered_at_once_and_
 
     port.reopen().await;
     eventually("the guards are back", async || one.get("/guards").await.status == 200).await;
-    // Until then announcements are not received, and it says so.
+    // Until then notifications are not received, and it says so.
     eventually("all is well", async || one.get("/health").await.status == 204).await;
     let log = site.serving.stderr();
     for text in ["at line", "hunter2", "pool"] {

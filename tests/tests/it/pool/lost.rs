@@ -56,7 +56,7 @@ async fn over_tcp_all_connections_are_pinged_after_one_was_lost() {
     }
     // None if the loss of the listener was detected before.
     assert!(failed <= 1, "{failed} failed");
-    eventually("announcements are heard again", async || tenancy.ping().await.is_ok()).await;
+    eventually("notifications are received again", async || tenancy.ping().await.is_ok()).await;
 }
 
 #[tokio::test]
@@ -65,5 +65,5 @@ async fn does_not_start_without_notifications() {
     let wire = TcpProxy::without_notifications().await;
     let config = Config { url: wire.url(it.db.name()), ..it.db.config() };
     let error = Tenancy::connect(&config).await.unwrap_err();
-    assert!(matches!(error, Error::NoAnnouncements), "{error}");
+    assert!(matches!(error, Error::NoNotifications), "{error}");
 }

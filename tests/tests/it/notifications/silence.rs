@@ -40,10 +40,10 @@ async fn a_connection_for_announcements_that_went_dead_in_silence_is_replaced() 
     eventually("the loss is noticed", async || !it.tenancy.is_receiving_notifications()).await;
     assert!(log.text().contains("did not return within 2 seconds"), "{}", log.text());
     assert_eq!(refusal(&it.tenant).await, Some(Availability::Suspended));
-    eventually("announcements are received", async || it.tenancy.is_receiving_notifications())
+    eventually("notifications are received", async || it.tenancy.is_receiving_notifications())
         .await;
     set_status(&it.plain, it.tenant.slug(), "active").await;
-    eventually("it is active again", async || refusal(&it.tenant).await.is_none()).await;
+    eventually("the tenant is active again", async || refusal(&it.tenant).await.is_none()).await;
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn without_notifications_nothing_cached_is_used_for_more_than_a_second() {
         assert_eq!(it.tenancy.tenant_by_host(host.as_str()).await.is_ok(), availability.is_none());
     }
     it.wire.keep_notifications(false);
-    eventually("announcements are received", async || it.tenancy.is_receiving_notifications())
+    eventually("notifications are received", async || it.tenancy.is_receiving_notifications())
         .await;
 }
 

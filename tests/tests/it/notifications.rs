@@ -7,7 +7,7 @@ mod silence;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tenantry::{Availability, Slug, Tenant, TenantUnavailable};
 
-/// Changes a tenant's state from outside, and announces it as a process does.
+/// Changes a tenant's state from outside, and notifies of it as a process does.
 async fn set_status(plain: &DatabaseConnection, slug: &Slug, status: &str) {
     let sql = format!(
         "WITH changed AS (
