@@ -197,7 +197,9 @@ impl Problem {
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
             E::HasDependents { .. } => {
-                (StatusCode::CONFLICT, "has-dependents", "Other objects depend on the tenant")
+                let title = "Other objects depend on the tenant";
+                return Self::new(StatusCode::CONFLICT, "has-dependents", title)
+                    .detail(format!("{error} (`?cascade=true`)"));
             }
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
             E::HostBelowBase(_) | E::TooManyTags(_) | E::Name(_) => {
