@@ -32,6 +32,7 @@ mod statement_admission;
 mod stream;
 mod timeouts;
 mod transaction;
+mod write_access;
 
 use std::{
     sync::{
@@ -56,10 +57,10 @@ pub use executor::Executor;
 pub use handle::PoolHandle;
 pub use transaction::Transaction;
 
-pub(super) use connect::WriteAccess;
 pub(super) use migration_transaction::MigrationTransaction;
 pub(super) use options::PoolOptions;
 pub(super) use timeouts::{bounded, no_answer, was_unsent};
+pub(super) use write_access::WriteAccess;
 
 use super::tenant_state::TenantState;
 use connect::Connector;

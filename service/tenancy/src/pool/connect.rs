@@ -8,32 +8,13 @@ use sea_orm::{
 };
 use tenantry_migrate::connect::Opening;
 
-use super::session_settings::SessionSettings;
+use super::{session_settings::SessionSettings, write_access::WriteAccess};
 
 /// Opens connections that all have the same settings.
 pub(super) struct Connector {
     options: PgConnectOptions,
     settings: SessionSettings,
     timeout: Duration,
-}
-
-/// Whether a server accepts writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum WriteAccess {
-    Allowed,
-    /// `default_transaction_read_only` is on.
-    ReadOnly,
-    Standby,
-}
-
-impl WriteAccess {
-    pub(super) fn of(standby: bool, read_only: bool) -> Self {
-        match (standby, read_only) {
-            (true, _) => Self::Standby,
-            (false, true) => Self::ReadOnly,
-            (false, false) => Self::Allowed,
-        }
-    }
 }
 
 impl Connector {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 use tenantry_migrate::notice_lost_client;
 
-use super::connect::WriteAccess;
+use super::write_access::WriteAccess;
 
 /// Undoes what statements may have changed in a session, except for its prepared statements: these
 /// are the driver's, since a connection on which others may have been prepared is closed. Otherwise

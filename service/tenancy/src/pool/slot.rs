@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    connect::{Connector, WriteAccess},
+    connect::Connector,
     statement_admission::StatementAdmission,
     timeouts::{CLEANUP, READ_ONLY_LIFETIME},
+    write_access::WriteAccess,
 };
 
 /// Room for one connection, which only the holder of the slot may touch.
