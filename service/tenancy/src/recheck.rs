@@ -11,14 +11,18 @@ use tenantry_migrate::DbErrorKind;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::TenantConnection;
+use super::{Misuse, TenantConnection};
 
 /// How long the caller waits for the registry before it gets the original error.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<C> TenantConnection<C> {
-    /// The tenant's unavailability if that explains the error of a statement, otherwise the error.
+    /// The tenant's unavailability or a [`Misuse`] if that explains the error of a statement,
+    /// otherwise the error.
     pub(super) async fn recheck(&self, error: DbErr) -> DbErr {
+        if let Some(misuse) = Misuse::in_answer(&error) {
+            return misuse.into();
+        }
         if !may_be_caused_by_change(&error) {
             return error;
         }

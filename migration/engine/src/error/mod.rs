@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::{DbErrorKind, ExtensionError, LockHolder, connect::TRANSACTION_MODE};
 use text::{
-    NOT_ROLLED_BACK, TRANSACTION_ENDED, control_reason, message, outside_reason, rights,
-    unqualified_names, waited,
+    NOT_ROLLED_BACK, TRANSACTION_ENDED, control_reason, message, outside_reason, placeholder_hint,
+    rights, unqualified_names, waited,
 };
 pub use text::{describe, name_dependents};
 
@@ -231,9 +231,10 @@ pub enum Error {
 
     /// A migration failed.
     #[error(
-        "migration {migration} failed in schema \"{schema}\" ({}): {}",
+        "migration {migration} failed in schema \"{schema}\" ({}): {}{}",
         if *rolled_back { "rolled back" } else { NOT_ROLLED_BACK },
-        describe(source)
+        describe(source),
+        placeholder_hint(source)
     )]
     Migration {
         /// Name of the schema.
@@ -343,6 +344,7 @@ impl Error {
                 format!("{}. {}", error.reason(), rights(role, owners.as_deref()))
             }
             Self::Waited { error, holders } => format!("{}. {}", error.reason(), waited(holders)),
+            Self::Migration { source, .. } => message(source) + placeholder_hint(source),
             _ => self.database().map_or_else(|| self.to_string(), message),
         }
     }

@@ -1,6 +1,7 @@
 //! Messages of errors.
 
 use sea_orm::DbErr;
+use tenantry_registry::PLACEHOLDER;
 
 use crate::{DbErrorKind, LockHolder, connect::explain, db_error::driver_error};
 
@@ -86,6 +87,17 @@ pub fn describe(error: &DbErr) -> String {
         }
         (_, Some(code)) => format!("{} (SQLSTATE {code})", message(error)),
         (_, None) => message(error),
+    }
+}
+
+/// What to do if a name with the placeholder has reached PostgreSQL from a migration.
+pub(super) fn placeholder_hint(error: &DbErr) -> &'static str {
+    match message(error).contains(PLACEHOLDER) {
+        true => {
+            ". The placeholder is not replaced in a string or in the body of a function: write the \
+             name without a schema there"
+        }
+        false => "",
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Rule {
     Extension,
     /// A statement names a schema.
     SchemaQualified,
+    /// The placeholder in a string or in the body of a function.
+    PlaceholderInString,
     /// A statement changes or reads `search_path`.
     SearchPath,
     /// A setting that outlives the transaction.

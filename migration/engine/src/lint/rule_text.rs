@@ -31,7 +31,7 @@ const fn text(
 }
 
 /// In the order of the enum.
-pub(super) const RULES: [RuleText; 35] = [
+pub(super) const RULES: [RuleText; 36] = [
     text(
         PrimaryKey,
         "primary-key",
@@ -68,6 +68,15 @@ pub(super) const RULES: [RuleText; 35] = [
         Postgres,
         EVERY_SCHEMA,
         "omit the schema: search_path contains only the tenant's schema",
+    ),
+    text(
+        PlaceholderInString,
+        "placeholder-in-string",
+        Postgres,
+        "the placeholder is replaced only where it is a quoted identifier: the statement, or the \
+         function when it is called, finds no schema \"@tenant\"",
+        "write the name without a schema; in a function, write the body as BEGIN ATOMIC … END, or \
+         add SET search_path FROM CURRENT",
     ),
     text(
         SearchPath,

@@ -1,7 +1,7 @@
 //! Rules that examine the tokens of a statement.
 
 use super::{Rule, catalog_by_name, session_rules, violation::Violation};
-use crate::sql::{Kind, SqlStatement};
+use crate::sql::{Kind, SqlStatement, Word};
 
 /// The violations of a statement, by its tokens.
 pub(super) fn token_violations(statement: &SqlStatement, transactional: bool) -> Vec<Violation> {
@@ -16,6 +16,10 @@ pub(super) fn token_violations(statement: &SqlStatement, transactional: bool) ->
     }
     if let Some(message) = database_wide(statement) {
         fire(Rule::OutsideSchema, format!("{message} exists once, not once in each schema"));
+    }
+    if has_placeholder_in_string(statement) {
+        let message = "contains \"@tenant\" in a string, where it is not replaced";
+        fire(Rule::PlaceholderInString, message.to_owned());
     }
     for catalog in catalog_by_name::by_name(&statement.sql) {
         let message = format!("searches {catalog} by name in all schemas");
@@ -84,6 +88,12 @@ fn database_wide(statement: &SqlStatement) -> Option<&str> {
     ];
     let changes = ["create", "alter", "drop"].contains(&statement.word(0)?);
     statement.word(1).filter(|message| changes && wide.contains(message))
+}
+
+/// Whether a string contains the placeholder as a quoted identifier; without the quotes it is data.
+fn has_placeholder_in_string(statement: &SqlStatement) -> bool {
+    let quoted = |token: &Word| token.kind == Kind::Text && token.text.contains("\"@tenant\"");
+    statement.words.iter().any(quoted)
 }
 
 fn names_search_path(statement: &SqlStatement) -> bool {
@@ -170,6 +180,9 @@ mod tests {
             ),
             ("SELECT set_config('search_path', 'a', true)", vec![Rule::SearchPath]),
             ("SELECT '; SET search_path = a'", vec![]),
+            ("SELECT setval('\"@tenant\".a_b_seq', 5)", vec![Rule::PlaceholderInString]),
+            ("DO $$ BEGIN DELETE FROM \"@tenant\".a; END $$", vec![Rule::PlaceholderInString]),
+            ("INSERT INTO a VALUES ('write to bob@tenant')", vec![]),
             ("SET statement_timeout = 0", vec![Rule::SessionSetting]),
             ("CREATE TEMP TABLE a (b int)", vec![Rule::TemporaryTable]),
             ("ROLLBACK", vec![Rule::TransactionControl]),

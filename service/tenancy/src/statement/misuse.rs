@@ -1,11 +1,13 @@
 use sea_orm::DbErr;
+use tenantry_migrate::{DbErrorKind, driver_error};
+use tenantry_registry::PLACEHOLDER;
 use thiserror::Error;
 
 use super::super::marker;
 
-/// A statement was refused before it was sent, because it cannot be executed on a tenant's handle.
-/// Found inside the [`DbErr`] that the handle returns, see [`Misuse::find`]. The connection is not
-/// affected.
+/// A statement that cannot be executed on a tenant's handle. Found inside the [`DbErr`] that the
+/// handle returns, see [`Misuse::find`]. It was refused before it was sent, except for
+/// [`PlaceholderInString`](Misuse::PlaceholderInString). The connection is not affected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Misuse {
@@ -50,6 +52,19 @@ pub enum Misuse {
         /// Number of parameters.
         count: usize,
     },
+
+    /// PostgreSQL was asked for a schema with the name of the placeholder, which is not replaced in
+    /// a string, such as `nextval('"@tenant".numbers')`, or in the body of a function or a `DO`.
+    #[error(
+        "{message}: the placeholder is replaced only where it is a quoted identifier, not in a \
+         string or in the body of a function; pass the name of the tenant's schema as a value, as \
+         in format('%I.%I', $1, $2), or write names without a schema in \
+         `begin_with_search_path()`"
+    )]
+    PlaceholderInString {
+        /// The message of PostgreSQL.
+        message: String,
+    },
 }
 
 impl Misuse {
@@ -60,6 +75,20 @@ impl Misuse {
     #[must_use]
     pub fn find(error: &DbErr) -> Option<&Self> {
         marker::find(error)
+    }
+
+    /// Whether a name with the placeholder reached PostgreSQL and caused the error of a statement:
+    /// class 3F (missing schema) or 42 (missing table, type, function …).
+    pub(crate) fn in_answer(error: &DbErr) -> Option<Self> {
+        let code = DbErrorKind::sqlstate(error)?;
+        let is_name = code.starts_with("3F") || code.starts_with("42");
+        let message = driver_error(error)?.as_database_error()?.message();
+        // As in `schema "@tenant" does not exist`, not as in a mail address.
+        let names = message.split(['"', ' ']).any(|word| {
+            word.strip_prefix(PLACEHOLDER)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        (is_name && names).then(|| Self::PlaceholderInString { message: message.to_owned() })
     }
 }
 

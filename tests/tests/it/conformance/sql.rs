@@ -4,13 +4,13 @@ use entity::{guard, shift};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityName, EntityTrait, ExprTrait, FromQueryResult,
     JsonValue, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, SelectExt,
-    Statement, raw_sql,
+    Statement, TransactionTrait, raw_sql,
     sea_query::{
         Asterisk, CommonTableExpression, Expr, Query, SelectStatement, UnionType, WithClause,
     },
 };
 use serde_json::json;
-use tenantry::Tenant;
+use tenantry::{Misuse, Tenant};
 
 use super::{
     TwoTenants, guard_id, shift_id, sqlstate,
@@ -191,6 +191,52 @@ async fn a_placeholder_in_a_literal_or_a_comment_is_left_as_it_is() {
     assert_eq!(row.column_names(), ["a", "b", "c", "d@tenant", "\"@tenant\""]);
     let texts: [String; 4] = [0, 1, 2, 3].map(|at| row.try_get_by_index(at).unwrap());
     assert_eq!(texts, [r#""@tenant"."guards""#, r#"'"@tenant""#, r#""@tenant""#, "Abu"]);
+}
+
+#[tokio::test]
+async fn a_placeholder_in_a_string_that_postgresql_reads_as_a_name_is_reported() {
+    let both = TwoTenants::new().await;
+    both.one
+        .execute_unprepared(
+            r#"CREATE FUNCTION "@tenant".late() RETURNS bigint LANGUAGE plpgsql AS
+               $$ BEGIN RETURN (SELECT count(*) FROM "@tenant".guards); END $$;
+               CREATE SEQUENCE "@tenant".numbers"#,
+        )
+        .await
+        .unwrap();
+    for sql in [
+        r#"SELECT nextval('"@tenant".numbers')"#,
+        r#"SELECT setval(E'"@tenant".numbers', 5)"#,
+        r#"SELECT '"@tenant".guards'::regclass::text"#,
+        r#"SELECT '"@tenant".mood'::regtype::text"#,
+        r#"SELECT pg_get_serial_sequence('"@tenant".guards', 'id')"#,
+        r#"DO $$ BEGIN DELETE FROM "@tenant".guards; END $$"#,
+        r#"DO $$ BEGIN EXECUTE 'DELETE FROM "@tenant".guards'; END $$"#,
+        r#"SELECT "@tenant".late()"#,
+    ] {
+        let error = both.one.execute_unprepared(sql).await.unwrap_err();
+        let Some(Misuse::PlaceholderInString { message }) = Misuse::find(&error) else {
+            panic!("{sql}: {error}");
+        };
+        assert!(message.contains("@tenant"), "{sql}: {message}");
+        both.one.execute_raw(postgres(sql)).await.unwrap_err();
+        let txn = both.one.begin().await.unwrap();
+        let error = txn.execute_unprepared(sql).await.unwrap_err();
+        assert!(Misuse::find(&error).is_some(), "{sql}: {error}");
+    }
+    // The ways that the error names.
+    let next = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT nextval(format('%I.%I', $1, $2)::regclass)",
+        [both.one.schema().as_str().into(), "numbers".into()],
+    );
+    both.one.query_one_raw(next).await.unwrap().unwrap();
+    let txn = both.one.begin_with_search_path().await.unwrap();
+    txn.execute_unprepared("SELECT nextval('numbers')").await.unwrap();
+    // Data is not a name.
+    let error = both.one.execute_unprepared(r#"SELECT "bob@tenant.com""#).await.unwrap_err();
+    assert_eq!((Misuse::find(&error), sqlstate(&error).as_str()), (None, "42703"));
+    both.assert_two_is_untouched().await;
 }
 
 #[tokio::test]

@@ -8,12 +8,17 @@ use super::plan::{ALONE_INDEX, report_with};
 use crate::support::{TestDb, process::Ran};
 
 /// SQL that violates a rule, and maybe others.
-const VIOLATIONS: [(Rule, &str); 31] = [
+const VIOLATIONS: [(Rule, &str); 32] = [
     (Rule::PrimaryKey, "CREATE TABLE bare (id uuid)"),
     (Rule::Identity, "CREATE SEQUENCE numbers"),
     (Rule::OutsideSchema, "DO $$ BEGIN PERFORM id FROM registry.tenants; END $$"),
     (Rule::Extension, "CREATE EXTENSION citext"),
     (Rule::SchemaQualified, "CREATE SCHEMA other"),
+    (
+        Rule::PlaceholderInString,
+        "CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN
+           RETURN (SELECT count(*) FROM \"@tenant\".things); END $$",
+    ),
     (Rule::SearchPath, "SET LOCAL search_path = public"),
     (Rule::SessionSetting, "SET statement_timeout = 0"),
     (Rule::TemporaryTable, "CREATE TEMP TABLE t (a int)"),
