@@ -131,7 +131,9 @@ impl Input {
             reject("tags".into(), "length", error.to_string());
         }
         match slug {
-            Some(slug) if errors.is_empty() => Ok(NewTenant { slug, name, domains, tags }),
+            Some(slug) if errors.is_empty() => {
+                Ok(NewTenant { name, domains, tags, ..NewTenant::new(slug) })
+            }
             _ => Err(errors),
         }
     }

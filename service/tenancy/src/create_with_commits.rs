@@ -7,22 +7,21 @@ use tenantry_registry::{SchemaName, tenant};
 use tracing::warn;
 
 use super::{
-    Error, NewTenant, Tenancy,
+    Error, Tenancy,
+    lifecycle::{Creation, Origin, Uncommitted},
     pool::{MigrationTransaction, bounded},
 };
 use crate::DbErrorKind;
 
 impl Tenancy {
-    /// Creates a tenant, again if that lost a race or if an interrupted creation has left a schema
-    /// of its name. Returns whether it was made of a spare.
+    /// Creates a tenant except for the commit, again if that lost a race or if an interrupted
+    /// creation has left a schema of its name.
     pub(super) async fn create_with_retries(
         &self,
-        new: &NewTenant,
-        row: &tenant::Model,
-        keys: &[String],
+        creation: &Creation,
         with_spares: bool,
-    ) -> Result<bool, Error> {
-        let create = || self.create_or_commit(new, row, keys, with_spares);
+    ) -> Result<Uncommitted, Error> {
+        let create = || self.create_or_commit(creation, with_spares);
         let (mut created, mut races) = (create().await, 0);
         // Another transaction was creating the same object.
         while let Err(Error::Migration(error)) = &created
@@ -33,7 +32,8 @@ impl Tenancy {
             races += 1;
             created = create().await;
         }
-        if matches!(created, Err(Error::SchemaTaken(_))) && self.clear(&row.schema).await? {
+        if matches!(created, Err(Error::SchemaTaken(_))) && self.clear(&creation.row.schema).await?
+        {
             return create().await;
         }
         created
@@ -43,15 +43,13 @@ impl Tenancy {
     /// each migration.
     async fn create_or_commit(
         &self,
-        new: &NewTenant,
-        row: &tenant::Model,
-        keys: &[String],
+        creation: &Creation,
         with_spares: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<Uncommitted, Error> {
         let with_commits = &self.inner.with_commits;
         // The migrations of a spare have run already.
         if with_spares || !with_commits.load(Ordering::Relaxed) {
-            match self.create_in_one(new, row, keys, with_spares).await {
+            match self.create_in_one(creation, with_spares).await {
                 Err(Error::Migration(error))
                     if error.db_error_kind() == Some(DbErrorKind::NeedsCommit) =>
                 {
@@ -62,10 +60,35 @@ impl Tenancy {
                 created => return created,
             }
         }
-        let created = self.create_with_commits(new, row, keys).await;
+        let created = self.create_with_commits(creation).await;
         // An existing schema is detected before anything is created.
-        if created.is_err()
-            && !matches!(created, Err(Error::SchemaTaken(_)))
+        if created.is_err() && !matches!(created, Err(Error::SchemaTaken(_))) {
+            self.clear_after_failure(&creation.row, Origin::CommittedMigrations).await;
+        }
+        created
+    }
+
+    /// Builds the schema first, migration by migration, and inserts the rows of the registry last.
+    async fn create_with_commits(&self, creation: &Creation) -> Result<Uncommitted, Error> {
+        // Conflicts in the registry are detected before anything is built.
+        let trial = self.inner.lifecycle.begin_for_ddl().await?;
+        self.insert_rows(&trial, creation, false).await?;
+        trial.rollback().await?;
+        let create = async {
+            let txn = self.inner.lifecycle.begin_for_migrations().await?;
+            let migrations = MigrationTransaction(&txn);
+            let schema = &creation.row.schema;
+            create_schema_with_commits(&migrations, schema, &self.inner.migrator).await?;
+            self.insert_rows(&txn, creation, false).await?;
+            let scope = self.seed(txn, creation).await?;
+            Ok(Uncommitted { scope, origin: Origin::CommittedMigrations })
+        };
+        bounded(create).await
+    }
+
+    /// Removes the schema of a creation that failed after it had committed migrations.
+    pub(super) async fn clear_after_failure(&self, row: &tenant::Model, origin: Origin) {
+        if origin == Origin::CommittedMigrations
             && let Err(error) = self.clear(&row.schema).await
         {
             warn!(
@@ -73,28 +96,6 @@ impl Tenancy {
                 "an unfinished schema is left; the next creation of the tenant removes it"
             );
         }
-        created.map(|()| false)
-    }
-
-    /// Builds the schema first, migration by migration, and inserts the rows of the registry last.
-    async fn create_with_commits(
-        &self,
-        new: &NewTenant,
-        row: &tenant::Model,
-        keys: &[String],
-    ) -> Result<(), Error> {
-        // Conflicts in the registry are detected before anything is built.
-        let trial = self.inner.lifecycle.begin_for_ddl().await?;
-        self.insert_rows(&trial, new, row, false).await?;
-        trial.rollback().await?;
-        let create = async {
-            let txn = self.inner.lifecycle.begin_for_migrations().await?;
-            let migrations = MigrationTransaction(&txn);
-            create_schema_with_commits(&migrations, &row.schema, &self.inner.migrator).await?;
-            self.insert_rows(&txn, new, row, false).await?;
-            self.finish(txn, new, row, keys).await
-        };
-        bounded(create).await
     }
 
     /// Removes a schema that an interrupted creation has left. Returns whether there was one.

@@ -4,37 +4,29 @@
 //! on. Its tables are dropped after that. That needs a lock on each table, and while it waits for
 //! one, other sessions that use the table wait behind it. So each attempt waits only briefly.
 
-use std::time::Duration;
-
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ModelTrait, QueryFilter,
-    QuerySelect, Statement, UpdateMany, sea_query::Expr,
+    ColumnTrait, DbErr, EntityTrait, ModelTrait, QueryFilter, QuerySelect, UpdateMany,
+    sea_query::Expr,
 };
 use tenantry_migrate::{
     count_relations, dependents, drop_relations_batch, drop_schema, lock_holders, lock_tables,
 };
 use tenantry_registry::{Slug, TenantId, domain, tenant};
-use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use tenantry_registry::notify::notify;
 
-use super::{Error, Tenancy, lifecycle::keys, pool::Transaction};
-use crate::DbErrorKind;
+use super::{
+    Error, Tenancy,
+    lifecycle::keys,
+    locked_row::{LockRetry, is_blocked},
+    pool::Transaction,
+};
 
 /// A schema with more tables, indexes, views and sequences is dropped in several transactions. Each
 /// of them takes about three locks, and the lock table of a server with default settings has room
 /// for 6,400, which all sessions share.
 const MAX_RELATIONS_PER_DROP: u64 = 500;
-
-/// How long one attempt waits for a lock.
-const SET_LOCK_TIMEOUT: &str = "SELECT set_config('lock_timeout', '200ms', true)";
-
-/// Pause between two attempts, in which other sessions proceed.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// How long attempts that make no progress are repeated.
-const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
 /// Treatment of objects outside the schema that depend on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,10 +83,7 @@ impl Tenancy {
                 Ok(marked) => break marked,
                 Err(error) => error,
             };
-            match retry.pause(error).await {
-                Err(error) if is_blocked(&error) => return Err(Error::BeingMigrated(slug.clone())),
-                other => other?,
-            }
+            retry.pause_for_row(slug, error).await?;
         };
         let Marked { row, keys, .. } = &marked;
         self.set_dropping(row.id, keys);
@@ -174,46 +163,11 @@ impl Tenancy {
         Ok(more)
     }
 
-    async fn begin_attempt(&self) -> Result<Transaction, DbErr> {
-        let txn = self.inner.lifecycle.begin_for_ddl().await?;
-        txn.execute_raw(Statement::from_string(DbBackend::Postgres, SET_LOCK_TIMEOUT)).await?;
-        Ok(txn)
-    }
-
     /// Makes this process refuse the tenant, as others do when they are notified.
     fn set_dropping(&self, id: TenantId, keys: &[String]) {
         self.inner.cache.mark_dropped(id);
         self.inner.cache.invalidate(keys.iter().map(String::as_str));
     }
-}
-
-/// Repeats attempts that are blocked by locks.
-struct LockRetry {
-    since: Instant,
-}
-
-impl LockRetry {
-    fn new() -> Self {
-        Self { since: Instant::now() }
-    }
-
-    /// Waits until the next attempt, without a connection; returns the error if there is to be
-    /// none.
-    async fn pause(&self, error: Error) -> Result<(), Error> {
-        if !is_blocked(&error) || self.since.elapsed() >= MAX_BLOCKED {
-            return Err(error);
-        }
-        sleep(PAUSE).await;
-        Ok(())
-    }
-}
-
-/// Whether a lock was not granted in time, or would have caused a deadlock.
-fn is_blocked(error: &Error) -> bool {
-    matches!(
-        error.db_error_kind(),
-        Some(DbErrorKind::LockTimeout | DbErrorKind::SerializationConflict)
-    )
 }
 
 /// Returns the transaction if the drop may continue.

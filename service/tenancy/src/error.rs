@@ -7,7 +7,7 @@ use tenantry_migrate::{
 use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 use thiserror::Error;
 
-use super::{Busy, Misuse, OtherSchema, TenantUnavailable};
+use super::{Busy, MetadataError, Misuse, OtherSchema, TenantUnavailable};
 use crate::DbErrorKind;
 
 /// Why a tenant could not be resolved, created, changed or used.
@@ -106,6 +106,19 @@ pub enum Error {
     /// The tenant would have more tags than [`NewTenant::MAX_TAGS`](super::NewTenant::MAX_TAGS).
     #[error("{0} tags are too many; a tenant has at most {max}", max = super::NewTenant::MAX_TAGS)]
     TooManyTags(usize),
+
+    /// A tenant cannot have this metadata.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+
+    /// The stored metadata of a tenant does not fit the type of the application.
+    #[error("the metadata of tenant {slug} cannot be read: {source}")]
+    UnreadableMetadata {
+        /// The tenant.
+        slug: Slug,
+        /// The error.
+        source: MetadataError,
+    },
 
     /// A statement was refused before it was sent.
     #[error(transparent)]

@@ -23,6 +23,7 @@
 //! |---|---|
 //! | [`Tenancy`], [`Config`] | all tenants of one database: resolving, creating, dropping, domains, limits |
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
+//! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
@@ -44,6 +45,7 @@ mod input;
 mod lifecycle;
 mod limits;
 mod listener;
+mod locked_row;
 mod marker;
 mod metadata;
 mod naming;
@@ -63,9 +65,11 @@ mod seed;
 mod spares;
 mod statement;
 mod statement_epoch;
+mod stored_metadata;
 mod tenant_bound;
 mod tenant_info;
 mod tenant_state;
+mod tenant_update;
 #[cfg(test)]
 mod test_migrator;
 mod validate;
@@ -91,6 +95,7 @@ pub use handle::{Tenant, TenantConnection, TenantTransaction};
 pub use host::Host;
 pub use input::Input;
 pub use limits::Limits;
+pub use metadata::{Metadata, MetadataError};
 pub use other_schema::OtherSchema;
 pub use placeholders::{assert_placeholder, without_placeholder};
 pub use scope::TenantScope;
@@ -98,6 +103,7 @@ pub use seed::{Seed, SeedFn};
 pub use statement::Misuse;
 pub use tenant_bound::{TenantBound, WrongTenant};
 pub use tenant_info::{NewTenant, TenantInfo};
+pub use tenant_update::TenantUpdate;
 pub use tenantry_migrate::{DbErrorKind, connect::Cause, describe};
 pub use tenantry_registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};
 

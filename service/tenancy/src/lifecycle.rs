@@ -3,16 +3,17 @@ use std::sync::Arc;
 use sea_orm::DbErr;
 use tenantry_migrate::{create_schema, delete_tenant, insert_tenant, rename_schema};
 use tenantry_registry::{SchemaName, Slug, tenant};
-use tracing::info;
+use tracing::{debug, info};
 
 use tenantry_registry::notify::{SCHEMA_MARK, notify};
 
 use super::{
-    Error, NewTenant, Tenancy, TenantInfo, TenantTransaction, metadata,
+    Error, NewTenant, Tenancy, TenantInfo, TenantTransaction,
     naming::free_name,
     pool::{MigrationTransaction, Transaction, bounded},
     recording::record,
     spares,
+    stored_metadata::StoredMetadata,
 };
 use crate::DbErrorKind;
 
@@ -21,6 +22,29 @@ const MAX_ATTEMPTS: u32 = 20;
 
 const SLUG_KEY: &str = "tenants_slug_key";
 const SCHEMA_KEY: &str = "tenants_schema_key";
+
+/// A tenant in the transaction that creates it, after the seed.
+pub(super) struct Uncommitted {
+    pub(super) scope: TenantTransaction,
+    pub(super) origin: Origin,
+}
+
+/// How a tenant's schema was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Spare,
+    Migrations,
+    /// With a commit after each migration, so that a rollback does not remove the schema.
+    CommittedMigrations,
+}
+
+/// What a tenant is created from.
+pub(super) struct Creation {
+    pub(super) new: NewTenant,
+    pub(super) row: tenant::Model,
+    /// Its keys in the cache.
+    pub(super) keys: Vec<String>,
+}
 
 impl Tenancy {
     /// Creates a tenant in one transaction: registry row, schema, tables, applied migrations,
@@ -34,47 +58,101 @@ impl Tenancy {
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
     /// [`Error::Name`] if the slug makes no valid schema name, [`Error::TooManyTags`],
     /// [`Error::Migration`], [`Error::Seed`]. Nothing is changed then.
-    pub async fn create(&self, mut new: NewTenant) -> Result<TenantInfo, Error> {
+    pub async fn create(&self, new: NewTenant) -> Result<TenantInfo, Error> {
+        let (creation, uncommitted) = self.begin_creation(new).await?;
+        self.commit_creation(creation, uncommitted).await
+    }
+
+    /// Creates a tenant as [`create`](Self::create) does, and runs `first` in the same transaction,
+    /// after the seed: for rows that belong to this one creation, such as the user who signs up.
+    /// Returns the tenant and the value of `first`.
+    ///
+    /// If `first` fails, or if the future is dropped before it is done, nothing is created. It runs
+    /// at most once, since a creation that has to be repeated is repeated before. Its transaction
+    /// makes other creations of the same slug wait, so it should only send statements.
+    ///
+    /// ```no_run
+    /// use sea_orm::{ConnectionTrait, sea_query::Query};
+    /// use tenantry::{Error, NewTenant, Tenancy, TenantInfo};
+    ///
+    /// async fn sign_up(tenancy: &Tenancy, slug: &str, email: String) -> Result<TenantInfo, Error> {
+    ///     let new = NewTenant::new(slug.parse()?);
+    ///     let (tenant, ()) = tenancy
+    ///         .create_with(new, async move |txn| {
+    ///             let mut insert = Query::insert();
+    ///             insert.into_table(("@tenant", "users")).columns(["email"]);
+    ///             txn.execute(insert.values_panic([email.into()])).await?;
+    ///             Ok::<_, Error>(())
+    ///         })
+    ///         .await?;
+    ///     Ok(tenant)
+    /// }
+    ///
+    /// # fn spawned(tenancy: Tenancy) {
+    /// tokio::spawn(async move { sign_up(&tenancy, "acme", "abu@example.org".to_owned()).await });
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The error of `first`, and those of [`create`](Self::create).
+    pub async fn create_with<T, E: From<Error>>(
+        &self,
+        new: NewTenant,
+        first: impl AsyncFnOnce(&TenantTransaction) -> Result<T, E>,
+    ) -> Result<(TenantInfo, T), E> {
+        let (creation, uncommitted) = self.begin_creation(new).await?;
+        let first = async { Ok::<_, Error>(first(&uncommitted.scope).await) };
+        match bounded(first).await {
+            Ok(Ok(value)) => Ok((self.commit_creation(creation, uncommitted).await?, value)),
+            Ok(Err(error)) => {
+                self.undo_creation(&creation, uncommitted).await;
+                Err(error)
+            }
+            Err(overdue) => {
+                self.undo_creation(&creation, uncommitted).await;
+                Err(overdue.into())
+            }
+        }
+    }
+
+    /// Creates a tenant except for the commit.
+    async fn begin_creation(&self, mut new: NewTenant) -> Result<(Creation, Uncommitted), Error> {
         new.normalize()?;
         let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         let mut row = spares::new_row(&self.inner.migrator, base.clone());
         row.slug = Some(new.slug.clone());
-        row.metadata = metadata::of(new.name.as_ref(), &new.tags);
+        row.metadata = StoredMetadata::new(new.name.as_ref(), &new.tags, &new.metadata)?.into();
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
+        let mut creation = Creation { new, row, keys };
         // Before the transaction, since it may take a connection.
         let with_spares = self.inner.spares.is_supported().await;
         let mut attempts = 0;
-        let from_spare = loop {
-            match self.create_with_retries(&new, &row, &keys, with_spares).await {
+        loop {
+            match self.create_with_retries(&creation, with_spares).await {
                 // The name is usually free, so the insertion is tried first. A name that was found
                 // free may be taken before it is inserted.
                 Err(Error::Database(error))
                     if attempts < MAX_ATTEMPTS && is_taken(&error, SCHEMA_KEY) =>
                 {
-                    row.schema = free_name(&self.inner.db, &base).await?;
+                    creation.row.schema = free_name(&self.inner.db, &base).await?;
                     attempts += 1;
                 }
-                other => break other?,
+                created => return Ok((creation, created?)),
             }
-        };
-        self.inner.cache.invalidate(keys.iter().map(String::as_str));
-        self.inner.spares.taken.notify_one();
-        info!(tenant = %new.slug, schema = %row.schema, from_spare, "tenant created");
-        TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+        }
     }
 
-    /// Creates a tenant in one transaction. Returns whether it was made of a spare.
+    /// Creates a tenant in one transaction, and does not commit it.
     pub(super) async fn create_in_one(
         &self,
-        new: &NewTenant,
-        row: &tenant::Model,
-        keys: &[String],
+        creation: &Creation,
         with_spares: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<Uncommitted, Error> {
         record(&self.inner.lifecycle, &self.inner.migrator).await;
+        let row = &creation.row;
         let create = async {
             let txn = self.inner.lifecycle.begin_for_ddl().await?;
-            let spare = self.insert_rows(&txn, new, row, with_spares).await?;
+            let spare = self.insert_rows(&txn, creation, with_spares).await?;
             match &spare {
                 Some(spare) => rename_schema(&txn, spare, &row.schema).await?,
                 None => {
@@ -82,8 +160,8 @@ impl Tenancy {
                     create_schema(&txn, &row.schema, &self.inner.migrator).await?;
                 }
             }
-            self.finish(txn, new, row, keys).await?;
-            Ok(spare.is_some())
+            let origin = spare.map_or(Origin::Migrations, |_| Origin::Spare);
+            Ok(Uncommitted { scope: self.seed(txn, creation).await?, origin })
         };
         let created = bounded(create).await;
         if let Err(Error::Migration(tenantry_migrate::Error::TransactionEnded { .. })) = &created {
@@ -96,8 +174,7 @@ impl Tenancy {
     pub(super) async fn insert_rows(
         &self,
         txn: &Transaction,
-        new: &NewTenant,
-        row: &tenant::Model,
+        Creation { new, row, .. }: &Creation,
         with_spares: bool,
     ) -> Result<Option<SchemaName>, Error> {
         // The unique index on the slug makes other creations of it wait for this transaction.
@@ -118,20 +195,39 @@ impl Tenancy {
         Ok(spare)
     }
 
-    /// Seeds the tenant, notifies other processes and commits.
-    pub(super) async fn finish(
+    /// Notifies other processes and commits.
+    async fn commit_creation(
         &self,
-        txn: Transaction,
-        new: &NewTenant,
-        row: &tenant::Model,
-        keys: &[String],
-    ) -> Result<(), Error> {
-        let txn = self.seed(txn, row, &new.slug).await?;
+        creation: Creation,
+        uncommitted: Uncommitted,
+    ) -> Result<TenantInfo, Error> {
+        let Uncommitted { scope, origin } = uncommitted;
+        let Creation { new, row, keys } = &creation;
         let schema = format!("{SCHEMA_MARK}{}", row.schema);
-        notify(&txn, row.id, keys.iter().cloned().chain([schema])).await?;
-        txn.commit().await?;
+        let commit = async {
+            notify(&scope.db, row.id, keys.iter().cloned().chain([schema])).await?;
+            scope.commit().await
+        };
+        if let Err(error) = bounded(commit).await {
+            self.clear_after_failure(row, origin).await;
+            return Err(error.into());
+        }
         self.inner.view.schemas.add(row.schema.as_str());
-        Ok(())
+        self.inner.cache.invalidate(keys.iter().map(String::as_str));
+        self.inner.spares.taken.notify_one();
+        let from_spare = origin == Origin::Spare;
+        info!(tenant = %new.slug, schema = %row.schema, from_spare, "tenant created");
+        let Creation { new, row, .. } = creation;
+        TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+    }
+
+    async fn undo_creation(&self, creation: &Creation, uncommitted: Uncommitted) {
+        let Uncommitted { scope, origin } = uncommitted;
+        if let Err(error) = scope.rollback().await {
+            // The server rolls it back when it notices that the connection is closed.
+            debug!(%error, "a creation could not be rolled back");
+        }
+        self.clear_after_failure(&creation.row, origin).await;
     }
 
     /// Removes what a migration has committed of a tenant whose creation failed.
@@ -141,19 +237,19 @@ impl Tenancy {
         Ok(txn.commit().await?)
     }
 
-    async fn seed(
+    /// Runs the application's seed in a transaction.
+    pub(super) async fn seed(
         &self,
         txn: Transaction,
-        row: &tenant::Model,
-        slug: &Slug,
-    ) -> Result<Transaction, Error> {
-        let Some(seed) = &self.inner.seed else { return Ok(txn) };
-        let state = self.inner.cache.detached(row.id, slug.clone(), row.schema.clone());
+        Creation { new, row, .. }: &Creation,
+    ) -> Result<TenantTransaction, Error> {
+        let state = self.inner.cache.detached(row.id, new.slug.clone(), row.schema.clone());
         let scope = TenantTransaction { db: txn, state: Arc::new(state) };
-        match seed.run(&scope).await {
-            Ok(()) => Ok(scope.db),
-            Err(source) => Err(Error::Seed { slug: slug.clone(), source }),
+        if let Some(seed) = &self.inner.seed {
+            let seeded = seed.run(&scope).await;
+            seeded.map_err(|source| Error::Seed { slug: new.slug.clone(), source })?;
         }
+        Ok(scope)
     }
 }
 

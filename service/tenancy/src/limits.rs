@@ -3,10 +3,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, sea_query::Expr};
+use sea_orm::sea_query::Expr;
 use tenantry_registry::{Slug, tenant};
-
-use tenantry_registry::notify::notify;
 
 use super::{Error, Tenancy};
 
@@ -72,22 +70,18 @@ impl Tenancy {
     /// Sets the limits of a tenant. All processes apply them to the next statement.
     ///
     /// # Errors
-    /// [`Error::UnknownTenant`], [`Error::Database`].
+    /// [`Error::UnknownTenant`]; [`Error::Unavailable`] if the tenant is being dropped;
+    /// [`Error::BeingMigrated`] if another program has locked the tenant for 10 seconds.
     pub async fn limit(&self, slug: &Slug, limits: Limits) -> Result<(), Error> {
         let [max_connections, max_waiting] = limits.columns();
-        let txn = self.inner.lifecycle.begin().await?;
-        let row = tenant::Entity::update_many()
-            .col_expr(tenant::Column::MaxConnections, Expr::value(max_connections))
-            .col_expr(tenant::Column::MaxWaiting, Expr::value(max_waiting))
-            .col_expr(tenant::Column::UpdatedAt, Expr::value(tenantry_registry::now()))
-            .filter(tenant::Column::Slug.eq(slug.clone()))
-            .exec_with_returning(&txn)
-            .await?
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        notify(&txn, row.id, []).await?;
-        txn.commit().await?;
+        let row = self
+            .change_row(slug, |_| {
+                Ok(vec![
+                    (tenant::Column::MaxConnections, Expr::value(max_connections)),
+                    (tenant::Column::MaxWaiting, Expr::value(max_waiting)),
+                ])
+            })
+            .await?;
         self.inner.cache.set_limits(row.id, Limits::stored(max_connections, max_waiting));
         Ok(())
     }

@@ -89,7 +89,7 @@ impl Tenancy {
         Ok(Some(Tenant { db: self.inner.pool.of_tenant(state.clone()), state }))
     }
 
-    async fn domains_of(
+    pub(super) async fn domains_of(
         &self,
         ids: &[TenantId],
     ) -> Result<HashMap<TenantId, Vec<tenantry_registry::Hostname>>, Error> {

@@ -1,10 +1,10 @@
 use std::num::NonZeroU32;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tenantry_registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, tenant};
 
-use super::{Error, Limits, metadata};
+use super::{Error, Limits, Metadata, stored_metadata::StoredMetadata};
 
 /// The registry entry of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,6 +31,8 @@ pub struct TenantInfo {
     /// Tags, sorted.
     #[serde(serialize_with = "all_as_text")]
     pub tags: Vec<Tag>,
+    /// Data of the application.
+    pub metadata: Metadata,
     /// See [`Limits::max_connections`].
     pub max_connections: Option<NonZeroU32>,
     /// See [`Limits::max_waiting`].
@@ -52,6 +54,8 @@ pub struct NewTenant {
     pub domains: Vec<Hostname>,
     /// Tags, such as `canary`.
     pub tags: Vec<Tag>,
+    /// Data of the application, such as the tenant's plan.
+    pub metadata: Metadata,
 }
 
 impl NewTenant {
@@ -61,7 +65,8 @@ impl NewTenant {
     /// A tenant with only a slug.
     #[must_use]
     pub fn new(slug: Slug) -> Self {
-        Self { slug, name: None, domains: Vec::new(), tags: Vec::new() }
+        let metadata = Metadata::default();
+        Self { slug, name: None, domains: Vec::new(), tags: Vec::new(), metadata }
     }
 
     /// Sorts hostnames and tags and removes duplicates, as [`Tenancy::create`](super::Tenancy::create)
@@ -72,20 +77,45 @@ impl NewTenant {
     pub fn normalize(&mut self) -> Result<(), Error> {
         self.domains.sort_unstable();
         self.domains.dedup();
-        self.tags.sort_unstable();
-        self.tags.dedup();
-        if self.tags.len() > Self::MAX_TAGS {
-            return Err(Error::TooManyTags(self.tags.len()));
-        }
-        Ok(())
+        normalize_tags(&mut self.tags)
     }
 }
 
+/// Sorts tags and removes duplicates.
+pub(super) fn normalize_tags(tags: &mut Vec<Tag>) -> Result<(), Error> {
+    tags.sort_unstable();
+    tags.dedup();
+    if tags.len() > NewTenant::MAX_TAGS {
+        return Err(Error::TooManyTags(tags.len()));
+    }
+    Ok(())
+}
+
 impl TenantInfo {
+    /// The [metadata](Self::metadata) as a type of the application.
+    ///
+    /// ```
+    /// #[derive(serde::Deserialize)]
+    /// struct Account {
+    ///     plan: String,
+    /// }
+    ///
+    /// fn plan(tenant: &tenantry::TenantInfo) -> Result<String, tenantry::Error> {
+    ///     Ok(tenant.metadata::<Account>()?.plan)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::UnreadableMetadata`] if it does not fit the type.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let unreadable = |source| Error::UnreadableMetadata { slug: self.slug.clone(), source };
+        self.metadata.to().map_err(unreadable)
+    }
+
     /// `None` for a spare, which has no slug.
     pub(super) fn new(row: tenant::Model, mut domains: Vec<Hostname>) -> Option<Self> {
         domains.sort_unstable();
-        let (name, tags) = metadata::read(&row.metadata);
+        let (name, tags, metadata) = StoredMetadata::from(row.metadata).read();
         let Limits { max_connections, max_waiting } =
             Limits::stored(row.max_connections, row.max_waiting);
         Some(Self {
@@ -97,6 +127,7 @@ impl TenantInfo {
             schema_version: row.schema_version,
             domains,
             tags,
+            metadata,
             max_connections,
             max_waiting,
             inserted_at: row.inserted_at,

@@ -39,5 +39,7 @@ mod schema_names;
 mod second_application;
 mod seed;
 mod sessions;
+mod sign_up;
 mod spares;
 mod stale_statements;
+mod tenant_update;

@@ -39,7 +39,7 @@ pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
 async fn execute(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error> {
     match command {
         SingleCommand::Create { slug, name, domains, tags, output } => {
-            let new = NewTenant { slug, name, domains, tags };
+            let new = NewTenant { name, domains, tags, ..NewTenant::new(slug) };
             show(&tenancy.create(new).await?, output)?;
         }
         SingleCommand::List { output } => list(tenancy, output).await?,

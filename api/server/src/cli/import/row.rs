@@ -114,7 +114,7 @@ impl Fields {
             self.domains.iter().filter_map(|it| parse(it, &mut reasons)).collect();
         let tags = self.tags.iter().filter_map(|it| parse(it, &mut reasons)).collect();
         let Some(slug) = slug else { return Err(reasons.join("; ")) };
-        let mut tenant = NewTenant { slug, name, domains, tags };
+        let mut tenant = NewTenant { name, domains, tags, ..NewTenant::new(slug) };
         if let Err(error) = tenant.normalize() {
             reasons.push(error.to_string());
         }

@@ -1,0 +1,119 @@
+//! Changes of a tenant's row under its lock, which migrations of the tenant hold too.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    Statement,
+    sea_query::{Expr, LockType, SimpleExpr},
+};
+use tenantry_registry::{Slug, notify::notify, tenant};
+use tokio::time::{Instant, sleep};
+
+use super::{Availability, Error, Tenancy, TenantUnavailable, pool::Transaction};
+use crate::DbErrorKind;
+
+/// How long one attempt waits for a lock.
+const SET_LOCK_TIMEOUT: &str = "SELECT set_config('lock_timeout', '200ms', true)";
+
+/// Pause between two attempts, in which other sessions proceed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long attempts that make no progress are repeated.
+const MAX_BLOCKED: Duration = Duration::from_secs(10);
+
+impl Tenancy {
+    /// Begins a transaction that waits only briefly for each lock.
+    pub(super) async fn begin_attempt(&self) -> Result<Transaction, DbErr> {
+        let txn = self.inner.lifecycle.begin_for_ddl().await?;
+        txn.execute_raw(Statement::from_string(DbBackend::Postgres, SET_LOCK_TIMEOUT)).await?;
+        Ok(txn)
+    }
+
+    /// Sets columns of a tenant's row, unless there are none, and notifies all processes. Returns the
+    /// new row. `change` is called again when another program has locked the row.
+    pub(super) async fn change_row(
+        &self,
+        slug: &Slug,
+        change: impl Fn(&tenant::Model) -> Result<Vec<(tenant::Column, SimpleExpr)>, Error>,
+    ) -> Result<tenant::Model, Error> {
+        let retry = LockRetry::new();
+        loop {
+            let error = match self.try_change_row(slug, &change).await {
+                Ok(row) => return Ok(row),
+                Err(error) => error,
+            };
+            retry.pause_for_row(slug, error).await?;
+        }
+    }
+
+    async fn try_change_row(
+        &self,
+        slug: &Slug,
+        change: &impl Fn(&tenant::Model) -> Result<Vec<(tenant::Column, SimpleExpr)>, Error>,
+    ) -> Result<tenant::Model, Error> {
+        let txn = self.begin_attempt().await?;
+        let row = tenant::Entity::find_living()
+            .filter(tenant::Column::Slug.eq(slug.clone()))
+            .lock(LockType::NoKeyUpdate)
+            .one(&txn)
+            .await?
+            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+        if row.status == tenant::Status::Dropping {
+            return Err(TenantUnavailable::new(slug.clone(), Availability::Dropped).into());
+        }
+        let columns = change(&row)?;
+        if columns.is_empty() {
+            txn.rollback().await?;
+            return Ok(row);
+        }
+        let columns = columns
+            .into_iter()
+            .fold(tenant::Entity::update_many(), |update, (it, value)| update.col_expr(it, value));
+        let changed = columns
+            .col_expr(tenant::Column::UpdatedAt, Expr::value(tenantry_registry::now()))
+            .filter(tenant::Column::Id.eq(row.id))
+            .exec_with_returning(&txn)
+            .await?;
+        notify(&txn, row.id, []).await?;
+        txn.commit().await?;
+        Ok(changed.into_iter().next().unwrap_or(row))
+    }
+}
+
+/// Repeats attempts that are blocked by locks.
+pub(super) struct LockRetry {
+    since: Instant,
+}
+
+impl LockRetry {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now() }
+    }
+
+    /// Waits until the next attempt, without a connection; returns the error if there is to be
+    /// none.
+    pub(super) async fn pause(&self, error: Error) -> Result<(), Error> {
+        if !is_blocked(&error) || self.since.elapsed() >= MAX_BLOCKED {
+            return Err(error);
+        }
+        sleep(PAUSE).await;
+        Ok(())
+    }
+
+    /// The same for the lock of a tenant's row, with the error that names the tenant.
+    pub(super) async fn pause_for_row(&self, slug: &Slug, error: Error) -> Result<(), Error> {
+        match self.pause(error).await {
+            Err(error) if is_blocked(&error) => Err(Error::BeingMigrated(slug.clone())),
+            other => other,
+        }
+    }
+}
+
+/// Whether a lock was not granted in time, or would have caused a deadlock.
+pub(super) fn is_blocked(error: &Error) -> bool {
+    matches!(
+        error.db_error_kind(),
+        Some(DbErrorKind::LockTimeout | DbErrorKind::SerializationConflict)
+    )
+}
