@@ -1,13 +1,10 @@
-//! HTTP API of the application: its routes, and the `tenantry` command.
+//! HTTP API of the application: its routes, and its command `tenantry`.
 
 mod error;
 mod routes;
 
 use axum::Router;
-use tenantry_axum::{
-    AppState,
-    cli::{App, Example},
-};
+use tenantry_axum::{AppState, cli::App};
 
 pub use error::Error;
 
@@ -16,15 +13,18 @@ pub fn router(state: AppState) -> Router {
     tenantry_axum::app(state, routes::routes())
 }
 
-/// The application, for the `tenantry` command.
+/// The command `tenantry`.
 #[must_use]
-pub fn app() -> App<migration::Migrator> {
+pub fn app() -> App {
     const ABU: &str =
         r#"-H 'content-type: application/json' -d '{"name":"Abu","position":"Guard"}'"#;
-    let example = |arguments| Example { path: "/guards", arguments };
-    App {
-        migrator: migration::Migrator,
-        routes: routes::routes(),
-        examples: vec![example(ABU), example("")],
-    }
+    App::new(migration::Migrator)
+        .name("tenantry")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(
+            "Serve the guards and shifts of each tenant, and manage the tenants and their schemas",
+        )
+        .routes(routes::routes())
+        .example("/guards", ABU)
+        .example("/guards", "")
 }

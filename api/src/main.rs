@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tenantry_axum::cli::main(api::app()).await
+    api::app().main().await
 }

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use tenantry_migrate::cli::MigrationCommand;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    tenantry_migrate::cli::main(migration::Migrator).await
+    MigrationCommand::new(migration::Migrator).application("tenantry").main().await
 }

@@ -1,4 +1,4 @@
-//! Tenants of Tenantry in axum, and the `tenantry` command for any application.
+//! Tenants of Tenantry in axum, and the command of any application.
 //!
 //! A request's tenant is determined by its `Host` only: [`HostTenant`] gives a handler the
 //! [`Tenant`](tenantry::Tenant), and without one the handler is not called. A host that belongs to
@@ -27,7 +27,7 @@
 //! | [`ListResponse`], [`ListFormat`], [`ndjson`] | lists: a page, or all rows as NDJSON |
 //! | [`Problem`], [`ApiError`] | errors |
 //! | [`serve`], [`ServerLimits`] | HTTP server with bounded idle connections |
-//! | `cli` | the `tenantry` command (feature `cli`) |
+//! | `cli` | the command of an application, with `serve`, `tenant` and `migration` (feature `cli`) |
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -87,6 +87,12 @@ impl AppState {
     #[must_use]
     pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
         Self { tenancy, admin_token: admin_token.map(Arc::new), max_requests: MAX_REQUESTS }
+    }
+
+    /// The tenants.
+    #[must_use]
+    pub fn tenancy(&self) -> &Tenancy {
+        &self.tenancy
     }
 
     /// Limits the requests in progress, from the end of a request's head to the end of its answer.

@@ -51,6 +51,12 @@ impl Tenancy {
         Host::parse(header, &self.inner.base_domain)
     }
 
+    /// The domain whose subdomains are the slugs of tenants, in lower case.
+    #[must_use]
+    pub fn base_domain(&self) -> &str {
+        &self.inner.base_domain
+    }
+
     /// The registry entry of a tenant, if it exists.
     ///
     /// # Errors

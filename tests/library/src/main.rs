@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tenantry_axum::cli::main(library::app()).await
+    library::app().main().await
 }

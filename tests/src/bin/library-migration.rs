@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
-use tenantry_migrate::TenantMigrator;
+use tenantry_migrate::{TenantMigrator, cli::MigrationCommand};
 
 struct Library;
 
@@ -56,5 +56,5 @@ impl TenantMigrator for Library {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tenantry_migrate::cli::main(Library).await
+    MigrationCommand::new(Library).application("library").main().await
 }

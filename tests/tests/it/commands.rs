@@ -1,5 +1,6 @@
-//! The commands `tenantry` and `migration`, run as child processes.
+//! The commands of applications, run as child processes.
 
+mod applications;
 mod causes;
 mod connection;
 mod down_and_up;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, CommandFactory};
+use clap::Arg;
 
 const BEGIN: &str = "<!-- configuration: written by the test `readme` with UPDATE_DOCS=1 -->\n";
 const END: &str = "<!-- end of configuration -->\n";
@@ -40,8 +40,7 @@ fn meaning(arg: &Arg) -> String {
 
 fn table() -> String {
     let mut rows = BTreeMap::new();
-    variables(&tenantry_axum::cli::Cli::command(), &mut rows);
-    variables(&tenantry_migrate::cli::Cli::command(), &mut rows);
+    variables(&api::app().command(), &mut rows);
     for (name, meaning) in tenantry_migrate::connect::VARIABLES {
         rows.insert(name.to_owned(), [String::new(), String::new(), meaning.to_owned()]);
     }

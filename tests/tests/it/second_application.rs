@@ -256,10 +256,12 @@ async fn the_library_program_serves_its_own_tables_without_the_outer_crates() {
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.json::<Value>().await.unwrap())
     };
-    let emma = json!({ "isbn": "0-14-143958-7", "title": "Emma" });
-    assert_eq!(books(Method::POST, "city", &emma).await, (201, emma.clone()));
-    assert_eq!(books(Method::GET, "city", &json!({})).await, (200, json!([emma])));
-    assert_eq!(books(Method::GET, "village", &json!({})).await, (200, json!([])));
+    // Each library has the first book from its seed.
+    let first = json!({ "isbn": "978-0-14-143951-8", "title": "Emma" });
+    let persuasion = json!({ "isbn": "0-14-143968-7", "title": "Persuasion" });
+    assert_eq!(books(Method::POST, "city", &persuasion).await, (201, persuasion.clone()));
+    assert_eq!(books(Method::GET, "city", &json!({})).await, (200, json!([persuasion, first])));
+    assert_eq!(books(Method::GET, "village", &json!({})).await, (200, json!([first])));
     let (status, problem) = books(Method::POST, "city", &json!({ "isbn": "1", "title": "" })).await;
     assert_eq!((status, problem["errors"].as_array().unwrap().len()), (422, 2), "{problem}");
 }

@@ -1,167 +1,30 @@
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use tenantry::{DisplayName, Hostname, Slug, Tag};
-use tenantry_migrate::connect::{DatabaseArgs, Secret, variables_help};
+use tenantry_migrate::{cli::MigrationArgs, connect::Secret};
 
-use super::import::ImportArgs;
+use super::{import::ImportArgs, options::TenancyArgs};
 
-/// Schema-per-tenant for Rust applications on SeaORM and PostgreSQL.
-///
-/// Exit status: 0 when all went well, 1 when something failed, 2 when the command line is wrong.
-#[derive(Debug, Parser)]
-#[command(name = "tenantry", version, after_help = after_help())]
-pub struct Cli {
-    #[command(flatten)]
-    pub(super) tenancy: TenancyArgs,
-
-    /// Format of the log on standard error. RUST_LOG sets what is logged.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    pub(super) log_format: LogFormat,
-
-    #[command(subcommand)]
-    pub(super) command: Option<Command>,
-}
-
-/// The options of `serve`, which is the default command, and variables without an option.
-fn after_help() -> String {
-    let mut help = "Without a command, `serve` is assumed. Its options:\n".to_owned();
-    let mut serve = ServeArgs::augment_args(clap::Command::new("serve").disable_help_flag(true));
-    serve.build();
-    for arg in serve.get_arguments() {
-        let meaning = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        help.push_str(&format!("  {:<24}{meaning}\n", arg.to_string()));
-    }
-    format!("{help}\n{}", variables_help())
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum LogFormat {
-    /// Plain text.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-/// Options of all subcommands.
-#[derive(Debug, Clone, Args)]
-pub(super) struct TenancyArgs {
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
-
-    /// Domain whose subdomains are tenants: tenant-1.BASE-DOMAIN. The admin API is on the domain
-    /// itself.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_BASE_DOMAIN",
-        value_name = "DOMAIN",
-        default_value = "localhost"
-    )]
-    pub(super) base_domain: String,
-
-    /// Prefix for the schema names of new tenants; at most 15 characters.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_SCHEMA_PREFIX",
-        value_name = "PREFIX",
-        default_value = ""
-    )]
-    pub(super) schema_prefix: String,
-
-    /// Maximum number of database connections, plus two: one for LISTEN/NOTIFY, one for looking up
-    /// tenants.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_MAX_CONNECTIONS",
-        value_name = "N",
-        default_value_t = 10,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    pub(super) max_connections: u32,
-
-    /// Maximum share of the connections that one tenant holds, in percent. Creations, drops and
-    /// spare schemas together have the same limit.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_TENANT_SHARE",
-        value_name = "PERCENT",
-        default_value_t = 75,
-        value_parser = clap::value_parser!(u32).range(1..=100)
-    )]
-    pub(super) tenant_share: u32,
-
-    /// Connections reserved for tenants that hold none; at most half of all.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_RESERVED_CONNECTIONS",
-        value_name = "N",
-        default_value_t = 2
-    )]
-    pub(super) reserved_connections: u32,
-
-    /// Maximum number of statements of one tenant that wait for a connection. Further ones are
-    /// answered 503 at once.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_MAX_WAITING",
-        value_name = "N",
-        default_value_t = 200
-    )]
-    pub(super) max_waiting: u32,
-
-    /// Maximum number of prepared statements on each connection. A higher number saves the server
-    /// work if many tenants are busy, and takes memory in each of its processes.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_STATEMENT_CACHE",
-        value_name = "N",
-        default_value_t = 1000,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    pub(super) statement_cache: u32,
-
-    /// Timeout of a tenant's statement in seconds; fractions allowed, 0 disables it.
-    #[arg(
-        long,
-        global = true,
-        env = "TENANTRY_STATEMENT_TIMEOUT",
-        value_name = "SECONDS",
-        default_value = "25",
-        value_parser = tenantry_migrate::cli::seconds
-    )]
-    pub(super) statement_timeout: Duration,
-
-    /// Number of spare schemas that are created in advance, so that a new tenant gets one at once.
-    #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]
-    pub(super) spares: u32,
-}
-
+/// The commands that every application has, see [`App`](super::App).
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+#[non_exhaustive]
+pub enum Command {
     /// Serve the API.
     Serve(ServeArgs),
     /// Create, import, list, show and drop tenants.
-    Tenant {
-        #[command(subcommand)]
-        command: TenantCommand,
-    },
+    Tenant(TenantArgs),
+    /// Run and check migrations of the registry and of tenants' schemas.
+    ///
+    /// Exit status: 0 on success (`status`: all tenants up to date; `verify` and `check`: no
+    /// findings), 1 if a tenant failed or was not started, 2 for an invalid command line, 130 after
+    /// Ctrl-C.
+    Migration(MigrationArgs),
 }
 
+/// Options of `serve`.
 #[derive(Debug, Args)]
-pub(super) struct ServeArgs {
+pub struct ServeArgs {
     /// Address and port to listen on.
     #[arg(long, env = "TENANTRY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(super) listen: SocketAddr,
@@ -186,6 +49,19 @@ pub(super) struct ServeArgs {
     /// File that contains the admin token and nothing else.
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(super) admin_token_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) tenancy: TenancyArgs,
+}
+
+/// Subcommands and options of `tenant`.
+#[derive(Debug, Args)]
+pub struct TenantArgs {
+    #[command(subcommand)]
+    pub(super) command: TenantCommand,
+
+    #[command(flatten)]
+    pub(super) tenancy: TenancyArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,10 +7,12 @@ use std::{
 
 use tenantry::Slug;
 
-use super::Example;
+use super::app::Example;
 
 /// The text that `serve` prints when it is ready.
 pub(super) struct Banner<'a> {
+    /// The application's name.
+    pub(super) name: &'a str,
     pub(super) address: SocketAddr,
     pub(super) base_domain: &'a str,
     pub(super) local: Option<LocalServerInfo<'a>>,
@@ -68,7 +70,7 @@ impl Banner<'_> {
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (base, port) = (self.base_domain, self.address.port());
-        writeln!(f, "Tenantry listens on {}\n", self.address)?;
+        writeln!(f, "{} listens on {}\n", self.name, self.address)?;
         writeln!(f, "  tenants    http://TENANT.{base}:{port}")?;
         writeln!(f, "  admin      http://{base}:{port}/admin/tenants")?;
         let Some(local) = &self.local else {
@@ -123,9 +125,16 @@ mod tests {
             token,
         };
         let address = address.parse().unwrap();
-        let examples = ["-d '{}'", ""].map(|arguments| Example { path: "/guards", arguments });
-        let text =
-            Banner { address, base_domain, local: Some(local), examples: &examples }.to_string();
+        let examples = ["-d '{}'", ""].map(|arguments| Example::new("/guards", arguments));
+        let text = Banner {
+            name: "guards",
+            address,
+            base_domain,
+            local: Some(local),
+            examples: &examples,
+        }
+        .to_string();
+        assert!(text.starts_with(&format!("guards listens on {address}\n")), "{text}");
         let lines = text.lines().filter_map(|line| line.strip_prefix("  curl "));
         lines.map(str::to_owned).collect()
     }

@@ -2,12 +2,22 @@ use local_postgres::Access;
 use nix::unistd::{Uid, User};
 use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
-    Action, DynMigrator, Target, TenantMigrator, Timeouts,
-    connect::{self, Located},
+    Action, DynMigrator, Target, Timeouts,
+    connect::{self, DatabaseArgs, Located},
     make_extensions, registry, run,
 };
 
-use super::{args::TenancyArgs, error::Error};
+use super::{error::Error, options::TenancyArgs};
+
+/// Changes the configuration before the connection.
+type Configure = Box<dyn FnOnce(Config) -> Config + Send>;
+
+/// How a command connects: the application's configuration and the options.
+pub(super) struct Connector {
+    pub(super) config: Config,
+    pub(super) configure: Vec<Configure>,
+    pub(super) database: DatabaseArgs,
+}
 
 /// A connected [`Tenancy`] and its server.
 pub(super) struct ConnectedTenancy {
@@ -23,34 +33,43 @@ pub(super) fn user() -> String {
     user.map_or_else(|| format!("user {id}"), |user| user.name)
 }
 
-/// Locates the database and connects. Migrates the registry of a local server first; on other
-/// servers that is part of a deployment.
-pub(super) async fn connect_tenancy<M: TenantMigrator + Clone + 'static>(
-    args: &TenancyArgs,
-    access: Access,
-    actor: String,
-    migrator: &M,
-) -> Result<ConnectedTenancy, Error> {
-    let located = args.database.locate(access).await?;
-    if located.server.is_some() {
-        let db = connect::connect_pool(located.url.expose(), 1).await?;
-        let registry = registry::migrator();
-        run(&db, &Target::Registry, &registry, &Action::Up(None), Timeouts::default()).await?;
-        make_extensions(&db, &DynMigrator::tenant(migrator.clone())).await?;
-        db.close_by_ref().await.map_err(tenantry_migrate::Error::from)?;
+impl Connector {
+    /// Locates the database and connects. Migrates the registry of a local server first; on other
+    /// servers that is part of a deployment.
+    pub(super) async fn connect(
+        self,
+        args: &TenancyArgs,
+        access: Access,
+        actor: String,
+    ) -> Result<ConnectedTenancy, Error> {
+        let located = self.database.locate(access).await?;
+        if located.server.is_some() {
+            migrate_registry(&located, &self.config.migrator).await?;
+        }
+        let config = Config {
+            url: located.url.expose().to_owned(),
+            schema_prefix: args.schema_prefix.clone(),
+            base_domain: args.base_domain.clone(),
+            max_connections: args.max_connections,
+            tenant_share: args.tenant_share,
+            reserved_connections: args.reserved_connections,
+            max_waiting: args.max_waiting,
+            statement_cache: args.statement_cache as usize,
+            statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
+            spares: args.spares,
+            actor,
+            ..self.config
+        };
+        let config = self.configure.into_iter().fold(config, |config, configure| configure(config));
+        Ok(ConnectedTenancy { tenancy: Tenancy::connect(&config).await?, located })
     }
-    let config = Config {
-        schema_prefix: args.schema_prefix.clone(),
-        base_domain: args.base_domain.clone(),
-        max_connections: args.max_connections,
-        tenant_share: args.tenant_share,
-        reserved_connections: args.reserved_connections,
-        max_waiting: args.max_waiting,
-        statement_cache: args.statement_cache as usize,
-        statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
-        spares: args.spares,
-        actor,
-        ..Config::new(located.url.expose(), migrator.clone())
-    };
-    Ok(ConnectedTenancy { tenancy: Tenancy::connect(&config).await?, located })
+}
+
+async fn migrate_registry(located: &Located, migrator: &DynMigrator) -> Result<(), Error> {
+    let db = connect::connect_pool(located.url.expose(), 1).await?;
+    let (registry, timeouts) = (registry::migrator(), Timeouts::default());
+    run(&db, &Target::Registry, &registry, &Action::Up(None), timeouts).await?;
+    make_extensions(&db, migrator).await?;
+    db.close_by_ref().await.map_err(tenantry_migrate::Error::from)?;
+    Ok(())
 }

@@ -20,7 +20,7 @@ pub(super) enum Error {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Locate(#[from] LocateError),
-    #[error("{}{}", .0, remedy(.0))]
+    #[error(transparent)]
     Tenancy(#[from] tenantry::Error),
     #[error(transparent)]
     Migration(#[from] tenantry_migrate::Error),
@@ -54,18 +54,40 @@ pub(super) enum Error {
     Confirm(#[from] ConfirmError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Of the application's own commands and routes.
+    #[error(transparent)]
+    Application(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The command that helps, which the library does not know.
-fn remedy(error: &tenantry::Error) -> String {
-    match error {
-        tenantry::Error::RegistryBehind { .. } => " (`migration up --registry`)".to_owned(),
-        tenantry::Error::HasDependents { .. } => " (`--cascade`)".to_owned(),
+impl Error {
+    /// The message, with the command of the application that helps, which the library does not
+    /// know.
+    pub(super) fn with_hint(&self, application: &str) -> String {
+        match self {
+            Self::Tenancy(error) | Self::DatabaseLost(error) => match hint(error) {
+                Some(Hint::Command(words)) => format!("{self} (`{application} {words}`)"),
+                Some(Hint::Option(option)) => format!("{self} (`{option}`)"),
+                None => self.to_string(),
+            },
+            _ => self.to_string(),
+        }
+    }
+}
+
+enum Hint {
+    Command(String),
+    Option(&'static str),
+}
+
+fn hint(error: &tenantry::Error) -> Option<Hint> {
+    Some(match error {
+        tenantry::Error::RegistryBehind { .. } => Hint::Command("migration up --registry".into()),
+        tenantry::Error::HasDependents { .. } => Hint::Option("--cascade"),
         tenantry::Error::Unavailable(TenantUnavailable {
             slug,
             availability: Availability::Behind,
             ..
-        }) => format!(" (`migration up --tenant {slug}`)"),
-        _ => String::new(),
-    }
+        }) => Hint::Command(format!("migration up --tenant {slug}")),
+        _ => return None,
+    })
 }

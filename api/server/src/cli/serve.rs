@@ -2,7 +2,7 @@ use std::{io, time::Duration};
 
 use local_postgres::{Access, Server};
 use tenantry::{NewTenant, Slug, Tenancy, page::PageRequest};
-use tenantry_migrate::{TenantMigrator, connect::given};
+use tenantry_migrate::connect::given;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -14,20 +14,21 @@ use tracing::{info, warn};
 use super::{
     App,
     admin_token::{StoredToken, load_or_create},
-    args::{ServeArgs, TenancyArgs},
+    args::ServeArgs,
     banner::{Banner, LocalServerInfo, Token},
-    connect::connect_tenancy,
     error::Error,
     files::max_client_connections,
+    options::GlobalArgs,
 };
 use crate::{AdminToken, AppState, ServerLimits, app};
 
 /// Serves until a signal, then finishes the requests in progress.
-pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
-    tenancy: &TenancyArgs,
+pub(super) async fn serve(
     args: ServeArgs,
-    application: App<M>,
+    global: &GlobalArgs,
+    application: App,
 ) -> Result<(), Error> {
+    let tenancy = &args.tenancy;
     // Before a server is started: an invalid token, or a port in use, the most common mistake.
     let (text, file) = (args.admin_token.as_ref(), args.admin_token_file.as_deref());
     let given = given(text, file, "TENANTRY_ADMIN_TOKEN")?;
@@ -40,17 +41,14 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
         .await
         .map_err(|source| Error::Listen { address: args.listen, source })?;
     let address = listener.local_addr()?;
-    let mut connected = connect_tenancy(
-        tenancy,
-        Access::Exclusive,
-        "admin token".to_owned(),
-        &application.migrator,
-    )
-    .await?;
+    let (name, examples) = (application.name.clone(), application.examples.clone());
+    let (routes, connector) = application.into_parts(global);
+    let actor = "admin token".to_owned();
+    let mut connected = connector.connect(tenancy, Access::Exclusive, actor).await?;
     let (mut local, mut stored) = (None, None);
     if let Some(server) = &connected.located.server {
         if given.is_none() {
-            stored = Some(load_or_create(&tenancy.database.data_dir)?);
+            stored = Some(load_or_create(&global.database.data_dir)?);
         }
         local = Some(LocalServerInfo {
             data_dir: server.data_dir(),
@@ -66,15 +64,17 @@ pub(super) async fn serve<M: TenantMigrator + Clone + 'static>(
         });
     }
     let token = stored.as_ref().map(|stored| AdminToken::new(&stored.token)).transpose()?.or(given);
+    let has_token = token.is_some();
+    let state = AppState::new(connected.tenancy.clone(), token);
+    let state = state.max_requests(args.max_requests as usize);
+    let app = app(state.clone(), routes(state).await?);
     // Before the banner: from then on a user may stop the server.
     let stop = stop_signal()?;
-    Banner { address, base_domain: &tenancy.base_domain, local, examples: &application.examples }
-        .print()?;
-    if token.is_none() {
+    let base_domain = connected.tenancy.base_domain();
+    Banner { name: &name, address, base_domain, local, examples: &examples }.print()?;
+    if !has_token {
         warn!("admin API disabled; set TENANTRY_ADMIN_TOKEN to enable it");
     }
-    let state = AppState::new(connected.tenancy.clone(), token);
-    let app = app(state.max_requests(args.max_requests as usize), application.routes);
     tokio::select! {
         () = crate::serve(listener, app, limits, stop) => {}
         error = wait_for_exit(connected.located.server.as_mut()) => return Err(error),

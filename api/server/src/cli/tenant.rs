@@ -5,32 +5,30 @@ use std::{
 
 use local_postgres::Access;
 use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantInfo, page::PageRequest};
-use tenantry_migrate::{
-    TenantMigrator,
-    cli::{
-        table,
-        terminal::{self, ConfirmError, print_json},
-    },
+use tenantry_migrate::cli::{
+    table,
+    terminal::{self, ConfirmError, print_json},
 };
 
 use super::{
-    args::{DomainCommand, Output, SingleCommand, TenancyArgs},
-    connect::{connect_tenancy, user},
+    args::{DomainCommand, Output, SingleCommand},
+    connect::{Connector, user},
     error::Error,
+    options::TenancyArgs,
 };
 
 /// Runs one of the subcommands of `tenant`, other than [`import`](super::import).
-pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
+pub(super) async fn run(
     args: &TenancyArgs,
     command: SingleCommand,
-    migrator: &M,
+    connector: Connector,
 ) -> Result<(), Error> {
     let mut args = args.clone();
     if !matches!(command, SingleCommand::Create { .. }) {
         // Only a creation uses spare schemas.
         args.spares = 0;
     }
-    let connected = connect_tenancy(&args, Access::Shared, user(), migrator).await?;
+    let connected = connector.connect(&args, Access::Shared, user()).await?;
     let result = execute(&connected.tenancy, command).await;
     connected.tenancy.close().await;
     result

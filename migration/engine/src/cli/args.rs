@@ -1,22 +1,15 @@
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
 use tenantry_registry::{SchemaName, Slug};
 
 use super::run_options::RunOptions;
-use crate::{
-    Action,
-    connect::{DatabaseArgs, variables_help},
-};
+use crate::Action;
 
-/// Runs migrations of the registry and of tenants' schemas.
+/// What to migrate, verify or check: the subcommands of `migration`, for a
+/// [`MigrationCommand`](super::MigrationCommand) that is a part of another command.
 ///
-/// Exit status: 0 on success (`status`: all tenants up to date; `verify` and `check`: no findings),
-/// 1 if a tenant failed or was not started, 2 for an invalid command line, 130 after Ctrl-C.
-#[derive(Debug, Parser)]
-#[command(name = "migration", version, after_help = variables_help())]
-pub struct Cli {
-    #[command(flatten)]
-    pub(super) database: DatabaseArgs,
-
+/// Its help is that of [`MigrationCommand::command`](super::MigrationCommand::command).
+#[derive(Debug, Args)]
+pub struct MigrationArgs {
     #[command(subcommand)]
     pub(super) command: Command,
 }

@@ -12,6 +12,7 @@ use sea_orm::DatabaseConnection;
 use super::{
     format::{MAX_LISTED, plural},
     hint::with_hint,
+    names::CommandNames,
     terminal::print_error,
 };
 use crate::{Action, DynMigrator, FleetTenant, Target, dry_run};
@@ -22,9 +23,10 @@ pub(super) async fn print_schema(
     target: &Target,
     migrator: &DynMigrator,
     action: &Action,
+    names: &CommandNames,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let sql = dry_run(db, target, migrator, action).await;
-    let sql = sql.map_err(|error| format!("{target}: {}", with_hint(&error)))?;
+    let sql = sql.map_err(|error| format!("{target}: {}", with_hint(&error, names)))?;
     print(&target.to_string(), &sql)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -35,6 +37,7 @@ pub(super) async fn print_tenants(
     members: Vec<FleetTenant>,
     migrator: &DynMigrator,
     action: &Action,
+    names: &CommandNames,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let groups = by_version(members);
     if groups.is_empty() {
@@ -49,7 +52,7 @@ pub(super) async fn print_tenants(
                 Ok(sql) => sql,
                 // Another tenant of the same version may work.
                 Err(error) => {
-                    print_error(format_args!("{member}: {}", with_hint(&error)));
+                    print_error(format_args!("{member}: {}", with_hint(&error, names)));
                     all_well = false;
                     continue;
                 }

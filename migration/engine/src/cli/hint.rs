@@ -2,31 +2,58 @@
 
 use std::error::Error as StdError;
 
-use super::targets::TargetError;
-use crate::{Error, ExtensionError};
+use super::{names::CommandNames, targets::TargetError};
+use crate::{Error, ExtensionError, drift::VerifyError};
 
 /// The error message, with the command that helps.
-pub(super) fn with_hint(error: &(dyn StdError + 'static)) -> String {
-    let library = match error.downcast_ref() {
-        Some(TargetError::Database(error)) => Some(error),
-        _ => error.downcast_ref(),
+pub(super) fn with_hint(error: &(dyn StdError + 'static), names: &CommandNames) -> String {
+    let hint = match (error.downcast_ref(), error.downcast_ref(), error.downcast_ref()) {
+        (Some(error), _, _) => of_library(error, names),
+        (_, Some(error), _) => of_target(error, names),
+        (_, _, Some(error)) => of_verify(error, names),
+        _ => None,
     };
-    match library.and_then(hint) {
+    match hint {
         Some(hint) => format!("{error}. {hint}"),
         None => error.to_string(),
     }
 }
 
-fn hint(error: &Error) -> Option<&'static str> {
+fn of_library(error: &Error, names: &CommandNames) -> Option<String> {
+    let registry = names.migration("up --registry");
     Some(match error {
-        Error::MissingRegistry => "Run `migration up --registry`",
+        Error::MissingRegistry => format!("Run `{registry}`"),
         Error::Extension(ExtensionError::Missing { .. }) => {
-            "`migration up --registry` installs it if the role may do so"
+            format!("`{registry}` installs it if the role may do so")
         }
         Error::UnknownVersion { .. } | Error::UnknownBreaking { .. } => {
-            "`migration list` prints the migrations"
+            format!("`{}` prints the migrations", names.migration("list"))
         }
-        Error::HasDependents { .. } => "To drop them, too, pass --cascade",
+        Error::HasDependents { .. } => "To drop them, too, pass --cascade".to_owned(),
         _ => return None,
     })
+}
+
+fn of_target(error: &TargetError, names: &CommandNames) -> Option<String> {
+    match error {
+        TargetError::UnknownTenant(_) => Some(all_tenants(names)),
+        TargetError::Dropping(slug) => {
+            Some(format!("`{}` finishes the drop", names.tenant(&format!("drop {slug}"))))
+        }
+        TargetError::Database(error) => of_library(error, names),
+    }
+}
+
+fn of_verify(error: &VerifyError, names: &CommandNames) -> Option<String> {
+    match error {
+        VerifyError::UnknownTenant(_) => Some(all_tenants(names)),
+        VerifyError::NoRegistry => {
+            Some(format!("Run `{}` first", names.migration("up --registry")))
+        }
+        VerifyError::Migration(error) => of_library(error, names),
+    }
+}
+
+fn all_tenants(names: &CommandNames) -> String {
+    format!("`{}` shows all tenants", names.tenant("list"))
 }

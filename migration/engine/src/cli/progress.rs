@@ -13,6 +13,7 @@ use tenantry_registry::Slug;
 use super::{
     failure_groups::Failure,
     hint::with_hint,
+    names::CommandNames,
     summary::{RunRequest, RunStats},
     terminal::{
         Progress, counting_bar, print_error, print_json_line, print_text, show_failures,
@@ -74,6 +75,7 @@ pub(super) struct RunReporter {
     json: bool,
     /// The label, if the run has a single schema.
     single: Option<String>,
+    names: CommandNames,
     state: Mutex<State>,
 }
 
@@ -84,9 +86,14 @@ struct State {
 }
 
 impl RunReporter {
-    pub(super) fn new(json: bool, single: Option<String>, canaries: bool) -> Self {
+    pub(super) fn new(
+        json: bool,
+        single: Option<String>,
+        canaries: bool,
+        names: CommandNames,
+    ) -> Self {
         let state = State { stats: RunStats::new(canaries), total: 0, bar: None };
-        Self { json, single, state: Mutex::new(state) }
+        Self { json, single, names, state: Mutex::new(state) }
     }
 
     pub(super) fn event(&self, event: &Event<'_>) {
@@ -159,7 +166,7 @@ impl RunReporter {
                 message: error.reason(),
             });
         } else if state.bar.is_none() || same <= MAX_SAME_CAUSE {
-            print_error(format_args!("{name}: {}", with_hint(error)));
+            print_error(format_args!("{name}: {}", with_hint(error, &self.names)));
         }
         state.advance();
     }

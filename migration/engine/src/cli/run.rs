@@ -11,6 +11,7 @@ use sea_orm::DatabaseConnection;
 use super::{
     args::RunArgs,
     data_loss,
+    names::CommandNames,
     progress::{RunReporter, TenantLabel},
     summary::RunRequest,
     targets,
@@ -28,6 +29,7 @@ pub(super) struct Job<'a> {
     pub(super) args: &'a RunArgs,
     /// Whether data may be deleted without a prompt.
     pub(super) confirmed: bool,
+    pub(super) names: &'a CommandNames,
 }
 
 impl Job<'_> {
@@ -42,7 +44,8 @@ impl Job<'_> {
             targets::confirm_fresh(&[target.name()])?;
         }
         let name = TenantLabel { tenant: None, schema: target.name() };
-        let reporter = RunReporter::new(self.args.options.json, Some(name.to_string()), false);
+        let label = Some(name.to_string());
+        let reporter = RunReporter::new(self.args.options.json, label, false, self.names.clone());
         let started = Instant::now();
         let stop = AtomicBool::new(false);
         let running = run(self.db, target, migrator, self.action, fleet.timeouts);
@@ -51,7 +54,7 @@ impl Job<'_> {
             Ok(outcome) => reporter.done(&name, outcome, started.elapsed()),
             Err(error) => reporter.failed(&name, error),
         }
-        reporter.finish(None, &RunRequest { action: self.action, who: None });
+        reporter.finish(None, &RunRequest { action: self.action, who: None, names: self.names });
         Ok(if stop.load(Ordering::SeqCst) {
             ExitCode::from(INTERRUPTED)
         } else if result.is_ok() {
@@ -89,13 +92,14 @@ impl Job<'_> {
             TenantSelection::Only(members) if members.len() == 1 => Some(members[0].to_string()),
             _ => None,
         };
-        let reporter = RunReporter::new(self.args.options.json, single, fleet.canary.is_some());
+        let (json, canaries) = (self.args.options.json, fleet.canary.is_some());
+        let reporter = RunReporter::new(json, single, canaries, self.names.clone());
         let tell = |event: &Event<'_>| reporter.event(event);
         let running = run_fleet(self.db, migrator, &who, self.action, fleet, &stop, tell);
         let result = finish_or_abort(running, &stop, print_interrupted).await;
         reporter.finish(
             result.as_ref().ok().copied(),
-            &RunRequest { action: self.action, who: Some(&who) },
+            &RunRequest { action: self.action, who: Some(&who), names: self.names },
         );
         Ok(match result? {
             Summary { stopped: Some(StopReason::Interrupted), .. } => ExitCode::from(INTERRUPTED),

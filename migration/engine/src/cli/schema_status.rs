@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     hint::with_hint,
+    names::CommandNames,
     table,
     terminal::{print_error, print_json},
 };
@@ -37,6 +38,7 @@ impl SchemaStatuses {
         db: &DatabaseConnection,
         named: Vec<(String, Target)>,
         migrator: &DynMigrator,
+        names: &CommandNames,
     ) -> Self {
         let mut states = Self { found: Vec::new(), failed: false };
         for (name, target) in named {
@@ -46,7 +48,7 @@ impl SchemaStatuses {
                     states.found.push(Found { name, schema, applied, pending });
                 }
                 Err(error) => {
-                    print_error(format_args!("{name}: {}", with_hint(&error)));
+                    print_error(format_args!("{name}: {}", with_hint(&error, names)));
                     states.failed = true;
                 }
             }

@@ -10,6 +10,7 @@ use sea_orm::DatabaseConnection;
 use super::{
     failure_groups::{Failure, FailureGroups},
     format::{MAX_LISTED, format_count, format_timestamp, plural},
+    names::CommandNames,
     table,
     terminal::print_json,
 };
@@ -20,21 +21,22 @@ pub(super) async fn run(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
     json: bool,
+    names: &CommandNames,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let status = fleet_status(db, migrator).await?;
     let mut out = io::stdout().lock();
     if json {
         print_json(&status)?;
     } else {
-        write(&mut out, &status)?;
+        write(&mut out, &status, names)?;
     }
     Ok(if status.is_up_to_date() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
+fn write(out: &mut impl Write, status: &FleetStatus, names: &CommandNames) -> io::Result<()> {
     if status.tenants == 0 {
         writeln!(out, "No tenants.")?;
-        return write_dropping(out, status);
+        return write_dropping(out, status, names);
     }
     let width = format_count(status.tenants).to_string().len().max("TENANTS".len());
     let count = |n: usize| format!("{:>width$}", format_count(n).to_string());
@@ -69,11 +71,15 @@ fn write(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
     let latest = status.latest.as_deref().unwrap_or("none");
     let (up, all) = (format_count(status.up_to_date), plural(status.tenants, "tenant"));
     writeln!(out, "{up} of {all}{spares} up to date ({latest})")?;
-    write_dropping(out, status)
+    write_dropping(out, status, names)
 }
 
 /// A drop takes seconds; if it takes longer, it was interrupted.
-fn write_dropping(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> {
+fn write_dropping(
+    out: &mut impl Write,
+    status: &FleetStatus,
+    names: &CommandNames,
+) -> io::Result<()> {
     if status.dropping.is_empty() {
         return Ok(());
     }
@@ -85,7 +91,8 @@ fn write_dropping(out: &mut impl Write, status: &FleetStatus) -> io::Result<()> 
     )?;
     for it in status.dropping.iter().take(MAX_LISTED) {
         let since = format_timestamp(it.since);
-        writeln!(out, "  tenantry tenant drop {}    (since {since})", it.tenant)?;
+        let finish = names.tenant(&format!("drop {}", it.tenant));
+        writeln!(out, "  {finish}    (since {since})")?;
     }
     match all.saturating_sub(MAX_LISTED) {
         0 => Ok(()),

@@ -8,6 +8,7 @@ use std::{
 use super::{
     failure_groups::{Failure, FailureGroups},
     format::{format_count, format_duration, join_truncated, plural},
+    names::CommandNames,
 };
 use crate::{Action, StopReason, Summary, TenantSelection};
 
@@ -28,6 +29,7 @@ pub(super) struct RunRequest<'a> {
     pub(super) action: &'a Action,
     /// `None` for a schema given by name.
     pub(super) who: Option<&'a TenantSelection>,
+    pub(super) names: &'a CommandNames,
 }
 
 impl RunStats {
@@ -163,8 +165,9 @@ impl RunStats {
                 };
                 writeln!(
                     out,
-                    "Running the command again would {again} once more; `migration status` shows \
-                     the version of each tenant."
+                    "Running the command again would {again} once more; `{}` shows the version of \
+                     each tenant.",
+                    request.names.migration("status")
                 )
             }
         }

@@ -20,14 +20,9 @@ pub(super) enum ResolvedTarget {
 /// Why no target could be resolved.
 #[derive(Debug, Error)]
 pub(super) enum TargetError {
-    #[error(
-        "tenant \"{0}\" not found; `tenantry tenant list` shows all tenants (nothing was changed)"
-    )]
+    #[error("tenant \"{0}\" not found; nothing was changed")]
     UnknownTenant(Slug),
-    #[error(
-        "tenant \"{0}\" is being dropped; `tenantry tenant drop {0}` finishes the drop (nothing was \
-         changed)"
-    )]
+    #[error("tenant \"{0}\" is being dropped; nothing was changed")]
     Dropping(Slug),
     #[error(transparent)]
     Database(#[from] Error),

@@ -10,11 +10,11 @@ use std::{
 use clap::Args;
 use tenantry_registry::{SchemaName, Slug};
 
-use super::terminal::print_json;
+use super::{names::CommandNames, terminal::print_json};
 use crate::{
     DynMigrator, confirm_application,
     connect::DatabaseArgs,
-    drift::{Allowlist, Finding, VerifyError, VerifyTarget, verify_with_allowlist},
+    drift::{Allowlist, Finding, VerifyTarget, verify_with_allowlist},
 };
 
 #[derive(Debug, Clone, Args)]
@@ -51,6 +51,7 @@ pub(super) async fn run(
     args: &VerifyArgs,
     database: &DatabaseArgs,
     migrator: &DynMigrator,
+    names: &CommandNames,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let target = match &args.target.schema {
         Some(schema) => VerifyTarget::Schema(schema.clone()),
@@ -60,9 +61,7 @@ pub(super) async fn run(
     let allowed = args.allow.as_deref().map(read_allowlist).transpose()?.unwrap_or_default();
     let database = database.connect(2).await?;
     confirm_application(&database.connection, migrator).await?;
-    let found = verify_with_allowlist(&database.connection, migrator, &target, &allowed)
-        .await
-        .map_err(with_remedy)?;
+    let found = verify_with_allowlist(&database.connection, migrator, &target, &allowed).await?;
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();
     if args.json {
@@ -71,22 +70,12 @@ pub(super) async fn run(
         writeln!(out, "{found}")?;
         for finding in &found.findings {
             if let Finding::Dropping { tenant } = finding {
-                writeln!(out, "To finish an interrupted drop: `tenantry tenant drop {tenant}`")?;
+                let finish = names.tenant(&format!("drop {tenant}"));
+                writeln!(out, "To finish an interrupted drop: `{finish}`")?;
             }
         }
     }
     Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn with_remedy(error: VerifyError) -> Box<dyn Error> {
-    match error {
-        VerifyError::UnknownTenant(_) => {
-            format!("{error}; `tenantry tenant list` shows all tenants")
-        }
-        VerifyError::NoRegistry => format!("{error}; run `migration up --registry` first"),
-        error => return error.into(),
-    }
-    .into()
 }
 
 fn read_allowlist(file: &Path) -> Result<Allowlist, String> {

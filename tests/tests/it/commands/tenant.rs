@@ -128,11 +128,11 @@ async fn a_name_or_a_tag_that_breaks_a_rule_is_refused_with_it() {
 #[tokio::test]
 async fn a_schema_can_have_a_prefix() {
     let db = TestDb::new().await;
-    tenantry(&db, "--schema-prefix t_ tenant create select").exits(0);
+    tenantry(&db, "tenant create select --schema-prefix t_").exits(0);
     assert_eq!(schemas(&db.plain().await).await, ["public", "registry", "t_select"]);
     // It is that of new tenants only.
     tenantry(&db, "tenant show select").exits(0).says(["t_select"]);
-    tenantry(&db, "--schema-prefix No tenant list").exits(1).complains(["\"No", "refused"]);
+    tenantry(&db, "tenant list --schema-prefix No").exits(1).complains(["\"No", "refused"]);
 }
 
 #[tokio::test]

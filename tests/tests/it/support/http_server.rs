@@ -52,7 +52,7 @@ impl HttpServer {
         let address = || {
             let text = stdout.text();
             let line = text.split_once('\n')?.0;
-            Some(line.strip_prefix("Tenantry listens on ")?.parse().unwrap())
+            Some(line.split_once(" listens on ")?.1.parse().unwrap())
         };
         let started = Instant::now();
         let address = loop {

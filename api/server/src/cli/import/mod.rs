@@ -1,4 +1,4 @@
-//! `tenantry tenant import`: creates the tenants of a file.
+//! `tenant import`: creates the tenants of a file.
 //!
 //! A thread reads the file a few lines ahead of the tasks that create the tenants, so that the file
 //! is never in memory as a whole. Each tenant is created in its own transaction, and a tenant that
@@ -25,12 +25,12 @@ use tokio::{
 pub(super) use args::ImportArgs;
 pub(super) use csv::HeaderError;
 
-use tenantry_migrate::{TenantMigrator, cli::terminal::INTERRUPTED};
+use tenantry_migrate::cli::terminal::INTERRUPTED;
 
 use super::{
-    args::TenancyArgs,
-    connect::{connect_tenancy, user},
+    connect::{Connector, user},
     error::Error,
+    options::TenancyArgs,
 };
 use create::{Outcome, create_with_retry};
 use report::{ImportSummary, Report};
@@ -41,10 +41,10 @@ use source::Source;
 type Checked = io::Result<(LineRef, Result<NewTenant, String>)>;
 
 /// Creates the tenants of a file. The status is 0 if all exist, 1 if a line was rejected.
-pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
+pub(super) async fn run(
     args: &TenancyArgs,
     import: &ImportArgs,
-    migrator: &M,
+    connector: Connector,
 ) -> Result<ExitCode, Error> {
     // First, so that no server is started for a file that cannot be read.
     let Source { path, size, rows } = Source::open(import)?;
@@ -53,7 +53,7 @@ pub(super) async fn run<M: TenantMigrator + Clone + 'static>(
         // A dry run changes nothing, so it creates no spares.
         args.spares = 0;
     }
-    let connected = connect_tenancy(&args, Access::Shared, user(), migrator).await?;
+    let connected = connector.connect(&args, Access::Shared, user()).await?;
     let report = Report::new(import.json, import.dry_run, size);
     let jobs = import.jobs(args.max_connections);
     let mut importer = Importer::new(connected.tenancy.clone(), jobs, import.dry_run, report);

@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tenantry_migrate::connect::DatabaseArgs;
+
+/// Options of all commands: the database and the log.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
+
+    /// Format of the log on standard error. RUST_LOG sets what is logged.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Plain text.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Options of all commands that use tenants. Defaults and variables are those of
+/// `docs/CONFIGURATION.md`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tenants and connections")]
+pub struct TenancyArgs {
+    /// Domain whose subdomains are tenants: tenant-1.BASE-DOMAIN. The admin API is on the domain
+    /// itself.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_BASE_DOMAIN",
+        value_name = "DOMAIN",
+        default_value = "localhost"
+    )]
+    pub(super) base_domain: String,
+
+    /// Prefix for the schema names of new tenants; at most 15 characters.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_SCHEMA_PREFIX",
+        value_name = "PREFIX",
+        default_value = ""
+    )]
+    pub(super) schema_prefix: String,
+
+    /// Maximum number of database connections, plus two: one for LISTEN/NOTIFY, one for looking up
+    /// tenants.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(super) max_connections: u32,
+
+    /// Maximum share of the connections that one tenant holds, in percent. Creations, drops and
+    /// spare schemas together have the same limit.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_TENANT_SHARE",
+        value_name = "PERCENT",
+        default_value_t = 75,
+        value_parser = clap::value_parser!(u32).range(1..=100)
+    )]
+    pub(super) tenant_share: u32,
+
+    /// Connections reserved for tenants that hold none; at most half of all.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_RESERVED_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 2
+    )]
+    pub(super) reserved_connections: u32,
+
+    /// Maximum number of statements of one tenant that wait for a connection. Further ones are
+    /// answered 503 at once.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_MAX_WAITING",
+        value_name = "N",
+        default_value_t = 200
+    )]
+    pub(super) max_waiting: u32,
+
+    /// Maximum number of prepared statements on each connection. A higher number saves the server
+    /// work if many tenants are busy, and takes memory in each of its processes.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_STATEMENT_CACHE",
+        value_name = "N",
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(super) statement_cache: u32,
+
+    /// Timeout of a tenant's statement in seconds; fractions allowed, 0 disables it.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_STATEMENT_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "25",
+        value_parser = tenantry_migrate::cli::seconds
+    )]
+    pub(super) statement_timeout: Duration,
+
+    /// Number of spare schemas that are created in advance, so that a new tenant gets one at once.
+    #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]
+    pub(super) spares: u32,
+}
