@@ -31,7 +31,10 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
     let trace = layer_fn(move |inner| Trace { inner, deadline: DEADLINE, gate: gate.clone() });
     routes
         .route("/admin/tenants", get(tenants::list.layer(compressed())).post(tenants::create))
-        .route("/admin/tenants/{slug}", get(tenants::show).delete(tenants::drop))
+        .route(
+            "/admin/tenants/{slug}",
+            get(tenants::show).patch(tenants::update).delete(tenants::drop),
+        )
         .route(health::PATH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

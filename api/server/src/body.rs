@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use crate::{
     BODY_DEADLINE,
-    problem::{ApiError, FieldError, Problem, field_errors},
+    api_error::ApiError,
+    problem::{FieldError, Problem, field_errors},
 };
 
 /// A JSON body. As an extractor it validates the input.

@@ -3,7 +3,7 @@
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::de::DeserializeOwned;
 
-use crate::problem::{ApiError, Problem};
+use crate::{api_error::ApiError, problem::Problem};
 
 /// Query parameters.
 pub struct Query<T>(pub T);

@@ -132,7 +132,7 @@ mod tests {
     use tower::layer::layer_fn;
 
     use super::*;
-    use crate::{problem::Cause, trace::Trace};
+    use crate::{api_error::Cause, trace::Trace};
 
     #[tokio::test]
     async fn a_request_holds_its_permit_until_its_answer_is_read() {

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::problem::ApiError;
+use crate::api_error::ApiError;
 
 /// Path of the route.
 pub(crate) const PATH: &str = "/health";

@@ -5,14 +5,41 @@ use axum::{
     http::request::Parts,
 };
 use tenantry::{Host, Slug, Tenancy, Tenant};
-use tracing::Span;
+use tracing::{Span, field::display};
 
-use crate::{problem::ApiError, target::Target};
+use crate::{api_error::ApiError, target::Target};
 
-/// The tenant that the request's host belongs to.
+/// The tenant that the request's host belongs to, in any router whose state contains the
+/// [`Tenancy`].
 ///
-/// Rejects with 404 if the host belongs to no tenant, 421 if it is reserved, 403, 410 or 503 if the
-/// tenant is not available.
+/// Rejects with 400 if the request does not name exactly one host, 404 if the host belongs to no
+/// tenant, 421 if it is reserved, 403, 410 or 503 if the tenant is not available.
+///
+/// ```no_run
+/// use axum::{Router, extract::FromRef, routing::get};
+/// use tenantry::Tenancy;
+/// use tenantry_axum::HostTenant;
+///
+/// #[derive(Clone)]
+/// struct State {
+///     tenancy: Tenancy,
+/// }
+///
+/// impl FromRef<State> for Tenancy {
+///     fn from_ref(state: &State) -> Self {
+///         state.tenancy.clone()
+///     }
+/// }
+///
+/// async fn name(HostTenant(tenant): HostTenant) -> String {
+///     tenant.slug().to_string()
+/// }
+///
+/// # fn app(tenancy: Tenancy) -> Router {
+/// Router::new().route("/name", get(name)).with_state(State { tenancy })
+/// # }
+/// ```
+#[derive(Debug, Clone)]
 pub struct HostTenant(pub Tenant);
 
 impl<S> FromRequestParts<S> for HostTenant
@@ -20,33 +47,38 @@ where
     S: Send + Sync,
     Tenancy: FromRef<S>,
 {
-    type Rejection = axum::response::Response;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let tenancy = Tenancy::from_ref(state);
-        let found: Result<Self, ApiError> = async {
-            let host = Target::from(&*parts).host()?;
-            let record = |slug: &Slug| {
-                Span::current().record("tenant", tracing::field::display(slug));
-            };
-            // Recorded before the lookup if possible, so that the log names an unavailable tenant
-            // too. Recorded once, as a second record would be a second field.
-            let asked = tenancy.host(host);
-            if let Host::Slug(slug) = &asked {
-                record(slug);
-            }
-            let found = tenancy.tenant_at(&asked, host).await;
-            if let Host::Custom(_) = &asked {
-                match &found {
-                    Ok(tenant) => record(tenant.slug()),
-                    Err(tenantry::Error::Unavailable(refused)) => record(&refused.slug),
-                    Err(_) => {}
-                }
-            }
-            let tenant = found?;
-            Ok(Self(tenant))
-        }
-        .await;
-        found.map_err(axum::response::IntoResponse::into_response)
+        tenant_of_host(&tenancy, Target::from(&*parts)).await.map(Self)
     }
+}
+
+/// The tenant of the host that a request names.
+pub(crate) async fn tenant_of_host(
+    tenancy: &Tenancy,
+    target: Target<'_>,
+) -> Result<Tenant, ApiError> {
+    let host = target.host()?;
+    // Recorded before the lookup if possible, so that the log names an unavailable tenant too.
+    // Recorded once, as a second record would be a second field.
+    let asked = tenancy.host(host);
+    if let Host::Slug(slug) = &asked {
+        record(slug);
+    }
+    let found = tenancy.tenant_at(&asked, host).await;
+    if let Host::Custom(_) = &asked {
+        match &found {
+            Ok(tenant) => record(tenant.slug()),
+            Err(tenantry::Error::Unavailable(refused)) => record(&refused.slug),
+            Err(_) => {}
+        }
+    }
+    Ok(found?)
+}
+
+/// Records the tenant in the span of the request.
+pub(crate) fn record(slug: &Slug) {
+    Span::current().record("tenant", display(slug));
 }

@@ -1,7 +1,8 @@
 //! Tenants of Tenantry in axum, and the command of any application.
 //!
-//! A request's tenant is determined by its `Host` only: [`HostTenant`] gives a handler the
-//! [`Tenant`](tenantry::Tenant), and without one the handler is not called. A host that belongs to
+//! A request's tenant is determined by its `Host`: [`HostTenant`] gives a handler the
+//! [`Tenant`](tenantry::Tenant), and without one the handler is not called. A [`TenantLayer`] can
+//! find it elsewhere, such as in the path. A host that belongs to
 //! no tenant is answered 404. Every error is answered with a problem document (RFC 9457).
 //!
 //! ```no_run
@@ -23,9 +24,10 @@
 //! |---|---|
 //! | [`app`], [`AppState`] | an application's routes with the admin API, `/health`, limits and the request log |
 //! | [`HostTenant`], [`Admin`] | the tenant of a request, and proof of the admin token |
+//! | [`TenantLayer`], [`TenantSource`], [`CurrentTenant`] | the tenant by host, path, header or a function, for any router or tower service |
 //! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
 //! | [`ListResponse`], [`ListFormat`], [`ndjson`] | lists: a page, or all rows as NDJSON |
-//! | [`Problem`], [`ApiError`] | errors |
+//! | [`Problem`], [`ApiError`], [`error_cause`] | errors |
 //! | [`serve`], [`ServerLimits`] | HTTP server with bounded idle connections |
 //! | `cli` | the command of an application, with `serve`, `tenant` and `migration` (feature `cli`) |
 
@@ -33,6 +35,7 @@
 pub mod cli;
 
 mod admin;
+mod api_error;
 mod app;
 mod body;
 mod extract;
@@ -45,6 +48,9 @@ mod list;
 mod problem;
 mod server;
 mod target;
+mod tenant_input;
+mod tenant_layer;
+mod tenant_source;
 mod tenants;
 mod trace;
 
@@ -54,13 +60,16 @@ use axum::extract::FromRef;
 use tenantry::Tenancy;
 
 pub use admin::{Admin, AdminToken, TokenError};
+pub use api_error::{ApiError, error_cause};
 pub use app::{app, compressed};
 pub use body::Json;
 pub use extract::{Path, Query};
 pub use host::HostTenant;
 pub use list::{CountQuery, ListFormat, ListResponse, ndjson};
-pub use problem::{ApiError, FieldError, Problem, field_errors};
+pub use problem::{FieldError, Problem, field_errors};
 pub use server::{ServerLimits, serve};
+pub use tenant_layer::{CurrentTenant, TenantLayer, TenantService};
+pub use tenant_source::{TenantKey, TenantSource};
 
 /// Maximum length of a request body, in bytes. A longer one is answered 413.
 pub const MAX_BODY: usize = 64 * 1024;

@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457), the answers to all errors.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -42,12 +42,8 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// Cause of a 5xx, a response extension that is logged once.
-#[derive(Debug, Clone)]
-pub(crate) struct Cause(pub(crate) Arc<dyn std::error::Error + Send + Sync>);
-
 impl Problem {
-    fn new(status: StatusCode, kind: &str, title: &'static str) -> Self {
+    pub(crate) fn new(status: StatusCode, kind: &str, title: &'static str) -> Self {
         Self {
             kind: format!("urn:tenantry:problem:{kind}"),
             title,
@@ -58,9 +54,13 @@ impl Problem {
         }
     }
 
-    fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = Some(detail.into());
         self
+    }
+
+    pub(crate) fn is_server_error(&self) -> bool {
+        self.status.is_server_error()
     }
 
     /// 404: no route has the path.
@@ -169,7 +169,7 @@ impl Problem {
         Self::busy(kind, title).detail(detail)
     }
 
-    fn of_tenancy(error: &tenantry::Error) -> Self {
+    pub(crate) fn of_tenancy(error: &tenantry::Error) -> Self {
         use tenantry::Error as E;
         let (status, kind, title) = match error {
             E::UnknownTenant(slug) => return Self::unknown_tenant(slug),
@@ -211,6 +211,9 @@ impl Problem {
             E::Misuse(Misuse::Value { .. } | Misuse::Encoding { .. }) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "value-not-storable", "Value cannot be stored")
             }
+            E::Metadata(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-metadata", "Metadata not acceptable")
+            }
             E::UnknownDomain { .. } => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             other => {
                 return match other.db_error_kind() {
@@ -238,7 +241,7 @@ impl Problem {
 
     /// The answer of `/health` if the database fails: with the reason, but without names of the
     /// installation.
-    fn of_health(error: &tenantry::Error) -> Self {
+    pub(crate) fn of_health(error: &tenantry::Error) -> Self {
         let problem = Self::of_tenancy(error);
         match error.cause() {
             Some(cause) => problem.detail(format!("no connection to the database: {cause}")),
@@ -260,49 +263,6 @@ pub fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {
             })
         })
         .collect()
-}
-
-/// The error type of handlers: a problem, and its cause for the log.
-#[derive(Debug)]
-pub struct ApiError(Response);
-
-impl From<Problem> for ApiError {
-    fn from(problem: Problem) -> Self {
-        Self(problem.into_response())
-    }
-}
-
-impl ApiError {
-    /// The answer of `/health` if the database fails.
-    pub(crate) fn of_health(error: tenantry::Error) -> Self {
-        Self::with_cause(Problem::of_health(&error), error)
-    }
-
-    /// Logs the cause if the problem is a server error. The cause is never sent.
-    #[must_use]
-    pub fn with_cause(
-        problem: Problem,
-        error: impl std::error::Error + Send + Sync + 'static,
-    ) -> Self {
-        let server_error = problem.status.is_server_error();
-        let mut response = problem.into_response();
-        if server_error {
-            response.extensions_mut().insert(Cause(Arc::new(error)));
-        }
-        Self(response)
-    }
-}
-
-impl From<tenantry::Error> for ApiError {
-    fn from(error: tenantry::Error) -> Self {
-        Self::with_cause(Problem::of_tenancy(&error), error)
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        self.0
-    }
 }
 
 impl IntoResponse for Problem {

@@ -1,7 +1,5 @@
 //! `/admin/tenants`.
 
-use std::str::FromStr;
-
 use axum::{
     extract::State,
     http::{StatusCode, header::LOCATION},
@@ -9,29 +7,18 @@ use axum::{
 };
 use serde::Deserialize;
 use tenantry::{
-    DisplayName, NameError, NewTenant, Slug, TenantInfo,
+    Slug, TenantInfo,
     page::{Page, PageRequest},
 };
-use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use crate::{
     admin::Admin,
+    api_error::ApiError,
     body::Json,
     extract::{Path, Query},
-    problem::{ApiError, Problem, field_errors},
+    problem::Problem,
+    tenant_input::{NewTenantInput, TenantChange},
 };
-
-/// A tenant to be created.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    slug: Option<String>,
-    name: Option<String>,
-    #[serde(default)]
-    domains: Vec<String>,
-    #[serde(default)]
-    tags: Vec<String>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,12 +39,9 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     _: Admin,
     State(state): State<crate::AppState>,
-    Json(input): Json<Input>,
+    Json(input): Json<NewTenantInput>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let tenant = state
-        .tenancy
-        .create(input.parse().map_err(|errors| Problem::invalid(field_errors(&errors)))?)
-        .await?;
+    let tenant = state.tenancy.create(input.parse()?).await?;
     let location = format!("/admin/tenants/{}", tenant.slug);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(tenant)))
 }
@@ -69,6 +53,15 @@ pub(crate) async fn show(
 ) -> Result<Json<TenantInfo>, ApiError> {
     let tenant = state.tenancy.get(&parse_slug(&slug)?).await?;
     Ok(Json(tenant.ok_or_else(|| Problem::unknown_tenant(slug))?))
+}
+
+pub(crate) async fn update(
+    _: Admin,
+    State(state): State<crate::AppState>,
+    Path(slug): Path<String>,
+    Json(change): Json<TenantChange>,
+) -> Result<Json<TenantInfo>, ApiError> {
+    Ok(Json(state.tenancy.update(&parse_slug(&slug)?, change.parse()?).await?))
 }
 
 pub(crate) async fn drop(
@@ -88,68 +81,4 @@ pub(crate) async fn drop(
 /// A path segment that is not a valid slug names no tenant.
 fn parse_slug(slug: &str) -> Result<Slug, Problem> {
     slug.parse().map_err(|_| Problem::unknown_tenant(format!("{slug:?}")))
-}
-
-impl tenantry::Input for Input {
-    fn check(&mut self) -> Result<(), ValidationErrors> {
-        self.parse().map(|_| ())
-    }
-}
-
-impl Input {
-    /// Validates all fields.
-    fn parse(&self) -> Result<NewTenant, ValidationErrors> {
-        let mut errors = ValidationErrors::new();
-        let mut reject = |field: String, code: &'static str, message: String| {
-            let error = ValidationError::new(code).with_message(message.into());
-            errors.0.insert(field.into(), ValidationErrorsKind::Field(vec![error]));
-        };
-        let slug = match self.slug.as_deref().map(str::parse::<Slug>) {
-            Some(Ok(slug)) => Some(slug),
-            Some(Err(error)) => {
-                reject("slug".into(), "slug", error.to_string());
-                None
-            }
-            None => {
-                reject("slug".into(), "required", "is required".into());
-                None
-            }
-        };
-        let name = self.name.as_deref().map(str::parse::<DisplayName>).transpose();
-        let name = name.unwrap_or_else(|error| {
-            reject("name".into(), "name", error.to_string());
-            None
-        });
-        let domains = parse_all(&self.domains, |index, error| {
-            reject(format!("domains[{index}]"), "host_name", error);
-        });
-        let tags = parse_all(&self.tags, |index, error| {
-            reject(format!("tags[{index}]"), "tag", error);
-        });
-        if self.tags.len() > NewTenant::MAX_TAGS {
-            let error = tenantry::Error::TooManyTags(self.tags.len());
-            reject("tags".into(), "length", error.to_string());
-        }
-        match slug {
-            Some(slug) if errors.is_empty() => {
-                Ok(NewTenant { name, domains, tags, ..NewTenant::new(slug) })
-            }
-            _ => Err(errors),
-        }
-    }
-}
-
-/// Parses all values and calls `reject` with the index of each invalid one.
-fn parse_all<T: FromStr<Err = NameError>>(
-    texts: &[String],
-    mut reject: impl FnMut(usize, String),
-) -> Vec<T> {
-    let mut parsed = Vec::new();
-    for (index, text) in texts.iter().enumerate() {
-        match text.parse::<T>() {
-            Ok(value) => parsed.push(value),
-            Err(error) => reject(index, error.to_string()),
-        }
-    }
-    parsed
 }

@@ -22,8 +22,9 @@ use tracing::{Instrument, error, error_span, field::Empty, info};
 use uuid::Uuid;
 
 use crate::{
+    api_error::Cause,
     gate::{Gate, PermitBody},
-    problem::{Cause, Problem},
+    problem::Problem,
 };
 
 /// Header with the id under which a request is logged.

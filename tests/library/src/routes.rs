@@ -9,8 +9,7 @@ pub(crate) fn routes() -> Router<AppState> {
 }
 
 async fn list(HostTenant(tenant): HostTenant) -> Result<Json<Vec<book::Model>>, ApiError> {
-    let books = book::Entity::find().order_by_asc(book::COLUMN.isbn).all(&tenant).await;
-    Ok(Json(books.map_err(tenantry::Error::from)?))
+    Ok(Json(book::Entity::find().order_by_asc(book::COLUMN.isbn).all(&tenant).await?))
 }
 
 async fn add(
@@ -18,6 +17,6 @@ async fn add(
     Json(book): Json<book::Model>,
 ) -> Result<(StatusCode, Json<book::Model>), ApiError> {
     let row = book::Entity::insert(book.clone().into_active_model());
-    row.exec_without_returning(&tenant).await.map_err(tenantry::Error::from)?;
+    row.exec_without_returning(&tenant).await?;
     Ok((StatusCode::CREATED, Json(book)))
 }

@@ -25,6 +25,7 @@ mod names;
 mod notifications;
 mod oracle;
 mod outside_schema;
+mod plain_axum;
 mod pool;
 mod poolers;
 mod provision;

@@ -320,7 +320,7 @@ impl App {
         let name = self.name.clone();
         let result = match command {
             Command::Serve(args) => {
-                serve::serve(args, global, self).await.map(|()| ExitCode::SUCCESS)
+                serve::serve(*args, global, self).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Tenant(args) => {
                 let connector = self.connector(global);
@@ -338,7 +338,7 @@ impl App {
             Command::Migration(args) => {
                 let migration = MigrationCommand::of(self.config.migrator);
                 let migration = migration.name(format!("{name} migration")).application(name);
-                return migration.run(args, &global.database).await;
+                return migration.run(*args, &global.database).await;
             }
         };
         exit_code(&name, result)

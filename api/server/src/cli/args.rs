@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use tenantry::{DisplayName, Hostname, Slug, Tag};
+use tenantry::{DisplayName, Hostname, Metadata, Slug, Tag};
 use tenantry_migrate::{cli::MigrationArgs, connect::Secret};
 
 use super::{import::ImportArgs, options::TenancyArgs};
@@ -11,15 +11,15 @@ use super::{import::ImportArgs, options::TenancyArgs};
 #[non_exhaustive]
 pub enum Command {
     /// Serve the API.
-    Serve(ServeArgs),
-    /// Create, import, list, show and drop tenants.
-    Tenant(TenantArgs),
+    Serve(Box<ServeArgs>),
+    /// Create, import, list, show, change and drop tenants.
+    Tenant(Box<TenantArgs>),
     /// Run and check migrations of the registry and of tenants' schemas.
     ///
     /// Exit status: 0 on success (`status`: all tenants up to date; `verify` and `check`: no
     /// findings), 1 if a tenant failed or was not started, 2 for an invalid command line, 130 after
     /// Ctrl-C.
-    Migration(MigrationArgs),
+    Migration(Box<MigrationArgs>),
 }
 
 /// Options of `serve`.
@@ -93,6 +93,18 @@ pub(super) enum SingleCommand {
         /// Tag, such as canary (repeatable).
         #[arg(long = "tag", value_name = "TAG")]
         tags: Vec<Tag>,
+        /// Data of the application, a JSON object such as {"plan": "gold"}.
+        #[arg(long, value_name = "JSON", value_parser = metadata)]
+        metadata: Option<Metadata>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change the name, the tags or the metadata of a tenant. Everything else stays as it is.
+    Update {
+        /// Slug of the tenant.
+        slug: Slug,
+        #[command(flatten)]
+        change: UpdateArgs,
         #[command(flatten)]
         output: Output,
     },
@@ -139,6 +151,32 @@ pub(super) enum SingleCommand {
         #[command(subcommand)]
         command: DomainCommand,
     },
+}
+
+/// Changes to a tenant.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct UpdateArgs {
+    /// New display name.
+    #[arg(long)]
+    pub(super) name: Option<DisplayName>,
+    /// Remove the display name.
+    #[arg(long, conflicts_with = "name")]
+    pub(super) clear_name: bool,
+    /// Tag, such as canary (repeatable). All other tags are removed.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(super) tags: Vec<Tag>,
+    /// Remove all tags.
+    #[arg(long, conflicts_with = "tags")]
+    pub(super) clear_tags: bool,
+    /// Data of the application, a JSON object such as {"plan": "gold", "trial": null}. Each of its
+    /// keys is set, or removed if its value is null.
+    #[arg(long, value_name = "JSON", value_parser = metadata)]
+    pub(super) metadata: Option<Metadata>,
+}
+
+fn metadata(json: &str) -> Result<Metadata, String> {
+    serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,14 +4,16 @@ use std::{
 };
 
 use local_postgres::Access;
-use tenantry::{Hostname, Limits, NewTenant, Slug, Tenancy, TenantInfo, page::PageRequest};
+use tenantry::{
+    Hostname, Limits, NewTenant, Slug, Tenancy, TenantInfo, TenantUpdate, page::PageRequest,
+};
 use tenantry_migrate::cli::{
     table,
     terminal::{self, ConfirmError, print_json},
 };
 
 use super::{
-    args::{DomainCommand, Output, SingleCommand},
+    args::{DomainCommand, Output, SingleCommand, UpdateArgs},
     connect::{Connector, user},
     error::Error,
     options::TenancyArgs,
@@ -36,9 +38,13 @@ pub(super) async fn run(
 
 async fn execute(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error> {
     match command {
-        SingleCommand::Create { slug, name, domains, tags, output } => {
-            let new = NewTenant { name, domains, tags, ..NewTenant::new(slug) };
+        SingleCommand::Create { slug, name, domains, tags, metadata, output } => {
+            let metadata = metadata.unwrap_or_default();
+            let new = NewTenant { name, domains, tags, metadata, ..NewTenant::new(slug) };
             show(&tenancy.create(new).await?, output)?;
+        }
+        SingleCommand::Update { slug, change, output } => {
+            show(&tenancy.update(&slug, change.into()).await?, output)?;
         }
         SingleCommand::List { output } => list(tenancy, output).await?,
         SingleCommand::Show { slug, output } => show(&find(tenancy, &slug).await?, output)?,
@@ -66,6 +72,22 @@ async fn execute(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error>
         SingleCommand::Domain { command } => domain(tenancy, command).await?,
     }
     Ok(())
+}
+
+impl From<UpdateArgs> for TenantUpdate {
+    fn from(args: UpdateArgs) -> Self {
+        let mut change = Self::new();
+        if args.clear_name || args.name.is_some() {
+            change = change.name(args.name);
+        }
+        if args.clear_tags || !args.tags.is_empty() {
+            change = change.tags(args.tags);
+        }
+        match args.metadata {
+            Some(metadata) => change.metadata(metadata),
+            None => change,
+        }
+    }
 }
 
 async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> {
@@ -143,6 +165,7 @@ fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
         ("domains", spaced(&record.domains)),
         ("tags", spaced(&record.tags)),
         ("name", name(record)),
+        ("metadata", metadata(record)),
         ("connections", limit(record.max_connections.map(NonZeroU32::get))),
         ("waiting", limit(record.max_waiting)),
         ("created", time(record.inserted_at)),
@@ -160,6 +183,16 @@ fn spaced(values: &[impl ToString]) -> String {
 
 fn name(record: &TenantInfo) -> String {
     record.name.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// As JSON on one line; empty if there is none.
+fn metadata(record: &TenantInfo) -> String {
+    let object = record.metadata.as_object();
+    if object.is_empty() {
+        String::new()
+    } else {
+        serde_json::to_string(object).unwrap_or_default()
+    }
 }
 
 fn limit(limit: Option<u32>) -> String {

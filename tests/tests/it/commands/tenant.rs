@@ -47,6 +47,30 @@ async fn tenants_are_listed_as_a_table_in_the_order_of_their_creation() {
 }
 
 #[tokio::test]
+async fn a_tenant_is_updated() {
+    let db = TestDb::new().await;
+    let ran = |words: &[&str]| Ran::on("tenantry", &db.url(), words);
+    let create = ["tenant", "create", "tenant-1", "--name", "Acme", "--tag", "eu"];
+    ran(&[&create[..], &["--metadata", r#"{"plan":"free","seats":3}"#]].concat()).exits(0);
+    let update = |words: &[&str]| {
+        ran(&[&["tenant", "update", "tenant-1", "--json"], words].concat()).exits(0).json()
+    };
+    let changed = update(&["--metadata", r#"{"plan":"gold","seats":null}"#]);
+    assert_eq!(changed["metadata"], json!({ "plan": "gold" }));
+    assert_eq!((&changed["name"], &changed["tags"]), (&json!("Acme"), &json!(["eu"])));
+    let changed = update(&["--clear-name", "--tag", "b", "--tag", "canary"]);
+    assert_eq!((&changed["name"], &changed["tags"]), (&Value::Null, &json!(["b", "canary"])));
+    assert_eq!(update(&["--name", "New", "--clear-tags"])["tags"], json!([]));
+    let shown = tenantry(&db, "tenant show tenant-1").exits(0);
+    shown.says(["New", r#"{"plan":"gold"}"#]);
+
+    tenantry(&db, "tenant update tenant-1").exits(2).complains(["--clear-tags"]);
+    tenantry(&db, "tenant update tenant-1 --name A --clear-name").exits(2);
+    tenantry(&db, "tenant update tenant-1 --metadata []").exits(2).complains(["a JSON object"]);
+    tenantry(&db, "tenant update tenant-2 --clear-name").exits(1).complains(["not found"]);
+}
+
+#[tokio::test]
 async fn without_tenants_the_table_is_empty() {
     let db = TestDb::new().await;
     let ran = tenantry(&db, "tenant list").exits(0);

@@ -32,6 +32,7 @@ async fn requires_the_admin_token() {
         // Refused before the body is looked at.
         ("POST", "/admin/tenants"),
         ("GET", "/admin/tenants/tenant-1"),
+        ("PATCH", "/admin/tenants/tenant-1"),
         ("DELETE", "/admin/tenants/tenant-1"),
         // The answer does not reveal which tenants exist.
         ("GET", "/admin/tenants/tenant-2"),
@@ -94,6 +95,7 @@ async fn the_operators_routes_are_on_the_base_domain_only() {
             ("GET", "/admin/tenants"),
             ("POST", "/admin/tenants"),
             ("GET", "/admin/tenants/tenant-1"),
+            ("PATCH", "/admin/tenants/tenant-1"),
             ("DELETE", "/admin/tenants/tenant-1"),
         ] {
             let request = site.caller(host).request(method, path);
@@ -174,6 +176,44 @@ async fn a_tenant_that_is_not_valid_is_422_with_every_field() {
     let word = create(&site, json!({ "slug": "select" })).await;
     word.problem(422, "invalid-name");
     assert_eq!(schemas(&site.db.plain().await).await, ["public", "registry"]);
+}
+
+#[tokio::test]
+async fn name_tags_and_metadata_of_a_tenant_are_changed() {
+    let site = Site::new().await;
+    let input = json!({ "slug": "tenant-1", "name": "Acme", "tags": ["eu"],
+        "metadata": { "plan": "free", "seats": 3 } });
+    let created = create(&site, input).await.is(201).json();
+    assert_eq!(created["metadata"], json!({ "plan": "free", "seats": 3 }));
+    let change = async |body: Value| {
+        heard(site.operator("PATCH", "/admin/tenants/tenant-1").json(&body)).await
+    };
+    let changed = change(json!({ "metadata": { "plan": "gold", "seats": null } })).await.is(200);
+    assert_eq!(changed.json()["metadata"], json!({ "plan": "gold" }));
+    assert_eq!(changed.json()["name"], "Acme");
+    let changed = change(json!({ "name": null, "tags": ["canary", "b"] })).await.is(200).json();
+    assert_eq!((&changed["name"], &changed["tags"]), (&Value::Null, &json!(["b", "canary"])));
+    let same = change(json!({})).await.is(200).json();
+    assert_eq!(same, changed);
+    let show = site.operator("GET", "/admin/tenants/tenant-1");
+    assert_eq!(heard(show).await.is(200).json(), changed);
+
+    for (body, wanted) in [
+        (json!({ "slug": "b" }), ("slug", "unknown")),
+        (json!({ "name": "" }), ("name", "name")),
+        (json!({ "tags": null }), ("tags", "type")),
+        (json!({ "metadata": [] }), ("metadata", "metadata")),
+        (json!({ "metadata": { "tags": 1 } }), ("metadata", "metadata")),
+    ] {
+        assert_eq!(change(body.clone()).await.invalid(), fields([wanted]), "{body}");
+    }
+    // More than a tenant has, but not more than a request.
+    for (key, status) in [("a", 200), ("b", 422)] {
+        let answer = change(json!({ "metadata": { key: "x".repeat(9000) } })).await;
+        assert_eq!(answer.status, status, "{key}: {answer:#?}");
+    }
+    let answer = site.operator("PATCH", "/admin/tenants/tenant-2").json(&json!({}));
+    heard(answer).await.problem(404, "unknown-tenant");
 }
 
 #[tokio::test]

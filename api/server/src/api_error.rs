@@ -1,0 +1,199 @@
+//! The error type of handlers: every error of the engine as a problem document.
+
+use std::{error::Error, sync::Arc};
+
+use axum::response::{IntoResponse, Response};
+use sea_orm::{DbErr, TransactionError};
+use tenantry::{Busy, Misuse, NameError, OtherSchema, TenantUnavailable, WrongTenant};
+use tenantry_migrate::connect::ConnectError;
+use validator::ValidationErrors;
+
+use crate::problem::{Problem, field_errors};
+
+/// The error type of handlers: a problem, and its cause for the log.
+///
+/// `?` converts every error of the engine and of SeaORM:
+///
+/// ```no_run
+/// use sea_orm::{ConnectionTrait, TransactionTrait};
+/// use tenantry_axum::{ApiError, HostTenant};
+///
+/// async fn reset(HostTenant(tenant): HostTenant) -> Result<(), ApiError> {
+///     let txn = tenant.begin().await?; // DbErr
+///     txn.execute_unprepared(r#"UPDATE "@tenant"."counters" SET value = 0"#).await?;
+///     Ok(txn.commit().await?)
+/// }
+/// ```
+///
+/// A 5xx does not contain its cause. [`app`](crate::app) logs it; an application without `app` logs
+/// what [`error_cause`] returns.
+#[derive(Debug)]
+pub struct ApiError(Box<Response>);
+
+/// Cause of a 5xx, a response extension that is logged once.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause(pub(crate) Arc<dyn Error + Send + Sync>);
+
+/// The cause of a response that was made from an [`ApiError`], if it is a server error.
+///
+/// ```
+/// use axum::{Router, middleware::map_response, response::Response};
+///
+/// async fn log(response: Response) -> Response {
+///     if let Some(cause) = tenantry_axum::error_cause(&response) {
+///         tracing::error!(status = %response.status(), "{}", tenantry::explain(cause));
+///     }
+///     response
+/// }
+///
+/// # fn app(app: Router) -> Router {
+/// app.layer(map_response(log))
+/// # }
+/// ```
+#[must_use]
+pub fn error_cause<B>(response: &axum::http::Response<B>) -> Option<&(dyn Error + 'static)> {
+    response.extensions().get().map(|Cause(cause)| &**cause as _)
+}
+
+impl ApiError {
+    /// The answer of `/health` if the database fails.
+    pub(crate) fn of_health(error: tenantry::Error) -> Self {
+        Self::with_cause(Problem::of_health(&error), error)
+    }
+
+    /// Logs the cause if the problem is a server error. The cause is never sent.
+    #[must_use]
+    pub fn with_cause(problem: Problem, error: impl Error + Send + Sync + 'static) -> Self {
+        let server_error = problem.is_server_error();
+        let mut response = problem.into_response();
+        if server_error {
+            response.extensions_mut().insert(Cause(Arc::new(error)));
+        }
+        Self(Box::new(response))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem.into_response()))
+    }
+}
+
+impl From<tenantry::Error> for ApiError {
+    fn from(error: tenantry::Error) -> Self {
+        Self::with_cause(Problem::of_tenancy(&error), error)
+    }
+}
+
+impl From<DbErr> for ApiError {
+    fn from(error: DbErr) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+/// Of `TransactionTrait::transaction`.
+impl<E: Into<Self>> From<TransactionError<E>> for ApiError {
+    fn from(error: TransactionError<E>) -> Self {
+        match error {
+            TransactionError::Connection(error) => error.into(),
+            TransactionError::Transaction(error) => error.into(),
+        }
+    }
+}
+
+impl From<TenantUnavailable> for ApiError {
+    fn from(error: TenantUnavailable) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+impl From<Busy> for ApiError {
+    fn from(error: Busy) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+impl From<OtherSchema> for ApiError {
+    fn from(error: OtherSchema) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+impl From<Misuse> for ApiError {
+    fn from(error: Misuse) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+impl From<ConnectError> for ApiError {
+    fn from(error: ConnectError) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+impl From<tenantry_migrate::Error> for ApiError {
+    fn from(error: tenantry_migrate::Error) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+/// A value of one tenant that was opened for another: a bug.
+impl From<WrongTenant> for ApiError {
+    fn from(error: WrongTenant) -> Self {
+        Self::with_cause(Problem::internal(), error)
+    }
+}
+
+/// Of [`Input::check`](tenantry::Input::check).
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        Problem::invalid(field_errors(&errors)).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenantry::{Availability, Slug};
+
+    use super::*;
+
+    fn answer<T>(handler: impl FnOnce() -> Result<T, ApiError>) -> (u16, bool) {
+        let response = handler().err().map(IntoResponse::into_response).unwrap();
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        (response.status().as_u16(), error_cause(&response).is_some())
+    }
+
+    #[test]
+    fn a_handler_returns_each_error_with_a_question_mark() {
+        let slug = || "tenant-1".parse::<Slug>().unwrap();
+        let db = || DbErr::Custom("secret".to_owned());
+        let unavailable = || TenantUnavailable::new(slug(), Availability::Archived);
+        let connection = TransactionError::<tenantry::Error>::Connection(db());
+        let inner = TransactionError::Transaction(tenantry::Error::UnknownTenant(slug()));
+        assert_eq!(answer(|| Ok(Err::<(), _>(db())?)), (500, true));
+        assert_eq!(answer(|| Ok(Err::<(), _>(connection)?)), (500, true));
+        assert_eq!(answer(|| Ok(Err::<(), _>(inner)?)), (404, false));
+        assert_eq!(answer(|| Ok(Err::<(), _>(unavailable())?)), (410, false));
+        assert_eq!(answer(|| Ok(Err::<(), _>(Busy::new(slug(), 1))?)), (503, true));
+        assert_eq!(answer(|| Ok("No".parse::<Slug>()?)), (422, false));
+        assert_eq!(answer(|| Ok(Err::<(), _>(ConnectError::BadUrl)?)), (503, true));
+        let missing = tenantry_migrate::Error::MissingRegistry;
+        assert_eq!(answer(|| Ok(Err::<(), _>(missing)?)), (500, true));
+        let misuse = Misuse::TransactionControl { keyword: "BEGIN" };
+        assert_eq!(answer(|| Ok(Err::<(), _>(misuse)?)), (500, true));
+        assert_eq!(answer(|| Ok(Err::<(), _>(ValidationErrors::new())?)), (422, false));
+        assert_eq!(answer(|| Ok(Err::<(), _>(Problem::unauthorized())?)), (401, false));
+    }
+}
