@@ -23,7 +23,7 @@ pub const RESERVED_WORDS: [&str; 101] = [
     "where", "window", "with",
 ];
 
-/// The name of a PostgreSQL schema that holds one tenant.
+/// The name of a PostgreSQL schema that holds one tenant, or the tables that exist once.
 ///
 /// `[a-z_][a-z0-9_]*`, at most 63 bytes (PostgreSQL manual, 4.1.1), no reserved key word, no name
 /// that belongs to PostgreSQL, to the registry or to an extension: so it means the same with and
@@ -51,6 +51,16 @@ impl SchemaName {
 
     const RESERVED_SCHEMAS: [&str; 6] =
         ["citus", "citus_internal", "columnar", "information_schema", "public", super::SCHEMA];
+
+    /// `shared`, the default schema of the tables that exist once.
+    ///
+    /// ```
+    /// assert_eq!(tenantry_registry::SchemaName::shared().as_str(), "shared");
+    /// ```
+    #[must_use]
+    pub fn shared() -> Self {
+        Self("shared".to_owned())
+    }
 
     /// The schema of a new tenant: `prefix`, then the slug with `_` for `-`.
     ///

@@ -48,6 +48,7 @@ mod proxy;
 mod run;
 mod search_path;
 mod session;
+mod shared;
 mod state;
 
 pub use db_error::{DbErrorKind, driver_error};
@@ -61,8 +62,8 @@ pub use extension::{
 };
 pub use fleet::{
     Canary, DroppingTenant, Event, FailedTenant, FailureLimit, FleetOptions, FleetStatus,
-    FleetTenant, MigrationFailure, StopReason, Summary, TenantSelection, VersionCount,
-    VersionStatus, fleet_status, fleet_tenants, run_fleet, tenants_by_slug,
+    FleetTenant, MigrationFailure, SharedStatus, StopReason, Summary, TenantSelection,
+    VersionCount, VersionStatus, fleet_status, fleet_tenants, run_fleet, tenants_by_slug,
 };
 pub use migrator::{DynMigrator, TenantMigrator};
 pub use plan::Action;
@@ -78,4 +79,5 @@ pub use registry::{
 pub use run::{dry_run, pause_after_race, run, state};
 pub use search_path::Target;
 pub use session::notice_lost_client;
+pub use shared::{SharedMigrator, shared_state};
 pub use state::{MigrationOutcome, MigrationState, Timeouts};

@@ -110,7 +110,8 @@ impl TransactionSettings<'_> {
 
 /// Waits for the lock on a schema. Returns the tenant that the schema belongs to, if it does.
 ///
-/// A schema without a registry row, and the registry itself, have an advisory lock.
+/// A schema without a registry row, the registry and the schema of the tables that exist once have
+/// an advisory lock.
 ///
 /// # Errors
 /// [`Error::Dropping`] if the tenant is being dropped, [`Error::Busy`] if another run holds an
@@ -119,7 +120,7 @@ pub(crate) async fn lock_schema(
     txn: &DatabaseTransaction,
     target: &Target,
 ) -> Result<Option<TenantId>, Error> {
-    if *target != Target::Registry && registry_exists(txn).await? {
+    if matches!(target, Target::Schema(_)) && registry_exists(txn).await? {
         let row = tenant::Entity::find()
             .select_only()
             .columns([tenant::Column::Id, tenant::Column::Status])

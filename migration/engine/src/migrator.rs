@@ -4,12 +4,14 @@ use std::{fmt, sync::Arc};
 
 use sea_orm::DynIden;
 use sea_orm_migration::{MigrationTrait, MigratorTraitSelf};
+use tenantry_registry::SchemaName;
 use tokio::sync::Mutex;
 
 use crate::{
     Error,
     extension::{Extension, Extensions},
     provision::recording::RecordingCache,
+    shared::SharedMigrator,
 };
 
 /// Migrator of tenants' schemas, with what running programs need to know about its migrations.
@@ -40,6 +42,13 @@ pub trait TenantMigrator: MigratorTraitSelf {
     fn extensions(&self) -> Vec<Extension> {
         Vec::new()
     }
+
+    /// The migrations of tables that exist once, in a schema of their own; none by default.
+    /// Migrations of tenants may refer to these tables, which are migrated with the registry,
+    /// before any tenant.
+    fn shared(&self) -> Option<SharedMigrator> {
+        None
+    }
 }
 
 /// Type-erased migrator.
@@ -55,6 +64,7 @@ pub struct DynMigrator {
     breaking: Arc<[&'static str]>,
     application: Arc<str>,
     extensions: Extensions,
+    shared: Option<Arc<SharedMigrator>>,
     pub(crate) recordings: Arc<Mutex<RecordingCache>>,
 }
 
@@ -68,6 +78,7 @@ impl DynMigrator {
             breaking: Arc::default(),
             application: Arc::default(),
             extensions: Extensions::default(),
+            shared: None,
             recordings: Arc::default(),
         }
     }
@@ -76,7 +87,36 @@ impl DynMigrator {
     pub fn tenant<M: TenantMigrator + 'static>(migrator: M) -> Self {
         let (breaking, application) = (migrator.breaking().into(), migrator.application().into());
         let extensions = Extensions::new(migrator.extensions());
-        Self { breaking, application, extensions, ..Self::new(migrator) }
+        let shared = migrator.shared();
+        let tenant = Self { breaking, application, extensions, ..Self::new(migrator) };
+        match shared {
+            Some(shared) => tenant.with_shared(shared),
+            None => tenant,
+        }
+    }
+
+    /// Sets the migrations of tables that exist once, in place of
+    /// [`TenantMigrator::shared`]. They may use the [extensions](Self::extensions), too.
+    #[must_use]
+    pub fn with_shared(self, shared: SharedMigrator) -> Self {
+        let shared = shared.with_extensions(self.extensions.clone());
+        Self { shared: Some(Arc::new(shared)), ..self }
+    }
+
+    pub(crate) fn with_extensions(self, extensions: Extensions) -> Self {
+        Self { extensions, ..self }
+    }
+
+    /// The migrations of tables that exist once, see [`TenantMigrator::shared`].
+    #[must_use]
+    pub fn shared(&self) -> Option<&SharedMigrator> {
+        self.shared.as_deref()
+    }
+
+    /// Whether this is the schema of the tables that exist once, which no tenant may have.
+    #[must_use]
+    pub fn is_shared(&self, schema: &SchemaName) -> bool {
+        self.shared().is_some_and(|shared| shared.schema() == schema)
     }
 
     /// Sets the [breaking](Self::breaking) migrations.

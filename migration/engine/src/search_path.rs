@@ -17,6 +17,9 @@ use crate::{
 pub enum Target {
     /// The schema of the registry.
     Registry,
+    /// The schema of the tables that exist once, see
+    /// [`TenantMigrator::shared`](crate::TenantMigrator::shared).
+    Shared(SchemaName),
     /// A schema with the tables of a tenant.
     Schema(SchemaName),
 }
@@ -27,7 +30,7 @@ impl Target {
     pub fn name(&self) -> &str {
         match self {
             Self::Registry => SCHEMA,
-            Self::Schema(schema) => schema.as_str(),
+            Self::Shared(schema) | Self::Schema(schema) => schema.as_str(),
         }
     }
 
@@ -59,7 +62,8 @@ impl fmt::Display for Target {
 /// Sets `search_path` to that of `target` until the transaction ends, and returns the previous one.
 ///
 /// # Errors
-/// [`Error::MissingSchema`] or [`Error::MissingRegistry`] if the schema does not exist.
+/// [`Error::MissingSchema`], [`Error::MissingShared`] or [`Error::MissingRegistry`] if the schema
+/// does not exist.
 pub(crate) async fn set_search_path(
     txn: &impl ConnectionTrait,
     target: &Target,
@@ -99,6 +103,7 @@ pub(crate) fn ensure_current_schema(target: &Target, current: Option<&str>) -> R
     match target {
         _ if current == Some(target.name()) => Ok(()),
         Target::Registry => Err(Error::MissingRegistry),
+        Target::Shared(schema) => Err(Error::MissingShared { schema: schema.to_string() }),
         Target::Schema(schema) => Err(Error::MissingSchema { schema: schema.to_string() }),
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tenantry_migrate::{DynMigrator, TenantMigrator};
+use tenantry_migrate::{DynMigrator, SharedMigrator, TenantMigrator};
 
 use super::{
     pool::PoolOptions,
@@ -93,6 +93,15 @@ impl Config {
             actor: program(),
             seed: None,
         }
+    }
+
+    /// Sets the migrations of shared tables, which exist once, in place of
+    /// [`TenantMigrator::shared`]. The `migration` command does not know them: prefer the method of
+    /// the migrator, unless this program migrates by itself.
+    #[must_use]
+    pub fn shared_migrator(mut self, shared: SharedMigrator) -> Self {
+        self.migrator = self.migrator.with_shared(shared);
+        self
     }
 
     /// Sets a function that inserts the first rows of every new tenant, in the transaction that

@@ -1,6 +1,6 @@
 //! Creation of tenants whose migrations PostgreSQL does not run in one transaction.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use tenantry_migrate::{create_schema_with_commits, pause_after_race, remove_unfinished};
 use tenantry_registry::{SchemaName, tenant};
@@ -9,6 +9,7 @@ use tracing::warn;
 use super::{
     Error, Tenancy,
     lifecycle::{Creation, Origin, Uncommitted},
+    locked_row::{MAX_BLOCKED, PAUSE},
     pool::{MigrationTransaction, bounded},
 };
 use crate::DbErrorKind;
@@ -23,10 +24,15 @@ impl Tenancy {
     ) -> Result<Uncommitted, Error> {
         let create = || self.create_or_commit(creation, with_spares);
         let (mut created, mut races) = (create().await, 0);
-        // Another transaction was creating the same object.
-        while let Err(Error::Migration(error)) = &created
-            && let Some(pause) =
-                error.db_error_kind().and_then(|fault| pause_after_race(&fault, races))
+        let started = Instant::now();
+        // Another transaction was creating the same object, or has locked a shared table.
+        while let Err(error @ (Error::Migration(_) | Error::Database(_))) = &created
+            && let Some(pause) = error.db_error_kind().and_then(|fault| match fault {
+                DbErrorKind::LockTimeout if self.inner.migrator.shared().is_some() => {
+                    (started.elapsed() < MAX_BLOCKED).then_some(PAUSE)
+                }
+                fault => pause_after_race(&fault, races),
+            })
         {
             tokio::time::sleep(pause).await;
             races += 1;

@@ -135,6 +135,18 @@ pub enum Error {
         pending: usize,
     },
 
+    /// The shared tables, which exist once, lack migrations of this build.
+    #[error(
+        "the shared tables in schema \"{schema}\" are behind by {pending} migrations; migrate them \
+         first"
+    )]
+    SharedBehind {
+        /// The schema of the shared tables.
+        schema: SchemaName,
+        /// Number of migrations that are missing.
+        pending: usize,
+    },
+
     /// The server accepts no writes.
     #[error("{}", read_only(*.standby))]
     ReadOnlyServer {

@@ -81,7 +81,7 @@ use std::{
 
 use sea_orm::DatabaseConnection;
 use tenantry_migrate::{
-    DynMigrator, Target, claim_application, confirm_extensions, connect, registry,
+    DynMigrator, Target, claim_application, confirm_extensions, connect, registry, shared_state,
 };
 use tenantry_registry::SchemaName;
 use tokio::{task::JoinSet, time::timeout};
@@ -158,7 +158,8 @@ impl Tenancy {
     ///   it with tables;
     /// - [`Error::Connect`] if the server cannot be reached;
     /// - [`Error::ReadOnlyServer`] if it accepts no writes;
-    /// - [`Error::RegistryBehind`] if the registry has not been migrated;
+    /// - [`Error::RegistryBehind`] if the registry has not been migrated, [`Error::SharedBehind`] if
+    ///   the [shared tables](tenantry_migrate::TenantMigrator::shared) have not;
     /// - [`Error::NoNotifications`] if `LISTEN` and `NOTIFY` do not work through a pooler.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         check_prefix(&config.schema_prefix)?;
@@ -301,5 +302,13 @@ async fn check_registry(db: &DatabaseConnection, tenants: &DynMigrator) -> Resul
         return Err(Error::RegistryBehind { pending });
     }
     claim_application(db, tenants).await?;
-    Ok(confirm_extensions(db, tenants).await?)
+    confirm_extensions(db, tenants).await?;
+    // A newer program may have migrated them further.
+    let pending = shared_state(db, tenants).await?.pending.len();
+    match tenants.shared() {
+        Some(shared) if pending > 0 => {
+            Err(Error::SharedBehind { schema: shared.schema().clone(), pending })
+        }
+        _ => Ok(()),
+    }
 }

@@ -51,8 +51,8 @@ impl Tenancy {
     /// hostnames and the rows of the application's [seed](super::Config::seed). If there are
     /// [spares](super::Config::spares), one of them becomes the tenant's schema.
     ///
-    /// The schema is named after the slug. If another tenant has or had a schema of that name, it is
-    /// `name_2`, `name_3` and so on.
+    /// The schema is named after the slug. If another tenant has or had a schema of that name, or if
+    /// it is that of the shared tables, it is `name_2`, `name_3` and so on.
     ///
     /// # Errors
     /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
@@ -123,9 +123,12 @@ impl Tenancy {
         row.slug = Some(new.slug.clone());
         row.metadata = StoredMetadata::new(new.name.as_ref(), &new.tags, &new.metadata)?.into();
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
-        let mut creation = Creation { new, row, keys };
         // Before the transaction, since it may take a connection.
         let with_spares = self.inner.spares.is_supported().await;
+        if self.inner.migrator.is_shared(&base) {
+            row.schema = free_name(&self.inner.db, &self.inner.migrator, &base).await?;
+        }
+        let mut creation = Creation { new, row, keys };
         let mut attempts = 0;
         loop {
             match self.create_with_retries(&creation, with_spares).await {
@@ -134,7 +137,8 @@ impl Tenancy {
                 Err(Error::Database(error))
                     if attempts < MAX_ATTEMPTS && is_taken(&error, SCHEMA_KEY) =>
                 {
-                    creation.row.schema = free_name(&self.inner.db, &base).await?;
+                    creation.row.schema =
+                        free_name(&self.inner.db, &self.inner.migrator, &base).await?;
                     attempts += 1;
                 }
                 created => return Ok((creation, created?)),

@@ -17,10 +17,10 @@ use crate::DbErrorKind;
 const SET_LOCK_TIMEOUT: &str = "SELECT set_config('lock_timeout', '200ms', true)";
 
 /// Pause between two attempts, in which other sessions proceed.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long attempts that make no progress are repeated.
-const MAX_BLOCKED: Duration = Duration::from_secs(10);
+pub(super) const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
 impl Tenancy {
     /// Begins a transaction that waits only briefly for each lock.

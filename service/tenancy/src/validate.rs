@@ -25,7 +25,7 @@ impl Tenancy {
         if rows.into_tuple::<uuid::Uuid>().one(db).await?.is_some() {
             return Err(Error::SlugTaken(new.slug));
         }
-        let schema = free_name(db, &base).await?;
+        let schema = free_name(db, &self.inner.migrator, &base).await?;
         let taken = Statement::from_sql_and_values(
             DbBackend::Postgres,
             "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1",

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
-use tenantry_migrate::{TenantMigrator, cli::MigrationCommand};
+use tenantry_migrate::{SharedMigrator, TenantMigrator, cli::MigrationCommand};
 
 struct Library;
 
@@ -42,11 +42,38 @@ impl MigratorTraitSelf for Library {
             let column = "ALTER TABLE books ADD COLUMN mood mood DEFAULT 'happy'";
             migrations.push(Box::new(Sql("m6_column", column)));
         }
+        if shared() > 0 {
+            let column = "ALTER TABLE books ADD COLUMN plan uuid CONSTRAINT books_plan_fkey \
+                 REFERENCES shared.plans (id)";
+            migrations.push(Box::new(Sql("m7_plan", column)));
+        }
         migrations
     }
 }
 
+/// The number of migrations of shared tables, from `LIBRARY_SHARED`.
+fn shared() -> usize {
+    std::env::var("LIBRARY_SHARED").ok().and_then(|n| n.parse().ok()).unwrap_or_default()
+}
+
+struct Shared;
+
+impl MigratorTraitSelf for Shared {
+    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
+        let all = [
+            ("s1_plans", "CREATE TABLE plans (id uuid CONSTRAINT plans_pkey PRIMARY KEY)"),
+            ("s2_name", "ALTER TABLE plans ADD COLUMN name text"),
+        ];
+        let all = all.into_iter().take(shared());
+        all.map(|(name, sql)| Box::new(Sql(name, sql)) as Box<dyn MigrationTrait>).collect()
+    }
+}
+
 impl TenantMigrator for Library {
+    fn shared(&self) -> Option<SharedMigrator> {
+        (shared() > 0).then(|| SharedMigrator::new(Shared))
+    }
+
     /// With `LIBRARY_MISSPELT` it names a migration that does not exist.
     fn breaking(&self) -> Vec<&'static str> {
         let misspelt = std::env::var_os("LIBRARY_MISSPELT").is_some();

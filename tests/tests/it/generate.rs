@@ -24,6 +24,9 @@ mod add_column;
 #[path = "../../../migration/engine/src/cli/generate/template/create_table.rs"]
 mod create_table;
 
+#[path = "../../../migration/engine/src/cli/generate/template/shared.rs"]
+mod shared;
+
 const CREATE_TABLE: &str =
     include_str!("../../../migration/engine/src/cli/generate/template/create_table.rs");
 const ADD_COLUMN: &str =
@@ -130,6 +133,27 @@ fn generate_numbers_after_the_newest() {
     let expected = ADD_COLUMN.replace("table_name", "books").replace("column_name", "title");
     assert_eq!(workspace.read(&format!("{folder}/{second}.rs")), expected);
     workspace.is_formatted(folder);
+}
+
+#[test]
+fn generate_writes_migrations_of_shared_tables() {
+    let workspace = Workspace::new();
+    let (folder, before) = ("migration/src/shared", workspace.read("migration/src/lib.rs"));
+    let first = workspace.generate(".", &["create_plans", "--shared"]).exits(0);
+    first.says(["shared/mod.rs", "Add to ", "SharedMigrator::new(shared::Migrator)"]);
+    let name = workspace.newest(folder, "create_plans");
+    let second = workspace.generate("migration", &["--shared", "add_price_to_plans"]).exits(0);
+    assert!(!second.stdout.contains("Add to"), "{second:#?}");
+    let list = workspace.read("migration/src/shared/mod.rs");
+    let newest = workspace.newest(folder, "add_price_to_plans");
+    for name in [name, newest] {
+        assert!(list.contains(&format!("mod {name};")), "{list}");
+        assert!(list.contains(&format!("Box::new({name}::Migration)")), "{list}");
+    }
+    assert_eq!(workspace.read("migration/src/lib.rs"), before);
+    fs::write(workspace.path("migration/src/lib.rs"), format!("{before}\nmod shared;\n")).unwrap();
+    workspace.is_formatted("migration/src");
+    assert!(shared::Migrator.migrations().is_empty());
 }
 
 #[test]

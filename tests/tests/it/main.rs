@@ -40,6 +40,7 @@ mod schema_names;
 mod second_application;
 mod seed;
 mod sessions;
+mod shared;
 mod sign_up;
 mod spares;
 mod stale_statements;

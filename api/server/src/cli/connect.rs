@@ -2,9 +2,9 @@ use local_postgres::Access;
 use nix::unistd::{Uid, User};
 use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
-    Action, DynMigrator, Target, Timeouts,
+    DynMigrator, Timeouts,
     connect::{self, DatabaseArgs, Located},
-    make_extensions, registry, run,
+    registry,
 };
 
 use super::{error::Error, options::TenancyArgs};
@@ -34,8 +34,8 @@ pub(super) fn user() -> String {
 }
 
 impl Connector {
-    /// Locates the database and connects. Migrates the registry of a local server first; on other
-    /// servers that is part of a deployment.
+    /// Locates the database and connects. Migrates what exists once on a local server first; on
+    /// other servers that is part of a deployment.
     pub(super) async fn connect(
         self,
         args: &TenancyArgs,
@@ -43,9 +43,6 @@ impl Connector {
         actor: String,
     ) -> Result<ConnectedTenancy, Error> {
         let located = self.database.locate(access).await?;
-        if located.server.is_some() {
-            migrate_registry(&located, &self.config.migrator).await?;
-        }
         let config = Config {
             url: located.url.expose().to_owned(),
             schema_prefix: args.schema_prefix.clone(),
@@ -61,15 +58,16 @@ impl Connector {
             ..self.config
         };
         let config = self.configure.into_iter().fold(config, |config, configure| configure(config));
+        if located.server.is_some() {
+            migrate(&located, &config.migrator).await?;
+        }
         Ok(ConnectedTenancy { tenancy: Tenancy::connect(&config).await?, located })
     }
 }
 
-async fn migrate_registry(located: &Located, migrator: &DynMigrator) -> Result<(), Error> {
+async fn migrate(located: &Located, migrator: &DynMigrator) -> Result<(), Error> {
     let db = connect::connect_pool(located.url.expose(), 1).await?;
-    let (registry, timeouts) = (registry::migrator(), Timeouts::default());
-    run(&db, &Target::Registry, &registry, &Action::Up(None), timeouts).await?;
-    make_extensions(&db, migrator).await?;
+    registry::migrate(&db, migrator, Timeouts::default()).await?;
     db.close_by_ref().await.map_err(tenantry_migrate::Error::from)?;
     Ok(())
 }

@@ -81,7 +81,9 @@ enum Hint {
 
 fn hint(error: &tenantry::Error) -> Option<Hint> {
     Some(match error {
-        tenantry::Error::RegistryBehind { .. } => Hint::Command("migration up --registry".into()),
+        tenantry::Error::RegistryBehind { .. } | tenantry::Error::SharedBehind { .. } => {
+            Hint::Command("migration up --registry".into())
+        }
         tenantry::Error::HasDependents { .. } => Hint::Option("--cascade"),
         tenantry::Error::Unavailable(TenantUnavailable {
             slug,

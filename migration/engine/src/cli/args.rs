@@ -75,7 +75,7 @@ pub(super) enum Command {
     /// Compare schemas with the structure that the migrations create; exit status 1 if they differ.
     /// Changes nothing.
     Verify(super::verify::VerifyArgs),
-    /// Find unsafe statements in the tenants' migrations; exit status 1 if there are any. Changes
+    /// Find unsafe statements in the migrations of tenants and of shared tables; exit status 1 if there are any. Changes
     /// nothing.
     Check(super::check::CheckArgs),
     /// Create a migration file. Needs no database.
@@ -89,7 +89,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) targets: Targets,
     /// Only tenants whose last migration failed.
-    #[arg(long, conflicts_with_all = ["tenants", "schema", "registry"])]
+    #[arg(long, conflicts_with_all = ["tenants", "schema", "registry", "shared"])]
     pub(super) only_failed: bool,
     #[command(flatten)]
     pub(super) options: RunOptions,
@@ -115,18 +115,21 @@ pub(super) struct Targets {
         long = "tenant",
         value_name = "SLUG",
         value_delimiter = ',',
-        conflicts_with_all = ["all", "schema", "registry"]
+        conflicts_with_all = ["all", "schema", "registry", "shared"]
     )]
     pub(super) tenants: Vec<Slug>,
     /// All tenants. Continues if a tenant fails.
-    #[arg(long, conflicts_with_all = ["schema", "registry"])]
+    #[arg(long, conflicts_with_all = ["schema", "registry", "shared"])]
     pub(super) all: bool,
     /// A schema, whether or not it belongs to a tenant.
-    #[arg(long, value_name = "NAME", conflicts_with = "registry")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["registry", "shared"])]
     pub(super) schema: Option<SchemaName>,
-    /// The registry: the tables that exist once.
-    #[arg(long)]
+    /// The registry. With `up`, also the extensions and the application's shared tables.
+    #[arg(long, conflicts_with = "shared")]
     pub(super) registry: bool,
+    /// The application's shared tables, which exist once.
+    #[arg(long)]
+    pub(super) shared: bool,
 }
 
 impl Command {
@@ -156,6 +159,10 @@ impl Command {
 
 impl Targets {
     pub(super) fn is_empty(&self) -> bool {
-        !self.all && !self.registry && self.schema.is_none() && self.tenants.is_empty()
+        !self.all
+            && !self.registry
+            && !self.shared
+            && self.schema.is_none()
+            && self.tenants.is_empty()
     }
 }

@@ -8,6 +8,7 @@ use super::{
     hint::with_hint,
     names::{CommandNames, executable_name},
     runner::Runner,
+    targets::Migrators,
     terminal, verify,
 };
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
     registry,
 };
 
-const ABOUT: &str = "Run and check migrations of the registry and of tenants' schemas";
+const ABOUT: &str =
+    "Run and check migrations of the registry, of shared tables and of tenants' schemas";
 
 const EXIT_STATUS: &str = "Exit status: 0 on success (`status`: all tenants up to date; `verify` \
      and `check`: no findings), 1 if a tenant failed or was not started, 2 for an invalid command \
@@ -155,10 +157,11 @@ async fn execute(
         return generate::run(args);
     }
     tenant.validate_breaking()?;
-    let runner = Runner { tenant, registry: registry::migrator(), database, names };
+    let migrators = Migrators { tenant, registry: registry::migrator() };
+    let runner = Runner { migrators, database, names };
     match command {
-        Command::Verify(args) => verify::run(args, database, &runner.tenant, names).await,
-        Command::Check(args) => check::run(args, database, &runner.tenant).await,
+        Command::Verify(args) => verify::run(args, database, &runner.migrators.tenant, names).await,
+        Command::Check(args) => check::run(args, database, &runner.migrators.tenant).await,
         Command::Status(args) => runner.status(args).await,
         Command::List(args) => runner.list(args).await,
         command => match command.run() {

@@ -17,17 +17,18 @@ use super::{
 };
 use crate::{Action, DynMigrator, FleetTenant, Target, dry_run};
 
-/// Prints the SQL for one schema.
-pub(super) async fn print_schema(
+/// Prints the SQL for schemas.
+pub(super) async fn print_schemas(
     db: &DatabaseConnection,
-    target: &Target,
-    migrator: &DynMigrator,
+    schemas: &[(Target, DynMigrator)],
     action: &Action,
     names: &CommandNames,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let sql = dry_run(db, target, migrator, action).await;
-    let sql = sql.map_err(|error| format!("{target}: {}", with_hint(&error, names)))?;
-    print(&target.to_string(), &sql)?;
+    for (target, migrator) in schemas {
+        let sql = dry_run(db, target, migrator, action).await;
+        let sql = sql.map_err(|error| format!("{target}: {}", with_hint(&error, names)))?;
+        print(&target.to_string(), &sql)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

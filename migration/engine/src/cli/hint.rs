@@ -22,7 +22,7 @@ pub(super) fn with_hint(error: &(dyn StdError + 'static), names: &CommandNames) 
 fn of_library(error: &Error, names: &CommandNames) -> Option<String> {
     let registry = names.migration("up --registry");
     Some(match error {
-        Error::MissingRegistry => format!("Run `{registry}`"),
+        Error::MissingRegistry | Error::MissingShared { .. } => format!("Run `{registry}`"),
         Error::Extension(ExtensionError::Missing { .. }) => {
             format!("`{registry}` installs it if the role may do so")
         }
@@ -40,6 +40,7 @@ fn of_target(error: &TargetError, names: &CommandNames) -> Option<String> {
         TargetError::Dropping(slug) => {
             Some(format!("`{}` finishes the drop", names.tenant(&format!("drop {slug}"))))
         }
+        TargetError::NoShared => None,
         TargetError::Database(error) => of_library(error, names),
     }
 }
@@ -50,6 +51,7 @@ fn of_verify(error: &VerifyError, names: &CommandNames) -> Option<String> {
         VerifyError::NoRegistry => {
             Some(format!("Run `{}` first", names.migration("up --registry")))
         }
+        VerifyError::NoShared => None,
         VerifyError::Migration(error) => of_library(error, names),
     }
 }

@@ -33,35 +33,52 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Changes one schema. After the first Ctrl-C it is still finished.
-    pub(super) async fn on_schema(
+    /// Changes schemas, one after the other until one fails. After the first Ctrl-C the one in
+    /// progress is still finished.
+    pub(super) async fn on_schemas(
         &self,
-        target: &Target,
-        migrator: &DynMigrator,
+        schemas: &[(Target, DynMigrator)],
         fleet: &FleetOptions,
     ) -> Result<ExitCode, Box<dyn std::error::Error>> {
         if matches!(self.action, Action::Fresh { .. }) && !self.confirmed {
-            targets::confirm_fresh(&[target.name()])?;
+            let names: Vec<&str> = schemas.iter().map(|(target, _)| target.name()).collect();
+            targets::confirm_fresh(&names)?;
         }
-        let name = TenantLabel { tenant: None, schema: target.name() };
-        let label = Some(name.to_string());
-        let reporter = RunReporter::new(self.args.options.json, label, false, self.names.clone());
-        let started = Instant::now();
-        let stop = AtomicBool::new(false);
-        let running = run(self.db, target, migrator, self.action, fleet.timeouts);
-        let result = finish_or_abort(running, &stop, print_interrupted).await;
-        match &result {
-            Ok(outcome) => reporter.done(&name, outcome, started.elapsed()),
-            Err(error) => reporter.failed(&name, error),
+        let request = RunRequest { action: self.action, who: None, names: self.names };
+        let json = self.args.options.json;
+        let (mut last, stop) = (None, AtomicBool::new(false));
+        let mut code = ExitCode::SUCCESS;
+        for (target, migrator) in schemas {
+            let name = TenantLabel { tenant: None, schema: target.name() };
+            let single = Some(name.to_string());
+            // With --json there is one summary.
+            let reporter = last
+                .take()
+                .unwrap_or_else(|| RunReporter::new(json, single, false, self.names.clone()));
+            let started = Instant::now();
+            let running = run(self.db, target, migrator, self.action, fleet.timeouts);
+            let result = finish_or_abort(running, &stop, print_interrupted).await;
+            match &result {
+                Ok(outcome) => reporter.done(&name, outcome, started.elapsed()),
+                Err(error) => reporter.failed(&name, error),
+            }
+            match json {
+                true => last = Some(reporter),
+                false => reporter.finish(None, &request),
+            }
+            if stop.load(Ordering::SeqCst) {
+                code = ExitCode::from(INTERRUPTED);
+                break;
+            }
+            if result.is_err() {
+                code = ExitCode::FAILURE;
+                break;
+            }
         }
-        reporter.finish(None, &RunRequest { action: self.action, who: None, names: self.names });
-        Ok(if stop.load(Ordering::SeqCst) {
-            ExitCode::from(INTERRUPTED)
-        } else if result.is_ok() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        if let Some(reporter) = last {
+            reporter.finish(None, &request);
+        }
+        Ok(code)
     }
 
     /// Changes tenants. After the first Ctrl-C the tenants in progress are finished.

@@ -37,7 +37,7 @@ pub(super) struct RunOptions {
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..),
-        conflicts_with_all = ["canary_tag", "schema", "registry"]
+        conflicts_with_all = ["canary_tag", "schema", "registry", "shared"]
     )]
     canary: Option<u32>,
     /// Migrate tenants with this tag (in the array `tags` of their metadata) first, and no other if
@@ -46,7 +46,7 @@ pub(super) struct RunOptions {
         long,
         value_name = "TAG",
         value_parser = clap::builder::NonEmptyStringValueParser::new(),
-        conflicts_with_all = ["schema", "registry"]
+        conflicts_with_all = ["schema", "registry", "shared"]
     )]
     canary_tag: Option<String>,
 }

@@ -7,17 +7,16 @@ use super::{
     run::Job,
     schema_status::{self, SchemaStatuses},
     status,
-    targets::{self, ResolvedTarget},
+    targets::{self, Migrators, ResolvedTarget},
 };
 use crate::{
-    Action, DynMigrator, Target, TenantSelection, claim_application, confirm_application,
-    connect::DatabaseArgs, extension_sql, fleet_tenants, make_extensions,
+    Action, Target, TenantSelection, claim_application, confirm_application, connect::DatabaseArgs,
+    extension_sql, fleet_tenants, make_extensions,
 };
 
 /// Runs the subcommands that change schemas or show their state.
 pub(super) struct Runner<'a> {
-    pub(super) tenant: DynMigrator,
-    pub(super) registry: DynMigrator,
+    pub(super) migrators: Migrators,
     pub(super) database: &'a DatabaseArgs,
     pub(super) names: &'a CommandNames,
 }
@@ -34,36 +33,36 @@ impl Runner<'_> {
         let database = self.database.connect(connections as u32).await?;
         let db = &database.connection;
         if args.options.dry_run {
-            confirm_application(db, &self.tenant).await?;
+            confirm_application(db, &self.migrators.tenant).await?;
         } else {
-            claim_application(db, &self.tenant).await?;
+            claim_application(db, &self.migrators.tenant).await?;
         }
-        let chosen = targets::resolve(db, &args.targets, args.only_failed).await?;
-        let makes_registry =
-            matches!(chosen, ResolvedTarget::One(Target::Registry)) && !args.options.dry_run;
-        let installs =
-            matches!((&chosen, action), (ResolvedTarget::One(Target::Registry), Action::Up(_)));
+        let with_shared = *action == Action::Up(None);
+        let which = (args.only_failed, with_shared);
+        let chosen = targets::resolve(db, &self.migrators, &args.targets, which).await?;
+        let installs = args.targets.registry && matches!(action, Action::Up(_));
         if installs && args.options.dry_run {
-            dry_run::print("extensions", &extension_sql(db, &self.tenant).await?)?;
+            dry_run::print("extensions", &extension_sql(db, &self.migrators.tenant).await?)?;
         } else if installs {
-            make_extensions(db, &self.tenant).await?;
+            make_extensions(db, &self.migrators.tenant).await?;
         }
         let job = Job { db, action, args, confirmed, names: self.names };
         let code = match chosen {
-            ResolvedTarget::One(target) if args.options.dry_run => {
-                dry_run::print_schema(db, &target, self.migrator(&target), action, self.names).await
+            ResolvedTarget::Schemas(schemas) if args.options.dry_run => {
+                dry_run::print_schemas(db, &schemas, action, self.names).await
             }
             ResolvedTarget::Tenants(who) if args.options.dry_run => {
                 let tenants = fleet_tenants(db, &who).await?;
-                dry_run::print_tenants(db, tenants, &self.tenant, action, self.names).await
+                dry_run::print_tenants(db, tenants, &self.migrators.tenant, action, self.names)
+                    .await
             }
-            ResolvedTarget::One(target) => {
-                job.on_schema(&target, self.migrator(&target), &fleet).await
+            ResolvedTarget::Schemas(schemas) => job.on_schemas(&schemas, &fleet).await,
+            ResolvedTarget::Tenants(who) => {
+                job.on_tenants(who, &self.migrators.tenant, &fleet).await
             }
-            ResolvedTarget::Tenants(who) => job.on_tenants(who, &self.tenant, &fleet).await,
         };
-        if makes_registry {
-            claim_application(db, &self.tenant).await?;
+        if args.targets.registry && !args.options.dry_run {
+            claim_application(db, &self.migrators.tenant).await?;
         }
         database.connection.close_by_ref().await?;
         code
@@ -72,10 +71,10 @@ impl Runner<'_> {
     pub(super) async fn status(&self, args: &StatusArgs) -> Result<ExitCode, Box<dyn Error>> {
         let database = self.database.connect(1).await?;
         let db = &database.connection;
-        confirm_application(db, &self.tenant).await?;
-        match targets::resolve(db, &args.targets, false).await? {
+        confirm_application(db, &self.migrators.tenant).await?;
+        match targets::resolve(db, &self.migrators, &args.targets, (false, true)).await? {
             ResolvedTarget::Tenants(TenantSelection::All) => {
-                status::run(db, &self.tenant, args.json, self.names).await
+                status::run(db, &self.migrators.tenant, args.json, self.names).await
             }
             chosen => Ok(self.schema_statuses(db, chosen).await?.status(args.json)?),
         }
@@ -83,12 +82,12 @@ impl Runner<'_> {
 
     pub(super) async fn list(&self, args: &StatusArgs) -> Result<ExitCode, Box<dyn Error>> {
         if args.targets.is_empty() {
-            return Ok(schema_status::migrations(&self.tenant, args.json)?);
+            return Ok(schema_status::migrations(&self.migrators.tenant, args.json)?);
         }
         let database = self.database.connect(1).await?;
         let db = &database.connection;
-        confirm_application(db, &self.tenant).await?;
-        let chosen = targets::resolve(db, &args.targets, false).await?;
+        confirm_application(db, &self.migrators.tenant).await?;
+        let chosen = targets::resolve(db, &self.migrators, &args.targets, (false, true)).await?;
         Ok(self.schema_statuses(db, chosen).await?.list(args.json)?)
     }
 
@@ -98,23 +97,19 @@ impl Runner<'_> {
         chosen: ResolvedTarget,
     ) -> Result<SchemaStatuses, crate::Error> {
         match chosen {
-            ResolvedTarget::One(target) => {
-                let migrator = self.migrator(&target);
-                let named = vec![(target.to_string(), target.clone())];
-                Ok(SchemaStatuses::fetch(db, named, migrator, self.names).await)
+            ResolvedTarget::Schemas(schemas) => {
+                let named = schemas.into_iter();
+                let named = named.map(|(target, migrator)| (target.to_string(), target, migrator));
+                Ok(SchemaStatuses::fetch(db, named, self.names).await)
             }
             ResolvedTarget::Tenants(who) => {
                 let named = fleet_tenants(db, &who).await?.into_iter();
-                let named = named.map(|it| (it.to_string(), Target::Schema(it.schema)));
-                Ok(SchemaStatuses::fetch(db, named.collect(), &self.tenant, self.names).await)
+                let named = named.map(|it| {
+                    let migrator = self.migrators.tenant.clone();
+                    (it.to_string(), Target::Schema(it.schema), migrator)
+                });
+                Ok(SchemaStatuses::fetch(db, named, self.names).await)
             }
-        }
-    }
-
-    fn migrator(&self, target: &Target) -> &DynMigrator {
-        match target {
-            Target::Registry => &self.registry,
-            Target::Schema(_) => &self.tenant,
         }
     }
 }

@@ -36,13 +36,12 @@ impl SchemaStatuses {
     /// Reads each schema. A schema that cannot be read is reported.
     pub(super) async fn fetch(
         db: &DatabaseConnection,
-        named: Vec<(String, Target)>,
-        migrator: &DynMigrator,
+        named: impl Iterator<Item = (String, Target, DynMigrator)>,
         names: &CommandNames,
     ) -> Self {
         let mut states = Self { found: Vec::new(), failed: false };
-        for (name, target) in named {
-            match state(db, &target, migrator).await {
+        for (name, target, migrator) in named {
+            match state(db, &target, &migrator).await {
                 Ok(MigrationState { applied, pending }) => {
                     let schema = target.name().to_owned();
                     states.found.push(Found { name, schema, applied, pending });

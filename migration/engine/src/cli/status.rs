@@ -14,7 +14,7 @@ use super::{
     table,
     terminal::print_json,
 };
-use crate::{DynMigrator, FleetStatus, VersionCount, VersionStatus, fleet_status};
+use crate::{DynMigrator, FleetStatus, SharedStatus, VersionCount, VersionStatus, fleet_status};
 
 /// Prints the versions of all tenants. Exit status 0 if every tenant is up to date.
 pub(super) async fn run(
@@ -34,6 +34,7 @@ pub(super) async fn run(
 }
 
 fn write(out: &mut impl Write, status: &FleetStatus, names: &CommandNames) -> io::Result<()> {
+    write_shared(out, status, names)?;
     if status.tenants == 0 {
         writeln!(out, "No tenants.")?;
         return write_dropping(out, status, names);
@@ -72,6 +73,24 @@ fn write(out: &mut impl Write, status: &FleetStatus, names: &CommandNames) -> io
     let (up, all) = (format_count(status.up_to_date), plural(status.tenants, "tenant"));
     writeln!(out, "{up} of {all}{spares} up to date ({latest})")?;
     write_dropping(out, status, names)
+}
+
+fn write_shared(
+    out: &mut impl Write,
+    status: &FleetStatus,
+    names: &CommandNames,
+) -> io::Result<()> {
+    let Some(SharedStatus { schema, version, pending }) = &status.shared else { return Ok(()) };
+    let version = version.as_deref().unwrap_or("none");
+    match pending.len() {
+        0 => writeln!(out, "Shared tables in schema {schema}: up to date ({version})\n"),
+        n => writeln!(
+            out,
+            "Shared tables in schema {schema}: {} behind ({version}); `{}` migrates them\n",
+            format_count(n),
+            names.migration("up --registry")
+        ),
+    }
 }
 
 /// A drop takes seconds; if it takes longer, it was interrupted.

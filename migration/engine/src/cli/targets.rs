@@ -7,13 +7,13 @@ use super::{
     format::join_truncated,
     terminal::{ConfirmError, confirm},
 };
-use crate::{Error, Target, TenantSelection, fleet::tenants_by_slug};
+use crate::{DynMigrator, Error, Target, TenantSelection, fleet::tenants_by_slug};
 
 /// The schemas that a command works on.
 #[derive(Debug)]
 pub(super) enum ResolvedTarget {
-    /// The registry, or a schema given by name.
-    One(Target),
+    /// The registry, the shared tables or a schema given by name, each with its migrations.
+    Schemas(Vec<(Target, DynMigrator)>),
     Tenants(TenantSelection),
 }
 
@@ -24,21 +24,46 @@ pub(super) enum TargetError {
     UnknownTenant(Slug),
     #[error("tenant \"{0}\" is being dropped; nothing was changed")]
     Dropping(Slug),
+    #[error(
+        "this application has no shared tables (TenantMigrator::shared gives none); nothing was changed"
+    )]
+    NoShared,
     #[error(transparent)]
     Database(#[from] Error),
 }
 
-/// Resolves the options. Tenants given by slug are looked up before anything is changed.
+/// The migrators of an application.
+pub(super) struct Migrators {
+    pub(super) tenant: DynMigrator,
+    pub(super) registry: DynMigrator,
+}
+
+impl Migrators {
+    fn shared(&self) -> Option<(Target, DynMigrator)> {
+        self.tenant.shared().map(|shared| (shared.target(), shared.migrator().clone()))
+    }
+}
+
+/// Resolves the options. Tenants given by slug are looked up before anything is changed. `with_shared`
+/// is whether the shared tables belong to the registry.
 pub(super) async fn resolve(
     db: &DatabaseConnection,
+    migrators: &Migrators,
     targets: &Targets,
-    only_failed: bool,
+    (only_failed, with_shared): (bool, bool),
 ) -> Result<ResolvedTarget, TargetError> {
     if targets.registry {
-        return Ok(ResolvedTarget::One(Target::Registry));
+        let mut schemas = vec![(Target::Registry, migrators.registry.clone())];
+        schemas.extend(migrators.shared().filter(|_| with_shared));
+        return Ok(ResolvedTarget::Schemas(schemas));
+    }
+    if targets.shared {
+        let shared = migrators.shared().ok_or(TargetError::NoShared)?;
+        return Ok(ResolvedTarget::Schemas(vec![shared]));
     }
     if let Some(schema) = &targets.schema {
-        return Ok(ResolvedTarget::One(Target::Schema(schema.clone())));
+        let target = Target::Schema(schema.clone());
+        return Ok(ResolvedTarget::Schemas(vec![(target, migrators.tenant.clone())]));
     }
     if targets.tenants.is_empty() {
         return Ok(ResolvedTarget::Tenants(if only_failed {

@@ -38,9 +38,12 @@ struct VerifyTargetArgs {
     /// The tenant with this slug (repeatable).
     #[arg(long = "tenant", value_name = "SLUG", value_delimiter = ',')]
     tenants: Vec<Slug>,
-    /// All tenants, and objects in the database that belong to no tenant.
+    /// All tenants, the shared tables, and objects in the database that belong to neither.
     #[arg(long)]
     all: bool,
+    /// The application's shared tables, which exist once.
+    #[arg(long)]
+    shared: bool,
     /// A schema, whether or not it belongs to a tenant.
     #[arg(long, value_name = "NAME")]
     schema: Option<SchemaName>,
@@ -56,6 +59,7 @@ pub(super) async fn run(
     let target = match &args.target.schema {
         Some(schema) => VerifyTarget::Schema(schema.clone()),
         None if args.target.all => VerifyTarget::All,
+        None if args.target.shared => VerifyTarget::Shared,
         None => VerifyTarget::Tenants(args.target.tenants.clone()),
     };
     let allowed = args.allow.as_deref().map(read_allowlist).transpose()?.unwrap_or_default();

@@ -12,6 +12,9 @@ pub enum VerifyError {
     /// The registry does not exist.
     #[error("the registry is not migrated")]
     NoRegistry,
+    /// The migrator has no tables that exist once.
+    #[error("this application has no tables that exist once")]
+    NoShared,
     /// The schema of [`VerifyTarget::Schema`](super::VerifyTarget) does not exist, or the database
     /// failed.
     #[error(transparent)]

@@ -4,7 +4,7 @@ use tenantry_registry::{SchemaName, Slug};
 use super::{AllowlistEntry, Change};
 
 /// Result of [`verify`](fn@super::verify).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
     /// Number of inspected schemas.
@@ -98,6 +98,13 @@ impl Verification {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.schemas += other.schemas;
+        self.drifted += other.drifted;
+        self.findings.extend(other.findings);
+        self
     }
 }
 

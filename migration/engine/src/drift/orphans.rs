@@ -16,12 +16,13 @@ pub(super) async fn orphans(
     migrator: &DynMigrator,
 ) -> Result<Vec<Finding>, DbErr> {
     let table = migrator.migration_table_name().to_string();
+    let shared = migrator.shared().map_or("registry", |shared| shared.schema().as_str());
     let without_row = format!(
         "
         SELECT n.nspname::text FROM pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relname = $1 AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
-        AND n.nspname NOT IN ('public', 'registry') AND NOT {BEING_CREATED}
+        AND n.nspname NOT IN ('public', 'registry', $2) AND NOT {BEING_CREATED}
         EXCEPT SELECT t.schema FROM registry.tenants t WHERE t.status <> 'dropped' ORDER BY 1"
     );
     // PostGIS, for example, has a table.
@@ -39,7 +40,7 @@ pub(super) async fn orphans(
             tables.map(|table| Finding::TableInExtensionSchema { schema: schema.clone(), table }),
         );
     }
-    let schemas = column(db, without_row, [table.into()]).await?.into_iter();
+    let schemas = column(db, without_row, [table.into(), shared.into()]).await?.into_iter();
     found.extend(schemas.map(|schema| Finding::SchemaWithoutRow { schema }));
     let tables = column(db, in_public, []).await?.into_iter();
     found.extend(tables.map(|table| Finding::TableInPublic { table }));

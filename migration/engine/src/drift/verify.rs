@@ -14,7 +14,7 @@ use super::{
     reference::{ReferenceError, References},
 };
 use crate::{
-    DynMigrator, Error, db_error::connection_error, extension::confirm_installed,
+    DynMigrator, Error, SharedMigrator, db_error::connection_error, extension::confirm_installed,
     lint::schema_dependent, lock::registry_exists,
 };
 
@@ -25,8 +25,12 @@ const BATCHES_PER_CONNECTION: usize = 8;
 /// Which schemas to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VerifyTarget {
-    /// The schemas of all tenants, and objects in the database that belong to no tenant.
+    /// The schemas of all tenants, that of the tables that exist once, and objects in the database
+    /// that belong to none of them.
     All,
+    /// The schema of the tables that exist once, see
+    /// [`TenantMigrator::shared`](crate::TenantMigrator::shared).
+    Shared,
     /// The schemas of these tenants.
     Tenants(Vec<Slug>),
     /// One schema, whether or not it belongs to a tenant.
@@ -44,8 +48,9 @@ pub enum VerifyTarget {
 ///
 /// # Errors
 /// [`VerifyError::UnknownTenant`] if a tenant of [`VerifyTarget::Tenants`] does not exist,
-/// [`VerifyError::NoRegistry`] without a registry, and [`VerifyError::Migration`] if the schema of
-/// [`VerifyTarget::Schema`] does not exist or the database fails.
+/// [`VerifyError::NoRegistry`] without a registry, [`VerifyError::NoShared`] if [`migrator`](DynMigrator)
+/// has no tables that exist once, and [`VerifyError::Migration`] if the schema of
+/// [`VerifyTarget::Schema`] or [`VerifyTarget::Shared`] does not exist or the database fails.
 pub async fn verify(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
@@ -66,21 +71,17 @@ pub async fn verify_with_allowlist(
     allowed: &Allowlist,
 ) -> Result<Verification, VerifyError> {
     confirm_installed(db, migrator).await?;
-    let mut run = Run {
-        db,
-        migrator,
-        names: migrator.names(),
-        references: References::new(db, migrator),
-        schemas: 0,
-        drifts: BTreeMap::new(),
-        not_compared: BTreeMap::new(),
-        others: Vec::new(),
-        allowed,
-        used: vec![false; allowed.iter().len()],
-    };
+    let mut run = Run::new(db, migrator, allowed);
+    let mut shared = Verification::default();
     let registry = registry_exists(db).await?;
     match target {
         VerifyTarget::Schema(schema) => run.schema(schema, registry).await?,
+        VerifyTarget::Shared => {
+            return match migrator.shared() {
+                Some(shared) => Ok(run.shared(shared).await?),
+                None => Err(VerifyError::NoShared),
+            };
+        }
         _ if !registry => return Err(VerifyError::NoRegistry),
         VerifyTarget::Tenants(slugs) => {
             let mut slugs = slugs.clone();
@@ -92,17 +93,15 @@ pub async fn verify_with_allowlist(
         }
         VerifyTarget::All => {
             run.all().await?;
+            if let Some(once) = migrator.shared() {
+                shared = run.shared(once).await?;
+            }
             let orphans = orphans(db, migrator).await?;
             run.add_strays(orphans);
             run.add_unused();
         }
     }
-    // The reference is built while the tenants' schemas exist.
-    let suspect = match run.drifts.is_empty() {
-        true => None,
-        false => schema_dependent(db, migrator).await,
-    };
-    Ok(run.finish(suspect.as_deref()))
+    Ok(run.finish().await.and(shared))
 }
 
 struct Run<'a> {
@@ -120,7 +119,35 @@ struct Run<'a> {
     used: Vec<bool>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(db: &'a DatabaseConnection, migrator: &'a DynMigrator, allowed: &'a Allowlist) -> Self {
+        Self {
+            db,
+            migrator,
+            names: migrator.names(),
+            references: References::new(db, migrator),
+            schemas: 0,
+            drifts: BTreeMap::new(),
+            not_compared: BTreeMap::new(),
+            others: Vec::new(),
+            allowed,
+            used: vec![false; allowed.iter().len()],
+        }
+    }
+
+    /// Verifies the tables that exist once, which have their own migrations.
+    async fn shared(&mut self, shared: &SharedMigrator) -> Result<Verification, Error> {
+        let mut run = Run::new(self.db, shared.migrator(), self.allowed);
+        std::mem::swap(&mut run.used, &mut self.used);
+        let verified = run.schema(shared.schema(), false).await;
+        std::mem::swap(&mut run.used, &mut self.used);
+        match verified {
+            Err(Error::MissingSchema { schema }) => Err(Error::MissingShared { schema }),
+            Err(error) => Err(error),
+            Ok(()) => Ok(run.finish().await),
+        }
+    }
+
     async fn all(&mut self) -> Result<(), Error> {
         let mut after: Option<TenantId> = None;
         for batch in 1.. {
@@ -269,14 +296,19 @@ impl Run<'_> {
             .extend(unused.map(|(it, _)| Finding::UnusedAllowlistEntry { entry: it.clone() }));
     }
 
-    fn finish(self, suspect: Option<&str>) -> Verification {
+    async fn finish(self) -> Verification {
+        // The reference is built while the tenants' schemas exist.
+        let suspect = match self.drifts.is_empty() {
+            true => None,
+            false => schema_dependent(self.db, self.migrator).await,
+        };
         let mut drifts: Vec<_> = self.drifts.into_iter().collect();
         drifts.sort_by_key(|(_, tenants)| Reverse(tenants.len()));
         let drifted = drifts.iter().map(|(_, tenants)| tenants.len()).sum();
         let mut findings = Vec::with_capacity(drifts.len() + self.others.len());
         for (difference, mut tenants) in drifts {
             tenants.sort();
-            let suspect_migration = suspect.map(str::to_owned);
+            let suspect_migration = suspect.clone();
             findings.push(Finding::Drift { tenants, difference, suspect_migration });
         }
         for ((version, ReferenceError { migration, reason }), mut tenants) in self.not_compared {

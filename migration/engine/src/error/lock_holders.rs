@@ -45,7 +45,8 @@ impl LockHolder {
     }
 }
 
-/// Returns up to ten sessions that hold locks on relations of a schema.
+/// Returns up to ten sessions that hold locks on relations of a schema, or on tables to which its
+/// foreign keys refer: dropping them takes locks on both.
 ///
 /// # Errors
 /// The errors of the database.
@@ -60,7 +61,10 @@ pub async fn lock_holders(
          LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
          WHERE l.database = (SELECT oid FROM pg_catalog.pg_database
                              WHERE datname = current_database())
-         AND n.nspname = $1 AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+         AND (n.nspname = $1 OR c.oid IN (SELECT k.confrelid FROM pg_catalog.pg_constraint k
+             JOIN pg_catalog.pg_namespace s ON s.oid = k.connamespace
+             WHERE s.nspname = $1 AND k.contype = 'f'))
+         AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
          ORDER BY 1 LIMIT 10";
     rows(db, sql, [schema.as_str().into()]).await?.iter().map(LockHolder::from_row).collect()
 }

@@ -34,6 +34,23 @@ pub enum Error {
     #[error("this database has no registry")]
     MissingRegistry,
 
+    /// The schema of the tables that exist once does not exist.
+    #[error("this database has no schema \"{schema}\" for the tables that exist once")]
+    MissingShared {
+        /// Name of the schema.
+        schema: String,
+    },
+
+    /// A tenant has, or has had, the schema that is to hold the tables that exist once.
+    #[error(
+        "schema \"{schema}\" is or was the schema of a tenant. Choose another schema for the tables \
+         that exist once (SharedMigrator::in_schema)"
+    )]
+    SharedSchemaTaken {
+        /// Name of the schema.
+        schema: String,
+    },
+
     /// The schema has migrations that this program does not have: it is newer than the program.
     #[error(
         "schema \"{schema}\" has migrations that this program does not have: {}. Use a newer program",

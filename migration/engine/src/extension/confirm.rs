@@ -73,7 +73,8 @@ pub(super) async fn find_installed(
     if extensions.is_empty() {
         return Ok(Vec::new());
     }
-    let invalid = extensions.iter().find_map(|it| Some((it.clone(), it.invalid_reason()?)));
+    let shared = migrator.shared().map(|shared| shared.schema().as_str());
+    let invalid = extensions.iter().find_map(|it| Some((it.clone(), it.invalid_reason(shared)?)));
     if let Some((extension, reason)) = invalid {
         return Err(ExtensionError::Unusable { extension, reason }.into());
     }

@@ -58,12 +58,16 @@ impl Extension {
         &self.schema
     }
 
-    /// Why the declaration is invalid. (The names become part of statements.)
-    fn invalid_reason(&self) -> Option<String> {
+    /// Why the declaration is invalid. (The names become part of statements.) `shared` is the schema
+    /// of the tables that exist once.
+    fn invalid_reason(&self, shared: Option<&str>) -> Option<String> {
         let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         let (length, longest) = (self.name.len(), SchemaName::MAX_LEN);
         if !(1..=longest).contains(&length) || !self.name.bytes().all(letter) {
             return Some(format!("{:?} is not the name of an extension", self.name));
+        }
+        if shared == Some(self.schema()) {
+            return Some(format!("{:?} is the schema of the tables that exist once", self.schema));
         }
         match self.schema.parse::<SchemaName>() {
             _ if self.schema == "public" => None,
@@ -95,7 +99,7 @@ pub(crate) struct Extensions {
 
 impl Extensions {
     pub(crate) fn new(all: Vec<Extension>) -> Self {
-        let usable = all.iter().filter(|it| it.invalid_reason().is_none());
+        let usable = all.iter().filter(|it| it.invalid_reason(None).is_none());
         let mut schemas: Vec<&str> = Vec::new();
         for extension in usable {
             if !schemas.contains(&extension.schema()) {

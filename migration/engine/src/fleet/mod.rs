@@ -18,8 +18,8 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 pub use status::{
-    DroppingTenant, FailedTenant, FleetStatus, MigrationFailure, VersionCount, VersionStatus,
-    fleet_status,
+    DroppingTenant, FailedTenant, FleetStatus, MigrationFailure, SharedStatus, VersionCount,
+    VersionStatus, fleet_status,
 };
 pub use tenants::{Canary, FleetTenant, TenantSelection, fleet_tenants, tenants_by_slug};
 

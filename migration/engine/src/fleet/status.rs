@@ -9,7 +9,7 @@ use sea_orm::{DatabaseConnection, DbErr, FromQueryResult, prelude::DateTimeUtc};
 use serde::{Deserialize, Serialize};
 
 use super::tenants::map_missing_registry;
-use crate::{DynMigrator, Error, sql::query};
+use crate::{DynMigrator, Error, shared_state, sql::query};
 
 /// Status of all tenants and spares, except those that are being dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,6 +28,20 @@ pub struct FleetStatus {
     pub failed: Vec<FailedTenant>,
     /// Tenants that are being dropped, in the order of their creation; not counted above.
     pub dropping: Vec<DroppingTenant>,
+    /// The tables that exist once, if the application has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedStatus>,
+}
+
+/// Status of the tables that exist once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SharedStatus {
+    /// Their schema.
+    pub schema: String,
+    /// Newest applied migration.
+    pub version: Option<String>,
+    /// Pending migrations, oldest first.
+    pub pending: Vec<String>,
 }
 
 /// Tenant that is being dropped. If that was interrupted, drop it again.
@@ -105,10 +119,11 @@ pub struct MigrationFailure {
 }
 
 impl FleetStatus {
-    /// Whether every tenant is at the newest version.
+    /// Whether every tenant is at the newest version, and so are the tables that exist once.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
-        self.up_to_date == self.tenants
+        let pending = |shared: &SharedStatus| !shared.pending.is_empty();
+        self.up_to_date == self.tenants && !self.shared.as_ref().is_some_and(pending)
     }
 }
 
@@ -153,7 +168,19 @@ pub async fn fleet_status(
         versions,
         dropping: rows(db, DROPPING).await?,
         failed: failed.into_iter().map(FailedTenant::from).collect(),
+        shared: shared_status(db, migrator).await?,
     })
+}
+
+async fn shared_status(
+    db: &DatabaseConnection,
+    migrator: &DynMigrator,
+) -> Result<Option<SharedStatus>, Error> {
+    let Some(shared) = migrator.shared() else { return Ok(None) };
+    let state = shared_state(db, migrator).await?;
+    let version = state.version(shared.migrator());
+    let schema = shared.schema().to_string();
+    Ok(Some(SharedStatus { schema, version, pending: state.pending }))
 }
 
 const VERSIONS: &str = r#"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Rule,
-    catalog_snapshot::{Kind, Snapshot},
+    catalog_snapshot::{Kind, SharedKey, Snapshot},
     existing_table_rules,
     violation::{Effect, Violation},
 };
@@ -39,12 +39,27 @@ fn objects(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
     for dependency in new(&before.external_dependencies, &after.external_dependencies) {
         fire(Rule::OutsideSchema, dependency.clone());
     }
+    for SharedKey { name, table, to } in after.shared_keys.difference(&before.shared_keys) {
+        fire(Rule::SharedForeignKey, format!("{name} of {table} refers to {to}"));
+    }
+    let shared = changed_shared_keys(before, after);
     for relation in new(&before.external_relations, &after.external_relations) {
-        fire(Rule::OutsideSchema, format!("uses {relation}"));
+        if !shared.contains(relation.as_str()) {
+            fire(Rule::OutsideSchema, format!("uses {relation}"));
+        }
     }
     if before.search_path != after.search_path {
         fire(Rule::SearchPath, format!("sets search_path to {}", after.search_path));
     }
+}
+
+/// The tables to which foreign keys were added or dropped: they were used for that.
+pub(super) fn changed_shared_keys<'a>(
+    before: &'a Snapshot,
+    after: &'a Snapshot,
+) -> BTreeSet<&'a str> {
+    let changed = before.shared_keys.symmetric_difference(&after.shared_keys);
+    changed.map(|key| key.to.as_str()).collect()
 }
 
 fn new<'a>(

@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     pub(super) types: BTreeSet<String>,
     /// Dependencies on objects outside the schema, as sentences.
     pub(super) external_dependencies: BTreeSet<String>,
+    /// Foreign keys to tables that exist once.
+    pub(super) shared_keys: BTreeSet<SharedKey>,
     /// Relations outside the schema that the transaction has used.
     pub(super) external_relations: BTreeSet<String>,
 }
@@ -81,14 +83,26 @@ pub(super) struct Constraint {
     pub(super) columns: Option<Vec<i16>>,
 }
 
+/// Foreign key to a table that exists once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(super) struct SharedKey {
+    pub(super) name: String,
+    pub(super) table: String,
+    /// The table that it refers to, with its schema.
+    pub(super) to: String,
+}
+
 impl Snapshot {
-    /// Reads the catalog for `schema`. `second` is the second schema of the same check.
+    /// Reads the catalog for `schema`. `second` is the second schema of the same check, `shared` that
+    /// of the tables that exist once.
     pub(super) async fn take(
         txn: &DatabaseTransaction,
         schema: &SchemaName,
         second: &SchemaName,
+        shared: Option<&SchemaName>,
     ) -> Result<Self, DbErr> {
-        let values = [schema.as_str().into(), second.as_str().into()];
+        let shared = shared.map_or("", SchemaName::as_str);
+        let values = [schema.as_str().into(), second.as_str().into(), shared.into()];
         let json: Option<String> =
             scalar(txn, include_str!("catalog_snapshot.sql"), values).await?;
         let json = json.unwrap_or_default();

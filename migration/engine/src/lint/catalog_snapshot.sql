@@ -1,5 +1,5 @@
 -- Everything that a statement may have changed, as one JSON document. $1 is the schema, $2 the
--- second schema of the same check.
+-- second schema of the same check, $3 the schema of the tables that exist once, or ''.
 WITH here AS (
     SELECT oid FROM pg_namespace WHERE nspname = $1
 ),
@@ -25,6 +25,14 @@ outsider (classid, objid) AS (
     SELECT 'pg_class'::regclass, c.oid FROM pg_class c JOIN foreign_schema n ON relnamespace = n.oid
     UNION ALL SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN foreign_schema n ON pronamespace = n.oid
     UNION ALL SELECT 'pg_type'::regclass, t.oid FROM pg_type t JOIN foreign_schema n ON typnamespace = n.oid
+),
+-- Foreign keys to tables that exist once.
+shared_key AS (
+    SELECT k.oid, k.conname, conrelid, n.nspname || '.' || c.relname AS "to"
+    FROM pg_constraint k JOIN here ON connamespace = here.oid
+    JOIN pg_class c ON c.oid = confrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE contype = 'f' AND n.nspname = $3
 ),
 line (name, value) AS (
     SELECT 'relations', json_build_object(
@@ -77,11 +85,16 @@ line (name, value) AS (
     JOIN dependent USING (classid, objid)
     JOIN outsider o ON o.classid = d.refclassid AND o.objid = d.refobjid
     -- The type of an array belongs to that of its elements, and with it to an extension.
-    WHERE NOT EXISTS (
+    WHERE (d.classid, d.objid) NOT IN (SELECT 'pg_constraint'::regclass, oid FROM shared_key)
+    AND NOT EXISTS (
         SELECT FROM pg_depend e
         WHERE e.classid = d.refclassid AND e.deptype = 'e' AND e.objid IN (
             SELECT d.refobjid UNION ALL SELECT i.refobjid FROM pg_depend i
             WHERE i.classid = d.refclassid AND i.objid = d.refobjid AND i.deptype = 'i'))
+    UNION ALL
+    SELECT 'shared_keys', json_build_object(
+        'name', conname, 'table', relname, 'to', "to")
+    FROM shared_key JOIN relation r ON r.oid = conrelid
     UNION ALL
     -- A table that was read or written is locked until the transaction ends.
     SELECT 'external_relations', to_json(nspname || '.' || relname)
@@ -102,6 +115,7 @@ SELECT json_build_object(
     'triggers', coalesce(json_agg(value) FILTER (WHERE name = 'triggers'), '[]'),
     'types', coalesce(json_agg(value) FILTER (WHERE name = 'types'), '[]'),
     'external_dependencies', coalesce(json_agg(value) FILTER (WHERE name = 'external_dependencies'), '[]'),
+    'shared_keys', coalesce(json_agg(value) FILTER (WHERE name = 'shared_keys'), '[]'),
     'external_relations', coalesce(json_agg(value) FILTER (WHERE name = 'external_relations'), '[]')
 )::text
 FROM line

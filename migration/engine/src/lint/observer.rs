@@ -10,13 +10,13 @@ use super::{
     Rule,
     allow::Suppression,
     catalog_lookup,
-    catalog_rules::{catalog_violations, without_primary_key},
+    catalog_rules::{catalog_violations, changed_shared_keys, without_primary_key},
     catalog_snapshot::Snapshot,
     token_rules::{self, token_violations},
     violation::{Effect, Violation},
 };
 use crate::{
-    DbErrorKind, Error,
+    DbErrorKind, DynMigrator, Error, SharedMigrator,
     extension::Extensions,
     proxy::without_non_transactional,
     sql::{
@@ -55,6 +55,12 @@ impl ExecutedStatement {
     pub(super) fn fire(&mut self, rule: Rule, message: String) {
         self.violations.push(Violation { rule, message });
     }
+
+    fn name_others(&mut self, named: Vec<String>) {
+        for name in named {
+            self.fire(Rule::SchemaQualified, format!("names {name}"));
+        }
+    }
 }
 
 impl MigrationTrace {
@@ -89,6 +95,8 @@ pub(super) struct Observer<'a> {
     /// Whether a statement failed that may succeed after a commit.
     pub(super) wants_commit: AtomicBool,
     extensions: Extensions,
+    /// The schema of the tables that exist once.
+    shared: Option<&'a SchemaName>,
     state: Mutex<State>,
 }
 
@@ -125,10 +133,12 @@ impl<'a> Observer<'a> {
         txn: &'a DatabaseTransaction,
         schema: &'a SchemaName,
         second: &'a SchemaName,
-        extensions: Extensions,
+        migrator: &'a DynMigrator,
     ) -> Self {
+        let extensions = migrator.declared().clone();
+        let shared = migrator.shared().map(SharedMigrator::schema);
         let (wants_commit, state) = (AtomicBool::new(false), Mutex::default());
-        Self { txn, schema, second, wants_commit, extensions, state }
+        Self { txn, schema, second, wants_commit, extensions, shared, state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,7 +158,7 @@ impl<'a> Observer<'a> {
     }
 
     async fn snapshot(&self) -> Result<Snapshot, DbErr> {
-        Snapshot::take(self.txn, self.schema, self.second).await
+        Snapshot::take(self.txn, self.schema, self.second, self.shared).await
     }
 
     /// Ends a migration; `error` is its failure.
@@ -254,10 +264,8 @@ impl<'a> Observer<'a> {
             named.sort();
             named.dedup();
         }
-        for name in named {
-            sent.fire(Rule::SchemaQualified, format!("names {name}"));
-        }
         if let Some(error) = error {
+            sent.name_others(named);
             if DbErrorKind::of(error) == DbErrorKind::NeedsCommit {
                 self.wants_commit.store(true, Ordering::Relaxed);
             }
@@ -273,6 +281,9 @@ impl<'a> Observer<'a> {
             let state = self.state();
             (Arc::clone(&state.start), Arc::clone(&state.now))
         };
+        let keys = changed_shared_keys(&before, &now);
+        named.retain(|name| !keys.contains(name.as_str()));
+        sent.name_others(named);
         sent.violations.extend(catalog_violations(&Effect {
             statement: &parsed,
             start: &start,

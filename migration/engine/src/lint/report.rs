@@ -68,6 +68,27 @@ impl Report {
         self.findings.is_empty()
     }
 
+    /// Adds a report of other migrations.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.migrations.extend(other.migrations);
+        self.findings.extend(other.findings);
+        self.allowed.extend(other.allowed);
+        self
+    }
+
+    /// Adds to a failure that migrations of the tables that exist once are pending, since it may be
+    /// due to that.
+    pub(super) fn explained_by(mut self, pending: &[String]) -> Self {
+        let failed = self.findings.iter_mut().filter(|it| it.rule == Rule::MigrationFails);
+        for finding in failed.filter(|_| !pending.is_empty()) {
+            finding.message.push_str(&format!(
+                " (the tables that exist once lack {}; apply it first if this migration needs it)",
+                pending.join(", ")
+            ));
+        }
+        self
+    }
+
     pub(super) fn new(profile: Profile) -> Self {
         Self { profile, ..Self::default() }
     }

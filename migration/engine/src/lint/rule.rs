@@ -49,6 +49,8 @@ pub enum Rule {
     Identity,
     /// An object of the schema depends on, or a statement creates or uses, an object outside it.
     OutsideSchema,
+    /// A foreign key to a table that exists once.
+    SharedForeignKey,
     /// `CREATE`, `ALTER` or `DROP EXTENSION`.
     Extension,
     /// A statement names a schema.

@@ -31,7 +31,7 @@ const fn text(
 }
 
 /// In the order of the enum.
-pub(super) const RULES: [RuleText; 36] = [
+pub(super) const RULES: [RuleText; 37] = [
     text(
         PrimaryKey,
         "primary-key",
@@ -53,6 +53,13 @@ pub(super) const RULES: [RuleText; 36] = [
         EVERY_SCHEMA,
         "create tables, functions and types in the tenant's schema, and read shared data in the \
          application",
+    ),
+    text(
+        SharedForeignKey,
+        "shared-foreign-key",
+        Citus,
+        "a schema that moves to another node can refer only to tables that every node has",
+        "store the key without a constraint, or make the shared table a reference table of Citus",
     ),
     text(
         Extension,

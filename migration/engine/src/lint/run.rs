@@ -15,10 +15,12 @@ use crate::{
     provision::scratch::ScratchSchema,
     run::{commits::begin_next_in, schema_guard::SchemaGuard},
     session::{DISCARD_SQL, roll_back},
+    shared_state,
     sql::query::execute_batch,
 };
 
-/// Runs all migrations in two scratch schemas and reports which statements violate a rule of
+/// Runs all migrations of tenants, and those of the tables that exist once, in two scratch schemas
+/// each and reports which statements violate a rule of
 /// `profile`, and which have another result in the second schema.
 ///
 /// Everything happens in one transaction that is rolled back; tenants and the registry are not
@@ -35,6 +37,17 @@ pub async fn check(
     profile: Profile,
 ) -> Result<Report, Error> {
     confirm_extensions(db, migrator).await?;
+    let report = check_one(db, migrator, profile).await?;
+    let Some(shared) = migrator.shared() else { return Ok(report) };
+    let pending = shared_state(db, migrator).await?.pending;
+    Ok(check_one(db, shared.migrator(), profile).await?.and(report.explained_by(&pending)))
+}
+
+async fn check_one(
+    db: &DatabaseConnection,
+    migrator: &DynMigrator,
+    profile: Profile,
+) -> Result<Report, Error> {
     match attempt(db, migrator, profile, false).await? {
         (_, true) => Ok(attempt(db, migrator, profile, true).await?.0),
         (report, false) => Ok(report),
@@ -68,7 +81,7 @@ async fn check_in(
     let mut first = ScratchSchema::create(txn, "check", migrator).await?;
     migrator.install(txn).await?;
     (first.committed, second.committed) = (commits, commits);
-    let observer = Observer::new(txn, first.schema(), second.schema(), migrator.declared().clone());
+    let observer = Observer::new(txn, first.schema(), second.schema(), migrator);
     let report = check_all(&observer, migrator, profile, commits).await;
     let wants_commit = observer.wants_commit.into_inner();
     let report = first.end(report).await;
@@ -82,7 +95,7 @@ pub(crate) async fn schema_dependent(
     migrator: &DynMigrator,
 ) -> Option<String> {
     let rules = [Rule::CatalogByName, Rule::DiffersBetweenSchemas];
-    let report = check(db, migrator, Profile::Postgres).await.ok()?;
+    let report = check_one(db, migrator, Profile::Postgres).await.ok()?;
     report.findings.into_iter().find(|it| rules.contains(&it.rule)).map(|it| it.migration)
 }
 

@@ -38,6 +38,9 @@ use crate::{
 use recorder::SqlRecorder;
 use recording::CapturedMigration;
 
+/// Limit for one attempt to lock a table that exists once. Later statements on it wait meanwhile.
+pub(crate) const LIMIT_LOCK: &str = "SET LOCAL lock_timeout = '200ms'";
+
 /// Inserts the registry row of a tenant or a spare whose schema is created in the same transaction.
 /// Until the transaction ends, a fleet run waits for it before it looks for tenants to migrate.
 ///
@@ -83,9 +86,23 @@ pub async fn delete_tenant(txn: &impl ConnectionTrait, row: &tenant::Model) -> R
 ///
 /// # Errors
 /// [`Error::SchemaExists`] if there is a schema of this name, [`Error::Migration`] if a migration
-/// fails. The transaction is aborted then. If the kind is [`DbErrorKind::NeedsCommit`], use
+/// fails. The transaction is aborted then. A foreign key to a table that exists once waits for its
+/// lock for 200 milliseconds ([`DbErrorKind::LockTimeout`]). If the kind is [`DbErrorKind::NeedsCommit`], use
 /// [`create_schema_with_commits`].
 pub async fn create_schema(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+    migrator: &DynMigrator,
+) -> Result<(), Error> {
+    if migrator.shared().is_none() {
+        return create(txn, schema, migrator).await;
+    }
+    execute_batch(txn, LIMIT_LOCK).await?;
+    create(txn, schema, migrator).await?;
+    Ok(execute_batch(txn, "SET LOCAL lock_timeout TO DEFAULT").await?)
+}
+
+async fn create(
     txn: &impl ConnectionTrait,
     schema: &SchemaName,
     migrator: &DynMigrator,
@@ -94,6 +111,10 @@ pub async fn create_schema(
         match recording.execute(txn, schema, migrator).await {
             Ok(()) => return Ok(()),
             Err(ended @ Error::TransactionEnded { .. }) => return Err(ended),
+            // The caller tries again.
+            Err(error) if error.db_error_kind() == Some(DbErrorKind::LockTimeout) => {
+                return Err(error);
+            }
             // The next attempt reports it.
             Err(error) if error.db_error_kind() == Some(DbErrorKind::DuplicateSchema) => {}
             Err(error) => {

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DbErr};
 use tenantry_registry::{SchemaName, TenantId};
 
-use super::{create_schema_sql, drop_schema};
+use super::{LIMIT_LOCK, create_schema_sql, drop_schema};
 use crate::{
     DynMigrator, Error, Target, search_path::set_search_path, session::start_over,
     sql::query::execute_batch,
@@ -30,6 +30,7 @@ impl<'a, C: ConnectionTrait> ScratchSchema<'a, C> {
             .parse()
             .map_err(|error| DbErr::Custom(format!("{error}")))?;
         execute_batch(txn, &create_schema_sql(&schema)).await?;
+        execute_batch(txn, LIMIT_LOCK).await?;
         let target = Target::Schema(schema.clone());
         set_search_path(txn, &target, migrator).await?;
         Ok(Self { txn, target, schema, committed: false })

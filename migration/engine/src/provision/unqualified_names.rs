@@ -12,7 +12,7 @@ pub(crate) async fn ensure_qualified_names(
     target: &Target,
     steps: &[Step],
 ) -> Result<(), Error> {
-    let Target::Schema(schema) = target else { return Ok(()) };
+    let (Target::Shared(schema) | Target::Schema(schema)) = target else { return Ok(()) };
     for found in unqualified(txn, schema).await? {
         let name = found.function.split('(').next().unwrap_or_default();
         let makes = |step: &&Step| step.suppressions.mentions_function(name);

@@ -42,9 +42,13 @@ pub async fn create_schema_with_commits(
     execute_batch(txn, &comment(&format!("'{MARK}{}'", oid.unwrap_or(0)))).await?;
     let target = Target::Schema(schema.clone());
     set_search_path(txn, &target, migrator).await?;
+    if migrator.shared().is_some() {
+        execute_batch(txn, "SET lock_timeout = '200ms'").await?;
+    }
     run_each(txn, &target, migrator, all_up(migrator)).await?;
     begin_next(txn).await?;
-    Ok(execute_batch(txn, &comment("NULL")).await?)
+    let done = format!("RESET lock_timeout; {}", comment("NULL"));
+    Ok(execute_batch(txn, &done).await?)
 }
 
 /// Removes a schema that [`create_schema_with_commits`] did not finish, in the caller's transaction.

@@ -27,19 +27,17 @@ pub async fn confirm_registry(
     }
 }
 
-/// Returns an error if the registry has migrations that `migrator` does not have: they may depend
-/// on those that would be rolled back.
+/// Returns an error if the target has migrations that `migrator` does not have: they may depend on
+/// those that would be rolled back.
 pub(crate) async fn confirm_known(
     db: &impl ConnectionTrait,
+    target: &Target,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
-    let table = Target::Registry.migrations_table(migrator);
-    let names = unknown(db, &table, "version", migrator).await?;
+    let names = unknown(db, &target.migrations_table(migrator), "version", migrator).await?;
     match names.is_empty() {
         true => Ok(()),
-        false => {
-            Err(Error::UnknownMigrations { schema: Target::Registry.name().to_owned(), names })
-        }
+        false => Err(Error::UnknownMigrations { schema: target.name().to_owned(), names }),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 
-use crate::DynMigrator;
+use sea_orm::DatabaseConnection;
+
+use crate::{Action, DynMigrator, Error, Target, Timeouts, make_extensions, run};
 
 pub(crate) mod application;
 pub(crate) mod compatibility;
@@ -18,6 +20,24 @@ pub const BREAKING: &[&str] = &[];
 #[must_use]
 pub fn migrator() -> DynMigrator {
     DynMigrator::new(Migrator).with_breaking(BREAKING)
+}
+
+/// Migrates everything that exists once: the registry, the extensions of `tenants`, and its
+/// [shared tables](crate::TenantMigrator::shared), which the migrations of tenants may refer to.
+///
+/// # Errors
+/// As for [`run`](fn@crate::run) and [`make_extensions`].
+pub async fn migrate(
+    db: &DatabaseConnection,
+    tenants: &DynMigrator,
+    timeouts: Timeouts,
+) -> Result<(), Error> {
+    run(db, &Target::Registry, &migrator(), &Action::Up(None), timeouts).await?;
+    make_extensions(db, tenants).await?;
+    if let Some(shared) = tenants.shared() {
+        run(db, &shared.target(), shared.migrator(), &Action::Up(None), timeouts).await?;
+    }
+    Ok(())
 }
 
 /// The registry's migrations, oldest first.

@@ -23,6 +23,7 @@ use crate::{
     provision::{ensure_no_dependents, lock_tables},
     registry::compatibility::{confirm_known, record_breaking},
     session::{close, limit_idle_time, reset_sql, roll_back},
+    shared,
     sql::query::execute_batch,
 };
 
@@ -173,8 +174,10 @@ impl MigrationRun<'_> {
                 limit_idle_time(txn).await?;
                 let tenant = lock_schema(txn, target).await?;
                 let installed = settings.apply(txn).await?;
-                if *target == Target::Registry {
-                    prepare_registry(txn, migrator, action).await?;
+                match target {
+                    Target::Registry => prepare_registry(txn, migrator, action).await?,
+                    Target::Shared(_) => shared::prepare(txn, target, migrator, action).await?,
+                    Target::Schema(_) => {}
                 }
                 (tenant, installed)
             }
@@ -288,7 +291,7 @@ async fn prepare_registry(
         ensure_no_tenants(txn).await?;
     }
     if !matches!(action, Action::Up(_) | Action::Fresh { .. }) {
-        confirm_known(txn, migrator).await?;
+        confirm_known(txn, &Target::Registry, migrator).await?;
     }
     Ok(())
 }

@@ -62,8 +62,13 @@ const VIOLATIONS: [(Rule, &str); 32] = [
 ];
 
 /// These need no SQL of their own, or are refused: they are tested elsewhere, in each profile.
-const OTHERS: [Rule; 4] =
-    [Rule::ScansTable, Rule::TransactionControl, Rule::MigrationFails, Rule::UnusedAllow];
+const OTHERS: [Rule; 5] = [
+    Rule::SharedForeignKey,
+    Rule::ScansTable,
+    Rule::TransactionControl,
+    Rule::MigrationFails,
+    Rule::UnusedAllow,
+];
 
 const ONLY_CITUS: [Rule; 10] = [
     Rule::PrimaryKey,

@@ -1,4 +1,5 @@
-//! `migration generate`: a new file beside the migrator's `lib.rs`, which lists it.
+//! `migration generate`: a new file beside the migrator's `lib.rs`, which lists it; with `--shared`, in
+//! the folder `shared`, beside its `mod.rs`.
 
 mod register;
 mod template;
@@ -26,6 +27,9 @@ pub(super) struct GenerateArgs {
     /// Directory of the migration crate [default: found from the current directory upwards].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Create a migration of shared tables, which exist once, in the module `shared` of the crate.
+    #[arg(long)]
+    shared: bool,
 }
 
 #[derive(Debug, Error)]
@@ -47,11 +51,57 @@ enum GenerateError {
 
 /// Creates the migration and prints its path.
 pub(super) fn run(arguments: &GenerateArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let (file, list) = generate(&arguments.name, arguments.dir.as_deref())?;
+    let source = source_dir(arguments.dir.as_deref())?;
+    let folder = match arguments.shared {
+        true => Folder::shared(&source),
+        false => Folder::tenants(source.clone()),
+    };
+    let created = folder.create()?;
+    let generated = generate(&arguments.name, &folder);
+    if created && generated.is_err() {
+        // Nothing is left behind.
+        let _ = fs::remove_dir_all(&folder.path);
+    }
+    let file = generated?;
     let mut out = io::stdout().lock();
     writeln!(out, "wrote {}", file.display())?;
-    writeln!(out, "registered in {}", list.display())?;
+    writeln!(out, "registered in {}", folder.list.display())?;
+    if created {
+        let list = migrator_file(&source.join("lib.rs"));
+        write!(out, "\nAdd to {}:\n\n{}", list.display(), template::SHARED_USE)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folder of migrations, and the file that lists them.
+struct Folder {
+    path: PathBuf,
+    list: PathBuf,
+}
+
+impl Folder {
+    fn tenants(source: PathBuf) -> Self {
+        Self { list: migrator_file(&source.join("lib.rs")), path: source }
+    }
+
+    fn shared(source: &Path) -> Self {
+        let (path, beside) = (source.join("shared"), source.join("shared.rs"));
+        let list = if beside.exists() { beside } else { path.join("mod.rs") };
+        Self { list: migrator_file(&list), path }
+    }
+
+    /// Creates a missing folder with an empty migrator. Returns whether it did.
+    fn create(&self) -> Result<bool, GenerateError> {
+        let io = |error| GenerateError::Io(self.list.clone(), error);
+        if self.list.exists() {
+            fs::create_dir_all(&self.path).map_err(io)?;
+            return Ok(false);
+        }
+        fs::create_dir_all(&self.path).map_err(io)?;
+        let mut file = File::create_new(&self.list).map_err(io)?;
+        file.write_all(template::SHARED_MIGRATOR.as_bytes()).map_err(io)?;
+        Ok(true)
+    }
 }
 
 fn parse_name(name: &str) -> Result<String, String> {
@@ -65,32 +115,33 @@ fn parse_name(name: &str) -> Result<String, String> {
         .to_owned())
 }
 
-/// Writes `mYYYYMMDD_NNNNNN_name.rs` and lists it, or changes nothing. Returns both files.
-fn generate(name: &str, crate_dir: Option<&Path>) -> Result<(PathBuf, PathBuf), GenerateError> {
-    let folder = source_dir(crate_dir)?;
+/// Writes `mYYYYMMDD_NNNNNN_name.rs` and lists it, or changes nothing. Returns the file.
+fn generate(name: &str, folder: &Folder) -> Result<PathBuf, GenerateError> {
+    let Folder { path: folder, list } = folder;
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| GenerateError::Io(path, error)
     };
     // Serialises concurrent commands, which number their files one after the other.
-    let lock = File::open(&folder).map_err(io(&folder))?;
-    lock.lock().map_err(io(&folder))?;
+    let lock = File::open(folder).map_err(io(folder))?;
+    lock.lock().map_err(io(folder))?;
 
-    let module = next_module(&folder, name)?;
-    let list = migrator_file(&folder);
-    let text = fs::read_to_string(&list).map_err(io(&list))?;
-    let permissions = fs::metadata(&list).map_err(io(&list))?.permissions();
+    let module = next_module(folder, name)?;
+    let text = fs::read_to_string(list).map_err(io(list))?;
+    let permissions = fs::metadata(list).map_err(io(list))?.permissions();
     let listed = register::register(&text, &module)
         .ok_or_else(|| GenerateError::NoList(list.clone(), module.clone()))?;
     let file = folder.join(format!("{module}.rs"));
-    let new_file = temporary(&folder, &template::fill(name), &permissions).map_err(io(&file))?;
-    let new_list = temporary(&folder, &listed, &permissions).map_err(io(&list))?;
+    let new_file = temporary(folder, &template::fill(name), &permissions).map_err(io(&file))?;
+    // Beside the list, which it replaces.
+    let beside = list.parent().unwrap_or(folder);
+    let new_list = temporary(beside, &listed, &permissions).map_err(io(list))?;
     new_file.persist_noclobber(&file).map_err(|it| io(&file)(it.error))?;
-    if let Err(failed) = new_list.persist(&list) {
+    if let Err(failed) = new_list.persist(list) {
         let _ = fs::remove_file(&file);
-        return Err(io(&list)(failed.error));
+        return Err(io(list)(failed.error));
     }
-    Ok((file, list))
+    Ok(file)
 }
 
 fn temporary(folder: &Path, text: &str, permissions: &Permissions) -> io::Result<NamedTempFile> {
@@ -103,7 +154,8 @@ fn temporary(folder: &Path, text: &str, permissions: &Permissions) -> io::Result
 /// The `src` directory of the migration crate.
 fn source_dir(crate_dir: Option<&Path>) -> Result<PathBuf, GenerateError> {
     let contains_migrator = |folder: &PathBuf| {
-        fs::read_to_string(migrator_file(folder)).is_ok_and(|text| text.contains("fn migrations("))
+        let list = migrator_file(&folder.join("lib.rs"));
+        fs::read_to_string(list).is_ok_and(|text| text.contains("fn migrations("))
     };
     if let Some(dir) = crate_dir {
         let folder = Some(dir.join("src")).filter(contains_migrator);
@@ -115,10 +167,9 @@ fn source_dir(crate_dir: Option<&Path>) -> Result<PathBuf, GenerateError> {
     found.ok_or(GenerateError::NoCrate(here))
 }
 
-/// The file that lists the migrations. A symbolic link is resolved, so that it is kept.
-fn migrator_file(folder: &Path) -> PathBuf {
-    let list = folder.join("lib.rs");
-    fs::canonicalize(&list).unwrap_or(list)
+/// The file that lists the migrations: a symbolic link is resolved, so that it is kept.
+fn migrator_file(list: &Path) -> PathBuf {
+    fs::canonicalize(list).unwrap_or_else(|_| list.to_owned())
 }
 
 /// The name of the new module, which sorts after all others, even if their dates are in the future.

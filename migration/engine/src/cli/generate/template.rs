@@ -3,9 +3,25 @@
 mod add_column;
 #[cfg(test)]
 mod create_table;
+#[cfg(test)]
+mod shared;
 
 const CREATE_TABLE: &str = include_str!("template/create_table.rs");
 const ADD_COLUMN: &str = include_str!("template/add_column.rs");
+
+/// A migrator of shared tables without migrations.
+pub(super) const SHARED_MIGRATOR: &str = include_str!("template/shared.rs");
+
+/// What makes it part of the application's migrator.
+pub(super) const SHARED_USE: &str = "\
+mod shared;
+
+impl TenantMigrator for Migrator {
+    fn shared(&self) -> Option<SharedMigrator> {
+        Some(SharedMigrator::new(shared::Migrator))
+    }
+}
+";
 
 /// Names in the templates.
 const TABLE: &str = "table_name";
@@ -25,14 +41,15 @@ pub(super) fn fill(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm_migration::MigrationName;
+    use sea_orm_migration::{MigrationName, MigratorTraitSelf};
 
-    use super::{ADD_COLUMN, add_column, create_table, fill};
+    use super::{ADD_COLUMN, add_column, create_table, fill, shared};
 
     #[test]
     fn templates_compile() {
         assert_eq!(create_table::Migration.name(), "create_table");
         assert_eq!(add_column::Migration.name(), "add_column");
+        assert!(shared::Migrator.migrations().is_empty());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
     registry::compatibility::confirm_known,
     search_path::set_search_path,
     session::roll_back,
+    shared,
 };
 use script::{Answers, Script};
 
@@ -48,13 +49,23 @@ pub async fn dry_run(
     if *target == Target::Registry && registry && !matches!(action, Action::Up(_)) {
         ensure_no_tenants(&reader).await?;
         if !matches!(action, Action::Fresh { .. }) {
-            confirm_known(&reader, migrator).await?;
+            confirm_known(&reader, target, migrator).await?;
         }
     }
+    if let Target::Shared(_) = target {
+        if !matches!(action, Action::Up(_) | Action::Fresh { .. }) {
+            confirm_known(&reader, target, migrator).await?;
+        }
+        shared::ensure_not_of_tenant(&reader, target).await?;
+    }
     let entered = set_search_path(&reader, target, migrator).await;
+    let mut created = false;
     let state = match (entered, action) {
-        // The run creates the registry's schema.
-        (Err(Error::MissingRegistry), Action::Up(_)) => MigrationState::empty(migrator),
+        // The run creates the schema of what exists once.
+        (Err(Error::MissingRegistry | Error::MissingShared { .. }), Action::Up(_)) => {
+            created = true;
+            MigrationState::empty(migrator)
+        }
         (Ok(_), Action::Fresh { cascade }) => {
             if !cascade {
                 ensure_no_dependents(&reader, target).await?;
@@ -66,7 +77,7 @@ pub async fn dry_run(
             state_in(&reader, target, migrator).await?
         }
     };
-    let mut run = DryRun { target, migrator, action, state, registry, commits: false };
+    let mut run = DryRun { target, migrator, action, state, created, registry, commits: false };
     if run.steps()?.is_empty() && !matches!(action, Action::Fresh { .. }) {
         return Ok(Vec::new());
     }
@@ -114,6 +125,8 @@ struct DryRun<'a> {
     migrator: &'a DynMigrator,
     action: &'a Action,
     state: MigrationState,
+    /// Whether the run creates the schema.
+    created: bool,
     /// Whether there is a registry to update.
     registry: bool,
     /// Whether to commit after each migration.
@@ -157,6 +170,7 @@ impl DryRun<'_> {
         match (target, action) {
             (_, Action::Fresh { .. }) => script.sql.extend(recreate_schema_sql(target)),
             (Target::Registry, Action::Up(_)) => script.sql.push(create_registry_sql()),
+            _ if self.created => script.sql.push(shared::create_sql(target)),
             _ => {}
         }
         script.set_search_path(true);
@@ -194,7 +208,7 @@ impl DryRun<'_> {
                 }
             }
         }
-        if self.registry && *target != Target::Registry {
+        if self.registry && matches!(target, Target::Schema(_)) {
             script.sql.push(version_update_sql(target, &state, migrator));
         }
         script.sql.push("COMMIT".to_owned());
