@@ -1,11 +1,25 @@
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use sea_orm::{DbErr, DeriveValueType, TryFromU64};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The key of a tenant: a UUID of version 7 (RFC 9562), made by the application. Ids grow with
 /// time, so tenants listed by id come in the order of their creation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    DeriveValueType,
+)]
+#[serde(transparent)]
 pub struct TenantId(Uuid);
 
 impl TenantId {
@@ -25,6 +39,14 @@ impl TenantId {
 impl From<Uuid> for TenantId {
     fn from(id: Uuid) -> Self {
         Self(id)
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
     }
 }
 

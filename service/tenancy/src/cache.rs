@@ -81,7 +81,7 @@ impl TenantCache {
 
     /// The state that the handles of a tenant share, updated from its row. `None` for a row without
     /// a slug, which is a spare.
-    fn intern(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<TenantState>> {
+    pub(super) fn intern(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<TenantState>> {
         let compatibility = self.view.known.compatibility(&row);
         let slug = row.slug?;
         let limits = Limits::stored(row.max_connections, row.max_waiting);

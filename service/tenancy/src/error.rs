@@ -4,7 +4,7 @@ use tenantry_migrate::{
     connect::{Cause, ConnectError},
     name_dependents,
 };
-use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
+use tenantry_registry::{Hostname, NameError, SchemaName, Slug, TenantId};
 use thiserror::Error;
 
 use super::{Busy, MetadataError, Misuse, OtherSchema, TenantUnavailable};
@@ -17,6 +17,10 @@ pub enum Error {
     /// The tenant does not exist.
     #[error("tenant \"{0}\" not found")]
     UnknownTenant(Slug),
+
+    /// No tenant has or has had this id.
+    #[error("tenant with id {0} not found")]
+    UnknownTenantId(TenantId),
 
     /// The host belongs to no tenant.
     #[error("no tenant found for host {0:?}")]
@@ -175,6 +179,15 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// One of several tenants failed.
+    #[error("{}", of_tenant(slug, source))]
+    OfTenant {
+        /// The tenant.
+        slug: Slug,
+        /// The error.
+        source: Box<Self>,
+    },
+
     /// The database cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -192,6 +205,7 @@ impl Error {
             Self::Database(error)
             | Self::Migration(tenantry_migrate::Error::Database(error))
             | Self::Connect(ConnectError::Unreachable { source: error, .. }) => Cause::of(error),
+            Self::OfTenant { source, .. } => source.cause(),
             _ => None,
         }
     }
@@ -206,6 +220,7 @@ impl Error {
                 | tenantry_migrate::Error::Migration { source: error, .. },
             ) => Some(server_fault(DbErrorKind::of(error))),
             Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
+            Self::OfTenant { source, .. } => source.db_error_kind(),
             Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(DbErrorKind::Unavailable),
             Self::BeingMigrated(_) | Self::DropBlocked { .. } => Some(DbErrorKind::LockTimeout),
             _ => None,
@@ -216,6 +231,13 @@ impl Error {
 fn by(holders: &[LockHolder]) -> String {
     let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
     if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }
+}
+
+fn of_tenant(slug: &Slug, error: &Error) -> String {
+    match error {
+        Error::Unavailable(_) | Error::Busy(_) | Error::OtherSchema(_) => error.to_string(),
+        other => format!("tenant {slug}: {other}"),
+    }
 }
 
 fn read_only(standby: bool) -> &'static str {

@@ -24,10 +24,12 @@
 //! | [`Tenancy`], [`Config`] | all tenants of one database: resolving, creating, dropping, domains, limits |
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
+//! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
 
+mod all_tenants;
 mod availability;
 mod busy;
 mod cache;
@@ -38,6 +40,7 @@ mod domains;
 mod drop;
 mod error;
 mod explain;
+mod for_each;
 mod freshness;
 mod handle;
 mod host;
@@ -53,6 +56,7 @@ mod other_schema;
 pub mod page;
 mod placeholders;
 mod pool;
+mod query_all;
 mod recheck;
 mod recording;
 mod registry_reader;
@@ -91,6 +95,7 @@ pub use busy::Busy;
 pub use config::Config;
 pub use error::Error;
 pub use explain::explain;
+pub use for_each::{ForEachSummary, TenantFailure, WorkError};
 pub use handle::{Tenant, TenantConnection, TenantTransaction};
 pub use host::Host;
 pub use input::Input;
@@ -98,6 +103,7 @@ pub use limits::Limits;
 pub use metadata::{Metadata, MetadataError};
 pub use other_schema::OtherSchema;
 pub use placeholders::{assert_placeholder, without_placeholder};
+pub use query_all::TenantRow;
 pub use scope::TenantScope;
 pub use seed::{Seed, SeedFn};
 pub use statement::Misuse;

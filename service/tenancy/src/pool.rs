@@ -76,6 +76,7 @@ pub(super) struct TenantPool {
     scheduler: Scheduler,
     connector: Connector,
     acquire_timeout: Duration,
+    share: usize,
     /// How often a connection was found broken. Connections that have been idle since before the
     /// last time are pinged before they are used.
     suspect_epoch: AtomicU64,
@@ -119,6 +120,7 @@ impl TenantPool {
             scheduler: Scheduler::new(count, recent_tenants, shares, options.acquire_timeout),
             connector: Connector::new(connect, settings, options.acquire_timeout),
             acquire_timeout: options.acquire_timeout,
+            share: shares.most(count),
             suspect_epoch: AtomicU64::new(0),
             primary: AtomicU64::new(0),
             failover: watch::Sender::new(()),
@@ -131,6 +133,16 @@ impl TenantPool {
     /// The pool as a tenant uses it.
     pub(super) fn of_tenant(self: &Arc<Self>, tenant: Arc<TenantState>) -> PoolHandle {
         PoolHandle::new(Arc::clone(self), PoolUser::Tenant(tenant))
+    }
+
+    /// The pool for work in all tenants, which shares the connections of one tenant.
+    pub(super) fn in_background(self: &Arc<Self>, tenant: Arc<TenantState>) -> PoolHandle {
+        PoolHandle::new(Arc::clone(self), PoolUser::Background(tenant))
+    }
+
+    /// Maximum number of connections of one owner.
+    pub(super) fn share(&self) -> usize {
+        self.share
     }
 
     /// The pool for queries of the registry.

@@ -16,6 +16,16 @@ impl Tenancy {
         found.ok_or_else(|| Error::UnknownTenant(slug.clone()))
     }
 
+    /// The handle of the tenant with this id, which stays the same if the tenant is renamed, and is
+    /// not used again.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTenantId`]; [`Error::Unavailable`] if the tenant is not available, also after
+    /// it was dropped.
+    pub async fn tenant_by_id(&self, id: TenantId) -> Result<Tenant, Error> {
+        self.resolve(TenantKey::Id(id)).await?.ok_or(Error::UnknownTenantId(id))
+    }
+
     /// The handle of the tenant that a `Host` header names: by its slug as a subdomain of the base
     /// domain, or by one of its hostnames.
     ///

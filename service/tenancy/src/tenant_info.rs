@@ -10,7 +10,6 @@ use super::{Error, Limits, Metadata, stored_metadata::StoredMetadata};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TenantInfo {
     /// Id.
-    #[serde(serialize_with = "as_text")]
     pub id: TenantId,
     /// Name in URLs and commands.
     #[serde(serialize_with = "as_text")]

@@ -73,7 +73,7 @@ async fn the_callers_rows_come_after_the_seed_and_with_the_tenant() {
                 let savepoint = tenant.begin().await.map_err(Error::from)?;
                 insert_guard(&savepoint, "Undone").await.map_err(SignUpError::Guard)?;
                 savepoint.rollback().await.map_err(Error::from)?;
-                // Nobody else sees the tenant yet.
+                // Other processes do not see the tenant yet.
                 let unknown = other.tenant(tenant.slug()).await;
                 assert!(matches!(unknown, Err(Error::UnknownTenant(_))), "{unknown:?}");
                 Ok::<_, SignUpError>(seen)
@@ -136,17 +136,17 @@ async fn nothing_is_created_if_the_callers_part_fails_panics_or_is_dropped() {
     });
     assert!(panicked.await.unwrap_err().is_panic());
 
-    let (begun, has_begun) = oneshot::channel();
+    let (started, has_started) = oneshot::channel();
     let (tenancy_of_task, new_of_task) = (tenancy.clone(), new());
     let dropped = tokio::spawn(async move {
         let waits = async move |tenant: &TenantTransaction| {
             insert_guard(tenant, "Abu").await.map_err(SignUpError::Guard)?;
-            begun.send(()).unwrap();
+            started.send(()).unwrap();
             std::future::pending::<Result<(), SignUpError>>().await
         };
         tenancy_of_task.create_with(new_of_task, waits).await
     });
-    has_begun.await.unwrap();
+    has_started.await.unwrap();
     dropped.abort();
     assert!(dropped.await.unwrap_err().is_cancelled());
 

@@ -31,9 +31,11 @@ async fn a_statement_allocates_nothing_but_its_sql() {
     let (epoch, stamp) = (Epochs::default().join(), view.freshness.stamp());
     let state = TenantState::new(of, epoch, view, Availability::Active.into(), stamp);
     let pool = Arc::new(TenantPool::new(options, &(&config).into()));
+    let key = affinity_key(state.id);
     let request = Request {
-        owner: Owner::Tenant(affinity_key(state.id)),
+        owner: Owner::Tenant(key),
         usage: Usage::Statement,
+        tenant: Some(key),
         slug: Some(&state.slug),
         limits: state.limits.get(),
     };

@@ -49,7 +49,7 @@ impl Checkout {
         pool: Arc<TenantPool>,
         request: Request<'_>,
     ) -> Result<Self, DbErr> {
-        let tenant = request.owner.tenant();
+        let tenant = request.tenant;
         let guard = SlotGuard::acquire(pool, request).await?;
         let mut checkout = match tenant.and_then(|_| guard.take_current()) {
             Some(connection) => Self::new(connection, guard),

@@ -31,6 +31,8 @@ pub struct PoolHandle {
 #[derive(Clone)]
 pub(super) enum PoolUser {
     Tenant(Arc<TenantState>),
+    /// The same for work that visits all tenants.
+    Background(Arc<TenantState>),
     /// Queries of the registry.
     Registry,
     /// Creations, drops and spares.
@@ -78,7 +80,7 @@ impl PoolHandle {
 
     async fn checkout(&self, usage: Usage) -> Result<Checkout, DbErr> {
         let checkout = Checkout::acquire(Arc::clone(&self.pool), self.user.request(usage)).await?;
-        if let PoolUser::Tenant(state) = &self.user {
+        if let PoolUser::Tenant(state) | PoolUser::Background(state) = &self.user {
             // Checked again: the tenant may have been dropped while this waited.
             state.check().await?;
         }
@@ -88,14 +90,26 @@ impl PoolHandle {
 
 impl PoolUser {
     fn request(&self, usage: Usage) -> Request<'_> {
-        let (owner, slug, limits) = match self {
+        let of_none =
+            |owner| Request { owner, usage, tenant: None, slug: None, limits: Limits::default() };
+        match self {
             Self::Tenant(tenant) => {
-                (Owner::Tenant(affinity_key(tenant.id)), Some(&tenant.slug), tenant.limits.get())
+                let key = affinity_key(tenant.id);
+                Request {
+                    owner: Owner::Tenant(key),
+                    usage,
+                    tenant: Some(key),
+                    slug: Some(&tenant.slug),
+                    limits: tenant.limits.get(),
+                }
             }
-            Self::Registry => (Owner::Registry, None, Limits::default()),
-            Self::Lifecycle => (Owner::Lifecycle, None, Limits::default()),
-        };
-        Request { owner, usage, slug, limits }
+            // Neither prefers a connection, as the tenant is used once, nor counts as the tenant.
+            Self::Background(tenant) => {
+                Request { tenant: Some(affinity_key(tenant.id)), ..of_none(Owner::Background) }
+            }
+            Self::Registry => of_none(Owner::Registry),
+            Self::Lifecycle => of_none(Owner::Lifecycle),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) enum Owner {
     Registry,
     /// Creations, drops and spares.
     Lifecycle,
+    /// Work in all tenants, one after another.
+    Background,
     /// The check of idle connections.
     IdleCheck,
 }
@@ -30,6 +32,9 @@ pub(super) enum Usage {
 pub(super) struct Request<'a> {
     pub(super) owner: Owner,
     pub(super) usage: Usage,
+    /// The key of the tenant whose statements are sent, by its
+    /// [`affinity_key`](super::affinity::affinity_key).
+    pub(super) tenant: Option<u64>,
     /// The tenant that [`Busy`](crate::Busy) names. Without one, any number of requests may wait.
     pub(super) slug: Option<&'a Slug>,
     /// The tenant's own limits.
@@ -40,6 +45,7 @@ impl Request<'_> {
     pub(super) const IDLE_CHECK: Self = Self {
         owner: Owner::IdleCheck,
         usage: Usage::Statement,
+        tenant: None,
         slug: None,
         limits: Limits { max_connections: None, max_waiting: None },
     };
@@ -50,7 +56,7 @@ impl Owner {
     pub(super) fn tenant(self) -> Option<u64> {
         match self {
             Self::Tenant(tenant) => Some(tenant),
-            Self::Registry | Self::Lifecycle | Self::IdleCheck => None,
+            Self::Registry | Self::Lifecycle | Self::Background | Self::IdleCheck => None,
         }
     }
 }

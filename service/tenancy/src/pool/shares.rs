@@ -34,6 +34,11 @@ impl Shares {
         }
     }
 
+    /// The number of `count` connections that an owner gets if no other takes any.
+    pub(super) fn most(self, count: usize) -> usize {
+        self.connections.min(count.saturating_sub(self.reserved)).max(1)
+    }
+
     /// Whether an owner that holds `held` connections may take one of `free` ones.
     pub(super) fn allow(&self, held: usize, limit: usize, free: usize) -> bool {
         let reserved = if held == 0 { 0 } else { self.reserved };
@@ -54,6 +59,7 @@ mod tests {
         while shares.allow(held, shares.connections, count - held) {
             held += 1;
         }
+        assert_eq!(shares.most(count), held);
         held
     }
 

@@ -229,7 +229,7 @@ impl TenantPool {
             if self.slots[slot].has_idle()
                 && let Some(guard) = SlotGuard::try_acquire(self, slot, request)
             {
-                let connection = match request.owner.tenant().and_then(|_| guard.take_current()) {
+                let connection = match request.tenant.and_then(|_| guard.take_current()) {
                     Some(connection) => Some(connection),
                     None => guard.take_verified().await,
                 };

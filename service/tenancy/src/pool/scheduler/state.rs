@@ -73,7 +73,7 @@ impl State {
         request: Request<'_>,
         now: Instant,
     ) -> Result<Assignment, Busy> {
-        let Request { owner, usage, slug, limits } = request;
+        let Request { owner, usage, slug, limits, .. } = request;
         let shares = self.shares.with(limits, self.slots.len());
         let (preferred, limit) = (self.preferred(owner), shares.connections);
         let is_queued = self.waiting.take_any(owner, limit);

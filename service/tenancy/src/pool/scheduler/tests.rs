@@ -39,6 +39,7 @@ fn statement(tenant: u64) -> Request<'static> {
     Request {
         owner: Owner::Tenant(tenant),
         usage: Usage::Statement,
+        tenant: Some(tenant),
         slug: Some(slug()),
         limits: NONE,
     }
@@ -99,7 +100,13 @@ async fn no_request_waits_for_a_slot_that_is_held_long() {
     // The registry takes any connection at once.
     acquired(
         &scheduler,
-        Request { owner: Owner::Registry, usage: Usage::Statement, slug: None, limits: NONE },
+        Request {
+            owner: Owner::Registry,
+            usage: Usage::Statement,
+            tenant: None,
+            slug: None,
+            limits: NONE,
+        },
     );
 }
 
@@ -277,8 +284,13 @@ async fn only_a_tenant_with_too_many_waiting_statements_is_refused() {
     assert_eq!((&busy.slug, busy.waiting), (slug(), 3));
     served.push(waiting(&scheduler, statement(other)).await);
     // Queries of the registry are never refused.
-    let registry =
-        Request { owner: Owner::Registry, usage: Usage::Statement, slug: None, limits: NONE };
+    let registry = Request {
+        owner: Owner::Registry,
+        usage: Usage::Statement,
+        tenant: None,
+        slug: None,
+        limits: NONE,
+    };
     for _ in 0..10 {
         served.push(waiting(&scheduler, registry).await);
     }

@@ -172,9 +172,16 @@ impl Model {
                 let slug = self.slug.clone();
                 let slug = owner.tenant().map(|_| &slug);
                 let before = self.waiting.iter().filter(|caller| caller.owner == owner).count();
-                let assignment = self
-                    .state
-                    .request(Request { owner, usage, slug, limits: Limits::default() }, self.now);
+                let assignment = self.state.request(
+                    Request {
+                        owner,
+                        usage,
+                        tenant: owner.tenant(),
+                        slug,
+                        limits: Limits::default(),
+                    },
+                    self.now,
+                );
                 // Earlier callers may have been served first.
                 self.receive();
                 match assignment {
