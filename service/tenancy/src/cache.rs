@@ -129,6 +129,11 @@ impl TenantCache {
         }
     }
 
+    /// The tenants with open handles or cache entries.
+    pub(super) fn open_tenants(&self) -> Vec<Arc<TenantState>> {
+        self.open().tenants.values().filter_map(Weak::upgrade).collect()
+    }
+
     fn open(&self) -> MutexGuard<'_, OpenTenants> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use sea_orm::ConnectOptions;
 use tenantry_migrate::{DynMigrator, SharedMigrator, TenantMigrator};
 
 use super::{
@@ -8,10 +9,60 @@ use super::{
 };
 
 /// Configuration of [`Tenancy::connect`](super::Tenancy::connect).
+///
+/// # SeaORM's connection options
+///
+/// [`Config::new`] takes a URL or SeaORM's [`ConnectOptions`], and [`connect_options`] keeps them:
+///
+/// | option | what becomes of it |
+/// |---|---|
+/// | URL, `set_application_name` | used for every connection |
+/// | `map_sqlx_postgres_opts` (TLS certificates, `options`, …) | run once, used for every connection; [`statement_cache`] overrides the capacity that it sets |
+/// | `sqlx_logging`, `sqlx_logging_level`, `sqlx_slow_statements_logging_settings` | used for every statement; heartbeats and lookups in the registry are logged at `DEBUG` or below |
+/// | `after_connect` | run once on every connection except the one that listens, before the settings of this `Config` |
+/// | `max_connections`, `acquire_timeout` or `connect_timeout`, `max_lifetime`, `statement_timeout` | [`Config::new`] copies them to the fields of the same name, which decide from then on |
+/// | `min_connections`, `connect_lazy` | not used: connections are opened when they are needed |
+/// | `idle_timeout`, `test_before_acquire`, `test_before_acquire_if_idle_for` | not used: idle connections are pinged every 30 seconds and closed after ten minutes |
+/// | `map_sqlx_postgres_pool_opts`, `map_sqlx_postgres_before_acquire` | not used: the connections are not in a pool of sqlx |
+/// | `set_schema_search_path` | not used: the `search_path` of a session has no schema with tables |
+/// | `record_stmt_in_spans` | not used: there are no spans of SeaORM's |
+///
+/// The settings of a session that this crate needs (`search_path`, `standard_conforming_strings`,
+/// the two timeouts, and those by which the server notices a lost client) override the same in
+/// `options` and in `after_connect`. A session that a statement may have changed is reset before
+/// another tenant gets it; if `after_connect` has sent statements, whose effect the reset would
+/// undo, the connection is replaced instead. `statement_timeout` of `ConnectOptions` is also sent
+/// when a connection is opened, which PgBouncer refuses: behind one, set the field of `Config`.
+///
+/// ```
+/// use std::time::Duration;
+/// use sea_orm::{ConnectOptions, ConnectionTrait};
+/// use tenantry::Config;
+/// use tracing::log::LevelFilter;
+///
+/// # fn example(migrator: impl tenantry_migrate::TenantMigrator + 'static) {
+/// let mut options = ConnectOptions::new("postgres://db.example.org/shop?sslmode=verify-full");
+/// options
+///     .set_application_name("shop")
+///     .sqlx_logging_level(LevelFilter::Debug)
+///     .sqlx_slow_statements_logging_settings(LevelFilter::Warn, Duration::from_millis(200))
+///     .map_sqlx_postgres_opts(|driver| driver.ssl_root_cert("/etc/ssl/company.pem"))
+///     .after_connect(|connection| {
+///         Box::pin(async move {
+///             connection.execute_unprepared("SET work_mem = '16MB'").await.map(drop)
+///         })
+///     });
+/// let config = Config { max_connections: 20, ..Config::new(options, migrator) };
+/// # }
+/// ```
+///
+/// [`connect_options`]: Config::connect_options
+/// [`statement_cache`]: Config::statement_cache
 #[derive(Clone)]
 pub struct Config {
-    /// URL of the database. `Debug` does not show it, as it may contain a password.
-    pub url: String,
+    /// The database and how to connect to it. `Debug` does not show them, as they may contain a
+    /// password.
+    pub connect_options: ConnectOptions,
     /// The migrations of a tenant's schema.
     pub migrator: DynMigrator,
     /// Prefix of the schema names of new tenants; may be empty. Lower-case letters, digits and `_`,
@@ -67,31 +118,41 @@ pub struct Config {
 }
 
 impl Config {
-    /// A configuration with default values: no prefix, base domain `localhost`, 10 connections of
-    /// which one tenant holds at most 7, and timeouts of 5 seconds for a connection, 25 seconds for
-    /// a statement and 30 seconds for an idle transaction. Tenants are cached for 30 seconds, and
-    /// the actor is the name of the program. Without spares and seed.
-    pub fn new<M: TenantMigrator + 'static>(url: impl Into<String>, tenant_migrator: M) -> Self {
+    /// A configuration for the database of a URL or of SeaORM's [`ConnectOptions`].
+    ///
+    /// The default values: no prefix, base domain `localhost`, 10 connections of which one tenant
+    /// holds at most 7, and timeouts of 5 seconds for a connection, 25 seconds for a statement and
+    /// 30 seconds for an idle transaction. Tenants are cached for 30 seconds, and the actor is the
+    /// name of the program. Without spares and seed. As with SeaORM, statements are logged at the
+    /// level `INFO` unless the options say otherwise.
+    pub fn new<M: TenantMigrator + 'static>(
+        connect_options: impl Into<ConnectOptions>,
+        tenant_migrator: M,
+    ) -> Self {
+        let options = connect_options.into();
+        let acquire_timeout = options.get_acquire_timeout().or(options.get_connect_timeout());
+        let max_lifetime = options.get_max_lifetime().map(|max| max.unwrap_or(Duration::MAX));
+        // With five seconds for an overdue answer, the timeout of a request.
+        let statement_timeout = options.get_statement_timeout().unwrap_or(Duration::from_secs(25));
         Self {
-            url: url.into(),
             migrator: DynMigrator::tenant(tenant_migrator),
             schema_prefix: String::new(),
             base_domain: "localhost".to_owned(),
-            max_connections: 10,
+            max_connections: options.get_max_connections().unwrap_or(10),
             tenant_share: 75,
             reserved_connections: 2,
             max_waiting: 200,
             recycle_after: 2000,
-            max_lifetime: Duration::from_secs(30 * 60),
+            max_lifetime: max_lifetime.unwrap_or(Duration::from_secs(30 * 60)),
             statement_cache: 1000,
-            acquire_timeout: Duration::from_secs(5),
-            // With five seconds for an overdue answer, the timeout of a request.
-            statement_timeout: Some(Duration::from_secs(25)),
+            acquire_timeout: acquire_timeout.unwrap_or(Duration::from_secs(5)),
+            statement_timeout: Some(statement_timeout),
             idle_in_transaction_timeout: Some(Duration::from_secs(30)),
             cache_ttl: Duration::from_secs(30),
             spares: 0,
             actor: program(),
             seed: None,
+            connect_options: options,
         }
     }
 
@@ -162,5 +223,36 @@ impl std::fmt::Debug for Config {
             .field("base_domain", &self.base_domain)
             .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_migrator::Migrator;
+
+    #[test]
+    fn takes_the_figures_of_the_connection_options() {
+        let mut options = ConnectOptions::new("postgres://localhost");
+        options
+            .max_connections(30)
+            .connect_timeout(Duration::from_secs(1))
+            .max_lifetime(None)
+            .statement_timeout(Duration::from_secs(3));
+        let config = Config::new(options.clone(), Migrator);
+        assert_eq!(config.max_connections, 30);
+        assert_eq!(config.acquire_timeout, Duration::from_secs(1));
+        assert_eq!(config.max_lifetime, Duration::MAX);
+        assert_eq!(config.statement_timeout, Some(Duration::from_secs(3)));
+        options.acquire_timeout(Duration::from_secs(2)).max_lifetime(Duration::from_secs(9));
+        let config = Config::new(options, Migrator);
+        assert_eq!(config.acquire_timeout, Duration::from_secs(2));
+        assert_eq!(config.max_lifetime, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let config = Config::new("postgres://me:hunter2@localhost", Migrator);
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

@@ -56,6 +56,9 @@ mod other_schema;
 pub mod page;
 mod placeholders;
 mod pool;
+#[cfg(feature = "metrics")]
+mod pool_metrics;
+mod pool_stats;
 mod query_all;
 mod recheck;
 mod recording;
@@ -85,7 +88,9 @@ use std::{
 
 use sea_orm::DatabaseConnection;
 use tenantry_migrate::{
-    DynMigrator, Target, claim_application, confirm_extensions, connect, registry, shared_state,
+    DynMigrator, Target, claim_application, confirm_extensions,
+    connect::{self, SessionOptions},
+    registry, shared_state,
 };
 use tenantry_registry::SchemaName;
 use tokio::{task::JoinSet, time::timeout};
@@ -103,6 +108,7 @@ pub use limits::Limits;
 pub use metadata::{Metadata, MetadataError};
 pub use other_schema::OtherSchema;
 pub use placeholders::{assert_placeholder, without_placeholder};
+pub use pool_stats::{PoolStats, TenantPoolStats};
 pub use query_all::TenantRow;
 pub use scope::TenantScope;
 pub use seed::{Seed, SeedFn};
@@ -139,7 +145,7 @@ struct Inner {
     schema_prefix: String,
     base_domain: String,
     actor: String,
-    cache: TenantCache,
+    cache: Arc<TenantCache>,
     seed: Option<Seed>,
     spares: Arc<Spares>,
     /// Whether PostgreSQL requires a commit between two migrations of a new tenant.
@@ -175,9 +181,9 @@ impl Tenancy {
         let (db, lifecycle) = (pool.registry(), pool.lifecycle());
         let known = KnownMigrations::new(&config.migrator);
         let (view, requests) = RegistryView::new(known, config.cache_ttl, config.acquire_timeout);
-        let cache = TenantCache::new(config.cache_ttl, Arc::clone(&view));
+        let cache = Arc::new(TenantCache::new(config.cache_ttl, Arc::clone(&view)));
         let mut view_tasks = JoinSet::new();
-        view_tasks.spawn(registry_reader::run(requests, pool.connect_options().clone()));
+        view_tasks.spawn(registry_reader::run(requests, pool.session_options().for_background()));
         let mut listener = Listener::connect(&pool, &view).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
@@ -192,6 +198,8 @@ impl Tenancy {
         view_tasks.spawn(listener.run());
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&pool).run_idle_check());
+        #[cfg(feature = "metrics")]
+        tasks.spawn(pool_metrics::publish(Arc::clone(&pool), Arc::clone(&cache)));
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
         let spares = Spares::new(config.spares, lifecycle.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
@@ -279,17 +287,20 @@ fn require_writes(writes: WriteAccess) -> Result<(), Error> {
 
 /// The pool, after the server and the registry were found to be usable.
 async fn open_pool(config: &Config) -> Result<TenantPool, Error> {
-    let mut options = connect::options(&config.url)?;
-    let capacity = config.statement_cache;
+    let mut options = config.connect_options.clone();
     options
+        .connect_lazy(false)
         .max_connections(1)
+        .min_connections(1)
         .acquire_timeout(config.acquire_timeout)
-        .sqlx_logging_level(tracing::log::LevelFilter::Debug)
-        .map_sqlx_postgres_opts(move |options| options.statement_cache_capacity(capacity));
+        .map_sqlx_postgres_pool_opts(|options| options);
     // Its error says why the server cannot be reached.
     let first = connect::open_own(options).await?;
-    let options = (*first.get_postgres_connection_pool().connect_options()).clone();
-    let pool = TenantPool::new(options, &config.into());
+    let capacity = config.statement_cache;
+    let session = SessionOptions::new(&config.connect_options, |driver| {
+        driver.statement_cache_capacity(capacity)
+    });
+    let pool = TenantPool::new(session.await?, &config.into());
     require_writes(pool.test_connect().await?)?;
     let checked = timeout(STARTUP_TIMEOUT, check_registry(&first, &config.migrator)).await;
     checked.unwrap_or_else(|_| Err(no_answer(STARTUP_TIMEOUT).into()))?;

@@ -240,7 +240,7 @@ async fn subscribe(pool: &TenantPool, within: Duration) -> Result<PgListener, sq
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_with(pool.connect_options().clone())
+            .connect_with(pool.session_options().for_background().driver().clone())
             .await?;
         let mut listener = PgListener::connect_with(&single).await?;
         // Notifications between two connections are lost, which the caller has to handle.

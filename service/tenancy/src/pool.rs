@@ -18,6 +18,7 @@ mod execute;
 mod executor;
 mod handle;
 mod idle_check;
+mod load;
 mod migration_transaction;
 mod options;
 mod recent_set;
@@ -43,10 +44,8 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use sea_orm::{
-    DbErr,
-    sqlx::{Connection, postgres::PgConnectOptions},
-};
+use sea_orm::{DbErr, sqlx::Connection};
+use tenantry_migrate::connect::SessionOptions;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
@@ -59,11 +58,13 @@ pub use transaction::Transaction;
 
 pub(super) use migration_transaction::MigrationTransaction;
 pub(super) use options::PoolOptions;
+#[cfg(feature = "metrics")]
+pub(super) use scheduler::WAIT_SECONDS;
 pub(super) use timeouts::{bounded, no_answer, was_unsent};
 pub(super) use write_access::WriteAccess;
 
 use super::tenant_state::TenantState;
-use connect::Connector;
+use connect::{Connected, Connector};
 use handle::PoolUser;
 use scheduler::Scheduler;
 use session_settings::SessionSettings;
@@ -94,7 +95,7 @@ pub(super) struct TenantPool {
 
 impl TenantPool {
     /// A pool whose connections are opened when they are first used.
-    pub(super) fn new(connect: PgConnectOptions, options: &PoolOptions) -> Self {
+    pub(super) fn new(connect: SessionOptions, options: &PoolOptions) -> Self {
         let count = options.max_connections;
         let slots = (0..count).map(|slot| {
             // Staggered, so that the connections do not expire together.
@@ -110,6 +111,9 @@ impl TenantPool {
         // A tenant has more than one statement.
         let recent_tenants = (options.statement_cache / 4).max(16);
         let shares = Shares::new(options);
+        let scheduler = Scheduler::new(count, recent_tenants, shares, options.acquire_timeout);
+        #[cfg(feature = "metrics")]
+        let scheduler = scheduler.record_waits(connect.database());
         let settings = SessionSettings {
             extensions: Arc::clone(&options.extensions),
             statement_timeout: options.statement_timeout,
@@ -117,7 +121,7 @@ impl TenantPool {
         };
         Self {
             slots,
-            scheduler: Scheduler::new(count, recent_tenants, shares, options.acquire_timeout),
+            scheduler,
             connector: Connector::new(connect, settings, options.acquire_timeout),
             acquire_timeout: options.acquire_timeout,
             share: shares.most(count),
@@ -192,7 +196,7 @@ impl TenantPool {
 
     /// Opens and closes a connection outside the pool. Returns whether the server accepts writes.
     pub(super) async fn test_connect(&self) -> Result<WriteAccess, DbErr> {
-        let (connection, writes) = self.connector.connect().await?;
+        let Connected { connection, writes, .. } = self.connector.connect().await?;
         // An error does not matter: the server has closed it then.
         let _ = connection.close().await;
         Ok(writes)
@@ -202,8 +206,14 @@ impl TenantPool {
         self.acquire_timeout
     }
 
-    pub(super) fn connect_options(&self) -> &PgConnectOptions {
+    pub(super) fn session_options(&self) -> &SessionOptions {
         self.connector.options()
+    }
+
+    /// The name of the database.
+    #[cfg(feature = "metrics")]
+    pub(super) fn database(&self) -> &str {
+        self.connector.options().database()
     }
 
     /// Closes every connection, after the statements in progress.

@@ -1,6 +1,6 @@
 //! The connection that reads tenants from the registry, independent of the pool.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use sea_orm::{
     ColumnTrait, Condition, ConnAcquireErr, DbBackend, DbErr, EntityTrait, FromQueryResult,
@@ -8,11 +8,11 @@ use sea_orm::{
     RuntimeErr, Statement, Values,
     sqlx::{
         self, AssertSqlSafe, PgConnection,
-        postgres::{PgConnectOptions, PgDatabaseError, PgSeverity},
+        postgres::{PgDatabaseError, PgSeverity},
     },
 };
 use sea_query_sqlx::SqlxValues;
-use tenantry_migrate::connect::Opening;
+use tenantry_migrate::connect::{Opening, SessionOptions};
 use tenantry_registry::{domain, tenant};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::debug;
@@ -35,8 +35,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const SETTINGS: &str = "SET statement_timeout = 1500";
 
 /// Answers requests until all senders are gone.
-pub(super) async fn run(mut requests: mpsc::UnboundedReceiver<Request>, options: PgConnectOptions) {
-    let mut reader = Reader { options: Arc::new(options), connection: None };
+pub(super) async fn run(mut requests: mpsc::UnboundedReceiver<Request>, options: SessionOptions) {
+    let mut reader = Reader { options, connection: None };
     let mut batch = Vec::new();
     while requests.recv_many(&mut batch, MAX_BATCH).await > 0 {
         reader.answer(std::mem::take(&mut batch)).await;
@@ -44,7 +44,7 @@ pub(super) async fn run(mut requests: mpsc::UnboundedReceiver<Request>, options:
 }
 
 struct Reader {
-    options: Arc<PgConnectOptions>,
+    options: SessionOptions,
     connection: Option<PgConnection>,
 }
 
@@ -194,14 +194,14 @@ fn domain_of(row: &QueryResult) -> Option<tenantry_registry::Hostname> {
     row.try_get("", "hostname").ok()
 }
 
-async fn open(options: &PgConnectOptions) -> Result<PgConnection, DbErr> {
+async fn open(options: &SessionOptions) -> Result<PgConnection, DbErr> {
     let opening = Opening::within(CONNECT_TIMEOUT);
-    let opened = async {
-        let mut connection = opening.connect(options).await?;
-        opening.first(sqlx::raw_sql(SETTINGS).execute(&mut connection)).await?;
-        Ok(connection)
-    };
-    opened.await.map_err(|error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    let (mut connection, _) = options.open(&opening).await?;
+    opening
+        .first(sqlx::raw_sql(SETTINGS).execute(&mut connection))
+        .await
+        .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
+    Ok(connection)
 }
 
 /// Whether the connection can be used for another statement after an error.

@@ -16,6 +16,7 @@ use super::{
     freshness::{Freshness, Stamp},
     limits::{CurrentLimits, Limits},
     other_schema::OtherSchema,
+    pool_stats::TenantUsage,
     registry_view::{RegistryView, TenantKey},
     schemas::Schemas,
     statement::{self, Analyzer, Effect, Misuse},
@@ -31,6 +32,7 @@ pub(super) struct TenantState {
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
     pub(super) limits: CurrentLimits,
+    pub(super) usage: TenantUsage,
     /// The schemas of all tenants.
     schemas: Schemas,
     /// `None` for a tenant that is being created: no other process can see it or change it.
@@ -88,6 +90,7 @@ impl TenantState {
             quoted,
             epoch,
             limits: CurrentLimits::new(Limits::default()),
+            usage: TenantUsage::default(),
             schemas,
             source: None,
             compatibility: Mutex::new(active.into()),

@@ -10,6 +10,7 @@ mod chains;
 mod commands;
 mod compatibility;
 mod conformance;
+mod connect_options;
 mod drift;
 mod extensions;
 mod fairness;

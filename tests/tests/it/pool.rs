@@ -5,6 +5,7 @@ mod given_up;
 mod half_open;
 mod lost;
 mod read_only;
+mod stats;
 
 use std::{
     collections::HashSet,
@@ -194,7 +195,10 @@ async fn a_connection_has_a_maximum_lifetime() {
 #[tokio::test]
 async fn the_registry_uses_connections_of_the_pool() {
     // The name distinguishes this process from the test's own connections.
-    let it = Fixture::new(4, |config| config.url.push_str("&application_name=pool")).await;
+    let it = Fixture::new(4, |config| {
+        config.connect_options.set_application_name("pool");
+    })
+    .await;
     let plain = it.db.plain().await;
     let work = (0..40).map(async |n| {
         it.tenancy.get(&slug("tenant-1")).await.unwrap();

@@ -66,7 +66,9 @@ async fn in_transaction_mode_every_command_is_refused_with_the_same_sentence() {
             let ran = ran(url(), words).await.exits(1);
             assert_eq!((ran.stderr.as_str(), ran.stdout.as_str()), (SENTENCE, ""), "{words}");
         }
-        let refused = Tenancy::connect(&Config { url: url(), ..db.config() }).await.unwrap_err();
+        let refused = Tenancy::connect(&Config { connect_options: url().into(), ..db.config() })
+            .await
+            .unwrap_err();
         assert!(matches!(refused, Error::Connect(ConnectError::SharedSessions)), "{refused}");
         let refused = connect_pool(&url(), 1).await.unwrap_err();
         assert!(matches!(refused, ConnectError::SharedSessions), "{refused}");
@@ -124,7 +126,7 @@ async fn waits_for_a_pooler_without_free_sessions_for_a_bounded_time() {
         assert!(ran.stderr.contains("127.0.0.1"), "{ran:#?}");
     }
     let within = Duration::from_millis(500);
-    let config = Config { url: url(), acquire_timeout: within, ..db.config() };
+    let config = Config { connect_options: url().into(), acquire_timeout: within, ..db.config() };
     let error = Tenancy::connect(&config).await.unwrap_err().to_string();
     assert!(error.contains("not answered within 500ms"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
@@ -139,7 +141,11 @@ async fn a_statement_that_needs_one_connection_more_than_the_pooler_has_fails_in
     let db = TestDb::new().await;
     let pooler = Pooler::with_room(Mode::Session, 4).await;
     let within = Duration::from_millis(700);
-    let config = Config { url: pooler.url(db.name()), acquire_timeout: within, ..db.config() };
+    let config = Config {
+        connect_options: pooler.url(db.name()).into(),
+        acquire_timeout: within,
+        ..db.config()
+    };
     // Two for tenants, since the listener and the resolution of tenants have one each.
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let mut transactions = Vec::new();

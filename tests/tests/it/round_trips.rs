@@ -34,7 +34,12 @@ impl Fixture {
         let (db, wire) = (TestDb::new().await, TcpProxy::new().await);
         // No entry expires.
         let (max_connections, cache_ttl) = (1, Duration::from_secs(3600));
-        let config = Config { url: wire.url(db.name()), max_connections, cache_ttl, ..db.config() };
+        let config = Config {
+            connect_options: wire.url(db.name()).into(),
+            max_connections,
+            cache_ttl,
+            ..db.config()
+        };
         let mut config = config;
         change(&mut config);
         let tenancy = Tenancy::connect(&config).await.unwrap();

@@ -44,7 +44,7 @@ impl Connector {
     ) -> Result<ConnectedTenancy, Error> {
         let located = self.database.locate(access).await?;
         let config = Config {
-            url: located.url.expose().to_owned(),
+            connect_options: connect::options(located.url.expose())?,
             schema_prefix: args.schema_prefix.clone(),
             base_domain: args.base_domain.clone(),
             max_connections: args.max_connections,

@@ -7,6 +7,12 @@ use sea_orm::{ConnAcquireErr, DbErr, sqlx};
 use super::opening::POOLER_IS_FULL;
 use crate::db_error::driver_error;
 
+/// A part of the driver's message if no TLS feature of it is on (sqlx-core, `net/tls/mod.rs`).
+const NO_TLS: &str = "without TLS support";
+
+const WITHOUT_TLS: &str = "sslmode in DATABASE_URL requires TLS, but this program was built without \
+     it. Build it with the feature `rustls` or `native-tls`, or change sslmode";
+
 /// Cause of a failed connection, without host, user and database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,6 +66,8 @@ impl Cause {
                 | ErrorKind::ConnectionReset
                 | ErrorKind::ConnectionAborted
                 | ErrorKind::NotConnected => Self::Ended,
+                // As rustls reports a certificate that it does not accept.
+                ErrorKind::InvalidData => Self::Tls,
                 _ => Self::Unreachable,
             },
             sqlx::Error::Database(error) => match error.code().unwrap_or_default().as_ref() {
@@ -90,7 +98,7 @@ impl Cause {
             Self::NotAccepting => "Try again in a moment",
             Self::TooMany => "Close other connections, or increase max_connections of the server",
             Self::Setting => "Add the setting to ignore_startup_parameters of the pooler",
-            Self::Tls => "Check sslmode in DATABASE_URL",
+            Self::Tls => "Check sslmode and sslrootcert in DATABASE_URL",
             Self::NotPostgres => "Check that a PostgreSQL server listens there",
             Self::Other => return None,
         })
@@ -129,7 +137,12 @@ pub(crate) fn explain(error: &DbErr) -> String {
             sqlx::Error::Database(error) => error.message().to_owned(),
             // An error of `Opening`.
             sqlx::Error::Io(error) if is_own(error) => return error.to_string(),
-            sqlx::Error::Io(error) if cause == Cause::Unreachable => error.to_string(),
+            sqlx::Error::Io(error) if matches!(cause, Cause::Unreachable | Cause::Tls) => {
+                error.to_string()
+            }
+            sqlx::Error::Tls(error) if error.to_string().contains(NO_TLS) => {
+                return WITHOUT_TLS.to_owned();
+            }
             sqlx::Error::Tls(error) => format!("{cause}: {error}"),
             error if cause == Cause::Other => error.to_string(),
             _ => cause.to_string(),
@@ -145,4 +158,19 @@ pub(crate) fn explain(error: &DbErr) -> String {
 fn is_own(error: &std::io::Error) -> bool {
     let timed_out = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::NotConnected);
     timed_out && error.get_ref().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db_error::connection_error;
+
+    #[test]
+    fn tls_that_the_program_was_built_without_is_an_error_that_names_the_features() {
+        let text = "TLS upgrade required by connect options but SQLx was built without TLS \
+                    support enabled";
+        let error = |text: &str| explain(&connection_error(sqlx::Error::Tls(text.into())));
+        assert_eq!(error(text), WITHOUT_TLS);
+        assert!(error("server does not support TLS").contains("Check sslmode"));
+    }
 }

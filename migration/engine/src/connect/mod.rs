@@ -6,6 +6,7 @@ mod cause;
 mod opening;
 #[cfg(feature = "cli")]
 mod secret;
+mod session_options;
 mod sessions;
 mod url;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, DatabaseConnection, DbErr,
-    sqlx::{self, ConnectOptions as _, Connection},
+    sqlx::{self, ConnectOptions as _, Connection, postgres::PgConnectOptions},
 };
 use thiserror::Error;
 
@@ -29,6 +30,7 @@ pub(crate) use cause::explain;
 pub use opening::{Opening, held_back};
 #[cfg(feature = "cli")]
 pub use secret::{Secret, SecretError, given};
+pub use session_options::SessionOptions;
 pub(crate) use sessions::{is_shared, new_mark};
 
 /// Why connections share sessions, and what to do.
@@ -67,16 +69,16 @@ pub enum ConnectError {
 }
 
 /// Connection options for a URL, without parameters that the driver does not support: it would log
-/// them with their values.
+/// them with their values. Statements are logged at the level `DEBUG`.
 ///
 /// # Errors
 /// [`ConnectError::BadUrl`].
 pub fn options(url: &str) -> Result<ConnectOptions, ConnectError> {
     let checked = url::check(url)?;
-    if checked.cut {
-        tracing::warn!("DATABASE_URL has unsupported parameters; they are ignored");
-    }
-    Ok(ConnectOptions::new(checked.text))
+    checked.warn_if_cut();
+    let mut options = ConnectOptions::new(checked.text);
+    options.sqlx_logging_level(tracing::log::LevelFilter::Debug);
+    Ok(options)
 }
 
 /// Opens a pool for a command, with this number of connections.
@@ -120,23 +122,25 @@ pub async fn open(options: ConnectOptions) -> Result<DatabaseConnection, Connect
 }
 
 async fn open_as(options: ConnectOptions, own: bool) -> Result<DatabaseConnection, ConnectError> {
-    let parsed = url::check(options.get_url())?.options.disable_statement_logging();
+    url::check(options.get_url())?.warn_if_cut();
+    let session =
+        SessionOptions::new(&options, PgConnectOptions::disable_statement_logging).await?;
+    let parsed = session.driver();
     let unreachable = |source| ConnectError::Unreachable {
         host: match parsed.get_socket() {
             Some(folder) => folder.display().to_string(),
             None => parsed.get_host().to_owned(),
         },
         port: parsed.get_port(),
-        // PostgreSQL's default is the name of the user.
-        database: parsed.get_database().unwrap_or(parsed.get_username()).to_owned(),
+        database: session.database().to_owned(),
         source,
     };
     // A pool retries until its timeout and reports only that; a single connection reports the cause.
     let first = async {
         let opening = Opening::within(options.get_acquire_timeout().unwrap_or(TIMEOUT));
-        let mut connection = opening.connect(&parsed).await?;
+        let mut connection = opening.connect(parsed).await?;
         opening.first(sqlx::raw_sql("SELECT 1").execute(&mut connection)).await?;
-        let shared = own && is_shared(&mut connection, &new_mark(), &parsed).await?;
+        let shared = own && is_shared(&mut connection, &new_mark(), parsed).await?;
         // An error is irrelevant here.
         let _ = connection.close().await;
         Ok(shared)
@@ -144,6 +148,5 @@ async fn open_as(options: ConnectOptions, own: bool) -> Result<DatabaseConnectio
     if first.await.map_err(|error| unreachable(connection_error(error)))? {
         return Err(ConnectError::SharedSessions);
     }
-    #[expect(clippy::disallowed_methods, reason = "the only place that opens connections")]
-    sea_orm::Database::connect(options).await.map_err(unreachable)
+    session.open_pool(options).await.map_err(unreachable)
 }

@@ -40,7 +40,18 @@ impl Opening {
         statement: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let answer = timeout_at(self.deadline, statement).await;
-        answer.unwrap_or_else(|_| Err(held_back(self.within)))
+        answer.unwrap_or_else(|_| Err(self.late()))
+    }
+
+    /// What is left of the time limit; at least a moment, as a limit of zero would never be met.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+    }
+
+    /// The error of a first statement that is late.
+    pub(super) fn late(&self) -> sqlx::Error {
+        held_back(self.within)
     }
 }
 

@@ -38,7 +38,14 @@ pub(super) struct Checked {
     pub(super) text: String,
     /// Whether it had unsupported parameters.
     pub(super) cut: bool,
-    pub(super) options: PgConnectOptions,
+}
+
+impl Checked {
+    pub(super) fn warn_if_cut(&self) {
+        if self.cut {
+            tracing::warn!("DATABASE_URL has unsupported parameters; they are ignored");
+        }
+    }
 }
 
 /// Checks a URL.
@@ -64,8 +71,8 @@ pub(super) fn check(url: &str) -> Result<Checked, ConnectError> {
             cut |= !parameter.is_empty();
         }
     }
-    let options = text.parse().map_err(|_: sea_orm::sqlx::Error| ConnectError::BadUrl)?;
-    Ok(Checked { text, cut, options })
+    text.parse::<PgConnectOptions>().map_err(|_| ConnectError::BadUrl)?;
+    Ok(Checked { text, cut })
 }
 
 /// User, password, host and port; and what follows them.
@@ -113,8 +120,9 @@ mod tests {
             ("postgres://localhost/guards?options[search_path]=a", "localhost", Some("guards")),
         ] {
             let checked = check(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-            assert_eq!(checked.options.get_host(), host, "{url}");
-            assert_eq!(checked.options.get_database(), database, "{url}");
+            let options = checked.text.parse::<PgConnectOptions>().unwrap();
+            assert_eq!(options.get_host(), host, "{url}");
+            assert_eq!(options.get_database(), database, "{url}");
             assert_eq!((checked.text.as_str(), checked.cut), (url, false));
         }
     }
@@ -122,7 +130,7 @@ mod tests {
     #[test]
     fn a_socket_folder_may_be_the_host() {
         for url in ["postgres:///guards?host=/run/pg", "postgres://me:x@%2Frun%2Fpg/guards"] {
-            let options = check(url).unwrap().options;
+            let options = check(url).unwrap().text.parse::<PgConnectOptions>().unwrap();
             assert!(options.get_socket().unwrap().starts_with("/run/pg"), "{url}");
         }
     }

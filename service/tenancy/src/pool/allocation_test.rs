@@ -3,8 +3,9 @@
 use std::{hint::black_box, sync::Arc};
 
 use futures_util::FutureExt;
-use sea_orm::sqlx::postgres::PgConnectOptions;
 use tenantry_registry::TenantId;
+
+use tenantry_migrate::connect::SessionOptions;
 
 use super::{
     TenantPool,
@@ -23,7 +24,7 @@ const SQL: &str = r#"SELECT "guards"."id", "guards"."name", "guards"."position",
 #[tokio::test]
 async fn a_statement_allocates_nothing_but_its_sql() {
     let config = Config::new("postgres://localhost", crate::test_migrator::Migrator);
-    let options: PgConnectOptions = config.url.parse().unwrap();
+    let options = SessionOptions::new(&config.connect_options, |driver| driver).await.unwrap();
     let known = KnownMigrations::new(&config.migrator);
     let (view, _requests) = RegistryView::new(known, config.cache_ttl, config.acquire_timeout);
     view.freshness.received(now());

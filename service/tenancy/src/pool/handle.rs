@@ -79,11 +79,14 @@ impl PoolHandle {
     }
 
     async fn checkout(&self, usage: Usage) -> Result<Checkout, DbErr> {
-        let checkout = Checkout::acquire(Arc::clone(&self.pool), self.user.request(usage)).await?;
-        if let PoolUser::Tenant(state) | PoolUser::Background(state) = &self.user {
-            // Checked again: the tenant may have been dropped while this waited.
-            state.check().await?;
-        }
+        let checkout = Checkout::acquire(Arc::clone(&self.pool), self.user.request(usage)).await;
+        let (PoolUser::Tenant(state) | PoolUser::Background(state)) = &self.user else {
+            return checkout;
+        };
+        state.usage.count(&checkout);
+        let checkout = checkout?;
+        // Checked again: the tenant may have been dropped while this waited.
+        state.check().await?;
         Ok(checkout)
     }
 }

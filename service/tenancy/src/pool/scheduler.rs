@@ -1,9 +1,11 @@
 //! Assigns connections to requests.
 
+mod counters;
 mod state;
 mod waiting;
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -18,7 +20,13 @@ use super::{
     request::{Owner, Request},
     shares::Shares,
 };
+use counters::Counters;
 use state::{AFFINITY_WAIT, Assignment, State};
+
+pub(crate) use counters::Counts;
+#[cfg(feature = "metrics")]
+pub(in super::super) use counters::WAIT_SECONDS;
+pub(super) use state::Load;
 
 /// The slots of the pool and the requests that wait for one.
 pub(super) struct Scheduler {
@@ -26,6 +34,7 @@ pub(super) struct Scheduler {
     /// Notified when a closed pool has become idle.
     idle: Notify,
     acquire_timeout: Duration,
+    counters: Counters,
 }
 
 impl Scheduler {
@@ -36,7 +45,23 @@ impl Scheduler {
         acquire_timeout: Duration,
     ) -> Self {
         let state = Mutex::new(State::new(slots, recent_tenants, shares));
-        Self { state, idle: Notify::new(), acquire_timeout }
+        Self { state, idle: Notify::new(), acquire_timeout, counters: Counters::default() }
+    }
+
+    /// The same, which also records every wait for a connection to this database.
+    #[cfg(feature = "metrics")]
+    pub(super) fn record_waits(mut self, database: &str) -> Self {
+        self.counters = Counters::recorded(database);
+        self
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counters.counts()
+    }
+
+    /// The connections in use and the waiting requests of each owner that has any.
+    pub(super) fn load(&self) -> HashMap<Owner, Load> {
+        self.state().load()
     }
 
     /// Acquires the slot that suits a request best:
@@ -50,20 +75,32 @@ impl Scheduler {
     pub(super) async fn acquire(&self, request: Request<'_>) -> Result<usize, DbErr> {
         let owner = request.owner;
         let (number, receiver) = match self.request(request)? {
-            Assignment::Now(slot) => return Ok(slot),
+            Assignment::Now(slot) => {
+                self.counters.acquired(None);
+                return Ok(slot);
+            }
             Assignment::Queued(number, receiver) => (number, receiver),
         };
-        let mut ticket = Ticket { scheduler: self, owner, number, receiver };
+        let since = Instant::now();
+        let slot = self.wait(Ticket { scheduler: self, owner, number, receiver }).await?;
+        self.counters.acquired(Some(since.elapsed()));
+        Ok(slot)
+    }
+
+    async fn wait(&self, mut ticket: Ticket<'_>) -> Result<usize, DbErr> {
         if let Ok(handed) = timeout(AFFINITY_WAIT, &mut ticket.receiver).await {
             return handed.map_err(|_| closed());
         }
-        let slot = self.state().retry_any(owner, number, Instant::now());
+        let slot = self.state().retry_any(ticket.owner, ticket.number, Instant::now());
         if let Some(slot) = slot {
             return Ok(slot);
         }
         match timeout(self.acquire_timeout, &mut ticket.receiver).await {
             Ok(handed) => handed.map_err(|_| closed()),
-            Err(_) => Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout)),
+            Err(_) => {
+                self.counters.timed_out();
+                Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))
+            }
         }
     }
 
@@ -72,7 +109,8 @@ impl Scheduler {
         if state.closed {
             return Err(closed());
         }
-        Ok(state.request(request, Instant::now())?)
+        let assigned = state.request(request, Instant::now());
+        Ok(assigned.inspect_err(|_| self.counters.refused())?)
     }
 
     /// Acquires a certain slot if it is free and the owner may have it in place of one that it

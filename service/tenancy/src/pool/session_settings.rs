@@ -37,6 +37,10 @@ impl SessionSettings {
                         itself, or to a pooler in session mode";
             return Err(sqlx::Error::Configuration(text.into()));
         }
+        if !row.try_get("own_transaction")? {
+            let text = "after_connect has left a transaction open; end it in the callback";
+            return Err(sqlx::Error::Configuration(text.into()));
+        }
         Ok(WriteAccess::of(row.try_get("standby")?, row.try_get("read_only")?))
     }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    connect::Connector,
+    connect::{Connected, Connector},
     statement_admission::StatementAdmission,
     timeouts::{CLEANUP, READ_ONLY_LIFETIME},
     write_access::WriteAccess,
@@ -46,6 +46,8 @@ pub(super) struct ConnectionLimits {
 /// returned: one more round trip for each statement, during which the connection cannot be used.
 pub(super) struct PooledConnection {
     pub(super) connection: PgConnection,
+    /// Whether `after_connect` may have changed the session, which a reset would undo.
+    pub(super) customised: bool,
     pub(super) generation: Generation,
     /// Whether its server accepts no writes.
     pub(super) read_only: bool,
@@ -80,9 +82,10 @@ impl Slot {
         generation: Generation,
         open: &Arc<AtomicUsize>,
     ) -> Result<PooledConnection, DbErr> {
-        let (connection, writes) = connector.connect().await?;
+        let Connected { connection, customised, writes } = connector.connect().await?;
         Ok(PooledConnection {
             connection,
+            customised,
             generation,
             read_only: writes != WriteAccess::Allowed,
             answer_timeout: self.limits.answer_timeout,

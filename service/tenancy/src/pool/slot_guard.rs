@@ -195,6 +195,8 @@ impl SlotGuard {
         let is_clean = self.is_reusable(&connection)
             && match effect {
                 Effect::None => true,
+                // `after_connect` runs on a new connection only.
+                Effect::Reset if connection.customised => false,
                 Effect::Reset => connection.reset(&self.pool.connector).await,
                 Effect::Replace => false,
             };

@@ -22,7 +22,7 @@ struct Fixture {
 
 async fn fixture() -> Fixture {
     let (db, wire) = (TestDb::new().await, TcpProxy::new().await);
-    let config = Config { url: wire.url(db.name()), ..db.config() };
+    let config = Config { connect_options: wire.url(db.name()).into(), ..db.config() };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
     let tenant = tenancy.tenant(&slug("tenant-1")).await.unwrap();

@@ -109,7 +109,7 @@ async fn a_statement_that_ends_soon_after_its_cancellation_keeps_its_connection(
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_statements_leave_a_bounded_number_of_connections() {
     let change = |config: &mut tenantry::Config| {
-        config.url.push_str("&application_name=pool");
+        config.connect_options.set_application_name("pool");
         config.acquire_timeout = Duration::from_secs(60);
     };
     let it = Fixture::new(1, change).await;

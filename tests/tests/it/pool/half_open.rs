@@ -34,7 +34,7 @@ impl Far {
         let near = Fixture::new(tenants, |_| {}).await;
         let wire = TcpProxy::new().await;
         let config = Config {
-            url: wire.url(near.db.name()),
+            connect_options: wire.url(near.db.name()).into(),
             max_connections: connections,
             // The first tenant opens all connections.
             tenant_share: 100,

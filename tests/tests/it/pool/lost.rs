@@ -39,7 +39,11 @@ async fn a_statement_succeeds_after_its_idle_connection_was_terminated() {
 async fn over_tcp_all_connections_are_pinged_after_one_was_lost() {
     let it = Fixture::new(8, |_| {}).await;
     let wire = TcpProxy::new().await;
-    let config = Config { url: wire.url(it.db.name()), max_connections: 4, ..it.db.config() };
+    let config = Config {
+        connect_options: wire.url(it.db.name()).into(),
+        max_connections: 4,
+        ..it.db.config()
+    };
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let mut tenants = Vec::new();
     for n in 1..=8 {
@@ -63,7 +67,7 @@ async fn over_tcp_all_connections_are_pinged_after_one_was_lost() {
 async fn does_not_start_without_notifications() {
     let it = Fixture::new(1, |_| {}).await;
     let wire = TcpProxy::without_notifications().await;
-    let config = Config { url: wire.url(it.db.name()), ..it.db.config() };
+    let config = Config { connect_options: wire.url(it.db.name()).into(), ..it.db.config() };
     let error = Tenancy::connect(&config).await.unwrap_err();
     assert!(matches!(error, Error::NoNotifications), "{error}");
 }

@@ -105,7 +105,7 @@ async fn a_search_path_of_the_database_or_role_has_no_effect() {
     // In the URL too, which a pooler may drop.
     let url = format!("{}&options=-csearch_path%3Dpublic", it.db.url());
     for url in [it.db.url(), url] {
-        let config = Config { url, max_connections: 1, ..it.db.config() };
+        let config = Config { connect_options: url.into(), max_connections: 1, ..it.db.config() };
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let two = tenancy.tenant(&slug("tenant-2")).await.unwrap();
         assert_finds_nothing(&two).await;

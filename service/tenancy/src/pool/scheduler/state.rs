@@ -1,6 +1,9 @@
 //! Decides which request gets which slot.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::oneshot;
 
@@ -46,6 +49,13 @@ struct Held {
     owner: Owner,
     usage: Usage,
     since: Instant,
+}
+
+/// What one owner takes of the pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in super::super) struct Load {
+    pub(in super::super) in_use: usize,
+    pub(in super::super) waiting: usize,
 }
 
 #[derive(Debug)]
@@ -147,6 +157,18 @@ impl State {
     pub(super) fn close(&mut self) {
         self.closed = true;
         self.waiting.clear();
+    }
+
+    /// The load of each owner that has any.
+    pub(super) fn load(&self) -> HashMap<Owner, Load> {
+        let mut load: HashMap<Owner, Load> = HashMap::new();
+        for held in self.slots.iter().filter_map(|slot| slot.held) {
+            load.entry(held.owner).or_default().in_use += 1;
+        }
+        for (owner, waiting) in self.waiting.lengths() {
+            load.entry(owner).or_default().waiting = waiting;
+        }
+        load
     }
 
     pub(super) fn is_idle(&self) -> bool {

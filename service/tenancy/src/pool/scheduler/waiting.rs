@@ -106,6 +106,11 @@ impl WaitQueues {
         self.queues.get(&owner).map_or(0, |queue| queue.waiters.len())
     }
 
+    /// Number of waiting requests of each owner that waits.
+    pub(super) fn lengths(&self) -> impl Iterator<Item = (Owner, usize)> {
+        self.queues.iter().map(|(owner, queue)| (*owner, queue.waiters.len()))
+    }
+
     /// The smallest number of connections, at least `level`, held by an owner that may have another.
     pub(super) fn next_level(&self, level: usize) -> Option<usize> {
         self.order.range((level, 0)..).next().map(|((held, _), _)| *held)
