@@ -1,15 +1,14 @@
 //! Notifications that processes send each other with `NOTIFY` when tenants change.
 //!
 //! The payload is the tenant's id, followed by the keys – slugs and host names – whose cache entries
-//! are no longer valid. The schema of a new tenant is one of the keys, marked by [`SCHEMA_MARK`]. A
-//! heartbeat is a notification that a process sends to itself.
+//! are no longer valid. The schema of a new tenant is one of the keys, see [`schema_key`]. A heartbeat is a notification that a process sends to itself.
 
 use std::str::Split;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, Value, sea_query::ArrayType};
 use uuid::Uuid;
 
-use crate::TenantId;
+use crate::{SchemaName, TenantId};
 
 /// Channel of the notifications.
 pub const CHANNEL: &str = "tenantry_tenants";
@@ -21,7 +20,21 @@ const MAX_PAYLOAD: usize = 7999;
 const HEARTBEAT: &str = "heartbeat ";
 
 /// Marks a schema among the keys: no slug and no host name begins with it.
-pub const SCHEMA_MARK: char = '@';
+const SCHEMA_MARK: char = '@';
+
+/// The key of a new tenant's schema.
+#[must_use]
+pub fn schema_key(schema: &SchemaName) -> String {
+    // Keys are separated by blanks.
+    format!("{SCHEMA_MARK}{}", schema.as_str().replace('%', "%25").replace(' ', "%20"))
+}
+
+/// The name of the schema, if the key is one of [`schema_key`].
+#[must_use]
+pub fn schema_of_key(key: &str) -> Option<String> {
+    let name = key.strip_prefix(SCHEMA_MARK)?;
+    Some(name.replace("%20", " ").replace("%25", "%"))
+}
 
 /// Notifies all processes that a tenant has changed and that their cache entries for `keys` are no
 /// longer valid. In a transaction the notification is sent when that commits.
@@ -126,6 +139,16 @@ mod tests {
             let parsed = Notification::parse(payload);
             assert!(matches!(parsed, Notification::Changed { id: None, .. }), "{payload}");
         }
+    }
+
+    #[test]
+    fn reads_every_schema_back() {
+        for name in ["acme", "Acme Corp", "100%", "a%20b", "%25 %", "ü@\""] {
+            let key = schema_key(&name.parse().unwrap());
+            assert!(!key.contains(' '), "{key}");
+            assert_eq!(schema_of_key(&key).as_deref(), Some(name));
+        }
+        assert_eq!(schema_of_key("acme.example.org"), None);
     }
 
     #[test]

@@ -23,17 +23,19 @@ pub const RESERVED_WORDS: [&str; 101] = [
     "where", "window", "with",
 ];
 
-/// The name of a PostgreSQL schema that holds one tenant, or the tables that exist once.
+/// The name of a PostgreSQL schema that holds one tenant, or the tables that exist once. It is the
+/// only way an identifier from outside reaches the text of a statement.
 ///
-/// `[a-z_][a-z0-9_]*`, at most 63 bytes (PostgreSQL manual, 4.1.1), no reserved key word, no name
-/// that belongs to PostgreSQL, to the registry or to an extension: so it means the same with and
-/// without quotes. It is the only way an identifier from outside reaches the text of a statement.
+/// A schema that is created for a tenant has a [new name](Self::new), which means the same with and
+/// without quotes. A schema that existed before its tenant may have any name, see
+/// [`FromStr`](#impl-FromStr-for-SchemaName).
 ///
 /// ```
 /// use tenantry_registry::{SchemaName, Slug};
 /// let slug: Slug = "tenant-1".parse()?;
 /// assert_eq!(SchemaName::for_slug("", &slug)?.quoted(), r#""tenant_1""#);
 /// assert_eq!(SchemaName::for_slug("t_", &slug)?.as_str(), "t_tenant_1");
+/// assert_eq!("Joe\"s Diner".parse::<SchemaName>()?.quoted(), r#""Joe""s Diner""#);
 /// assert!("public".parse::<SchemaName>().is_err());
 /// # Ok::<(), tenantry_registry::NameError>(())
 /// ```
@@ -44,6 +46,9 @@ pub const RESERVED_WORDS: [&str; 101] = [
     to_str = "SchemaName::to_stored"
 )]
 pub struct SchemaName(String);
+
+/// The kind of name in errors.
+const KIND: &str = "schema name";
 
 impl SchemaName {
     /// Maximum length, in bytes (`NAMEDATALEN` − 1).
@@ -62,6 +67,30 @@ impl SchemaName {
         Self("shared".to_owned())
     }
 
+    /// The name of a schema that is yet to be created: `[a-z_][a-z0-9_]*`, at most 63 bytes (PostgreSQL
+    /// manual, 4.1.1), no reserved key word, no name that belongs to PostgreSQL, to the registry or to
+    /// an extension.
+    ///
+    /// # Errors
+    /// The name violates one of these rules.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let refuse = |rule: &str| Err(NameError::new(KIND, text, rule));
+        if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
+            return refuse(
+                "only the lower-case letters a to z, digits and underscores are allowed",
+            );
+        }
+        if text.starts_with(|c: char| c.is_ascii_digit()) {
+            return refuse("it must begin with a letter or an underscore");
+        }
+        if RESERVED_WORDS.contains(&text) {
+            return refuse(
+                "it is a reserved word of SQL; choose another slug or configure a schema prefix",
+            );
+        }
+        text.parse()
+    }
+
     /// The schema of a new tenant: `prefix`, then the slug with `_` for `-`.
     ///
     /// Different slugs give different schemas, as a slug has no `_`.
@@ -69,7 +98,7 @@ impl SchemaName {
     /// # Errors
     /// The result is not a valid schema name.
     pub fn for_slug(prefix: &str, slug: &Slug) -> Result<Self, NameError> {
-        format!("{prefix}{}", slug.as_str().replace('-', "_")).parse()
+        Self::new(&format!("{prefix}{}", slug.as_str().replace('-', "_")))
     }
 
     /// The `n`th name to try if this one is taken: for 1 the name itself, else with the suffix `_n`,
@@ -90,8 +119,7 @@ impl SchemaName {
             return Ok(self.clone());
         }
         let suffix = format!("_{n}");
-        // The name is ASCII, so any index is a character boundary.
-        let kept = self.0.len().min(Self::MAX_LEN - suffix.len());
+        let kept = self.0.floor_char_boundary(Self::MAX_LEN - suffix.len());
         format!("{}{suffix}", &self.0[..kept]).parse()
     }
 
@@ -104,7 +132,7 @@ impl SchemaName {
     /// The name as a quoted identifier, for use in a statement.
     #[must_use]
     pub fn quoted(&self) -> String {
-        format!("\"{}\"", self.0)
+        format!("\"{}\"", self.0.replace('"', "\"\""))
     }
 
     fn from_stored(text: &str) -> Result<Self, ValueTypeErr> {
@@ -116,32 +144,29 @@ impl SchemaName {
     }
 }
 
+/// Parses the name of an existing schema: any name that PostgreSQL allows, except the schemas of
+/// PostgreSQL, of the registry and of extensions, the [placeholder](super::PLACEHOLDER), and `$user`,
+/// which means another schema in a `search_path`. Control characters are refused, since messages show
+/// the name.
 impl FromStr for SchemaName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let refuse = |rule: &str| Err(NameError::new("schema name", text, rule));
+        let refuse = |rule: &str| Err(NameError::new(KIND, text, rule));
         if text.is_empty() {
             return refuse("it is empty");
-        }
-        if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
-            return refuse(
-                "only the lower-case letters a to z, digits and underscores are allowed",
-            );
-        }
-        if text.starts_with(|c: char| c.is_ascii_digit()) {
-            return refuse("it must begin with a letter or an underscore");
         }
         if text.len() > Self::MAX_LEN {
             return refuse("it is longer than the 63 bytes that PostgreSQL keeps of a name");
         }
+        if text.contains(char::is_control) {
+            return refuse("it contains a control character; rename the schema");
+        }
         if text.starts_with("pg_") || Self::RESERVED_SCHEMAS.contains(&text) {
             return refuse("this name belongs to PostgreSQL, to an extension or to the registry");
         }
-        if RESERVED_WORDS.contains(&text) {
-            return refuse(
-                "it is a reserved word of SQL; choose another slug or configure a schema prefix",
-            );
+        if [super::PLACEHOLDER, "$user"].contains(&text) {
+            return refuse("this name has another meaning in statements; rename the schema");
         }
         Ok(Self(text.to_owned()))
     }

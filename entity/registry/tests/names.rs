@@ -25,8 +25,14 @@ proptest! {
         }
         if let Ok(schema) = text.parse::<SchemaName>() {
             prop_assert!(schema.as_str().len() <= 63);
+            prop_assert_eq!(schema.as_str(), &text);
+            let quoted = schema.quoted();
+            prop_assert_eq!(quoted[1..quoted.len() - 1].replace("\"\"", ""), text.replace('"', ""));
+            prop_assert!(!text.contains(char::is_control) && !text.starts_with("pg_"));
+        }
+        if let Ok(schema) = SchemaName::new(&text) {
             prop_assert_eq!(schema.quoted(), format!("\"{text}\""));
-            prop_assert!(!text.contains('"') && !text.starts_with("pg_"));
+            prop_assert!(text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')));
         }
         if let Ok(host) = text.parse::<Hostname>() {
             prop_assert!(host.as_str().len() <= 253 && host.as_str().contains('.'));
@@ -80,7 +86,7 @@ proptest! {
     fn numbered_names_are_schema_names_and_differ(
         name in "[a-z_][a-z0-9_]{0,62}", one in 1u32.., two in 1u32..,
     ) {
-        if let Ok(name) = name.parse::<SchemaName>()
+        if let Ok(name) = SchemaName::new(&name)
             && let (Ok(a), Ok(b)) = (name.numbered(one), name.numbered(two))
         {
             for name in [&a, &b] {
@@ -111,6 +117,15 @@ fn rejects_reserved_names() {
     }
     for schema in ["public", "registry", "information_schema", "pg_toast", "pg_temp_1", "citus"] {
         assert!(schema.parse::<SchemaName>().is_err(), "{schema}");
+        assert!(SchemaName::new(schema).is_err(), "{schema}");
+    }
+    let long = "ü".repeat(32);
+    for schema in ["", "@tenant", "$user", "a\nb", "a\u{1b}[0m", "a\0", &long] {
+        assert!(schema.parse::<SchemaName>().is_err(), "{schema:?}");
+    }
+    for schema in ["Acme Corp", "acme-1", "1a", "a\"b", "a'b", "a,b", "ü", "order", "a.b", "$1"] {
+        assert!(schema.parse::<SchemaName>().is_ok(), "{schema:?}");
+        assert!(SchemaName::new(schema).is_err(), "{schema:?}");
     }
     // Fine as a slug, but no schema name without a prefix.
     let order: Slug = "order".parse().unwrap();

@@ -21,6 +21,7 @@
 //! | module | contents |
 //! |---|---|
 //! | root | [`run`](fn@run) migrates one schema, [`run_fleet`] many; [`create_schema`] creates one |
+//! | [`adopt`] | adoption of schemas that exist already |
 //! | [`drift`] | comparison of schemas with the migrations |
 //! | [`lint`] | lint of migrations |
 //! | `cli` | the `migration` command (feature `cli`) |
@@ -28,6 +29,7 @@
 //! | [`registry`] | migrations of the registry |
 //! | [`sql`] | SQL lexer |
 
+pub mod adopt;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod connect;

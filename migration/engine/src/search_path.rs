@@ -37,7 +37,10 @@ impl Target {
     /// Name of the schema as a quoted identifier.
     #[must_use]
     pub fn quoted(&self) -> String {
-        format!("\"{}\"", self.name())
+        match self {
+            Self::Registry => format!("\"{SCHEMA}\""),
+            Self::Shared(schema) | Self::Schema(schema) => schema.quoted(),
+        }
     }
 
     /// The migrations table of the schema, qualified and quoted.

@@ -101,7 +101,7 @@ impl Tenancy {
                     if !is_blocked(&error) {
                         return Err(error);
                     }
-                    let holders = lock_holders(&self.inner.db, &row.schema).await?;
+                    let holders = lock_holders(&self.inner.db, row.schema.as_str()).await?;
                     return Err(Error::DropBlocked { slug: slug.clone(), holders });
                 }
             }

@@ -1,6 +1,7 @@
 use sea_orm::DbErr;
 use tenantry_migrate::{
     LockHolder,
+    adopt::AdoptError,
     connect::{Cause, ConnectError},
     name_dependents,
 };
@@ -48,10 +49,27 @@ pub enum Error {
 
     /// The tenant's schema exists, but belongs to no tenant.
     #[error(
-        "schema \"{0}\" exists but belongs to no tenant; inspect it and rename it \
-         (ALTER SCHEMA \"{0}\" RENAME TO …), or choose another slug"
+        "schema \"{0}\" exists but belongs to no tenant; adopt it as the schema of this tenant, or \
+         choose another slug"
     )]
     SchemaTaken(SchemaName),
+
+    /// A schema cannot be adopted. Nothing was changed.
+    #[error(transparent)]
+    Adopt(AdoptError),
+
+    /// A schema was not adopted because other sessions use its tables. Nothing was changed.
+    #[error(
+        "schema {schema:?} was not adopted, because its tables are in use{}; nothing was changed, try \
+         again later",
+        by(holders)
+    )]
+    AdoptBlocked {
+        /// Name of the schema.
+        schema: String,
+        /// The sessions that have locks on its tables.
+        holders: Vec<LockHolder>,
+    },
 
     /// Another program has locked the tenant. Nothing was changed.
     #[error(
@@ -222,7 +240,9 @@ impl Error {
             Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
             Self::OfTenant { source, .. } => source.db_error_kind(),
             Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(DbErrorKind::Unavailable),
-            Self::BeingMigrated(_) | Self::DropBlocked { .. } => Some(DbErrorKind::LockTimeout),
+            Self::BeingMigrated(_) | Self::DropBlocked { .. } | Self::AdoptBlocked { .. } => {
+                Some(DbErrorKind::LockTimeout)
+            }
             _ => None,
         }
     }
@@ -286,6 +306,15 @@ impl From<DbErr> for Error {
             Self::Busy(busy.clone())
         } else {
             Self::Database(error)
+        }
+    }
+}
+
+impl From<AdoptError> for Error {
+    fn from(error: AdoptError) -> Self {
+        match error {
+            AdoptError::Migration(error) => (*error).into(),
+            other => Self::Adopt(other),
         }
     }
 }

@@ -22,6 +22,7 @@
 //! | item | purpose |
 //! |---|---|
 //! | [`Tenancy`], [`Config`] | all tenants of one database: resolving, creating, dropping, domains, limits |
+//! | [`AdoptOptions`] | tenants of schemas that exist already |
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
@@ -29,6 +30,7 @@
 //! | [`page`] | keyset pagination |
 //! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
 
+mod adopt;
 mod all_tenants;
 mod availability;
 mod busy;
@@ -92,9 +94,9 @@ use tenantry_migrate::{
     connect::{self, SessionOptions},
     registry, shared_state,
 };
-use tenantry_registry::SchemaName;
 use tokio::{task::JoinSet, time::timeout};
 
+pub use adopt::{AdoptOptions, AdoptSource, Adopted};
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
 pub use config::Config;
@@ -116,8 +118,8 @@ pub use statement::Misuse;
 pub use tenant_bound::{TenantBound, WrongTenant};
 pub use tenant_info::{NewTenant, TenantInfo};
 pub use tenant_update::TenantUpdate;
-pub use tenantry_migrate::{DbErrorKind, connect::Cause, describe};
-pub use tenantry_registry::{DisplayName, Hostname, NameError, Slug, Tag, TenantId};
+pub use tenantry_migrate::{DbErrorKind, adopt::AdoptError, connect::Cause, describe};
+pub use tenantry_registry::{DisplayName, Hostname, NameError, SchemaName, Slug, Tag, TenantId};
 
 use cache::TenantCache;
 use compatibility::KnownMigrations;
@@ -268,7 +270,7 @@ impl std::fmt::Debug for Tenancy {
 /// Checks that the prefix with the longest slug is a valid schema name.
 fn check_prefix(prefix: &str) -> Result<(), Error> {
     let longest = "a".repeat(tenantry_registry::Slug::MAX_LEN);
-    format!("{prefix}{longest}").parse::<SchemaName>()?;
+    SchemaName::new(&format!("{prefix}{longest}"))?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use tenantry_migrate::{create_schema, delete_tenant, insert_tenant, rename_schem
 use tenantry_registry::{SchemaName, Slug, tenant};
 use tracing::{debug, info};
 
-use tenantry_registry::notify::{SCHEMA_MARK, notify};
+use tenantry_registry::notify::{notify, schema_key};
 
 use super::{
     Error, NewTenant, Tenancy, TenantInfo, TenantTransaction,
@@ -18,10 +18,10 @@ use super::{
 use crate::DbErrorKind;
 
 /// Attempts to choose a name for the schema, since other creations may choose the same.
-const MAX_ATTEMPTS: u32 = 20;
+pub(super) const MAX_ATTEMPTS: u32 = 20;
 
 const SLUG_KEY: &str = "tenants_slug_key";
-const SCHEMA_KEY: &str = "tenants_schema_key";
+pub(super) const SCHEMA_KEY: &str = "tenants_schema_key";
 
 /// A tenant in the transaction that creates it, after the seed.
 pub(super) struct Uncommitted {
@@ -115,20 +115,29 @@ impl Tenancy {
         }
     }
 
-    /// Creates a tenant except for the commit.
-    async fn begin_creation(&self, mut new: NewTenant) -> Result<(Creation, Uncommitted), Error> {
+    /// The rows of a tenant with this schema, at the newest version.
+    pub(super) fn new_creation(
+        &self,
+        mut new: NewTenant,
+        schema: SchemaName,
+    ) -> Result<Creation, Error> {
         new.normalize()?;
-        let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
-        let mut row = spares::new_row(&self.inner.migrator, base.clone());
+        let mut row = spares::new_row(&self.inner.migrator, schema);
         row.slug = Some(new.slug.clone());
         row.metadata = StoredMetadata::new(new.name.as_ref(), &new.tags, &new.metadata)?.into();
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
+        Ok(Creation { new, row, keys })
+    }
+
+    /// Creates a tenant except for the commit.
+    async fn begin_creation(&self, new: NewTenant) -> Result<(Creation, Uncommitted), Error> {
+        let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
+        let mut creation = self.new_creation(new, base.clone())?;
         // Before the transaction, since it may take a connection.
         let with_spares = self.inner.spares.is_supported().await;
         if self.inner.migrator.is_shared(&base) {
-            row.schema = free_name(&self.inner.db, &self.inner.migrator, &base).await?;
+            creation.row.schema = free_name(&self.inner.db, &self.inner.migrator, &base).await?;
         }
-        let mut creation = Creation { new, row, keys };
         let mut attempts = 0;
         loop {
             match self.create_with_retries(&creation, with_spares).await {
@@ -206,23 +215,30 @@ impl Tenancy {
         uncommitted: Uncommitted,
     ) -> Result<TenantInfo, Error> {
         let Uncommitted { scope, origin } = uncommitted;
-        let Creation { new, row, keys } = &creation;
-        let schema = format!("{SCHEMA_MARK}{}", row.schema);
-        let commit = async {
-            notify(&scope.db, row.id, keys.iter().cloned().chain([schema])).await?;
-            scope.commit().await
-        };
-        if let Err(error) = bounded(commit).await {
-            self.clear_after_failure(row, origin).await;
+        if let Err(error) = bounded(self.announce(scope.db, &creation)).await {
+            self.clear_after_failure(&creation.row, origin).await;
             return Err(error.into());
         }
-        self.inner.view.schemas.add(row.schema.as_str());
-        self.inner.cache.invalidate(keys.iter().map(String::as_str));
+        let Creation { new, row, .. } = &creation;
         self.inner.spares.taken.notify_one();
         let from_spare = origin == Origin::Spare;
         info!(tenant = %new.slug, schema = %row.schema, from_spare, "tenant created");
         let Creation { new, row, .. } = creation;
         TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+    }
+
+    /// Notifies other processes of a new tenant and commits.
+    pub(super) async fn announce(
+        &self,
+        txn: Transaction,
+        Creation { row, keys, .. }: &Creation,
+    ) -> Result<(), DbErr> {
+        let schema = schema_key(&row.schema);
+        notify(&txn, row.id, keys.iter().cloned().chain([schema])).await?;
+        txn.commit().await?;
+        self.inner.view.schemas.add(row.schema.as_str());
+        self.inner.cache.invalidate(keys.iter().map(String::as_str));
+        Ok(())
     }
 
     async fn undo_creation(&self, creation: &Creation, uncommitted: Uncommitted) {
@@ -257,7 +273,7 @@ impl Tenancy {
     }
 }
 
-fn is_taken(error: &DbErr, key: &str) -> bool {
+pub(super) fn is_taken(error: &DbErr, key: &str) -> bool {
     matches!(DbErrorKind::of(error), DbErrorKind::Unique(name) if name == key)
 }
 

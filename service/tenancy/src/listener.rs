@@ -19,7 +19,7 @@ use tokio::{
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use tenantry_registry::notify::{CHANNEL, Notification, SCHEMA_MARK};
+use tenantry_registry::notify::{CHANNEL, Notification, schema_of_key};
 
 use super::{
     freshness::{Freshness, TICK, now},
@@ -189,8 +189,8 @@ impl Listener {
             Notification::Changed { id, keys } => {
                 id.into_iter().for_each(|id| view.freshness.changed(Freshness::slot(id)));
                 for key in keys {
-                    match key.strip_prefix(SCHEMA_MARK) {
-                        Some(schema) => view.schemas.add(schema),
+                    match schema_of_key(key) {
+                        Some(schema) => view.schemas.add(&schema),
                         None => view.freshness.changed(Freshness::slot(key)),
                     }
                 }

@@ -26,7 +26,7 @@ impl Tenancy {
     /// Begins a transaction that waits only briefly for each lock.
     pub(super) async fn begin_attempt(&self) -> Result<Transaction, DbErr> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
-        txn.execute_raw(Statement::from_string(DbBackend::Postgres, SET_LOCK_TIMEOUT)).await?;
+        limit_lock_wait(&txn).await?;
         Ok(txn)
     }
 
@@ -81,20 +81,32 @@ impl Tenancy {
     }
 }
 
+/// Makes the transaction wait briefly for each lock.
+pub(super) async fn limit_lock_wait(txn: &Transaction) -> Result<(), DbErr> {
+    let set = Statement::from_string(DbBackend::Postgres, SET_LOCK_TIMEOUT);
+    txn.execute_raw(set).await.map(drop)
+}
+
 /// Repeats attempts that are blocked by locks.
 pub(super) struct LockRetry {
     since: Instant,
+    limit: Duration,
 }
 
 impl LockRetry {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now() }
+        Self::within(MAX_BLOCKED)
+    }
+
+    /// Repeats them for so long.
+    pub(super) fn within(limit: Duration) -> Self {
+        Self { since: Instant::now(), limit }
     }
 
     /// Waits until the next attempt, without a connection; returns the error if there is to be
     /// none.
     pub(super) async fn pause(&self, error: Error) -> Result<(), Error> {
-        if !is_blocked(&error) || self.since.elapsed() >= MAX_BLOCKED {
+        if !is_blocked(&error) || self.since.elapsed() >= self.limit {
             return Err(error);
         }
         sleep(PAUSE).await;

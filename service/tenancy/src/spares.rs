@@ -122,7 +122,7 @@ impl Spares {
         }
         let id = TenantId::generate();
         let name = format!("{}spare_{}", self.schema_prefix, id.as_uuid().simple());
-        let mut row = new_row(&self.migrator, name.parse()?);
+        let mut row = new_row(&self.migrator, SchemaName::new(&name)?);
         (row.id, row.status) = (id, tenant::Status::Spare);
         let create = async {
             if commits {

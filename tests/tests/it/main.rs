@@ -4,6 +4,7 @@
 
 mod support;
 
+mod adopt;
 mod all_tenants;
 mod bare_names;
 mod chains;

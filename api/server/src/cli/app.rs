@@ -11,6 +11,7 @@ use tenantry_migrate::{
 };
 
 use super::{
+    adopt,
     args::{Command, TenantCommand},
     connect::{Connector, user},
     error::Error,
@@ -328,6 +329,9 @@ impl App {
                     TenantCommand::Import(import) => {
                         import::run(&args.tenancy, &import, connector).await
                     }
+                    TenantCommand::Adopt(adopt) => adopt::run(&args.tenancy, adopt, connector)
+                        .await
+                        .map(|()| ExitCode::SUCCESS),
                     TenantCommand::Single(command) => {
                         tenant::run(&args.tenancy, command, connector)
                             .await

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use tenantry::{DisplayName, Hostname, Metadata, Slug, Tag};
 use tenantry_migrate::{cli::MigrationArgs, connect::Secret};
 
-use super::{import::ImportArgs, options::TenancyArgs};
+use super::{adopt::AdoptArgs, import::ImportArgs, options::TenancyArgs};
 
 /// The commands that every application has, see [`App`](super::App).
 #[derive(Debug, Subcommand)]
@@ -12,7 +12,7 @@ use super::{import::ImportArgs, options::TenancyArgs};
 pub enum Command {
     /// Serve the API.
     Serve(Box<ServeArgs>),
-    /// Create, import, list, show, change and drop tenants.
+    /// Create, import, adopt, list, show, change and drop tenants.
     Tenant(Box<TenantArgs>),
     /// Run and check migrations of the registry and of tenants' schemas.
     ///
@@ -73,6 +73,11 @@ pub(super) enum TenantCommand {
     /// alone. Exit status: 0 if all tenants exist, 1 if a line was rejected or the file cannot be
     /// read, 130 after Ctrl-C, which finishes the tenants in progress.
     Import(ImportArgs),
+    /// Make a tenant of a schema that exists already.
+    ///
+    /// The schema is compared with what the migrations of its version create in an empty schema. If
+    /// there are no differences, the version is recorded. Everything happens in one transaction.
+    Adopt(AdoptArgs),
     #[command(flatten)]
     Single(SingleCommand),
 }

@@ -4,6 +4,7 @@ use tenantry::{Availability, TenantUnavailable};
 use tenantry_migrate::{
     cli::terminal::ConfirmError,
     connect::{ConnectError, LocateError, SecretError},
+    drift::AllowlistError,
 };
 use thiserror::Error;
 
@@ -48,6 +49,15 @@ pub(super) enum Error {
     File { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
     Header { path: PathBuf, source: HeaderError },
+    #[error("{}: {source}", path.display())]
+    Allowlist { path: PathBuf, source: AllowlistError },
+    #[error(
+        "schema {schema:?} differs from what the migrations create (version {}) in {number} {}; nothing \
+         was changed. Give the version that the schema has (`--at`), change the schema, or allow the \
+         differences (`--allow-differences`, `--allow FILE`)",
+        version.as_deref().unwrap_or("no migration"), if *number == 1 { "place" } else { "places" }
+    )]
+    Differs { schema: String, version: Option<String>, number: usize },
     #[error("the database can no longer be reached: {0}; rerun the same command to resume")]
     DatabaseLost(#[source] tenantry::Error),
     #[error(transparent)]
@@ -74,6 +84,15 @@ impl Error {
     }
 }
 
+/// A name as an argument of a shell.
+fn shell_quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    match name.chars().all(plain) {
+        true => name.to_owned(),
+        false => format!("'{}'", name.replace('\'', "'\\''")),
+    }
+}
+
 enum Hint {
     Command(String),
     Option(&'static str),
@@ -83,6 +102,9 @@ fn hint(error: &tenantry::Error) -> Option<Hint> {
     Some(match error {
         tenantry::Error::RegistryBehind { .. } | tenantry::Error::SharedBehind { .. } => {
             Hint::Command("migration up --registry".into())
+        }
+        tenantry::Error::SchemaTaken(schema) => {
+            Hint::Command(format!("tenant adopt SLUG --schema {}", shell_quoted(schema.as_str())))
         }
         tenantry::Error::HasDependents { .. } => Hint::Option("--cascade"),
         tenantry::Error::Unavailable(TenantUnavailable {

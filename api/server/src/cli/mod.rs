@@ -1,6 +1,7 @@
 //! The command of an application: [`App`].
 
 mod admin_token;
+mod adopt;
 mod app;
 mod args;
 mod banner;

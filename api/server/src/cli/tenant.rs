@@ -152,7 +152,7 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
     Ok(())
 }
 
-fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
+pub(super) fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
     if output.json {
         return Ok(print_json(record)?);
     }

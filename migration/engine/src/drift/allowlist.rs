@@ -5,6 +5,7 @@ mod entry;
 use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
+use tenantry_registry::{SchemaName, Slug};
 use thiserror::Error;
 
 use super::{Change, SchemaRef};
@@ -133,6 +134,13 @@ impl Allowlist {
     /// The entries in order.
     pub fn iter(&self) -> std::slice::Iter<'_, AllowlistEntry> {
         self.0.iter()
+    }
+
+    /// Whether an entry allows a difference in the schema of a tenant.
+    #[must_use]
+    pub fn allows(&self, slug: &Slug, schema: &SchemaName, change: &Change) -> bool {
+        let subject = SchemaRef { slug: Some(slug.clone()), schema: schema.clone() };
+        self.of_change(&subject, change).next().is_some()
     }
 
     /// The entries that allow a difference in a schema.

@@ -48,7 +48,7 @@ pub(super) async fn difference(
             Ok(reference.map(|reference| {
                 let mut expected = reference.structure(&inspected.schema);
                 expected.extend(applied.iter().map(|name| record(migrator, name, true)));
-                diff(&expected, &found)
+                diff(&expected, &reference.comparable(&inspected.schema, found.clone()))
             }))
         };
     let mut changes = match against(&applied(inspected, &names)).await? {

@@ -40,7 +40,7 @@ pub use allowlist::{
 pub use diff::Change;
 pub use error::VerifyError;
 pub use finding::{Finding, SchemaRef, Verification};
-pub(crate) use reference::changes_between;
+pub(crate) use reference::{Reference, changes_between};
 pub use reference::{embeds_schema_name, embeds_schema_name_in, read_structure};
 pub use structure::Structure;
 pub use verify::{VerifyTarget, verify, verify_with_allowlist};

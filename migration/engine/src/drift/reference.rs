@@ -10,7 +10,7 @@ use super::{
     Change,
     catalog::{Oid, hashes, structures},
     diff::diff,
-    structure::Structure,
+    structure::{CatalogEntry, Structure},
 };
 use crate::{
     DbErrorKind, DynMigrator, Error,
@@ -22,7 +22,7 @@ use crate::{
 
 /// The structure that some migrations create.
 #[derive(Debug)]
-pub(super) struct Reference {
+pub(crate) struct Reference {
     /// Hash of the structure, which every matching schema has; `None` if the structure contains the
     /// schema's name.
     pub(super) hash: Option<String>,
@@ -88,7 +88,7 @@ fn is_outage(error: &Error) -> bool {
 
 impl Reference {
     /// Rolls back all that was done in the transaction.
-    async fn build(
+    pub(crate) async fn build(
         txn: &impl ConnectionTrait,
         migrator: &DynMigrator,
         applied: &[String],
@@ -125,6 +125,31 @@ impl Reference {
             Some(hash_in(txn, schema).await?)
         };
         Ok(Self { hash, schema: schema.clone(), structure })
+    }
+
+    /// The differences of a schema from the reference.
+    pub(crate) fn changes(&self, name: &SchemaName, found: Structure) -> Vec<Change> {
+        diff(&self.structure(name), &self.comparable(name, found))
+    }
+
+    /// The objects of a structure that the reference does not have or has otherwise, with their
+    /// definitions.
+    pub(crate) fn additions(&self, name: &SchemaName, found: &Structure) -> Vec<(String, String)> {
+        let expected = self.structure(name);
+        let new = |(key, entry): &(_, &CatalogEntry)| {
+            expected.entries().get(*key).is_none_or(|it| it.definition != entry.definition)
+        };
+        let entries = found.entries().iter().filter(new);
+        entries.map(|(_, entry)| (entry.label(), entry.definition.clone())).collect()
+    }
+
+    /// The structure of schema `name` with its own name written as in [`structure`](Self::structure).
+    pub(super) fn comparable(&self, name: &SchemaName, found: Structure) -> Structure {
+        match self.hash {
+            Some(_) => found,
+            // Where a migration embedded it in quotes.
+            None => found.replace(&name.quoted(), name.as_str()),
+        }
     }
 
     /// The reference for schema `name`, which replaces the scratch schema's name where a migration

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
-use tenantry_registry::SchemaName;
 
 use crate::sql::query::rows;
 
@@ -52,7 +51,7 @@ impl LockHolder {
 /// The errors of the database.
 pub async fn lock_holders(
     db: &impl ConnectionTrait,
-    schema: &SchemaName,
+    schema: &str,
 ) -> Result<Vec<LockHolder>, DbErr> {
     let sql = "SELECT DISTINCT l.pid, a.application_name::text, NULL::text
          FROM pg_catalog.pg_locks l
@@ -66,7 +65,7 @@ pub async fn lock_holders(
              WHERE s.nspname = $1 AND k.contype = 'f'))
          AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
          ORDER BY 1 LIMIT 10";
-    rows(db, sql, [schema.as_str().into()]).await?.iter().map(LockHolder::from_row).collect()
+    rows(db, sql, [schema.into()]).await?.iter().map(LockHolder::from_row).collect()
 }
 
 /// Returns up to five sessions that a server process waits for, oldest transaction first.

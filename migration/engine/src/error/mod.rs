@@ -104,8 +104,8 @@ pub enum Error {
 
     /// The schema to create exists.
     #[error(
-        "schema \"{schema}\" exists, but does not belong to a tenant. Check its contents, then rename \
-         it (ALTER SCHEMA \"{schema}\" RENAME TO …), or choose another slug"
+        "schema \"{schema}\" exists, but does not belong to a tenant. Adopt it as the schema of the \
+         tenant, or choose another slug"
     )]
     SchemaExists {
         /// Name of the schema.

@@ -69,7 +69,7 @@ impl Extension {
         if shared == Some(self.schema()) {
             return Some(format!("{:?} is the schema of the tables that exist once", self.schema));
         }
-        match self.schema.parse::<SchemaName>() {
+        match SchemaName::new(&self.schema) {
             _ if self.schema == "public" => None,
             Ok(_) => None,
             Err(error) => Some(error.to_string()),

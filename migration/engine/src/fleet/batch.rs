@@ -114,7 +114,7 @@ impl<'a> BatchRunner<'a> {
         let names = Value::Array(ArrayType::String, Some(Box::new(names)));
         let applied = with_values(&applied, vec![names]);
         sql += &assert_sql(&applied, "the applied migrations differ from the registry");
-        let unchanged = format!("current_setting('search_path') = '{path}'");
+        let unchanged = with_values("current_setting('search_path') = $1", vec![path.into()]);
         let assert_path = assert_sql(&unchanged, "a migration changed search_path");
         let schema = target.quoted();
         for (migration, row) in &batch.migrations {

@@ -29,7 +29,7 @@ pub(super) async fn volatile(
 ) -> Result<Vec<String>, DbErr> {
     let sql = "SELECT DISTINCT proname::text FROM pg_proc
                WHERE proname IN (SELECT json_array_elements_text($1::text::json))
-                 AND pronamespace IN ('pg_catalog'::regnamespace, current_schema()::regnamespace)
+                 AND pronamespace IN ('pg_catalog'::regnamespace, quote_ident(current_schema())::regnamespace)
                  AND provolatile = 'v' AND prokind = 'f' ORDER BY 1";
     texts(txn, sql, serde_json::json!(functions)).await
 }

@@ -20,6 +20,7 @@ pub use dependents::{dependents, lock_tables};
 pub use drop::{count_relations, drop_relations_batch, drop_schema};
 pub use recording::Rehearsal;
 pub use rehearsal::{rehearse, rehearse_in};
+pub(crate) use rename::rename_in_search_paths;
 pub use rename::rename_schema;
 pub(crate) use script::{join_statements, migrations_table_sql};
 pub(crate) use unqualified_names::ensure_qualified_names;
@@ -158,7 +159,10 @@ pub(crate) async fn run_all<'a>(
 
 /// Turns the error of `CREATE SCHEMA` or `ALTER SCHEMA` for a name that is in use into
 /// [`Error::SchemaExists`].
-fn map_duplicate_schema(result: Result<(), DbErr>, schema: &SchemaName) -> Result<(), Error> {
+pub(crate) fn map_duplicate_schema(
+    result: Result<(), DbErr>,
+    schema: &SchemaName,
+) -> Result<(), Error> {
     result.map_err(|error| match DbErrorKind::of(&error) {
         DbErrorKind::DuplicateSchema => Error::SchemaExists { schema: schema.clone() },
         _ => error.into(),

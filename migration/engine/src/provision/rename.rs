@@ -1,6 +1,6 @@
 //! Renaming a schema.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbErr};
 use tenantry_registry::SchemaName;
 
 use super::map_duplicate_schema;
@@ -14,13 +14,16 @@ use crate::{
 const ROUTINES: &str = r#"
     SELECT format('ALTER ROUTINE %s SET search_path = %s', p.oid::regprocedure,
         (SELECT string_agg(quote_ident(CASE name WHEN $1 THEN $2 ELSE name END), ', ' ORDER BY place)
-        FROM unnest(string_to_array(substr(setting, 13), ',')) WITH ORDINALITY e (part, place),
+        FROM unnest(string_to_array(
+                -- A quoted name may contain a comma.
+                replace(substr(setting, 13), '"' || replace($1, '"', '""') || '"', quote_ident($2)),
+                ',')) WITH ORDINALITY e (part, place),
             btrim(part, ' "') name))
     FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_proc p ON p.oid = d.objid,
         unnest(p.proconfig) setting
-    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = to_regnamespace($2)
+    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident($2))
     AND d.classid = 'pg_catalog.pg_proc'::regclass
-    AND setting LIKE 'search_path=%' AND strpos(setting, $1) > 0"#;
+    AND setting LIKE 'search_path=%' AND strpos(setting, replace($1, '"', '""')) > 0"#;
 
 /// Renames a schema in the caller's transaction, in two round trips, or three if it has functions
 /// with a `search_path` setting.
@@ -38,12 +41,21 @@ pub async fn rename_schema(
 ) -> Result<(), Error> {
     let rename = format!("ALTER SCHEMA {} RENAME TO {}", from.quoted(), to.quoted());
     map_duplicate_schema(execute_batch(txn, &rename).await, to)?;
+    Ok(rename_in_search_paths(txn, from.as_str(), to).await?)
+}
+
+/// Replaces the name of a schema in the `search_path` settings of the functions of schema `to`.
+pub(crate) async fn rename_in_search_paths(
+    txn: &impl ConnectionTrait,
+    from: &str,
+    to: &SchemaName,
+) -> Result<(), DbErr> {
     // A DO block would save a round trip, but the pool closes a connection after a DO block,
     // because its effects on the session are unknown.
-    let names = [from.as_str().into(), to.as_str().into()];
+    let names = [from.into(), to.as_str().into()];
     let alter: Vec<String> = column(txn, ROUTINES, names).await?;
     if alter.is_empty() {
         return Ok(());
     }
-    Ok(execute_batch(txn, &alter.join(";\n")).await?)
+    execute_batch(txn, &alter.join(";\n")).await
 }

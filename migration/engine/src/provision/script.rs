@@ -19,7 +19,9 @@ use crate::{
         schema_guard::SchemaGuard,
     },
     sql::{
-        SqlStatement, assert_query, assert_sql, effect::has_known_result, query::execute_batch,
+        SqlStatement, assert_query, assert_sql,
+        effect::has_known_result,
+        query::{execute_batch, statement},
         replace_placeholder,
     },
 };
@@ -75,16 +77,18 @@ impl Recording {
         migrator: &DynMigrator,
     ) -> Result<(), Error> {
         let path = target.search_path(migrator);
-        let unchanged = format!("current_setting('search_path') = '{path}'");
+        let with_path = |sql: &str| statement(sql, [path.clone().into()]).to_string();
+        let unchanged = with_path("current_setting('search_path') = $1");
         let assert_path = assert_query(&unchanged, "a migration changed search_path");
         let quoted = target.quoted();
         let mut batch = format!(
             "SAVEPOINT {SAVEPOINT};
 {};
 SELECT set_config('tenantry.search_path', current_setting('search_path'), true),
-    set_config('search_path', '{path}', true);
+    {};
 {}",
             create_schema_sql(schema),
+            with_path("set_config('search_path', $1, true)"),
             migrations_table_sql(migrator)
         );
         let mut not_inserted = Vec::new();

@@ -28,7 +28,7 @@ BEGIN
     FROM (SELECT format('%I.%I', current_schema(), c.conname) AS name, c.condeferred
         FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.conrelid = d.objid
         WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass
-        AND d.refobjid = current_schema()::regnamespace
+        AND d.refobjid = quote_ident(current_schema())::regnamespace
         AND d.classid = 'pg_catalog.pg_class'::regclass AND c.condeferrable
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint other
             WHERE other.conname = c.conname AND other.connamespace = c.connamespace

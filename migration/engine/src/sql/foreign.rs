@@ -44,21 +44,33 @@ const AFTER_TABLES: [&str; 16] = [
     "returning",
 ];
 
-/// The name in a token as PostgreSQL reads it: folded, and truncated to [`NAME`] bytes. `None` if it
-/// has characters that a schema of a tenant cannot have.
+/// The name in a token as PostgreSQL reads it: folded, and truncated to [`NAME`] bytes. `None` if the
+/// token is not a name.
 pub(super) fn name<'a>(sql: &'a str, token: &Token) -> Option<Cow<'a, str>> {
     let text = &sql[token.at.clone()];
     let name = match token.kind {
-        Kind::Word => text,
-        Kind::Quoted => text.strip_prefix('"')?.strip_suffix('"')?,
+        Kind::Word if text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            Cow::from(text.to_ascii_lowercase())
+        }
+        Kind::Word => text.into(),
+        Kind::Quoted => unquoted(text.strip_prefix('"')?.strip_suffix('"')?),
         _ => return None,
     };
-    let name = name.as_bytes().get(..NAME).map_or(Some(name), |cut| str::from_utf8(cut).ok())?;
-    match token.kind {
-        Kind::Word if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-            Some(name.to_ascii_lowercase().into())
+    let kept = name.floor_char_boundary(NAME);
+    Some(match name {
+        Cow::Borrowed(name) => name[..kept].into(),
+        Cow::Owned(mut name) => {
+            name.truncate(kept);
+            name.into()
         }
-        _ => Some(name.into()),
+    })
+}
+
+/// The text between quotes, in which a quote is doubled.
+fn unquoted(inner: &str) -> Cow<'_, str> {
+    match inner.contains('"') {
+        true => inner.replace("\"\"", "\"").into(),
+        false => inner.into(),
     }
 }
 
@@ -134,7 +146,8 @@ fn parts(sql: &str) -> Vec<Part<'_>> {
 
 /// The name in `U&"…"` (manual, 4.1.2.3). PostgreSQL refuses invalid escapes.
 fn unescaped(text: &str, escape: char) -> String {
-    let inner = text.split_once('"').map_or("", |(_, inner)| inner.trim_end_matches('"'));
+    let inner = text.split_once('"').map_or("", |(_, inner)| inner);
+    let inner = unquoted(inner.strip_suffix('"').unwrap_or(inner));
     let mut out = String::new();
     let mut rest = inner.chars();
     while let Some(c) = rest.next() {
@@ -157,7 +170,7 @@ fn unescaped(text: &str, escape: char) -> String {
         out.extend(code.and_then(char::from_u32));
         rest = escaped.get(skip + digits..).unwrap_or_default().chars();
     }
-    out.truncate((0..=NAME.min(out.len())).rev().find(|at| out.is_char_boundary(*at)).unwrap_or(0));
+    out.truncate(out.floor_char_boundary(NAME));
     out
 }
 

@@ -1,6 +1,6 @@
 //! The name of the shared schema, which no tenant gets.
 
-use tenantry::{Config, Error, NewTenant, Tenancy};
+use tenantry::{AdoptOptions, Config, Error, NewTenant, Tenancy};
 use tenantry_migrate::{DynMigrator, Extension, ExtensionError, SharedMigrator, TenantMigrator};
 
 use super::*;
@@ -32,6 +32,19 @@ async fn a_tenant_called_shared_gets_another_schema() {
     assert_eq!(schema_of(&tenancy, "red").await, "shared_4");
     assert!(tables(&plain).await.contains(&"shared.plans".to_owned()));
     tenancy.close().await;
+}
+
+#[tokio::test]
+async fn the_shared_schema_is_not_adopted() {
+    let (_db, plain, config) = with_plans().await;
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let shared = AdoptOptions::schema("shared".parse().unwrap());
+    for options in [shared, AdoptOptions::objects_of("shared")] {
+        let error = tenancy.adopt(NewTenant::new(slug("acme")), &options).await.unwrap_err();
+        let message = "schema \"shared\" belongs to the tables that exist once";
+        assert!(error.to_string().contains(message), "{error}");
+    }
+    assert!(tables(&plain).await.contains(&"shared.plans".to_owned()));
 }
 
 #[tokio::test]

@@ -31,7 +31,10 @@ SELECT kind, name, NULL, concat_ws(' ',
     'set ' || (SELECT string_agg(CASE WHEN setting LIKE 'search_path=%' THEN 'search_path=' || (
             SELECT string_agg(CASE WHEN btrim(part, ' \"') = n.nspname THEN '(own schema)'
                 ELSE btrim(part, ' \"') END, ', ' ORDER BY place)
-            FROM unnest(string_to_array(substr(setting, 13), ',')) WITH ORDINALITY p (part, place))
+            FROM unnest(string_to_array(
+                -- A quoted name may contain a comma.
+                replace(substr(setting, 13), '\"' || replace(n.nspname, '\"', '\"\"') || '\"', '(own schema)'),
+                ',')) WITH ORDINALITY p (part, place))
         ELSE setting END, ', ' ORDER BY setting) FROM unnest(proconfig) setting),
     CASE WHEN prosupport <> 0 THEN 'support ' || prosupport END,
     (SELECT concat_ws(', ', aggkind, aggnumdirectargs, aggtransfn, aggfinalfn, aggcombinefn,
