@@ -120,7 +120,7 @@ pub(crate) async fn prepare(
         Action::Up(_) | Action::Fresh { .. } => {}
         _ => confirm_known(txn, target, migrator).await?,
     }
-    // After the schema exists: a tenant that was created meanwhile has it.
+    // After the schema exists: it may belong to a tenant that was created meanwhile.
     ensure_not_of_tenant(txn, target).await
 }
 

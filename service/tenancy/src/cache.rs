@@ -12,6 +12,7 @@ use super::{
     freshness::{Freshness, Stamp},
     limits::Limits,
     registry_view::{RegistryView, TenantKey},
+    shared::SharedState,
     statement_epoch::Epochs,
     tenant_state::TenantState,
 };
@@ -107,6 +108,11 @@ impl TenantCache {
     /// The state of a tenant that is not visible to others yet.
     pub(super) fn detached(&self, id: TenantId, slug: Slug, schema: SchemaName) -> TenantState {
         TenantState::detached((id, slug, schema), self.epochs.join(), self.view.schemas.clone())
+    }
+
+    /// The state of the connection to shared tables.
+    pub(super) fn shared(&self) -> SharedState {
+        SharedState::new(self.epochs.join(), self.view.schemas.clone())
     }
 
     /// Invalidates the entries of `keys`.

@@ -1,14 +1,8 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
-
-use futures_util::stream::BoxStream;
-use sea_orm::{
-    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
-    Statement, StatementBuilder, StreamTrait, TransactionError, TransactionOptions,
-    TransactionSession, TransactionTrait,
-};
+use sea_orm::{DbBackend, DbErr, Statement, TransactionTrait};
 use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
+    connection::BoundConnection,
     pool::{Executor, PoolHandle, Transaction},
     statement::Effect,
     tenant_state::TenantState,
@@ -41,13 +35,8 @@ pub type Tenant = TenantConnection<PoolHandle>;
 /// [`Tenant`]. A transaction on it is a savepoint. Rolled back when dropped.
 pub type TenantTransaction = TenantConnection<Transaction>;
 
-/// A pool or a transaction that is bound to one tenant. Only [`Tenancy`](super::Tenancy) makes it;
-/// see [`Tenant`] and [`TenantTransaction`].
-#[derive(Clone)]
-pub struct TenantConnection<C> {
-    pub(super) db: C,
-    pub(super) state: Arc<TenantState>,
-}
+/// A [`Tenant`] or a [`TenantTransaction`].
+pub type TenantConnection<C> = BoundConnection<C, TenantState>;
 
 impl<C> TenantConnection<C> {
     /// The id of the tenant.
@@ -87,190 +76,5 @@ impl Tenant {
         // The tenant's functions may have the names of PostgreSQL's, whose effect is known.
         txn.db.execute_statement(set, Effect::Reset).await?;
         Ok(txn)
-    }
-}
-
-impl TenantTransaction {
-    /// Sets the timeout of each of the following statements of the transaction, in place of
-    /// [`Config::statement_timeout`](super::Config::statement_timeout); `None` for no timeout. For a
-    /// report, a long stream or a change of many rows.
-    ///
-    /// # Errors
-    /// Database errors.
-    pub async fn set_statement_timeout(&self, timeout: Option<Duration>) -> Result<(), DbErr> {
-        self.db.set_statement_timeout(timeout).await
-    }
-
-    /// Commits the transaction.
-    ///
-    /// # Errors
-    /// Database errors.
-    pub async fn commit(self) -> Result<(), DbErr> {
-        self.db.commit().await
-    }
-
-    /// Rolls the transaction back.
-    ///
-    /// # Errors
-    /// Database errors.
-    pub async fn rollback(self) -> Result<(), DbErr> {
-        self.db.rollback().await
-    }
-
-    /// Runs `callback`, then commits if it succeeded and rolls back otherwise.
-    async fn run<F, T, E>(self, callback: F) -> Result<T, TransactionError<E>>
-    where
-        F: for<'c> FnOnce(&'c Self) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-            + Send,
-        T: Send,
-        E: fmt::Display + fmt::Debug + Send,
-    {
-        match callback(&self).await {
-            Ok(value) => {
-                self.commit().await?;
-                Ok(value)
-            }
-            Err(error) => {
-                self.rollback().await?;
-                Err(TransactionError::Transaction(error))
-            }
-        }
-    }
-}
-
-impl<C> fmt::Debug for TenantConnection<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TenantConnection").field(&self.state.slug).finish()
-    }
-}
-
-#[async_trait::async_trait]
-impl<C: Executor> ConnectionTrait for TenantConnection<C> {
-    fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.send_raw(statement, |statement, effect| self.db.execute_statement(statement, effect))
-            .await
-    }
-
-    async fn execute<S: StatementBuilder>(&self, statement: &S) -> Result<ExecResult, DbErr> {
-        self.send_built(statement, |statement, effect| self.db.execute_statement(statement, effect))
-            .await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.send_batch(sql).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.send_raw(statement, |statement, effect| self.db.fetch_optional(statement, effect))
-            .await
-    }
-
-    async fn query_one<S: StatementBuilder>(
-        &self,
-        statement: &S,
-    ) -> Result<Option<QueryResult>, DbErr> {
-        self.send_built(statement, |statement, effect| self.db.fetch_optional(statement, effect))
-            .await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.send_raw(statement, |statement, effect| self.db.fetch_all(statement, effect)).await
-    }
-
-    async fn query_all<S: StatementBuilder>(
-        &self,
-        statement: &S,
-    ) -> Result<Vec<QueryResult>, DbErr> {
-        self.send_built(statement, |statement, effect| self.db.fetch_all(statement, effect)).await
-    }
-}
-
-impl<C: Executor> StreamTrait for TenantConnection<C> {
-    type Stream<'a>
-        = BoxStream<'a, Result<QueryResult, DbErr>>
-    where
-        C: 'a;
-
-    fn get_database_backend(&self) -> DbBackend {
-        DbBackend::Postgres
-    }
-
-    fn stream_raw<'a>(
-        &'a self,
-        statement: Statement,
-    ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + 'a + Send>> {
-        Box::pin(self.open(statement))
-    }
-}
-
-#[async_trait::async_trait]
-impl TransactionSession for TenantTransaction {
-    async fn commit(self) -> Result<(), DbErr> {
-        self.db.commit().await
-    }
-
-    async fn rollback(self) -> Result<(), DbErr> {
-        self.db.rollback().await
-    }
-}
-
-#[async_trait::async_trait]
-impl<C: Executor> TransactionTrait for TenantConnection<C> {
-    type Transaction = TenantTransaction;
-
-    async fn begin(&self) -> Result<TenantTransaction, DbErr> {
-        self.begin_with_options(TransactionOptions::default()).await
-    }
-
-    async fn begin_with_config(
-        &self,
-        isolation_level: Option<IsolationLevel>,
-        access_mode: Option<AccessMode>,
-    ) -> Result<TenantTransaction, DbErr> {
-        let options =
-            TransactionOptions { isolation_level, access_mode, sqlite_transaction_mode: None };
-        self.begin_with_options(options).await
-    }
-
-    async fn begin_with_options(
-        &self,
-        options: TransactionOptions,
-    ) -> Result<TenantTransaction, DbErr> {
-        self.state.check().await?;
-        let db = self.db.begin_transaction(options).await?;
-        Ok(TenantConnection { db, state: self.state.clone() })
-    }
-
-    async fn transaction<F, T, E>(&self, callback: F) -> Result<T, TransactionError<E>>
-    where
-        F: for<'c> FnOnce(
-                &'c TenantTransaction,
-            ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-            + Send,
-        T: Send,
-        E: fmt::Display + fmt::Debug + Send,
-    {
-        self.begin().await?.run(callback).await
-    }
-
-    async fn transaction_with_config<F, T, E>(
-        &self,
-        callback: F,
-        isolation_level: Option<IsolationLevel>,
-        access_mode: Option<AccessMode>,
-    ) -> Result<T, TransactionError<E>>
-    where
-        F: for<'c> FnOnce(
-                &'c TenantTransaction,
-            ) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>
-            + Send,
-        T: Send,
-        E: fmt::Display + fmt::Debug + Send,
-    {
-        self.begin_with_config(isolation_level, access_mode).await?.run(callback).await
     }
 }

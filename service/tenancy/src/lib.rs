@@ -26,6 +26,7 @@
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
+//! | [`Shared`], [`SharedTransaction`] | connections and transactions for shared tables, which exist once |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
@@ -37,6 +38,7 @@ mod busy;
 mod cache;
 mod compatibility;
 mod config;
+mod connection;
 mod create_with_commits;
 mod domains;
 mod drop;
@@ -71,6 +73,7 @@ mod retry;
 mod schemas;
 mod scope;
 mod seed;
+mod shared;
 mod spares;
 mod statement;
 mod statement_epoch;
@@ -100,6 +103,7 @@ pub use adopt::{AdoptOptions, AdoptSource, Adopted};
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
 pub use config::Config;
+pub use connection::BoundConnection;
 pub use error::Error;
 pub use explain::explain;
 pub use for_each::{ForEachSummary, TenantFailure, WorkError};
@@ -114,6 +118,7 @@ pub use pool_stats::{PoolStats, TenantPoolStats};
 pub use query_all::TenantRow;
 pub use scope::TenantScope;
 pub use seed::{Seed, SeedFn};
+pub use shared::{Shared, SharedConnection, SharedTransaction};
 pub use statement::Misuse;
 pub use tenant_bound::{TenantBound, WrongTenant};
 pub use tenant_info::{NewTenant, TenantInfo};
@@ -148,6 +153,7 @@ struct Inner {
     base_domain: String,
     actor: String,
     cache: Arc<TenantCache>,
+    shared: Shared,
     seed: Option<Seed>,
     spares: Arc<Spares>,
     /// Whether PostgreSQL requires a commit between two migrations of a new tenant.
@@ -198,6 +204,7 @@ impl Tenancy {
         view.schemas.load(&db).await?;
         view_tasks.spawn(listener::watch_clock(Arc::downgrade(&view)));
         view_tasks.spawn(listener.run());
+        let shared = Shared { db: pool.shared(), state: Arc::new(cache.shared()) };
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&pool).run_idle_check());
         #[cfg(feature = "metrics")]
@@ -218,6 +225,7 @@ impl Tenancy {
                 base_domain,
                 actor: config.actor.clone(),
                 cache,
+                shared,
                 seed: config.seed.clone(),
                 spares,
                 with_commits: AtomicBool::new(false),
@@ -226,6 +234,14 @@ impl Tenancy {
                 view_tasks: Mutex::new(view_tasks),
             }),
         })
+    }
+
+    /// The connection to shared tables, which exist once, see
+    /// [`TenantMigrator::shared`](tenantry_migrate::TenantMigrator::shared). Also without such a
+    /// migrator, for tables that something else has created in schemas that belong to no tenant.
+    #[must_use]
+    pub fn shared(&self) -> Shared {
+        self.inner.shared.clone()
     }
 
     /// Asks the server whether it accepts writes.

@@ -149,6 +149,11 @@ impl TenantPool {
         self.share
     }
 
+    /// The pool for shared tables.
+    pub(super) fn shared(self: &Arc<Self>) -> PoolHandle {
+        PoolHandle::new(Arc::clone(self), PoolUser::Shared)
+    }
+
     /// The pool for queries of the registry.
     pub(super) fn registry(self: &Arc<Self>) -> PoolHandle {
         PoolHandle::new(Arc::clone(self), PoolUser::Registry)

@@ -11,29 +11,27 @@ use tenantry_migrate::DbErrorKind;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Misuse, TenantConnection};
+use super::{Misuse, tenant_state::TenantState};
 
 /// How long the caller waits for the registry before it gets the original error.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-impl<C> TenantConnection<C> {
-    /// The tenant's unavailability or a [`Misuse`] if that explains the error of a statement,
-    /// otherwise the error.
-    pub(super) async fn recheck(&self, error: DbErr) -> DbErr {
-        if let Some(misuse) = Misuse::in_answer(&error) {
-            return misuse.into();
+/// The tenant's unavailability or a [`Misuse`] if that explains the error of a statement, otherwise
+/// the error.
+pub(super) async fn recheck(tenant: &TenantState, error: DbErr) -> DbErr {
+    if let Some(misuse) = Misuse::in_answer(&error) {
+        return misuse.into();
+    }
+    if !may_be_caused_by_change(&error) {
+        return error;
+    }
+    match timeout(TIMEOUT, tenant.refresh_now()).await {
+        Ok(Ok(())) => tenant.unavailable().map_or(error, Into::into),
+        Ok(Err(registry)) => {
+            debug!(error = %registry, "the tenant of a failed statement could not be rechecked");
+            error
         }
-        if !may_be_caused_by_change(&error) {
-            return error;
-        }
-        match timeout(TIMEOUT, self.state.refresh_now()).await {
-            Ok(Ok(())) => self.state.unavailable().map_or(error, Into::into),
-            Ok(Err(registry)) => {
-                debug!(error = %registry, "the tenant of a failed statement could not be rechecked");
-                error
-            }
-            Err(_) => error,
-        }
+        Err(_) => error,
     }
 }
 

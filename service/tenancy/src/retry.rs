@@ -1,18 +1,27 @@
 //! Sending a statement, and sending it again if it was prepared before a migration or if its
 //! connection was broken before it was sent.
 
+use std::borrow::Cow;
+
 use futures_util::{TryStreamExt, stream::BoxStream};
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder};
 use tenantry_migrate::DbErrorKind;
 
 use super::{
-    TenantConnection,
+    connection::{Binding, BoundConnection},
     pool::{Executor, was_unsent},
-    statement::Effect,
-    tenant_state::Qualified,
+    statement::{self, Effect},
 };
 
-impl<C: Executor> TenantConnection<C> {
+/// A statement as it is sent.
+struct Qualified {
+    statement: Statement,
+    effect: Effect,
+    /// See [`Epoch`](super::statement_epoch::Epoch).
+    epoch: u64,
+}
+
+impl<C: Executor, B: Binding> BoundConnection<C, B> {
     /// Sends a statement that can be built again for a retry.
     pub(super) async fn send_built<T, F>(
         &self,
@@ -51,14 +60,14 @@ impl<C: Executor> TenantConnection<C> {
         T: Send,
         F: Future<Output = Result<T, DbErr>> + Send,
     {
-        let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
+        let Qualified { statement, effect, epoch } = self.qualify(statement).await?;
         let result = send(statement, effect).await;
         let unsent = result.as_ref().err().is_some_and(was_unsent);
         if !self.advance_if_stale(epoch, result.as_ref().err()) && !unsent {
             return self.with_availability(result).await;
         }
         let Some(statement) = again() else { return result };
-        let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
+        let Qualified { statement, effect, epoch } = self.qualify(statement).await?;
         let result = send(statement, effect).await;
         self.advance_if_stale(epoch, result.as_ref().err());
         self.with_availability(result).await
@@ -77,30 +86,40 @@ impl<C: Executor> TenantConnection<C> {
         &self,
         statement: Statement,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        let Qualified { statement, effect, epoch } = self.state.qualify(statement).await?;
+        let Qualified { statement, effect, epoch } = self.qualify(statement).await?;
         let stream = self.db.fetch_stream(statement, effect).await?;
         Ok(Box::pin(stream.or_else(move |error| async move {
             self.advance_if_stale(epoch, Some(&error));
-            Err(self.recheck(error).await)
+            Err(self.state.recheck(error).await)
         })))
     }
 
     async fn with_availability<T>(&self, result: Result<T, DbErr>) -> Result<T, DbErr> {
         match result {
             // Boxed, so that statements that succeed do not carry its state.
-            Err(error) => Err(Box::pin(self.recheck(error)).await),
+            Err(error) => Err(Box::pin(self.state.recheck(error)).await),
             ok => ok,
         }
     }
 }
 
-impl<C> TenantConnection<C> {
+impl<C, B: Binding> BoundConnection<C, B> {
+    async fn qualify(&self, mut statement: Statement) -> Result<Qualified, DbErr> {
+        statement::check(&statement)?;
+        let (sql, effect) = self.state.qualify_sql(&statement.sql).await?;
+        if let Cow::Owned(sql) = sql {
+            statement.sql = sql;
+        }
+        let epoch = self.state.epoch().append_to(&mut statement.sql);
+        Ok(Qualified { statement, effect, epoch })
+    }
+
     /// Advances the epoch if a statement of the epoch `sent` was refused as stale.
     fn advance_if_stale(&self, sent: u64, error: Option<&DbErr>) -> bool {
         let stale =
             error.is_some_and(|error| DbErrorKind::of(error) == DbErrorKind::StaleStatement);
         if stale {
-            self.state.epoch.advance(sent);
+            self.state.epoch().advance(sent);
         }
         stale
     }

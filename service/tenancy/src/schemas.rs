@@ -12,6 +12,10 @@ use tenantry_registry::tenant;
 pub(super) struct Schemas(Arc<RwLock<HashSet<Box<str>>>>);
 
 impl Schemas {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(name)
     }

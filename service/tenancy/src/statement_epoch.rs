@@ -19,7 +19,7 @@ pub(super) struct Epochs(Arc<AtomicU64>);
 
 /// The epoch of one tenant's statements.
 #[derive(Debug)]
-pub(super) struct Epoch {
+pub struct Epoch {
     current: AtomicU64,
     all: Epochs,
 }

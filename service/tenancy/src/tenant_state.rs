@@ -6,26 +6,28 @@ use std::{
     },
 };
 
-use sea_orm::{DbErr, Statement};
+use sea_orm::DbErr;
 use tenantry_migrate::sql::qualify;
 use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
     availability::{Availability, TenantUnavailable},
     compatibility::Compatibility,
+    connection::Binding,
     freshness::{Freshness, Stamp},
     limits::{CurrentLimits, Limits},
     other_schema::OtherSchema,
     pool_stats::TenantUsage,
+    recheck::recheck,
     registry_view::{RegistryView, TenantKey},
     schemas::Schemas,
-    statement::{self, Analyzer, Effect, Misuse},
+    statement::{Analyzer, Effect, Misuse},
     statement_epoch::Epoch,
 };
 
 /// The state that all handles of one tenant share: its schema and its availability.
 #[derive(Debug)]
-pub(super) struct TenantState {
+pub struct TenantState {
     pub(super) id: TenantId,
     pub(super) slug: Slug,
     pub(super) schema: SchemaName,
@@ -40,14 +42,6 @@ pub(super) struct TenantState {
     compatibility: Mutex<Compatibility>,
     /// A copy of its availability, which statements read without a lock.
     availability: AtomicU8,
-}
-
-/// A statement as it is sent to the tenant's schema.
-pub(super) struct Qualified {
-    pub(super) statement: Statement,
-    pub(super) effect: Effect,
-    /// See [`Epoch`].
-    pub(super) epoch: u64,
 }
 
 /// The source of a tenant's state.
@@ -132,6 +126,11 @@ impl TenantState {
         self.availability.store(Availability::Dropped as u8, Ordering::Release);
     }
 
+    /// Whether these are the schemas of the same tenancy.
+    pub(super) fn has_schemas(&self, schemas: &Schemas) -> bool {
+        self.schemas.is_same(schemas)
+    }
+
     /// Refuses if the tenant is not available. If the state is not current, the registry is queried
     /// first.
     pub(super) async fn check(&self) -> Result<(), DbErr> {
@@ -192,34 +191,39 @@ impl TenantState {
         self.unavailable().map_or(Ok(()), |unavailable| Err(unavailable.into()))
     }
 
-    pub(super) async fn qualify(&self, mut statement: Statement) -> Result<Qualified, DbErr> {
-        statement::check(&statement)?;
-        let (sql, effect) = self.qualify_sql(&statement.sql).await?;
-        if let Cow::Owned(sql) = sql {
-            statement.sql = sql;
-        }
-        let epoch = self.epoch.append_to(&mut statement.sql);
-        Ok(Qualified { statement, effect, epoch })
+    fn compatibility(&self) -> MutexGuard<'_, Compatibility> {
+        self.compatibility.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Binding for TenantState {
+    fn name(&self) -> &str {
+        self.slug.as_str()
+    }
+
+    async fn check(&self) -> Result<(), DbErr> {
+        self.check().await
     }
 
     /// SQL with the tenant's schema in place of the placeholder, and its effect on the session.
-    pub(super) async fn qualify_sql<'a>(
-        &self,
-        sql: &'a str,
-    ) -> Result<(Cow<'a, str>, Effect), DbErr> {
+    async fn qualify_sql<'a>(&self, sql: &'a str) -> Result<(Cow<'a, str>, Effect), DbErr> {
         self.check().await?;
         let own = self.schema.as_str();
         let is_other = |name: &str| name != own && self.schemas.contains(name);
         let mut analyzer = Analyzer::new(sql);
         let qualified = qualify(sql, &self.quoted, is_other, |token| analyzer.push(token))
-            .map_err(|schema| OtherSchema { slug: self.slug.clone(), schema })?;
+            .map_err(|schema| OtherSchema { slug: Some(self.slug.clone()), schema })?;
         match analyzer.control() {
             Some(keyword) => Err(Misuse::TransactionControl { keyword }.into()),
             None => Ok((qualified, analyzer.effect())),
         }
     }
 
-    fn compatibility(&self) -> MutexGuard<'_, Compatibility> {
-        self.compatibility.lock().unwrap_or_else(PoisonError::into_inner)
+    fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    async fn recheck(&self, error: DbErr) -> DbErr {
+        recheck(self, error).await
     }
 }

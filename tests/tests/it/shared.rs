@@ -2,6 +2,10 @@
 
 mod checked;
 mod commands;
+mod connection;
+mod entities;
+mod for_tenant;
+mod jobs;
 mod locks;
 mod migrated;
 mod schema_name;

@@ -2,6 +2,9 @@
 
 use tenantry_registry::TenantId;
 
+/// The key of shared tables, which prefer connections like one tenant. No id has it.
+pub(super) const SHARED: u64 = 0;
+
 /// The bits of an id in which tenants differ.
 pub(super) fn affinity_key(tenant: TenantId) -> u64 {
     let (high, low) = tenant.as_uuid().as_u64_pair();

@@ -13,6 +13,7 @@ use super::{
     request::{Owner, Request, Usage},
     slot_guard::SlotGuard,
 };
+use crate::connection::Binding;
 use crate::{
     Availability, Config, compatibility::KnownMigrations, freshness::now,
     registry_view::RegistryView, statement_epoch::Epochs, tenant_state::TenantState,

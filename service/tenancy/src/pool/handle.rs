@@ -9,7 +9,7 @@ use tenantry_registry::SchemaName;
 use super::{
     super::statement::Effect,
     Executor, TenantPool, Transaction, WriteAccess,
-    affinity::affinity_key,
+    affinity::{SHARED, affinity_key},
     checkout::Checkout,
     request::{Owner, Request, Usage},
     stream::row_stream,
@@ -33,6 +33,8 @@ pub(super) enum PoolUser {
     Tenant(Arc<TenantState>),
     /// The same for work that visits all tenants.
     Background(Arc<TenantState>),
+    /// Shared tables.
+    Shared,
     /// Queries of the registry.
     Registry,
     /// Creations, drops and spares.
@@ -110,6 +112,7 @@ impl PoolUser {
             Self::Background(tenant) => {
                 Request { tenant: Some(affinity_key(tenant.id)), ..of_none(Owner::Background) }
             }
+            Self::Shared => Request { tenant: Some(SHARED), ..of_none(Owner::Tenant(SHARED)) },
             Self::Registry => of_none(Owner::Registry),
             Self::Lifecycle => of_none(Owner::Lifecycle),
         }

@@ -7,7 +7,8 @@ use crate::limits::Limits;
 /// The account to which a connection is charged. Connections are shared fairly between owners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
-    /// A tenant, by its [`affinity_key`](super::affinity::affinity_key).
+    /// A tenant, by its [`affinity_key`](super::affinity::affinity_key), or
+    /// [shared tables](super::affinity::SHARED).
     Tenant(u64),
     /// Queries of the registry.
     Registry,

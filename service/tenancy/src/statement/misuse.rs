@@ -1,6 +1,6 @@
 use sea_orm::DbErr;
 use tenantry_migrate::{DbErrorKind, driver_error};
-use tenantry_registry::PLACEHOLDER;
+use tenantry_registry::{PLACEHOLDER, Slug};
 use thiserror::Error;
 
 use super::super::marker;
@@ -13,7 +13,7 @@ use super::super::marker;
 pub enum Misuse {
     /// The SQL begins or ends a transaction, which would affect the next tenant on the connection.
     #[error(
-        "{keyword} is not allowed on a tenant's handle, whose connections are shared; call \
+        "{keyword} is not allowed on a handle, since tenants share its connections; call \
          `begin()` for a transaction, and `begin()` on that for a savepoint"
     )]
     TransactionControl {
@@ -51,6 +51,24 @@ pub enum Misuse {
         encoded: usize,
         /// Number of parameters.
         count: usize,
+    },
+
+    /// The statement has the placeholder, but is on the connection to shared tables.
+    #[error(
+        "the statement names a tenant's table (\"@tenant\"), but is on the connection to shared \
+         tables; send it on the tenant's handle, or in a transaction from `for_tenant`"
+    )]
+    PlaceholderWithoutTenant,
+
+    /// The tenant of a transaction was resolved by another `Tenancy`, which may have another
+    /// database.
+    #[error(
+        "tenant {slug} was resolved by another Tenancy than the transaction's; resolve it with the \
+         same one"
+    )]
+    OtherTenancy {
+        /// The tenant.
+        slug: Slug,
     },
 
     /// PostgreSQL was asked for a schema with the name of the placeholder, which is not replaced in

@@ -41,7 +41,11 @@ fn assert_refused<T>(what: &str, result: Result<T, DbErr>) {
         panic!("{what} was not refused");
     };
     let other = OtherSchema::find(&error).unwrap_or_else(|| panic!("{what}: {error}"));
-    assert_eq!((other.slug.as_str(), other.schema.as_str()), ("tenant-1", "tenant_2"), "{what}");
+    assert_eq!(
+        (other.slug.as_ref(), other.schema.as_str()),
+        (Some(&slug("tenant-1")), "tenant_2"),
+        "{what}"
+    );
     assert!(other.to_string().contains(r#"write "@tenant" in place of"#), "{other}");
     let error = Error::from(error);
     assert!(matches!(&error, Error::OtherSchema(_)), "{error}");
