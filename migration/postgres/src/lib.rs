@@ -6,11 +6,14 @@
 //! socket in a folder that only the server's own user and root may enter.
 //!
 //! **The server ends with its owner**, the program that started it, also if that is killed with
-//! SIGKILL. There are two kinds:
+//! SIGKILL. There are two kinds of these:
 //!
 //! - [`Server::persistent`]: keeps its data, with fsync on. One program is the owner; others on the
 //!   same folder join its server.
 //! - [`Server::temporary`]: for tests. In memory where there is room, and removed at the end.
+//!
+//! A third kind has no owner: [`Server::shared`] is a temporary server of several programs, such as
+//! the processes of a test run, and ends after the last of them.
 //!
 //! All functions block on processes and files. In asynchronous code, call them through
 //! `tokio::task::spawn_blocking`, and drop the [`Server`] there too.
@@ -34,6 +37,7 @@ mod os_user;
 mod paths;
 mod persistent;
 mod pid_file;
+mod shared;
 mod supervisor;
 mod temporary;
 mod url;
@@ -97,6 +101,9 @@ enum Lifecycle {
     Joined {
         _users: File,
     },
+    Shared {
+        _users: File,
+    },
 }
 
 impl Server {
@@ -115,6 +122,21 @@ impl Server {
     /// - [`ServerError::Io`]: the operating system failed.
     pub fn temporary(settings: &[(&str, &str)]) -> Result<Self, ServerError> {
         temporary::start(settings)
+    }
+
+    /// Joins the temporary server of this name, or starts it: for the processes of a test run, which
+    /// may start at the same time. It has the settings of [`Server::temporary`] and `settings`;
+    /// others, another user or another version of PostgreSQL make another server.
+    ///
+    /// The server has no owner. It ends ten seconds after the last program that uses it has dropped
+    /// this value or has ended, also by SIGKILL. A lock file
+    /// of a hundred bytes remains in the folder for temporary files.
+    ///
+    /// # Errors
+    /// Those of [`Server::temporary`]; [`ServerError::Io`] if another program does not finish
+    /// starting the server within two minutes.
+    pub fn shared(name: &str, settings: &[(&str, &str)]) -> Result<Self, ServerError> {
+        shared::open(name, settings)
     }
 
     /// Starts the server of the data folder `dir`, or joins the one that another program has
@@ -162,19 +184,19 @@ impl Server {
     }
 
     /// Whether the server that this program has started has ended unexpectedly. Always `false` if
-    /// this program has joined another one's server.
+    /// this program has joined another one's server, or shares it.
     pub fn has_ended(&mut self) -> bool {
         match &mut self.lifecycle {
             Lifecycle::Temporary { postmaster, .. } | Lifecycle::Owner { postmaster, .. } => {
                 postmaster.has_ended()
             }
-            Lifecycle::Joined { .. } => false,
+            Lifecycle::Joined { .. } | Lifecycle::Shared { .. } => false,
         }
     }
 
     /// Whether this program has started the server, which then ends with it.
     pub fn is_owner(&self) -> bool {
-        !matches!(self.lifecycle, Lifecycle::Joined { .. })
+        !matches!(self.lifecycle, Lifecycle::Joined { .. } | Lifecycle::Shared { .. })
     }
 }
 

@@ -138,7 +138,7 @@ fn open(path: &Path) -> Result<File, ServerError> {
 }
 
 /// Whether the lock was acquired; an error on a file system without locks.
-fn locked(result: Result<(), TryLockError>, path: &Path) -> Result<bool, ServerError> {
+pub(super) fn locked(result: Result<(), TryLockError>, path: &Path) -> Result<bool, ServerError> {
     match result {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),

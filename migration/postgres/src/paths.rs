@@ -17,6 +17,9 @@ const MAX_SOCKET_PATH: usize = 103;
 /// Prefix of the names of temporary folders.
 pub(super) const TEMPORARY: &str = "local-postgres-data-";
 
+/// Prefix of the names of the folders of shared servers and of their lock files.
+pub(super) const SHARED: &str = "local-postgres-shared-";
+
 /// Prefix of the names of socket folders, which must not begin with the other one.
 const SOCKET_DIR: &str = "local-postgres-socket-";
 
@@ -84,7 +87,7 @@ pub(super) fn temporary_base(user: &OsUser) -> PathBuf {
 
 /// The first folder for temporary files that the server's user may enter and whose path leaves
 /// room for that of a socket.
-fn temporary_files(user: &OsUser) -> PathBuf {
+pub(super) fn temporary_files(user: &OsUser) -> PathBuf {
     let fits = |dir: &Path| holds_socket(&dir.join(format!("{TEMPORARY}XXXXXX/data")));
     [env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]
         .into_iter()

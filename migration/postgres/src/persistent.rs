@@ -107,6 +107,7 @@ fn start(
         socket_dir: socket_dir.unwrap_or(dir),
         shutdown: Shutdown::Fast,
         remove: socket_dir,
+        users: None,
         settings: vec![("fsync", "on")],
     };
     let postmaster = launch.start(|pid| ownership.record_server(pid))?;

@@ -3,10 +3,15 @@
 //! The shell is the server's parent and holds the reading end of a pipe whose writing end only the
 //! owner has. The kernel closes the pipe when the owner exits or is killed, also by SIGKILL. An
 //! orderly stop closes the same pipe, so every run exercises the only way to stop.
+//!
+//! A shared server has a named pipe, whose writing end each of its users has. When all of them have
+//! ended, the shell waits a while for others, then removes the pipe's name, so that no program can join
+//! any more, and looks once more: a program that has joined meanwhile has written a line.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead, BufReader},
+    mem::ManuallyDrop,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Stdio},
@@ -27,19 +32,34 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the owner waits for a shutdown.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Arguments: the signal that stops the server, a folder to remove ("" for none), the log file,
-/// the server's command. Prints the server's process id.
+/// Arguments: the signal that stops the server, a folder to remove ("" for none), the log file, the
+/// named pipe of a shared server ("" for none), the server's command. Prints the server's process id.
 ///
 /// Runs as the server's user, so that root writes no file into another user's folder. A server
 /// that ends on its own leaves the folder to the owner, which may still read the log in it.
 const SCRIPT: &str = r#"
 umask 077
-signal=$1 remove=$2 log=$3; shift 3
+signal=$1 remove=$2 log=$3 users=$4; shift 4
 exec 3<&0
 mv -f "$log" "$log.1" 2>/dev/null
 "$@" 3<&- </dev/null >"$log" 2>&1 &
 server=$!
-{ read -r _ <&3; kill -s "$signal" "$server"; } >/dev/null 2>&1 &
+{
+    if [ -z "$users" ]; then
+        read -r _ <&3
+    else
+        idle=0
+        while :; do
+            if read -r _ <&3; then idle=0; continue; fi
+            if [ "$idle" -lt 10 ]; then idle=$((idle + 1)); sleep 1; continue; fi
+            mv "$users" "$users.closed"
+            read -r _ <&3 || break
+            idle=0
+            mv "$users.closed" "$users"
+        done
+    fi
+    kill -s "$signal" "$server"
+} >/dev/null 2>&1 &
 reader=$!
 echo "$server"
 wait "$server"; status=$?
@@ -67,7 +87,17 @@ pub(super) struct Launch<'a> {
     pub(super) shutdown: Shutdown,
     /// Folder that is removed when the owner ends.
     pub(super) remove: Option<&'a Path>,
+    /// In place of an owner.
+    pub(super) users: Option<Users<'a>>,
     pub(super) settings: Vec<(&'a str, &'a str)>,
+}
+
+/// The programs that share a server.
+#[derive(Debug)]
+pub(super) struct Users<'a> {
+    /// The named pipe whose writing ends they have.
+    pub(super) pipe: &'a Path,
+    pub(super) reader: File,
 }
 
 /// A running server of this program. Dropping it stops the server and waits for its end, for half
@@ -132,6 +162,14 @@ impl Launch<'_> {
             Shutdown::Fast => "INT",
         });
         command.arg(self.remove.unwrap_or(Path::new(""))).arg(log_file(self.data));
+        let (pipe, stdin) = match &self.users {
+            Some(Users { pipe, reader }) => {
+                let reader = reader.try_clone().map_err(ServerError::io("open", *pipe))?;
+                (*pipe, reader.into())
+            }
+            None => (Path::new(""), Stdio::piped()),
+        };
+        command.arg(pipe);
         command.arg(self.binaries.program("postgres")).arg("-D").arg(self.data);
         // The value is a list, whose items may be quoted.
         let socket_dir = self.socket_dir.to_string_lossy().replace('"', "\"\"");
@@ -147,7 +185,7 @@ impl Launch<'_> {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let mut supervisor = command
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             // Ctrl-C in the terminal reaches the owner only.
@@ -167,6 +205,13 @@ impl Launch<'_> {
 }
 
 impl Postmaster {
+    /// Leaves the server to its other users.
+    pub(super) fn detach(self) {
+        let mut this = ManuallyDrop::new(self);
+        // Collects the exit status if the server ends before this program.
+        thread::spawn(move || this.supervisor.wait());
+    }
+
     /// Whether the server has ended.
     pub(super) fn has_ended(&mut self) -> bool {
         !matches!(self.supervisor.try_wait(), Ok(None))

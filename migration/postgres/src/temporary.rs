@@ -25,7 +25,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 
 /// No data outlives the run, so none is made crash-safe. The connections are for test binaries
 /// that run a pool per test in parallel; the WAL is kept small, as it is in memory.
-const SETTINGS: [(&str, &str); 6] = [
+pub(super) const SETTINGS: [(&str, &str); 6] = [
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
@@ -58,6 +58,7 @@ pub(super) fn start(settings: &[(&str, &str)]) -> Result<Server, ServerError> {
         socket_dir: &data,
         shutdown: Shutdown::Immediate,
         remove: Some(folder.path()),
+        users: None,
         settings: SETTINGS.iter().chain(settings).copied().collect(),
     };
     let postmaster = launch.start(|_| Ok(()))?;
@@ -77,6 +78,11 @@ fn sweep(path: &Path, user: &OsUser) {
     else {
         return;
     };
+    stop_and_remove(path);
+}
+
+/// Stops the server of a folder, if it still runs, and removes the folder.
+pub(super) fn stop_and_remove(path: &Path) {
     let data = path.join("data");
     if let Some(file) = PidFile::read(&data)
         && is_postmaster_of(file.pid, &data)

@@ -85,7 +85,16 @@ impl<B> BoundConnection<Transaction, B> {
         T: Send,
         E: fmt::Display + fmt::Debug + Send,
     {
-        match callback(&self).await {
+        let result = callback(&self).await;
+        self.end_with(result).await
+    }
+
+    /// Commits if `result` is a success and rolls back otherwise.
+    pub(super) async fn end_with<T, E>(self, result: Result<T, E>) -> Result<T, TransactionError<E>>
+    where
+        E: fmt::Display + fmt::Debug,
+    {
+        match result {
             Ok(value) => {
                 self.commit().await?;
                 Ok(value)

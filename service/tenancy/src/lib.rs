@@ -72,6 +72,7 @@ mod resolve;
 mod retry;
 mod schemas;
 mod scope;
+mod sea_orm_methods;
 mod seed;
 mod shared;
 mod spares;
@@ -84,6 +85,8 @@ mod tenant_state;
 mod tenant_update;
 #[cfg(test)]
 mod test_migrator;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod validate;
 
 use std::{

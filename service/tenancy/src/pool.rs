@@ -20,11 +20,14 @@ mod handle;
 mod idle_check;
 mod load;
 mod migration_transaction;
+#[cfg(feature = "testing")]
+mod mock_session;
 mod options;
 mod recent_set;
 mod request;
 mod savepoints;
 mod scheduler;
+mod session;
 mod session_settings;
 mod shares;
 mod slot;
@@ -44,7 +47,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use sea_orm::{DbErr, sqlx::Connection};
+use sea_orm::DbErr;
 use tenantry_migrate::connect::SessionOptions;
 use tokio::{
     runtime::Handle,
@@ -134,6 +137,13 @@ impl TenantPool {
         }
     }
 
+    /// The same with sessions on SeaORM's mock.
+    #[cfg(feature = "testing")]
+    pub(super) fn on_mock(mut self, mock: sea_orm::DatabaseConnection) -> Self {
+        self.connector.set_mock(mock);
+        self
+    }
+
     /// The pool as a tenant uses it.
     pub(super) fn of_tenant(self: &Arc<Self>, tenant: Arc<TenantState>) -> PoolHandle {
         PoolHandle::new(Arc::clone(self), PoolUser::Tenant(tenant))
@@ -201,9 +211,9 @@ impl TenantPool {
 
     /// Opens and closes a connection outside the pool. Returns whether the server accepts writes.
     pub(super) async fn test_connect(&self) -> Result<WriteAccess, DbErr> {
-        let Connected { connection, writes, .. } = self.connector.connect().await?;
+        let Connected { session, writes, .. } = self.connector.connect().await?;
         // An error does not matter: the server has closed it then.
-        let _ = connection.close().await;
+        let _ = session.close().await;
         Ok(writes)
     }
 

@@ -1,6 +1,12 @@
 //! Schemas that are created in advance, so that a new tenant only has to take one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tenantry_migrate::{
@@ -29,6 +35,8 @@ pub(super) struct Spares {
     supported: OnceCell<bool>,
     /// Notified when a spare may have been taken.
     pub(super) taken: Notify,
+    /// Whether the database came with spares, and no more are made.
+    prepared: AtomicBool,
 }
 
 impl Spares {
@@ -39,15 +47,26 @@ impl Spares {
         schema_prefix: String,
     ) -> Self {
         let (supported, taken) = (OnceCell::new(), Notify::new());
-        Self { target, db, migrator, schema_prefix, supported, taken }
+        let prepared = AtomicBool::new(false);
+        Self { target, db, migrator, schema_prefix, supported, taken, prepared }
+    }
+
+    /// The database came with spares: those are taken whatever the target is.
+    #[cfg(feature = "testing")]
+    pub(super) fn set_prepared(&self) {
+        self.prepared.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn are_prepared(&self) -> bool {
+        self.prepared.load(Ordering::Relaxed)
     }
 
     /// Whether there are to be spares and the schema of this migrator can be renamed.
     ///
     /// Takes a connection the first time.
     pub(super) async fn is_supported(&self) -> bool {
-        if self.target == 0 {
-            return false;
+        if self.are_prepared() || self.target == 0 {
+            return self.are_prepared();
         }
         let find = async {
             let txn = self.db.begin_for_migrations().await?;
@@ -81,15 +100,17 @@ impl Spares {
     }
 
     async fn top_up(&self) {
-        loop {
-            match bounded(self.create_one()).await {
-                Ok(Some(schema)) => debug!(%schema, "spare created"),
-                Ok(None) => return,
-                Err(error) => {
-                    return warn!(%error, "a spare could not be created; retrying later");
-                }
-            }
+        if let Err(error) = self.fill().await {
+            warn!(%error, "a spare could not be created; retrying later");
         }
+    }
+
+    /// Creates spares until there are enough.
+    pub(super) async fn fill(&self) -> Result<(), Error> {
+        while let Some(schema) = bounded(self.create_one()).await? {
+            debug!(%schema, "spare created");
+        }
+        Ok(())
     }
 
     /// Creates a spare. Returns `None` if there are enough or another process is creating them.

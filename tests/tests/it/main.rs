@@ -48,3 +48,4 @@ mod sign_up;
 mod spares;
 mod stale_statements;
 mod tenant_update;
+mod test_kit;

@@ -32,6 +32,7 @@ pub use opening::{Opening, held_back};
 pub use secret::{Secret, SecretError, given};
 pub use session_options::SessionOptions;
 pub(crate) use sessions::{is_shared, new_mark};
+pub use url::with_database;
 
 /// Why connections share sessions, and what to do.
 pub(crate) const TRANSACTION_MODE: &str = "goes through a pooler in transaction mode. Connect to \

@@ -75,6 +75,21 @@ pub(super) fn check(url: &str) -> Result<Checked, ConnectError> {
     Ok(Checked { text, cut })
 }
 
+/// The URL of another database of the same server. The name has no characters that a URL escapes.
+///
+/// # Errors
+/// [`ConnectError::BadUrl`].
+pub fn with_database(url: &str, database: &str) -> Result<String, ConnectError> {
+    let text = check(url)?.text;
+    let (before, query) = text.split_once('?').unwrap_or((&text, ""));
+    let (scheme, rest) = before.split_once("://").ok_or(ConnectError::BadUrl)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let query: Vec<&str> =
+        query.split('&').filter(|it| !it.is_empty() && !it.starts_with("dbname=")).collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    Ok(format!("{scheme}://{authority}/{database}{mark}{}", query.join("&")))
+}
+
 /// User, password, host and port; and what follows them.
 fn sections(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
@@ -125,6 +140,23 @@ mod tests {
             assert_eq!(options.get_database(), database, "{url}");
             assert_eq!((checked.text.as_str(), checked.cut), (url, false));
         }
+    }
+
+    #[test]
+    fn the_database_of_a_url_can_be_replaced() {
+        for (url, replaced) in [
+            (
+                "postgres://me:a%2Fb@h:5433/old?sslmode=disable",
+                "postgres://me:a%2Fb@h:5433/new?sslmode=disable",
+            ),
+            ("postgres://h", "postgres://h/new"),
+            ("postgres:///old?host=/run/pg&dbname=old", "postgres:///new?host=/run/pg"),
+        ] {
+            assert_eq!(with_database(url, "new").unwrap(), replaced);
+            let options = replaced.parse::<PgConnectOptions>().unwrap();
+            assert_eq!(options.get_database(), Some("new"));
+        }
+        assert!(with_database("mysql://h/old", "new").is_err());
     }
 
     #[test]

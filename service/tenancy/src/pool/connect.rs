@@ -2,24 +2,28 @@
 
 use std::time::Duration;
 
-use sea_orm::{
-    DbErr, RuntimeErr,
-    sqlx::{self, PgConnection},
-};
+#[cfg(feature = "testing")]
+use sea_orm::DatabaseConnection;
+use sea_orm::{DbErr, RuntimeErr, sqlx};
 use tenantry_migrate::connect::{Opening, SessionOptions};
 
-use super::{session_settings::SessionSettings, write_access::WriteAccess};
+#[cfg(feature = "testing")]
+use super::mock_session::MockSession;
+use super::{session::Session, session_settings::SessionSettings, write_access::WriteAccess};
 
 /// Opens connections that all have the same settings.
 pub(super) struct Connector {
     options: SessionOptions,
     settings: SessionSettings,
     timeout: Duration,
+    /// In place of a server.
+    #[cfg(feature = "testing")]
+    mock: Option<DatabaseConnection>,
 }
 
 /// A new connection.
 pub(super) struct Connected {
-    pub(super) connection: PgConnection,
+    pub(super) session: Session,
     /// Whether `after_connect` may have changed the session.
     pub(super) customised: bool,
     pub(super) writes: WriteAccess,
@@ -31,7 +35,19 @@ impl Connector {
         settings: SessionSettings,
         timeout: Duration,
     ) -> Self {
-        Self { options, settings, timeout }
+        Self {
+            options,
+            settings,
+            timeout,
+            #[cfg(feature = "testing")]
+            mock: None,
+        }
+    }
+
+    /// Opens sessions on SeaORM's mock from now on.
+    #[cfg(feature = "testing")]
+    pub(super) fn set_mock(&mut self, mock: DatabaseConnection) {
+        self.mock = Some(mock);
     }
 
     pub(super) fn options(&self) -> &SessionOptions {
@@ -45,17 +61,26 @@ impl Connector {
 
     /// Opens a connection and applies the settings in one more round trip.
     pub(super) async fn connect(&self) -> Result<Connected, DbErr> {
+        #[cfg(feature = "testing")]
+        if let Some(mock) = &self.mock {
+            let session = Session::Mock(MockSession::new(mock.clone()));
+            return Ok(Connected { session, customised: false, writes: WriteAccess::Allowed });
+        }
         let opening = Opening::within(self.timeout);
         let (mut connection, customised) = self.options.open(&opening).await?;
         let writes = opening
             .first(self.settings.apply(&mut connection))
             .await
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-        Ok(Connected { connection, customised, writes })
+        Ok(Connected { session: Session::Postgres(connection), customised, writes })
     }
 
     /// Resets a session to the settings. Returns false if it is in a transaction.
-    pub(super) async fn reset(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        self.settings.reset(connection).await
+    pub(super) async fn reset(&self, session: &mut Session) -> Result<bool, sqlx::Error> {
+        match session {
+            Session::Postgres(connection) => self.settings.reset(connection).await,
+            #[cfg(feature = "testing")]
+            Session::Mock(_) => Ok(true),
+        }
     }
 }

@@ -18,33 +18,52 @@ use tokio::time::timeout;
 
 use super::{
     super::statement::{Misuse, encode},
+    session::Session,
     slot::PooledConnection,
+    statement_admission::StatementAdmission,
     timeouts::overdue,
 };
 
 impl PooledConnection {
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
-        let query = self.query(statement)?;
-        let answer = query.execute(&mut self.connection);
-        within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
+        match &mut self.session {
+            Session::Postgres(connection) => {
+                let answer = query(&mut self.statements, statement)?.execute(connection);
+                within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
+            }
+            #[cfg(feature = "testing")]
+            Session::Mock(mock) => mock.execute(statement),
+        }
     }
 
     pub(super) async fn query_one(
         &mut self,
         statement: Statement,
     ) -> Result<Option<QueryResult>, DbErr> {
-        let query = self.query(statement)?;
-        let row = within(self.answer_timeout, query.fetch_optional(&mut self.connection)).await;
-        row.map(|row| row.map(Into::into)).map_err(query_error)
+        match &mut self.session {
+            Session::Postgres(connection) => {
+                let row = query(&mut self.statements, statement)?.fetch_optional(connection);
+                let row = within(self.answer_timeout, row).await;
+                row.map(|row| row.map(Into::into)).map_err(query_error)
+            }
+            #[cfg(feature = "testing")]
+            Session::Mock(mock) => mock.query_one(statement),
+        }
     }
 
     pub(super) async fn query_all(
         &mut self,
         statement: Statement,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let query = self.query(statement)?;
-        let rows = query.fetch(&mut self.connection).map_ok(Into::into).try_collect();
-        within(self.answer_timeout, rows).await.map_err(query_error)
+        match &mut self.session {
+            Session::Postgres(connection) => {
+                let rows = query(&mut self.statements, statement)?.fetch(connection);
+                let rows = rows.map_ok(Into::into).try_collect();
+                within(self.answer_timeout, rows).await.map_err(query_error)
+            }
+            #[cfg(feature = "testing")]
+            Session::Mock(mock) => mock.query_all(statement),
+        }
     }
 
     /// The rows as they arrive. The timeout applies to each of them.
@@ -52,9 +71,14 @@ impl PooledConnection {
         &mut self,
         statement: Statement,
     ) -> BoxStream<'_, Result<QueryResult, DbErr>> {
-        match self.query(statement) {
+        let connection = match &mut self.session {
+            Session::Postgres(connection) => connection,
+            #[cfg(feature = "testing")]
+            Session::Mock(mock) => return mock.stream(&statement),
+        };
+        match query(&mut self.statements, statement) {
             Ok(query) => {
-                let rows = (self.answer_timeout, query.fetch(&mut self.connection));
+                let rows = (self.answer_timeout, query.fetch(connection));
                 stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
             }
             Err(misuse) => stream::once(ready(Err(misuse.into()))).boxed(),
@@ -63,20 +87,25 @@ impl PooledConnection {
 
     /// Executes SQL without preparing it, in one round trip. Empty SQL is a ping.
     pub(super) async fn execute_batch(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
-        let answer = (&mut self.connection).execute(sql);
-        within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
+        match &mut self.session {
+            Session::Postgres(connection) => {
+                let answer = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
+                within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
+            }
+            #[cfg(feature = "testing")]
+            Session::Mock(mock) => mock.execute_batch(sql),
+        }
     }
+}
 
-    fn query(
-        &mut self,
-        statement: Statement,
-    ) -> Result<Query<'static, Postgres, PgArguments>, Misuse> {
-        let Statement { sql, values, .. } = statement;
-        let values = encode(values.unwrap_or(Values(Vec::new())))?;
-        let kept = self.statements.admits(&sql);
-        Ok(sqlx::query_with(AssertSqlSafe(sql), values).persistent(kept))
-    }
+fn query(
+    statements: &mut StatementAdmission,
+    statement: Statement,
+) -> Result<Query<'static, Postgres, PgArguments>, Misuse> {
+    let Statement { sql, values, .. } = statement;
+    let values = encode(values.unwrap_or(Values(Vec::new())))?;
+    let kept = statements.admits(&sql);
+    Ok(sqlx::query_with(AssertSqlSafe(sql), values).persistent(kept))
 }
 
 type Rows<'a> = (Option<Duration>, BoxStream<'a, Result<PgRow, sqlx::Error>>);

@@ -19,6 +19,26 @@ pub(in super::super) struct PoolOptions {
     pub(in super::super) extensions: Arc<str>,
 }
 
+/// For a pool without a server.
+#[cfg(feature = "testing")]
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 10,
+            tenant_share: 100,
+            reserved_connections: 0,
+            max_waiting: 200,
+            recycle_after: 0,
+            max_lifetime: Duration::MAX,
+            statement_cache: 100,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: None,
+            idle_in_transaction_timeout: None,
+            extensions: Arc::from(""),
+        }
+    }
+}
+
 #[cfg(test)]
 impl PoolOptions {
     pub(super) fn for_tests() -> Self {

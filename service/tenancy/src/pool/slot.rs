@@ -9,15 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sea_orm::{
-    DbErr,
-    sqlx::{Connection, PgConnection},
-};
+use sea_orm::DbErr;
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
     connect::{Connected, Connector},
+    session::Session,
     statement_admission::StatementAdmission,
     timeouts::{CLEANUP, READ_ONLY_LIFETIME},
     write_access::WriteAccess,
@@ -45,7 +43,7 @@ pub(super) struct ConnectionLimits {
 /// A connection of the pool. It belongs to no pool of sqlx, which pings a connection whenever it is
 /// returned: one more round trip for each statement, during which the connection cannot be used.
 pub(super) struct PooledConnection {
-    pub(super) connection: PgConnection,
+    pub(super) session: Session,
     /// Whether `after_connect` may have changed the session, which a reset would undo.
     pub(super) customised: bool,
     pub(super) generation: Generation,
@@ -82,9 +80,9 @@ impl Slot {
         generation: Generation,
         open: &Arc<AtomicUsize>,
     ) -> Result<PooledConnection, DbErr> {
-        let Connected { connection, customised, writes } = connector.connect().await?;
+        let Connected { session, customised, writes } = connector.connect().await?;
         Ok(PooledConnection {
-            connection,
+            session,
             customised,
             generation,
             read_only: writes != WriteAccess::Allowed,
@@ -149,7 +147,7 @@ impl Slot {
 impl PooledConnection {
     /// Resets the session. Returns whether that succeeded.
     pub(super) async fn reset(&mut self, connector: &Connector) -> bool {
-        match timeout(CLEANUP, connector.reset(&mut self.connection)).await {
+        match timeout(CLEANUP, connector.reset(&mut self.session)).await {
             Ok(Ok(true)) => return true,
             Ok(Ok(false)) => warn!("a connection was returned in a transaction; closing it"),
             Ok(Err(error)) => warn!(%error, "a connection could not be reset; closing it"),
@@ -160,9 +158,9 @@ impl PooledConnection {
 
     /// Closes the connection gracefully.
     pub(super) async fn close(self) {
-        let Self { connection, _open, .. } = self;
+        let Self { session, _open, .. } = self;
         // Fails if the server has closed it. Without an answer the socket is closed.
-        let _ = timeout(CLEANUP, connection.close()).await;
+        let _ = timeout(CLEANUP, session.close()).await;
     }
 }
 
