@@ -105,6 +105,16 @@ pub async fn shared_state(
     }
 }
 
+/// Returns an error if tenants' migrations are to run in the schema of the tables that exist once.
+pub(crate) fn ensure_not_shared(target: &Target, migrator: &DynMigrator) -> Result<(), Error> {
+    match target {
+        Target::Schema(schema) if migrator.is_shared(schema) => {
+            Err(Error::SharedSchema { schema: schema.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prepares a run on the schema of the tables that exist once. The first run creates the schema.
 pub(crate) async fn prepare(
     txn: &impl ConnectionTrait,

@@ -29,7 +29,8 @@ pub fn without_placeholder(tables: impl IntoIterator<Item = TableRef>) -> Vec<St
 }
 
 /// Asserts in a test of an application that the schema of each tenant entity is the placeholder, so
-/// that none of them reads the tables of `public` or of a certain tenant.
+/// that none of them reads the tables of `public` or of a certain tenant. Entities of shared tables
+/// are not for this list.
 ///
 /// ```
 /// use sea_orm::EntityName;

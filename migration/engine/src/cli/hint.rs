@@ -29,6 +29,7 @@ fn of_library(error: &Error, names: &CommandNames) -> Option<String> {
         Error::UnknownVersion { .. } | Error::UnknownBreaking { .. } => {
             format!("`{}` prints the migrations", names.migration("list"))
         }
+        Error::SharedSchema { .. } => "Use --shared".to_owned(),
         Error::HasDependents { .. } => "To drop them, too, pass --cascade".to_owned(),
         _ => return None,
     })

@@ -75,7 +75,10 @@ pub async fn verify_with_allowlist(
     let mut shared = Verification::default();
     let registry = registry_exists(db).await?;
     match target {
-        VerifyTarget::Schema(schema) => run.schema(schema, registry).await?,
+        VerifyTarget::Schema(schema) => match migrator.shared() {
+            Some(shared) if migrator.is_shared(schema) => return Ok(run.shared(shared).await?),
+            _ => run.schema(schema, registry).await?,
+        },
         VerifyTarget::Shared => {
             return match migrator.shared() {
                 Some(shared) => Ok(run.shared(shared).await?),

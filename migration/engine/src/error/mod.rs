@@ -51,6 +51,16 @@ pub enum Error {
         schema: String,
     },
 
+    /// The schema of the shared tables is not that of a tenant.
+    #[error(
+        "schema \"{schema}\" has the tables that exist once, which have migrations of their own. No \
+         tenant's migrations run in it"
+    )]
+    SharedSchema {
+        /// Name of the schema.
+        schema: SchemaName,
+    },
+
     /// The schema has migrations that this program does not have: it is newer than the program.
     #[error(
         "schema \"{schema}\" has migrations that this program does not have: {}. Use a newer program",

@@ -34,6 +34,7 @@ use crate::{
     proxy::InTransaction,
     run::schema_guard::SchemaGuard,
     search_path::{restore_search_path, set_search_path},
+    shared::ensure_not_shared,
     sql::query::{execute, execute_batch},
 };
 use recorder::SqlRecorder;
@@ -86,7 +87,7 @@ pub async fn delete_tenant(txn: &impl ConnectionTrait, row: &tenant::Model) -> R
 /// each migration that cannot be recorded. Otherwise the migrations run one by one.
 ///
 /// # Errors
-/// [`Error::SchemaExists`] if there is a schema of this name, [`Error::Migration`] if a migration
+/// [`Error::SchemaExists`] if there is a schema of this name, [`Error::SharedSchema`], [`Error::Migration`] if a migration
 /// fails. The transaction is aborted then. A foreign key to a table that exists once waits for its
 /// lock for 200 milliseconds ([`DbErrorKind::LockTimeout`]). If the kind is [`DbErrorKind::NeedsCommit`], use
 /// [`create_schema_with_commits`].
@@ -95,6 +96,7 @@ pub async fn create_schema(
     schema: &SchemaName,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
+    ensure_not_shared(&Target::Schema(schema.clone()), migrator)?;
     if migrator.shared().is_none() {
         return create(txn, schema, migrator).await;
     }

@@ -12,6 +12,7 @@ use crate::{
     plan::all_up,
     run::commits::{begin_next, run_each},
     search_path::set_search_path,
+    shared::ensure_not_shared,
     sql::query::{execute_batch, scalar},
 };
 
@@ -34,13 +35,14 @@ pub async fn create_schema_with_commits(
     schema: &SchemaName,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
+    let target = Target::Schema(schema.clone());
+    ensure_not_shared(&target, migrator)?;
     lock_creation(txn, "pg_try_advisory_lock", schema).await?;
     map_duplicate_schema(execute_batch(txn, &create_schema_sql(schema)).await, schema)?;
     let oid: Option<i64> =
         scalar(txn, "SELECT $1::regnamespace::oid::bigint", [schema.quoted().into()]).await?;
     let comment = |text: &str| format!("COMMENT ON SCHEMA {} IS {text}", schema.quoted());
     execute_batch(txn, &comment(&format!("'{MARK}{}'", oid.unwrap_or(0)))).await?;
-    let target = Target::Schema(schema.clone());
     set_search_path(txn, &target, migrator).await?;
     if migrator.shared().is_some() {
         execute_batch(txn, "SET lock_timeout = '200ms'").await?;

@@ -23,6 +23,7 @@ use crate::{
     error::privilege::explain,
     lock::{LockMode, TransactionSettings},
     search_path::ensure_schema_exists,
+    shared::ensure_not_shared,
     sql::query::{column, scalar},
 };
 
@@ -37,7 +38,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::MissingSchema`] if the schema does not exist, [`Error::UnknownVersion`] if there is no
-/// such version, [`Error::UnknownBreaking`], [`Error::RegistryInUse`] if the registry has tenants
+/// such version, [`Error::SharedSchema`], [`Error::UnknownBreaking`], [`Error::RegistryInUse`] if the registry has tenants
 /// and would be dropped: nothing is changed then. [`Error::Migration`] if a migration fails: its
 /// transaction is rolled back.
 pub async fn run(
@@ -48,6 +49,7 @@ pub async fn run(
     timeouts: Timeouts,
 ) -> Result<MigrationOutcome, Error> {
     migrator.validate_breaking()?;
+    ensure_not_shared(target, migrator)?;
     confirm_extensions(db, migrator).await?;
     let sessions = SessionCheck::default();
     let run = MigrationRun { db, target, migrator, action, timeouts, sessions: &sessions };
@@ -76,6 +78,7 @@ pub async fn state(
     target: &Target,
     migrator: &DynMigrator,
 ) -> Result<MigrationState, Error> {
+    ensure_not_shared(target, migrator)?;
     let txn = db.begin().await?;
     let state = state_in(&txn, target, migrator).await?;
     txn.rollback().await?;

@@ -63,6 +63,11 @@ async fn down_and_fresh_change_the_shared_tables_alone() {
     migration(&db, 2, "fresh --shared --yes").exits(0).says(["shared: applied s1_plans"]);
     assert!(texts(&plain, "SELECT id::text FROM shared.plans").await.is_empty());
     migration(&db, 2, "up --shared --registry").exits(2);
+    for words in ["up", "up --dry-run", "status", "fresh --yes --cascade"] {
+        let ran = migration(&db, 2, &format!("{words} --schema shared")).exits(1);
+        ran.complains(["Use --shared"]);
+    }
+    migration(&db, 2, "verify --schema shared").exits(0).says(["1 schema checked: 1 match"]);
     migration(&db, 2, "check").exits(1).says(["6 migrations checked"]);
 }
 

@@ -1,10 +1,12 @@
 //! Migrations of shared tables, and programs that need them.
 
+use std::time::Duration;
+
 use sea_orm::ConnectionTrait;
 use tenantry::{Error, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, Error as MigrationError, FleetOptions, MigrationOutcome, TenantSelection, run,
-    run_fleet, shared_state,
+    Action, DynMigrator, Error as MigrationError, FleetOptions, MigrationOutcome, TenantSelection,
+    run, run_fleet, shared_state,
 };
 
 use super::*;
@@ -76,6 +78,39 @@ async fn a_missing_shared_schema_is_behind_and_only_up_creates_it() {
         assert!(matches!(error, MigrationError::MissingShared { .. }), "{action:?}: {error}");
     }
     assert!(!tables(&plain).await.iter().any(|table| table.starts_with("shared.")));
+}
+
+#[tokio::test]
+async fn a_fleet_run_adds_foreign_keys_to_a_shared_table_in_parallel() {
+    let (db, plain, config) = with_plans().await;
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    for number in 0..24 {
+        tenancy.create(NewTenant::new(slug(&format!("town-{number}")))).await.unwrap();
+    }
+    let more = Sql {
+        name: "m2_second",
+        up: "ALTER TABLE orders ADD COLUMN second uuid CONSTRAINT orders_second_fkey
+            REFERENCES shared.plans (id)",
+        ..ORDERS
+    };
+    let shared = SharedMigrator::new(sql_migrator([PLANS]));
+    let migrator = DynMigrator::tenant(sql_migrator([ORDERS, more])).with_shared(shared);
+    let options = FleetOptions {
+        jobs: 8,
+        timeouts: Timeouts { lock: Some(Duration::from_secs(2)), ..Timeouts::default() },
+        ..FleetOptions::default()
+    };
+    let mut pool = sea_orm::ConnectOptions::new(db.url());
+    pool.max_connections(9).sqlx_logging(false);
+    let pool = sea_orm::Database::connect(pool).await.unwrap();
+    let stop = Default::default();
+    let who = TenantSelection::All;
+    let fleet = run_fleet(&pool, &migrator, &who, &Action::Up(None), &options, &stop, |event| {
+        assert!(!matches!(event, tenantry_migrate::Event::Failed { .. }), "{event:?}");
+    });
+    assert_eq!(fleet.await.unwrap().done, 24);
+    let keys = "SELECT count(*)::text FROM pg_constraint WHERE conname = 'orders_second_fkey'";
+    assert_eq!(texts(&plain, keys).await, ["24"]);
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ pub async fn dry_run(
     migrator: &DynMigrator,
     action: &Action,
 ) -> Result<Vec<String>, Error> {
+    shared::ensure_not_shared(target, migrator)?;
     confirm_extensions(db, migrator).await?;
     let reader = db.begin_with_config(None, Some(AccessMode::ReadOnly)).await?;
     let registry = registry_exists(&reader).await?;
