@@ -23,6 +23,9 @@ pub const RESERVED_WORDS: [&str; 101] = [
     "where", "window", "with",
 ];
 
+/// Precedes a slug that begins with a digit.
+const DIGIT_PREFIX: &str = "t_";
+
 /// The name of a PostgreSQL schema that holds one tenant, or the tables that exist once. It is the
 /// only way an identifier from outside reaches the text of a statement.
 ///
@@ -34,7 +37,8 @@ pub const RESERVED_WORDS: [&str; 101] = [
 /// use tenantry_registry::{SchemaName, Slug};
 /// let slug: Slug = "tenant-1".parse()?;
 /// assert_eq!(SchemaName::for_slug("", &slug)?.quoted(), r#""tenant_1""#);
-/// assert_eq!(SchemaName::for_slug("t_", &slug)?.as_str(), "t_tenant_1");
+/// assert_eq!(SchemaName::for_slug("city_", &slug)?.as_str(), "city_tenant_1");
+/// assert_eq!(SchemaName::for_slug("", &"3m".parse()?)?.as_str(), "t_3m");
 /// assert_eq!("Joe\"s Diner".parse::<SchemaName>()?.quoted(), r#""Joe""s Diner""#);
 /// assert!("public".parse::<SchemaName>().is_err());
 /// # Ok::<(), tenantry_registry::NameError>(())
@@ -91,13 +95,17 @@ impl SchemaName {
         text.parse()
     }
 
-    /// The schema of a new tenant: `prefix`, then the slug with `_` for `-`.
+    /// The schema of a new tenant: `prefix`, then the slug with `_` for `-`. Without a prefix, a slug
+    /// that begins with a digit gets `t_`, since a name that needs no quotes cannot begin so.
     ///
-    /// Different slugs give different schemas, as a slug has no `_`.
+    /// Different slugs give different schemas, as a slug has no `_`, except for slugs such as `3m` and
+    /// `t-3m` without a prefix. The second of them gets a [number](Self::numbered).
     ///
     /// # Errors
     /// The result is not a valid schema name.
     pub fn for_slug(prefix: &str, slug: &Slug) -> Result<Self, NameError> {
+        let begins_with_digit = slug.as_str().starts_with(|c: char| c.is_ascii_digit());
+        let prefix = if prefix.is_empty() && begins_with_digit { DIGIT_PREFIX } else { prefix };
         Self::new(&format!("{prefix}{}", slug.as_str().replace('-', "_")))
     }
 

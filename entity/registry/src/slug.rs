@@ -6,13 +6,15 @@ use crate::NameError;
 
 /// The name of a tenant in URLs and on the command line: a DNS label such as `tenant-1`.
 ///
-/// 1 to 48 characters, `a`–`z`, `0`–`9` and `-`, a letter first, no `-` at the end: a host name
-/// label of RFC 1123 that also fits into the name of a PostgreSQL schema behind a prefix. Words with
-/// another meaning in a host name or in the database are rejected.
+/// 1 to 48 characters, `a`–`z`, `0`–`9` and `-`, no `-` at either end: a host name label of RFC 1123
+/// that also fits into the name of a PostgreSQL schema behind a prefix. It may begin with a digit or
+/// consist of digits (`3m`, `1881`), as no address ends with a base domain. Words with another
+/// meaning in a host name or in the database are rejected.
 ///
 /// ```
 /// use tenantry_registry::Slug;
 /// assert_eq!("tenant-1".parse::<Slug>()?.as_str(), "tenant-1");
+/// assert_eq!("3m".parse::<Slug>()?.as_str(), "3m");
 /// assert!("Tenant 1".parse::<Slug>().is_err());
 /// # Ok::<(), tenantry_registry::NameError>(())
 /// ```
@@ -86,8 +88,8 @@ impl FromStr for Slug {
         if text.len() > Self::MAX_LEN {
             return refuse("it is longer than 48 characters");
         }
-        if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
-            return refuse("it must begin with a letter");
+        if text.starts_with('-') {
+            return refuse("it must begin with a letter or a digit");
         }
         if text.ends_with('-') {
             return refuse("it must end with a letter or a digit");

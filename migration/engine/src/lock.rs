@@ -85,14 +85,17 @@ impl TransactionSettings<'_> {
         Ok(installed.unwrap_or_default())
     }
 
-    /// Expressions that apply the settings, and whether there is a migrations table.
+    /// Expressions that apply the settings, and whether there is a migrations table. By itself,
+    /// `to_regclass` does not see a schema that was created after this transaction began, if the
+    /// session has looked for it before: a statement that reads a table makes the server process
+    /// the changes of others first.
     fn columns(&self) -> String {
         format!(
             "set_config('search_path', $1, true),
              concat(set_config('lock_timeout', coalesce($2, current_setting('lock_timeout')), true),
                  {}, {}),
              set_config('statement_timeout', coalesce($3, current_setting('statement_timeout')), true),
-             to_regclass($4) IS NOT NULL",
+             EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = to_regclass($4))",
             limit_idle_time_sql(),
             notice_lost_client(true)
         )
@@ -186,6 +189,6 @@ pub(crate) fn version_update_sql(
 }
 
 pub(crate) async fn registry_exists(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
-    let sql = "SELECT to_regclass('registry.tenants') IS NOT NULL";
+    let sql = "SELECT true FROM pg_catalog.pg_class WHERE oid = to_regclass('registry.tenants')";
     Ok(scalar(db, sql, []).await?.unwrap_or_default())
 }

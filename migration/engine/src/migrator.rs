@@ -19,6 +19,12 @@ use crate::{
 /// During a rolling release, programs of the previous release meet schemas that are ahead of them.
 /// That is intended (expand, then contract): a migration is assumed to leave the previous release
 /// working, unless it is listed in [`breaking`](Self::breaking).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a migrator of tenants' schemas",
+    label = "`TenantMigrator` is not implemented",
+    note = "a migrator of sea-orm-migration becomes one with `impl TenantMigrator for {Self} {{}}`: \
+            all its functions have defaults"
+)]
 pub trait TenantMigrator: MigratorTraitSelf {
     /// Name of the application. The registry stores the name of the first program that used it and
     /// refuses programs with another name, because their migrations do not fit its tenants.

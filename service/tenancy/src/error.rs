@@ -188,6 +188,16 @@ pub enum Error {
     #[error(transparent)]
     Migration(tenantry_migrate::Error),
 
+    /// Tenants could not be migrated.
+    #[error("{}", not_migrated(failures, *not_started))]
+    TenantsNotMigrated {
+        /// The tenants that failed, by slug (spares by schema), each with its error.
+        failures: Vec<(String, String)>,
+        /// Number of tenants that were not started, because the server became unreachable or the
+        /// role lacks a privilege.
+        not_started: usize,
+    },
+
     /// The application's seed failed, so the tenant was not created.
     #[error("tenant {slug} was not created because its seed failed: {source}")]
     Seed {
@@ -251,6 +261,17 @@ impl Error {
 fn by(holders: &[LockHolder]) -> String {
     let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
     if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }
+}
+
+fn not_migrated(failures: &[(String, String)], not_started: usize) -> String {
+    let mut text = format!("{} tenants could not be migrated", failures.len() + not_started);
+    if let Some((tenant, error)) = failures.first() {
+        text.push_str(&format!(": {tenant}: {error}"));
+    }
+    if failures.len() > 1 {
+        text.push_str(&format!(" (and {} more)", failures.len() - 1));
+    }
+    text
 }
 
 fn of_tenant(slug: &Slug, error: &Error) -> String {

@@ -32,7 +32,7 @@ pub enum WorkError<E> {
     /// The work returned this error.
     #[error("{0}")]
     Failed(E),
-    /// The work was not begun, because the tenant's schema does not fit this build.
+    /// The work was not started, because the tenant's schema does not fit this build.
     #[error(transparent)]
     Unavailable(Error),
     /// The work panicked with this message.
@@ -53,7 +53,7 @@ impl Tenancy {
     /// one tenant does not affect the others.
     ///
     /// `work` is `async |tenant| …`, or `|tenant| { …; async move { … } }` if each call needs a value of
-    /// its own. All of it runs in the caller's task. If the future is dropped, no work is begun any more, and
+    /// its own. All of it runs in the caller's task. If the future is dropped, no more work is started, and
     /// that in progress is dropped, so that its transactions are rolled back.
     ///
     /// ```no_run

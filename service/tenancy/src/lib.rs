@@ -55,6 +55,7 @@ mod listener;
 mod locked_row;
 mod marker;
 mod metadata;
+mod migrate_all;
 mod naming;
 mod other_schema;
 pub mod page;
@@ -308,15 +309,8 @@ fn require_writes(writes: WriteAccess) -> Result<(), Error> {
 
 /// The pool, after the server and the registry were found to be usable.
 async fn open_pool(config: &Config) -> Result<TenantPool, Error> {
-    let mut options = config.connect_options.clone();
-    options
-        .connect_lazy(false)
-        .max_connections(1)
-        .min_connections(1)
-        .acquire_timeout(config.acquire_timeout)
-        .map_sqlx_postgres_pool_opts(|options| options);
     // Its error says why the server cannot be reached.
-    let first = connect::open_own(options).await?;
+    let first = connect_plain(config, 1).await?;
     let capacity = config.statement_cache;
     let session = SessionOptions::new(&config.connect_options, |driver| {
         driver.statement_cache_capacity(capacity)
@@ -327,6 +321,18 @@ async fn open_pool(config: &Config) -> Result<TenantPool, Error> {
     checked.unwrap_or_else(|_| Err(no_answer(STARTUP_TIMEOUT).into()))?;
     first.close().await?;
     Ok(pool)
+}
+
+/// Connections that are not bound to a tenant, in a pool of SeaORM.
+async fn connect_plain(config: &Config, connections: u32) -> Result<DatabaseConnection, Error> {
+    let mut options = config.connect_options.clone();
+    options
+        .connect_lazy(false)
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(config.acquire_timeout)
+        .map_sqlx_postgres_pool_opts(|options| options);
+    Ok(connect::open_own(options).await?)
 }
 
 async fn check_registry(db: &DatabaseConnection, tenants: &DynMigrator) -> Result<(), Error> {

@@ -39,6 +39,12 @@ mod sealed {
 ///     count(db).await
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not bound to a tenant",
+    label = "not a tenant's connection",
+    note = "pass a `&Tenant`, from `Tenancy::tenant`, or a `&TenantTransaction`, from `begin()` on one",
+    note = "for tables that belong to no tenant, take an `&impl ConnectionTrait` instead"
+)]
 pub trait TenantScope:
     ConnectionTrait + TransactionTrait<Transaction = TenantTransaction> + StreamTrait + sealed::Sealed
 {

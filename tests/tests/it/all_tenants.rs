@@ -251,7 +251,7 @@ async fn a_value_that_passed_through_a_queue_opens_for_its_tenant_only() {
         }
     }
     assert!(name.open(&tenancy.tenant(&slug("tenant-1")).await.unwrap()).is_err());
-    let nobody = tenantry::TenantId::generate();
-    let error = tenancy.tenant_by_id(nobody).await.unwrap_err();
-    assert!(matches!(error, Error::UnknownTenantId(id) if id == nobody), "{error}");
+    let unknown = tenantry::TenantId::generate();
+    let error = tenancy.tenant_by_id(unknown).await.unwrap_err();
+    assert!(matches!(error, Error::UnknownTenantId(id) if id == unknown), "{error}");
 }

@@ -23,6 +23,7 @@ mod large_drop;
 mod lifecycle;
 mod lint;
 mod local_server;
+mod migrate_all;
 mod migrations;
 mod names;
 mod notifications;

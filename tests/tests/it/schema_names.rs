@@ -331,3 +331,23 @@ fn statements_of_a_paused_process_do_not_reach_the_next_tenant_of_the_slug() {
     // Dropped before the runtimes to which its connections belong.
     std::mem::drop((still, next.0, db));
 }
+
+/// Both are called `t_3m`.
+#[tokio::test]
+async fn slugs_that_begin_with_a_digit_have_schemas_of_their_own() {
+    let db = TestDb::new().await;
+    let tenancy = db.tenancy().await;
+    let mut schemas = Vec::new();
+    for name in ["3m", "t-3m", "37signals", "1881"] {
+        tenancy.validate_new(&NewTenant::new(slug(name))).await.unwrap();
+        let tenant = tenancy.create(NewTenant::new(slug(name))).await.unwrap();
+        schemas.push(tenant.schema.to_string());
+    }
+    assert_eq!(schemas, ["t_3m", "t_3m_2", "t_37signals", "t_1881"]);
+    for (name, schema) in [("3m", "t_3m"), ("t-3m", "t_3m_2"), ("1881", "t_1881")] {
+        let tenant = tenancy.tenant_by_host(&format!("{name}.localhost:3000")).await.unwrap();
+        assert_eq!((tenant.slug().as_str(), tenant.schema().as_str()), (name, schema));
+    }
+    let error = tenancy.tenant_by_host("127.0.0.1:3000").await.unwrap_err();
+    assert!(matches!(error, tenantry::Error::UnknownHost(_)), "{error}");
+}

@@ -61,7 +61,13 @@ pub(crate) async fn record_breaking(
 }
 
 async fn exists(db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
-    Ok(scalar(db, "SELECT to_regclass($1) IS NOT NULL", [table.into()]).await? == Some(true))
+    Ok(scalar(
+        db,
+        "SELECT true FROM pg_catalog.pg_class WHERE oid = to_regclass($1)",
+        [table.into()],
+    )
+    .await?
+        == Some(true))
 }
 
 /// The sorted names in a table, which may not exist, that `migrator` does not have.

@@ -284,7 +284,10 @@ async fn prepare_registry(
 ) -> Result<(), Error> {
     confirm_registry(txn, migrator).await?;
     if let Action::Up(_) = action {
-        execute_batch(txn, &create_registry_sql()).await?;
+        // Without the statement if it exists: PostgreSQL requires the privilege all the same.
+        if !shared::exists(txn, &Target::Registry).await? {
+            execute_batch(txn, &create_registry_sql()).await?;
+        }
     } else if registry_exists(txn).await? {
         // Also waits for tenants that are being created.
         execute_batch(txn, r#"LOCK TABLE "registry"."tenants" IN ACCESS EXCLUSIVE MODE"#).await?;

@@ -192,7 +192,7 @@ async fn a_bad_slug_or_host_name_is_a_wrong_command_line_and_says_which_rule_it_
     for (words, value, rule) in [
         ("create Tenant", "\"Tenant\"", "only the lower-case letters"),
         ("create www", "\"www\"", "this word is reserved"),
-        ("create 1st", "\"1st\"", "must begin with a letter"),
+        ("create -- -st", "\"-st\"", "must begin with a letter or a digit"),
         ("show a_b", "\"a_b\"", "only the lower-case letters"),
         ("drop a- --yes", "\"a-\"", "must end with a letter or a digit"),
         ("create ok --domain localhost", "\"localhost\"", "must be a full host name"),

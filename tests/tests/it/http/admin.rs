@@ -134,7 +134,7 @@ async fn a_taken_slug_or_host_name_is_409_and_nothing_is_changed() {
 async fn a_tenant_that_is_not_valid_is_422_with_every_field() {
     let site = Site::new().await;
     let long = "a".repeat(49);
-    for slug in ["", "Tenant", "tenant_1", "1st", "end-", "www", "pg-1", "a.b", "é", &long] {
+    for slug in ["", "Tenant", "tenant_1", "-st", "end-", "www", "pg-1", "a.b", "é", &long] {
         let answer = create(&site, json!({ "slug": slug })).await;
         assert_eq!(answer.invalid(), fields([("slug", "slug")]), "{slug}");
         let message = &answer.json()["errors"][0]["message"];
