@@ -24,7 +24,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A [`Tenancy`] on a database of its own, for one test.
 ///
-/// The database is a copy of a template, which takes a few milliseconds. The template has the
+/// The database is a copy of a template, which takes tens of milliseconds. The template has the
 /// registry and two schemas that are ready for tenants, so that the migrations run once, and not
 /// for each tenant. A test binary that was compiled again makes a new template, and so do other
 /// migrations.
