@@ -20,7 +20,7 @@ pub fn app() -> App {
         r#"-H 'content-type: application/json' -d '{"name":"Abu","position":"Guard"}'"#;
     App::new(migration::Migrator)
         .name("tenantry")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(migration::VERSION)
         .about(
             "Serve the guards and shifts of each tenant, and manage the tenants and their schemas",
         )

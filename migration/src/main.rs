@@ -6,5 +6,6 @@ use tenantry_migrate::cli::MigrationCommand;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    MigrationCommand::new(migration::Migrator).application("tenantry").main().await
+    let command = MigrationCommand::new(migration::Migrator).application("tenantry");
+    command.version(migration::VERSION).main().await
 }

@@ -4,7 +4,9 @@ use std::{error::Error, sync::Arc};
 
 use axum::response::{IntoResponse, Response};
 use sea_orm::{DbErr, TransactionError};
-use tenantry::{Busy, Misuse, NameError, OtherSchema, TenantUnavailable, WrongTenant};
+use tenantry::{
+    Busy, MetadataError, Misuse, NameError, OtherSchema, TenantUnavailable, WorkError, WrongTenant,
+};
 use tenantry_migrate::connect::ConnectError;
 use validator::ValidationErrors;
 
@@ -149,6 +151,31 @@ impl From<tenantry_migrate::Error> for ApiError {
     }
 }
 
+impl From<MetadataError> for ApiError {
+    fn from(error: MetadataError) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+/// Of work in one of several tenants.
+impl<E: Into<Self>> From<WorkError<E>> for ApiError {
+    fn from(error: WorkError<E>) -> Self {
+        match error {
+            WorkError::Failed(error) => error.into(),
+            WorkError::Unavailable(error) => error.into(),
+            WorkError::Panicked(message) => {
+                Self::with_cause(Problem::internal(), PanickedWork(message))
+            }
+            _ => Problem::internal().into(),
+        }
+    }
+}
+
+/// Work in a tenant panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the work in a tenant panicked: {0}")]
+struct PanickedWork(String);
+
 /// A value of one tenant that was opened for another: a bug.
 impl From<WrongTenant> for ApiError {
     fn from(error: WrongTenant) -> Self {
@@ -195,5 +222,14 @@ mod tests {
         assert_eq!(answer(|| Ok(Err::<(), _>(misuse)?)), (500, true));
         assert_eq!(answer(|| Ok(Err::<(), _>(ValidationErrors::new())?)), (422, false));
         assert_eq!(answer(|| Ok(Err::<(), _>(Problem::unauthorized())?)), (401, false));
+        let metadata = tenantry::Metadata::new(&[1]);
+        assert_eq!(answer(|| Ok(metadata?)), (422, false));
+        let work = WorkError::Failed(unavailable());
+        assert_eq!(answer(|| Ok(Err::<(), _>(work)?)), (410, false));
+        let work = WorkError::<DbErr>::Panicked("secret".to_owned());
+        assert_eq!(answer(|| Ok(Err::<(), _>(work)?)), (500, true));
+        let source = Box::new(unavailable().into());
+        let one = tenantry::Error::OfTenant { slug: slug(), source };
+        assert_eq!(answer(|| Ok(Err::<(), _>(one)?)), (410, false));
     }
 }

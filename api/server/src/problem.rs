@@ -173,6 +173,8 @@ impl Problem {
         use tenantry::Error as E;
         let (status, kind, title) = match error {
             E::UnknownTenant(slug) => return Self::unknown_tenant(slug),
+            E::OfTenant { source, .. } => return Self::of_tenancy(source),
+            E::UnknownTenantId(_) => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             E::UnknownHost(_) => (StatusCode::NOT_FOUND, "unknown-host", "Unknown host"),
             // RFC 9110, 15.5.20: this server is not authoritative for the host.
             E::ReservedHost(_) => {

@@ -5,7 +5,7 @@ use axum::http::{
     request::Parts,
     uri::{InvalidUriParts, PathAndQuery},
 };
-use tenantry::{Slug, Tenancy, Tenant};
+use tenantry::{Slug, Tenancy, Tenant, TenantId};
 
 use crate::{
     api_error::ApiError,
@@ -37,6 +37,8 @@ type Found = Result<TenantKey, ApiError>;
 pub enum TenantKey {
     /// The tenant with this slug.
     Slug(Slug),
+    /// The tenant with this id.
+    Id(TenantId),
     /// A tenant that the function has resolved.
     Tenant(Tenant),
 }
@@ -44,6 +46,12 @@ pub enum TenantKey {
 impl From<Slug> for TenantKey {
     fn from(slug: Slug) -> Self {
         Self::Slug(slug)
+    }
+}
+
+impl From<TenantId> for TenantKey {
+    fn from(id: TenantId) -> Self {
+        Self::Id(id)
     }
 }
 
@@ -152,10 +160,8 @@ impl TenantSource {
             Kind::Header(name) => tenant_of_slug(tenancy, &header(parts, name)?).await,
             Kind::Function(find) => match find(parts.clone()).await? {
                 TenantKey::Slug(slug) => tenant_of_slug(tenancy, &slug).await,
-                TenantKey::Tenant(tenant) => {
-                    record(tenant.slug());
-                    Ok(tenant)
-                }
+                TenantKey::Id(id) => found(tenancy.tenant_by_id(id).await),
+                TenantKey::Tenant(tenant) => found(Ok(tenant)),
             },
         }
     }
@@ -170,6 +176,16 @@ impl fmt::Debug for TenantSource {
             Kind::Function(_) => "TenantSource::function",
         })
     }
+}
+
+/// Records a tenant that was not looked up by its slug, also if it is not available.
+fn found(tenant: Result<Tenant, tenantry::Error>) -> Result<Tenant, ApiError> {
+    match &tenant {
+        Ok(tenant) => record(tenant.slug()),
+        Err(tenantry::Error::Unavailable(refused)) => record(&refused.slug),
+        Err(_) => {}
+    }
+    Ok(tenant?)
 }
 
 async fn tenant_of_slug(tenancy: &Tenancy, slug: &Slug) -> Result<Tenant, ApiError> {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use sea_orm::ConnectOptions;
 use tenantry_migrate::{DynMigrator, SharedMigrator, TenantMigrator};
+use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 
 use super::{
     pool::PoolOptions,
@@ -163,6 +164,26 @@ impl Config {
     pub fn shared_migrator(mut self, shared: SharedMigrator) -> Self {
         self.migrator = self.migrator.with_shared(shared);
         self
+    }
+
+    /// Checks a [`schema_prefix`](Self::schema_prefix), as
+    /// [`Tenancy::connect`](super::Tenancy::connect) does.
+    ///
+    /// # Errors
+    /// The schema names of some slugs would not be valid with it.
+    pub fn check_schema_prefix(prefix: &str) -> Result<(), NameError> {
+        let longest = "a".repeat(Slug::MAX_LEN);
+        SchemaName::new(&format!("{prefix}{longest}")).map(drop)
+    }
+
+    /// Checks a [`base_domain`](Self::base_domain) and returns it as [`Host::parse`](super::Host::parse)
+    /// expects it. Its subdomains must be valid hostnames.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn check_base_domain(domain: &str) -> Result<String, NameError> {
+        let below: Hostname = format!("tenant.{domain}").parse()?;
+        Ok(below.as_str()["tenant.".len()..].to_owned())
     }
 
     /// Sets a function that inserts the first rows of every new tenant, in the transaction that

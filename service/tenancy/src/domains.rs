@@ -10,7 +10,7 @@ use super::{Error, Host, Tenancy};
 use crate::DbErrorKind;
 
 impl Tenancy {
-    /// Adds a hostname to a tenant.
+    /// Adds a hostname to a tenant. It may have it already.
     ///
     /// # Errors
     /// [`Error::UnknownTenant`], [`Error::HostTaken`], [`Error::HostBelowBase`].
@@ -27,7 +27,13 @@ impl Tenancy {
             .one(&txn)
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        self.insert_domain(&txn, id, hostname).await?;
+        match self.insert_domain(&txn, id, hostname).await {
+            Err(Error::HostTaken(hostname)) => {
+                txn.rollback().await?;
+                return self.confirm_owner(id, hostname).await;
+            }
+            other => other?,
+        }
         notify(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
         self.inner.cache.invalidate([hostname.as_str()]);
@@ -82,6 +88,15 @@ impl Tenancy {
                 Err(Error::HostTaken(hostname.clone()))
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Checks that a hostname is this tenant's.
+    async fn confirm_owner(&self, id: TenantId, hostname: Hostname) -> Result<(), Error> {
+        let row = domain::Entity::find_by_id(hostname.clone()).one(&self.inner.db).await?;
+        match row.is_some_and(|row| row.tenant_id == id) {
+            true => Ok(()),
+            false => Err(Error::HostTaken(hostname)),
         }
     }
 

@@ -186,8 +186,8 @@ impl Tenancy {
     ///   the [shared tables](tenantry_migrate::TenantMigrator::shared) have not;
     /// - [`Error::NoNotifications`] if `LISTEN` and `NOTIFY` do not work through a pooler.
     pub async fn connect(config: &Config) -> Result<Self, Error> {
-        check_prefix(&config.schema_prefix)?;
-        let base_domain = base_domain(&config.base_domain)?;
+        Config::check_schema_prefix(&config.schema_prefix)?;
+        let base_domain = Config::check_base_domain(&config.base_domain)?;
         config.migrator.validate_breaking()?;
         let pool = Arc::new(open_pool(config).await?);
         let (db, lifecycle) = (pool.registry(), pool.lifecycle());
@@ -285,19 +285,6 @@ impl std::fmt::Debug for Tenancy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tenancy").finish_non_exhaustive()
     }
-}
-
-/// Checks that the prefix with the longest slug is a valid schema name.
-fn check_prefix(prefix: &str) -> Result<(), Error> {
-    let longest = "a".repeat(tenantry_registry::Slug::MAX_LEN);
-    SchemaName::new(&format!("{prefix}{longest}"))?;
-    Ok(())
-}
-
-/// The domain in the form that [`Host::parse`] expects. Its subdomains must be valid hostnames.
-fn base_domain(text: &str) -> Result<String, Error> {
-    let below: Hostname = format!("tenant.{text}").parse()?;
-    Ok(below.as_str()["tenant.".len()..].to_owned())
 }
 
 fn require_writes(writes: WriteAccess) -> Result<(), Error> {

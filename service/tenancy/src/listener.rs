@@ -8,7 +8,7 @@ use std::{
 };
 
 use sea_orm::sqlx::{
-    self,
+    self, PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
 use tenantry_migrate::connect::held_back;
@@ -44,7 +44,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Receives notifications and updates the view of the registry.
 pub(super) struct Listener {
-    connection: PgListener,
+    connection: Subscription,
     /// Distinguishes the heartbeats of this process from those of others.
     process: String,
     /// Weak, so that the listener ends with the last user of the view.
@@ -87,7 +87,7 @@ impl Listener {
         // Kept until the heartbeat is sent.
         let _sent = view.send_heartbeat(Notification::heartbeat(&self.process, now()));
         let back = async {
-            while let Ok(Some(notification)) = self.connection.try_recv().await {
+            while let Ok(Some(notification)) = self.connection.listener.try_recv().await {
                 if self.handle(notification.payload()) {
                     return true;
                 }
@@ -150,7 +150,7 @@ impl Listener {
             tokio::select! {
                 // Notifications that have arrived precede the timeout.
                 biased;
-                received = self.connection.try_recv() => match received {
+                received = self.connection.listener.try_recv() => match received {
                     Ok(Some(notification)) => {
                         if self.handle(notification.payload()) {
                             heartbeat = Heartbeat::None;
@@ -233,8 +233,22 @@ impl fmt::Display for Lost {
     }
 }
 
-/// Starts to listen, on a pool of one connection, which the driver requires.
-async fn subscribe(pool: &TenantPool, within: Duration) -> Result<PgListener, sqlx::Error> {
+/// A connection that listens, in a pool of one, which the driver requires.
+struct Subscription {
+    single: PgPool,
+    listener: PgListener,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // Closed before the connection is returned to it: the pool would ping the connection, and
+        // warn if the server is stopping.
+        drop(self.single.close());
+    }
+}
+
+/// Starts to listen.
+async fn subscribe(pool: &TenantPool, within: Duration) -> Result<Subscription, sqlx::Error> {
     let subscribed = async {
         let single = PgPoolOptions::new()
             .max_connections(1)
@@ -246,7 +260,7 @@ async fn subscribe(pool: &TenantPool, within: Duration) -> Result<PgListener, sq
         // Notifications between two connections are lost, which the caller has to handle.
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
-        Ok(listener)
+        Ok(Subscription { single, listener })
     };
     timeout(within, subscribed).await.unwrap_or_else(|_| Err(held_back(within)))
 }

@@ -10,7 +10,7 @@ use axum::{
     extract::{FromRef, State},
     routing::get,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use library::Migrator;
 use tenantry::Tenancy;
 use tenantry_axum::{
@@ -67,6 +67,7 @@ async fn main() -> ExitCode {
         },
         ShopCommand::Tenancy(command) => {
             let app = App::new(Migrator).name("shop").routes_with(routes);
+            let app = app.embedded_in(Cli::command());
             app.run(command, &global).await
         }
     }

@@ -50,3 +50,4 @@ mod spares;
 mod stale_statements;
 mod tenant_update;
 mod test_kit;
+mod version;

@@ -14,7 +14,7 @@ use axum::{
 };
 use sea_orm::{DbErr, EntityTrait, PaginatorTrait};
 use serde_json::Value;
-use tenantry::{NewTenant, Slug, Tenancy, Tenant};
+use tenantry::{NewTenant, Slug, Tenancy, Tenant, TenantId};
 use tenantry_axum::{
     ApiError, AppState, CurrentTenant, HostTenant, Problem, TenantLayer, TenantSource,
 };
@@ -303,9 +303,15 @@ async fn a_function_of_the_application_finds_the_tenant() {
         let slug = parts.uri.query().unwrap_or_default().parse::<Slug>()?;
         Ok::<_, ApiError>(slug)
     });
-    let [tokens, slugs] = [tokens, slugs].map(|source| TenantLayer::new(tenancy.clone(), source));
+    let ids = TenantSource::function(async |parts: Parts| {
+        let id = parts.uri.query().and_then(|query| query.parse::<uuid::Uuid>().ok());
+        id.map(TenantId::from).ok_or_else(|| Problem::malformed("no id"))
+    });
+    let [tokens, slugs, ids] =
+        [tokens, slugs, ids].map(|source| TenantLayer::new(tenancy.clone(), source));
     let router = Router::new()
         .route("/token", get(name).layer(tokens))
+        .route("/id", get(name).layer(ids))
         // A service, not a router, without an extractor of this crate.
         .route_service("/slug", slugs.layer(without_extractor.into_service()));
     let app = Serving::new(router).await;
@@ -314,6 +320,10 @@ async fn a_function_of_the_application_finds_the_tenant() {
     let broken = app.get("/token", &["authorization: broken"]).await;
     assert!(!broken.problem(500, "internal").to_string().contains("secret"));
     assert_eq!(app.get("/slug?town-2", &[]).await, Answer::of(200, "0 guards of town-2"));
+    let id = tenancy.tenant(&"town-2".parse().unwrap()).await.unwrap().id();
+    assert_eq!(app.get(&format!("/id?{id}"), &[]).await, Answer::of(200, "town-2"));
+    let unknown = uuid::Uuid::now_v7();
+    app.get(&format!("/id?{unknown}"), &[]).await.problem(404, "unknown-tenant");
     app.get("/slug?nowhere", &[]).await.problem(404, "unknown-tenant");
     app.get("/slug", &[]).await.problem(422, "invalid-name");
 }

@@ -1,27 +1,11 @@
-use std::{error::Error as StdError, future::Future, pin::Pin, process::ExitCode};
+use std::{error::Error as StdError, future::Future, pin::Pin};
 
 use axum::Router;
-use clap::{ArgMatches, Subcommand};
-use local_postgres::Access;
+use clap::Subcommand;
 use tenantry::{Config, SeedFn, Tenancy};
-use tenantry_migrate::{
-    TenantMigrator,
-    cli::{MigrationCommand, executable_name, terminal::print_error},
-    connect::variables_help,
-};
+use tenantry_migrate::{TenantMigrator, cli::executable_name, connect::variables_help};
 
-use super::{
-    adopt,
-    args::{Command, TenantCommand},
-    connect::{Connector, user},
-    error::Error,
-    import,
-    log::log_to_stderr,
-    options::GlobalArgs,
-    own_commands::OwnCommands,
-    parse::{self, Parsed},
-    serve, tenant,
-};
+use super::{args::Command, error::Error, options::GlobalArgs, own_commands::OwnCommands};
 use crate::AppState;
 
 const EXIT_STATUS: &str =
@@ -72,12 +56,16 @@ pub struct App {
     pub(super) name: String,
     version: String,
     about: String,
-    config: Config,
-    configure: Vec<Box<dyn FnOnce(Config) -> Config + Send>>,
-    routes: Routes,
+    pub(super) config: Config,
+    pub(super) configure: Vec<Configure>,
+    pub(super) routes: Routes,
     pub(super) examples: Vec<Example>,
     pub(super) own: Option<OwnCommands>,
+    pub(super) embedded_in: Option<clap::Command>,
 }
+
+/// Changes the configuration before the connection.
+pub(super) type Configure = Box<dyn FnOnce(Config) -> Config + Send>;
 
 /// Makes the routes from the connected state.
 pub(super) type Routes = Box<
@@ -114,6 +102,7 @@ impl App {
             routes: Box::new(|_| Box::pin(async { Ok(Router::new()) })),
             examples: Vec::new(),
             own: None,
+            embedded_in: None,
         }
     }
 
@@ -233,7 +222,8 @@ impl App {
 
     /// Adds commands of the application: the variants of a clap `Subcommand`, run by an async
     /// function that gets a connected [`Tenancy`]. Each also has the options of tenants, such as
-    /// `--base-domain`; the names `serve`, `tenant` and `migration` are taken.
+    /// `--base-domain`. The names of the commands that every application has are taken:
+    /// [`Command`](enum@Command).
     #[must_use]
     pub fn commands<C, F, R, E>(mut self, run: F) -> Self
     where
@@ -243,6 +233,14 @@ impl App {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         self.own = Some(OwnCommands::new(run));
+        self
+    }
+
+    /// Sets the whole command line of an application that embeds the commands, for `completions` and
+    /// `man`: `Cli::command()` of clap's `CommandFactory`.
+    #[must_use]
+    pub fn embedded_in(mut self, command: clap::Command) -> Self {
+        self.embedded_in = Some(command);
         self
     }
 
@@ -267,125 +265,10 @@ impl App {
                 variables_help()
             ))
     }
-
-    /// Runs the command line of this process. The exit status is 0 on success, 1 on failure, 2 if
-    /// the command line is invalid, 130 if an import or a migration run was interrupted by Ctrl-C.
-    pub async fn main(self) -> ExitCode {
-        let words: Vec<_> = std::env::args_os().collect();
-        let parsed = parse::parse(&self.command(), self.own.as_ref(), &words);
-        match parsed.unwrap_or_else(|error| error.exit()) {
-            Parsed::Command(command, global) => self.run(command, &global).await,
-            Parsed::Own(matches, global) => {
-                log_to_stderr(global.log_format, false);
-                let name = self.name.clone();
-                exit_code(&name, self.run_own(matches, &global).await)
-            }
-        }
-    }
-
-    /// Runs one of the commands, for an application with a clap parser of its own.
-    ///
-    /// The log goes to standard error, unless the application has installed a tracing subscriber.
-    ///
-    /// ```no_run
-    /// use clap::Parser;
-    /// use tenantry_axum::cli::{App, Command, GlobalArgs};
-    /// # use tenantry_migrate::TenantMigrator;
-    ///
-    /// #[derive(Parser)]
-    /// struct Cli {
-    ///     #[command(flatten)]
-    ///     global: GlobalArgs,
-    ///     #[command(subcommand)]
-    ///     command: Mine,
-    /// }
-    ///
-    /// #[derive(clap::Subcommand)]
-    /// enum Mine {
-    ///     /// Say hello.
-    ///     Hello,
-    ///     #[command(flatten)]
-    ///     Tenancy(Command),
-    /// }
-    ///
-    /// # async fn command(migrator: impl TenantMigrator + 'static) -> std::process::ExitCode {
-    /// let cli = Cli::parse();
-    /// match cli.command {
-    ///     Mine::Hello => std::process::ExitCode::SUCCESS,
-    ///     Mine::Tenancy(command) => App::new(migrator).name("library").run(command, &cli.global).await,
-    /// }
-    /// # }
-    /// ```
-    pub async fn run(self, command: Command, global: &GlobalArgs) -> ExitCode {
-        log_to_stderr(global.log_format, matches!(command, Command::Serve(_)));
-        let name = self.name.clone();
-        let result = match command {
-            Command::Serve(args) => {
-                serve::serve(*args, global, self).await.map(|()| ExitCode::SUCCESS)
-            }
-            Command::Tenant(args) => {
-                let connector = self.connector(global);
-                match args.command {
-                    TenantCommand::Import(import) => {
-                        import::run(&args.tenancy, &import, connector).await
-                    }
-                    TenantCommand::Adopt(adopt) => adopt::run(&args.tenancy, adopt, connector)
-                        .await
-                        .map(|()| ExitCode::SUCCESS),
-                    TenantCommand::Single(command) => {
-                        tenant::run(&args.tenancy, command, connector)
-                            .await
-                            .map(|()| ExitCode::SUCCESS)
-                    }
-                }
-            }
-            Command::Migration(args) => {
-                let migration = MigrationCommand::of(self.config.migrator);
-                let migration = migration.name(format!("{name} migration")).application(name);
-                return migration.run(*args, &global.database).await;
-            }
-        };
-        exit_code(&name, result)
-    }
-
-    async fn run_own(
-        mut self,
-        matches: ArgMatches,
-        global: &GlobalArgs,
-    ) -> Result<ExitCode, Error> {
-        let Some(own) = self.own.take() else { return Ok(ExitCode::SUCCESS) };
-        let args = OwnCommands::tenancy_args(&matches)?;
-        let connected = self.connector(global).connect(&args, Access::Shared, user()).await?;
-        let result = own.run(matches, connected.tenancy.clone()).await;
-        connected.tenancy.close().await;
-        result?;
-        Ok(ExitCode::SUCCESS)
-    }
-
-    fn connector(self, global: &GlobalArgs) -> Connector {
-        self.into_parts(global).1
-    }
-
-    pub(super) fn into_parts(self, global: &GlobalArgs) -> (Routes, Connector) {
-        let Self { routes, config, configure, .. } = self;
-        (routes, Connector { config, configure, database: global.database.clone() })
-    }
 }
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("App").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Prints the error of a command.
-fn exit_code(name: &str, result: Result<ExitCode, Error>) -> ExitCode {
-    match result {
-        Ok(code) => code,
-        Err(Error::CommandLine(error)) => error.exit(),
-        Err(error) => {
-            print_error(error.with_hint(name));
-            ExitCode::FAILURE
-        }
     }
 }

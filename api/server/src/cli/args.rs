@@ -1,10 +1,11 @@
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Subcommand};
+use clap_complete::Shell;
 use tenantry::{DisplayName, Hostname, Metadata, Slug, Tag};
 use tenantry_migrate::{cli::MigrationArgs, connect::Secret};
 
-use super::{adopt::AdoptArgs, import::ImportArgs, options::TenancyArgs};
+use super::{adopt::AdoptArgs, import::ImportArgs, listen::ListenAddress, options::TenancyArgs};
 
 /// The commands that every application has, see [`App`](super::App).
 #[derive(Debug, Subcommand)]
@@ -20,14 +21,27 @@ pub enum Command {
     /// findings), 1 if a tenant failed or was not started, 2 for an invalid command line, 130 after
     /// Ctrl-C.
     Migration(Box<MigrationArgs>),
+    /// Print a script that completes this command in a shell.
+    ///
+    /// For bash: `source <(COMMAND completions bash)` in ~/.bashrc.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages of this command to a folder.
+    Man {
+        /// The folder, such as /usr/local/share/man/man1. It is created if it does not exist.
+        folder: PathBuf,
+    },
 }
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Address and port to listen on.
+    /// Address and port to listen on. Of a host name, such as localhost:3000, the first address
+    /// that can be used.
     #[arg(long, env = "TENANTRY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-    pub(super) listen: SocketAddr,
+    pub(super) listen: ListenAddress,
 
     /// Maximum number of requests served at the same time. Further ones are answered 503 at once;
     /// /health is not counted.
@@ -117,6 +131,9 @@ pub(super) enum SingleCommand {
     List {
         #[command(flatten)]
         output: Output,
+        /// Print all columns, also if the terminal is too narrow for them.
+        #[arg(long, conflicts_with = "json")]
+        wide: bool,
     },
     /// Show one tenant.
     Show {

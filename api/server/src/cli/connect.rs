@@ -7,10 +7,7 @@ use tenantry_migrate::{
     registry,
 };
 
-use super::{error::Error, options::TenancyArgs};
-
-/// Changes the configuration before the connection.
-type Configure = Box<dyn FnOnce(Config) -> Config + Send>;
+use super::{app::Configure, error::Error, options::TenancyArgs};
 
 /// How a command connects: the application's configuration and the options.
 pub(super) struct Connector {

@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use tenantry::{Availability, TenantUnavailable};
+use tenantry::{Availability, Hostname, Slug, TenantUnavailable};
 use tenantry_migrate::{
     cli::terminal::ConfirmError,
     connect::{ConnectError, LocateError, SecretError},
@@ -44,7 +44,7 @@ pub(super) enum Error {
     #[error("the limit on open files cannot be read: {0}")]
     Limit(#[from] nix::errno::Errno),
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
-    Listen { address: std::net::SocketAddr, source: io::Error },
+    Listen { address: String, source: io::Error },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
@@ -60,6 +60,8 @@ pub(super) enum Error {
     Differs { schema: String, version: Option<String>, number: usize },
     #[error("the database can no longer be reached: {0}; rerun the same command to resume")]
     DatabaseLost(#[source] tenantry::Error),
+    #[error("hostname {hostname} belongs to tenant {tenant}; remove it from that tenant first")]
+    HostOfOther { hostname: Hostname, tenant: Slug },
     #[error(transparent)]
     Confirm(#[from] ConfirmError),
     #[error(transparent)]
@@ -70,10 +72,22 @@ pub(super) enum Error {
 }
 
 impl Error {
+    /// The error itself, where this one only passes it on.
+    pub(super) fn cause(&self) -> &(dyn std::error::Error + 'static) {
+        match self {
+            Self::Io(error) => error,
+            Self::Application(error) => &**error,
+            error => error,
+        }
+    }
+
     /// The message, with the command of the application that helps, which the library does not
     /// know.
     pub(super) fn with_hint(&self, application: &str) -> String {
         match self {
+            Self::HostOfOther { hostname, tenant } => {
+                format!("{self} (`{application} tenant domain remove {tenant} {hostname}`)")
+            }
             Self::Tenancy(error) | Self::DatabaseLost(error) => match hint(error) {
                 Some(Hint::Command(words)) => format!("{self} (`{application} {words}`)"),
                 Some(Hint::Option(option)) => format!("{self} (`{option}`)"),

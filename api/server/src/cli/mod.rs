@@ -9,10 +9,13 @@ mod connect;
 mod error;
 mod files;
 mod import;
+mod listen;
 mod log;
+mod manual;
 mod options;
 mod own_commands;
 mod parse;
+mod run;
 mod serve;
 mod tenant;
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tenantry::Config;
 use tenantry_migrate::connect::DatabaseArgs;
 
 /// Options of all commands: the database and the log.
@@ -41,7 +42,8 @@ pub struct TenancyArgs {
         global = true,
         env = "TENANTRY_BASE_DOMAIN",
         value_name = "DOMAIN",
-        default_value = "localhost"
+        default_value = "localhost",
+        value_parser = base_domain
     )]
     pub(super) base_domain: String,
 
@@ -51,7 +53,8 @@ pub struct TenancyArgs {
         global = true,
         env = "TENANTRY_SCHEMA_PREFIX",
         value_name = "PREFIX",
-        default_value = ""
+        default_value = "",
+        value_parser = schema_prefix
     )]
     pub(super) schema_prefix: String,
 
@@ -126,4 +129,19 @@ pub struct TenancyArgs {
     /// Number of spare schemas that are created in advance, so that a new tenant gets one at once.
     #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]
     pub(super) spares: u32,
+}
+
+fn base_domain(text: &str) -> Result<String, String> {
+    Config::check_base_domain(text).map_err(|error| error.rule().to_owned())
+}
+
+fn schema_prefix(text: &str) -> Result<String, String> {
+    match Config::check_schema_prefix(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(_) => {
+            Err("use at most 15 of a-z, 0-9 and _, beginning with a letter other than in pg_ \
+                       or with _"
+                .to_owned())
+        }
+    }
 }

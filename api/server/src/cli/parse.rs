@@ -98,7 +98,7 @@ mod tests {
             let Ok(Parsed::Command(Command::Serve(args), _)) = parse(line) else {
                 panic!("{line}")
             };
-            assert_eq!(args.listen.port(), 4000, "{line}");
+            assert_eq!(args.listen.to_string(), "127.0.0.1:4000", "{line}");
             assert!(!format!("{args:?}").contains("operator"), "{args:?}");
         }
         let tenant = parse("tenantry tenant list");

@@ -4,7 +4,6 @@ use local_postgres::{Access, Server};
 use tenantry::{NewTenant, Slug, Tenancy, page::PageRequest};
 use tenantry_migrate::connect::given;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
     time::{interval, timeout},
@@ -37,9 +36,7 @@ pub(super) async fn serve(
     // One for LISTEN/NOTIFY.
     limits.max_connections =
         max_client_connections(limits.max_connections, tenancy.max_connections.saturating_add(1))?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|source| Error::Listen { address: args.listen, source })?;
+    let listener = args.listen.bind().await?;
     let address = listener.local_addr()?;
     let (name, examples) = (application.name.clone(), application.examples.clone());
     let (routes, connector) = application.into_parts(global);

@@ -8,7 +8,7 @@ use tenantry::{
     Hostname, Limits, NewTenant, Slug, Tenancy, TenantInfo, TenantUpdate, page::PageRequest,
 };
 use tenantry_migrate::cli::{
-    table,
+    table, table_that_fits,
     terminal::{self, ConfirmError, print_json},
 };
 
@@ -41,12 +41,13 @@ async fn execute(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error>
         SingleCommand::Create { slug, name, domains, tags, metadata, output } => {
             let metadata = metadata.unwrap_or_default();
             let new = NewTenant { name, domains, tags, metadata, ..NewTenant::new(slug) };
-            show(&tenancy.create(new).await?, output)?;
+            let created = tenancy.create(new).await;
+            show(&name_owner(tenancy, created).await?, output)?;
         }
         SingleCommand::Update { slug, change, output } => {
             show(&tenancy.update(&slug, change.into()).await?, output)?;
         }
-        SingleCommand::List { output } => list(tenancy, output).await?,
+        SingleCommand::List { output, wide } => list(tenancy, output, wide).await?,
         SingleCommand::Show { slug, output } => show(&find(tenancy, &slug).await?, output)?,
         SingleCommand::Drop { slug, cascade, yes } => {
             // Looked up first, so that no missing tenant has to be confirmed.
@@ -93,7 +94,8 @@ impl From<UpdateArgs> for TenantUpdate {
 async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> {
     match command {
         DomainCommand::Add { slug, host } => {
-            tenancy.domain_add(&slug, &host).await?;
+            let added = tenancy.domain_add(&slug, &host).await;
+            name_owner(tenancy, added).await?;
             writeln!(io::stdout(), "{host} now routes to {slug}")?;
         }
         DomainCommand::Remove { slug, host } => {
@@ -115,13 +117,24 @@ async fn domain(tenancy: &Tenancy, command: DomainCommand) -> Result<(), Error> 
     Ok(())
 }
 
+/// Adds the tenant to the error that another tenant has a hostname.
+async fn name_owner<T>(tenancy: &Tenancy, result: Result<T, tenantry::Error>) -> Result<T, Error> {
+    let Err(tenantry::Error::HostTaken(hostname)) = result else { return Ok(result?) };
+    let tenant = match tenancy.tenant_by_host(hostname.as_str()).await {
+        Ok(tenant) => tenant.slug().clone(),
+        Err(tenantry::Error::Unavailable(refused)) => refused.slug,
+        Err(_) => return Err(tenantry::Error::HostTaken(hostname).into()),
+    };
+    Err(Error::HostOfOther { hostname, tenant })
+}
+
 async fn find(tenancy: &Tenancy, slug: &Slug) -> Result<TenantInfo, Error> {
     let record = tenancy.get(slug).await?;
     Ok(record.ok_or_else(|| tenantry::Error::UnknownTenant(slug.clone()))?)
 }
 
 /// Prints all tenants as one JSON array or one table.
-async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
+async fn list(tenancy: &Tenancy, output: Output, wide: bool) -> Result<(), Error> {
     let mut request = PageRequest { after: None, limit: PageRequest::MAX_LIMIT };
     let mut records = Vec::new();
     loop {
@@ -135,7 +148,7 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
     if output.json {
         return Ok(print_json(&records)?);
     }
-    let header = vec!["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "TAGS", "NAME", "CREATED"];
+    let header = ["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "TAGS", "NAME", "CREATED"];
     let rows = records.iter().map(|record| {
         vec![
             record.slug.to_string(),
@@ -148,7 +161,7 @@ async fn list(tenancy: &Tenancy, output: Output) -> Result<(), Error> {
             time(record.inserted_at),
         ]
     });
-    writeln!(io::stdout(), "{}", table(header, rows))?;
+    writeln!(io::stdout(), "{}", table_that_fits(&header, rows.collect(), wide))?;
     Ok(())
 }
 

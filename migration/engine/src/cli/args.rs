@@ -104,6 +104,9 @@ pub(super) struct StatusArgs {
     /// Print one complete JSON document.
     #[arg(long)]
     pub(super) json: bool,
+    /// Print all columns, also if the terminal is too narrow for them.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) wide: bool,
 }
 
 /// Target of a command: exactly one kind.

@@ -140,10 +140,7 @@ impl MigrationCommand {
     pub async fn run(self, args: MigrationArgs, database: &DatabaseArgs) -> ExitCode {
         let Self { migrator, names, .. } = self;
         let result = execute(&args.command, database, migrator, &names).await;
-        result.unwrap_or_else(|error| {
-            terminal::print_error(with_hint(&*error, &names));
-            ExitCode::FAILURE
-        })
+        result.unwrap_or_else(|error| terminal::failure(&*error, with_hint(&*error, &names)))
     }
 }
 

@@ -26,4 +26,4 @@ pub use args::MigrationArgs;
 pub use command::MigrationCommand;
 pub use names::executable_name;
 pub use run_options::seconds;
-pub use table::table;
+pub use table::{table, table_that_fits};

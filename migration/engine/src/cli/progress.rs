@@ -220,7 +220,7 @@ impl RunReporter {
 impl State {
     fn advance(&self) {
         if let Some(bar) = &self.bar {
-            show_failures(bar, self.stats.summary().failed);
+            show_failures(bar, self.stats.summary().failed, "failed");
             bar.inc(1);
         }
     }

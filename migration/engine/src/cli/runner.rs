@@ -74,9 +74,9 @@ impl Runner<'_> {
         confirm_application(db, &self.migrators.tenant).await?;
         match targets::resolve(db, &self.migrators, &args.targets, (false, true)).await? {
             ResolvedTarget::Tenants(TenantSelection::All) => {
-                status::run(db, &self.migrators.tenant, args.json, self.names).await
+                status::run(db, &self.migrators.tenant, args, self.names).await
             }
-            chosen => Ok(self.schema_statuses(db, chosen).await?.status(args.json)?),
+            chosen => Ok(self.schema_statuses(db, chosen).await?.status(args)?),
         }
     }
 
@@ -88,7 +88,7 @@ impl Runner<'_> {
         let db = &database.connection;
         confirm_application(db, &self.migrators.tenant).await?;
         let chosen = targets::resolve(db, &self.migrators, &args.targets, (false, true)).await?;
-        Ok(self.schema_statuses(db, chosen).await?.list(args.json)?)
+        Ok(self.schema_statuses(db, chosen).await?.list(args)?)
     }
 
     async fn schema_statuses(

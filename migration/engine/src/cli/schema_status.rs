@@ -10,9 +10,10 @@ use sea_orm_migration::MigratorTraitSelf;
 use serde::Serialize;
 
 use super::{
+    args::StatusArgs,
     hint::with_hint,
     names::CommandNames,
-    table,
+    table, table_that_fits,
     terminal::{print_error, print_json},
 };
 use crate::{DynMigrator, MigrationState, Target, state};
@@ -56,19 +57,19 @@ impl SchemaStatuses {
     }
 
     /// Prints a line for each schema. Exit status 1 unless all are up to date.
-    pub(super) fn status(&self, json: bool) -> io::Result<ExitCode> {
-        let header = vec!["TENANT", "VERSION", "APPLIED", "PENDING"];
+    pub(super) fn status(&self, args: &StatusArgs) -> io::Result<ExitCode> {
+        let header = ["TENANT", "VERSION", "APPLIED", "PENDING"];
         let rows = self.found.iter().map(|it| {
             let version = it.applied.last().cloned().unwrap_or_else(|| "none".to_owned());
             vec![it.name.clone(), version, it.applied.len().to_string(), it.pending.join(" ")]
         });
-        self.write(json, header, rows.collect())?;
+        self.write(args, &header, rows.collect())?;
         let up_to_date = self.found.iter().all(|it| it.pending.is_empty());
         Ok(if up_to_date && !self.failed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Prints a line for each migration of each schema.
-    pub(super) fn list(&self, json: bool) -> io::Result<ExitCode> {
+    pub(super) fn list(&self, args: &StatusArgs) -> io::Result<ExitCode> {
         let mut rows = Vec::new();
         for Found { name, applied, pending, .. } in &self.found {
             let mut add = |migration: &String, state: &str| {
@@ -77,19 +78,22 @@ impl SchemaStatuses {
             applied.iter().for_each(|migration| add(migration, "applied"));
             pending.iter().for_each(|migration| add(migration, "pending"));
         }
-        self.write(json, vec!["TENANT", "MIGRATION", "STATE"], rows)?;
+        self.write(args, &["TENANT", "MIGRATION", "STATE"], rows)?;
         Ok(if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    fn write(&self, json: bool, header: Vec<&str>, rows: Vec<Vec<String>>) -> io::Result<()> {
+    fn write(&self, args: &StatusArgs, header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        if json {
+        if args.json {
             return print_json(&self.found);
         }
         if rows.is_empty() && !self.failed {
             return writeln!(out, "No tenants.");
         }
-        if rows.is_empty() { Ok(()) } else { writeln!(out, "{}", table(header, rows)) }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "{}", table_that_fits(header, rows, args.wide))
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
 use sea_orm::DatabaseConnection;
 
 use super::{
+    args::StatusArgs,
     failure_groups::{Failure, FailureGroups},
     format::{MAX_LISTED, format_count, format_timestamp, plural},
     names::CommandNames,
-    table,
+    table_that_fits,
     terminal::print_json,
 };
 use crate::{DynMigrator, FleetStatus, SharedStatus, VersionCount, VersionStatus, fleet_status};
@@ -20,20 +21,25 @@ use crate::{DynMigrator, FleetStatus, SharedStatus, VersionCount, VersionStatus,
 pub(super) async fn run(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
-    json: bool,
+    args: &StatusArgs,
     names: &CommandNames,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let status = fleet_status(db, migrator).await?;
     let mut out = io::stdout().lock();
-    if json {
+    if args.json {
         print_json(&status)?;
     } else {
-        write(&mut out, &status, names)?;
+        write(&mut out, &status, args.wide, names)?;
     }
     Ok(if status.is_up_to_date() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write(out: &mut impl Write, status: &FleetStatus, names: &CommandNames) -> io::Result<()> {
+fn write(
+    out: &mut impl Write,
+    status: &FleetStatus,
+    wide: bool,
+    names: &CommandNames,
+) -> io::Result<()> {
     write_shared(out, status, names)?;
     if status.tenants == 0 {
         writeln!(out, "No tenants.")?;
@@ -60,7 +66,8 @@ fn write(out: &mut impl Write, status: &FleetStatus, names: &CommandNames) -> io
         ]);
     }
     let tenants_header = format!("{:>width$}", "TENANTS");
-    writeln!(out, "{}", table(vec![&tenants_header, "VERSION", "STATE", "OLDEST"], rows))?;
+    let header = [&tenants_header, "VERSION", "STATE", "OLDEST"];
+    writeln!(out, "{}", table_that_fits(&header, rows, wide))?;
     if !status.failed.is_empty() {
         write_failed(out, status)?;
     }

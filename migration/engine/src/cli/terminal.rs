@@ -2,23 +2,28 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     fmt::{self, Display},
     io::{self, BufRead, IsTerminal, Write},
+    process::ExitCode,
     sync::{
-        LazyLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use chrono::{SecondsFormat, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
-use thiserror::Error;
 
 use super::format::format_count;
 
 /// Exit status after Ctrl-C: 128 + SIGINT.
 pub const INTERRUPTED: u8 = 130;
+
+/// Exit status if the output is closed, as by `head`: 128 + SIGPIPE.
+pub const OUTPUT_CLOSED: u8 = 141;
 
 /// The progress bars on standard error.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -50,22 +55,44 @@ impl Drop for Progress {
     }
 }
 
-/// A bar that counts to `total`, with rate and remaining time.
+/// A bar that counts tenants to `total`.
 pub(super) fn counting_bar(total: usize) -> ProgressBar {
-    const TEMPLATE: &str = "[{bar:24}] {human_pos}/{human_len}  {rate}  ETA {eta}  {msg:.red}";
-    let style = ProgressStyle::with_template(TEMPLATE)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("##-")
-        .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-            let _ = write!(out, "{:.0}/s", state.per_sec());
-        });
-    ProgressBar::new(total as u64).with_style(style)
+    let done = "[{bar:24}] {human_pos}/{human_len}";
+    bar(ProgressBar::new(total as u64), done, "ETA {eta}", ProgressState::pos)
 }
 
-/// Sets the number of failures that a bar shows.
-pub(super) fn show_failures(bar: &ProgressBar, failed: usize) {
+/// A bar that counts the bytes of a file, and a spinner if its size is unknown. `tenants` is the
+/// number of tenants so far.
+#[must_use]
+pub fn file_bar(size: Option<u64>, tenants: Arc<AtomicU64>) -> ProgressBar {
+    let count = move |_: &ProgressState| tenants.load(Ordering::Relaxed);
+    match size {
+        Some(size) => bar(ProgressBar::new(size), "[{bar:24}] {percent}%", "ETA {eta}", count),
+        None => bar(ProgressBar::new_spinner(), "{spinner}", "{elapsed}", count),
+    }
+}
+
+/// A bar with the rate of what is counted and a message, in one style for all commands.
+fn bar(
+    bar: ProgressBar,
+    done: &str,
+    time: &str,
+    count: impl Fn(&ProgressState) -> u64 + Clone + Send + Sync + 'static,
+) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{done}  {{rate}}  {time}  {{msg:.red}}"))
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("##-")
+        .with_key("rate", move |state: &ProgressState, out: &mut dyn fmt::Write| {
+            let seconds = state.elapsed().as_secs_f64().max(0.001);
+            let _ = write!(out, "{:.0}/s", count(state) as f64 / seconds);
+        });
+    bar.with_style(style)
+}
+
+/// Sets the number of failures that a bar shows, and what happened to them.
+pub fn show_failures(bar: &ProgressBar, failed: usize, verb: &str) {
     if failed > 0 {
-        bar.set_message(format!("{} failed", format_count(failed)));
+        bar.set_message(format!("{} {verb}", format_count(failed)));
     }
 }
 
@@ -80,9 +107,33 @@ pub fn print_note(note: impl Display) {
     let _ = suspend_progress(|| writeln!(io::stderr(), "{note}"));
 }
 
-/// Writes `error: …` to standard error.
+/// Whether [`print_error`] writes JSON.
+static JSON_ERRORS: AtomicBool = AtomicBool::new(false);
+
+/// Makes [`print_error`] write a line of JSON for each error, in the format of the log.
+pub fn print_errors_as_json() {
+    JSON_ERRORS.store(true, Ordering::Relaxed);
+}
+
+/// Writes `error: …` to standard error, or a line of JSON.
 pub fn print_error(error: impl Display) {
-    print_note(format_args!("error: {error}"));
+    if !JSON_ERRORS.load(Ordering::Relaxed) {
+        return print_note(format_args!("error: {error}"));
+    }
+    let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let (level, message) = ("ERROR", error.to_string());
+    print_note(serde_json::json!({ "timestamp": timestamp, "level": level, "message": message }));
+}
+
+/// Prints the error of a command and returns its exit status. A closed output ends a command
+/// without a message.
+pub fn failure(error: &(dyn Error + 'static), message: impl Display) -> ExitCode {
+    let io = error.downcast_ref::<io::Error>();
+    if io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        return ExitCode::from(OUTPUT_CLOSED);
+    }
+    print_error(message);
+    ExitCode::FAILURE
 }
 
 /// Writes to standard output, above progress bars. A run continues if its output is not read.
@@ -151,7 +202,7 @@ pub fn print_interrupted() {
 }
 
 /// Why a prompt was not confirmed.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfirmError {
     /// The answer was another one.

@@ -26,7 +26,7 @@ async fn an_application_has_commands_of_its_own() {
     help.says([
         "Serve the books of each library",
         "Usage: library",
-        "  books      Print the number of books",
+        "  books        Print the number of books",
         "  migration ",
     ]);
     let version = ran("library", &db, "--version").exits(0).stdout;

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use crate::support::{
     TestDb,
     http_server::{HttpServer, eventually},
-    process::{Ran, program},
+    process::{Ran, program, program_on},
     scratch::Scratch,
 };
 
@@ -29,6 +29,8 @@ async fn the_lines_of_the_welcome_work_as_pasted() {
     serving.signal(Signal::SIGTERM);
     assert_eq!(serving.ended().await.code(), Some(0));
     assert!(!scratch.data().join("postgres/postmaster.pid").exists(), "PostgreSQL still runs");
+    let log = serving.stderr();
+    assert!(log.contains("stopped") && !log.contains(" WARN "), "{log}");
 }
 
 #[tokio::test]
@@ -140,9 +142,20 @@ async fn a_taken_port_is_reported_before_anything_is_started() {
 }
 
 #[tokio::test]
+async fn listens_on_the_address_of_a_host_name() {
+    let db = TestDb::new().await;
+    let mut command = program_on("tenantry", &db.url(), &["serve", "--listen", "localhost:0"]);
+    let serving = HttpServer::launch(&mut command);
+    assert!(serving.address().ip().is_loopback(), "{}", serving.stdout());
+    let listen = ["serve", "--listen", "nowhere.invalid:3000"];
+    let ran = Ran::on("tenantry", &db.url(), &listen).exits(1);
+    ran.complains(["cannot listen on nowhere.invalid:3000: ", "--listen"]);
+}
+
+#[tokio::test]
 async fn serve_is_what_tenantry_does_without_a_subcommand() {
     let db = TestDb::new().await;
-    let mut command = crate::support::process::program_on("tenantry", &db.url(), &[]);
+    let mut command = program_on("tenantry", &db.url(), &[]);
     let mut serving = HttpServer::launch(command.env("TENANTRY_LISTEN", "127.0.0.1:0"));
     serving.signal(Signal::SIGTERM);
     assert_eq!(serving.ended().await.code(), Some(0));

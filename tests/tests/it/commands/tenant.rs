@@ -156,7 +156,7 @@ async fn a_schema_can_have_a_prefix() {
     assert_eq!(schemas(&db.plain().await).await, ["public", "registry", "t_select"]);
     // It is that of new tenants only.
     tenantry(&db, "tenant show select").exits(0).says(["t_select"]);
-    tenantry(&db, "tenant list --schema-prefix No").exits(1).complains(["\"No", "refused"]);
+    tenantry(&db, "tenant list --schema-prefix No").exits(2).complains(["--schema-prefix"]);
 }
 
 #[tokio::test]
@@ -215,7 +215,17 @@ async fn host_names_are_added_listed_and_removed() {
     assert_eq!(tenantry(&db, "tenant domain list tenant-2").exits(0).stdout, "");
 
     let taken = tenantry(&db, "tenant domain add tenant-2 guards.example.org").exits(1);
-    taken.complains(["guards.example.org is already taken"]);
+    taken.complains([
+        "guards.example.org belongs to tenant tenant-1; remove it from that tenant first",
+        "(`tenantry tenant domain remove tenant-1 guards.example.org`)",
+    ]);
+    let created = tenantry(&db, "tenant create tenant-3 --domain guards.example.org").exits(1);
+    created.complains(["guards.example.org belongs to tenant tenant-1"]);
+    // It has the host name already.
+    let again = tenantry(&db, &format!("{add} guards.example.org")).exits(0);
+    assert_eq!(again.stdout, "guards.example.org now routes to tenant-1\n");
+    let list = tenantry(&db, "tenant domain list tenant-1").exits(0);
+    assert_eq!(list.stdout, "a.example.org\nguards.example.org\n");
     let below = tenantry(&db, &format!("{add} tenant-2.localhost")).exits(1);
     below.complains(["tenant-2.localhost is below the base domain"]);
     let not_its = tenantry(&db, "tenant domain remove tenant-2 guards.example.org").exits(1);

@@ -31,12 +31,15 @@ struct LineEnds<R> {
     inner: R,
     /// Whether lines end with CR alone; known after the first bytes with a CR.
     cr: Option<bool>,
+    /// Number of quotes so far.
+    quotes: u64,
 }
 
 impl<R: Read> Read for LineEnds<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         let bytes = &mut buffer[..length];
+        self.quotes += bytes.iter().filter(|byte| **byte == b'"').count() as u64;
         // The LF of a CRLF at the end of these bytes may be in the next ones.
         if self.cr.is_none() && bytes.iter().rev().skip(1).any(|byte| *byte == b'\r') {
             self.cr = Some(!bytes.contains(&b'\n'));
@@ -63,7 +66,7 @@ impl<R: Read> Records<R> {
         // Records with too many or too few cells are rejected one by one. Each line ends with LF,
         // so that the reader's count of lines is exact; a CR before it is removed here.
         builder.has_headers(false).flexible(true).terminator(Terminator::Any(b'\n'));
-        let input = LineEnds { inner: input, cr: None }.chain(&b"\n"[..]);
+        let input = LineEnds { inner: input, cr: None, quotes: 0 }.chain(&b"\n"[..]);
         let (reader, record) = (builder.from_reader(input), ByteRecord::new());
         let mut records = Self { reader, columns: Vec::new(), record };
         if !records.read()? {
@@ -85,8 +88,11 @@ impl<R: Read> Records<R> {
     fn row(&self) -> Row {
         let end = self.reader.position();
         let breaks = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        // The line end behind the last record is in its last cell if a quote is not closed.
+        let is_closed = self.reader.get_ref().get_ref().0.quotes.is_multiple_of(2)
+            || self.record.iter().next_back().is_none_or(|cell| !cell.ends_with(b"\n"));
         Row {
-            line: end.line().saturating_sub(breaks + 1),
+            line: end.line().saturating_sub(breaks + u64::from(is_closed)),
             end: end.byte(),
             fields: fields(&self.record, &self.columns),
         }
@@ -166,6 +172,10 @@ mod tests {
             ("\u{feff}slug\n\n\na\n\nb\n\n", vec![4, 6]),
             ("\r\n\r\nslug,name\r\n\r\na,\r\n,\r\nb,", vec![5, 7]),
             ("slug,name\n\"a\",\"two\n\nlines\"\nb,\n", vec![2, 5]),
+            ("slug,name\na,\nb,\"open\nc,C\n", vec![2, 3]),
+            ("slug,name\na,\n\n\nb,\"open\nc,C", vec![2, 5]),
+            ("slug,name\r\na,\r\nb,\"open\r\nc,C\r\n\r\n", vec![2, 3]),
+            ("slug,name\na,5\" pipe\nb,\"two\nlines\"", vec![2, 3]),
             ("slug,name\r\na,\"two\r\nlines\"\r\n\r\nb,\"more\r\nlines\"", vec![2, 5]),
         ] {
             let found = rows(text);

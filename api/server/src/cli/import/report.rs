@@ -1,19 +1,24 @@
 use std::{
     io::{self, IsTerminal},
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::HumanCount;
 use serde::Serialize;
 use tenantry_migrate::cli::terminal::{
-    Progress, print_interrupted, print_json_line, print_note, print_text, show_progress,
+    Progress, file_bar, print_interrupted, print_json_line, print_note, print_text, show_failures,
+    show_progress,
 };
 
 /// Reports each rejected line as it is found, progress, and a summary at the end.
 pub(super) struct Report {
     json: bool,
     bar: Option<Progress>,
-    started: Instant,
+    /// Number of lines so far, for the bar.
+    done: Arc<AtomicU64>,
     summary: ImportSummary,
 }
 
@@ -38,9 +43,11 @@ struct Rejected<'a> {
 impl Report {
     /// `size` is that of the file. On a terminal there is a progress bar.
     pub(super) fn new(json: bool, dry_run: bool, size: Option<u64>) -> Self {
-        let bar = (!json && io::stderr().is_terminal()).then(|| show_progress(bar(size)));
+        let done = Arc::new(AtomicU64::new(0));
+        let shown = !json && io::stderr().is_terminal();
+        let bar = shown.then(|| show_progress(file_bar(size, Arc::clone(&done))));
         let summary = ImportSummary { dry_run, ..ImportSummary::default() };
-        Self { json, bar, started: Instant::now(), summary }
+        Self { json, bar, done, summary }
     }
 
     pub(super) fn created(&mut self) {
@@ -69,11 +76,10 @@ impl Report {
     /// Moves the bar to this offset in the file.
     pub(super) fn progress(&self, end: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_position(end.max(bar.position()));
             let ImportSummary { created, already_existed, rejected, .. } = self.summary;
-            let done = created + already_existed + rejected;
-            let rate = done as f64 / self.started.elapsed().as_secs_f64().max(0.001);
-            bar.set_message(format!("{rate:.0}/s: {}", self.summary));
+            self.done.store(created + already_existed + rejected, Ordering::Relaxed);
+            show_failures(bar, rejected as usize, "rejected");
+            bar.set_position(end.max(bar.position()));
         }
     }
 
@@ -100,16 +106,6 @@ impl std::fmt::Display for ImportSummary {
             [self.created, self.already_existed, self.rejected].map(HumanCount);
         write!(f, "{created} {verb}, {existed} already existed, {rejected} rejected")
     }
-}
-
-/// Counts bytes of the file; a spinner if its size is unknown.
-fn bar(size: Option<u64>) -> ProgressBar {
-    let (bar, template) = match size {
-        Some(size) => (ProgressBar::new(size), "{bar:14} {percent:>3}% ETA {eta}, {wide_msg}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {elapsed} {wide_msg}"),
-    };
-    let style = ProgressStyle::with_template(template);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// The first 80 characters of a slug, which is more than a valid one has.

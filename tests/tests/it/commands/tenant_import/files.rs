@@ -136,8 +136,9 @@ async fn at_a_terminal_there_is_a_bar_and_elsewhere_there_is_none() {
     let ran = at_terminal(&command, "").exits(1);
     // A refused line stands above the bar, the sum below what is left of it.
     ran.says([
-        "% ETA ",
-        "/s: ",
+        "%  ",
+        "/s  ETA ",
+        "1 rejected",
         "line 42: slug \"No\": only the lower-case letters",
         "40 created, 0 already existed, 1 rejected\r\n",
     ]);

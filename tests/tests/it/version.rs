@@ -1,0 +1,46 @@
+//! `--version` of the product.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::support::process::{Ran, program};
+
+#[path = "../../../migration/build.rs"]
+#[expect(dead_code, clippy::print_stdout, reason = "the main function of a build script")]
+mod build;
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+#[test]
+fn both_programs_print_their_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for name in ["tenantry", "migration"] {
+        let ran = Ran::of(program(name).arg("--version")).exits(0);
+        assert!(ran.stdout.starts_with(&format!("{name} {version}")), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_release_names_the_commit() {
+    let git = ["-C", repository().to_str().unwrap(), "rev-parse", "HEAD"];
+    let Ok(head) = Command::new("git").args(git).output() else { return };
+    if !head.status.success() {
+        // Not a repository: an unpacked archive.
+        assert_eq!(build::commit(&repository().join("migration")), None);
+        return;
+    }
+    let head = String::from_utf8(head.stdout).unwrap();
+    let commit = build::commit(&repository().join("migration")).unwrap();
+    assert!(commit.starts_with(&format!("commit {}, 20", &head[..12])), "{commit}");
+}
+
+#[test]
+fn without_a_repository_there_is_no_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("migration")).unwrap();
+    assert_eq!(build::commit(&folder.path().join("migration")), None);
+    assert!(build::changed_by_commits(folder.path()).is_empty());
+    // Another folder of a repository: a package could be a copy in another repository.
+    assert_eq!(build::commit(&repository().join("migration/src")), None);
+}
