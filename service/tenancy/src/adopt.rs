@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenantry_migrate::{
-    adopt::{AdoptError, Adoption},
+    adopt::{AdoptError, Adoption, ListedTenant, TenantList},
     drift::{Allowlist, Change},
     lock_holders,
 };
@@ -147,12 +147,8 @@ impl Tenancy {
                         free_name(&self.inner.db, &self.inner.migrator, &base).await?;
                     continue;
                 }
-                // Adopted by another program since it was checked.
-                let (schema, slug) = (options.source().to_owned(), None);
-                return Err(match moved {
-                    true => error,
-                    false => AdoptError::OfTenant { schema, slug, dropped: false }.into(),
-                });
+                // Adopted by another program since it was checked, so the check names the tenant.
+                return Err(bounded(self.prepare_adoption(options)).await.err().unwrap_or(error));
             }
             self.pause_adoption(&retry, error, options).await?;
         };
@@ -162,6 +158,26 @@ impl Tenancy {
         }
         let tenant = TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))?;
         Ok(Adopted { tenant, differences })
+    }
+
+    /// Reads the tenants that another framework lists in the same database.
+    ///
+    /// ```no_run
+    /// # async fn example(tenancy: tenantry::Tenancy) -> Result<(), tenantry::Error> {
+    /// use tenantry::{AdoptOptions, Framework, NewTenant, TenantList};
+    ///
+    /// let list = TenantList::new(Framework::DjangoTenants);
+    /// for listed in tenancy.read_tenant_list(&list).await? {
+    ///     let new = NewTenant::new(listed.schema.replace('_', "-").parse()?);
+    ///     tenancy.adopt(new, &AdoptOptions::schema(listed.schema.parse()?)).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Adopt`] if the table is not found.
+    pub async fn read_tenant_list(&self, list: &TenantList) -> Result<Vec<ListedTenant>, Error> {
+        Ok(list.read(&self.inner.db).await?)
     }
 
     /// Waits until the next attempt; returns the error if there is to be none.

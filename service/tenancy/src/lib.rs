@@ -127,7 +127,12 @@ pub use statement::Misuse;
 pub use tenant_bound::{TenantBound, WrongTenant};
 pub use tenant_info::{NewTenant, TenantInfo};
 pub use tenant_update::TenantUpdate;
-pub use tenantry_migrate::{DbErrorKind, adopt::AdoptError, connect::Cause, describe};
+pub use tenantry_migrate::{
+    DbErrorKind,
+    adopt::{AdoptError, Framework, ListedTenant, TenantList},
+    connect::Cause,
+    describe,
+};
 pub use tenantry_registry::{DisplayName, Hostname, NameError, SchemaName, Slug, Tag, TenantId};
 
 use cache::TenantCache;

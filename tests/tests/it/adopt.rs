@@ -3,6 +3,7 @@
 mod command;
 mod differences;
 mod from_schema;
+mod lists;
 mod names;
 mod refusals;
 mod schema;

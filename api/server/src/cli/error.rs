@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf};
 
-use tenantry::{Availability, Hostname, Slug, TenantUnavailable};
+use tenantry::{AdoptError, Availability, Hostname, Slug, TenantUnavailable};
 use tenantry_migrate::{
     cli::terminal::ConfirmError,
     connect::{ConnectError, LocateError, SecretError},
@@ -99,7 +99,7 @@ impl Error {
 }
 
 /// A name as an argument of a shell.
-fn shell_quoted(name: &str) -> String {
+pub(super) fn shell_quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     match name.chars().all(plain) {
         true => name.to_owned(),
@@ -117,6 +117,10 @@ fn hint(error: &tenantry::Error) -> Option<Hint> {
         tenantry::Error::RegistryBehind { .. } | tenantry::Error::SharedBehind { .. } => {
             Hint::Command("migration up --registry".into())
         }
+        tenantry::Error::Adopt(AdoptError::NoList { .. }) => {
+            Hint::Option("--table`, `--schema-column")
+        }
+        tenantry::Error::Adopt(AdoptError::SeveralLists { .. }) => Hint::Option("--table"),
         tenantry::Error::SchemaTaken(schema) => {
             Hint::Command(format!("tenant adopt SLUG --schema {}", shell_quoted(schema.as_str())))
         }

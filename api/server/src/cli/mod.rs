@@ -13,6 +13,7 @@ mod listen;
 mod log;
 mod manual;
 mod options;
+mod outcome;
 mod own_commands;
 mod parse;
 mod run;

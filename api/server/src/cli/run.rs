@@ -86,9 +86,9 @@ impl App {
                     TenantCommand::Import(import) => {
                         import::run(&args.tenancy, &import, connector).await
                     }
-                    TenantCommand::Adopt(adopt) => adopt::run(&args.tenancy, adopt, connector)
-                        .await
-                        .map(|()| ExitCode::SUCCESS),
+                    TenantCommand::Adopt(adopt) => {
+                        adopt::run(&args.tenancy, adopt, connector, &name).await
+                    }
                     TenantCommand::Single(command) => {
                         tenant::run(&args.tenancy, command, connector)
                             .await

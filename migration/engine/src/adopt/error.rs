@@ -138,6 +138,22 @@ pub enum AdoptError {
         objects: Vec<(String, String)>,
     },
 
+    /// The table that lists tenants does not exist, or lacks the column.
+    #[error("there is no table {table:?} with a column {column:?}; name the table of the tenants")]
+    NoList {
+        /// Name of the table.
+        table: String,
+        /// Name of the column.
+        column: String,
+    },
+
+    /// Several tables may list the tenants.
+    #[error("several tables may list the tenants: {}; name one of them", tables.join(", "))]
+    SeveralLists {
+        /// The tables.
+        tables: Vec<String>,
+    },
+
     /// A migration fails in an empty schema, there is no such version, another program migrates the
     /// schema, or the database failed.
     #[error(transparent)]

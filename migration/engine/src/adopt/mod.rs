@@ -22,6 +22,7 @@
 //! ```
 
 mod error;
+mod list;
 mod move_objects;
 mod names;
 mod records;
@@ -33,6 +34,7 @@ use sea_orm::{ConnectionTrait, sea_query::PostgresQueryBuilder};
 use tenantry_registry::{SchemaName, tenant};
 
 pub use error::AdoptError;
+pub use list::{Framework, ListedTenant, TenantList};
 
 use crate::{
     DynMigrator, Error, Target,

@@ -54,6 +54,27 @@ async fn a_schema_that_is_no_tenant_s_to_be_is_refused() {
 }
 
 #[tokio::test]
+async fn a_schema_that_is_being_created_is_refused() {
+    let db = TestDb::new().await;
+    let (plain, tenancy) = (db.plain().await, db.tenancy().await);
+    let schema = existing(&plain, "acme", &Action::Up(None)).await;
+    // As a creation with commits marks and locks it.
+    plain
+        .execute_unprepared(
+            "DO $$ BEGIN EXECUTE format('COMMENT ON SCHEMA acme IS %L',
+                 'tenantry: unfinished creation of schema ' || 'acme'::regnamespace::oid); END $$",
+        )
+        .await
+        .unwrap();
+    let txn = plain.begin().await.unwrap();
+    let lock = "SELECT pg_advisory_xact_lock(hashtextextended('tenantry creation of acme', 0))";
+    txn.execute_unprepared(lock).await.unwrap();
+    let error = adopt(&tenancy, "acme", &AdoptOptions::schema(schema)).await.unwrap_err();
+    assert!(error.to_string().contains("\"acme\" is being created for a tenant"), "{error}");
+    txn.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_role_has_to_own_what_it_adopts() {
     let db = TestDb::new().await;
     let plain = db.plain().await;

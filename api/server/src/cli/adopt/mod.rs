@@ -1,11 +1,17 @@
 //! `tenantry tenant adopt`: tenants of schemas that exist already.
 
 mod args;
+mod entry;
+mod list;
+mod report;
 
 use std::{
     fs,
     io::{self, Write},
+    process::ExitCode,
 };
+
+use clap::error::ErrorKind;
 
 use local_postgres::Access;
 use serde::Serialize;
@@ -21,27 +27,40 @@ use super::{
 };
 pub(super) use args::AdoptArgs;
 use args::ConditionArgs;
+use report::Report;
 
-/// Adopts one schema.
+/// Adopts one schema, or those of a list.
 pub(super) async fn run(
     args: &TenancyArgs,
     adopt: AdoptArgs,
     connector: Connector,
-) -> Result<(), Error> {
+    application: &str,
+) -> Result<ExitCode, Error> {
     // An adoption uses no spare.
     let args = TenancyArgs { spares: 0, ..args.clone() };
-    let AdoptArgs { slug, source, name, domains, tags, conditions, json } = adopt;
+    let AdoptArgs { slug, source, name, domains, tags, list, conditions, json } = adopt;
     // Before a server is started.
     let conditions = Conditions::read(conditions)?;
-    let source = match (source.schema, source.from) {
-        (Some(schema), _) => AdoptOptions::schema(schema),
-        (None, from) => AdoptOptions::objects_of(from.unwrap_or_default()),
-    };
-    let options = conditions.apply(source);
     let connected = connector.connect(&args, Access::Shared, user()).await?;
-    let new = NewTenant { name, domains, tags, ..NewTenant::new(slug) };
-    let adopted = adopt_one(&connected.tenancy, new, &options, json).await;
-    connected.tenancy.close().await;
+    let tenancy = &connected.tenancy;
+    let adopted = match (source.list_from, slug) {
+        (Some(framework), _) => {
+            let report = Report::new(json, conditions.0.dry_run, application);
+            list::run(tenancy, &list.of(framework), &list, &conditions, report).await
+        }
+        (None, Some(slug)) => {
+            let new = NewTenant { name, domains, tags, ..NewTenant::new(slug) };
+            let source = match (source.schema, source.from) {
+                (Some(schema), _) => AdoptOptions::schema(schema),
+                (None, from) => AdoptOptions::objects_of(from.unwrap_or_default()),
+            };
+            let adopted = adopt_one(tenancy, new, &conditions.apply(source), json).await;
+            adopted.map(|()| ExitCode::SUCCESS)
+        }
+        // Refused with the command line.
+        (None, None) => Err(clap::Error::new(ErrorKind::MissingRequiredArgument).into()),
+    };
+    tenancy.close().await;
     adopted
 }
 
@@ -89,7 +108,7 @@ async fn adopt_one(
 
 /// The document of `--json`.
 #[derive(Serialize)]
-struct Report<'a> {
+struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a tenantry::TenantInfo>,
     differences: &'a [Change],
@@ -100,7 +119,7 @@ fn report(adopted: &Adopted, options: &AdoptOptions, json: bool) -> Result<(), E
     let Adopted { tenant, differences, .. } = adopted;
     let dry_run = options.dry_run;
     if json {
-        return Ok(print_json(&Report { tenant: Some(tenant), differences, dry_run })?);
+        return Ok(print_json(&Document { tenant: Some(tenant), differences, dry_run })?);
     }
     print_changes(differences, false)?;
     if !dry_run {
@@ -118,7 +137,7 @@ fn report(adopted: &Adopted, options: &AdoptOptions, json: bool) -> Result<(), E
 
 fn print_changes(changes: &[Change], json: bool) -> Result<(), Error> {
     if json {
-        return Ok(print_json(&Report { tenant: None, differences: changes, dry_run: true })?);
+        return Ok(print_json(&Document { tenant: None, differences: changes, dry_run: true })?);
     }
     let mut out = io::stdout().lock();
     for change in changes {

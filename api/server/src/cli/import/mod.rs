@@ -31,8 +31,9 @@ use super::{
     connect::{Connector, user},
     error::Error,
     options::TenancyArgs,
+    outcome::Outcome,
 };
-use create::{Outcome, create_with_retry};
+use create::create_with_retry;
 use report::{ImportSummary, Report};
 use row::{Duplicates, LineRef, Row};
 use source::Source;
