@@ -17,7 +17,9 @@ pub fn programs() -> PathBuf {
         // the same toolchain for all programs.
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--workspace", "--bins"]).stdin(Stdio::null());
+        build
+            .args(["build", "--quiet", "--workspace", "--bins", "--examples"])
+            .stdin(Stdio::null());
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }

@@ -129,6 +129,7 @@ fn every_link_of_the_documentation_leads_to_a_file() {
             let target = if file.is_empty() { page } else { &page.parent().unwrap().join(file) };
             assert!(target.exists(), "{} links to {link}", page.display());
             let headings = fs::read_to_string(target).unwrap_or_default().to_lowercase();
+            let headings = headings.replace('-', " ");
             let heading = heading.replace('-', " ");
             let found = heading.is_empty() || headings.contains(&format!("# {heading}\n"));
             assert!(found, "{} links to {link}", page.display());

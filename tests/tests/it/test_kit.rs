@@ -151,7 +151,7 @@ async fn processes_share_a_server_that_ends_after_the_last_of_them() {
     let (data_dir, url) = (one.data_dir.clone(), one.url.clone());
     let server = server_of(&url).await;
     one.kill();
-    assert!(exists(&server, &url).await, "nobody has dropped it yet");
+    assert!(exists(&server, &url).await, "it was dropped too early");
     let three = start();
     assert_eq!(three.data_dir, data_dir);
     assert!(!exists(&server, &url).await, "the database of the killed process");

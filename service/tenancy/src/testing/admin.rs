@@ -1,7 +1,7 @@
 //! Creates and drops the databases of tests.
 //!
 //! A process holds an advisory lock on its number, which is part of the names of its databases. The
-//! kernel closes the connection of a process that is killed, so a database whose number nobody has
+//! kernel closes the connection of a process that is killed, so a database whose number no process has
 //! locked is a leftover.
 
 use std::{
