@@ -1,4 +1,4 @@
-//! Sets the variable `VERSION`: the version of the package and, for a release, the commit.
+//! Sets the variable `VERSION`: the version of the package and the commit.
 
 use std::{env, path::Path, process::Command};
 
@@ -6,14 +6,11 @@ fn main() {
     let variable = |name| env::var(name).unwrap_or_default();
     let (mut version, folder) = (variable("CARGO_PKG_VERSION"), variable("CARGO_MANIFEST_DIR"));
     println!("cargo:rerun-if-changed=build.rs");
-    // A debug build would be repeated after every commit.
-    if variable("PROFILE") == "release" {
-        let folder = Path::new(&folder);
-        for file in changed_by_commits(folder) {
-            println!("cargo:rerun-if-changed={file}");
-        }
-        version += &commit(folder).map(|commit| format!(" ({commit})")).unwrap_or_default();
+    let folder = Path::new(&folder);
+    for file in changed_by_commits(folder) {
+        println!("cargo:rerun-if-changed={file}");
     }
+    version += &commit(folder).map(|commit| format!(" ({commit})")).unwrap_or_default();
     println!("cargo:rustc-env=VERSION={version}");
 }
 

@@ -9,7 +9,7 @@ use tenantry_migrate::TenantMigrator;
 mod m20261123_000001_create_guards;
 mod m20261123_000002_create_shifts;
 
-/// Version of this workspace's programs, of a release with the commit.
+/// Version of this workspace's programs, with the commit.
 pub const VERSION: &str = env!("VERSION");
 
 /// The migrations of a tenant's schema, oldest first.

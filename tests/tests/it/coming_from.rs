@@ -154,8 +154,9 @@ async fn a_policy_with_a_setting_refuses_a_session_without_it() {
     plain
         .execute_unprepared(
             "INSERT INTO acme.notes VALUES ('ann'), ('');
-             DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
-             GRANT USAGE ON SCHEMA acme TO reader; GRANT SELECT ON acme.notes TO reader",
+             DO $$ BEGIN CREATE ROLE coming_from; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+             GRANT USAGE ON SCHEMA acme TO coming_from;
+             GRANT SELECT ON acme.notes TO coming_from",
         )
         .await
         .unwrap();
@@ -167,7 +168,7 @@ async fn a_policy_with_a_setting_refuses_a_session_without_it() {
     for _ in 0..2 {
         // A superuser ignores policies. Within a savepoint the role is one that does not.
         let txn = tenant.begin().await.unwrap();
-        txn.execute_unprepared("SET LOCAL ROLE reader").await.unwrap();
+        txn.execute_unprepared("SET LOCAL ROLE coming_from").await.unwrap();
         assert_eq!(seen(&txn).await, 0);
         txn.query_one_raw(with(set, ["ann".into()])).await.unwrap();
         assert_eq!(seen(&txn).await, 1);

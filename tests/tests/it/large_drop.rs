@@ -126,7 +126,8 @@ async fn a_tenant_that_is_being_dropped_can_only_be_dropped() {
     }
     let ran = Ran::on("migration", &db.url(), &["up", "--tenant", "tenant-1"]).exits(1);
     ran.complains([
-        "tenant \"tenant-1\" is being dropped; `tenantry tenant drop tenant-1` finishes",
+        "tenant \"tenant-1\" is being dropped; nothing was changed. `tenantry tenant drop tenant-1` \
+         finishes the drop",
     ]);
 
     Ran::on("tenantry", &db.url(), &["tenant", "drop", "tenant-1", "--yes"]).exits(0);

@@ -13,16 +13,18 @@ fn repository() -> &'static Path {
 }
 
 #[test]
-fn both_programs_print_their_version() {
+fn both_programs_print_their_version_with_the_commit() {
+    let commit = build::commit(&repository().join("migration"));
+    let commit = commit.map(|commit| format!(" ({commit})")).unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
     for name in ["tenantry", "migration"] {
         let ran = Ran::of(program(name).arg("--version")).exits(0);
-        assert!(ran.stdout.starts_with(&format!("{name} {version}")), "{ran:#?}");
+        assert_eq!(ran.stdout, format!("{name} {version}{commit}\n"));
     }
 }
 
 #[test]
-fn a_release_names_the_commit() {
+fn the_commit_is_that_of_the_repository() {
     let git = ["-C", repository().to_str().unwrap(), "rev-parse", "HEAD"];
     let Ok(head) = Command::new("git").args(git).output() else { return };
     if !head.status.success() {

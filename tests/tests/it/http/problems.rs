@@ -38,7 +38,7 @@ async fn a_method_that_a_path_does_not_know_is_405_and_the_others_are_listed() {
         ("POST", "/shifts", "GET,HEAD"),
         ("PUT", "/shifts/x", "DELETE,GET,HEAD,PATCH"),
         ("DELETE", "/admin/tenants", "GET,HEAD,POST"),
-        ("PATCH", "/admin/tenants/x", "DELETE,GET,HEAD"),
+        ("PUT", "/admin/tenants/x", "DELETE,GET,HEAD,PATCH"),
         ("POST", "/health", "GET,HEAD"),
     ] {
         let answer = heard(one.request(method, path)).await;
