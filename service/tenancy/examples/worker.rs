@@ -2,7 +2,7 @@
 //! transaction. Any number of workers may run. Ends when no job is waiting.
 //!
 //! ```sh
-//! DATABASE_URL=postgres://… cargo run --package tenantry --example worker
+//! cargo run --package tenantry --example worker
 //! ```
 
 use std::error::Error as StdError;
@@ -16,8 +16,10 @@ use sea_orm_migration::{MigratorTraitSelf, prelude::*};
 use tenantry::{
     Config, Error, NewTenant, SharedTransaction, Tenancy, TenantScope, TenantTransaction,
 };
-use tenantry_migrate::{SharedMigrator, TenantMigrator, Timeouts, connect, registry};
+use tenantry_migrate::{SharedMigrator, TenantMigrator};
 use uuid::Uuid;
+
+mod database;
 
 /// `shared.jobs`: one table for the jobs of all tenants.
 pub(crate) mod job {
@@ -206,26 +208,24 @@ impl MigrationTrait for CreateLetters {
     }
 }
 
-/// Connects, after the registry and the shared tables are migrated: `migration up --registry` does
-/// that in a deployment.
-pub(crate) async fn connect(url: &str) -> Result<Tenancy, Box<dyn StdError>> {
+/// Connects, after everything is migrated.
+pub(crate) async fn connect(url: &str) -> Result<Tenancy, Error> {
     let config = Config::new(url, Migrator);
-    let db = connect::connect_pool(url, 1).await?;
-    registry::migrate(&db, &config.migrator, Timeouts::default()).await?;
-    db.close().await?;
-    Ok(Tenancy::connect(&config).await?)
+    Tenancy::migrate_all(&config).await?;
+    Tenancy::connect(&config).await
 }
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "the result of the example")]
 async fn main() -> Result<(), Box<dyn StdError>> {
-    let tenancy = connect(&std::env::var("DATABASE_URL")?).await?;
+    let (url, _server) = database::locate()?;
+    let tenancy = connect(&url).await?;
     let slug = "acme".parse()?;
     if let Err(Error::UnknownTenant(slug)) = tenancy.tenant(&slug).await {
         tenancy.create(NewTenant::new(slug)).await?;
     }
     let txn = tenancy.tenant(&slug).await?.begin().await?;
-    for recipient in ["abu@example.org", "nobody", "jasmine@example.org"] {
+    for recipient in ["abu@example.org", "abu", "jasmine@example.org"] {
         enqueue(&txn, recipient).await?;
     }
     txn.commit().await?;

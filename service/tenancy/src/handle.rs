@@ -10,11 +10,11 @@ use super::{
 
 /// A connection whose statements go to the schema of one tenant.
 ///
-/// It implements SeaORM's [`ConnectionTrait`], [`TransactionTrait`] and [`StreamTrait`], so every
-/// operation of SeaORM works on it unchanged, in one round trip, without any state in the session.
-/// Cheap to clone. Once any process has suspended, archived or dropped the tenant, the next
-/// statement on every handle is refused; so it is while the tenant's schema is not compatible with
-/// this build, see [`Availability`](super::Availability).
+/// It implements SeaORM's [`ConnectionTrait`](sea_orm::ConnectionTrait), [`TransactionTrait`] and
+/// [`StreamTrait`](sea_orm::StreamTrait), so every operation of SeaORM works on it unchanged, in one
+/// round trip, without any state in the session. Cheap to clone. Once any process has suspended,
+/// archived or dropped the tenant, the next statement on every handle is refused; so it is while the
+/// tenant's schema is not compatible with this build, see [`Availability`](super::Availability).
 ///
 /// A statement that was prepared before a migration changed the type of its result is prepared
 /// again, which the caller does not notice. In a transaction and in a stream the error reaches the

@@ -55,6 +55,11 @@ async fn a_report_counts_the_guards_of_every_tenant() {
     assert_eq!(lines, ["3 tenants changed", "acme: 2 × Tower", "globex: 1 × Tower"]);
 }
 
+#[tokio::test]
+async fn a_worker_does_the_jobs_of_its_queue() {
+    assert_eq!(printed("worker").await, "2 jobs done, 1 failed\n");
+}
+
 /// A program that is killed at the end.
 struct Running(Child);
 

@@ -7,6 +7,9 @@ use sea_orm_migration::{MigrationTrait, MigratorTraitSelf, prelude::*};
 use tenantry::{Config, Tenancy};
 use tenantry_migrate::TenantMigrator;
 
+#[path = "../database/mod.rs"]
+mod database;
+
 pub mod guard {
     //! `guards`: the people that a tenant employs.
 
@@ -68,16 +71,9 @@ pub fn new_guard(name: &str, position: &str) -> guard::ActiveModel {
     guard::ActiveModel { id, name: Set(name.to_owned()), position: Set(position.to_owned()) }
 }
 
-/// A tenancy in the empty database that `DATABASE_URL` names, or on a PostgreSQL server that ends
-/// with the example.
+/// A tenancy without tenants. A local server lives as long as the second value.
 pub async fn connect() -> Result<(Tenancy, Option<Server>), Box<dyn Error>> {
-    let (url, server) = match std::env::var("DATABASE_URL") {
-        Ok(url) => (url, None),
-        Err(_) => {
-            let server = Server::temporary(&[])?;
-            (server.url("postgres"), Some(server))
-        }
-    };
+    let (url, server) = database::locate()?;
     let config = Config::new(url, Migrator);
     Tenancy::migrate_all(&config).await?;
     Ok((Tenancy::connect(&config).await?, server))

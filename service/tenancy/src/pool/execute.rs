@@ -71,17 +71,16 @@ impl PooledConnection {
         &mut self,
         statement: Statement,
     ) -> BoxStream<'_, Result<QueryResult, DbErr>> {
-        let connection = match &mut self.session {
-            Session::Postgres(connection) => connection,
+        match &mut self.session {
+            Session::Postgres(connection) => match query(&mut self.statements, statement) {
+                Ok(query) => {
+                    let rows = (self.answer_timeout, query.fetch(connection));
+                    stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
+                }
+                Err(misuse) => stream::once(ready(Err(misuse.into()))).boxed(),
+            },
             #[cfg(feature = "testing")]
-            Session::Mock(mock) => return mock.stream(&statement),
-        };
-        match query(&mut self.statements, statement) {
-            Ok(query) => {
-                let rows = (self.answer_timeout, query.fetch(connection));
-                stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
-            }
-            Err(misuse) => stream::once(ready(Err(misuse.into()))).boxed(),
+            Session::Mock(mock) => mock.stream(&statement),
         }
     }
 
