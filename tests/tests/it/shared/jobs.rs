@@ -32,6 +32,10 @@ async fn two_workers_do_each_job_once_and_failed_jobs_leave_nothing_in_their_ten
     let db = TestDb::new().await;
     let [one, two] = [worker::connect(&db.url()).await, worker::connect(&db.url()).await];
     let [one, two] = [one.unwrap(), two.unwrap()];
+    // Both have a connection from here on, so that neither does all jobs while the other opens one.
+    for worker in [&one, &two] {
+        assert_eq!(work(worker).await.unwrap(), Worked::default());
+    }
     let mut tenants = Vec::new();
     for name in ["acme", "beta", "gone"] {
         one.create(NewTenant::new(slug(name))).await.unwrap();
