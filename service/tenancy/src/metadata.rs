@@ -37,11 +37,14 @@ pub struct Metadata(Map<String, Value>);
 #[non_exhaustive]
 pub enum MetadataError {
     /// The value is not an object.
-    #[error("metadata is a JSON object; this is {0}")]
+    #[error("metadata must be a JSON object, not {0}")]
     NotAnObject(&'static str),
 
     /// A key belongs to the registry.
-    #[error("metadata has no key {0:?}: the registry stores the {0} of the tenant there")]
+    #[error(
+        "metadata must not have the key {0:?}, where the registry stores the {0} of the tenant; use \
+         another key"
+    )]
     ReservedKey(&'static str),
 
     /// The JSON text is too long.
@@ -49,11 +52,11 @@ pub enum MetadataError {
     TooLarge(usize),
 
     /// Arrays and objects are nested too deeply.
-    #[error("metadata is nested too deeply; it has at most {max} levels", max = Metadata::MAX_DEPTH)]
+    #[error("metadata is nested too deeply; use at most {max} levels", max = Metadata::MAX_DEPTH)]
     TooDeep,
 
     /// PostgreSQL stores no such text.
-    #[error("metadata contains the character U+0000, which PostgreSQL does not store")]
+    #[error("metadata contains the character U+0000, which PostgreSQL does not store; remove it")]
     NulCharacter,
 
     /// The type cannot be written as JSON, or the JSON does not fit the type.
@@ -184,10 +187,10 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_stored_are_refused() {
-        assert_eq!(refused(json!([1])), "metadata is a JSON object; this is an array");
-        assert_eq!(refused(json!(null)), "metadata is a JSON object; this is null");
+        assert_eq!(refused(json!([1])), "metadata must be a JSON object, not an array");
+        assert_eq!(refused(json!(null)), "metadata must be a JSON object, not null");
         for key in ["name", "tags"] {
-            assert!(refused(json!({ key: 1 })).contains(&format!("no key {key:?}")));
+            assert!(refused(json!({ key: 1 })).contains(&format!("not have the key {key:?}")));
         }
         for value in [json!({ "a\0": 1 }), json!({ "a": ["\0"] }), json!({ "a": { "\0": 1 } })] {
             assert!(refused(value).contains("U+0000"));

@@ -5,8 +5,8 @@ use std::{
 
 use sea_orm::DatabaseConnection;
 use tenantry_migrate::{
-    Action, DynMigrator, Event, FleetOptions, Summary, Target, TenantSelection, Timeouts,
-    claim_application, make_extensions, registry, run, run_fleet,
+    Action, DynMigrator, Event, FleetOptions, Summary, TenantSelection, Timeouts,
+    claim_application, registry, run_fleet,
 };
 use tracing::{info, warn};
 
@@ -67,25 +67,12 @@ async fn migrate(db: &DatabaseConnection, migrator: &DynMigrator) -> Result<(), 
     migrator.validate_breaking()?;
     // Before anything of another application is changed, and again once there is a registry.
     claim_application(db, migrator).await?;
-    make_extensions(db, migrator).await?;
-    let up = Action::Up(None);
-    let once = [(Target::Registry, registry::migrator())].into_iter();
-    let shared = migrator.shared().map(|shared| (shared.target(), shared.migrator().clone()));
-    for (target, migrator) in once.chain(shared) {
-        let applied = run(db, &target, &migrator, &up, TIMEOUTS).await?.applied;
-        if !applied.is_empty() {
-            info!(schema = target.name(), ?applied, "migrated");
-        }
-    }
+    registry::migrate(db, migrator, TIMEOUTS).await?;
     claim_application(db, migrator).await?;
-    migrate_tenants(db, migrator, &up).await
+    migrate_tenants(db, migrator).await
 }
 
-async fn migrate_tenants(
-    db: &DatabaseConnection,
-    migrator: &DynMigrator,
-    up: &Action,
-) -> Result<(), Error> {
+async fn migrate_tenants(db: &DatabaseConnection, migrator: &DynMigrator) -> Result<(), Error> {
     let options = FleetOptions { jobs: JOBS as usize, timeouts: TIMEOUTS, ..Default::default() };
     let failures = Mutex::new(Vec::new());
     let report = |event: &Event<'_>| match event {
@@ -105,8 +92,8 @@ async fn migrate_tenants(
         _ => {}
     };
     let stop = AtomicBool::new(false);
-    let all = TenantSelection::All;
-    let summary = run_fleet(db, migrator, &all, up, &options, &stop, report).await?;
+    let (all, up) = (TenantSelection::All, Action::Up(None));
+    let summary = run_fleet(db, migrator, &all, &up, &options, &stop, report).await?;
     let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     match summary {
         Summary { not_started, .. } if !failures.is_empty() || not_started > 0 => {

@@ -47,7 +47,10 @@ pub enum AdoptError {
     },
 
     /// The schema has no tables.
-    #[error("schema {schema:?} has no tables; drop it and create the tenant instead")]
+    #[error(
+        "schema {schema:?} has no tables, so there is nothing to adopt; check its name, or create the \
+         tenant in a new schema"
+    )]
     NoTables {
         /// Name of the schema.
         schema: String,

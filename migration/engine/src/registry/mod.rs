@@ -32,10 +32,23 @@ pub async fn migrate(
     tenants: &DynMigrator,
     timeouts: Timeouts,
 ) -> Result<(), Error> {
-    run(db, &Target::Registry, &migrator(), &Action::Up(None), timeouts).await?;
+    up(db, &Target::Registry, &migrator(), timeouts).await?;
     make_extensions(db, tenants).await?;
-    if let Some(shared) = tenants.shared() {
-        run(db, &shared.target(), shared.migrator(), &Action::Up(None), timeouts).await?;
+    match tenants.shared() {
+        Some(shared) => up(db, &shared.target(), shared.migrator(), timeouts).await,
+        None => Ok(()),
+    }
+}
+
+async fn up(
+    db: &DatabaseConnection,
+    target: &Target,
+    migrator: &DynMigrator,
+    timeouts: Timeouts,
+) -> Result<(), Error> {
+    let applied = run(db, target, migrator, &Action::Up(None), timeouts).await?.applied;
+    if !applied.is_empty() {
+        tracing::info!(schema = target.name(), ?applied, "migrated");
     }
     Ok(())
 }

@@ -8,9 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use tenantry_migrate::{
-    Action, Target, Timeouts, connect::connect_pool, make_extensions, registry, run,
-};
+use tenantry_migrate::{Timeouts, connect::connect_pool, registry};
 
 use super::Failure;
 use crate::{Config, Tenancy, spares::Spares};
@@ -42,13 +40,8 @@ impl Template {
     /// Fills an empty database. Returns whether it has schemas that are ready for tenants.
     pub(super) async fn fill(&self, url: &str) -> Result<bool, Failure> {
         let db = connect_pool(url, 1).await?;
-        let (migrator, up, timeouts) =
-            (self.config.migrator.clone(), Action::Up(None), Timeouts::default());
-        run(&db, &Target::Registry, &registry::migrator(), &up, timeouts).await?;
-        make_extensions(&db, &migrator).await?;
-        if let Some(shared) = migrator.shared() {
-            run(&db, &shared.target(), shared.migrator(), &up, timeouts).await?;
-        }
+        let migrator = self.config.migrator.clone();
+        registry::migrate(&db, &migrator, Timeouts::default()).await?;
         db.close().await?;
         let connect_options = tenantry_migrate::connect::options(url)?;
         let config = Config { connect_options, spares: 0, ..self.config.clone() };

@@ -29,7 +29,7 @@ async fn a_schema_that_is_no_tenant_s_to_be_is_refused() {
         ("tenant_1", "schema \"tenant_1\" belongs to tenant tenant-1 already"),
         ("tenant_2", "has the name of a schema of tenant tenant-2, which was dropped; rename it"),
         ("nowhere", "schema \"nowhere\" does not exist in this database"),
-        ("bare", "schema \"bare\" has no tables; drop it and create the tenant"),
+        ("bare", "schema \"bare\" has no tables, so there is nothing to adopt"),
     ] {
         let schema: SchemaName = source.parse().unwrap();
         for options in [AdoptOptions::schema(schema), AdoptOptions::objects_of(source)] {
