@@ -1,5 +1,6 @@
 //! An axum application with a router, a state and a server of its own: `HostTenant` gives its
 //! handlers the tenant of the request's host, for any state from which a `Tenancy` can be taken.
+//! Every caller is admitted: an `AuthLayer` around the router would ask for credentials.
 //!
 //! ```sh
 //! cargo run --package tenantry-axum --example axum

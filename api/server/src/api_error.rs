@@ -221,7 +221,7 @@ mod tests {
         let misuse = Misuse::TransactionControl { keyword: "BEGIN" };
         assert_eq!(answer(|| Ok(Err::<(), _>(misuse)?)), (500, true));
         assert_eq!(answer(|| Ok(Err::<(), _>(ValidationErrors::new())?)), (422, false));
-        assert_eq!(answer(|| Ok(Err::<(), _>(Problem::unauthorized())?)), (401, false));
+        assert_eq!(answer(|| Ok(Err::<(), _>(Problem::unauthorized(false))?)), (401, false));
         let metadata = tenantry::Metadata::new(&[1]);
         assert_eq!(answer(|| Ok(metadata?)), (422, false));
         let work = WorkError::Failed(unavailable());

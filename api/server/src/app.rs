@@ -8,7 +8,7 @@ use tower_http::{
 };
 
 use crate::{
-    AppState, DEADLINE, MAX_BODY,
+    AppState, AuthLayer, DEADLINE, MAX_BODY,
     gate::Gate,
     health,
     problem::Problem,
@@ -26,10 +26,16 @@ pub fn compressed() -> CompressionLayer<SizeAbove> {
 }
 
 /// An application's routes with the admin API, `/health`, limits and the request log.
+///
+/// The routes are answered for callers that the state's [`Access`](crate::Access) admits
+/// ([`AuthLayer`]). Without credentials they are answered 401, unless the state is
+/// [`anonymous`](AppState::anonymous).
 pub fn app(state: AppState, routes: Router<AppState>) -> Router {
     let gate = Gate::new(state.max_requests);
     let trace = layer_fn(move |inner| Trace { inner, deadline: DEADLINE, gate: gate.clone() });
+    // Around the application's routes only: the admin API asks for an operator.
     routes
+        .layer(AuthLayer::new(state.access.clone()))
         .route("/admin/tenants", get(tenants::list.layer(compressed())).post(tenants::create))
         .route(
             "/admin/tenants/{slug}",

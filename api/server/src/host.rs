@@ -7,13 +7,15 @@ use axum::{
 use tenantry::{Host, Slug, Tenancy, Tenant};
 use tracing::{Span, field::display};
 
-use crate::{api_error::ApiError, target::Target};
+use crate::{api_error::ApiError, auth::admit, target::Target};
 
 /// The tenant that the request's host belongs to, in any router whose state contains the
 /// [`Tenancy`].
 ///
 /// Rejects with 400 if the request does not name exactly one host, 404 if the host belongs to no
-/// tenant, 421 if it is reserved, 403, 410 or 503 if the tenant is not available.
+/// tenant, 421 if it is reserved, 403, 410 or 503 if the tenant is not available. With an
+/// [`AuthLayer`](crate::AuthLayer) around the route, as in [`app`](crate::app), 403 if the tenant is
+/// not that of the caller. **Without that layer every caller is admitted.**
 ///
 /// ```no_run
 /// use axum::{Router, extract::FromRef, routing::get};
@@ -51,16 +53,13 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let tenancy = Tenancy::from_ref(state);
-        tenant_of_host(&tenancy, Target::from(&*parts)).await.map(Self)
+        tenant_of_host(&tenancy, parts).await.map(Self)
     }
 }
 
 /// The tenant of the host that a request names.
-pub(crate) async fn tenant_of_host(
-    tenancy: &Tenancy,
-    target: Target<'_>,
-) -> Result<Tenant, ApiError> {
-    let host = target.host()?;
+pub(crate) async fn tenant_of_host(tenancy: &Tenancy, parts: &Parts) -> Result<Tenant, ApiError> {
+    let host = Target::from(parts).host()?;
     // Recorded before the lookup if possible, so that the log names an unavailable tenant too.
     // Recorded once, as a second record would be a second field.
     let asked = tenancy.host(host);
@@ -75,7 +74,7 @@ pub(crate) async fn tenant_of_host(
             Err(_) => {}
         }
     }
-    Ok(found?)
+    admit(parts.extensions.get(), found)
 }
 
 /// Records the tenant in the span of the request.

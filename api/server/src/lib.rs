@@ -14,7 +14,8 @@
 //! }
 //!
 //! # async fn example(tenancy: tenantry::Tenancy) -> std::io::Result<()> {
-//! let app = app(AppState::new(tenancy, None), Router::new().route("/name", get(name)));
+//! let state = AppState::new(tenancy, None).anonymous(); // every caller is admitted
+//! let app = app(state, Router::new().route("/name", get(name)));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! axum::serve(listener, app).await
 //! # }
@@ -23,7 +24,8 @@
 //! | item | purpose |
 //! |---|---|
 //! | [`app`], [`AppState`] | an application's routes with the admin API, `/health`, limits and the request log |
-//! | [`HostTenant`], [`Admin`] | the tenant of a request, and proof of the admin token |
+//! | [`HostTenant`], [`Admin`] | the tenant of a request, and proof of an operator |
+//! | [`Principal`], [`require`], [`Authenticate`], [`AuthLayer`], [`Access`] | the caller of a request, and who may do what |
 //! | [`TenantLayer`], [`TenantSource`], [`CurrentTenant`] | the tenant by host, path, header or a function, for any router or tower service |
 //! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
 //! | [`ListResponse`], [`ListFormat`], [`ndjson`] | lists: a page, or all rows as NDJSON |
@@ -34,9 +36,9 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 
-mod admin;
 mod api_error;
 mod app;
+mod auth;
 mod body;
 mod extract;
 mod gate;
@@ -54,14 +56,17 @@ mod tenant_source;
 mod tenants;
 mod trace;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::extract::FromRef;
 use tenantry::Tenancy;
 
-pub use admin::{Admin, AdminToken, TokenError};
 pub use api_error::{ApiError, error_cause};
 pub use app::{app, compressed};
+pub use auth::{
+    Access, Admin, AdminToken, AuthLayer, AuthService, Authenticate, Principal, RequireLayer,
+    RequireService, TokenError, require,
+};
 pub use body::Json;
 pub use extract::{Path, Query};
 pub use host::HostTenant;
@@ -87,7 +92,7 @@ pub const MAX_REQUESTS: usize = 2000;
 #[derive(Clone, Debug)]
 pub struct AppState {
     tenancy: Tenancy,
-    admin_token: Option<Arc<AdminToken>>,
+    access: Access,
     max_requests: usize,
 }
 
@@ -95,7 +100,20 @@ impl AppState {
     /// State for the tenants of `tenancy`. Without a token the admin API is disabled.
     #[must_use]
     pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
-        Self { tenancy, admin_token: admin_token.map(Arc::new), max_requests: MAX_REQUESTS }
+        let access = Access::new(tenancy.clone(), ()).admin_token(admin_token);
+        Self { tenancy, access, max_requests: MAX_REQUESTS }
+    }
+
+    /// Finds the callers of requests by a check of the application, see [`Authenticate`].
+    #[must_use]
+    pub fn authenticate(self, check: impl Authenticate) -> Self {
+        Self { access: self.access.authenticate(check), ..self }
+    }
+
+    /// Opens the tenants' routes to everybody, see [`Access::anonymous`].
+    #[must_use]
+    pub fn anonymous(self) -> Self {
+        Self { access: self.access.anonymous(), ..self }
     }
 
     /// The tenants.
@@ -118,8 +136,8 @@ impl FromRef<AppState> for Tenancy {
     }
 }
 
-impl FromRef<AppState> for Option<Arc<AdminToken>> {
+impl FromRef<AppState> for Access {
     fn from_ref(state: &AppState) -> Self {
-        state.admin_token.clone()
+        state.access.clone()
     }
 }

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use tenantry::{Availability, DbErrorKind, Misuse};
+use tenantry::{Availability, DbErrorKind, Misuse, Scope};
 use validator::ValidationErrors;
 
 /// A problem document.
@@ -29,6 +29,9 @@ pub struct Problem {
     /// Seconds after which to retry.
     #[serde(skip)]
     retry_after: Option<u8>,
+    /// The `WWW-Authenticate` header.
+    #[serde(skip)]
+    challenge: Option<String>,
 }
 
 /// An invalid field.
@@ -51,6 +54,7 @@ impl Problem {
             detail: None,
             errors: Vec::new(),
             retry_after: None,
+            challenge: None,
         }
     }
 
@@ -125,10 +129,48 @@ impl Problem {
             .detail(format!("tenant {slug} not found; GET /admin/tenants lists the existing ones"))
     }
 
-    /// 401: the admin token is missing or wrong.
-    pub(crate) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorized")
-            .detail("send the admin token as `authorization: Bearer …`")
+    /// 401: the credentials are missing or not valid (RFC 6750, 3.1: no code if they are missing).
+    pub(crate) fn unauthorized(has_credentials: bool) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Not authorized");
+        match has_credentials {
+            true => problem
+                .detail("the credentials are not valid")
+                .challenge("Bearer error=\"invalid_token\"".to_owned()),
+            false => problem
+                .detail("send credentials as `authorization: Bearer …`")
+                .challenge("Bearer".to_owned()),
+        }
+    }
+
+    /// 403: the caller lacks a scope.
+    pub(crate) fn insufficient_scope(scope: Scope) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "insufficient-scope", "Scope is missing")
+            .detail(format!("the credentials lack the scope {scope}, which this request needs"))
+            .challenge(format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
+    }
+
+    /// 403: the caller is of another tenant. Names neither.
+    pub(crate) fn other_tenant() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "other-tenant", "Credentials of another tenant")
+            .detail("the credentials are not those of this tenant")
+    }
+
+    /// 403: an operator asks for a tenant's data.
+    pub(crate) fn operator_only() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "operator-only", "Credentials of an operator").detail(
+            "the credentials are for the admin API; a tenant's routes need those of the tenant",
+        )
+    }
+
+    /// 403: a caller of a tenant asks for the admin API.
+    pub(crate) fn not_an_operator() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "not-an-operator", "Credentials of a tenant")
+            .detail("the credentials are those of a tenant; the admin API needs an operator's")
+    }
+
+    /// Sets the `WWW-Authenticate` header.
+    fn challenge(self, challenge: String) -> Self {
+        Self { challenge: Some(challenge), ..self }
     }
 
     /// 403: the server has no admin token.
@@ -278,8 +320,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let challenge = self.challenge.and_then(|text| HeaderValue::try_from(text).ok());
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

@@ -28,6 +28,10 @@ use crate::{api_error::ApiError, problem::Problem, tenant_source::TenantSource};
 /// The tenant's slug is recorded in the field `tenant` of the current span; if it has no such field,
 /// the service is called in a new span that has.
 ///
+/// With an [`AuthLayer`](crate::AuthLayer) inside or outside this one, as in [`app`](crate::app), a
+/// request is answered 403 if the tenant is not that of its caller. **Without that layer every
+/// caller is admitted.**
+///
 /// ```no_run
 /// use axum::{Router, routing::get};
 /// use tenantry_axum::{CurrentTenant, TenantLayer, TenantSource};

@@ -9,9 +9,9 @@ use tenantry::{Slug, Tenancy, Tenant, TenantId};
 
 use crate::{
     api_error::ApiError,
+    auth::{Principal, admit},
     host::{record, tenant_of_host},
     problem::Problem,
-    target::Target,
 };
 
 /// Where a [`TenantLayer`](crate::TenantLayer) finds the tenant of a request.
@@ -150,18 +150,18 @@ impl TenantSource {
         parts: &mut Parts,
     ) -> Result<Tenant, ApiError> {
         match &self.0 {
-            Kind::Host => tenant_of_host(tenancy, Target::from(&*parts)).await,
+            Kind::Host => tenant_of_host(tenancy, parts).await,
             Kind::PathPrefix(prefix) => {
                 let (slug, uri) = split(&parts.uri, prefix)?;
-                let tenant = tenant_of_slug(tenancy, &slug).await?;
+                let tenant = tenant_of_slug(tenancy, parts, &slug).await?;
                 parts.uri = uri;
                 Ok(tenant)
             }
-            Kind::Header(name) => tenant_of_slug(tenancy, &header(parts, name)?).await,
+            Kind::Header(name) => tenant_of_slug(tenancy, parts, &header(parts, name)?).await,
             Kind::Function(find) => match find(parts.clone()).await? {
-                TenantKey::Slug(slug) => tenant_of_slug(tenancy, &slug).await,
-                TenantKey::Id(id) => found(tenancy.tenant_by_id(id).await),
-                TenantKey::Tenant(tenant) => found(Ok(tenant)),
+                TenantKey::Slug(slug) => tenant_of_slug(tenancy, parts, &slug).await,
+                TenantKey::Id(id) => found(parts, tenancy.tenant_by_id(id).await),
+                TenantKey::Tenant(tenant) => found(parts, Ok(tenant)),
             },
         }
     }
@@ -179,20 +179,25 @@ impl fmt::Debug for TenantSource {
 }
 
 /// Records a tenant that was not looked up by its slug, also if it is not available.
-fn found(tenant: Result<Tenant, tenantry::Error>) -> Result<Tenant, ApiError> {
+fn found(parts: &Parts, tenant: Result<Tenant, tenantry::Error>) -> Result<Tenant, ApiError> {
     match &tenant {
         Ok(tenant) => record(tenant.slug()),
         Err(tenantry::Error::Unavailable(refused)) => record(&refused.slug),
         Err(_) => {}
     }
-    Ok(tenant?)
+    admit(parts.extensions.get(), tenant)
 }
 
-async fn tenant_of_slug(tenancy: &Tenancy, slug: &Slug) -> Result<Tenant, ApiError> {
+async fn tenant_of_slug(tenancy: &Tenancy, parts: &Parts, slug: &Slug) -> Result<Tenant, ApiError> {
     record(slug);
+    let principal = parts.extensions.get::<Principal>();
     match tenancy.tenant(slug).await {
-        Err(tenantry::Error::UnknownTenant(slug)) => Err(no_tenant(slug.as_str()).into()),
-        other => Ok(other?),
+        Err(tenantry::Error::UnknownTenant(slug))
+            if principal.is_none_or(Principal::is_anonymous) =>
+        {
+            Err(no_tenant(slug.as_str()).into())
+        }
+        other => admit(principal, other),
     }
 }
 

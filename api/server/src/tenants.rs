@@ -12,8 +12,8 @@ use tenantry::{
 };
 
 use crate::{
-    admin::Admin,
     api_error::ApiError,
+    auth::Admin,
     body::Json,
     extract::{Path, Query},
     problem::Problem,

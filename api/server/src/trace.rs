@@ -67,6 +67,7 @@ where
             path = request.uri().path(),
             route = %route,
             tenant = Empty,
+            principal = Empty,
         );
         let (started, deadline) = (Instant::now(), self.deadline);
         let keeps_alive = request.version() > Version::HTTP_11;

@@ -133,7 +133,9 @@ pub use tenantry_migrate::{
     connect::Cause,
     describe,
 };
-pub use tenantry_registry::{DisplayName, Hostname, NameError, SchemaName, Slug, Tag, TenantId};
+pub use tenantry_registry::{
+    DisplayName, Hostname, NameError, SchemaName, Scope, Scopes, Slug, Tag, TenantId, UnknownScope,
+};
 
 use cache::TenantCache;
 use compatibility::KnownMigrations;

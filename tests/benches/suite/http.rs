@@ -92,7 +92,7 @@ fn tenantry(url: &str) -> Command {
         }
     }
     command.arg("serve").env("DATABASE_URL", url).env("TENANTRY_MAX_CONNECTIONS", CONNECTIONS);
-    command.env("TENANTRY_LISTEN", "127.0.0.1:0");
+    command.env("TENANTRY_LISTEN", "127.0.0.1:0").env("TENANTRY_ANONYMOUS", "true");
     command
 }
 

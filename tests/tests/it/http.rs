@@ -1,5 +1,6 @@
 //! What a client hears from a running `tenantry serve`.
 
+mod access;
 mod admin;
 mod bodies;
 mod file_limit;

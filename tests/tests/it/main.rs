@@ -32,6 +32,7 @@ mod names;
 mod notifications;
 mod oracle;
 mod outside_schema;
+mod own_users;
 mod plain_axum;
 mod pool;
 mod poolers;

@@ -235,7 +235,7 @@ async fn a_path_prefix_names_the_tenant_and_is_stripped_before_routing() {
     let whole = TenantLayer::new(tenancy.clone(), TenantSource::path_prefix("/t"));
     let nested = TenantLayer::new(tenancy.clone(), TenantSource::path_prefix(""));
     // Inside of `app`, too, with its admin API, limits and log beside it.
-    let state = AppState::new(tenancy, None);
+    let state = AppState::new(tenancy, None).anonymous();
     let routes = Router::new().nest_service("/t", nested.layer(below_a_prefix()));
     for (router, nowhere) in [
         (Router::new().fallback_service(whole.layer(below_a_prefix())), 404),

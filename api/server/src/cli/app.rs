@@ -6,7 +6,7 @@ use tenantry::{Config, SeedFn, Tenancy};
 use tenantry_migrate::{TenantMigrator, cli::executable_name, connect::variables_help};
 
 use super::{args::Command, error::Error, options::GlobalArgs, own_commands::OwnCommands};
-use crate::AppState;
+use crate::{AppState, Authenticate};
 
 const EXIT_STATUS: &str =
     "Exit status: 0 when all went well, 1 when something failed, 2 when the command line is wrong.";
@@ -59,6 +59,7 @@ pub struct App {
     pub(super) config: Config,
     pub(super) configure: Vec<Configure>,
     pub(super) routes: Routes,
+    pub(super) authenticate: Option<Check>,
     pub(super) examples: Vec<Example>,
     pub(super) own: Option<OwnCommands>,
     pub(super) embedded_in: Option<clap::Command>,
@@ -66,6 +67,9 @@ pub struct App {
 
 /// Changes the configuration before the connection.
 pub(super) type Configure = Box<dyn FnOnce(Config) -> Config + Send>;
+
+/// Sets the check of the application.
+pub(super) type Check = Box<dyn FnOnce(AppState) -> AppState + Send>;
 
 /// Makes the routes from the connected state.
 pub(super) type Routes = Box<
@@ -100,6 +104,7 @@ impl App {
             config: Config::new("", migrator),
             configure: Vec::new(),
             routes: Box::new(|_| Box::pin(async { Ok(Router::new()) })),
+            authenticate: None,
             examples: Vec::new(),
             own: None,
             embedded_in: None,
@@ -183,6 +188,37 @@ impl App {
                 Ok(router.with_state(()))
             })
         });
+        self
+    }
+
+    /// Finds the callers of requests by a check of the application in place of API keys, for an
+    /// application with users of its own. `make` gets the connected tenancy.
+    ///
+    /// ```no_run
+    /// # use axum::http::request::Parts;
+    /// # use tenantry::Tenancy;
+    /// # use tenantry_axum::{ApiError, Authenticate, Principal, cli::App};
+    /// struct Sessions(Tenancy);
+    ///
+    /// impl Authenticate for Sessions {
+    ///     async fn authenticate(&self, _: &mut Parts) -> Result<Option<Principal>, ApiError> {
+    ///         Ok(None) // the user of the session in a cookie
+    ///     }
+    /// }
+    ///
+    /// # fn app(app: App) -> App {
+    /// app.authenticate(|tenancy| Sessions(tenancy.clone()))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn authenticate<A: Authenticate>(
+        mut self,
+        make: impl FnOnce(&Tenancy) -> A + Send + 'static,
+    ) -> Self {
+        self.authenticate = Some(Box::new(|state| {
+            let check = make(state.tenancy());
+            state.authenticate(check)
+        }));
         self
     }
 

@@ -64,6 +64,20 @@ pub struct ServeArgs {
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(super) admin_token_file: Option<PathBuf>,
 
+    /// Whether tenants' requests are answered without credentials; only on a loopback address. By
+    /// default true with the local PostgreSQL server on a loopback address, if the application has
+    /// no users of its own, and false otherwise.
+    #[arg(
+        long,
+        env = "TENANTRY_ANONYMOUS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
+    pub(super) anonymous: Option<bool>,
+
     #[command(flatten)]
     pub(super) tenancy: TenancyArgs,
 }

@@ -15,6 +15,8 @@ pub(super) struct Banner<'a> {
     pub(super) name: &'a str,
     pub(super) address: SocketAddr,
     pub(super) base_domain: &'a str,
+    /// Whether tenants' requests need no credentials.
+    pub(super) anonymous: bool,
     pub(super) local: Option<LocalServerInfo<'a>>,
     pub(super) examples: &'a [Example],
 }
@@ -73,6 +75,10 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "{} listens on {}\n", self.name, self.address)?;
         writeln!(f, "  tenants    http://TENANT.{base}:{port}")?;
         writeln!(f, "  admin      http://{base}:{port}/admin/tenants")?;
+        if self.anonymous {
+            let way = "tenants are open to every program on this machine; --anonymous=false";
+            writeln!(f, "  anonymous  {way} asks for credentials")?;
+        }
         let Some(local) = &self.local else {
             return Ok(());
         };
@@ -130,6 +136,7 @@ mod tests {
             name: "guards",
             address,
             base_domain,
+            anonymous: true,
             local: Some(local),
             examples: &examples,
         }

@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use tenantry::{AdoptError, Availability, Hostname, Slug, TenantUnavailable};
 use tenantry_migrate::{
@@ -9,7 +9,7 @@ use tenantry_migrate::{
 use thiserror::Error;
 
 use super::import::HeaderError;
-use crate::admin::TokenError;
+use crate::TokenError;
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -45,6 +45,12 @@ pub(super) enum Error {
     Limit(#[from] nix::errno::Errno),
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen { address: String, source: io::Error },
+    #[error(
+        "anonymous access is not possible on {address}, which other machines can reach; listen on a \
+         loopback address, such as 127.0.0.1:3000, or leave out --anonymous and give the clients \
+         credentials"
+    )]
+    AnonymousOn { address: SocketAddr },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]

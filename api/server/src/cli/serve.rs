@@ -25,7 +25,7 @@ use crate::{AdminToken, AppState, ServerLimits, app};
 pub(super) async fn serve(
     args: ServeArgs,
     global: &GlobalArgs,
-    application: App,
+    mut application: App,
 ) -> Result<(), Error> {
     let tenancy = &args.tenancy;
     // Before a server is started: an invalid token, or a port in use, the most common mistake.
@@ -38,10 +38,18 @@ pub(super) async fn serve(
         max_client_connections(limits.max_connections, tenancy.max_connections.saturating_add(1))?;
     let listener = args.listen.bind().await?;
     let address = listener.local_addr()?;
+    let is_loopback = address.ip().to_canonical().is_loopback();
+    if args.anonymous == Some(true) && !is_loopback {
+        return Err(Error::AnonymousOn { address });
+    }
+    let authenticate = application.authenticate.take();
     let (name, examples) = (application.name.clone(), application.examples.clone());
     let (routes, connector) = application.into_parts(global);
     let actor = "admin token".to_owned();
     let mut connected = connector.connect(tenancy, Access::Exclusive, actor).await?;
+    let anonymous = args.anonymous.unwrap_or_else(|| {
+        connected.located.server.is_some() && is_loopback && authenticate.is_none()
+    });
     let (mut local, mut stored) = (None, None);
     if let Some(server) = &connected.located.server {
         if given.is_none() {
@@ -63,12 +71,18 @@ pub(super) async fn serve(
     let token = stored.as_ref().map(|stored| AdminToken::new(&stored.token)).transpose()?.or(given);
     let has_token = token.is_some();
     let state = AppState::new(connected.tenancy.clone(), token);
-    let state = state.max_requests(args.max_requests as usize);
+    let mut state = state.max_requests(args.max_requests as usize);
+    if let Some(authenticate) = authenticate {
+        state = authenticate(state);
+    }
+    if anonymous {
+        state = state.anonymous();
+    }
     let app = app(state.clone(), routes(state).await?);
     // Before the banner: from then on a user may stop the server.
     let stop = stop_signal()?;
     let base_domain = connected.tenancy.base_domain();
-    Banner { name: &name, address, base_domain, local, examples: &examples }.print()?;
+    Banner { name: &name, address, base_domain, anonymous, local, examples: &examples }.print()?;
     if !has_token {
         warn!("admin API disabled; set TENANTRY_ADMIN_TOKEN to enable it");
     }

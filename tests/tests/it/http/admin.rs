@@ -37,15 +37,17 @@ async fn requires_the_admin_token() {
         // The answer does not reveal which tenants exist.
         ("GET", "/admin/tenants/tenant-2"),
     ] {
-        let refused = |answer: Answer| {
+        let refused = |answer: Answer, challenge: &str| {
             answer.problem(401, "unauthorized");
-            assert_eq!(answer.header("www-authenticate"), "Bearer");
+            assert_eq!(answer.header("www-authenticate"), challenge);
         };
-        refused(heard(base.request(method, path)).await);
+        refused(heard(base.request(method, path)).await, "Bearer");
         for authorization in &wrong {
-            let request = base.request(method, path);
-            refused(heard(request.header("authorization", authorization)).await);
+            let request = base.request(method, path).header("authorization", authorization);
+            refused(heard(request).await, r#"Bearer error="invalid_token""#);
         }
+        let twice = base.request(method, path).bearer_auth(TOKEN).bearer_auth(TOKEN);
+        refused(heard(twice).await, r#"Bearer error="invalid_token""#);
     }
     let request = base.request("GET", "/admin/tenants");
     let any_case = format!("bEARER {TOKEN}");

@@ -93,7 +93,7 @@ impl Rollout {
         let tenancy = Tenancy::connect(&Config::new(site.db.url(), next.clone())).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let app = router(AppState::new(tenancy, None));
+        let app = router(AppState::new(tenancy, None).anonymous());
         tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
         let old = SLUGS.map(|slug| site.caller(&format!("{slug}.localhost")));
         let new = SLUGS

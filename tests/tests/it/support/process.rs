@@ -14,8 +14,9 @@ pub fn program(name: &str) -> Command {
             command.env_remove(name);
         }
     }
-    // Any free port.
-    command.env("TENANTRY_LISTEN", "127.0.0.1:0").stdin(Stdio::null());
+    // Any free port; callers give no keys unless a test is about them.
+    command.env("TENANTRY_LISTEN", "127.0.0.1:0").env("TENANTRY_ANONYMOUS", "true");
+    command.stdin(Stdio::null());
     command
 }
 

@@ -35,7 +35,8 @@ impl Scratch {
             .args(arguments)
             .current_dir(self.path())
             .env("TENANTRY_DATA_DIR", self.data())
-            .env("TENANTRY_LISTEN", "127.0.0.1:0");
+            .env("TENANTRY_LISTEN", "127.0.0.1:0")
+            .env_remove("TENANTRY_ANONYMOUS");
         command
     }
 }

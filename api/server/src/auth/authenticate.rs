@@ -1,0 +1,88 @@
+use std::{future::Future, pin::Pin};
+
+use axum::http::request::Parts;
+
+use super::principal::Principal;
+use crate::api_error::ApiError;
+
+/// A check that finds the caller of a request by its head.
+///
+/// An application with users of its own puts its check in the place of API keys:
+/// [`AppState::authenticate`](crate::AppState::authenticate), `App::authenticate` or
+/// [`Access::new`](crate::Access::new). A pair of checks asks the second one if the first one finds
+/// no caller. The check may use extractors, such as [`HostTenant`](crate::HostTenant) for users that
+/// are stored in the tenant's tables:
+///
+/// ```
+/// use axum::{extract::FromRequestParts, http::request::Parts};
+/// use tenantry::{Scope, Tenancy};
+/// use tenantry_axum::{ApiError, Authenticate, HostTenant, Principal};
+/// # async fn user_of_session(_: &tenantry::Tenant, _: &str) -> Result<Option<String>, ApiError> {
+/// #     Ok(None)
+/// # }
+///
+/// struct Sessions {
+///     tenancy: Tenancy,
+/// }
+///
+/// impl Authenticate for Sessions {
+///     async fn authenticate(&self, parts: &mut Parts) -> Result<Option<Principal>, ApiError> {
+///         let Some(session) = parts.headers.get("x-session").cloned() else { return Ok(None) };
+///         let HostTenant(tenant) = HostTenant::from_request_parts(parts, &self.tenancy).await?;
+///         let user = user_of_session(&tenant, session.to_str().unwrap_or_default()).await?;
+///         let scopes = [Scope::Read, Scope::Write];
+///         Ok(user.map(|user| Principal::of_tenant(&user, &tenant, scopes)))
+///     }
+/// }
+/// ```
+pub trait Authenticate: Send + Sync + 'static {
+    /// The caller, or `None` if the request has no credentials that this check knows: the request
+    /// is then answered 401.
+    ///
+    /// # Errors
+    /// The answer to the request in place of 401, such as 503 while a database does not respond.
+    fn authenticate(
+        &self,
+        request: &mut Parts,
+    ) -> impl Future<Output = Result<Option<Principal>, ApiError>> + Send;
+}
+
+/// Finds no caller.
+impl Authenticate for () {
+    async fn authenticate(&self, _: &mut Parts) -> Result<Option<Principal>, ApiError> {
+        Ok(None)
+    }
+}
+
+/// Finds no caller without a check.
+impl<A: Authenticate> Authenticate for Option<A> {
+    async fn authenticate(&self, request: &mut Parts) -> Result<Option<Principal>, ApiError> {
+        match self {
+            Some(check) => check.authenticate(request).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// Asks the second one if the first one finds no caller.
+impl<A: Authenticate, B: Authenticate> Authenticate for (A, B) {
+    async fn authenticate(&self, request: &mut Parts) -> Result<Option<Principal>, ApiError> {
+        match self.0.authenticate(request).await? {
+            Some(principal) => Ok(Some(principal)),
+            None => self.1.authenticate(request).await,
+        }
+    }
+}
+
+/// [`Authenticate`] as a trait object.
+pub(super) trait DynAuthenticate: Send + Sync {
+    fn find<'a>(&'a self, request: &'a mut Parts) -> Pin<Box<Finding<'a>>>;
+}
+
+pub(super) type Finding<'a> = dyn Future<Output = Result<Option<Principal>, ApiError>> + Send + 'a;
+
+impl<A: Authenticate> DynAuthenticate for A {
+    fn find<'a>(&'a self, request: &'a mut Parts) -> Pin<Box<Finding<'a>>> {
+        Box::pin(self.authenticate(request))
+    }
+}

@@ -1,0 +1,18 @@
+//! Who may do what: the caller of a request, the checks that find it, and the layers that ask for
+//! it.
+
+mod access;
+mod admin;
+mod authenticate;
+mod bearer;
+mod layer;
+mod principal;
+mod require;
+
+pub use access::Access;
+pub use admin::{Admin, AdminToken, TokenError};
+pub use authenticate::Authenticate;
+pub use layer::{AuthLayer, AuthService};
+pub use principal::Principal;
+pub(crate) use principal::admit;
+pub use require::{RequireLayer, RequireService, require};
