@@ -12,7 +12,7 @@ use crate::{
     gate::Gate,
     health,
     problem::Problem,
-    tenants,
+    tenant_lifecycle, tenants,
     trace::{Trace, handle_panic},
 };
 
@@ -41,6 +41,7 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
             "/admin/tenants/{slug}",
             get(tenants::show).patch(tenants::update).delete(tenants::drop),
         )
+        .merge(tenant_lifecycle::routes())
         .route(health::PATH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -1,8 +1,8 @@
 //! JSON bodies, with all invalid fields in one answer.
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, Request},
+    body::{Bytes, HttpBody},
+    extract::{FromRequest, OptionalFromRequest, Request},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -40,6 +40,19 @@ impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
             }
         })?;
         Ok(Self(read(&body)?))
+    }
+}
+
+/// For a body that may be missing.
+impl<T: DeserializeOwned + Input, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, ApiError> {
+        let has_body = !request.body().is_end_stream();
+        match has_body || request.headers().contains_key(header::CONTENT_TYPE) {
+            true => <Self as FromRequest<S>>::from_request(request, state).await.map(Some),
+            false => Ok(None),
+        }
     }
 }
 

@@ -52,6 +52,7 @@ mod server;
 mod target;
 mod tenant_input;
 mod tenant_layer;
+mod tenant_lifecycle;
 mod tenant_source;
 mod tenants;
 mod trace;

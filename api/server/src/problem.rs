@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use chrono::SecondsFormat;
 use serde::Serialize;
 use tenantry::{Availability, DbErrorKind, Misuse, Scope};
 use validator::ValidationErrors;
@@ -239,6 +240,20 @@ impl Problem {
             // This tenant only.
             E::Busy(_) => return Self::busy("tenant-busy", "Tenant is busy"),
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
+            // Without the tenant that has had it.
+            E::SlugReserved { slug, until, .. } => {
+                let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+                return Self::new(StatusCode::CONFLICT, "slug-reserved", "Slug is reserved")
+                    .detail(format!("slug {slug} is reserved until {until}; choose another one"));
+            }
+            E::InvalidTransition(_) => {
+                (StatusCode::CONFLICT, "invalid-transition", "Not possible in this status")
+            }
+            E::GraceNotOver { .. } => {
+                let title = "Data is to be kept";
+                return Self::new(StatusCode::CONFLICT, "grace-not-over", title)
+                    .detail(format!("{error} (`{{\"force\": true}}`)"));
+            }
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
             E::HasDependents { .. } => {
                 let title = "Other objects depend on the tenant";
@@ -356,6 +371,20 @@ mod tests {
             (E::Busy(Busy::new(slug(), 200)), 503, "tenant-busy"),
             (E::SlugTaken(slug()), 409, "slug-taken"),
             (
+                E::SlugReserved {
+                    slug: slug(),
+                    until: chrono::DateTime::UNIX_EPOCH,
+                    tenant: "secret".parse().unwrap(),
+                },
+                409,
+                "slug-reserved",
+            ),
+            (
+                E::GraceNotOver { slug: slug(), purge_after: chrono::DateTime::UNIX_EPOCH },
+                409,
+                "grace-not-over",
+            ),
+            (
                 E::HasDependents { slug: slug(), dependents: vec!["view report.both".into()] },
                 409,
                 "has-dependents",
@@ -381,8 +410,9 @@ mod tests {
             assert_eq!(problem.status.as_u16(), status, "{text}");
             assert_eq!(problem.kind, format!("urn:tenantry:problem:{kind}"), "{text}");
             assert_eq!(problem.retry_after.is_some(), status == 503, "{text}");
+            let body = serde_json::to_string(&problem).unwrap();
+            assert!(!body.contains("secret"), "{body}");
             if status >= 500 {
-                let body = serde_json::to_string(&problem).unwrap();
                 assert!(!body.contains(&text) && !body.contains("hunter2"), "{body}");
             }
         }

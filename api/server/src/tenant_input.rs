@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tenantry::{DisplayName, Metadata, MetadataError, NameError, NewTenant, Tag, TenantUpdate};
+use tenantry::{
+    DisplayName, Metadata, MetadataError, NameError, NewTenant, Slug, Tag, TenantUpdate,
+};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 /// A tenant to be created.
@@ -58,13 +60,7 @@ impl NewTenantInput {
     /// Validates all fields.
     pub(crate) fn parse(&self) -> Result<NewTenant, ValidationErrors> {
         let mut errors = Errors::default();
-        let slug = match &self.slug {
-            Some(slug) => errors.parse("slug", "slug", slug),
-            None => {
-                errors.add("slug", "required", "is required".to_owned());
-                None
-            }
-        };
+        let slug = errors.slug(self.slug.as_deref());
         let name = self.name.as_ref().and_then(|name| errors.name(name));
         let domains = errors.parse_all("domains", "host_name", &self.domains);
         let tags = errors.tags(&self.tags);
@@ -99,7 +95,7 @@ impl TenantChange {
 
 /// The invalid fields so far.
 #[derive(Default)]
-struct Errors(ValidationErrors);
+pub(crate) struct Errors(pub(crate) ValidationErrors);
 
 impl Errors {
     fn add(&mut self, field: impl Into<String>, code: &'static str, message: String) {
@@ -108,7 +104,7 @@ impl Errors {
         self.0.0.insert(field.into().into(), kind);
     }
 
-    fn parse<T: FromStr<Err = NameError>>(
+    pub(crate) fn parse<T: FromStr<Err = NameError>>(
         &mut self,
         field: impl Into<String>,
         code: &'static str,
@@ -127,6 +123,14 @@ impl Errors {
         texts
             .filter_map(|(index, text)| self.parse(format!("{field}[{index}]"), code, text))
             .collect()
+    }
+
+    /// A slug that is required. `None` is an error.
+    pub(crate) fn slug(&mut self, text: Option<&str>) -> Option<Slug> {
+        if text.is_none() {
+            self.add("slug", "required", "is required".to_owned());
+        }
+        text.and_then(|text| self.parse("slug", "slug", text))
     }
 
     fn name(&mut self, text: &str) -> Option<DisplayName> {

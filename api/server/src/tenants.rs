@@ -79,6 +79,6 @@ pub(crate) async fn drop(
 }
 
 /// A path segment that is not a valid slug names no tenant.
-fn parse_slug(slug: &str) -> Result<Slug, Problem> {
+pub(crate) fn parse_slug(slug: &str) -> Result<Slug, Problem> {
     slug.parse().map_err(|_| Problem::unknown_tenant(format!("{slug:?}")))
 }

@@ -13,10 +13,11 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`tenant`], [`domain`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
+//! | [`tenant`], [`domain`], [`alias`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
 //! | [`notify`] | channel and payloads of `NOTIFY` |
 //! | root | validated names ([`Slug`], [`SchemaName`], [`Hostname`], …), timestamps, the [`PLACEHOLDER`] |
 
+pub mod alias;
 pub mod application;
 pub mod domain;
 pub mod notify;
@@ -25,6 +26,7 @@ pub mod tenant;
 mod display_name;
 mod hostname;
 mod name_error;
+mod reason;
 mod schema_name;
 mod scope;
 mod slug;
@@ -35,6 +37,7 @@ mod timestamp;
 pub use display_name::DisplayName;
 pub use hostname::Hostname;
 pub use name_error::NameError;
+pub use reason::Reason;
 pub use schema_name::{RESERVED_WORDS, SchemaName};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use slug::Slug;

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// An invalid slug, schema name, host name, display name or tag, with the rule that it violates.
+/// An invalid slug, schema name, host name, display name, tag or reason, with the rule that it violates.
 ///
 /// The message shows at most 80 characters of the input, as a Rust string literal (`{:?}`), so that
 /// hostile input cannot disturb a terminal or a log.

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use sea_orm::{DeriveValueType, sea_query::ValueTypeErr};
+use sea_orm::{DbErr, DeriveValueType, TryFromU64, sea_query::ValueTypeErr};
 
 use crate::NameError;
 
@@ -104,5 +104,12 @@ impl FromStr for Slug {
 impl fmt::Display for Slug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// SeaORM requires it of every primary key, for generated numbers.
+impl TryFromU64 for Slug {
+    fn try_from_u64(_: u64) -> Result<Self, DbErr> {
+        Err(DbErr::ConvertFromU64("Slug"))
     }
 }

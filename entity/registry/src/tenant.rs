@@ -25,6 +25,16 @@ pub struct Model {
     pub schema: SchemaName,
     /// Whether the tenant may be used.
     pub status: Status,
+    /// Why the tenant is suspended, for operators. An archived tenant keeps the reason.
+    pub status_reason: Option<String>,
+    /// When the tenant was last suspended, resumed, archived or restored.
+    pub status_since: Option<DateTimeUtc>,
+    /// The status that an archived tenant had before; none for active.
+    pub status_before: Option<Status>,
+    /// Until when the data of an archived tenant is kept.
+    pub purge_after: Option<DateTimeUtc>,
+    /// Whether statements of the tenant may only read.
+    pub read_only: bool,
     /// Name of the newest migration applied to the schema before which none is missing, for the
     /// program that applied it; none when there is none yet.
     pub schema_version: Option<String>,
@@ -57,6 +67,9 @@ pub struct Model {
     /// Host names in addition to the subdomain.
     #[sea_orm(has_many)]
     pub domains: HasMany<super::domain::Entity>,
+    /// Earlier slugs.
+    #[sea_orm(has_many)]
+    pub aliases: HasMany<super::alias::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -111,7 +111,7 @@ impl Tenancy {
     ///
     /// # Errors
     /// [`Error::Adopt`] if the schema cannot be adopted or differs, [`Error::AdoptBlocked`] if other
-    /// sessions use it, and [`Error::SlugTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
+    /// sessions use it, and [`Error::SlugTaken`], [`Error::SlugReserved`], [`Error::HostTaken`], [`Error::HostBelowBase`],
     /// [`Error::TooManyTags`], [`Error::SchemaTaken`] as for [`create`](Self::create). Nothing is
     /// changed then.
     pub async fn adopt(&self, new: NewTenant, options: &AdoptOptions) -> Result<Adopted, Error> {
@@ -156,7 +156,8 @@ impl Tenancy {
         if !options.dry_run {
             info!(tenant = %new.slug, schema = %row.schema, moved, "tenant adopted");
         }
-        let tenant = TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))?;
+        let tenant =
+            TenantInfo::new(row, new.domains, Vec::new()).ok_or(Error::UnknownTenant(new.slug))?;
         Ok(Adopted { tenant, differences })
     }
 

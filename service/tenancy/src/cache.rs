@@ -17,8 +17,8 @@ use super::{
     tenant_state::TenantState,
 };
 
-/// Lifetime of an entry for a tenant that does not exist.
-const NEGATIVE_TTL: Duration = Duration::from_secs(1);
+/// Lifetime of an entry for a tenant that does not exist, or for an earlier slug.
+const SHORT_TTL: Duration = Duration::from_secs(1);
 
 /// The tenants that the process has resolved.
 pub(super) struct TenantCache {
@@ -48,8 +48,23 @@ struct Lifetime {
 }
 
 impl Expiry<TenantKey, Entry> for Lifetime {
-    fn expire_after_create(&self, _: &TenantKey, answer: &Entry, _: Instant) -> Option<Duration> {
-        Some(if answer.state.is_some() { self.found } else { NEGATIVE_TTL.min(self.found) })
+    fn expire_after_create(&self, key: &TenantKey, answer: &Entry, _: Instant) -> Option<Duration> {
+        // An earlier slug expires without a notification.
+        let is_kept = match (&answer.state, key) {
+            (Some(state), TenantKey::Slug(slug)) => state.slug == *slug,
+            (state, _) => state.is_some(),
+        };
+        Some(if is_kept { self.found } else { SHORT_TTL.min(self.found) })
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &TenantKey,
+        answer: &Entry,
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, answer, now)
     }
 }
 
@@ -127,9 +142,14 @@ impl TenantCache {
         }
     }
 
+    /// Makes all handles of a tenant read the registry before their next statement.
+    pub(super) fn invalidate_tenant(&self, id: TenantId) {
+        self.view.freshness.changed(Freshness::slot(id));
+    }
+
     /// Makes a tenant unavailable on all its handles.
     pub(super) fn mark_dropped(&self, id: TenantId) {
-        self.view.freshness.changed(Freshness::slot(id));
+        self.invalidate_tenant(id);
         if let Some(state) = self.open().tenants.get(&id).and_then(Weak::upgrade) {
             state.set_dropped();
         }
@@ -162,6 +182,11 @@ mod tests {
             slug: Some("city".parse().unwrap()),
             schema: "city".parse().unwrap(),
             status: tenant::Status::Active,
+            status_reason: None,
+            status_since: None,
+            status_before: None,
+            purge_after: None,
+            read_only: false,
             schema_version: version,
             migrations: Vec::new(),
             breaking: Vec::new(),

@@ -4,6 +4,7 @@
 //! on. Its tables are dropped after that. That needs a lock on each table, and while it waits for
 //! one, other sessions that use the table wait behind it. So each attempt waits only briefly.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, DbErr, EntityTrait, ModelTrait, QueryFilter, QuerySelect, UpdateMany,
     sea_query::Expr,
@@ -11,13 +12,13 @@ use sea_orm::{
 use tenantry_migrate::{
     count_relations, dependents, drop_relations_batch, drop_schema, lock_holders, lock_tables,
 };
-use tenantry_registry::{Slug, TenantId, domain, tenant};
+use tenantry_registry::{Slug, TenantId, alias, domain, tenant};
 use tracing::info;
 
 use tenantry_registry::notify::notify;
 
 use super::{
-    Error, Tenancy,
+    Error, Tenancy, Transition,
     lifecycle::keys,
     locked_row::{LockRetry, is_blocked},
     pool::Transaction,
@@ -36,17 +37,44 @@ enum Dependents {
     Drop,
 }
 
+/// The tenants that may be dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    /// All but archived ones whose grace has not ended.
+    GraceOver,
+    /// Archived ones whose grace has ended.
+    Expired,
+    Archived,
+}
+
+impl Condition {
+    /// Continuing a drop is always possible.
+    fn check(self, row: &tenant::Model, slug: &Slug) -> Result<(), Error> {
+        match (row.status, row.purge_after) {
+            (tenant::Status::Active | tenant::Status::Suspended, _) if self != Self::GraceOver => {
+                Err(Transition::Purge.refuse(slug, row.status))
+            }
+            (tenant::Status::Archived, Some(purge_after))
+                if self != Self::Archived && purge_after > tenantry_registry::now() =>
+            {
+                Err(Error::GraceNotOver { slug: slug.clone(), purge_after })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A tenant that is marked as dropped.
 struct Marked {
     row: tenant::Model,
-    /// The slug and the hostnames.
+    /// The slugs and the hostnames.
     keys: Vec<String>,
     /// Whether dropping it takes too many locks for one transaction.
     in_batches: bool,
 }
 
 impl Tenancy {
-    /// Drops a tenant: its schema with everything in it and its hostnames. Open handles refuse
+    /// Drops a tenant: its schema with everything in it, its hostnames and its earlier slugs. Open handles refuse
     /// their next statement.
     ///
     /// The registry keeps its row, with the time and the [actor](super::Config::actor): a tenant
@@ -59,13 +87,15 @@ impl Tenancy {
     ///
     /// # Errors
     /// - [`Error::UnknownTenant`];
+    /// - [`Error::GraceNotOver`] if the tenant is archived and its data is to be kept longer; nothing
+    ///   was changed;
     /// - [`Error::BeingMigrated`] if another program has locked the tenant; nothing was changed;
     /// - [`Error::HasDependents`] if objects outside the schema depend on it, such as a view over
     ///   several tenants; nothing was changed;
     /// - [`Error::DropBlocked`] if its tables are in use: the tenant is unavailable, but not
     ///   dropped yet.
     pub async fn drop(&self, slug: &Slug) -> Result<(), Error> {
-        self.drop_with(slug, Dependents::Refuse).await
+        self.drop_with(slug, Condition::GraceOver, Dependents::Refuse).await
     }
 
     /// As [`drop`](Self::drop), but also drops the objects outside the schema that depend on it.
@@ -73,13 +103,35 @@ impl Tenancy {
     /// # Errors
     /// As for [`drop`](Self::drop), except for [`Error::HasDependents`].
     pub async fn drop_cascade(&self, slug: &Slug) -> Result<(), Error> {
-        self.drop_with(slug, Dependents::Drop).await
+        self.drop_with(slug, Condition::GraceOver, Dependents::Drop).await
     }
 
-    async fn drop_with(&self, slug: &Slug, outside: Dependents) -> Result<(), Error> {
+    /// Drops an [archived](Self::archive) tenant as [`drop`](Self::drop) does, once its grace has
+    /// ended; with `force` also before. Its earlier slugs are free then.
+    ///
+    /// # Errors
+    /// Those of [`drop`](Self::drop), and [`Error::InvalidTransition`] if the tenant is not archived.
+    pub async fn purge(&self, slug: &Slug, force: bool) -> Result<(), Error> {
+        self.drop_with(slug, purge_condition(force), Dependents::Refuse).await
+    }
+
+    /// As [`purge`](Self::purge), but also drops the objects outside the schema that depend on it.
+    ///
+    /// # Errors
+    /// As for [`purge`](Self::purge), except for [`Error::HasDependents`].
+    pub async fn purge_cascade(&self, slug: &Slug, force: bool) -> Result<(), Error> {
+        self.drop_with(slug, purge_condition(force), Dependents::Drop).await
+    }
+
+    async fn drop_with(
+        &self,
+        slug: &Slug,
+        condition: Condition,
+        outside: Dependents,
+    ) -> Result<(), Error> {
         let mut retry = LockRetry::new();
         let marked = loop {
-            let error = match self.mark_dropped(slug, outside).await {
+            let error = match self.mark_dropped(slug, condition, outside).await {
                 Ok(marked) => break marked,
                 Err(error) => error,
             };
@@ -112,7 +164,12 @@ impl Tenancy {
     }
 
     /// Marks the tenant as dropped, so that all processes refuse it.
-    async fn mark_dropped(&self, slug: &Slug, outside: Dependents) -> Result<Marked, Error> {
+    async fn mark_dropped(
+        &self,
+        slug: &Slug,
+        condition: Condition,
+        outside: Dependents,
+    ) -> Result<Marked, Error> {
         let txn = self.begin_attempt().await?;
         // The lock serializes this with migrations of the tenant and with new hostnames.
         let row = tenant::Entity::find_living()
@@ -121,9 +178,17 @@ impl Tenancy {
             .one(&txn)
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+        if let Err(error) = condition.check(&row, slug) {
+            // The row is locked, so the rollback is awaited.
+            txn.rollback().await?;
+            return Err(error);
+        }
         let txn = check_dependents(txn, &row, outside).await?;
         let domains = row.find_related(domain::Entity).all(&txn).await?;
-        let keys = keys(slug, domains.into_iter().map(|domain| domain.hostname.to_string()));
+        let aliases = row.find_related(alias::Entity).all(&txn).await?;
+        let others = domains.into_iter().map(|domain| domain.hostname.to_string());
+        let others = others.chain(aliases.into_iter().map(|alias| alias.slug.to_string()));
+        let keys = keys(slug, others);
         let in_batches = count_relations(&txn, &row.schema).await? > MAX_RELATIONS_PER_DROP;
         if row.status != tenant::Status::Dropping {
             update(row.id, tenant::Status::Dropping)
@@ -170,6 +235,10 @@ impl Tenancy {
     }
 }
 
+fn purge_condition(force: bool) -> Condition {
+    if force { Condition::Archived } else { Condition::Expired }
+}
+
 /// Returns the transaction if the drop may continue.
 async fn check_dependents(
     txn: Transaction,
@@ -190,10 +259,15 @@ async fn check_dependents(
 /// the actor.
 async fn clear_row(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
     domain::Entity::delete_many().filter(domain::Column::TenantId.eq(id)).exec(txn).await?;
+    alias::Entity::delete_many().filter(alias::Column::TenantId.eq(id)).exec(txn).await?;
     update(id, tenant::Status::Dropped)
         .col_expr(tenant::Column::DroppedAt, Expr::value(tenantry_registry::now()))
         .col_expr(tenant::Column::Metadata, Expr::value(serde_json::json!({})))
         .col_expr(tenant::Column::MigrationError, Expr::value(None::<sea_orm::JsonValue>))
+        .col_expr(tenant::Column::StatusReason, Expr::value(None::<String>))
+        .col_expr(tenant::Column::StatusSince, Expr::value(None::<DateTime<Utc>>))
+        .col_expr(tenant::Column::StatusBefore, Expr::value(None::<tenant::Status>))
+        .col_expr(tenant::Column::PurgeAfter, Expr::value(None::<DateTime<Utc>>))
         .exec(txn)
         .await?;
     Ok(())

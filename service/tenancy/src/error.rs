@@ -1,3 +1,4 @@
+use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::DbErr;
 use tenantry_migrate::{
     LockHolder,
@@ -8,7 +9,7 @@ use tenantry_migrate::{
 use tenantry_registry::{Hostname, NameError, SchemaName, Slug, TenantId};
 use thiserror::Error;
 
-use super::{Busy, MetadataError, Misuse, OtherSchema, TenantUnavailable};
+use super::{Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, TenantUnavailable};
 use crate::DbErrorKind;
 
 /// Why a tenant could not be resolved, created, changed or used.
@@ -46,6 +47,21 @@ pub enum Error {
     /// Another tenant has the slug.
     #[error("slug {0} is already taken; choose another one")]
     SlugTaken(Slug),
+
+    /// The slug is reserved for a tenant that was renamed.
+    #[error(
+        "slug {slug} is reserved until {} for tenant {tenant}, which had it before; choose another \
+         one",
+        seconds(until)
+    )]
+    SlugReserved {
+        /// The slug.
+        slug: Slug,
+        /// Until when.
+        until: DateTime<Utc>,
+        /// The tenant.
+        tenant: Slug,
+    },
 
     /// The tenant's schema exists, but belongs to no tenant.
     #[error(
@@ -103,6 +119,23 @@ pub enum Error {
         slug: Slug,
         /// The sessions that have locks on its tables.
         holders: Vec<LockHolder>,
+    },
+
+    /// The tenant's status does not allow the change. Nothing was changed.
+    #[error(transparent)]
+    InvalidTransition(#[from] InvalidTransition),
+
+    /// The data of an archived tenant is to be kept longer. Nothing was changed.
+    #[error(
+        "tenant {slug} is archived, and its data is kept until {}; restore it, wait, or purge it \
+         with force",
+        seconds(purge_after)
+    )]
+    GraceNotOver {
+        /// The tenant.
+        slug: Slug,
+        /// When its grace ends.
+        purge_after: DateTime<Utc>,
     },
 
     /// A tenant has the hostname.
@@ -256,6 +289,10 @@ impl Error {
             _ => None,
         }
     }
+}
+
+fn seconds(at: &DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn by(holders: &[LockHolder]) -> String {

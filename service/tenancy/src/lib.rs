@@ -23,6 +23,8 @@
 //! |---|---|
 //! | [`Tenancy`], [`Config`] | all tenants of one database: resolving, creating, dropping, domains, limits |
 //! | [`AdoptOptions`] | tenants of schemas that exist already |
+//! | [`Transition`], [`InvalidTransition`] | suspending, archiving and purging tenants |
+//! | [`RenameOptions`], [`Alias`] | renaming tenants, and their earlier slugs |
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
@@ -32,6 +34,7 @@
 //! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
 
 mod adopt;
+mod aliases;
 mod all_tenants;
 mod availability;
 mod busy;
@@ -69,6 +72,7 @@ mod recheck;
 mod recording;
 mod registry_reader;
 mod registry_view;
+mod rename;
 mod resolve;
 mod retry;
 mod schemas;
@@ -88,6 +92,7 @@ mod tenant_update;
 mod test_migrator;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transitions;
 mod validate;
 
 use std::{
@@ -104,6 +109,7 @@ use tenantry_migrate::{
 use tokio::{task::JoinSet, time::timeout};
 
 pub use adopt::{AdoptOptions, AdoptSource, Adopted};
+pub use aliases::Alias;
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
 pub use config::Config;
@@ -120,6 +126,7 @@ pub use other_schema::OtherSchema;
 pub use placeholders::{assert_placeholder, without_placeholder};
 pub use pool_stats::{PoolStats, TenantPoolStats};
 pub use query_all::TenantRow;
+pub use rename::RenameOptions;
 pub use scope::TenantScope;
 pub use seed::{Seed, SeedFn};
 pub use shared::{Shared, SharedConnection, SharedTransaction};
@@ -134,8 +141,10 @@ pub use tenantry_migrate::{
     describe,
 };
 pub use tenantry_registry::{
-    DisplayName, Hostname, NameError, SchemaName, Scope, Scopes, Slug, Tag, TenantId, UnknownScope,
+    DisplayName, Hostname, NameError, Reason, SchemaName, Scope, Scopes, Slug, Tag, TenantId,
+    UnknownScope,
 };
+pub use transitions::{DEFAULT_GRACE, InvalidTransition, Transition};
 
 use cache::TenantCache;
 use compatibility::KnownMigrations;

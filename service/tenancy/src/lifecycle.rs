@@ -20,7 +20,7 @@ use crate::DbErrorKind;
 /// Attempts to choose a name for the schema, since other creations may choose the same.
 pub(super) const MAX_ATTEMPTS: u32 = 20;
 
-const SLUG_KEY: &str = "tenants_slug_key";
+pub(super) const SLUG_KEY: &str = "tenants_slug_key";
 pub(super) const SCHEMA_KEY: &str = "tenants_schema_key";
 
 /// A tenant in the transaction that creates it, after the seed.
@@ -55,7 +55,7 @@ impl Tenancy {
     /// it is that of the shared tables, it is `name_2`, `name_3` and so on.
     ///
     /// # Errors
-    /// [`Error::SlugTaken`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
+    /// [`Error::SlugTaken`], [`Error::SlugReserved`], [`Error::SchemaTaken`], [`Error::HostTaken`], [`Error::HostBelowBase`],
     /// [`Error::Name`] if the slug makes no valid schema name, [`Error::TooManyTags`],
     /// [`Error::Migration`], [`Error::Seed`]. Nothing is changed then.
     pub async fn create(&self, new: NewTenant) -> Result<TenantInfo, Error> {
@@ -205,6 +205,7 @@ impl Tenancy {
         if spare.is_none() {
             insert_tenant(txn, row).await.map_err(taken)?;
         }
+        self.claim_slug(txn, &new.slug, row.id).await?;
         for hostname in &new.domains {
             self.insert_domain(txn, row.id, hostname).await?;
         }
@@ -227,7 +228,7 @@ impl Tenancy {
         let from_spare = origin == Origin::Spare;
         info!(tenant = %new.slug, schema = %row.schema, from_spare, "tenant created");
         let Creation { new, row, .. } = creation;
-        TenantInfo::new(row, new.domains).ok_or(Error::UnknownTenant(new.slug))
+        TenantInfo::new(row, new.domains, Vec::new()).ok_or(Error::UnknownTenant(new.slug))
     }
 
     /// Notifies other processes of a new tenant and commits.

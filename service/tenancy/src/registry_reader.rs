@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use sea_query_sqlx::SqlxValues;
 use tenantry_migrate::connect::{Opening, SessionOptions};
-use tenantry_registry::{domain, tenant};
+use tenantry_registry::{Hostname, Slug, alias, domain, tenant};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::debug;
 
@@ -42,6 +42,9 @@ pub(super) async fn run(mut requests: mpsc::UnboundedReceiver<Request>, options:
         reader.answer(std::mem::take(&mut batch)).await;
     }
 }
+
+/// Name of the column with the earlier slug.
+const ALIAS: &str = "alias";
 
 struct Reader {
     options: SessionOptions,
@@ -117,7 +120,7 @@ impl Reader {
         if !ids.is_empty() || !slugs.is_empty() {
             let wanted = Condition::any()
                 .add(tenant::Column::Id.eq_any(ids))
-                .add(tenant::Column::Slug.eq_any(slugs));
+                .add(tenant::Column::Slug.eq_any(slugs.clone()));
             let select = tenant::Entity::find().filter(wanted);
             for row in self.query(&select.build(DbBackend::Postgres)).await? {
                 found.add(&row, |row| {
@@ -128,6 +131,21 @@ impl Reader {
                 });
             }
         }
+        slugs.retain(|slug| !found.rows.contains_key(&TenantKey::Slug(slug.clone())));
+        if !slugs.is_empty() {
+            let select = alias::Entity::find()
+                .select_only()
+                .column_as(alias::Column::Slug, ALIAS)
+                .columns(tenant::Column::iter())
+                .join(JoinType::InnerJoin, alias::Relation::Tenant.def())
+                .filter(alias::Column::Slug.eq_any(slugs))
+                .filter(alias::Column::Redirects.eq(true))
+                .filter(alias::Column::ExpiresAt.gt(tenantry_registry::now()));
+            for row in self.query(&select.build(DbBackend::Postgres)).await? {
+                let slug: Option<Slug> = row.try_get("", ALIAS).ok();
+                found.add(&row, |_| slug.map(TenantKey::Slug).into_iter().collect());
+            }
+        }
         if !hosts.is_empty() {
             let select = domain::Entity::find()
                 .select_only()
@@ -136,7 +154,7 @@ impl Reader {
                 .join(JoinType::InnerJoin, domain::Relation::Tenant.def())
                 .filter(domain::Column::Hostname.eq_any(hosts));
             for row in self.query(&select.build(DbBackend::Postgres)).await? {
-                let host = domain_of(&row);
+                let host: Option<Hostname> = row.try_get("", "hostname").ok();
                 found.add(&row, |_| host.map(TenantKey::Host).into_iter().collect());
             }
         }
@@ -188,10 +206,6 @@ impl Found {
             Err(error) => self.unreadable = Some(error),
         }
     }
-}
-
-fn domain_of(row: &QueryResult) -> Option<tenantry_registry::Hostname> {
-    row.try_get("", "hostname").ok()
 }
 
 async fn open(options: &SessionOptions) -> Result<PgConnection, DbErr> {

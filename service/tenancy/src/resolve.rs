@@ -7,7 +7,8 @@ use super::{Error, Host, Tenancy, Tenant, TenantInfo, registry_view::TenantKey};
 use crate::page::{self, Page, PageRequest};
 
 impl Tenancy {
-    /// The handle of a tenant.
+    /// The handle of a tenant, by its slug or by an earlier one that is an
+    /// [alias](super::RenameOptions::alias).
     ///
     /// # Errors
     /// [`Error::UnknownTenant`]; [`Error::Unavailable`] if the tenant is not available.
@@ -26,7 +27,7 @@ impl Tenancy {
         self.resolve(TenantKey::Id(id)).await?.ok_or(Error::UnknownTenantId(id))
     }
 
-    /// The handle of the tenant that a `Host` header names: by its slug as a subdomain of the base
+    /// The handle of the tenant that a `Host` header names: by its slug, or an alias, as a subdomain of the base
     /// domain, or by one of its hostnames.
     ///
     /// # Errors
@@ -76,10 +77,10 @@ impl Tenancy {
             .filter(tenant::Column::Slug.eq(slug.clone()))
             .one(&self.inner.db)
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut domains = self.domains_of(&[row.id]).await?;
-        let own = domains.remove(&row.id).unwrap_or_default();
-        Ok(TenantInfo::new(row, own))
+        match row {
+            Some(row) => self.info(row).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// One page of tenants, ordered by id.
@@ -90,13 +91,26 @@ impl Tenancy {
         let select = tenant::Entity::find_living().filter(tenant::Column::Slug.is_not_null());
         let id = |row: &tenant::Model| row.id.as_uuid();
         let page = page::fetch(&self.inner.db, select, tenant::Column::Id, request, id).await?;
-        let ids: Vec<TenantId> = page.items.iter().map(|row| row.id).collect();
+        Ok(Page { items: self.infos(page.items).await?, next: page.next })
+    }
+
+    /// The entries of rows. A spare, which has no slug, is left out.
+    pub(super) async fn infos(&self, rows: Vec<tenant::Model>) -> Result<Vec<TenantInfo>, Error> {
+        let ids: Vec<TenantId> = rows.iter().map(|row| row.id).collect();
         let mut domains = self.domains_of(&ids).await?;
-        let items = page.items.into_iter().filter_map(|row| {
-            let own = domains.remove(&row.id).unwrap_or_default();
-            TenantInfo::new(row, own)
+        let mut aliases = self.aliases_of(&ids).await?;
+        let infos = rows.into_iter().filter_map(|row| {
+            let domains = domains.remove(&row.id).unwrap_or_default();
+            let aliases = aliases.remove(&row.id).unwrap_or_default();
+            TenantInfo::new(row, domains, aliases)
         });
-        Ok(Page { items: items.collect(), next: page.next })
+        Ok(infos.collect())
+    }
+
+    /// The entry of a tenant's row.
+    pub(super) async fn info(&self, row: tenant::Model) -> Result<TenantInfo, Error> {
+        let id = row.id;
+        self.infos(vec![row]).await?.pop().ok_or(Error::UnknownTenantId(id))
     }
 
     async fn resolve(&self, key: TenantKey) -> Result<Option<Tenant>, Error> {
@@ -105,7 +119,7 @@ impl Tenancy {
         Ok(Some(Tenant { db: self.inner.pool.of_tenant(state.clone()), state }))
     }
 
-    pub(super) async fn domains_of(
+    async fn domains_of(
         &self,
         ids: &[TenantId],
     ) -> Result<HashMap<TenantId, Vec<tenantry_registry::Hostname>>, Error> {

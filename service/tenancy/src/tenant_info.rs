@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use tenantry_registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, tenant};
 
-use super::{Error, Limits, Metadata, stored_metadata::StoredMetadata};
+use super::{Alias, Error, Limits, Metadata, stored_metadata::StoredMetadata};
 
 /// The registry entry of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,11 +22,22 @@ pub struct TenantInfo {
     pub schema: SchemaName,
     /// `active`, `suspended`, `archived` or `dropping`.
     pub status: &'static str,
+    /// Why the tenant is suspended, for operators. An archived tenant keeps the reason.
+    pub status_reason: Option<String>,
+    /// When the tenant was last suspended, resumed, archived or restored.
+    pub status_since: Option<DateTime<Utc>>,
+    /// Until when the data of an archived tenant is kept, see
+    /// [`Tenancy::archive`](super::Tenancy::archive).
+    pub purge_after: Option<DateTime<Utc>>,
+    /// Whether its statements may only read.
+    pub read_only: bool,
     /// Newest migration applied to the schema.
     pub schema_version: Option<String>,
     /// Hostnames in addition to the subdomain, sorted.
     #[serde(serialize_with = "all_as_text")]
     pub domains: Vec<Hostname>,
+    /// Earlier slugs that are not free yet, sorted.
+    pub aliases: Vec<Alias>,
     /// Tags, sorted.
     #[serde(serialize_with = "all_as_text")]
     pub tags: Vec<Tag>,
@@ -112,8 +123,13 @@ impl TenantInfo {
     }
 
     /// `None` for a spare, which has no slug.
-    pub(super) fn new(row: tenant::Model, mut domains: Vec<Hostname>) -> Option<Self> {
+    pub(super) fn new(
+        row: tenant::Model,
+        mut domains: Vec<Hostname>,
+        mut aliases: Vec<Alias>,
+    ) -> Option<Self> {
         domains.sort_unstable();
+        aliases.sort_unstable();
         let (name, tags, metadata) = StoredMetadata::from(row.metadata).read();
         let Limits { max_connections, max_waiting } =
             Limits::stored(row.max_connections, row.max_waiting);
@@ -123,8 +139,13 @@ impl TenantInfo {
             name,
             schema: row.schema,
             status: row.status.as_str(),
+            status_reason: row.status_reason,
+            status_since: row.status_since,
+            purge_after: row.purge_after,
+            read_only: row.read_only,
             schema_version: row.schema_version,
             domains,
+            aliases,
             tags,
             metadata,
             max_connections,
@@ -135,7 +156,7 @@ impl TenantInfo {
     }
 }
 
-fn as_text<S: serde::Serializer>(
+pub(super) fn as_text<S: serde::Serializer>(
     value: &impl std::fmt::Display,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

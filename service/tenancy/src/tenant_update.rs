@@ -120,7 +120,6 @@ impl Tenancy {
                 })
             })
             .await?;
-        let domains = self.domains_of(&[row.id]).await?.remove(&row.id).unwrap_or_default();
-        TenantInfo::new(row, domains).ok_or_else(|| Error::UnknownTenant(slug.clone()))
+        self.info(row).await
     }
 }

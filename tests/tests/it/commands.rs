@@ -17,6 +17,7 @@ mod status;
 mod tenant;
 mod tenant_drop;
 mod tenant_import;
+mod tenant_lifecycle;
 mod terminal;
 
 use serde_json::Value;

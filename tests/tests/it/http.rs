@@ -23,6 +23,7 @@ mod server_errors;
 mod shifts;
 mod shutdown;
 mod targets;
+mod tenant_lifecycle;
 mod unreachable;
 
 use reqwest::{Client, Method, RequestBuilder, header};

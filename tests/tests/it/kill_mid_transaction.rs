@@ -1,5 +1,7 @@
 //! A tenant is complete or absent, at whatever step the connection breaks.
 
+mod changes;
+
 use entity::{guard, shift};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,

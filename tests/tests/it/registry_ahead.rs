@@ -73,10 +73,10 @@ async fn an_old_program_starts_and_works_on_a_newer_registry() {
         migration(&db, words).exits(0);
     }
     let status = migration(&db, "status --registry").exits(0).stdout;
-    assert!(status.contains("create_domains"), "{status}");
+    assert!(status.contains(&DynMigrator::new(registry::Migrator).latest().unwrap()), "{status}");
     // It is unchanged.
     let state = state(&plain, &Target::Registry, &next(&[])).await.unwrap();
-    assert_eq!((state.applied.len(), state.pending.len()), (3, 0));
+    assert_eq!((state.applied.len(), state.pending.len()), (Next.migrations().len(), 0));
     texts(
         &plain,
         "SELECT coalesce(plan, name, '') FROM registry.tenants LEFT JOIN registry.plans ON true",

@@ -5,7 +5,10 @@ use clap_complete::Shell;
 use tenantry::{DisplayName, Hostname, Metadata, Slug, Tag};
 use tenantry_migrate::{cli::MigrationArgs, connect::Secret};
 
-use super::{adopt::AdoptArgs, import::ImportArgs, listen::ListenAddress, options::TenancyArgs};
+use super::{
+    adopt::AdoptArgs, import::ImportArgs, lifecycle::LifecycleCommand, listen::ListenAddress,
+    options::TenancyArgs,
+};
 
 /// The commands that every application has, see [`App`](super::App).
 #[derive(Debug, Subcommand)]
@@ -13,7 +16,7 @@ use super::{adopt::AdoptArgs, import::ImportArgs, listen::ListenAddress, options
 pub enum Command {
     /// Serve the API.
     Serve(Box<ServeArgs>),
-    /// Create, import, adopt, list, show, change and drop tenants.
+    /// Create, import, adopt, list, show, change, suspend, archive and drop tenants.
     Tenant(Box<TenantArgs>),
     /// Run and check migrations of the registry and of tenants' schemas.
     ///
@@ -168,6 +171,8 @@ pub(super) enum SingleCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    #[command(flatten)]
+    Lifecycle(LifecycleCommand),
     /// Limit a tenant's share of the database connections.
     ///
     /// Servers apply it from the next statement on. A limit that is left out is reset to the

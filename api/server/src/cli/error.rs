@@ -1,6 +1,6 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use tenantry::{AdoptError, Availability, Hostname, Slug, TenantUnavailable};
+use tenantry::{AdoptError, Availability, Hostname, Slug, TenantUnavailable, Transition};
 use tenantry_migrate::{
     cli::terminal::ConfirmError,
     connect::{ConnectError, LocateError, SecretError},
@@ -68,6 +68,8 @@ pub(super) enum Error {
     DatabaseLost(#[source] tenantry::Error),
     #[error("hostname {hostname} belongs to tenant {tenant}; remove it from that tenant first")]
     HostOfOther { hostname: Hostname, tenant: Slug },
+    #[error("{failed} of {all} tenants were not purged; the reasons are above")]
+    NotPurged { failed: usize, all: usize },
     #[error(transparent)]
     Confirm(#[from] ConfirmError),
     #[error(transparent)]
@@ -131,6 +133,14 @@ fn hint(error: &tenantry::Error) -> Option<Hint> {
             Hint::Command(format!("tenant adopt SLUG --schema {}", shell_quoted(schema.as_str())))
         }
         tenantry::Error::HasDependents { .. } => Hint::Option("--cascade"),
+        tenantry::Error::GraceNotOver { .. } => Hint::Option("tenant purge --force"),
+        tenantry::Error::InvalidTransition(refused) => {
+            let next = match refused.refused {
+                Transition::Purge => Transition::Archive,
+                _ => *refused.possible.first()?,
+            };
+            Hint::Command(format!("tenant {next} {}", refused.slug))
+        }
         tenantry::Error::Unavailable(TenantUnavailable {
             slug,
             availability: Availability::Behind,

@@ -9,6 +9,7 @@ mod connect;
 mod error;
 mod files;
 mod import;
+mod lifecycle;
 mod listen;
 mod log;
 mod manual;

@@ -16,6 +16,7 @@ use super::{
     args::{DomainCommand, Output, SingleCommand, UpdateArgs},
     connect::{Connector, user},
     error::Error,
+    lifecycle,
     options::TenancyArgs,
 };
 
@@ -61,6 +62,7 @@ async fn execute(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error>
             }
             writeln!(io::stdout(), "dropped {slug} and its schema {}", record.schema)?;
         }
+        SingleCommand::Lifecycle(command) => lifecycle::run(tenancy, command).await?,
         SingleCommand::Limit { slug, connections, waiting } => {
             let limits = Limits { max_connections: connections, max_waiting: waiting };
             tenancy.limit(&slug, limits).await?;
@@ -128,7 +130,7 @@ async fn name_owner<T>(tenancy: &Tenancy, result: Result<T, tenantry::Error>) ->
     Err(Error::HostOfOther { hostname, tenant })
 }
 
-async fn find(tenancy: &Tenancy, slug: &Slug) -> Result<TenantInfo, Error> {
+pub(super) async fn find(tenancy: &Tenancy, slug: &Slug) -> Result<TenantInfo, Error> {
     let record = tenancy.get(slug).await?;
     Ok(record.ok_or_else(|| tenantry::Error::UnknownTenant(slug.clone()))?)
 }
@@ -148,17 +150,32 @@ async fn list(tenancy: &Tenancy, output: Output, wide: bool) -> Result<(), Error
     if output.json {
         return Ok(print_json(&records)?);
     }
-    let header = ["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "TAGS", "NAME", "CREATED"];
+    let header = [
+        "SLUG",
+        "SCHEMA",
+        "STATUS",
+        "VERSION",
+        "DOMAINS",
+        "ALIASES",
+        "TAGS",
+        "NAME",
+        "CREATED",
+        "KEPT-UNTIL",
+        "REASON",
+    ];
     let rows = records.iter().map(|record| {
         vec![
             record.slug.to_string(),
             record.schema.to_string(),
-            record.status.to_owned(),
+            status(record),
             record.schema_version.clone().unwrap_or_default(),
             spaced(&record.domains),
+            spaced(&aliases(record, true)),
             spaced(&record.tags),
             name(record),
             time(record.inserted_at),
+            record.purge_after.map(time).unwrap_or_default(),
+            record.status_reason.clone().unwrap_or_default(),
         ]
     });
     writeln!(io::stdout(), "{}", table_that_fits(&header, rows.collect(), wide))?;
@@ -169,13 +186,24 @@ pub(super) fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
     if output.json {
         return Ok(print_json(record)?);
     }
-    let rows = [
+    let mut rows = vec![
         ("slug", record.slug.to_string()),
         ("id", record.id.to_string()),
         ("schema", record.schema.to_string()),
-        ("status", record.status.to_owned()),
+        ("status", status(record)),
+    ];
+    rows.extend(record.status_reason.clone().map(|reason| ("reason", reason)));
+    rows.extend(record.status_since.map(|since| ("since", time(since))));
+    rows.extend(record.purge_after.map(|end| ("kept until", time(end))));
+    rows.extend([
         ("version", record.schema_version.clone().unwrap_or_default()),
         ("domains", spaced(&record.domains)),
+    ]);
+    let [aliases, reserved] = [true, false].map(|redirects| aliases(record, redirects));
+    for (name, slugs) in [("aliases", aliases), ("reserved", reserved)] {
+        rows.extend((!slugs.is_empty()).then(|| (name, spaced(&slugs))));
+    }
+    rows.extend([
         ("tags", spaced(&record.tags)),
         ("name", name(record)),
         ("metadata", metadata(record)),
@@ -183,10 +211,22 @@ pub(super) fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
         ("waiting", limit(record.max_waiting)),
         ("created", time(record.inserted_at)),
         ("changed", time(record.updated_at)),
-    ];
-    let rows = rows.map(|(name, value)| vec![name.to_owned(), value]);
+    ]);
+    let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     writeln!(io::stdout(), "{}", table(Vec::new(), rows))?;
     Ok(())
+}
+
+/// The status and, if it applies, that the tenant is read-only.
+fn status(record: &TenantInfo) -> String {
+    let read_only = if record.read_only { ",read-only" } else { "" };
+    format!("{}{read_only}", record.status)
+}
+
+/// The earlier slugs that still lead to the tenant, or the others.
+fn aliases(record: &TenantInfo, redirects: bool) -> Vec<&Slug> {
+    let aliases = record.aliases.iter().filter(|alias| alias.redirects == redirects);
+    aliases.map(|alias| &alias.slug).collect()
 }
 
 fn spaced(values: &[impl ToString]) -> String {
@@ -213,12 +253,12 @@ fn limit(limit: Option<u32>) -> String {
 }
 
 /// RFC 3339, whole seconds, UTC.
-fn time(at: chrono::DateTime<chrono::Utc>) -> String {
+pub(super) fn time(at: chrono::DateTime<chrono::Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// Asks for the slug, so that a wrong line from the shell's history drops nothing.
-fn confirm_drop(tenant: &TenantInfo) -> Result<(), ConfirmError> {
+pub(super) fn confirm_drop(tenant: &TenantInfo) -> Result<(), ConfirmError> {
     let TenantInfo { slug, schema, .. } = tenant;
     let prompt =
         format!("This deletes ALL DATA of {slug}, schema {schema}. Type its slug to confirm: ");

@@ -37,7 +37,19 @@ async fn tenants_are_listed_as_a_table_in_the_order_of_their_creation() {
     let columns = |line: usize| -> Vec<&str> { lines[line].split_whitespace().collect() };
     assert_eq!(
         columns(0),
-        ["SLUG", "SCHEMA", "STATUS", "VERSION", "DOMAINS", "TAGS", "NAME", "CREATED"]
+        [
+            "SLUG",
+            "SCHEMA",
+            "STATUS",
+            "VERSION",
+            "DOMAINS",
+            "ALIASES",
+            "TAGS",
+            "NAME",
+            "CREATED",
+            "KEPT-UNTIL",
+            "REASON"
+        ]
     );
     assert_eq!(columns(1)[..5], ["zebra", "zebra", "active", NEWEST, "z.example.org"]);
     assert_eq!(columns(2)[..4], ["tenant-1", "tenant_1", "active", NEWEST]);
