@@ -66,46 +66,46 @@ struct RenameInput {
 struct NoInput {}
 
 async fn suspend(
-    _: Admin,
+    admin: Admin,
     State(state): State<AppState>,
     Path(slug): Path<String>,
     input: Option<Json<SuspendInput>>,
 ) -> Result<Json<TenantInfo>, ApiError> {
     let reason = input.map(|Json(input)| input.parse()).transpose()?.flatten();
-    Ok(Json(state.tenancy.suspend(&parse_slug(&slug)?, reason).await?))
+    Ok(Json(admin.acting_on(&state.tenancy).suspend(&parse_slug(&slug)?, reason).await?))
 }
 
 async fn resume(
-    _: Admin,
+    admin: Admin,
     State(state): State<AppState>,
     Path(slug): Path<String>,
     _: Option<Json<NoInput>>,
 ) -> Result<Json<TenantInfo>, ApiError> {
-    Ok(Json(state.tenancy.resume(&parse_slug(&slug)?).await?))
+    Ok(Json(admin.acting_on(&state.tenancy).resume(&parse_slug(&slug)?).await?))
 }
 
 async fn archive(
-    _: Admin,
+    admin: Admin,
     State(state): State<AppState>,
     Path(slug): Path<String>,
     input: Option<Json<ArchiveInput>>,
 ) -> Result<Json<TenantInfo>, ApiError> {
     let seconds = input.and_then(|Json(input)| input.grace_seconds);
     let grace = seconds.map_or(DEFAULT_GRACE, Duration::from_secs);
-    Ok(Json(state.tenancy.archive(&parse_slug(&slug)?, grace).await?))
+    Ok(Json(admin.acting_on(&state.tenancy).archive(&parse_slug(&slug)?, grace).await?))
 }
 
 async fn restore(
-    _: Admin,
+    admin: Admin,
     State(state): State<AppState>,
     Path(slug): Path<String>,
     _: Option<Json<NoInput>>,
 ) -> Result<Json<TenantInfo>, ApiError> {
-    Ok(Json(state.tenancy.restore(&parse_slug(&slug)?).await?))
+    Ok(Json(admin.acting_on(&state.tenancy).restore(&parse_slug(&slug)?).await?))
 }
 
 async fn purge(
-    _: Admin,
+    admin: Admin,
     State(state): State<AppState>,
     Path(slug): Path<String>,
     input: Option<Json<PurgeInput>>,
@@ -113,20 +113,20 @@ async fn purge(
     let slug = parse_slug(&slug)?;
     let PurgeInput { force, cascade } = input.map(|Json(input)| input).unwrap_or_default();
     match cascade {
-        true => state.tenancy.purge_cascade(&slug, force).await?,
-        false => state.tenancy.purge(&slug, force).await?,
+        true => admin.acting_on(&state.tenancy).purge_cascade(&slug, force).await?,
+        false => admin.acting_on(&state.tenancy).purge(&slug, force).await?,
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn rename(
-    _: Admin,
+    admin: Admin,
     State(state): State<AppState>,
     Path(slug): Path<String>,
     Json(input): Json<RenameInput>,
 ) -> Result<impl IntoResponse, ApiError> {
     let (new, options) = input.parse()?;
-    let tenant = state.tenancy.rename(&parse_slug(&slug)?, &new, options).await?;
+    let tenant = admin.acting_on(&state.tenancy).rename(&parse_slug(&slug)?, &new, options).await?;
     let location = format!("/admin/tenants/{}", tenant.slug);
     Ok(([(CONTENT_LOCATION, location)], Json(tenant)))
 }

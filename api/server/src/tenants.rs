@@ -37,11 +37,11 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn create(
-    _: Admin,
+    admin: Admin,
     State(state): State<crate::AppState>,
     Json(input): Json<NewTenantInput>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let tenant = state.tenancy.create(input.parse()?).await?;
+    let tenant = admin.acting_on(&state.tenancy).create(input.parse()?).await?;
     let location = format!("/admin/tenants/{}", tenant.slug);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(tenant)))
 }
@@ -56,24 +56,24 @@ pub(crate) async fn show(
 }
 
 pub(crate) async fn update(
-    _: Admin,
+    admin: Admin,
     State(state): State<crate::AppState>,
     Path(slug): Path<String>,
     Json(change): Json<TenantChange>,
 ) -> Result<Json<TenantInfo>, ApiError> {
-    Ok(Json(state.tenancy.update(&parse_slug(&slug)?, change.parse()?).await?))
+    Ok(Json(admin.acting_on(&state.tenancy).update(&parse_slug(&slug)?, change.parse()?).await?))
 }
 
 pub(crate) async fn drop(
-    _: Admin,
+    admin: Admin,
     State(state): State<crate::AppState>,
     Path(slug): Path<String>,
     Query(how): Query<DropQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let slug = parse_slug(&slug)?;
+    let (slug, tenancy) = (parse_slug(&slug)?, admin.acting_on(&state.tenancy));
     match how.cascade {
-        true => state.tenancy.drop_cascade(&slug).await?,
-        false => state.tenancy.drop(&slug).await?,
+        true => tenancy.drop_cascade(&slug).await?,
+        false => tenancy.drop(&slug).await?,
     }
     Ok(StatusCode::NO_CONTENT)
 }

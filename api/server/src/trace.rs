@@ -12,7 +12,7 @@ use axum::{
     BoxError,
     body::{Body, Bytes, HttpBody},
     extract::{MatchedPath, Request},
-    http::{HeaderValue, StatusCode, Version, header::CONNECTION},
+    http::{Extensions, HeaderValue, StatusCode, Version, header::CONNECTION},
     response::{IntoResponse, Response},
 };
 use tenantry::explain;
@@ -29,6 +29,18 @@ use crate::{
 
 /// Header with the id under which a request is logged.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
+
+/// The id of a request, as an extension of it.
+#[derive(Clone)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The id of the request with these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> Option<String> {
+        let Self(id) = extensions.get()?;
+        id.to_str().ok().map(str::to_owned)
+    }
+}
 
 /// Adds the request id, checks the [`Gate`], and runs the request in its span with a deadline, and
 /// logs the result.
@@ -56,8 +68,9 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let id = request_id(&request);
+        request.extensions_mut().insert(RequestId(id.clone()));
         let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
         // A span is disabled together with its level, and the log line of an error needs it.
         let span = error_span!(

@@ -13,12 +13,13 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`tenant`], [`domain`], [`alias`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
+//! | [`tenant`], [`domain`], [`alias`], [`audit`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
 //! | [`notify`] | channel and payloads of `NOTIFY` |
 //! | root | validated names ([`Slug`], [`SchemaName`], [`Hostname`], …), timestamps, the [`PLACEHOLDER`] |
 
 pub mod alias;
 pub mod application;
+pub mod audit;
 pub mod domain;
 pub mod notify;
 pub mod tenant;

@@ -3,16 +3,15 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter,
-    QuerySelect, QueryTrait,
-    sea_query::{Expr, LockType},
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QuerySelect, prelude::Uuid, sea_query::LockType,
 };
-use tenantry_registry::{SchemaName, TenantId, tenant};
+use tenantry_registry::{SchemaName, TenantId, audit, tenant};
 
 use crate::{
     DynMigrator, Error, MigrationState, Target, Timeouts,
     session::{limit_idle_time_sql, notice_lost_client},
-    sql::query::{rows, scalar},
+    sql::query::{rows, scalar, statement},
 };
 
 /// Advisory lock that every creation of a tenant shares until its transaction ends.
@@ -167,25 +166,41 @@ pub(crate) async fn poll_lock(
     Ok(true)
 }
 
-/// An `UPDATE` that writes the state of a tenant's schema to the registry row, and clears the last
-/// failure.
+/// A statement that writes the state of a tenant's schema to the registry row, clears the last
+/// failure, and inserts an audit entry if the applied migrations have changed.
+///
+/// The tenant's row is locked, so that all parts of the statement see the same.
 pub(crate) fn version_update_sql(
     target: &Target,
     state: &MigrationState,
     migrator: &DynMigrator,
 ) -> String {
+    const SQL: &str = r#"WITH old AS (
+    SELECT id, slug, schema_version, migrations FROM registry.tenants
+    WHERE schema = $1 AND status <> 'dropped'
+), updated AS (
+    UPDATE registry.tenants SET schema_version = $2, migrations = $3, breaking = $4,
+        migration_error = NULL, migration_attempts = 0, updated_at = now()
+    WHERE schema = $1 AND status <> 'dropped'
+)
+INSERT INTO registry.audit (id, actor, action, tenant_id, slug, before, after)
+SELECT $5, 'migration', $6, id, slug, jsonb_build_object('schema_version', schema_version),
+    jsonb_build_object('schema_version', $2::text) || jsonb_strip_nulls(jsonb_build_object(
+        'applied', nullif(to_jsonb(ARRAY(
+            SELECT unnest($3::text[]) EXCEPT SELECT unnest(migrations) ORDER BY 1)), '[]'),
+        'rolled_back', nullif(to_jsonb(ARRAY(
+            SELECT unnest(migrations) EXCEPT SELECT unnest($3::text[]) ORDER BY 1)), '[]')))
+FROM old WHERE slug IS NOT NULL AND migrations <> $3"#;
     let (migrations, breaking) = migrator.applied(state.applied.clone());
-    tenant::Entity::update_many()
-        .col_expr(tenant::Column::SchemaVersion, Expr::value(state.version(migrator)))
-        .col_expr(tenant::Column::Migrations, Expr::value(migrations))
-        .col_expr(tenant::Column::Breaking, Expr::value(breaking))
-        .col_expr(tenant::Column::MigrationError, Expr::value(None::<sea_orm::JsonValue>))
-        .col_expr(tenant::Column::MigrationAttempts, Expr::value(0))
-        .col_expr(tenant::Column::UpdatedAt, Expr::current_timestamp())
-        .filter(tenant::Column::Schema.eq(target.name()))
-        .filter(tenant::Column::Status.ne(tenant::Status::Dropped))
-        .build(DbBackend::Postgres)
-        .to_string()
+    let values = [
+        target.name().into(),
+        state.version(migrator).into(),
+        migrations.into(),
+        breaking.into(),
+        Uuid::now_v7().into(),
+        audit::Action::Migrated.as_str().into(),
+    ];
+    statement(SQL, values).to_string()
 }
 
 pub(crate) async fn registry_exists(db: &impl ConnectionTrait) -> Result<bool, DbErr> {

@@ -7,7 +7,7 @@ use tenantry_migrate::{
     drift::{Allowlist, Change},
     lock_holders,
 };
-use tenantry_registry::SchemaName;
+use tenantry_registry::{SchemaName, audit::Action};
 use tracing::info;
 
 use super::{
@@ -121,7 +121,7 @@ impl Tenancy {
                 SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?
             }
         };
-        let mut creation = self.new_creation(new, base.clone())?;
+        let mut creation = self.new_creation(new, base.clone(), Action::Adopted)?;
         let retry = LockRetry::within(options.lock_timeout);
         let adoption = loop {
             match bounded(self.prepare_adoption(options)).await {

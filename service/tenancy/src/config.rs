@@ -112,7 +112,8 @@ pub struct Config {
     /// for none. All processes together keep the largest number that one of them is configured
     /// with.
     pub spares: u32,
-    /// Name of the user or program that the registry records when a tenant is dropped.
+    /// Name of the user or program under which changes are recorded, see
+    /// [`Tenancy::acting_as`](super::Tenancy::acting_as).
     pub actor: String,
     /// Inserts the first rows of every new tenant, see [`Config::seed`].
     pub seed: Option<Seed>,

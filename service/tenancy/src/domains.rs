@@ -2,7 +2,12 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set,
     sea_query::LockType,
 };
-use tenantry_registry::{Hostname, Slug, TenantId, domain, tenant};
+use serde_json::json;
+use tenantry_registry::{
+    Hostname, Slug, TenantId,
+    audit::{self, Action},
+    domain, tenant,
+};
 
 use tenantry_registry::notify::notify;
 
@@ -34,6 +39,8 @@ impl Tenancy {
             }
             other => other?,
         }
+        let entry = self.entry(Action::DomainAdded).tenant(id, Some(slug.clone()));
+        audit::record(&txn, entry.after(json!({ "hostname": hostname.as_str() }))).await?;
         notify(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
         self.inner.cache.invalidate([hostname.as_str()]);
@@ -54,6 +61,8 @@ impl Tenancy {
         if deleted.rows_affected == 0 {
             return Err(Error::UnknownDomain { slug: slug.clone(), hostname: hostname.clone() });
         }
+        let entry = self.entry(Action::DomainRemoved).tenant(id, Some(slug.clone()));
+        audit::record(&txn, entry.before(json!({ "hostname": hostname.as_str() }))).await?;
         notify(&txn, id, [hostname.to_string()]).await?;
         txn.commit().await?;
         self.inner.cache.invalidate([hostname.as_str()]);

@@ -12,7 +12,11 @@ use sea_orm::{
 use tenantry_migrate::{
     count_relations, dependents, drop_relations_batch, drop_schema, lock_holders, lock_tables,
 };
-use tenantry_registry::{Slug, TenantId, alias, domain, tenant};
+use tenantry_registry::{
+    Slug, TenantId, alias,
+    audit::{self, Action},
+    domain, tenant,
+};
 use tracing::info;
 
 use tenantry_registry::notify::notify;
@@ -192,9 +196,10 @@ impl Tenancy {
         let in_batches = count_relations(&txn, &row.schema).await? > MAX_RELATIONS_PER_DROP;
         if row.status != tenant::Status::Dropping {
             update(row.id, tenant::Status::Dropping)
-                .col_expr(tenant::Column::DroppedBy, Expr::value(self.inner.actor.clone()))
+                .col_expr(tenant::Column::DroppedBy, Expr::value(self.actor.name.clone()))
                 .exec(&txn)
                 .await?;
+            audit::record(&txn, self.tenant_entry(Action::Dropping, &row)).await?;
             notify(&txn, row.id, keys.clone()).await?;
         }
         txn.commit().await?;
@@ -222,6 +227,7 @@ impl Tenancy {
         if !more {
             drop_schema(&txn, schema).await?;
             clear_row(&txn, *id).await?;
+            audit::record(&txn, self.tenant_entry(Action::Dropped, tenant)).await?;
             notify(&txn, *id, keys.iter().cloned()).await?;
         }
         txn.commit().await?;

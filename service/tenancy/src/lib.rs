@@ -25,6 +25,7 @@
 //! | [`AdoptOptions`] | tenants of schemas that exist already |
 //! | [`Transition`], [`InvalidTransition`] | suspending, archiving and purging tenants |
 //! | [`RenameOptions`], [`Alias`] | renaming tenants, and their earlier slugs |
+//! | [`Actor`], [`Action`] | who changes a tenant, and what, in the audit log |
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
@@ -36,6 +37,7 @@
 mod adopt;
 mod aliases;
 mod all_tenants;
+mod audit;
 mod availability;
 mod busy;
 mod cache;
@@ -110,6 +112,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 pub use adopt::{AdoptOptions, AdoptSource, Adopted};
 pub use aliases::Alias;
+pub use audit::Actor;
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
 pub use config::Config;
@@ -142,7 +145,7 @@ pub use tenantry_migrate::{
 };
 pub use tenantry_registry::{
     DisplayName, Hostname, NameError, Reason, SchemaName, Scope, Scopes, Slug, Tag, TenantId,
-    UnknownScope,
+    UnknownScope, audit::Action,
 };
 pub use transitions::{DEFAULT_GRACE, InvalidTransition, Transition};
 
@@ -160,6 +163,7 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Tenancy {
     inner: Arc<Inner>,
+    actor: Arc<Actor>,
 }
 
 struct Inner {
@@ -171,7 +175,6 @@ struct Inner {
     migrator: DynMigrator,
     schema_prefix: String,
     base_domain: String,
-    actor: String,
     cache: Arc<TenantCache>,
     shared: Shared,
     seed: Option<Seed>,
@@ -236,6 +239,7 @@ impl Tenancy {
             tasks.spawn(Arc::clone(&spares).maintain());
         }
         Ok(Self {
+            actor: Arc::new(Actor::new(config.actor.clone()).printable()),
             inner: Arc::new(Inner {
                 db,
                 lifecycle,
@@ -243,7 +247,6 @@ impl Tenancy {
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
-                actor: config.actor.clone(),
                 cache,
                 shared,
                 seed: config.seed.clone(),

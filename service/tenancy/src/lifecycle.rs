@@ -2,7 +2,11 @@ use std::sync::Arc;
 
 use sea_orm::DbErr;
 use tenantry_migrate::{create_schema, delete_tenant, insert_tenant, rename_schema};
-use tenantry_registry::{SchemaName, Slug, tenant};
+use tenantry_registry::{
+    SchemaName, Slug,
+    audit::{self, Action},
+    tenant,
+};
 use tracing::{debug, info};
 
 use tenantry_registry::notify::{notify, schema_key};
@@ -42,6 +46,8 @@ pub(super) enum Origin {
 pub(super) struct Creation {
     pub(super) new: NewTenant,
     pub(super) row: tenant::Model,
+    /// How the audit log calls it.
+    pub(super) action: Action,
     /// Its keys in the cache.
     pub(super) keys: Vec<String>,
 }
@@ -120,19 +126,20 @@ impl Tenancy {
         &self,
         mut new: NewTenant,
         schema: SchemaName,
+        action: Action,
     ) -> Result<Creation, Error> {
         new.normalize()?;
         let mut row = spares::new_row(&self.inner.migrator, schema);
         row.slug = Some(new.slug.clone());
         row.metadata = StoredMetadata::new(new.name.as_ref(), &new.tags, &new.metadata)?.into();
         let keys = keys(&new.slug, new.domains.iter().map(ToString::to_string));
-        Ok(Creation { new, row, keys })
+        Ok(Creation { new, row, action, keys })
     }
 
     /// Creates a tenant except for the commit.
     async fn begin_creation(&self, new: NewTenant) -> Result<(Creation, Uncommitted), Error> {
         let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
-        let mut creation = self.new_creation(new, base.clone())?;
+        let mut creation = self.new_creation(new, base.clone(), Action::Created)?;
         // Before the transaction, since it may take a connection.
         let with_spares = self.inner.spares.is_supported().await;
         if self.inner.migrator.is_shared(&base) {
@@ -190,20 +197,22 @@ impl Tenancy {
     pub(super) async fn insert_rows(
         &self,
         txn: &Transaction,
-        Creation { new, row, .. }: &Creation,
+        creation: &Creation,
         with_spares: bool,
     ) -> Result<Option<SchemaName>, Error> {
+        let Creation { new, row, .. } = creation;
+        let entry = self.creation_entry(creation);
         // The unique index on the slug makes other creations of it wait for this transaction.
         let taken = |error| match is_taken(&error, SLUG_KEY) {
             true => Error::SlugTaken(new.slug.clone()),
             false => error.into(),
         };
         let spare = match with_spares {
-            true => spares::take_spare(txn, row).await.map_err(taken)?,
+            true => spares::take_spare(txn, row, entry.clone()).await.map_err(taken)?,
             false => None,
         };
         if spare.is_none() {
-            insert_tenant(txn, row).await.map_err(taken)?;
+            insert_tenant(txn, row, Some(entry)).await.map_err(taken)?;
         }
         self.claim_slug(txn, &new.slug, row.id).await?;
         for hostname in &new.domains {
@@ -258,6 +267,7 @@ impl Tenancy {
     async fn take_back(&self, row: &tenant::Model) -> Result<(), Error> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
         delete_tenant(&txn, row).await?;
+        audit::record(&txn, self.tenant_entry(Action::Dropped, row)).await?;
         Ok(txn.commit().await?)
     }
 

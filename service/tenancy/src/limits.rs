@@ -4,7 +4,7 @@ use std::{
 };
 
 use sea_orm::sea_query::Expr;
-use tenantry_registry::{Slug, tenant};
+use tenantry_registry::{Slug, audit::Action, tenant};
 
 use super::{Error, Tenancy};
 
@@ -75,7 +75,7 @@ impl Tenancy {
     pub async fn limit(&self, slug: &Slug, limits: Limits) -> Result<(), Error> {
         let [max_connections, max_waiting] = limits.columns();
         let row = self
-            .change_row(slug, |_| {
+            .change_row(slug, &Action::Limited, |_| {
                 Ok(vec![
                     (tenant::Column::MaxConnections, Expr::value(max_connections)),
                     (tenant::Column::MaxWaiting, Expr::value(max_waiting)),

@@ -7,7 +7,7 @@ use sea_orm::{
     Statement,
     sea_query::{Expr, LockType, SimpleExpr},
 };
-use tenantry_registry::{Slug, notify::notify, tenant};
+use tenantry_registry::{Slug, audit::Action, notify::notify, tenant};
 use tokio::time::{Instant, sleep};
 
 use super::{Availability, Error, Tenancy, TenantUnavailable, pool::Transaction};
@@ -30,16 +30,18 @@ impl Tenancy {
         Ok(txn)
     }
 
-    /// Sets columns of a tenant's row, unless there are none, and notifies all processes. Returns the
-    /// new row. `change` is called again when another program has locked the row.
+    /// Sets columns of a tenant's row, unless there are none, records the change as `action`, and
+    /// notifies all processes. Returns the new row. `change` is called again when another program has
+    /// locked the row.
     pub(super) async fn change_row(
         &self,
         slug: &Slug,
+        action: &Action,
         change: impl Fn(&tenant::Model) -> Result<Vec<(tenant::Column, SimpleExpr)>, Error>,
     ) -> Result<tenant::Model, Error> {
         let retry = LockRetry::new();
         loop {
-            let error = match self.try_change_row(slug, &change).await {
+            let error = match self.try_change_row(slug, action, &change).await {
                 Ok(row) => return Ok(row),
                 Err(error) => error,
             };
@@ -50,6 +52,7 @@ impl Tenancy {
     async fn try_change_row(
         &self,
         slug: &Slug,
+        action: &Action,
         change: &impl Fn(&tenant::Model) -> Result<Vec<(tenant::Column, SimpleExpr)>, Error>,
     ) -> Result<tenant::Model, Error> {
         let txn = self.begin_attempt().await?;
@@ -75,9 +78,11 @@ impl Tenancy {
             .filter(tenant::Column::Id.eq(row.id))
             .exec_with_returning(&txn)
             .await?;
+        let changed = changed.into_iter().next().unwrap_or_else(|| row.clone());
+        self.record(&txn, action.clone(), &row, &changed).await?;
         notify(&txn, row.id, []).await?;
         txn.commit().await?;
-        Ok(changed.into_iter().next().unwrap_or(row))
+        Ok(changed)
     }
 }
 

@@ -6,7 +6,7 @@ use sea_orm::{
     ColumnTrait, EntityTrait, ModelTrait, QueryFilter, QuerySelect, Set,
     sea_query::{Expr, LockType, OnConflict},
 };
-use tenantry_registry::{Slug, alias, domain, notify::notify, tenant};
+use tenantry_registry::{Slug, alias, audit::Action, domain, notify::notify, tenant};
 use tracing::info;
 
 use super::{
@@ -121,12 +121,14 @@ impl Tenancy {
         let others = others.chain(aliases.into_iter().map(|alias| alias.slug.to_string()));
         let mut keys = keys(slug, others);
         keys.push(new.to_string());
+        let changed = changed.into_iter().next().unwrap_or_else(|| row.clone());
+        self.record(&txn, Action::Renamed, &row, &changed).await?;
         notify(&txn, row.id, keys.clone()).await?;
         txn.commit().await?;
         self.inner.cache.invalidate_tenant(row.id);
         self.inner.cache.invalidate(keys.iter().map(String::as_str));
         info!(tenant = %slug, %new, "tenant renamed");
-        Ok(changed.into_iter().next().unwrap_or(row))
+        Ok(changed)
     }
 }
 

@@ -13,7 +13,7 @@ use tenantry_migrate::{
     DynMigrator, create_schema, create_schema_with_commits, drift::embeds_schema_name_in,
     insert_tenant, remove_unfinished,
 };
-use tenantry_registry::{SchemaName, TenantId, tenant};
+use tenantry_registry::{SchemaName, TenantId, audit::Entry, tenant};
 use tokio::sync::{Notify, OnceCell};
 use tracing::{debug, warn};
 
@@ -148,9 +148,9 @@ impl Spares {
         let create = async {
             if commits {
                 create_schema_with_commits(&txn, &row.schema, &self.migrator).await?;
-                insert_tenant(&txn, &row).await?;
+                insert_tenant(&txn, &row, None).await?;
             } else {
-                insert_tenant(&txn, &row).await?;
+                insert_tenant(&txn, &row, None).await?;
                 create_schema(&txn, &row.schema, &self.migrator).await?;
             }
             Ok::<_, Error>(())
@@ -206,33 +206,37 @@ pub(super) fn new_row(migrator: &DynMigrator, schema: SchemaName) -> tenant::Mod
     }
 }
 
-/// Turns a spare with the migrations of `row` into `row`. Returns the schema that it has had, or
-/// `None` if all spares are being taken or migrated.
+/// Turns a spare with the migrations of `row` into `row` and inserts its audit entry. Returns the
+/// schema that it has had, or `None` if all spares are being taken or migrated.
 ///
 /// It gets a new id, so that the order of ids stays that of creation.
 pub(super) async fn take_spare(
     txn: &impl ConnectionTrait,
     row: &tenant::Model,
+    entry: Entry,
 ) -> Result<Option<SchemaName>, DbErr> {
-    let update = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "UPDATE registry.tenants t SET id = $1, slug = $2, schema = $3, status = 'active',
+    let values = [
+        row.id.into(),
+        row.slug.clone().into(),
+        row.schema.clone().into(),
+        row.metadata.clone().into(),
+        row.inserted_at.into(),
+        row.schema_version.clone().into(),
+        row.migrations.clone().into(),
+    ];
+    let sql = format!(
+        "WITH taken AS (UPDATE registry.tenants t SET id = $1, slug = $2, schema = $3, status = 'active',
              metadata = $4, inserted_at = $5, updated_at = $5
          FROM (SELECT s.id, s.schema FROM registry.tenants s
              WHERE s.status = 'spare' AND s.schema_version IS NOT DISTINCT FROM $6
              AND s.migrations = $7
              ORDER BY s.id LIMIT 1 FOR UPDATE SKIP LOCKED) spare
-         WHERE t.id = spare.id RETURNING spare.schema",
-        [
-            row.id.into(),
-            row.slug.clone().into(),
-            row.schema.clone().into(),
-            row.metadata.clone().into(),
-            row.inserted_at.into(),
-            row.schema_version.clone().into(),
-            row.migrations.clone().into(),
-        ],
+         WHERE t.id = spare.id RETURNING spare.schema), entry AS ({})
+         SELECT schema FROM taken",
+        Entry::insert_from("taken", values.len() + 1)
     );
+    let values = values.into_iter().chain(entry.values());
+    let update = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
     txn.query_one_raw(update).await?.map(|row| row.try_get_by_index(0)).transpose()
 }
 

@@ -1,5 +1,5 @@
 use sea_orm::sea_query::Expr;
-use tenantry_registry::{DisplayName, Slug, Tag, tenant};
+use tenantry_registry::{DisplayName, Slug, Tag, audit::Action, tenant};
 
 use super::{
     Error, Metadata, Tenancy, TenantInfo, stored_metadata::StoredMetadata,
@@ -108,7 +108,7 @@ impl Tenancy {
             normalize_tags(tags)?;
         }
         let row = self
-            .change_row(slug, |row| {
+            .change_row(slug, &Action::Updated, |row| {
                 let before = StoredMetadata::from(row.metadata.clone());
                 let mut after = before.clone();
                 change.apply(&mut after)?;

@@ -7,7 +7,7 @@ use sea_orm::{
     ColumnTrait, Condition, QueryFilter, QueryOrder,
     sea_query::{Expr, SimpleExpr},
 };
-use tenantry_registry::{Reason, Slug, tenant};
+use tenantry_registry::{Reason, Slug, audit::Action, tenant};
 use thiserror::Error;
 use tracing::info;
 
@@ -78,6 +78,17 @@ impl Transition {
             Self::Restore => "restored",
             Self::Purge => "purged",
             Self::Drop => "dropped",
+        }
+    }
+
+    /// The change in the audit log.
+    fn action(self) -> Action {
+        match self {
+            Self::Suspend => Action::Suspended,
+            Self::Resume => Action::Resumed,
+            Self::Archive => Action::Archived,
+            Self::Restore => Action::Restored,
+            Self::Purge | Self::Drop => Action::Dropping,
         }
     }
 
@@ -240,7 +251,9 @@ impl Tenancy {
         transition: Transition,
         detail: Detail,
     ) -> Result<TenantInfo, Error> {
-        let changed = self.change_row(slug, |row| transition.apply(row, slug, &detail)).await;
+        let action = transition.action();
+        let changed =
+            self.change_row(slug, &action, |row| transition.apply(row, slug, &detail)).await;
         let row = changed.map_err(|error| match error {
             Error::Unavailable(TenantUnavailable {
                 availability: Availability::Dropped, ..

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod bodies;
 mod file_limit;
 mod given_up;

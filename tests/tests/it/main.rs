@@ -6,6 +6,7 @@ mod support;
 
 mod adopt;
 mod all_tenants;
+mod audit;
 mod bare_names;
 mod chains;
 mod coming_from;

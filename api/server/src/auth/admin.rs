@@ -5,13 +5,13 @@ use axum::{
     http::request::Parts,
 };
 use subtle::ConstantTimeEq;
-use tenantry::{Host, Scope, Tenancy};
+use tenantry::{Actor, Host, Scope, Tenancy};
 
 use super::{
     Access,
     principal::{Principal, is_read},
 };
-use crate::{api_error::ApiError, problem::Problem, target::Target};
+use crate::{api_error::ApiError, problem::Problem, target::Target, trace::RequestId};
 
 /// The secret that authorizes requests to `/admin`. `Debug` does not print it.
 #[derive(Clone)]
@@ -53,13 +53,23 @@ pub struct TokenError;
 
 /// Proof that a request came to the base domain from an operator: with the scope `read` if it changes
 /// nothing, else with `admin`.
-pub struct Admin(Principal);
+pub struct Admin {
+    principal: Principal,
+    request_id: Option<String>,
+}
 
 impl Admin {
     /// The operator.
     #[must_use]
     pub fn principal(&self) -> &Principal {
-        &self.0
+        &self.principal
+    }
+
+    /// The tenancy whose changes are recorded as those of the operator and this request.
+    #[must_use]
+    pub fn acting_on(&self, tenancy: &Tenancy) -> Tenancy {
+        let (name, request_id) = (self.principal.name().to_owned(), self.request_id.clone());
+        tenancy.acting_as(Actor { name, request_id })
     }
 }
 
@@ -85,6 +95,6 @@ where
             return Err(Problem::not_an_operator().into());
         }
         principal.confirm_scope(if is_read(&parts.method) { Scope::Read } else { Scope::Admin })?;
-        Ok(Self(principal))
+        Ok(Self { principal, request_id: RequestId::of(&parts.extensions) })
     }
 }

@@ -22,7 +22,9 @@ pub(super) fn with_hint(error: &(dyn StdError + 'static), names: &CommandNames) 
 fn of_library(error: &Error, names: &CommandNames) -> Option<String> {
     let registry = names.migration("up --registry");
     Some(match error {
-        Error::MissingRegistry | Error::MissingShared { .. } => format!("Run `{registry}`"),
+        Error::MissingRegistry | Error::RegistryBehind | Error::MissingShared { .. } => {
+            format!("Run `{registry}`")
+        }
         Error::Extension(ExtensionError::Missing { .. }) => {
             format!("`{registry}` installs it if the role may do so")
         }

@@ -34,6 +34,10 @@ pub enum Error {
     #[error("this database has no registry")]
     MissingRegistry,
 
+    /// The registry has no table for audit entries yet, which migrations of tenants write.
+    #[error("the registry has pending migrations. Apply them before those of tenants")]
+    RegistryBehind,
+
     /// The schema of the tables that exist once does not exist.
     #[error("this database has no schema \"{schema}\" for the tables that exist once")]
     MissingShared {

@@ -24,7 +24,8 @@ pub use status::{
 pub use tenants::{Canary, FleetTenant, TenantSelection, fleet_tenants, tenants_by_slug};
 
 use crate::{
-    Action, DynMigrator, Error, MigrationOutcome, Timeouts, confirm_extensions, run::SessionCheck,
+    Action, DynMigrator, Error, MigrationOutcome, Timeouts, confirm_extensions,
+    registry::compatibility::confirm_audit, run::SessionCheck,
 };
 use batch::BatchRunner;
 use notifier::ChangeNotifier;
@@ -147,7 +148,7 @@ pub enum StopReason {
 /// it ends.
 ///
 /// # Errors
-/// [`Error::MissingRegistry`], [`Error::UnknownVersion`], [`Error::UnknownBreaking`],
+/// [`Error::MissingRegistry`], [`Error::RegistryBehind`], [`Error::UnknownVersion`], [`Error::UnknownBreaking`],
 /// [`Error::NoCanary`], and [`Error::Database`] if the registry cannot be read. Errors of tenants go
 /// to `report`.
 pub async fn run_fleet(
@@ -197,6 +198,7 @@ async fn migrate<R: Fn(&Event<'_>) + Sync>(
     let Workers { db, migrator, action, .. } = workers;
     let catches_up = **action == Action::Up(None) && !matches!(selection, TenantSelection::Only(_));
     if !catches_up {
+        confirm_audit(*db).await?;
         let mut found = queue.deduplicate(fleet_tenants(db, selection).await?);
         workers.plan(queue, &found);
         migrate_canaries(workers, queue, &mut found).await?;
@@ -212,6 +214,9 @@ async fn migrate<R: Fn(&Event<'_>) + Sync>(
         let mut found = queue.deduplicate(behind);
         if found.is_empty() {
             break;
+        }
+        if first {
+            confirm_audit(*db).await?;
         }
         workers.plan(queue, &found);
         if first {

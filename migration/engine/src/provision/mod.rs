@@ -13,7 +13,7 @@ mod with_commits;
 
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait};
 use sea_orm_migration::MigratorTraitSelf;
-use tenantry_registry::{SchemaName, tenant};
+use tenantry_registry::{SchemaName, audit::Entry, tenant};
 
 pub(crate) use dependents::ensure_no_dependents;
 pub use dependents::{dependents, lock_tables};
@@ -43,14 +43,19 @@ use recording::CapturedMigration;
 /// Limit for one attempt to lock a table that exists once. Later statements on it wait meanwhile.
 pub(crate) const LIMIT_LOCK: &str = "SET LOCAL lock_timeout = '200ms'";
 
-/// Inserts the registry row of a tenant or a spare whose schema is created in the same transaction.
-/// Until the transaction ends, a fleet run waits for it before it looks for tenants to migrate.
+/// Inserts the registry row of a tenant or a spare whose schema is created in the same transaction,
+/// and its audit entry, if there is to be one. Until the transaction ends, a fleet run waits for it
+/// before it looks for tenants to migrate.
 ///
 /// # Errors
 /// The errors of the database.
-pub async fn insert_tenant(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<(), DbErr> {
+pub async fn insert_tenant(
+    txn: &impl ConnectionTrait,
+    row: &tenant::Model,
+    entry: Option<Entry>,
+) -> Result<(), DbErr> {
     // One statement: the lock is taken before the row is inserted.
-    let values = [
+    let mut values = vec![
         row.id.into(),
         row.slug.clone().into(),
         row.schema.clone().into(),
@@ -63,10 +68,17 @@ pub async fn insert_tenant(txn: &impl ConnectionTrait, row: &tenant::Model) -> R
         row.updated_at.into(),
         PROVISIONING.into(),
     ];
-    let sql = "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, migrations,
+    let mut sql =
+        "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, migrations,
              breaking, metadata, inserted_at, updated_at)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
-         FROM pg_advisory_xact_lock_shared(hashtextextended($11, 0))";
+         FROM pg_advisory_xact_lock_shared(hashtextextended($11, 0))"
+            .to_owned();
+    if let Some(entry) = entry {
+        let insert = Entry::insert_from("inserted", values.len() + 1);
+        sql = format!("WITH inserted AS ({sql} RETURNING 1) {insert}");
+        values.extend(entry.values());
+    }
     execute(txn, sql, values).await
 }
 

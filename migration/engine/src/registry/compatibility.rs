@@ -27,6 +27,18 @@ pub async fn confirm_registry(
     }
 }
 
+/// Returns an error if there is a registry without a table for the audit entries that migrations of
+/// tenants write.
+pub(crate) async fn confirm_audit(db: &impl ConnectionTrait) -> Result<(), Error> {
+    let sql = "SELECT count(*) FROM pg_catalog.pg_class
+        WHERE oid IN (to_regclass('registry.tenants'), to_regclass('registry.audit'))";
+    match scalar::<i64>(db, sql, []).await? {
+        // The audit log was created later than the tenants.
+        Some(1) => Err(Error::RegistryBehind),
+        _ => Ok(()),
+    }
+}
+
 /// Returns an error if the target has migrations that `migrator` does not have: they may depend on
 /// those that would be rolled back.
 pub(crate) async fn confirm_known(

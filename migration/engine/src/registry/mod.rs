@@ -10,6 +10,7 @@ pub(crate) mod application;
 pub(crate) mod compatibility;
 mod m20261123_000001_create_tenants;
 mod m20261123_000002_create_domains;
+mod m20261130_000001_create_audit;
 mod m20261130_000002_tenant_life;
 
 /// Breaking migrations: programs without them refuse the registry. All other migrations must leave
@@ -63,6 +64,7 @@ impl MigratorTraitSelf for Migrator {
         vec![
             Box::new(m20261123_000001_create_tenants::Migration),
             Box::new(m20261123_000002_create_domains::Migration),
+            Box::new(m20261130_000001_create_audit::Migration),
             Box::new(m20261130_000002_tenant_life::Migration),
         ]
     }

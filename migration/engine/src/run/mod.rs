@@ -22,6 +22,7 @@ use crate::{
     confirm_extensions,
     error::privilege::explain,
     lock::{LockMode, TransactionSettings},
+    registry::compatibility::confirm_audit,
     search_path::ensure_schema_exists,
     shared::ensure_not_shared,
     sql::query::{column, scalar},
@@ -39,7 +40,8 @@ use crate::{
 /// # Errors
 /// [`Error::MissingSchema`] if the schema does not exist, [`Error::UnknownVersion`] if there is no
 /// such version, [`Error::SharedSchema`], [`Error::UnknownBreaking`], [`Error::RegistryInUse`] if the registry has tenants
-/// and would be dropped: nothing is changed then. [`Error::Migration`] if a migration fails: its
+/// and would be dropped, [`Error::RegistryBehind`] if it is older than this program needs: nothing is
+/// changed then. [`Error::Migration`] if a migration fails: its
 /// transaction is rolled back.
 pub async fn run(
     db: &DatabaseConnection,
@@ -51,6 +53,9 @@ pub async fn run(
     migrator.validate_breaking()?;
     ensure_not_shared(target, migrator)?;
     confirm_extensions(db, migrator).await?;
+    if let Target::Schema(_) = target {
+        confirm_audit(db).await?;
+    }
     let sessions = SessionCheck::default();
     let run = MigrationRun { db, target, migrator, action, timeouts, sessions: &sessions };
     match run.execute(LockMode::Wait).await {
