@@ -8,7 +8,7 @@ use axum::{
 };
 use chrono::SecondsFormat;
 use serde::Serialize;
-use tenantry::{Availability, DbErrorKind, Misuse, Scope};
+use tenantry::{Availability, DbErrorKind, Misuse, OwnerError, Scope};
 use validator::ValidationErrors;
 
 /// A problem document.
@@ -195,6 +195,15 @@ impl Problem {
         Self { retry_after: Some(1), ..problem.detail("try again in a moment") }
     }
 
+    /// 501: the server may not create and drop schemas, and this is intended.
+    fn owner_required() -> Self {
+        let title = "Server may not create or drop schemas";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "owner-required", title).detail(
+            "this server runs without the rights of the database's owner; use the command line \
+             with TENANTRY_OWNER_URL, or start the server with it",
+        )
+    }
+
     /// 503: the database server accepts no writes.
     fn read_only_server(standby: bool) -> Self {
         let (kind, title, detail) = match standby {
@@ -237,6 +246,7 @@ impl Problem {
                 _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             },
             E::ReadOnlyServer { standby } => return Self::read_only_server(*standby),
+            E::Owner(OwnerError::Required { .. }) => return Self::owner_required(),
             // This tenant only.
             E::Busy(_) => return Self::busy("tenant-busy", "Tenant is busy"),
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
@@ -401,6 +411,8 @@ mod tests {
             ),
             (E::Misuse(Misuse::TransactionControl { keyword: "BEGIN" }), 500, "internal"),
             (E::RegistryBehind { pending: 1 }, 500, "internal"),
+            (E::Owner(OwnerError::OtherDatabase), 500, "internal"),
+            (E::Owner(OwnerError::Unreachable("password=hunter2".into())), 503, "unavailable"),
             (E::ReadOnlyServer { standby: true }, 503, "standby"),
             (E::ReadOnlyServer { standby: false }, 503, "read-only"),
             (secret(), 500, "internal"),

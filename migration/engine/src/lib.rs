@@ -27,6 +27,7 @@
 //! | `cli` | the `migration` command (feature `cli`) |
 //! | [`connect`] | options and errors of connections |
 //! | [`registry`] | migrations of the registry |
+//! | [`setup`] | roles with the least privileges |
 //! | [`sql`] | SQL lexer |
 
 pub mod adopt;
@@ -36,6 +37,7 @@ pub mod connect;
 pub mod drift;
 pub mod lint;
 pub mod registry;
+pub mod setup;
 pub mod sql;
 
 mod db_error;

@@ -219,7 +219,7 @@ impl Tenancy {
         options: &AdoptOptions,
     ) -> Result<Vec<Change>, Error> {
         let Creation { new, row, .. } = creation;
-        let txn = self.begin_attempt().await?;
+        let txn = self.begin_ddl_attempt().await?;
         let adopt = async {
             adoption.lock(&txn, options.lock_timeout).await?;
             self.insert_rows(&txn, creation, false).await?;

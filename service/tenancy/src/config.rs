@@ -115,6 +115,8 @@ pub struct Config {
     /// Name of the user or program under which changes are recorded, see
     /// [`Tenancy::acting_as`](super::Tenancy::acting_as).
     pub actor: String,
+    /// The same database for the role that owns schemas and tables, see [`Config::owner_url`].
+    pub owner_options: Option<ConnectOptions>,
     /// Inserts the first rows of every new tenant, see [`Config::seed`].
     pub seed: Option<Seed>,
 }
@@ -153,6 +155,7 @@ impl Config {
             cache_ttl: Duration::from_secs(30),
             spares: 0,
             actor: program(),
+            owner_options: None,
             seed: None,
             connect_options: options,
         }
@@ -185,6 +188,26 @@ impl Config {
     pub fn check_base_domain(domain: &str) -> Result<String, NameError> {
         let below: Hostname = format!("tenant.{domain}").parse()?;
         Ok(below.as_str()["tenant.".len()..].to_owned())
+    }
+
+    /// Sets how to connect to the same database as the role that owns schemas and tables. Creations,
+    /// drops, adoptions, spares and [`migrate_all`](super::Tenancy::migrate_all) use it, everything
+    /// else [`connect_options`](Self::connect_options), whose role then needs no right to create:
+    /// see [`tenantry_migrate::setup`]. At most four connections are opened when they are first
+    /// needed, and closed when they were idle for ten minutes.
+    ///
+    /// ```
+    /// # fn example(migrator: impl tenantry_migrate::TenantMigrator + 'static) -> tenantry::Config {
+    /// use tenantry::Config;
+    ///
+    /// Config::new("postgres://shop_app@db.example.org/shop", migrator)
+    ///     .owner_url("postgres://shop_owner@db.example.org/shop")
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn owner_url(mut self, owner: impl Into<ConnectOptions>) -> Self {
+        self.owner_options = Some(owner.into());
+        self
     }
 
     /// Sets a function that inserts the first rows of every new tenant, in the transaction that
@@ -274,7 +297,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_password() {
-        let config = Config::new("postgres://me:hunter2@localhost", Migrator);
+        let config = Config::new("postgres://me:hunter2@localhost", Migrator)
+            .owner_url("postgres://owner:hunter2@localhost");
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

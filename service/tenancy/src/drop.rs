@@ -174,7 +174,8 @@ impl Tenancy {
         condition: Condition,
         outside: Dependents,
     ) -> Result<Marked, Error> {
-        let txn = self.begin_attempt().await?;
+        // As the owner, so that nothing is marked that could not be dropped.
+        let txn = self.begin_ddl_attempt().await?;
         // The lock serializes this with migrations of the tenant and with new hostnames.
         let row = tenant::Entity::find_living()
             .filter(tenant::Column::Slug.eq(slug.clone()))
@@ -209,7 +210,7 @@ impl Tenancy {
     /// Drops some of the tenant's tables, or the rest of it. Returns whether there is more to drop.
     async fn drop_batch(&self, marked: &Marked, outside: Dependents) -> Result<bool, Error> {
         let Marked { row: tenant @ tenant::Model { id, schema, .. }, keys, in_batches } = marked;
-        let txn = self.begin_attempt().await?;
+        let txn = self.begin_ddl_attempt().await?;
         let row = tenant::Entity::find_by_id(*id)
             .filter(tenant::Column::Status.eq(tenant::Status::Dropping))
             .lock_exclusive()

@@ -9,7 +9,9 @@ use tenantry_migrate::{
 use tenantry_registry::{Hostname, NameError, SchemaName, Slug, TenantId};
 use thiserror::Error;
 
-use super::{Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, TenantUnavailable};
+use super::{
+    Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, OwnerError, TenantUnavailable,
+};
 use crate::DbErrorKind;
 
 /// Why a tenant could not be resolved, created, changed or used.
@@ -217,6 +219,11 @@ pub enum Error {
     )]
     NoNotifications,
 
+    /// The role of this program may not create and drop schemas, and its owner cannot be used.
+    /// Nothing was changed.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+
     /// A migration failed while the tenant was created.
     #[error(transparent)]
     Migration(tenantry_migrate::Error),
@@ -282,7 +289,9 @@ impl Error {
             ) => Some(server_fault(DbErrorKind::of(error))),
             Self::Seed { source, .. } => fault_in(source.as_ref()).map(server_fault),
             Self::OfTenant { source, .. } => source.db_error_kind(),
-            Self::Connect(_) | Self::ReadOnlyServer { .. } => Some(DbErrorKind::Unavailable),
+            Self::Connect(_)
+            | Self::ReadOnlyServer { .. }
+            | Self::Owner(OwnerError::Unreachable(_)) => Some(DbErrorKind::Unavailable),
             Self::BeingMigrated(_) | Self::DropBlocked { .. } | Self::AdoptBlocked { .. } => {
                 Some(DbErrorKind::LockTimeout)
             }
@@ -360,6 +369,8 @@ impl From<DbErr> for Error {
             Self::OtherSchema(other.clone())
         } else if let Some(misuse) = Misuse::find(&error) {
             Self::Misuse(misuse.clone())
+        } else if let Some(owner) = OwnerError::find(&error) {
+            Self::Owner(owner.clone())
         } else if let Some(busy) = Busy::find(&error) {
             Self::Busy(busy.clone())
         } else {

@@ -32,7 +32,8 @@
 //! | [`Shared`], [`SharedTransaction`] | connections and transactions for shared tables, which exist once |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
-//! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`] | errors |
+//! | [`ServingRole`] | the role of the connections, and the rights that it should not have |
+//! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`], [`OwnerError`] | errors |
 
 mod adopt;
 mod aliases;
@@ -63,6 +64,7 @@ mod metadata;
 mod migrate_all;
 mod naming;
 mod other_schema;
+mod owner;
 pub mod page;
 mod placeholders;
 mod pool;
@@ -81,8 +83,10 @@ mod schemas;
 mod scope;
 mod sea_orm_methods;
 mod seed;
+mod serving_role;
 mod shared;
 mod spares;
+mod startup;
 mod statement;
 mod statement_epoch;
 mod stored_metadata;
@@ -97,18 +101,11 @@ pub mod testing;
 mod transitions;
 mod validate;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
-use sea_orm::DatabaseConnection;
-use tenantry_migrate::{
-    DynMigrator, Target, claim_application, confirm_extensions,
-    connect::{self, SessionOptions},
-    registry, shared_state,
-};
-use tokio::{task::JoinSet, time::timeout};
+use tenantry_migrate::DynMigrator;
+use tokio::task::JoinSet;
+use tracing::warn;
 
 pub use adopt::{AdoptOptions, AdoptSource, Adopted};
 pub use aliases::Alias;
@@ -126,12 +123,14 @@ pub use input::Input;
 pub use limits::Limits;
 pub use metadata::{Metadata, MetadataError};
 pub use other_schema::OtherSchema;
+pub use owner::OwnerError;
 pub use placeholders::{assert_placeholder, without_placeholder};
 pub use pool_stats::{PoolStats, TenantPoolStats};
 pub use query_all::TenantRow;
 pub use rename::RenameOptions;
 pub use scope::TenantScope;
 pub use seed::{Seed, SeedFn};
+pub use serving_role::{ExcessRight, ServingRole};
 pub use shared::{Shared, SharedConnection, SharedTransaction};
 pub use statement::Misuse;
 pub use tenant_bound::{TenantBound, WrongTenant};
@@ -152,12 +151,10 @@ pub use transitions::{DEFAULT_GRACE, InvalidTransition, Transition};
 use cache::TenantCache;
 use compatibility::KnownMigrations;
 use listener::Listener;
-use pool::{PoolHandle, TenantPool, WriteAccess, no_answer};
+use pool::{PoolHandle, TenantPool, WriteAccess};
 use registry_view::RegistryView;
 use spares::Spares;
-
-/// For the checks of the registry before the service starts.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
+use startup::open_pool;
 
 /// All tenants of one database. Cheap to clone.
 #[derive(Clone)]
@@ -169,8 +166,9 @@ pub struct Tenancy {
 struct Inner {
     /// For queries of the registry.
     db: PoolHandle,
-    /// For creations, drops and spares.
+    /// For changes of tenants, their creations and drops.
     lifecycle: PoolHandle,
+    role: ServingRole,
     pool: Arc<TenantPool>,
     migrator: DynMigrator,
     schema_prefix: String,
@@ -208,7 +206,8 @@ impl Tenancy {
         Config::check_schema_prefix(&config.schema_prefix)?;
         let base_domain = Config::check_base_domain(&config.base_domain)?;
         config.migrator.validate_breaking()?;
-        let pool = Arc::new(open_pool(config).await?);
+        let (pool, role) = open_pool(config).await?;
+        let pool = Arc::new(pool);
         let (db, lifecycle) = (pool.registry(), pool.lifecycle());
         let known = KnownMigrations::new(&config.migrator);
         let (view, requests) = RegistryView::new(known, config.cache_ttl, config.acquire_timeout);
@@ -229,13 +228,17 @@ impl Tenancy {
         view_tasks.spawn(listener.run());
         let shared = Shared { db: pool.shared(), state: Arc::new(cache.shared()) };
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&pool).run_idle_check());
+        for pool in [Some(&pool), pool.owner().pool()].into_iter().flatten() {
+            tasks.spawn(Arc::clone(pool).run_idle_check());
+        }
         #[cfg(feature = "metrics")]
         tasks.spawn(pool_metrics::publish(Arc::clone(&pool), Arc::clone(&cache)));
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
         let spares = Spares::new(config.spares, lifecycle.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
-        if config.spares > 0 {
+        if config.spares > 0 && !pool.owner().is_available() {
+            warn!(role = role.name, "no spares are created: the role may not create schemas");
+        } else if config.spares > 0 {
             tasks.spawn(Arc::clone(&spares).maintain());
         }
         Ok(Self {
@@ -243,6 +246,7 @@ impl Tenancy {
             inner: Arc::new(Inner {
                 db,
                 lifecycle,
+                role,
                 pool,
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
@@ -310,55 +314,5 @@ fn require_writes(writes: WriteAccess) -> Result<(), Error> {
     match writes {
         WriteAccess::Allowed => Ok(()),
         other => Err(Error::ReadOnlyServer { standby: other == WriteAccess::Standby }),
-    }
-}
-
-/// The pool, after the server and the registry were found to be usable.
-async fn open_pool(config: &Config) -> Result<TenantPool, Error> {
-    // Its error says why the server cannot be reached.
-    let first = connect_plain(config, 1).await?;
-    let capacity = config.statement_cache;
-    let session = SessionOptions::new(&config.connect_options, |driver| {
-        driver.statement_cache_capacity(capacity)
-    });
-    let pool = TenantPool::new(session.await?, &config.into());
-    require_writes(pool.test_connect().await?)?;
-    let checked = timeout(STARTUP_TIMEOUT, check_registry(&first, &config.migrator)).await;
-    checked.unwrap_or_else(|_| Err(no_answer(STARTUP_TIMEOUT).into()))?;
-    first.close().await?;
-    Ok(pool)
-}
-
-/// Connections that are not bound to a tenant, in a pool of SeaORM.
-async fn connect_plain(config: &Config, connections: u32) -> Result<DatabaseConnection, Error> {
-    let mut options = config.connect_options.clone();
-    options
-        .connect_lazy(false)
-        .max_connections(connections)
-        .min_connections(1)
-        .acquire_timeout(config.acquire_timeout)
-        .map_sqlx_postgres_pool_opts(|options| options);
-    Ok(connect::open_own(options).await?)
-}
-
-async fn check_registry(db: &DatabaseConnection, tenants: &DynMigrator) -> Result<(), Error> {
-    let migrator = registry::migrator();
-    let pending = match tenantry_migrate::state(db, &Target::Registry, &migrator).await {
-        Ok(state) => state.pending.len(),
-        Err(tenantry_migrate::Error::MissingRegistry) => migrator.names().len(),
-        Err(error) => return Err(error.into()),
-    };
-    if pending > 0 {
-        return Err(Error::RegistryBehind { pending });
-    }
-    claim_application(db, tenants).await?;
-    confirm_extensions(db, tenants).await?;
-    // A newer program may have migrated them further.
-    let pending = shared_state(db, tenants).await?.pending.len();
-    match tenants.shared() {
-        Some(shared) if pending > 0 => {
-            Err(Error::SharedBehind { schema: shared.schema().clone(), pending })
-        }
-        _ => Ok(()),
     }
 }

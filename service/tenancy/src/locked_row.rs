@@ -25,6 +25,13 @@ pub(super) const MAX_BLOCKED: Duration = Duration::from_secs(10);
 impl Tenancy {
     /// Begins a transaction that waits only briefly for each lock.
     pub(super) async fn begin_attempt(&self) -> Result<Transaction, DbErr> {
+        let txn = self.inner.lifecycle.begin().await?;
+        limit_lock_wait(&txn).await?;
+        Ok(txn)
+    }
+
+    /// The same for a transaction that creates or drops schemas or tables.
+    pub(super) async fn begin_ddl_attempt(&self) -> Result<Transaction, DbErr> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
         limit_lock_wait(&txn).await?;
         Ok(txn)

@@ -10,7 +10,7 @@ use tenantry_migrate::{
 };
 use tracing::{info, warn};
 
-use super::{Config, Error, Tenancy, connect_plain};
+use super::{Config, Error, Tenancy, startup::connect_plain};
 
 /// Number of tenants that are migrated at the same time.
 const JOBS: u32 = 2;
@@ -43,7 +43,8 @@ impl Tenancy {
     /// it takes a few queries.
     ///
     /// It is for few tenants and short migrations, since the program serves none of them before all
-    /// are migrated, and for a role that may change schemas. In a rolling release, with many tenants
+    /// are migrated, and for a role that may change schemas: that of [`Config::owner_url`] if it is
+    /// set. In a rolling release, with many tenants
     /// or with long migrations, the migration command runs before the new programs start; it also
     /// has canaries, progress, limits on failures and a dry run. A tenant that a newer program has
     /// migrated is left as it is.
@@ -55,7 +56,8 @@ impl Tenancy {
     /// - [`Error::TenantsNotMigrated`] if tenants could not be migrated. All others are: the program
     ///   may log the error and serve those.
     pub async fn migrate_all(config: &Config) -> Result<(), Error> {
-        let db = connect_plain(config, JOBS + 1).await?;
+        let owner = config.owner_options.as_ref().unwrap_or(&config.connect_options);
+        let db = connect_plain(owner, config, JOBS + 1).await?;
         let migrated = migrate(&db, &config.migrator).await;
         let closed = db.close().await;
         migrated?;

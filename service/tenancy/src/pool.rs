@@ -66,7 +66,7 @@ pub(super) use scheduler::WAIT_SECONDS;
 pub(super) use timeouts::{bounded, no_answer, was_unsent};
 pub(super) use write_access::WriteAccess;
 
-use super::tenant_state::TenantState;
+use super::{owner::SchemaOwner, tenant_state::TenantState};
 use connect::{Connected, Connector};
 use handle::PoolUser;
 use scheduler::Scheduler;
@@ -94,6 +94,8 @@ pub(super) struct TenantPool {
     ending: Arc<Semaphore>,
     /// Runs the cleanup of connections.
     runtime: Handle,
+    /// Creates and drops schemas.
+    owner: SchemaOwner,
 }
 
 impl TenantPool {
@@ -134,7 +136,18 @@ impl TenantPool {
             open: Arc::default(),
             ending: Arc::new(Semaphore::new(count)),
             runtime: Handle::current(),
+            owner: SchemaOwner::default(),
         }
+    }
+
+    /// The same, where schemas are created and dropped on the connections of another role.
+    pub(super) fn with_owner(mut self, pool: Option<TenantPool>) -> Self {
+        self.owner = SchemaOwner::new(pool);
+        self
+    }
+
+    pub(super) fn owner(&self) -> &SchemaOwner {
+        &self.owner
     }
 
     /// The same with sessions on SeaORM's mock.
@@ -235,6 +248,9 @@ impl TenantPool {
     pub(super) async fn close(&self) {
         self.scheduler.close().await;
         join_all(self.slots.iter().map(Slot::close)).await;
+        if let Some(owner) = self.owner.pool() {
+            Box::pin(owner.close()).await;
+        }
     }
 }
 

@@ -76,6 +76,8 @@ impl Spares {
         };
         match self.supported.get_or_try_init(|| bounded(find)).await {
             Ok(supported) => *supported,
+            // The creation reports that the role may not create schemas.
+            Err(Error::Owner(_)) => false,
             Err(error) => {
                 warn!(%error, "could not determine whether spares can be used");
                 false

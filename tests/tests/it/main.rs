@@ -24,6 +24,7 @@ mod guide;
 mod http;
 mod kill_mid_transaction;
 mod large_drop;
+mod least_privilege;
 mod lifecycle;
 mod lint;
 mod local_server;

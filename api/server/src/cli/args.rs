@@ -3,7 +3,10 @@ use std::{num::NonZeroU32, path::PathBuf};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use tenantry::{DisplayName, Hostname, Metadata, Slug, Tag};
-use tenantry_migrate::{cli::MigrationArgs, connect::Secret};
+use tenantry_migrate::{
+    cli::{MigrationArgs, SetupArgs},
+    connect::Secret,
+};
 
 use super::{
     adopt::AdoptArgs, import::ImportArgs, lifecycle::LifecycleCommand, listen::ListenAddress,
@@ -24,6 +27,8 @@ pub enum Command {
     /// findings), 1 if a tenant failed or was not started, 2 for an invalid command line, 130 after
     /// Ctrl-C.
     Migration(Box<MigrationArgs>),
+    /// Create the roles with which the application needs no more rights than it uses.
+    Setup(Box<SetupArgs>),
     /// Print a script that completes this command in a shell.
     ///
     /// For bash: `source <(COMMAND completions bash)` in ~/.bashrc.

@@ -39,7 +39,12 @@ impl Connector {
         access: Access,
         actor: String,
     ) -> Result<ConnectedTenancy, Error> {
+        let owner = self.database.owner()?;
+        if owner.is_some() && !self.database.is_given() {
+            return Err(Error::OwnerOfOther);
+        }
         let located = self.database.locate(access).await?;
+        let owner = owner.map(|url| connect::options(url.expose())).transpose()?;
         let config = Config {
             connect_options: connect::options(located.url.expose())?,
             schema_prefix: args.schema_prefix.clone(),
@@ -52,6 +57,7 @@ impl Connector {
             statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
             spares: args.spares,
             actor,
+            owner_options: owner,
             ..self.config
         };
         let config = self.configure.into_iter().fold(config, |config, configure| configure(config));

@@ -24,4 +24,4 @@ mod tenant;
 pub use app::App;
 pub use args::{Command, ServeArgs, TenantArgs};
 pub use options::{GlobalArgs, TenancyArgs};
-pub use tenantry_migrate::cli::MigrationArgs;
+pub use tenantry_migrate::cli::{MigrationArgs, SetupArgs};

@@ -101,6 +101,10 @@ impl App {
                 let migration = migration.name(format!("{name} migration")).application(name);
                 return migration.run(*args, &global.database).await;
             }
+            Command::Setup(args) => {
+                let migration = MigrationCommand::of(self.config.migrator).application(name);
+                return migration.setup(&args, &global.database).await;
+            }
             Command::Completions { shell } => {
                 manual::print_completions(self.whole_command(), shell).map(|()| ExitCode::SUCCESS)
             }

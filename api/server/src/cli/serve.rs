@@ -83,6 +83,13 @@ pub(super) async fn serve(
     let stop = stop_signal()?;
     let base_domain = connected.tenancy.base_domain();
     Banner { name: &name, address, base_domain, anonymous, local, examples: &examples }.print()?;
+    // The role of the local server is a superuser by design.
+    if connected.located.server.is_none() {
+        let role = connected.tenancy.serving_role();
+        for right in role.excess_rights() {
+            warn!(role = role.name, "{right} (`{name} setup`)");
+        }
+    }
     if !has_token {
         warn!("admin API disabled; set TENANTRY_ADMIN_TOKEN to enable it");
     }

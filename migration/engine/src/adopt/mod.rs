@@ -43,6 +43,7 @@ use crate::{
     plan::insert_applied,
     provision::{create_schema_sql, lock_tables, map_duplicate_schema, migrations_table_sql},
     search_path::{restore_search_path, set_search_path},
+    setup::grant_defaults,
     sql::query::execute_batch,
 };
 use records::Records;
@@ -138,7 +139,8 @@ impl<'a> Adoption<'a> {
     }
 
     /// Records the migrations in the schema's migrations table, which is created if it is missing,
-    /// and returns the differences of the schema from what the migrations create.
+    /// gives other roles the privileges that the migrations would have given them by default, and
+    /// returns the differences of the schema from what the migrations create.
     ///
     /// # Errors
     /// [`AdoptError::Changed`] if the migrations table has changed since [`prepare`](Self::prepare),
@@ -169,6 +171,7 @@ impl<'a> Adoption<'a> {
             execute_batch(txn, &sql).await?;
         }
         restore_search_path(txn, &before).await?;
+        grant_defaults(txn, schema.as_str()).await?;
         let structure = read_structure(txn, schema).await?;
         Ok(self.reference.changes(schema, structure))
     }

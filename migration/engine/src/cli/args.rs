@@ -78,6 +78,8 @@ pub(super) enum Command {
     /// Find unsafe statements in the migrations of tenants and of shared tables; exit status 1 if there are any. Changes
     /// nothing.
     Check(super::check::CheckArgs),
+    /// Create the roles with which an application needs no more rights than it uses.
+    Setup(super::setup::SetupArgs),
     /// Create a migration file. Needs no database.
     Generate(super::generate::GenerateArgs),
 }

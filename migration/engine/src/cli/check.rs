@@ -35,7 +35,7 @@ pub(super) async fn run(
     database: &DatabaseArgs,
     migrator: &DynMigrator,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let database = database.connect(2).await?;
+    let database = database.connect_as_owner(2).await?;
     let report = check(&database.connection, migrator, arguments.profile).await?;
     database.connection.close_by_ref().await?;
     let mut out = io::stdout().lock();

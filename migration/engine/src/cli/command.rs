@@ -8,6 +8,7 @@ use super::{
     hint::with_hint,
     names::{CommandNames, executable_name},
     runner::Runner,
+    setup::{self, SetupArgs},
     targets::Migrators,
     terminal, verify,
 };
@@ -142,6 +143,13 @@ impl MigrationCommand {
         let result = execute(&args.command, database, migrator, &names).await;
         result.unwrap_or_else(|error| terminal::failure(&*error, with_hint(&*error, &names)))
     }
+
+    /// Sets up the roles of the database and returns the exit status: for another command that
+    /// contains a [`SetupArgs`].
+    pub async fn setup(self, args: &SetupArgs, database: &DatabaseArgs) -> ExitCode {
+        let result = setup::run(args, database, &self.migrator).await;
+        result.unwrap_or_else(|error| terminal::failure(&*error, with_hint(&*error, &self.names)))
+    }
 }
 
 async fn execute(
@@ -159,6 +167,7 @@ async fn execute(
     match command {
         Command::Verify(args) => verify::run(args, database, &runner.migrators.tenant, names).await,
         Command::Check(args) => check::run(args, database, &runner.migrators.tenant).await,
+        Command::Setup(args) => setup::run(args, database, &runner.migrators.tenant).await,
         Command::Status(args) => runner.status(args).await,
         Command::List(args) => runner.list(args).await,
         command => match command.run() {

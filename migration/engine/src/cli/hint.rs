@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use super::{names::CommandNames, targets::TargetError};
-use crate::{Error, ExtensionError, drift::VerifyError};
+use crate::{DbErrorKind, Error, ExtensionError, drift::VerifyError, setup::SetupError};
 
 /// The error message, with the command that helps.
 pub(super) fn with_hint(error: &(dyn StdError + 'static), names: &CommandNames) -> String {
@@ -11,7 +11,7 @@ pub(super) fn with_hint(error: &(dyn StdError + 'static), names: &CommandNames) 
         (Some(error), _, _) => of_library(error, names),
         (_, Some(error), _) => of_target(error, names),
         (_, _, Some(error)) => of_verify(error, names),
-        _ => None,
+        _ => error.downcast_ref().and_then(of_setup),
     };
     match hint {
         Some(hint) => format!("{error}. {hint}"),
@@ -32,6 +32,10 @@ fn of_library(error: &Error, names: &CommandNames) -> Option<String> {
             format!("`{}` prints the migrations", names.migration("list"))
         }
         Error::SharedSchema { .. } => "Use --shared".to_owned(),
+        error if error.db_error_kind() == Some(DbErrorKind::InsufficientPrivilege) => {
+            "Or give the URL of the role that owns the schemas (--owner-url, TENANTRY_OWNER_URL)"
+                .to_owned()
+        }
         Error::HasDependents { .. } => "To drop them, too, pass --cascade".to_owned(),
         _ => return None,
     })
@@ -57,6 +61,17 @@ fn of_verify(error: &VerifyError, names: &CommandNames) -> Option<String> {
         VerifyError::NoShared => None,
         VerifyError::Migration(error) => of_library(error, names),
     }
+}
+
+fn of_setup(error: &SetupError) -> Option<String> {
+    let options = match error {
+        SetupError::OtherOwner { .. } => "--owner-role ROLE, or --take-ownership",
+        SetupError::OneRole(_) | SetupError::NoDefaultName { .. } => "--owner-role, --app-role",
+        SetupError::Superuser(_) => "--app-role",
+        SetupError::OwnRole(_) => "DATABASE_URL",
+        _ => return None,
+    };
+    Some(format!("({options})"))
 }
 
 fn all_tenants(names: &CommandNames) -> String {

@@ -30,7 +30,7 @@ impl Runner<'_> {
     ) -> Result<ExitCode, Box<dyn Error>> {
         let fleet = args.options.fleet();
         let connections = if args.options.dry_run { 1 } else { fleet.jobs + 1 };
-        let database = self.database.connect(connections as u32).await?;
+        let database = self.database.connect_as_owner(connections as u32).await?;
         let db = &database.connection;
         if args.options.dry_run {
             confirm_application(db, &self.migrators.tenant).await?;
@@ -69,7 +69,7 @@ impl Runner<'_> {
     }
 
     pub(super) async fn status(&self, args: &StatusArgs) -> Result<ExitCode, Box<dyn Error>> {
-        let database = self.database.connect(1).await?;
+        let database = self.database.connect_as_owner(1).await?;
         let db = &database.connection;
         confirm_application(db, &self.migrators.tenant).await?;
         match targets::resolve(db, &self.migrators, &args.targets, (false, true)).await? {
@@ -84,7 +84,7 @@ impl Runner<'_> {
         if args.targets.is_empty() {
             return Ok(schema_status::migrations(&self.migrators.tenant, args.json)?);
         }
-        let database = self.database.connect(1).await?;
+        let database = self.database.connect_as_owner(1).await?;
         let db = &database.connection;
         confirm_application(db, &self.migrators.tenant).await?;
         let chosen = targets::resolve(db, &self.migrators, &args.targets, (false, true)).await?;

@@ -63,7 +63,7 @@ pub(super) async fn run(
         None => VerifyTarget::Tenants(args.target.tenants.clone()),
     };
     let allowed = args.allow.as_deref().map(read_allowlist).transpose()?.unwrap_or_default();
-    let database = database.connect(2).await?;
+    let database = database.connect_as_owner(2).await?;
     confirm_application(&database.connection, migrator).await?;
     let found = verify_with_allowlist(&database.connection, migrator, &target, &allowed).await?;
     database.connection.close_by_ref().await?;

@@ -13,6 +13,10 @@ use super::{ConnectError, Secret, SecretError, connect_pool, given, url};
 /// Database of the local server.
 const DATABASE: &str = "tenantry";
 
+/// Names of the variables with the URLs.
+const VARIABLE: &str = "DATABASE_URL";
+const OWNER_VARIABLE: &str = "TENANTRY_OWNER_URL";
+
 /// Where root keeps the data if the server's user may not enter the data folder.
 const SYSTEM_DIR: &str = "/var/lib/tenantry";
 
@@ -60,6 +64,21 @@ pub struct DatabaseArgs {
     #[arg(long, global = true, env = "DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 
+    /// URL of the same database for the role that owns schemas and tables. Creations, drops and
+    /// migrations use it if it is given, everything else uses the database URL.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_OWNER_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub owner_url: Option<Secret>,
+
+    /// File that contains the owner's URL and nothing else.
+    #[arg(long, global = true, env = "TENANTRY_OWNER_URL_FILE", value_name = "FILE")]
+    pub owner_url_file: Option<PathBuf>,
+
     /// Folder for the data of the local PostgreSQL server. Not used with a database URL.
     #[arg(
         long,
@@ -99,6 +118,9 @@ pub enum LocateError {
     /// Connecting failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Connecting as the owner failed.
+    #[error("{}", .0.to_string().replace(VARIABLE, OWNER_VARIABLE))]
+    Owner(#[source] ConnectError),
     /// The URL cannot be read from its file.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -115,7 +137,7 @@ impl DatabaseArgs {
     /// cannot be started.
     pub async fn locate(&self, access: Access) -> Result<Located, LocateError> {
         let file = self.database_url_file.as_deref();
-        if let Some(url) = given(self.database_url.as_ref(), file, "DATABASE_URL")? {
+        if let Some(url) = given(self.database_url.as_ref(), file, VARIABLE)? {
             url::check(url.expose())?;
             return Ok(Located { url, server: None, inaccessible_dir: None });
         }
@@ -132,6 +154,42 @@ impl DatabaseArgs {
         })
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Whether a URL is given, directly or by a file; otherwise the local server is used.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        let text = self.database_url.as_ref().is_some_and(|url| !url.expose().is_empty());
+        let file = self.database_url_file.as_ref().is_some_and(|it| !it.as_os_str().is_empty());
+        text || file
+    }
+
+    /// The URL for the owner's role, if one is given.
+    ///
+    /// # Errors
+    /// [`LocateError::Owner`] if it is not one, [`LocateError::Secret`].
+    pub fn owner(&self) -> Result<Option<Secret>, LocateError> {
+        let file = self.owner_url_file.as_deref();
+        let url = given(self.owner_url.as_ref(), file, OWNER_VARIABLE)?;
+        if let Some(url) = &url {
+            url::check(url.expose()).map_err(LocateError::Owner)?;
+        }
+        Ok(url)
+    }
+
+    /// Connects as [`connect`](Self::connect) does, but with the owner's URL if one is given.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect) and [`owner`](Self::owner).
+    pub async fn connect_as_owner(&self, connections: u32) -> Result<Connected, LocateError> {
+        match self.owner()? {
+            None => self.connect(connections).await,
+            Some(url) => {
+                let connection = connect_pool(url.expose(), connections).await;
+                let connection = connection.map_err(LocateError::Owner)?;
+                Ok(Connected { connection, server: None })
+            }
+        }
     }
 
     /// Locates the database as [`locate`](Self::locate) does, joining a local server that already

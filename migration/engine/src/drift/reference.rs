@@ -17,8 +17,16 @@ use crate::{
     plan::all_up,
     provision::{run_all, scratch::ScratchSchema},
     run::commits::{self, run_each},
-    sql::query::{execute_batch, scalar},
+    sql::query::{execute, execute_batch, scalar},
 };
+
+/// With default privileges, the structure depends on the role that creates it: the owner of the
+/// registry, which an administrator may become.
+const BECOME_OWNER: &str = "SELECT set_config('role', r.rolname, true)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+    WHERE c.oid = to_regclass('registry.tenants') AND r.rolname <> current_user
+    AND pg_has_role(r.oid, 'MEMBER') AND EXISTS (SELECT FROM pg_catalog.pg_default_acl d
+        WHERE d.defaclrole = r.oid AND d.defaclnamespace = 0)";
 
 /// The structure that some migrations create.
 #[derive(Debug)]
@@ -61,6 +69,7 @@ impl<'a> References<'a> {
     ) -> Result<Result<&Reference, ReferenceError>, Error> {
         if !self.built.contains_key(applied) {
             let txn = self.db.begin().await?;
+            execute(&txn, BECOME_OWNER, []).await?;
             let reference = Reference::build(&txn, self.migrator, applied).await;
             let rolled_back = txn.rollback().await;
             let reference = match reference {

@@ -51,14 +51,24 @@ impl PoolHandle {
         self.begin_transaction(TransactionOptions::default()).await
     }
 
-    /// Begins a transaction that creates or drops a schema.
+    /// Begins a transaction that creates or drops a schema, as the owner of schemas.
     pub(in super::super) async fn begin_for_ddl(&self) -> Result<Transaction, DbErr> {
-        Transaction::begin_for_ddl(self.checkout(Usage::OpenEnded).await?).await
+        Transaction::begin_for_ddl(self.checkout_as_owner().await?).await
     }
 
-    /// Begins a transaction in which migrations may run, and which they may commit.
+    /// Begins a transaction in which migrations may run, and which they may commit, as the owner of
+    /// schemas.
     pub(in super::super) async fn begin_for_migrations(&self) -> Result<Transaction, DbErr> {
-        Transaction::begin_for_migrations(self.checkout(Usage::OpenEnded).await?).await
+        Transaction::begin_for_migrations(self.checkout_as_owner().await?).await
+    }
+
+    pub(in super::super) fn pool(&self) -> &Arc<TenantPool> {
+        &self.pool
+    }
+
+    async fn checkout_as_owner(&self) -> Result<Checkout, DbErr> {
+        let pool = self.pool.owner().of(self).await?;
+        Self::new(pool, self.user.clone()).checkout(Usage::OpenEnded).await
     }
 
     /// The `search_path` for SQL of a tenant that cannot be qualified.

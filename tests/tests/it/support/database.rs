@@ -86,16 +86,7 @@ impl TestDb {
 
 impl Drop for TestDb {
     fn drop(&mut self) {
-        let name = self.name.clone();
-        // Cannot block on the test's runtime.
-        let dropped = std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap()
-                .block_on(admin(&format!("DROP DATABASE {name} WITH (FORCE)")));
-        });
-        dropped.join().unwrap();
+        admin_in_thread(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
         if !std::thread::panicking() {
             self.log.check(&self.name);
         }
@@ -113,6 +104,16 @@ pub async fn admin(sql: &str) {
     let db = connect(&server().url("postgres")).await;
     db.execute_unprepared(sql).await.unwrap();
     db.close().await.unwrap();
+}
+
+/// The same from a `drop`, which cannot block on the test's runtime.
+pub fn admin_in_thread(sql: &str) {
+    let sql = sql.to_owned();
+    let ran = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(admin(&sql));
+    });
+    ran.join().unwrap();
 }
 
 async fn prepare_template() {
