@@ -8,7 +8,7 @@ use tower_http::{
 };
 
 use crate::{
-    AppState, AuthLayer, DEADLINE, MAX_BODY,
+    AppState, AuthLayer, DEADLINE, MAX_BODY, audit, doctor,
     gate::Gate,
     health,
     problem::Problem,
@@ -42,6 +42,8 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
             get(tenants::show).patch(tenants::update).delete(tenants::drop),
         )
         .merge(tenant_lifecycle::routes())
+        .route("/admin/audit", get(audit::list.layer(compressed())))
+        .route("/admin/doctor", get(doctor::show))
         .route(health::PATH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -38,8 +38,10 @@ pub mod cli;
 
 mod api_error;
 mod app;
+mod audit;
 mod auth;
 mod body;
+mod doctor;
 mod extract;
 mod gate;
 mod health;

@@ -2,7 +2,7 @@
 //!
 //! An entry is inserted in the transaction of the change that it describes. It outlives its tenant.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use sea_orm::{DbBackend, Statement, Value, entity::prelude::*};
 
@@ -149,11 +149,26 @@ impl Action {
 }
 
 impl From<String> for Action {
+    /// A stored action, which may be one of a newer program.
     fn from(text: String) -> Self {
-        let known = Self::ALL.into_iter().find(|action| action.as_str() == text);
-        known.unwrap_or(Self::Other(text))
+        text.parse().unwrap_or(Self::Other(text))
     }
 }
+
+impl FromStr for Action {
+    type Err = UnknownAction;
+
+    /// An action that this version knows.
+    fn from_str(text: &str) -> Result<Self, UnknownAction> {
+        let known = Self::ALL.into_iter().find(|action| action.as_str() == text);
+        known.ok_or_else(|| UnknownAction(text.chars().take(80).collect()))
+    }
+}
+
+/// The text names no [`Action`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no action; use one of {all}", all = Action::ALL.map(|it| it.to_string()).join(", "))]
+pub struct UnknownAction(String);
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -273,5 +288,7 @@ mod tests {
             assert_eq!(Action::from(action.to_string()), action);
         }
         assert_eq!(Action::from("teleported".to_owned()).as_str(), "teleported");
+        let unknown = "teleported".parse::<Action>().unwrap_err().to_string();
+        assert!(unknown.starts_with("\"teleported\" is no action; use one of created, adopted, "));
     }
 }

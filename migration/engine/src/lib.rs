@@ -68,6 +68,7 @@ pub use fleet::{
     Canary, DroppingTenant, Event, FailedTenant, FailureLimit, FleetOptions, FleetStatus,
     FleetTenant, MigrationFailure, SharedStatus, StopReason, Summary, TenantSelection,
     VersionCount, VersionStatus, fleet_status, fleet_tenants, run_fleet, tenants_by_slug,
+    tenants_status,
 };
 pub use migrator::{DynMigrator, TenantMigrator};
 pub use plan::Action;
@@ -80,7 +81,7 @@ pub use registry::{
     application::{claim_application, confirm_application},
     compatibility::confirm_registry,
 };
-pub use run::{dry_run, pause_after_race, run, state};
+pub use run::{InvalidIndex, dry_run, invalid_indexes, pause_after_race, run, state};
 pub use search_path::Target;
 pub use session::notice_lost_client;
 pub use shared::{SharedMigrator, shared_state};

@@ -1,5 +1,9 @@
 //! Who changes a tenant, and the entries about it in `registry.audit`.
 
+mod entries;
+mod events;
+pub(super) mod retention;
+
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -14,6 +18,9 @@ use super::{
     lifecycle::Creation,
     metadata::{NAME, TAGS},
 };
+
+pub use entries::{AuditEntry, AuditFilter};
+pub use events::{Event, EventPosition};
 
 /// The user or program that makes changes, see [`Tenancy::acting_as`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -117,6 +117,9 @@ pub struct Config {
     pub actor: String,
     /// The same database for the role that owns schemas and tables, see [`Config::owner_url`].
     pub owner_options: Option<ConnectOptions>,
+    /// How long entries of the audit log are kept; `None` to keep all. Every process deletes older
+    /// ones each hour, with the shortest time that one of them is configured with.
+    pub audit_retention: Option<Duration>,
     /// Inserts the first rows of every new tenant, see [`Config::seed`].
     pub seed: Option<Seed>,
 }
@@ -127,7 +130,7 @@ impl Config {
     /// The default values: no prefix, base domain `localhost`, 10 connections of which one tenant
     /// holds at most 7, and timeouts of 5 seconds for a connection, 25 seconds for a statement and
     /// 30 seconds for an idle transaction. Tenants are cached for 30 seconds, and the actor is the
-    /// name of the program. Without spares and seed. As with SeaORM, statements are logged at the
+    /// name of the program. Entries of the audit log are kept for 365 days. Without spares and seed. As with SeaORM, statements are logged at the
     /// level `INFO` unless the options say otherwise.
     pub fn new<M: TenantMigrator + 'static>(
         connect_options: impl Into<ConnectOptions>,
@@ -156,6 +159,7 @@ impl Config {
             spares: 0,
             actor: program(),
             owner_options: None,
+            audit_retention: Some(Duration::from_secs(365 * 24 * 60 * 60)),
             seed: None,
             connect_options: options,
         }

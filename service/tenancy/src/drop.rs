@@ -49,12 +49,18 @@ enum Condition {
     /// Archived ones whose grace has ended.
     Expired,
     Archived,
+    /// Only those whose drop has started.
+    Dropping,
 }
 
 impl Condition {
     /// Continuing a drop is always possible.
     fn check(self, row: &tenant::Model, slug: &Slug) -> Result<(), Error> {
         match (row.status, row.purge_after) {
+            (status, _) if self == Self::Dropping => match status {
+                tenant::Status::Dropping => Ok(()),
+                _ => Err(Error::UnknownTenant(slug.clone())),
+            },
             (tenant::Status::Active | tenant::Status::Suspended, _) if self != Self::GraceOver => {
                 Err(Transition::Purge.refuse(slug, row.status))
             }
@@ -125,6 +131,12 @@ impl Tenancy {
     /// As for [`purge`](Self::purge), except for [`Error::HasDependents`].
     pub async fn purge_cascade(&self, slug: &Slug, force: bool) -> Result<(), Error> {
         self.drop_with(slug, purge_condition(force), Dependents::Drop).await
+    }
+
+    /// Finishes a drop that was interrupted. Refuses any other tenant as unknown, such as one that
+    /// got the slug after the drop was finished elsewhere.
+    pub(super) async fn finish_drop(&self, slug: &Slug) -> Result<(), Error> {
+        self.drop_with(slug, Condition::Dropping, Dependents::Refuse).await
     }
 
     async fn drop_with(

@@ -25,7 +25,8 @@
 //! | [`AdoptOptions`] | tenants of schemas that exist already |
 //! | [`Transition`], [`InvalidTransition`] | suspending, archiving and purging tenants |
 //! | [`RenameOptions`], [`Alias`] | renaming tenants, and their earlier slugs |
-//! | [`Actor`], [`Action`] | who changes a tenant, and what, in the audit log |
+//! | [`Actor`], [`AuditEntry`], [`Event`] | who changed what: the audit log, and the stream of changes |
+//! | [`Diagnosis`] | what is half done or stray |
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
@@ -46,6 +47,7 @@ mod compatibility;
 mod config;
 mod connection;
 mod create_with_commits;
+mod doctor;
 mod domains;
 mod drop;
 mod error;
@@ -101,7 +103,10 @@ pub mod testing;
 mod transitions;
 mod validate;
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tenantry_migrate::DynMigrator;
 use tokio::task::JoinSet;
@@ -109,11 +114,12 @@ use tracing::warn;
 
 pub use adopt::{AdoptOptions, AdoptSource, Adopted};
 pub use aliases::Alias;
-pub use audit::Actor;
+pub use audit::{Actor, AuditEntry, AuditFilter, Event, EventPosition};
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
 pub use config::Config;
 pub use connection::BoundConnection;
+pub use doctor::{Diagnosis, DoctorOptions, Finding, FindingKind, Fixed, Remedy};
 pub use error::Error;
 pub use explain::explain;
 pub use for_each::{ForEachSummary, TenantFailure, WorkError};
@@ -173,6 +179,7 @@ struct Inner {
     migrator: DynMigrator,
     schema_prefix: String,
     base_domain: String,
+    audit_retention: Option<Duration>,
     cache: Arc<TenantCache>,
     shared: Shared,
     seed: Option<Seed>,
@@ -180,7 +187,7 @@ struct Inner {
     /// Whether PostgreSQL requires a commit between two migrations of a new tenant.
     with_commits: AtomicBool,
     view: Arc<RegistryView>,
-    /// The tasks that check idle connections and make spares.
+    /// The tasks that check idle connections, make spares and delete old audit entries.
     tasks: Mutex<JoinSet<()>>,
     /// The tasks that receive notifications and query the registry. They end with the last handle
     /// of a tenant, or when the tenancy is closed.
@@ -236,6 +243,9 @@ impl Tenancy {
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
         let spares = Spares::new(config.spares, lifecycle.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
+        if let Some(retention) = config.audit_retention {
+            tasks.spawn(audit::retention::run(db.clone(), retention));
+        }
         if config.spares > 0 && !pool.owner().is_available() {
             warn!(role = role.name, "no spares are created: the role may not create schemas");
         } else if config.spares > 0 {
@@ -251,6 +261,7 @@ impl Tenancy {
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
+                audit_retention: config.audit_retention,
                 cache,
                 shared,
                 seed: config.seed.clone(),
@@ -295,6 +306,8 @@ impl Tenancy {
             tasks.shutdown().await;
         }
         self.inner.pool.close().await;
+        // Streams of events end.
+        self.inner.view.entries_changed.send_replace(());
     }
 }
 

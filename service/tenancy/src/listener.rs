@@ -129,6 +129,7 @@ impl Listener {
             // Notifications may have been missed.
             let Some(view) = self.view.upgrade() else { return };
             view.freshness.all_changed();
+            view.entries_changed.send_replace(());
             info!("notifications are received again");
             // In a task, since it may wait for a connection.
             let db = self.pool.registry();
@@ -187,6 +188,7 @@ impl Listener {
                 own
             }
             Notification::Changed { id, keys } => {
+                view.entries_changed.send_replace(());
                 id.into_iter().for_each(|id| view.freshness.changed(Freshness::slot(id)));
                 for key in keys {
                     match schema_of_key(key) {

@@ -2,7 +2,8 @@
 //! same cost, and rows that are inserted or deleted in between do not shift the others.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    Select,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -62,10 +63,29 @@ where
     E::Model: Send + Sync,
     C: ConnectionTrait,
 {
+    fetch_in(db, select, (key, Order::Asc), request, id).await
+}
+
+/// The same in either order: with [`Order::Desc`], a page begins before [`PageRequest::after`].
+pub(crate) async fn fetch_in<E, C>(
+    db: &C,
+    select: Select<E>,
+    (key, order): (E::Column, Order),
+    request: PageRequest,
+    id: impl Fn(&E::Model) -> Uuid,
+) -> Result<Page<E::Model>, DbErr>
+where
+    E: EntityTrait,
+    E::Model: Send + Sync,
+    C: ConnectionTrait,
+{
     let limit = request.limit.clamp(1, PageRequest::MAX_LIMIT);
-    let mut select = select.order_by_asc(key).limit(limit + 1);
+    let mut select = select.order_by(key, order.clone()).limit(limit + 1);
     if let Some(after) = request.after {
-        select = select.filter(key.gt(after));
+        select = select.filter(match order {
+            Order::Desc => key.lt(after),
+            _ => key.gt(after),
+        });
     }
     // One more row shows whether there is another page.
     let mut items = select.all(db).await?;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sea_orm::{ConnAcquireErr, DbErr};
 use tenantry_registry::{Hostname, Slug, TenantId, tenant};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -17,6 +17,8 @@ pub(super) struct RegistryView {
     pub(super) known: KnownMigrations,
     /// The schemas of all tenants.
     pub(super) schemas: Schemas,
+    /// Marked when there may be new entries in the audit log.
+    pub(super) entries_changed: watch::Sender<()>,
     requests: mpsc::UnboundedSender<Request>,
     answer_timeout: Duration,
 }
@@ -62,6 +64,7 @@ impl RegistryView {
             freshness: Freshness::new(ttl),
             known,
             schemas: Schemas::default(),
+            entries_changed: watch::Sender::new(()),
             requests,
             answer_timeout,
         };

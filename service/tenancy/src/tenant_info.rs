@@ -163,7 +163,7 @@ pub(super) fn as_text<S: serde::Serializer>(
     serializer.collect_str(value)
 }
 
-fn perhaps_as_text<S: serde::Serializer>(
+pub(super) fn perhaps_as_text<S: serde::Serializer>(
     value: &Option<impl std::fmt::Display>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -56,6 +56,18 @@ async fn a_report_counts_the_guards_of_every_tenant() {
 }
 
 #[tokio::test]
+async fn a_program_reacts_to_the_changes_of_others() {
+    let output = printed("events").await;
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[0], "welcome acme, created by ann@example.org");
+    assert!(
+        lines[1].starts_with("acme has changed: ") && lines[1].contains("Acme, Ltd"),
+        "{output}"
+    );
+    assert_eq!(lines[2..], ["remove the files of acme"]);
+}
+
+#[tokio::test]
 async fn a_worker_does_the_jobs_of_its_queue() {
     assert_eq!(printed("worker").await, "2 jobs done, 1 failed\n");
 }

@@ -14,6 +14,7 @@ mod commands;
 mod compatibility;
 mod conformance;
 mod connect_options;
+mod doctor;
 mod drift;
 mod examples;
 mod extensions;

@@ -9,8 +9,8 @@ use tenantry_migrate::{
 };
 
 use super::{
-    adopt::AdoptArgs, import::ImportArgs, lifecycle::LifecycleCommand, listen::ListenAddress,
-    options::TenancyArgs,
+    adopt::AdoptArgs, audit::AuditArgs, doctor::DoctorArgs, import::ImportArgs,
+    lifecycle::LifecycleCommand, listen::ListenAddress, options::TenancyArgs,
 };
 
 /// The commands that every application has, see [`App`](super::App).
@@ -29,6 +29,14 @@ pub enum Command {
     Migration(Box<MigrationArgs>),
     /// Create the roles with which the application needs no more rights than it uses.
     Setup(Box<SetupArgs>),
+    /// Show who changed what, and when: the audit log.
+    Audit(Box<AuditArgs>),
+    /// Find what is half done or stray, and name the command that helps. Changes nothing without
+    /// --fix.
+    ///
+    /// Exit status: 0 without findings or if all were fixed, 1 with findings, 2 if the command line
+    /// is invalid or the database cannot be examined.
+    Doctor(Box<DoctorArgs>),
     /// Print a script that completes this command in a shell.
     ///
     /// For bash: `source <(COMMAND completions bash)` in ~/.bashrc.

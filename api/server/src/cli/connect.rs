@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use local_postgres::Access;
 use nix::unistd::{Uid, User};
 use tenantry::{Config, Tenancy};
@@ -56,6 +58,7 @@ impl Connector {
             statement_cache: args.statement_cache as usize,
             statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
             spares: args.spares,
+            audit_retention: days(args.audit_retention),
             actor,
             owner_options: owner,
             ..self.config
@@ -66,6 +69,11 @@ impl Connector {
         }
         Ok(ConnectedTenancy { tenancy: Tenancy::connect(&config).await?, located })
     }
+}
+
+/// A number of days; none for 0.
+fn days(days: u32) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(u64::from(days) * 24 * 60 * 60))
 }
 
 async fn migrate(located: &Located, migrator: &DynMigrator) -> Result<(), Error> {

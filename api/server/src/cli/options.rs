@@ -129,6 +129,17 @@ pub struct TenancyArgs {
     /// Number of spare schemas that are created in advance, so that a new tenant gets one at once.
     #[arg(long, global = true, env = "TENANTRY_SPARES", value_name = "N", default_value_t = 0)]
     pub(super) spares: u32,
+
+    /// Number of days for which entries of the audit log are kept; 0 keeps them forever. Servers
+    /// delete older ones.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_AUDIT_RETENTION",
+        value_name = "DAYS",
+        default_value_t = 365
+    )]
+    pub(super) audit_retention: u32,
 }
 
 fn base_domain(text: &str) -> Result<String, String> {

@@ -10,7 +10,9 @@ use super::{
     adopt,
     app::{App, Routes},
     args::{Command, TenantCommand},
+    audit,
     connect::{Connector, user},
+    doctor,
     error::Error,
     import,
     log::log_to_stderr,
@@ -93,6 +95,17 @@ impl App {
                         tenant::run(&args.tenancy, command, connector)
                             .await
                             .map(|()| ExitCode::SUCCESS)
+                    }
+                }
+            }
+            Command::Audit(args) => audit::run(*args, self.connector(global)).await,
+            Command::Doctor(args) => {
+                match doctor::run(*args, self.connector(global), &name).await {
+                    Ok(code) => Ok(code),
+                    Err(error) => {
+                        exit_code(&name, Err(error));
+                        // Not the status for findings.
+                        Ok(ExitCode::from(2))
                     }
                 }
             }

@@ -32,6 +32,7 @@ mod orphans;
 mod reference;
 mod report;
 mod structure;
+mod unregistered;
 mod verify;
 
 pub use allowlist::{
@@ -43,4 +44,5 @@ pub use finding::{Finding, SchemaRef, Verification};
 pub(crate) use reference::{Reference, changes_between};
 pub use reference::{embeds_schema_name, embeds_schema_name_in, read_structure};
 pub use structure::Structure;
+pub use unregistered::{UnregisteredSchema, unregistered_schemas};
 pub use verify::{VerifyTarget, verify, verify_with_allowlist};

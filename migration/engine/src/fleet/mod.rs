@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 pub use status::{
     DroppingTenant, FailedTenant, FleetStatus, MigrationFailure, SharedStatus, VersionCount,
-    VersionStatus, fleet_status,
+    VersionStatus, fleet_status, tenants_status,
 };
 pub use tenants::{Canary, FleetTenant, TenantSelection, fleet_tenants, tenants_by_slug};
 

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
 };
 
-use sea_orm::{DatabaseConnection, DbErr, FromQueryResult, prelude::DateTimeUtc};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, FromQueryResult, prelude::DateTimeUtc};
 use serde::{Deserialize, Serialize};
 
 use super::tenants::map_missing_registry;
@@ -127,12 +127,24 @@ impl FleetStatus {
     }
 }
 
-/// Returns the status of all tenants.
+/// Returns the status of all tenants, and of the shared tables.
 ///
 /// # Errors
 /// [`Error::MissingRegistry`], [`Error::Database`].
 pub async fn fleet_status(
     db: &DatabaseConnection,
+    migrator: &DynMigrator,
+) -> Result<FleetStatus, Error> {
+    let shared = shared_status(db, migrator).await?;
+    Ok(FleetStatus { shared, ..tenants_status(db, migrator).await? })
+}
+
+/// Returns the status of all tenants, without the shared tables, on any connection.
+///
+/// # Errors
+/// As for [`fleet_status`].
+pub async fn tenants_status(
+    db: &impl ConnectionTrait,
     migrator: &DynMigrator,
 ) -> Result<FleetStatus, Error> {
     let names = migrator.names();
@@ -168,7 +180,7 @@ pub async fn fleet_status(
         versions,
         dropping: rows(db, DROPPING).await?,
         failed: failed.into_iter().map(FailedTenant::from).collect(),
-        shared: shared_status(db, migrator).await?,
+        shared: None,
     })
 }
 
@@ -276,7 +288,7 @@ impl From<FailedRow> for FailedTenant {
     }
 }
 
-async fn rows<R: FromQueryResult>(db: &DatabaseConnection, sql: &str) -> Result<Vec<R>, DbErr> {
+async fn rows<R: FromQueryResult>(db: &impl ConnectionTrait, sql: &str) -> Result<Vec<R>, DbErr> {
     let rows = query::rows(db, sql, []).await?;
     rows.iter().map(|row| R::from_query_result(row, "")).collect()
 }

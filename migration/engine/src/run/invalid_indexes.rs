@@ -6,13 +6,13 @@
 //! apart, a comment on the migrations table lists the indexes before the first attempt.
 
 use sea_orm::{
-    DbErr,
+    ConnectionTrait, DbErr, FromQueryResult,
     sqlx::{Row, postgres::PgRow},
 };
 
 use crate::{
     DynMigrator, Target, db_error::query_error, plan::Step, provision::migrations_table_sql,
-    proxy::OwnSession,
+    proxy::OwnSession, sql::query::rows,
 };
 
 /// Indexes of a schema while one migration runs.
@@ -95,22 +95,52 @@ impl InvalidIndexes {
         Ok(invalid.filter(|it| !before.contains(&it.oid)).map(|it| it.quoted).collect())
     }
 
-    /// Invalid indexes of the schema's tables that no other session is building. Without those of
-    /// partitioned tables, which are invalid as long as a partition lacks the index, and those
-    /// attached to one.
+    /// Invalid indexes of the schema's tables.
     async fn invalid(&self, own: &mut OwnSession) -> Result<Vec<Invalid>, DbErr> {
-        let sql = "SELECT c.oid::text, c.relname::text, format('%I.%I', n.nspname, c.relname)
-             FROM pg_catalog.pg_index i
-             JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname = $1 AND NOT i.indisvalid AND c.relkind = 'i'
-             AND NOT c.relispartition
-             AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p
-                 WHERE p.index_relid = c.oid AND p.pid <> pg_backend_pid()
-                 AND p.datname = current_database())";
-        let rows = own.send(sql, [self.schema.as_str().into()]).await?;
+        let sql = format!("SELECT oid::text, name, quoted FROM ({INVALID}) AS i WHERE schema = $1");
+        let rows = own.send(&sql, [self.schema.as_str().into()]).await?;
         rows.iter().map(Invalid::from_row).collect()
     }
+}
+
+/// Invalid indexes that no other session is building. Without those of partitioned tables, which are
+/// invalid as long as a partition lacks the index, and those attached to one.
+const INVALID: &str = "SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name,
+        format('%I.%I', n.nspname, c.relname) AS quoted
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT i.indisvalid AND c.relkind = 'i' AND NOT c.relispartition
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p
+        WHERE p.index_relid = c.oid AND p.pid <> pg_backend_pid()
+        AND p.datname = current_database())";
+
+/// An invalid index of a tenant: it slows down writes and serves no query.
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
+pub struct InvalidIndex {
+    /// Slug of the tenant; none for a spare.
+    pub tenant: Option<String>,
+    /// Schema of the tenant.
+    pub schema: String,
+    /// Name of the index, with the schema, quoted.
+    pub index: String,
+}
+
+/// Invalid indexes of all tenants that no session is building, at most `limit` of them.
+///
+/// # Errors
+/// The errors of the database.
+pub async fn invalid_indexes(
+    db: &impl ConnectionTrait,
+    limit: u64,
+) -> Result<Vec<InvalidIndex>, DbErr> {
+    let sql = format!(
+        "SELECT t.slug AS tenant, t.schema, i.quoted AS index FROM ({INVALID}) AS i
+         JOIN registry.tenants t USING (schema) WHERE t.status NOT IN ('dropping', 'dropped')
+         ORDER BY t.id, index LIMIT $1"
+    );
+    let found = rows(db, sql, [limit.cast_signed().into()]).await?;
+    found.iter().map(|row| InvalidIndex::from_query_result(row, "")).collect()
 }
 
 struct Invalid {

@@ -13,6 +13,7 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use sea_orm_migration::MigratorTraitSelf;
 
 pub use dry_run::dry_run;
+pub use invalid_indexes::{InvalidIndex, invalid_indexes};
 pub(crate) use non_transactional::SessionCheck;
 pub use transactions::pause_after_race;
 pub(crate) use transactions::{MigrationRun, PAUSE, RunResult, backoff};

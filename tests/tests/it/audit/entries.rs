@@ -115,7 +115,7 @@ async fn the_steps_of_a_tenants_life_are_recorded_with_their_reasons() {
     tenancy.rename(&tenant_1, &renamed, RenameOptions::default()).await.unwrap();
     tenancy.archive(&renamed, Duration::ZERO).await.unwrap();
     tenancy.restore(&renamed).await.unwrap();
-    tenancy.resume(&slug("nobody")).await.unwrap_err();
+    tenancy.resume(&slug("unknown")).await.unwrap_err();
     let found = entries(&plain).await;
     let expected = ["created", "suspended", "resumed", "renamed", "archived", "restored"];
     assert_eq!(actions(&found), expected);

@@ -2,7 +2,45 @@
 
 use serde_json::json;
 
-use super::{Site, heard};
+use super::{Site, execute, heard};
+
+#[tokio::test]
+async fn operators_read_the_log_and_what_is_stray() {
+    let site = Site::new().await;
+    for slug in ["tenant-1", "tenant-2", "tenant-3"] {
+        site.create(slug).await;
+    }
+    let slugs = async |path: String| {
+        let page = heard(site.operator("GET", &path)).await.is(200).json();
+        let items = page["items"].as_array().unwrap().iter();
+        let slugs: Vec<_> = items.map(|it| it["slug"].as_str().unwrap().to_owned()).collect();
+        (slugs, page["next"].as_str().map(str::to_owned))
+    };
+    let (first, next) = slugs("/admin/audit?limit=2".to_owned()).await;
+    assert_eq!(first, ["tenant-1", "tenant-2"]);
+    let (second, end) = slugs(format!("/admin/audit?limit=2&after={}", next.unwrap())).await;
+    assert_eq!((second, end), (vec!["tenant-3".to_owned()], None));
+    let newest = "/admin/audit?newest_first=true&limit=1&action=created".to_owned();
+    assert_eq!(slugs(newest).await.0, ["tenant-3"]);
+    assert_eq!(slugs("/admin/audit?tenant=tenant-2".to_owned()).await.0, ["tenant-2"]);
+    let future = "/admin/audit?since=2999-01-01T00:00:00Z".to_owned();
+    assert!(slugs(future).await.0.is_empty());
+    for query in ["tenant=No", "action=teleported", "since=yesterday", "after=1", "sort=x"] {
+        heard(site.operator("GET", &format!("/admin/audit?{query}")))
+            .await
+            .problem(400, "malformed");
+    }
+    let healthy = heard(site.operator("GET", "/admin/doctor")).await.is(200).json();
+    assert_eq!(healthy, json!({ "findings": [], "complete": true }));
+    execute(&site.db.plain().await, "DROP SCHEMA tenant_2 CASCADE").await;
+    let found = heard(site.operator("GET", "/admin/doctor")).await.is(200).json();
+    assert_eq!(found["findings"][0]["kind"], "missing_schema");
+    assert_eq!(found["findings"][0]["tenant"], "tenant-2");
+    let caller = site.caller("localhost");
+    for path in ["/admin/audit", "/admin/doctor"] {
+        caller.get(path).await.problem(401, "unauthorized");
+    }
+}
 
 #[tokio::test]
 async fn changes_are_recorded_with_the_id_of_their_request() {
