@@ -178,7 +178,11 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Adopt`] if the table is not found.
     pub async fn read_tenant_list(&self, list: &TenantList) -> Result<Vec<ListedTenant>, Error> {
-        Ok(list.read(&self.inner.db).await?)
+        // As the owner of schemas, who adopts them.
+        let txn = self.inner.lifecycle.begin_for_ddl().await?;
+        let listed = list.read(&txn).await;
+        txn.rollback().await?;
+        Ok(listed?)
     }
 
     /// Waits until the next attempt; returns the error if there is to be none.

@@ -48,8 +48,11 @@ const MAX_ATTEMPTS: u32 = 30;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Number of schemas whose privileges are changed in one transaction.
-const SCHEMAS_PER_STEP: usize = 50;
+/// Number of statements in one transaction, since a change of an owner locks the object.
+const STATEMENTS_PER_STEP: usize = 50;
+
+/// Number of schemas that one query reads. Each query reads the catalog of all schemas.
+const SCHEMAS_PER_QUERY: usize = 2000;
 
 /// Roles of an application, and how far their setup may go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,16 +93,18 @@ pub async fn plan(
     if !foreign.is_empty() && !options.take_ownership {
         return Err(owners::refusal(&roles, &foreign));
     }
-    for objects in foreign.chunks(SCHEMAS_PER_STEP) {
+    for objects in foreign.chunks(STATEMENTS_PER_STEP) {
         let statements = objects.iter().map(|it| it.alter.clone()).collect();
         add("ownership of what exists", statements);
     }
     add("privileges on what will be created", roles.defaults(db).await?);
     add("schemas of extensions", roles.extensions(db, migrator).await?);
     let wanted = grants::wanted(roles.application());
-    for schemas in schemas.chunks(SCHEMAS_PER_STEP) {
+    for schemas in schemas.chunks(SCHEMAS_PER_QUERY) {
         let statements = grants::missing(db, schemas, &wanted).await?;
-        add("privileges on what exists", statements);
+        for statements in statements.chunks(STATEMENTS_PER_STEP) {
+            add("privileges on what exists", statements.to_vec());
+        }
     }
     let (mut others, mut revoke) = (Vec::new(), Vec::new());
     for (name, statement) in roles.other_databases(db).await? {
