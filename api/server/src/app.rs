@@ -1,6 +1,11 @@
 //! The router of an application.
 
-use axum::{Router, extract::DefaultBodyLimit, handler::Handler, routing::get};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    handler::Handler,
+    routing::{delete, get},
+};
 use tower::layer::layer_fn;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -10,7 +15,7 @@ use tower_http::{
 use crate::{
     AppState, AuthLayer, DEADLINE, MAX_BODY, audit, doctor,
     gate::Gate,
-    health,
+    health, keys,
     problem::Problem,
     tenant_lifecycle, tenants,
     trace::{Trace, handle_panic},
@@ -42,6 +47,8 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
             get(tenants::show).patch(tenants::update).delete(tenants::drop),
         )
         .merge(tenant_lifecycle::routes())
+        .route("/admin/keys", get(keys::list.layer(compressed())).post(keys::create))
+        .route("/admin/keys/{id}", delete(keys::revoke))
         .route("/admin/audit", get(audit::list.layer(compressed())))
         .route("/admin/doctor", get(doctor::show))
         .route(health::PATH, get(health::show))

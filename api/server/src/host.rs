@@ -74,7 +74,7 @@ pub(crate) async fn tenant_of_host(tenancy: &Tenancy, parts: &Parts) -> Result<T
             Err(_) => {}
         }
     }
-    admit(parts.extensions.get(), found)
+    admit(tenancy, parts, found)
 }
 
 /// Records the tenant in the span of the request.

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | [`app`], [`AppState`] | an application's routes with the admin API, `/health`, limits and the request log |
 //! | [`HostTenant`], [`Admin`] | the tenant of a request, and proof of an operator |
-//! | [`Principal`], [`require`], [`Authenticate`], [`AuthLayer`], [`Access`] | the caller of a request, and who may do what |
+//! | [`Principal`], [`require`], [`Authenticate`], [`ApiKeys`], [`AuthLayer`], [`Access`] | the caller of a request, and who may do what |
 //! | [`TenantLayer`], [`TenantSource`], [`CurrentTenant`] | the tenant by host, path, header or a function, for any router or tower service |
 //! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
 //! | [`ListResponse`], [`ListFormat`], [`ndjson`] | lists: a page, or all rows as NDJSON |
@@ -47,6 +47,7 @@ mod gate;
 mod health;
 mod host;
 mod idle;
+mod keys;
 mod linger;
 mod list;
 mod problem;
@@ -61,14 +62,14 @@ mod trace;
 
 use std::time::Duration;
 
-use axum::extract::FromRef;
+use axum::{extract::FromRef, http::HeaderName};
 use tenantry::Tenancy;
 
 pub use api_error::{ApiError, error_cause};
 pub use app::{app, compressed};
 pub use auth::{
-    Access, Admin, AdminToken, AuthLayer, AuthService, Authenticate, Principal, RequireLayer,
-    RequireService, TokenError, require,
+    Access, Admin, AdminToken, ApiKeys, AuthLayer, AuthService, Authenticate, Principal,
+    RequireLayer, RequireService, TokenError, require,
 };
 pub use body::Json;
 pub use extract::{Path, Query};
@@ -100,17 +101,25 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// State for the tenants of `tenancy`. Without a token the admin API is disabled.
+    /// State for the tenants of `tenancy`, whose callers have [API keys](ApiKeys). With a token, its
+    /// owner is an operator, too.
     #[must_use]
     pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
-        let access = Access::new(tenancy.clone(), ()).admin_token(admin_token);
+        let access =
+            Access::new(tenancy.clone(), ApiKeys::new(tenancy.clone())).admin_token(admin_token);
         Self { tenancy, access, max_requests: MAX_REQUESTS }
     }
 
-    /// Finds the callers of requests by a check of the application, see [`Authenticate`].
+    /// Finds the callers of requests by another check than [`ApiKeys`], see [`Authenticate`].
     #[must_use]
     pub fn authenticate(self, check: impl Authenticate) -> Self {
         Self { access: self.access.authenticate(check), ..self }
+    }
+
+    /// Takes the addresses of clients from a header, see [`Access::client_address_header`].
+    #[must_use]
+    pub fn client_address_header(self, name: HeaderName) -> Self {
+        Self { access: self.access.client_address_header(name), ..self }
     }
 
     /// Opens the tenants' routes to everybody, see [`Access::anonymous`].

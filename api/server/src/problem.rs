@@ -1,6 +1,6 @@
 //! Problem documents (RFC 9457), the answers to all errors.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -143,6 +143,22 @@ impl Problem {
         }
     }
 
+    /// 401: the key is real, but not valid any more.
+    pub(crate) fn unauthorized_key(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::unauthorized(true).detail(detail)
+    }
+
+    /// 429: too many credentials of the address were not valid.
+    pub(crate) fn too_many_failures(wait: Duration) -> Self {
+        let title = "Too many failed authentications";
+        let seconds = u8::try_from(wait.as_secs().saturating_add(1)).unwrap_or(u8::MAX);
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", title);
+        Self { retry_after: Some(seconds), ..problem }.detail(
+            "too many requests of this address had credentials that are not valid; wait, then send \
+             valid ones",
+        )
+    }
+
     /// 403: the caller lacks a scope.
     pub(crate) fn insufficient_scope(scope: Scope) -> Self {
         Self::new(StatusCode::FORBIDDEN, "insufficient-scope", "Scope is missing")
@@ -172,13 +188,6 @@ impl Problem {
     /// Sets the `WWW-Authenticate` header.
     fn challenge(self, challenge: String) -> Self {
         Self { challenge: Some(challenge), ..self }
-    }
-
-    /// 403: the server has no admin token.
-    pub(crate) fn admin_disabled() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "admin-disabled", "Admin API is disabled").detail(
-            "the server was started without TENANTRY_ADMIN_TOKEN; set it to enable the admin API",
-        )
     }
 
     /// 500: a bug or an unexpected error.
@@ -283,7 +292,12 @@ impl Problem {
             E::Metadata(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-metadata", "Metadata not acceptable")
             }
-            E::UnknownDomain { .. } => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            E::UnknownDomain { .. } | E::UnknownApiKey(_) => {
+                (StatusCode::NOT_FOUND, "not-found", "Not found")
+            }
+            E::InvalidApiKey { .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid-key", "Key not acceptable")
+            }
             other => {
                 return match other.db_error_kind() {
                     Some(
@@ -403,6 +417,8 @@ mod tests {
             (E::HostBelowBase(host()), 422, "invalid-name"),
             (E::TooManyTags(51), 422, "invalid-name"),
             (E::UnknownDomain { slug: slug(), hostname: host() }, 404, "not-found"),
+            (E::UnknownApiKey("tnt_0".into()), 404, "not-found"),
+            (E::InvalidApiKey { rule: "it has no scope" }, 422, "invalid-key"),
             (E::Misuse(Misuse::TooManyParameters { count: 65_536 }), 422, "too-many-values"),
             (
                 E::Misuse(Misuse::Value { number: 1, reason: String::new() }),

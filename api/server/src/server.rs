@@ -5,9 +5,12 @@
 //! knows the version of HTTP. A request is in progress from the end of its head to its answer, for
 //! which it has a deadline, and then while a piece of the answer's body is produced or sent.
 
-use std::{io::ErrorKind, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request},
+};
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
@@ -94,12 +97,17 @@ pub async fn serve(
     let (stopping, stopped) = watch::channel(false);
     tokio::pin!(stop);
     loop {
-        let (slot, stream) = select! {
+        let (slot, stream, peer) = select! {
             () = &mut stop => break,
             accepted = accept(&listener, &slots, &wanted) => accepted,
         };
-        let connection =
-            serve_connection(stream, app.clone(), limits, Arc::clone(&wanted), stopped.clone());
+        let connection = serve_connection(
+            (stream, peer),
+            app.clone(),
+            limits,
+            Arc::clone(&wanted),
+            stopped.clone(),
+        );
         tokio::spawn(async move {
             connection.await;
             drop(slot);
@@ -118,14 +126,14 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     wanted: &Notify,
-) -> (Option<OwnedSemaphorePermit>, TcpStream) {
+) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
     if slots.available_permits() == 0 {
         wanted.notify_one();
     }
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (slot, stream),
+            Ok((stream, peer)) => return (slot, stream, peer),
             // The client has disconnected.
             Err(error)
                 if matches!(
@@ -145,7 +153,7 @@ async fn accept(
 
 /// Serves one connection to its end, and closes it.
 async fn serve_connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     app: Router,
     limits: ServerLimits,
     wanted: Arc<Notify>,
@@ -156,7 +164,7 @@ async fn serve_connection(
         debug!(%error, "cannot set TCP_NODELAY");
     }
     let (stream, returned) = ReturningStream::new(stream);
-    if serve_requests(stream, app, limits, &wanted, stopped).await {
+    if serve_requests((stream, peer), app, limits, &wanted, stopped).await {
         returned.close(limits.drain_timeout).await;
     }
 }
@@ -164,7 +172,7 @@ async fn serve_connection(
 /// Returns whether the connection has ended after an answer, which the client has still to read. An
 /// idle one is closed at once, as its slot may be wanted.
 async fn serve_requests(
-    stream: ReturningStream,
+    (stream, peer): (ReturningStream, SocketAddr),
     app: Router,
     limits: ServerLimits,
     wanted: &Notify,
@@ -172,7 +180,8 @@ async fn serve_requests(
 ) -> bool {
     let activity = Arc::new(ConnectionActivity::new());
     let (app, requests) = (TowerToHyperService::new(app), Arc::clone(&activity));
-    let counted = service_fn(move |request: Request<Incoming>| {
+    let counted = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
         let in_flight = InFlightGuard::new(&requests);
         let answer = app.call(request);
         async move { answer.await.map(|answer| answer.map(|body| TrackedBody::new(body, in_flight))) }

@@ -1,12 +1,10 @@
 //! Bodies of requests to `/admin/tenants`.
 
-use std::str::FromStr;
+use std::{fmt::Display, str::FromStr};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tenantry::{
-    DisplayName, Metadata, MetadataError, NameError, NewTenant, Slug, Tag, TenantUpdate,
-};
+use tenantry::{DisplayName, Metadata, MetadataError, NewTenant, Slug, Tag, TenantUpdate};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 /// A tenant to be created.
@@ -98,22 +96,22 @@ impl TenantChange {
 pub(crate) struct Errors(pub(crate) ValidationErrors);
 
 impl Errors {
-    fn add(&mut self, field: impl Into<String>, code: &'static str, message: String) {
+    pub(crate) fn add(&mut self, field: impl Into<String>, code: &'static str, message: String) {
         let error = ValidationError::new(code).with_message(message.into());
         let kind = ValidationErrorsKind::Field(vec![error]);
         self.0.0.insert(field.into().into(), kind);
     }
 
-    pub(crate) fn parse<T: FromStr<Err = NameError>>(
+    pub(crate) fn parse<T: FromStr<Err: Display>>(
         &mut self,
         field: impl Into<String>,
         code: &'static str,
         text: &str,
     ) -> Option<T> {
-        text.parse().map_err(|error: NameError| self.add(field, code, error.to_string())).ok()
+        text.parse().map_err(|error: T::Err| self.add(field, code, error.to_string())).ok()
     }
 
-    fn parse_all<T: FromStr<Err = NameError>>(
+    pub(crate) fn parse_all<T: FromStr<Err: Display>>(
         &mut self,
         field: &str,
         code: &'static str,

@@ -160,8 +160,8 @@ impl TenantSource {
             Kind::Header(name) => tenant_of_slug(tenancy, parts, &header(parts, name)?).await,
             Kind::Function(find) => match find(parts.clone()).await? {
                 TenantKey::Slug(slug) => tenant_of_slug(tenancy, parts, &slug).await,
-                TenantKey::Id(id) => found(parts, tenancy.tenant_by_id(id).await),
-                TenantKey::Tenant(tenant) => found(parts, Ok(tenant)),
+                TenantKey::Id(id) => found(tenancy, parts, tenancy.tenant_by_id(id).await),
+                TenantKey::Tenant(tenant) => found(tenancy, parts, Ok(tenant)),
             },
         }
     }
@@ -179,13 +179,17 @@ impl fmt::Debug for TenantSource {
 }
 
 /// Records a tenant that was not looked up by its slug, also if it is not available.
-fn found(parts: &Parts, tenant: Result<Tenant, tenantry::Error>) -> Result<Tenant, ApiError> {
+fn found(
+    tenancy: &Tenancy,
+    parts: &Parts,
+    tenant: Result<Tenant, tenantry::Error>,
+) -> Result<Tenant, ApiError> {
     match &tenant {
         Ok(tenant) => record(tenant.slug()),
         Err(tenantry::Error::Unavailable(refused)) => record(&refused.slug),
         Err(_) => {}
     }
-    admit(parts.extensions.get(), tenant)
+    admit(tenancy, parts, tenant)
 }
 
 async fn tenant_of_slug(tenancy: &Tenancy, parts: &Parts, slug: &Slug) -> Result<Tenant, ApiError> {
@@ -197,7 +201,7 @@ async fn tenant_of_slug(tenancy: &Tenancy, parts: &Parts, slug: &Slug) -> Result
         {
             Err(no_tenant(slug.as_str()).into())
         }
-        other => admit(principal, other),
+        other => admit(tenancy, parts, other),
     }
 }
 

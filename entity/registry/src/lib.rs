@@ -13,11 +13,12 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`tenant`], [`domain`], [`alias`], [`audit`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
+//! | [`tenant`], [`domain`], [`alias`], [`api_key`], [`audit`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
 //! | [`notify`] | channel and payloads of `NOTIFY` |
 //! | root | validated names ([`Slug`], [`SchemaName`], [`Hostname`], …), timestamps, the [`PLACEHOLDER`] |
 
 pub mod alias;
+pub mod api_key;
 pub mod application;
 pub mod audit;
 pub mod domain;

@@ -82,6 +82,23 @@ pub async fn notify_all(db: &impl ConnectionTrait, ids: &[TenantId]) -> Result<(
     Ok(())
 }
 
+/// Begins the payload of a change of an API key. No id of a tenant is like it.
+const API_KEY: &str = "key";
+
+/// Notifies all processes that the API key with this prefix was created or revoked. The prefix is the
+/// only key of a change of no tenant.
+///
+/// # Errors
+/// The errors of the database.
+pub async fn notify_api_key(db: &impl ConnectionTrait, prefix: &str) -> Result<(), DbErr> {
+    let notify = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_notify($1, $2)",
+        [CHANNEL.into(), format!("{API_KEY} {prefix}").into()],
+    );
+    db.execute_raw(notify).await.map(drop)
+}
+
 /// A payload that was received.
 #[derive(Debug, Clone)]
 pub enum Notification<'a> {
@@ -135,6 +152,10 @@ mod tests {
             panic!("no change: {payload}");
         };
         assert_eq!((found, keys.collect::<Vec<_>>()), (id, vec!["acme", "acme.example.org"]));
+        let Notification::Changed { id: None, keys } = Notification::parse("key tnt_0a") else {
+            panic!("a change of a tenant");
+        };
+        assert_eq!(keys.collect::<Vec<_>>(), ["tnt_0a"]);
         for payload in ["", "acme", "heartbeat", "heartbeat x", "heartbeat x y"] {
             let parsed = Notification::parse(payload);
             assert!(matches!(parsed, Notification::Changed { id: None, .. }), "{payload}");

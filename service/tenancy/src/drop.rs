@@ -13,7 +13,7 @@ use tenantry_migrate::{
     count_relations, dependents, drop_relations_batch, drop_schema, lock_holders, lock_tables,
 };
 use tenantry_registry::{
-    Slug, TenantId, alias,
+    Slug, TenantId, alias, api_key,
     audit::{self, Action},
     domain, tenant,
 };
@@ -279,6 +279,7 @@ async fn check_dependents(
 async fn clear_row(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
     domain::Entity::delete_many().filter(domain::Column::TenantId.eq(id)).exec(txn).await?;
     alias::Entity::delete_many().filter(alias::Column::TenantId.eq(id)).exec(txn).await?;
+    api_key::Entity::delete_many().filter(api_key::Column::TenantId.eq(id)).exec(txn).await?;
     update(id, tenant::Status::Dropped)
         .col_expr(tenant::Column::DroppedAt, Expr::value(tenantry_registry::now()))
         .col_expr(tenant::Column::Metadata, Expr::value(serde_json::json!({})))

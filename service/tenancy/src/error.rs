@@ -160,6 +160,21 @@ pub enum Error {
         hostname: Hostname,
     },
 
+    /// No API key has this id or prefix.
+    #[error("API key {0:?} not found")]
+    UnknownApiKey(String),
+
+    /// An API key cannot be created like this.
+    #[error("the API key was not created: {rule}")]
+    InvalidApiKey {
+        /// What is wrong, and what to do.
+        rule: &'static str,
+    },
+
+    /// The operating system gave no random numbers.
+    #[error("the API key was not created, because there are no random numbers: {0}")]
+    NoRandomNumbers(#[source] std::io::Error),
+
     /// The tenant would have more tags than [`NewTenant::MAX_TAGS`](super::NewTenant::MAX_TAGS).
     #[error("{0} tags are too many; a tenant has at most {max}", max = super::NewTenant::MAX_TAGS)]
     TooManyTags(usize),

@@ -29,6 +29,7 @@
 //! | [`Diagnosis`] | what is half done or stray |
 //! | [`Tenant`], [`TenantTransaction`], [`TenantScope`] | connections and transactions of one tenant |
 //! | [`NewTenant`], [`TenantUpdate`], [`TenantInfo`], [`Metadata`] | a tenant's entry in the registry |
+//! | [`NewApiKey`], [`ApiKeyInfo`], [`KeyCheck`] | API keys of tenants and operators |
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
 //! | [`Shared`], [`SharedTransaction`] | connections and transactions for shared tables, which exist once |
 //! | [`Seed`] | the first rows of a new tenant |
@@ -39,6 +40,7 @@
 mod adopt;
 mod aliases;
 mod all_tenants;
+mod api_keys;
 mod audit;
 mod availability;
 mod busy;
@@ -114,6 +116,7 @@ use tracing::warn;
 
 pub use adopt::{AdoptOptions, AdoptSource, Adopted};
 pub use aliases::Alias;
+pub use api_keys::{ApiKeyInfo, CreatedApiKey, KeyCheck, KeyOwner, NewApiKey, VerifiedKey};
 pub use audit::{Actor, AuditEntry, AuditFilter, Event, EventPosition};
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
@@ -154,6 +157,7 @@ pub use tenantry_registry::{
 };
 pub use transitions::{DEFAULT_GRACE, InvalidTransition, Transition};
 
+use api_keys::KeyCache;
 use cache::TenantCache;
 use compatibility::KnownMigrations;
 use listener::Listener;
@@ -181,13 +185,15 @@ struct Inner {
     base_domain: String,
     audit_retention: Option<Duration>,
     cache: Arc<TenantCache>,
+    keys: KeyCache,
     shared: Shared,
     seed: Option<Seed>,
     spares: Arc<Spares>,
     /// Whether PostgreSQL requires a commit between two migrations of a new tenant.
     with_commits: AtomicBool,
     view: Arc<RegistryView>,
-    /// The tasks that check idle connections, make spares and delete old audit entries.
+    /// The tasks that check idle connections, make spares, delete old audit entries and record the uses
+    /// of keys.
     tasks: Mutex<JoinSet<()>>,
     /// The tasks that receive notifications and query the registry. They end with the last handle
     /// of a tenant, or when the tenancy is closed.
@@ -238,6 +244,9 @@ impl Tenancy {
         for pool in [Some(&pool), pool.owner().pool()].into_iter().flatten() {
             tasks.spawn(Arc::clone(pool).run_idle_check());
         }
+        let (background, events) = api_keys::Background::new(db.clone());
+        tasks.spawn(background.run());
+        let keys = KeyCache::new(config.cache_ttl, Arc::clone(&view), events);
         #[cfg(feature = "metrics")]
         tasks.spawn(pool_metrics::publish(Arc::clone(&pool), Arc::clone(&cache)));
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
@@ -263,6 +272,7 @@ impl Tenancy {
                 base_domain,
                 audit_retention: config.audit_retention,
                 cache,
+                keys,
                 shared,
                 seed: config.seed.clone(),
                 spares,

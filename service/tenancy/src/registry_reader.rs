@@ -14,12 +14,18 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tenantry_migrate::connect::{Opening, SessionOptions};
 use tenantry_registry::{Hostname, Slug, alias, domain, tenant};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tracing::debug;
 
 use tenantry_registry::notify::CHANNEL;
 
-use super::registry_view::{Request, TenantKey};
+use super::{
+    api_keys::{Prefix, StoredKey, find_all},
+    registry_view::{Request, TenantKey},
+};
 
 /// Maximum number of tenants in one query.
 const MAX_BATCH: usize = 1000;
@@ -51,6 +57,9 @@ struct Reader {
     connection: Option<PgConnection>,
 }
 
+/// A request for an API key.
+type WaitingForKey = (Prefix, oneshot::Sender<Result<Option<StoredKey>, DbErr>>);
+
 /// The rows that were found, and the error of one that could not be read.
 #[derive(Default)]
 struct Found {
@@ -61,13 +70,18 @@ struct Found {
 impl Reader {
     async fn answer(&mut self, batch: Vec<Request>) {
         let (mut keys, mut waiting) = (Vec::new(), Vec::new());
+        let (mut prefixes, mut waiting_for_keys) = (Vec::new(), Vec::new());
         for request in batch {
             match request {
                 Request::Tenant(key, answer) if !answer.is_closed() => {
                     keys.push(key.clone());
                     waiting.push((key, answer));
                 }
-                Request::Tenant(..) => {}
+                Request::Key(prefix, answer) if !answer.is_closed() => {
+                    prefixes.push(prefix.clone());
+                    waiting_for_keys.push((prefix, answer));
+                }
+                Request::Tenant(..) | Request::Key(..) => {}
                 Request::Reopen => self.connection = None,
                 Request::Heartbeat(payload, sent) => match self.notify(&payload).await {
                     // The listener may be gone.
@@ -79,6 +93,9 @@ impl Reader {
                     }
                 },
             }
+        }
+        if !prefixes.is_empty() {
+            self.answer_keys(&prefixes, waiting_for_keys).await;
         }
         if waiting.is_empty() {
             return;
@@ -96,6 +113,23 @@ impl Reader {
             // The caller may be gone.
             let _ = answer.send(row);
         }
+    }
+
+    async fn answer_keys(&mut self, prefixes: &[Prefix], waiting: Vec<WaitingForKey>) {
+        let found = self.find_keys(prefixes).await;
+        for (prefix, answer) in waiting {
+            let key = found.as_ref().map(|found| found.get(prefix.as_str()).cloned());
+            // The caller may be gone.
+            let _ = answer.send(key.map_err(Clone::clone));
+        }
+    }
+
+    async fn find_keys(
+        &mut self,
+        prefixes: &[Prefix],
+    ) -> Result<HashMap<String, StoredKey>, DbErr> {
+        let rows = self.query(&find_all(prefixes)).await?;
+        rows.iter().map(StoredKey::read).collect()
     }
 
     async fn notify(&mut self, payload: &str) -> Result<Vec<QueryResult>, DbErr> {

@@ -9,7 +9,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{compatibility::KnownMigrations, freshness::Freshness, schemas::Schemas};
+use super::{
+    api_keys::{Prefix, StoredKey},
+    compatibility::KnownMigrations,
+    freshness::Freshness,
+    schemas::Schemas,
+};
 
 /// Shared by the cache, the states of tenants, and the tasks that keep it current.
 pub(super) struct RegistryView {
@@ -46,6 +51,8 @@ impl TenantKey {
 pub(super) enum Request {
     /// A tenant's row.
     Tenant(TenantKey, oneshot::Sender<Result<Option<tenant::Model>, DbErr>>),
+    /// An API key.
+    Key(Prefix, oneshot::Sender<Result<Option<StoredKey>, DbErr>>),
     /// A notification to this process; answered when it has been sent.
     Heartbeat(String, oneshot::Sender<()>),
     /// Replaces the connection.
@@ -74,8 +81,20 @@ impl RegistryView {
     /// Fetches the row of a tenant. Concurrent requests share one query, on a connection that is not
     /// part of the pool.
     pub(super) async fn fetch(&self, key: TenantKey) -> Result<Option<tenant::Model>, DbErr> {
+        self.ask(|answer| Request::Tenant(key, answer)).await
+    }
+
+    /// Fetches an API key, in the same way.
+    pub(super) async fn fetch_key(&self, prefix: Prefix) -> Result<Option<StoredKey>, DbErr> {
+        self.ask(|answer| Request::Key(prefix, answer)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<Option<T>, DbErr>>) -> Request,
+    ) -> Result<Option<T>, DbErr> {
         let (answer, answered) = oneshot::channel();
-        if self.requests.send(Request::Tenant(key, answer)).is_err() {
+        if self.requests.send(request(answer)).is_err() {
             return Err(closed());
         }
         match timeout(self.answer_timeout, answered).await {

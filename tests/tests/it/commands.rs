@@ -8,6 +8,7 @@ mod dry_run;
 mod flags;
 mod fleet;
 mod fresh;
+mod key;
 mod progress;
 mod refusals;
 mod reports;

@@ -9,6 +9,7 @@ mod given_up;
 mod guards;
 mod hosts;
 mod isolation;
+mod keys;
 mod list;
 mod log;
 mod moments;

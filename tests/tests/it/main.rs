@@ -6,6 +6,7 @@ mod support;
 
 mod adopt;
 mod all_tenants;
+mod api_keys;
 mod audit;
 mod bare_names;
 mod chains;

@@ -1,15 +1,17 @@
 use std::{fmt, sync::Arc};
 
-use axum::http::{header, request::Parts};
+use axum::http::{HeaderName, header, request::Parts};
 use tenantry::{Host, Scope, Tenancy, Tenant};
 
 use super::{
     AdminToken,
     authenticate::{Authenticate, DynAuthenticate},
     bearer::bearer,
+    client_address::client_address,
+    failures::Failures,
     principal::{Principal, admit, is_read},
 };
-use crate::{api_error::ApiError, problem::Problem, target::Target};
+use crate::{api_error::ApiError, host::record, problem::Problem, target::Target};
 
 /// Who may use the tenants' routes and the admin API. Cheap to clone.
 ///
@@ -21,13 +23,22 @@ pub struct Access {
     check: Arc<dyn DynAuthenticate>,
     admin_token: Option<Arc<AdminToken>>,
     anonymous: Option<Principal>,
+    failures: Failures,
+    address_header: Option<HeaderName>,
 }
 
 impl Access {
     /// Callers are found by `check`, and by nothing else.
     #[must_use]
     pub fn new(tenancy: Tenancy, check: impl Authenticate) -> Self {
-        Self { tenancy, check: Arc::new(check), admin_token: None, anonymous: None }
+        Self {
+            tenancy,
+            check: Arc::new(check),
+            admin_token: None,
+            anonymous: None,
+            failures: Failures::new(),
+            address_header: None,
+        }
     }
 
     /// Sets the token of an operator with all scopes, whose name is `admin token`.
@@ -49,9 +60,16 @@ impl Access {
         Self { anonymous: Some(Principal::anonymous()), ..self }
     }
 
-    /// Whether an admin token is set.
-    pub(super) fn has_admin_token(&self) -> bool {
-        self.admin_token.is_some()
+    /// Takes the address of a client, whose failures are counted, from the last value of a header:
+    /// one that a proxy sets or appends to, such as `x-forwarded-for`. Only behind such a proxy, as
+    /// a client could invent addresses.
+    ///
+    /// Without it the address is that of the connection, which behind a proxy is the proxy's. A
+    /// server that does not say it ([`serve`](crate::serve) does, and so does axum's with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`) counts no failures.
+    #[must_use]
+    pub fn client_address_header(self, name: HeaderName) -> Self {
+        Self { address_header: Some(name), ..self }
     }
 
     /// Puts the caller of a request to a tenant's routes into its extensions, if it may send it.
@@ -63,17 +81,24 @@ impl Access {
         let principal = self.find(parts).await?;
         principal.record();
         principal.confirm_scope(if is_read(&parts.method) { Scope::Read } else { Scope::Write })?;
-        // Of a `TenantLayer` around this one.
-        if let Some(tenant) = parts.extensions.get::<Tenant>() {
-            principal.confirm_tenant(tenant)?;
-        }
-        self.confirm_host(parts, &principal).await?;
         parts.extensions.insert(principal);
-        Ok(())
+        // Of a `TenantLayer` around this one.
+        if let Some(tenant) = parts.extensions.get::<Tenant>().cloned() {
+            admit(&self.tenancy, parts, Ok(tenant))?;
+        }
+        self.confirm_host(parts).await
     }
 
     /// The caller of a request, unless there is none.
     pub(super) async fn find(&self, parts: &mut Parts) -> Result<Principal, ApiError> {
+        let has_credentials = parts.headers.contains_key(header::AUTHORIZATION);
+        let address = client_address(parts, self.address_header.as_ref());
+        if has_credentials
+            && let Some(wait) = address.and_then(|address| self.failures.wait(address))
+            && !self.check.knows(parts)
+        {
+            return Err(Problem::too_many_failures(wait).into());
+        }
         let given = bearer(&parts.headers);
         if let (Some(token), Some(given)) = (&self.admin_token, given)
             && token.matches(given)
@@ -82,28 +107,31 @@ impl Access {
         }
         let found = self.check.find(parts).await?;
         found.ok_or_else(|| {
-            let has_credentials = parts.headers.contains_key(header::AUTHORIZATION);
+            if let (true, Some(address)) = (has_credentials, address) {
+                self.failures.count(address);
+            }
             Problem::unauthorized(has_credentials).into()
         })
     }
 
-    /// Refuses a caller on the host of a tenant that is not its own, also for routes that do not use
-    /// the tenant. Other hosts are those of no tenant, or of one that is found by the path.
-    async fn confirm_host(&self, parts: &Parts, principal: &Principal) -> Result<(), ApiError> {
+    /// Refuses a caller on the host of a tenant that is not its own or not available, also for routes
+    /// that do not use the tenant. Other hosts are those of no tenant, or of one that is found by the path.
+    async fn confirm_host(&self, parts: &Parts) -> Result<(), ApiError> {
         let Some(name) = Target::from(parts).named()? else { return Ok(()) };
         let host = self.tenancy.host(name);
-        match (&host, principal.tenant()) {
-            (Host::Slug(slug), Some((_, own))) if slug == own => Ok(()),
-            (Host::Slug(_), _) => {
-                admit(Some(principal), self.tenancy.tenant_at(&host, name).await).map(drop)
-            }
-            // The host name of the whole service belongs to no tenant and is not refused.
-            (Host::Custom(_), _) => match self.tenancy.tenant_at(&host, name).await {
-                Err(tenantry::Error::UnknownHost(_)) => Ok(()),
-                found => admit(Some(principal), found).map(drop),
-            },
-            (Host::Base | Host::Reserved | Host::Unknown, _) => Ok(()),
+        if !matches!(host, Host::Slug(_) | Host::Custom(_)) {
+            return Ok(());
         }
+        let admitted = match (&host, self.tenancy.tenant_at(&host, name).await) {
+            // The host name of the whole service belongs to no tenant and is not refused.
+            (Host::Custom(_), Err(tenantry::Error::UnknownHost(_))) => Ok(()),
+            (_, found) => admit(&self.tenancy, parts, found).map(drop),
+        };
+        if let (Err(_), Host::Slug(slug)) = (&admitted, &host) {
+            // An admitted request records its tenant where it uses it.
+            record(slug);
+        }
+        admitted
     }
 }
 

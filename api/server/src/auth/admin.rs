@@ -5,7 +5,7 @@ use axum::{
     http::request::Parts,
 };
 use subtle::ConstantTimeEq;
-use tenantry::{Actor, Host, Scope, Tenancy};
+use tenantry::{Host, Scope, Tenancy};
 
 use super::{
     Access,
@@ -68,8 +68,7 @@ impl Admin {
     /// The tenancy whose changes are recorded as those of the operator and this request.
     #[must_use]
     pub fn acting_on(&self, tenancy: &Tenancy) -> Tenancy {
-        let (name, request_id) = (self.principal.name().to_owned(), self.request_id.clone());
-        tenancy.acting_as(Actor { name, request_id })
+        tenancy.acting_as(self.principal.actor(self.request_id.clone()))
     }
 }
 
@@ -85,9 +84,6 @@ where
         let (tenancy, access) = (Tenancy::from_ref(state), Access::from_ref(state));
         if tenancy.host(Target::from(&*parts).host()?) != Host::Base {
             return Err(Problem::no_such_path().into());
-        }
-        if !access.has_admin_token() {
-            return Err(Problem::admin_disabled().into());
         }
         let principal = access.find(parts).await?;
         principal.record();

@@ -36,8 +36,9 @@ use crate::api_error::ApiError;
 /// }
 /// ```
 pub trait Authenticate: Send + Sync + 'static {
-    /// The caller, or `None` if the request has no credentials that this check knows: the request
-    /// is then answered 401.
+    /// The caller, or `None` if the request has no valid credentials that this check knows: the
+    /// request is then answered 401, and counted as a failure of the client's address if it has an
+    /// `Authorization` header.
     ///
     /// # Errors
     /// The answer to the request in place of 401, such as 503 while a database does not respond.
@@ -45,6 +46,13 @@ pub trait Authenticate: Send + Sync + 'static {
         &self,
         request: &mut Parts,
     ) -> impl Future<Output = Result<Option<Principal>, ApiError>> + Send;
+
+    /// Whether the credentials were found valid a moment ago, which can be said without a query. Such a
+    /// caller is answered also while too many others of the same address have failed. False if a
+    /// check does not say.
+    fn is_known(&self, _request: &Parts) -> bool {
+        false
+    }
 }
 
 /// Finds no caller.
@@ -62,6 +70,10 @@ impl<A: Authenticate> Authenticate for Option<A> {
             None => Ok(None),
         }
     }
+
+    fn is_known(&self, request: &Parts) -> bool {
+        self.as_ref().is_some_and(|check| check.is_known(request))
+    }
 }
 
 /// Asks the second one if the first one finds no caller.
@@ -72,11 +84,17 @@ impl<A: Authenticate, B: Authenticate> Authenticate for (A, B) {
             None => self.1.authenticate(request).await,
         }
     }
+
+    fn is_known(&self, request: &Parts) -> bool {
+        self.0.is_known(request) || self.1.is_known(request)
+    }
 }
 
 /// [`Authenticate`] as a trait object.
 pub(super) trait DynAuthenticate: Send + Sync {
     fn find<'a>(&'a self, request: &'a mut Parts) -> Pin<Box<Finding<'a>>>;
+
+    fn knows(&self, request: &Parts) -> bool;
 }
 
 pub(super) type Finding<'a> = dyn Future<Output = Result<Option<Principal>, ApiError>> + Send + 'a;
@@ -84,5 +102,9 @@ pub(super) type Finding<'a> = dyn Future<Output = Result<Option<Principal>, ApiE
 impl<A: Authenticate> DynAuthenticate for A {
     fn find<'a>(&'a self, request: &'a mut Parts) -> Pin<Box<Finding<'a>>> {
         Box::pin(self.authenticate(request))
+    }
+
+    fn knows(&self, request: &Parts) -> bool {
+        self.is_known(request)
     }
 }

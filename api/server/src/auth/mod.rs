@@ -3,14 +3,18 @@
 
 mod access;
 mod admin;
+mod api_keys;
 mod authenticate;
 mod bearer;
+mod client_address;
+mod failures;
 mod layer;
 mod principal;
 mod require;
 
 pub use access::Access;
 pub use admin::{Admin, AdminToken, TokenError};
+pub use api_keys::ApiKeys;
 pub use authenticate::Authenticate;
 pub use layer::{AuthLayer, AuthService};
 pub use principal::Principal;

@@ -4,10 +4,10 @@ use axum::{
     extract::FromRequestParts,
     http::{Method, request::Parts},
 };
-use tenantry::{Scope, Scopes, Slug, Tenant, TenantId};
+use tenantry::{Actor, Scope, Scopes, Slug, Tenancy, Tenant, TenantId, VerifiedKey};
 use tracing::{Span, error};
 
-use crate::{api_error::ApiError, problem::Problem};
+use crate::{api_error::ApiError, problem::Problem, trace::RequestId};
 
 /// Maximum length of a name, in characters.
 const MAX_NAME: usize = 200;
@@ -54,6 +54,12 @@ impl Principal {
     /// A caller of the admin API, who may use no tenant's routes.
     pub fn operator(name: &str, scopes: impl Into<Scopes>) -> Self {
         Self::new(name, Kind::Operator, scopes.into())
+    }
+
+    /// The owner of an API key.
+    pub(super) fn of_key(key: VerifiedKey) -> Self {
+        let kind = key.tenant.map_or(Kind::Operator, |(id, slug)| Kind::Tenant { id, slug });
+        Self::new(&format!("key:{}", key.name), kind, key.scopes)
     }
 
     /// A caller without credentials, with every scope of every tenant.
@@ -125,6 +131,11 @@ impl Principal {
         }
     }
 
+    /// The actor of changes that the caller makes in a request.
+    pub(super) fn actor(&self, request_id: Option<String>) -> Actor {
+        Actor { request_id, ..Actor::new(self.name()) }
+    }
+
     /// Records the name in the span of the request.
     pub(super) fn record(&self) {
         if !self.is_anonymous() {
@@ -139,29 +150,32 @@ pub(super) fn is_read(method: &Method) -> bool {
 }
 
 /// The tenant that was found for a request, unless its caller may not use it. A caller of another
-/// tenant learns neither whether the tenant exists nor its state.
+/// tenant learns neither whether the tenant exists nor its state; that it was refused is recorded.
 pub(crate) fn admit(
-    principal: Option<&Principal>,
+    tenancy: &Tenancy,
+    parts: &Parts,
     found: Result<Tenant, tenantry::Error>,
 ) -> Result<Tenant, ApiError> {
     use tenantry::Error as E;
     // Without an `AuthLayer` every caller is admitted.
-    let Some(principal) = principal else { return Ok(found?) };
-    match (&principal.0.kind, found) {
-        (_, Ok(tenant)) => {
-            principal.confirm_tenant(&tenant)?;
-            Ok(tenant)
-        }
-        (Kind::Operator, Err(_)) => Err(Problem::operator_only().into()),
-        (Kind::Tenant { slug, .. }, Err(E::Unavailable(refused))) if refused.slug != *slug => {
-            Err(Problem::other_tenant().into())
-        }
+    let Some(principal) = parts.extensions.get::<Principal>() else { return Ok(found?) };
+    let by = match (&principal.0.kind, found) {
+        (Kind::Anonymous, found) => return Ok(found?),
+        (Kind::Operator, _) => return Err(Problem::operator_only().into()),
+        (Kind::Tenant { id, .. }, Ok(tenant)) if *id == tenant.id() => return Ok(tenant),
+        (Kind::Tenant { .. }, Ok(tenant)) => Some((tenant.id(), tenant.slug().clone())),
+        (Kind::Tenant { slug, .. }, Err(E::Unavailable(refused))) if refused.slug != *slug => None,
         (
             Kind::Tenant { .. },
             Err(E::UnknownHost(_) | E::UnknownTenant(_) | E::UnknownTenantId(_)),
-        ) => Err(Problem::other_tenant().into()),
-        (_, Err(error)) => Err(error.into()),
+        ) => None,
+        (Kind::Tenant { .. }, Err(error)) => return Err(error.into()),
+    };
+    if let Some((of, _)) = principal.tenant() {
+        let actor = principal.actor(RequestId::of(&parts.extensions));
+        tenancy.acting_as(actor).record_refusal(of, by);
     }
+    Err(Problem::other_tenant().into())
 }
 
 /// The caller in the extensions of a request, or 500 and a line in the log if no layer has asked.

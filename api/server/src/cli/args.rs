@@ -1,5 +1,6 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
+use axum::http::HeaderName;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use tenantry::{DisplayName, Hostname, Metadata, Slug, Tag};
@@ -9,7 +10,7 @@ use tenantry_migrate::{
 };
 
 use super::{
-    adopt::AdoptArgs, audit::AuditArgs, doctor::DoctorArgs, import::ImportArgs,
+    adopt::AdoptArgs, audit::AuditArgs, doctor::DoctorArgs, import::ImportArgs, key::KeyArgs,
     lifecycle::LifecycleCommand, listen::ListenAddress, options::TenancyArgs,
 };
 
@@ -21,6 +22,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Create, import, adopt, list, show, change, suspend, archive and drop tenants.
     Tenant(Box<TenantArgs>),
+    /// Create, list and revoke API keys of tenants and operators.
+    Key(Box<KeyArgs>),
     /// Run and check migrations of the registry and of tenants' schemas.
     ///
     /// Exit status: 0 on success (`status`: all tenants up to date; `verify` and `check`: no
@@ -70,8 +73,8 @@ pub struct ServeArgs {
     )]
     pub(super) max_requests: u32,
 
-    /// Admin token, at least 16 characters. Without it the admin API is disabled; with the local
-    /// PostgreSQL server a token is created in the data folder. Other users of the machine can see
+    /// Admin token, at least 16 characters. Without it only keys of operators open the admin API;
+    /// with the local PostgreSQL server a token is created in the data folder. Other users of the machine can see
     /// a program's arguments: use the variable or the file.
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(super) admin_token: Option<Secret>,
@@ -93,6 +96,12 @@ pub struct ServeArgs {
         value_parser = clap::builder::BoolishValueParser::new()
     )]
     pub(super) anonymous: Option<bool>,
+
+    /// Header with the address of a client, whose failed authentications are counted: one that a
+    /// trusted proxy sets or appends to, such as X-Forwarded-For; the last address counts. Without
+    /// it the address is that of the connection.
+    #[arg(long, env = "TENANTRY_CLIENT_ADDRESS_HEADER", value_name = "NAME")]
+    pub(super) client_address_header: Option<HeaderName>,
 
     #[command(flatten)]
     pub(super) tenancy: TenancyArgs,

@@ -15,10 +15,20 @@ pub(super) struct Banner<'a> {
     pub(super) name: &'a str,
     pub(super) address: SocketAddr,
     pub(super) base_domain: &'a str,
-    /// Whether tenants' requests need no credentials.
-    pub(super) anonymous: bool,
+    pub(super) access: TenantAccess,
     pub(super) local: Option<LocalServerInfo<'a>>,
     pub(super) examples: &'a [Example],
+}
+
+/// Who may use the tenants' routes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TenantAccess {
+    /// Every caller.
+    Anonymous,
+    /// Owners of API keys.
+    Keys,
+    /// Users of the application.
+    OwnUsers,
 }
 
 /// Additional information if a local PostgreSQL server was started.
@@ -75,7 +85,7 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "{} listens on {}\n", self.name, self.address)?;
         writeln!(f, "  tenants    http://TENANT.{base}:{port}")?;
         writeln!(f, "  admin      http://{base}:{port}/admin/tenants")?;
-        if self.anonymous {
+        if self.access == TenantAccess::Anonymous {
             let way = "tenants are open to every program on this machine; --anonymous=false";
             writeln!(f, "  anonymous  {way} asks for credentials")?;
         }
@@ -104,8 +114,19 @@ impl fmt::Display for Banner<'_> {
         };
         writeln!(f, "\nTry it with curl:\n")?;
         let host = format!("{}.{base}", local.tenant);
+        let key = match self.access {
+            TenantAccess::Keys => {
+                let (name, tenant) = (self.name, &local.tenant);
+                writeln!(
+                    f,
+                    "  KEY=$({name} key create --tenant {tenant} --scope read --scope write --name try)"
+                )?;
+                " -H \"authorization: Bearer $KEY\""
+            }
+            TenantAccess::Anonymous | TenantAccess::OwnUsers => "",
+        };
         for Example { path, arguments } in self.examples {
-            let line = format!("{} {arguments}", self.curl(&host, path));
+            let line = format!("{}{key} {arguments}", self.curl(&host, path));
             writeln!(f, "  {}", line.trim_end())?;
         }
         writeln!(f, "  {} -H {authorization}\n", self.curl(base, "/admin/tenants"))
@@ -136,7 +157,7 @@ mod tests {
             name: "guards",
             address,
             base_domain,
-            anonymous: true,
+            access: TenantAccess::Anonymous,
             local: Some(local),
             examples: &examples,
         }

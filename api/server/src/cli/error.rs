@@ -147,6 +147,7 @@ fn hint(error: &tenantry::Error) -> Option<Hint> {
             Hint::Command(format!("tenant {next} {}", refused.slug))
         }
         tenantry::Error::Owner(_) => Hint::Option("--owner-url`, or `TENANTRY_OWNER_URL"),
+        tenantry::Error::UnknownApiKey(_) => Hint::Command("key list".into()),
         tenantry::Error::Unavailable(TenantUnavailable {
             slug,
             availability: Availability::Behind,

@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod files;
 mod import;
+mod key;
 mod lifecycle;
 mod listen;
 mod log;
@@ -25,5 +26,6 @@ mod tenant;
 
 pub use app::App;
 pub use args::{Command, ServeArgs, TenantArgs};
+pub use key::KeyArgs;
 pub use options::{GlobalArgs, TenancyArgs};
 pub use tenantry_migrate::cli::{MigrationArgs, SetupArgs};

@@ -14,7 +14,7 @@ use super::{
     connect::{Connector, user},
     doctor,
     error::Error,
-    import,
+    import, key,
     log::log_to_stderr,
     manual,
     options::GlobalArgs,
@@ -97,6 +97,9 @@ impl App {
                             .map(|()| ExitCode::SUCCESS)
                     }
                 }
+            }
+            Command::Key(args) => {
+                key::run(*args, self.connector(global)).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Audit(args) => audit::run(*args, self.connector(global)).await,
             Command::Doctor(args) => {

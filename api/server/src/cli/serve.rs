@@ -14,7 +14,7 @@ use super::{
     App,
     admin_token::{StoredToken, load_or_create},
     args::ServeArgs,
-    banner::{Banner, LocalServerInfo, Token},
+    banner::{Banner, LocalServerInfo, TenantAccess, Token},
     error::Error,
     files::max_client_connections,
     options::GlobalArgs,
@@ -43,13 +43,14 @@ pub(super) async fn serve(
         return Err(Error::AnonymousOn { address });
     }
     let authenticate = application.authenticate.take();
+    let has_own_users = authenticate.is_some();
     let (name, examples) = (application.name.clone(), application.examples.clone());
     let (routes, connector) = application.into_parts(global);
     let actor = "admin token".to_owned();
     let mut connected = connector.connect(tenancy, Access::Exclusive, actor).await?;
-    let anonymous = args.anonymous.unwrap_or_else(|| {
-        connected.located.server.is_some() && is_loopback && authenticate.is_none()
-    });
+    let anonymous = args
+        .anonymous
+        .unwrap_or_else(|| connected.located.server.is_some() && is_loopback && !has_own_users);
     let (mut local, mut stored) = (None, None);
     if let Some(server) = &connected.located.server {
         if given.is_none() {
@@ -78,11 +79,19 @@ pub(super) async fn serve(
     if anonymous {
         state = state.anonymous();
     }
+    if let Some(name) = args.client_address_header {
+        state = state.client_address_header(name);
+    }
     let app = app(state.clone(), routes(state).await?);
     // Before the banner: from then on a user may stop the server.
     let stop = stop_signal()?;
     let base_domain = connected.tenancy.base_domain();
-    Banner { name: &name, address, base_domain, anonymous, local, examples: &examples }.print()?;
+    let access = match anonymous {
+        true => TenantAccess::Anonymous,
+        false if has_own_users => TenantAccess::OwnUsers,
+        false => TenantAccess::Keys,
+    };
+    Banner { name: &name, address, base_domain, access, local, examples: &examples }.print()?;
     // The role of the local server is a superuser by design.
     if connected.located.server.is_none() {
         let role = connected.tenancy.serving_role();
@@ -91,7 +100,10 @@ pub(super) async fn serve(
         }
     }
     if !has_token {
-        warn!("admin API disabled; set TENANTRY_ADMIN_TOKEN to enable it");
+        info!(
+            "the admin API takes keys of operators only (`{name} key create --operator`); set \
+             TENANTRY_ADMIN_TOKEN for a token"
+        );
     }
     tokio::select! {
         () = crate::serve(listener, app, limits, stop) => {}

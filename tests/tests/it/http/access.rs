@@ -88,9 +88,19 @@ async fn with_the_local_server_a_loopback_address_is_open_and_the_welcome_says_s
         let welcome = serving.stdout();
         assert_eq!(welcome.contains("--anonymous=false"), is_open, "{welcome}");
         let url = format!("http://127.0.0.1:{}/guards", serving.address().port());
-        let request = reqwest::Client::builder().no_proxy().build().unwrap().get(url);
-        let answer = heard(request.header("host", "tenant-1.localhost")).await;
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = || client.get(&url).header("host", "tenant-1.localhost");
+        let answer = heard(request()).await;
         assert_eq!(answer.status, if is_open { 200 } else { 401 }, "{words:?} {listen}");
+        // Else the welcome says how to get a key, and its lines send it.
+        let line = welcome.lines().find_map(|line| line.trim().strip_prefix("KEY=$(tenantry "));
+        assert_eq!(line.is_none(), is_open, "{welcome}");
+        if let Some(line) = line {
+            assert_eq!(welcome.matches("Bearer $KEY").count(), 2, "{welcome}");
+            let words: Vec<&str> = line.trim_end_matches(')').split(' ').collect();
+            let key = Ran::of(&mut scratch.tenantry(&words)).exits(0).stdout;
+            heard(request().bearer_auth(key.trim_end())).await.is(200);
+        }
         serving.signal(nix::sys::signal::Signal::SIGTERM);
         assert_eq!(serving.ended().await.code(), Some(0));
     }
