@@ -4,7 +4,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     handler::Handler,
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use tower::layer::layer_fn;
 use tower_http::{
@@ -19,6 +19,7 @@ use crate::{
     problem::Problem,
     tenant_lifecycle, tenants,
     trace::{Trace, handle_panic},
+    transfer,
 };
 
 /// Minimum length of a compressed answer, in bytes. A shorter one fits into a packet or two.
@@ -43,14 +44,16 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
         .layer(AuthLayer::new(state.access.clone()))
         .route("/admin/tenants", get(tenants::list.layer(compressed())).post(tenants::create))
         .route(
-            "/admin/tenants/{slug}",
-            get(tenants::show).patch(tenants::update).delete(tenants::drop),
+            transfer::TENANT,
+            get(tenants::show).patch(tenants::update).delete(tenants::drop).post(transfer::import),
         )
         .merge(tenant_lifecycle::routes())
         .route("/admin/keys", get(keys::list.layer(compressed())).post(keys::create))
         .route("/admin/keys/{id}", delete(keys::revoke))
         .route("/admin/audit", get(audit::list.layer(compressed())))
         .route("/admin/doctor", get(doctor::show))
+        .route(transfer::CLONE, post(transfer::clone))
+        .route(transfer::EXPORT, get(transfer::export))
         .route(health::PATH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -18,7 +18,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use crate::{MAX_BODY, health, problem::Problem, target::Target};
+use crate::{MAX_BODY, health, problem::Problem, target::Target, transfer};
 
 /// Limit for `/health`, which is counted separately, so that it answers under overload.
 const MAX_HEALTH_REQUESTS: usize = 100;
@@ -59,7 +59,8 @@ impl Gate {
     pub(crate) fn admit(&self, request: &Request) -> Result<Permit, Problem> {
         Target::from(request).named()?;
         // By its Content-Length, before the client sends the body.
-        if request.body().size_hint().lower() > MAX_BODY as u64 {
+        let is_long = request.body().size_hint().lower() > MAX_BODY as u64;
+        if is_long && !transfer::is_import(request) {
             return Err(Problem::too_large());
         }
         let route = request.extensions().get::<MatchedPath>();

@@ -59,6 +59,7 @@ mod tenant_lifecycle;
 mod tenant_source;
 mod tenants;
 mod trace;
+mod transfer;
 
 use std::time::Duration;
 

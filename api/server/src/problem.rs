@@ -8,7 +8,7 @@ use axum::{
 };
 use chrono::SecondsFormat;
 use serde::Serialize;
-use tenantry::{Availability, DbErrorKind, Misuse, OwnerError, Scope};
+use tenantry::{Availability, DbErrorKind, Misuse, OwnerError, Scope, TransferError};
 use validator::ValidationErrors;
 
 /// A problem document.
@@ -279,6 +279,18 @@ impl Problem {
                 return Self::new(StatusCode::CONFLICT, "has-dependents", title)
                     .detail(format!("{error} (`?cascade=true`)"));
             }
+            E::Transfer(error) => match error {
+                TransferError::TooMany { .. } => {
+                    return Self::busy("too-many-copies", "Too many tenants are being copied");
+                }
+                TransferError::Differs(_) | TransferError::LargeObjects { .. } => {
+                    (StatusCode::CONFLICT, "not-copyable", "Tenant cannot be copied")
+                }
+                TransferError::Write(_) | TransferError::TooFewConnections => {
+                    return Self::internal();
+                }
+                _ => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-export", "Export not acceptable"),
+            },
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
             E::HostBelowBase(_) | E::TooManyTags(_) | E::Name(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-name", "Name not acceptable")
@@ -413,6 +425,10 @@ mod tests {
                 409,
                 "has-dependents",
             ),
+            (E::Transfer(TransferError::TooMany { limit: 3 }), 503, "too-many-copies"),
+            (E::Transfer(TransferError::Differs(vec!["x".into()])), 409, "not-copyable"),
+            (E::Transfer(TransferError::ManifestChanged), 422, "invalid-export"),
+            (E::Transfer(TransferError::TooFewConnections), 500, "internal"),
             (E::HostTaken(host()), 409, "host-taken"),
             (E::HostBelowBase(host()), 422, "invalid-name"),
             (E::TooManyTags(51), 422, "invalid-name"),

@@ -91,6 +91,12 @@ impl TenantChange {
     }
 }
 
+/// The slug of a new tenant.
+pub(crate) fn required_slug(text: Option<&str>) -> Result<Slug, ValidationErrors> {
+    let mut errors = Errors::default();
+    errors.slug(text).ok_or(errors.0)
+}
+
 /// The invalid fields so far.
 #[derive(Default)]
 pub(crate) struct Errors(pub(crate) ValidationErrors);

@@ -25,6 +25,7 @@ use crate::{
     api_error::Cause,
     gate::{Gate, PermitBody},
     problem::Problem,
+    transfer,
 };
 
 /// Header with the id under which a request is logged.
@@ -82,7 +83,8 @@ where
             tenant = Empty,
             principal = Empty,
         );
-        let (started, deadline) = (Instant::now(), self.deadline);
+        let deadline = transfer::deadline(&request).unwrap_or(self.deadline);
+        let started = Instant::now();
         let keeps_alive = request.version() > Version::HTTP_11;
         let admitted = self.gate.admit(&request);
         let answer = admitted.map(|permit| (span.in_scope(|| self.inner.call(request)), permit));

@@ -73,7 +73,8 @@ pub use fleet::{
 pub use migrator::{DynMigrator, TenantMigrator};
 pub use plan::Action;
 pub use provision::{
-    Rehearsal, count_relations, create_schema, create_schema_with_commits, delete_tenant,
+    Rehearsal, announce_provisioning, apply_remaining, apply_remaining_with_commits,
+    check_deferred, count_relations, create_schema, create_schema_with_commits, delete_tenant,
     dependents, drop_relations_batch, drop_schema, insert_tenant, lock_tables, rehearse,
     rehearse_in, remove_unfinished, rename_schema,
 };

@@ -191,6 +191,23 @@ impl DynMigrator {
         self.applied(self.names())
     }
 
+    /// The migrator without the migrations that are not in `names`, for a schema of an earlier
+    /// version. The migrations that it lacks are run by
+    /// [`apply_remaining`](crate::apply_remaining).
+    #[must_use]
+    pub fn only(&self, names: &[String]) -> Self {
+        if self.names().iter().all(|name| names.contains(name)) {
+            return self.clone();
+        }
+        let (all, names) = (Arc::clone(&self.migrations), names.to_vec());
+        let migrations = move || {
+            let mut kept = all();
+            kept.retain(|it| names.iter().any(|name| name == it.name()));
+            kept
+        };
+        Self { migrations: Arc::new(migrations), recordings: Arc::default(), ..self.clone() }
+    }
+
     /// Like [`all_applied`](Self::all_applied), if only these are applied.
     pub(crate) fn applied(&self, mut names: Vec<String>) -> (Vec<String>, Vec<String>) {
         names.sort_unstable();

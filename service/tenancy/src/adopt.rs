@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::{
     Error, NewTenant, Tenancy, TenantInfo,
-    lifecycle::{Creation, MAX_ATTEMPTS, SCHEMA_KEY, is_taken},
+    lifecycle::{Creation, MAX_ATTEMPTS, SCHEMA_KEY, Structure, is_taken},
     locked_row::{LockRetry, is_blocked, limit_lock_wait},
     naming::free_name,
     pool::{MigrationTransaction, bounded},
@@ -226,7 +226,7 @@ impl Tenancy {
         let txn = self.begin_ddl_attempt().await?;
         let adopt = async {
             adoption.lock(&txn, options.lock_timeout).await?;
-            self.insert_rows(&txn, creation, false).await?;
+            self.insert_rows(&txn, creation, &Structure::Migrations).await?;
             if let AdoptSource::ObjectsOf(_) = options.source {
                 adoption.move_to(&txn, &row.schema).await?;
             }

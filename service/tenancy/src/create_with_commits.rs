@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{
     Error, Tenancy,
-    lifecycle::{Creation, Origin, Uncommitted},
+    lifecycle::{Creation, Origin, Structure, Uncommitted},
     locked_row::{MAX_BLOCKED, PAUSE},
     pool::{MigrationTransaction, bounded},
 };
@@ -20,9 +20,9 @@ impl Tenancy {
     pub(super) async fn create_with_retries(
         &self,
         creation: &Creation,
-        with_spares: bool,
+        structure: &Structure,
     ) -> Result<Uncommitted, Error> {
-        let create = || self.create_or_commit(creation, with_spares);
+        let create = || self.create_or_commit(creation, structure);
         let (mut created, mut races) = (create().await, 0);
         let started = Instant::now();
         // Another transaction was creating the same object, or has locked a shared table.
@@ -50,12 +50,12 @@ impl Tenancy {
     async fn create_or_commit(
         &self,
         creation: &Creation,
-        with_spares: bool,
+        structure: &Structure,
     ) -> Result<Uncommitted, Error> {
         let with_commits = &self.inner.with_commits;
         // The migrations of a spare have run already.
-        if with_spares || !with_commits.load(Ordering::Relaxed) {
-            match self.create_in_one(creation, with_spares).await {
+        if matches!(structure, Structure::Spare) || !with_commits.load(Ordering::Relaxed) {
+            match self.create_in_one(creation, structure).await {
                 Err(Error::Migration(error))
                     if error.db_error_kind() == Some(DbErrorKind::NeedsCommit) =>
                 {
@@ -66,7 +66,7 @@ impl Tenancy {
                 created => return created,
             }
         }
-        let created = self.create_with_commits(creation).await;
+        let created = self.create_with_commits(creation, structure).await;
         // An existing schema is detected before anything is created.
         if created.is_err() && !matches!(created, Err(Error::SchemaTaken(_))) {
             self.clear_after_failure(&creation.row, Origin::CommittedMigrations).await;
@@ -75,18 +75,30 @@ impl Tenancy {
     }
 
     /// Builds the schema first, migration by migration, and inserts the rows of the registry last.
-    async fn create_with_commits(&self, creation: &Creation) -> Result<Uncommitted, Error> {
+    async fn create_with_commits(
+        &self,
+        creation: &Creation,
+        structure: &Structure,
+    ) -> Result<Uncommitted, Error> {
         // Conflicts in the registry are detected before anything is built.
         let trial = self.inner.lifecycle.begin_for_ddl().await?;
-        self.insert_rows(&trial, creation, false).await?;
+        self.insert_rows(&trial, creation, &Structure::Migrations).await?;
         trial.rollback().await?;
         let create = async {
-            let txn = self.inner.lifecycle.begin_for_migrations().await?;
+            let txn = match structure {
+                Structure::Copy(_) => self.inner.lifecycle.begin_for_copy().await?,
+                _ => self.inner.lifecycle.begin_for_migrations().await?,
+            };
             let migrations = MigrationTransaction(&txn);
             let schema = &creation.row.schema;
-            create_schema_with_commits(&migrations, schema, &self.inner.migrator).await?;
-            self.insert_rows(&txn, creation, false).await?;
-            let scope = self.seed(txn, creation).await?;
+            let migrator = self.migrator_of(structure);
+            create_schema_with_commits(&migrations, schema, migrator).await?;
+            let inserted = match structure {
+                Structure::Spare => &Structure::Migrations,
+                other => other,
+            };
+            self.insert_rows(&txn, creation, inserted).await?;
+            let scope = self.seed(txn, creation, structure).await?;
             Ok(Uncommitted { scope, origin: Origin::CommittedMigrations })
         };
         bounded(create).await

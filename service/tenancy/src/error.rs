@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{
     Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, OwnerError, TenantUnavailable,
+    TransferError,
 };
 use crate::DbErrorKind;
 
@@ -261,6 +262,10 @@ pub enum Error {
         /// The error of the seed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+
+    /// A tenant could not be exported, imported or cloned.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
 
     /// One of several tenants failed.
     #[error("{}", of_tenant(slug, source))]

@@ -32,6 +32,7 @@
 //! | [`NewApiKey`], [`ApiKeyInfo`], [`KeyCheck`] | API keys of tenants and operators |
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
 //! | [`Shared`], [`SharedTransaction`] | connections and transactions for shared tables, which exist once |
+//! | [`Exported`], [`Imported`], [`TransferError`] | copies of one tenant: export, import, clone |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`ServingRole`] | the role of the connections, and the rights that it should not have |
@@ -102,6 +103,7 @@ mod tenant_update;
 mod test_migrator;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod transfer;
 mod transitions;
 mod validate;
 
@@ -155,6 +157,10 @@ pub use tenantry_registry::{
     DisplayName, Hostname, NameError, Reason, SchemaName, Scope, Scopes, Slug, Tag, TenantId,
     UnknownScope, audit::Action,
 };
+pub use transfer::{
+    CloneOptions, ExportOptions, Exported, ImportOptions, Imported, OnProgress, TransferError,
+    TransferProgress,
+};
 pub use transitions::{DEFAULT_GRACE, InvalidTransition, Transition};
 
 use api_keys::KeyCache;
@@ -165,6 +171,7 @@ use pool::{PoolHandle, TenantPool, WriteAccess};
 use registry_view::RegistryView;
 use spares::Spares;
 use startup::open_pool;
+use transfer::Transfers;
 
 /// All tenants of one database. Cheap to clone.
 #[derive(Clone)]
@@ -195,6 +202,7 @@ struct Inner {
     /// The tasks that check idle connections, make spares, delete old audit entries and record the uses
     /// of keys.
     tasks: Mutex<JoinSet<()>>,
+    transfers: Transfers,
     /// The tasks that receive notifications and query the registry. They end with the last handle
     /// of a tenant, or when the tenancy is closed.
     view_tasks: Mutex<JoinSet<()>>,
@@ -264,6 +272,7 @@ impl Tenancy {
             actor: Arc::new(Actor::new(config.actor.clone()).printable()),
             inner: Arc::new(Inner {
                 db,
+                transfers: Transfers::new(&lifecycle),
                 lifecycle,
                 role,
                 pool,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use sea_orm::DbErr;
-use tenantry_migrate::{create_schema, delete_tenant, insert_tenant, rename_schema};
+use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, IntoActiveModel};
+use tenantry_migrate::{DynMigrator, create_schema, delete_tenant, insert_tenant, rename_schema};
 use tenantry_registry::{
     SchemaName, Slug,
     audit::{self, Action},
@@ -12,7 +12,7 @@ use tracing::{debug, info};
 use tenantry_registry::notify::{notify, schema_key};
 
 use super::{
-    Error, NewTenant, Tenancy, TenantInfo, TenantTransaction,
+    Error, Limits, NewTenant, Tenancy, TenantInfo, TenantTransaction,
     naming::free_name,
     pool::{MigrationTransaction, Transaction, bounded},
     recording::record,
@@ -40,6 +40,17 @@ pub(super) enum Origin {
     Migrations,
     /// With a commit after each migration, so that a rollback does not remove the schema.
     CommittedMigrations,
+}
+
+/// How a tenant's schema is to be made.
+pub(super) enum Structure {
+    /// Of a spare if there is one, else by the migrations.
+    Spare,
+    /// By the migrations.
+    Migrations,
+    /// By these migrations and without the seed, for rows that are copied. That may take hours, so
+    /// fleet runs do not wait for it.
+    Copy(DynMigrator),
 }
 
 /// What a tenant is created from.
@@ -138,16 +149,32 @@ impl Tenancy {
 
     /// Creates a tenant except for the commit.
     async fn begin_creation(&self, new: NewTenant) -> Result<(Creation, Uncommitted), Error> {
-        let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
-        let mut creation = self.new_creation(new, base.clone(), Action::Created)?;
         // Before the transaction, since it may take a connection.
-        let with_spares = self.inner.spares.is_supported().await;
+        let structure = match self.inner.spares.is_supported().await {
+            true => Structure::Spare,
+            false => Structure::Migrations,
+        };
+        let limits = Limits::default();
+        self.begin_structure(new, limits, Action::Created, &structure).await
+    }
+
+    /// Creates a tenant with this structure except for the commit.
+    pub(super) async fn begin_structure(
+        &self,
+        new: NewTenant,
+        limits: Limits,
+        action: Action,
+        structure: &Structure,
+    ) -> Result<(Creation, Uncommitted), Error> {
+        let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
+        let mut creation = self.new_creation(new, base.clone(), action)?;
+        [creation.row.max_connections, creation.row.max_waiting] = limits.columns();
         if self.inner.migrator.is_shared(&base) {
             creation.row.schema = free_name(&self.inner.db, &self.inner.migrator, &base).await?;
         }
         let mut attempts = 0;
         loop {
-            match self.create_with_retries(&creation, with_spares).await {
+            match self.create_with_retries(&creation, structure).await {
                 // The name is usually free, so the insertion is tried first. A name that was found
                 // free may be taken before it is inserted.
                 Err(Error::Database(error))
@@ -166,25 +193,29 @@ impl Tenancy {
     pub(super) async fn create_in_one(
         &self,
         creation: &Creation,
-        with_spares: bool,
+        structure: &Structure,
     ) -> Result<Uncommitted, Error> {
+        let is_copy = matches!(structure, Structure::Copy(_));
         // A test creates few tenants, and a recording takes as long as two of them.
-        if !self.inner.spares.are_prepared() {
+        if !is_copy && !self.inner.spares.are_prepared() {
             record(&self.inner.lifecycle, &self.inner.migrator).await;
         }
         let row = &creation.row;
         let create = async {
-            let txn = self.inner.lifecycle.begin_for_ddl().await?;
-            let spare = self.insert_rows(&txn, creation, with_spares).await?;
+            let txn = match is_copy {
+                true => self.inner.lifecycle.begin_for_copy().await?,
+                false => self.inner.lifecycle.begin_for_ddl().await?,
+            };
+            let spare = self.insert_rows(&txn, creation, structure).await?;
             match &spare {
                 Some(spare) => rename_schema(&txn, spare, &row.schema).await?,
                 None => {
                     let txn = MigrationTransaction(&txn);
-                    create_schema(&txn, &row.schema, &self.inner.migrator).await?;
+                    create_schema(&txn, &row.schema, self.migrator_of(structure)).await?;
                 }
             }
             let origin = spare.map_or(Origin::Migrations, |_| Origin::Spare);
-            Ok(Uncommitted { scope: self.seed(txn, creation).await?, origin })
+            Ok(Uncommitted { scope: self.seed(txn, creation, structure).await?, origin })
         };
         let created = bounded(create).await;
         if let Err(Error::Migration(tenantry_migrate::Error::TransactionEnded { .. })) = &created {
@@ -198,7 +229,7 @@ impl Tenancy {
         &self,
         txn: &Transaction,
         creation: &Creation,
-        with_spares: bool,
+        structure: &Structure,
     ) -> Result<Option<SchemaName>, Error> {
         let Creation { new, row, .. } = creation;
         let entry = self.creation_entry(creation);
@@ -207,11 +238,15 @@ impl Tenancy {
             true => Error::SlugTaken(new.slug.clone()),
             false => error.into(),
         };
-        let spare = match with_spares {
-            true => spares::take_spare(txn, row, entry.clone()).await.map_err(taken)?,
-            false => None,
+        let spare = match structure {
+            Structure::Spare => spares::take_spare(txn, row, entry.clone()).await.map_err(taken)?,
+            Structure::Migrations | Structure::Copy(_) => None,
         };
-        if spare.is_none() {
+        if let Structure::Copy(_) = structure {
+            let row = row.clone().into_active_model().reset_all();
+            let insert = tenant::Entity::insert(row).exec_without_returning(txn);
+            insert.await.map_err(taken)?;
+        } else if spare.is_none() {
             insert_tenant(txn, row, Some(entry)).await.map_err(taken)?;
         }
         self.claim_slug(txn, &new.slug, row.id).await?;
@@ -222,7 +257,7 @@ impl Tenancy {
     }
 
     /// Notifies other processes and commits.
-    async fn commit_creation(
+    pub(super) async fn commit_creation(
         &self,
         creation: Creation,
         uncommitted: Uncommitted,
@@ -271,19 +306,38 @@ impl Tenancy {
         Ok(txn.commit().await?)
     }
 
-    /// Runs the application's seed in a transaction.
+    /// Runs the application's seed in a transaction, unless rows are copied.
     pub(super) async fn seed(
         &self,
         txn: Transaction,
-        Creation { new, row, .. }: &Creation,
+        creation: &Creation,
+        structure: &Structure,
     ) -> Result<TenantTransaction, Error> {
-        let state = self.inner.cache.detached(row.id, new.slug.clone(), row.schema.clone());
-        let scope = TenantTransaction { db: txn, state: Arc::new(state) };
-        if let Some(seed) = &self.inner.seed {
+        let scope = self.scope(txn, creation);
+        if let (Some(seed), Structure::Spare | Structure::Migrations) =
+            (&self.inner.seed, structure)
+        {
             let seeded = seed.run(&scope).await;
-            seeded.map_err(|source| Error::Seed { slug: new.slug.clone(), source })?;
+            seeded.map_err(|source| Error::Seed { slug: creation.new.slug.clone(), source })?;
         }
         Ok(scope)
+    }
+
+    pub(super) fn scope(
+        &self,
+        txn: Transaction,
+        Creation { new, row, .. }: &Creation,
+    ) -> TenantTransaction {
+        let state = self.inner.cache.detached(row.id, new.slug.clone(), row.schema.clone());
+        TenantTransaction { db: txn, state: Arc::new(state) }
+    }
+
+    /// The migrations that create a structure.
+    pub(super) fn migrator_of<'a>(&'a self, structure: &'a Structure) -> &'a DynMigrator {
+        match structure {
+            Structure::Copy(migrator) => migrator,
+            Structure::Spare | Structure::Migrations => &self.inner.migrator,
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl Limits {
         }
     }
 
-    fn columns(self) -> [Option<i32>; 2] {
+    pub(super) fn columns(self) -> [Option<i32>; 2] {
         let stored = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         [self.max_connections.map(NonZeroU32::get), self.max_waiting].map(|it| it.map(stored))
     }

@@ -14,6 +14,7 @@ mod affinity;
 mod allocation_test;
 mod checkout;
 mod connect;
+mod copy;
 mod execute;
 mod executor;
 mod handle;
@@ -55,6 +56,7 @@ use tokio::{
 };
 use tracing::warn;
 
+pub use copy::{CopySink, CopySource};
 pub use executor::Executor;
 pub use handle::PoolHandle;
 pub use transaction::Transaction;
@@ -63,7 +65,7 @@ pub(super) use migration_transaction::MigrationTransaction;
 pub(super) use options::PoolOptions;
 #[cfg(feature = "metrics")]
 pub(super) use scheduler::WAIT_SECONDS;
-pub(super) use timeouts::{bounded, no_answer, was_unsent};
+pub(super) use timeouts::{STALLED, bounded, no_answer, was_unsent};
 pub(super) use write_access::WriteAccess;
 
 use super::{owner::SchemaOwner, tenant_state::TenantState};

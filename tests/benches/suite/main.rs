@@ -23,6 +23,7 @@ mod network;
 mod operations;
 mod prepared_statements;
 mod processes;
+mod transfer;
 
 use clap::{Parser, ValueEnum};
 
@@ -47,6 +48,7 @@ enum Benchmark {
     Memory,
     Fairness,
     Fleet,
+    Transfer,
 }
 
 #[tokio::main]
@@ -67,6 +69,7 @@ async fn main() {
             Benchmark::Memory => memory::run().await,
             Benchmark::Fairness => fairness::run().await,
             Benchmark::Fleet => fleet::run().await,
+            Benchmark::Transfer => transfer::run().await,
         }
     }
 }

@@ -1,6 +1,10 @@
-//! Private memory of processes, as Linux reports it; NaN elsewhere.
+//! Time and memory of processes, as Linux reports it; NaN elsewhere.
 
-use std::fs;
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use local_postgres::Server;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
@@ -37,6 +41,33 @@ impl Memory {
 
     pub async fn close(self) {
         self.0.close().await.unwrap();
+    }
+}
+
+/// The time that a process took, and its peak memory.
+pub struct Took {
+    pub seconds: f64,
+    pub mebibytes: f64,
+}
+
+impl Took {
+    /// Runs a command to its end, which must be a success.
+    pub fn by(command: &mut Command) -> Self {
+        let started = Instant::now();
+        let mut child = command.spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = f64::NAN;
+        let ended = loop {
+            // Gone once the process has ended.
+            let found = mebibytes(&status, "VmHWM:");
+            peak = if found.is_nan() { peak } else { found };
+            if let Some(ended) = child.try_wait().unwrap() {
+                break ended;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert!(ended.success(), "{command:?}");
+        Self { seconds: started.elapsed().as_secs_f64(), mebibytes: peak }
     }
 }
 

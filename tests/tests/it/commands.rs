@@ -34,7 +34,7 @@ fn tenantry(db: &TestDb, words: &str) -> Ran {
 }
 
 /// Runs `migration` with these words.
-fn migration(db: &TestDb, words: &str) -> Ran {
+pub fn migration(db: &TestDb, words: &str) -> Ran {
     Ran::on("migration", &db.url(), &words.split(' ').collect::<Vec<_>>())
 }
 

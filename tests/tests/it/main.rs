@@ -59,5 +59,6 @@ mod spares;
 mod stale_statements;
 mod tenant_update;
 mod test_kit;
+mod transfer;
 mod transitions;
 mod version;

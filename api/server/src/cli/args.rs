@@ -10,8 +10,15 @@ use tenantry_migrate::{
 };
 
 use super::{
-    adopt::AdoptArgs, audit::AuditArgs, doctor::DoctorArgs, import::ImportArgs, key::KeyArgs,
-    lifecycle::LifecycleCommand, listen::ListenAddress, options::TenancyArgs,
+    adopt::AdoptArgs,
+    audit::AuditArgs,
+    doctor::DoctorArgs,
+    import::ImportArgs,
+    key::KeyArgs,
+    lifecycle::LifecycleCommand,
+    listen::ListenAddress,
+    options::TenancyArgs,
+    transfer::{CloneArgs, ExportArgs},
 };
 
 /// The commands that every application has, see [`App`](super::App).
@@ -119,7 +126,10 @@ pub struct TenantArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TenantCommand {
-    /// Create the tenants of a file.
+    /// Create the tenants of a file, or one tenant from an export.
+    ///
+    /// An export (.tar, of `tenant export`) becomes one new tenant, all or nothing; Ctrl-C leaves
+    /// nothing of it. The rest is about lists of tenants.
     ///
     /// Rejected lines are reported with their line number; the rest are still imported. Rerun the
     /// same command to resume an import: tenants that exist with the values of the file are left
@@ -131,6 +141,16 @@ pub(super) enum TenantCommand {
     /// The schema is compared with what the migrations of its version create in an empty schema. If
     /// there are no differences, the version is recorded. Everything happens in one transaction.
     Adopt(AdoptArgs),
+    /// Write a tenant to a tar archive, in the state of one moment.
+    ///
+    /// The tenant can be used meanwhile, and may be suspended or archived. `tenant import` makes a
+    /// tenant of the archive. Exit status: 130 after Ctrl-C, which leaves no file.
+    Export(ExportArgs),
+    /// Create a tenant with the rows of another one, as they are at one moment.
+    ///
+    /// Its name, tags, metadata and limits are copied too; its domains stay with it. Exit status:
+    /// 130 after Ctrl-C, which leaves nothing.
+    Clone(CloneArgs),
     #[command(flatten)]
     Single(SingleCommand),
 }

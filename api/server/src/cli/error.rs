@@ -1,6 +1,8 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use tenantry::{AdoptError, Availability, Hostname, Slug, TenantUnavailable, Transition};
+use tenantry::{
+    AdoptError, Availability, Hostname, Slug, TenantUnavailable, TransferError, Transition,
+};
 use tenantry_migrate::{
     cli::terminal::ConfirmError,
     connect::{ConnectError, LocateError, SecretError},
@@ -88,7 +90,8 @@ impl Error {
     /// The error itself, where this one only passes it on.
     pub(super) fn cause(&self) -> &(dyn std::error::Error + 'static) {
         match self {
-            Self::Io(error) => error,
+            Self::Io(error)
+            | Self::Tenancy(tenantry::Error::Transfer(TransferError::Write(error))) => error,
             Self::Application(error) => &**error,
             error => error,
         }

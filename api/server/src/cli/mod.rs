@@ -23,6 +23,7 @@ mod parse;
 mod run;
 mod serve;
 mod tenant;
+mod transfer;
 
 pub use app::App;
 pub use args::{Command, ServeArgs, TenantArgs};

@@ -20,7 +20,7 @@ use super::{
     options::GlobalArgs,
     own_commands::OwnCommands,
     parse::{self, Parsed},
-    serve, tenant,
+    serve, tenant, transfer,
 };
 
 impl App {
@@ -87,6 +87,12 @@ impl App {
                 match args.command {
                     TenantCommand::Import(import) => {
                         import::run(&args.tenancy, &import, connector).await
+                    }
+                    TenantCommand::Export(export) => {
+                        transfer::export(&args.tenancy, export, connector).await
+                    }
+                    TenantCommand::Clone(clone) => {
+                        transfer::clone(&args.tenancy, clone, connector).await
                     }
                     TenantCommand::Adopt(adopt) => {
                         adopt::run(&args.tenancy, adopt, connector, &name).await

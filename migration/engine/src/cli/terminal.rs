@@ -72,6 +72,23 @@ pub fn file_bar(size: Option<u64>, tenants: Arc<AtomicU64>) -> ProgressBar {
     }
 }
 
+/// A bar that counts bytes to `size`, and a spinner if that is unknown.
+#[must_use]
+pub fn bytes_bar(size: Option<u64>) -> ProgressBar {
+    let (bar, template) = match size {
+        Some(size) => (
+            ProgressBar::new(size),
+            "[{bar:24}] {percent}%  {bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {bytes}  {binary_bytes_per_sec}  {elapsed}  {msg}",
+        ),
+    };
+    let style = ProgressStyle::with_template(template);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("##-"))
+}
+
 /// A bar with the rate of what is counted and a message, in one style for all commands.
 fn bar(
     bar: ProgressBar,

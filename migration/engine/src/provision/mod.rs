@@ -5,6 +5,7 @@ mod drop;
 mod recorder;
 pub(crate) mod recording;
 mod rehearsal;
+mod remaining;
 mod rename;
 pub(crate) mod scratch;
 mod script;
@@ -20,12 +21,15 @@ pub use dependents::{dependents, lock_tables};
 pub use drop::{count_relations, drop_relations_batch, drop_schema};
 pub use recording::Rehearsal;
 pub use rehearsal::{rehearse, rehearse_in};
+pub use remaining::{announce_provisioning, apply_remaining, check_deferred};
 pub(crate) use rename::rename_in_search_paths;
 pub use rename::rename_schema;
 pub(crate) use script::{join_statements, migrations_table_sql};
 pub(crate) use unqualified_names::ensure_qualified_names;
 pub(crate) use with_commits::BEING_CREATED;
-pub use with_commits::{create_schema_with_commits, remove_unfinished};
+pub use with_commits::{
+    apply_remaining_with_commits, create_schema_with_commits, remove_unfinished,
+};
 
 use crate::{
     DbErrorKind, DynMigrator, Error, Target,

@@ -5,11 +5,11 @@ use std::time::Duration;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
 use tenantry_registry::{SchemaName, tenant};
 
-use super::{create_schema_sql, drop_schema, map_duplicate_schema};
+use super::{create_schema_sql, drop_schema, map_duplicate_schema, remaining::remaining};
 use crate::{
     DynMigrator, Error, Target,
     lock::poll_lock,
-    plan::all_up,
+    plan::{Step, all_up},
     run::commits::{begin_next, run_each},
     search_path::set_search_path,
     shared::ensure_not_shared,
@@ -39,6 +39,34 @@ pub async fn create_schema_with_commits(
     ensure_not_shared(&target, migrator)?;
     lock_creation(txn, "pg_try_advisory_lock", schema).await?;
     map_duplicate_schema(execute_batch(txn, &create_schema_sql(schema)).await, schema)?;
+    run_marked(txn, schema, migrator, all_up(migrator)).await
+}
+
+/// [`apply_remaining`](super::apply_remaining) with a commit before each migration and after the
+/// last one. The caller's transaction has created the schema and inserted no row of the registry;
+/// the caller does that afterwards, and commits. Its connection is closed then. Until then, the
+/// schema is marked as unfinished, see [`create_schema_with_commits`].
+///
+/// # Errors
+/// As for [`create_schema_with_commits`].
+pub async fn apply_remaining_with_commits(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+    migrator: &DynMigrator,
+    applied: &[String],
+) -> Result<(), Error> {
+    lock_creation(txn, "pg_try_advisory_lock", schema).await?;
+    run_marked(txn, schema, migrator, remaining(migrator, applied)).await
+}
+
+/// Runs these steps with a commit before each, in a schema that is marked as unfinished meanwhile.
+async fn run_marked(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+    migrator: &DynMigrator,
+    steps: Vec<Step>,
+) -> Result<(), Error> {
+    let target = Target::Schema(schema.clone());
     let oid: Option<i64> =
         scalar(txn, "SELECT $1::regnamespace::oid::bigint", [schema.quoted().into()]).await?;
     let comment = |text: &str| format!("COMMENT ON SCHEMA {} IS {text}", schema.quoted());
@@ -47,7 +75,7 @@ pub async fn create_schema_with_commits(
     if migrator.shared().is_some() {
         execute_batch(txn, "SET lock_timeout = '200ms'").await?;
     }
-    run_each(txn, &target, migrator, all_up(migrator)).await?;
+    run_each(txn, &target, migrator, steps).await?;
     begin_next(txn).await?;
     let done = format!("RESET lock_timeout; {}", comment("NULL"));
     Ok(execute_batch(txn, &done).await?)

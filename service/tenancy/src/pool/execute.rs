@@ -114,7 +114,7 @@ async fn next((bound, mut rows): Rows<'_>) -> Result<Option<(PgRow, Rows<'_>)>, 
     Ok(row.map(|row| (row, (bound, rows))))
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     bound: Option<Duration>,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
@@ -124,7 +124,7 @@ async fn within<T>(
     }
 }
 
-fn exec_error(error: sqlx::Error) -> DbErr {
+pub(super) fn exec_error(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
 }
 

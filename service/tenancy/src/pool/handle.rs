@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::stream::BoxStream;
 use sea_orm::{
@@ -69,6 +69,21 @@ impl PoolHandle {
     async fn checkout_as_owner(&self) -> Result<Checkout, DbErr> {
         let pool = self.pool.owner().of(self).await?;
         Self::new(pool, self.user.clone()).checkout(Usage::OpenEnded).await
+    }
+
+    /// Begins a transaction that reads all rows of a tenant from one snapshot.
+    pub(in super::super) async fn begin_snapshot(&self) -> Result<Transaction, DbErr> {
+        Transaction::begin_for_copy(self.checkout(Usage::OpenEnded).await?, true).await
+    }
+
+    /// Begins a transaction that creates a tenant and copies rows into it, as the owner of schemas.
+    pub(in super::super) async fn begin_for_copy(&self) -> Result<Transaction, DbErr> {
+        Transaction::begin_for_copy(self.checkout_as_owner().await?, false).await
+    }
+
+    /// Maximum number of connections of one owner, and how long a request waits for one.
+    pub(in super::super) fn bounds(&self) -> (usize, Duration) {
+        (self.pool.share(), self.pool.acquire_timeout())
     }
 
     /// The `search_path` for SQL of a tenant that cannot be qualified.

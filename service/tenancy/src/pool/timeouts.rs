@@ -35,6 +35,15 @@ pub(super) const READ_ONLY_LIFETIME: Duration = Duration::from_secs(1);
 /// For one statement of a transaction that creates or drops a tenant.
 pub(super) const DDL: Duration = Duration::from_secs(10 * 60);
 
+/// For one statement of a transaction that copies a tenant, such as the foreign key of a large table.
+pub(super) const TRANSFER: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// For the next part of a `COPY`.
+pub(super) const COPY_STEP: Duration = DDL;
+
+/// For a reader or a writer of an export that makes no progress.
+pub(in super::super) const STALLED: Duration = Duration::from_secs(5 * 60);
+
 /// How much longer than `statement_timeout` an answer may take. The server ends the statement
 /// itself unless it cannot be reached.
 const MARGIN: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use super::{
     scheduler::closed,
     session_settings::milliseconds,
     stream::row_stream,
-    timeouts::{DDL, SUSPECT_AFTER, answer_timeout},
+    timeouts::{DDL, STALLED, SUSPECT_AFTER, TRANSFER, answer_timeout},
 };
 
 /// A transaction, or a savepoint in one. Rolled back when dropped.
@@ -74,6 +74,30 @@ impl Transaction {
         Self::begin_with(checkout, "BEGIN", false).await
     }
 
+    /// A transaction that copies the rows of a tenant: from a snapshot, or into a new schema. Text
+    /// has the same form whatever the settings of the server.
+    pub(super) async fn begin_for_copy(
+        mut checkout: Checkout,
+        from_snapshot: bool,
+    ) -> Result<Self, DbErr> {
+        checkout.connection()?.answer_timeout = answer_timeout(Some(TRANSFER));
+        let set = format!(
+            "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {};
+            SET DateStyle = ISO; SET IntervalStyle = postgres; SET bytea_output = hex;
+            SET extra_float_digits = 1; {}",
+            TRANSFER.as_millis(),
+            2 * STALLED.as_millis(),
+            // Policies would hide rows; without them the statement fails.
+            if from_snapshot { "SET row_security = off" } else { "" }
+        );
+        execute(&mut checkout, &set, Effect::Replace).await?;
+        let begin = match from_snapshot {
+            true => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            false => "BEGIN",
+        };
+        Self::begin_with(checkout, begin, from_snapshot).await
+    }
+
     /// Sets the timeout of each of the following statements; `None` for no timeout.
     pub(in super::super) async fn set_statement_timeout(
         &self,
@@ -112,7 +136,7 @@ impl Transaction {
     }
 
     /// The connection, after savepoints that were dropped are rolled back.
-    async fn checkout(&self) -> Result<sync::MutexGuard<'_, Checkout>, DbErr> {
+    pub(super) async fn checkout(&self) -> Result<sync::MutexGuard<'_, Checkout>, DbErr> {
         let mut checkout = self.shared.checkout.lock().await;
         if !checkout.in_transaction() {
             // It has ended: a statement would run outside of it.

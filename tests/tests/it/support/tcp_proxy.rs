@@ -195,8 +195,9 @@ async fn serve(
             background = true;
         }
         background |= request[0] == b'P' && text.contains("/* heartbeat */");
-        // Query and Sync: the client waits for an answer.
-        let counts = matches!(request[0], b'Q' | b'S') && countdown.load(Ordering::SeqCst) >= 0;
+        // Query, Sync and CopyDone: the client waits for an answer.
+        let counts =
+            matches!(request[0], b'Q' | b'S' | b'c') && countdown.load(Ordering::SeqCst) >= 0;
         if counts && !background && countdown.fetch_sub(1, Ordering::SeqCst) == 0 {
             admin(&format!("SELECT pg_terminate_backend({pid}, 5000)")).await;
             answers.await??;

@@ -32,6 +32,7 @@ use super::{
     error::Error,
     options::TenancyArgs,
     outcome::Outcome,
+    transfer,
 };
 use create::create_with_retry;
 use report::{ImportSummary, Report};
@@ -47,6 +48,9 @@ pub(super) async fn run(
     import: &ImportArgs,
     connector: Connector,
 ) -> Result<ExitCode, Error> {
+    if let Some((slug, domains)) = import.export()? {
+        return transfer::import(args, (&import.file, slug, domains), import.json, connector).await;
+    }
     // First, so that no server is started for a file that cannot be read.
     let Source { path, size, rows } = Source::open(import)?;
     let mut args = args.clone();

@@ -42,7 +42,7 @@ impl Source {
                 let header = |source| Error::Header { path: path.clone(), source };
                 Box::new(records.map_err(header)?)
             }
-            Format::Jsonl => Box::new(Objects::new(input)),
+            Format::Jsonl | Format::Tar => Box::new(Objects::new(input)),
         };
         Ok(Self { path, size, rows })
     }

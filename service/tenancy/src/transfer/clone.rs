@@ -1,0 +1,169 @@
+use tenantry_registry::{SchemaName, Slug, audit::Action};
+use tokio::sync::mpsc;
+use tracing::info;
+
+use super::{
+    Imported, TransferError,
+    build::Model,
+    load::RowSource,
+    manifest::confirm_known,
+    progress::{Counter, OnProgress},
+    snapshot::Snapshot,
+    tables::{Contents, Table},
+};
+use crate::{
+    Error, Limits, NewTenant, Tenancy,
+    pool::{CopySink, CopySource, Transaction},
+    stored_metadata::StoredMetadata,
+};
+
+/// Bytes that are passed on at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// How a tenant is cloned.
+#[derive(Debug, Clone, Default)]
+pub struct CloneOptions {
+    /// Whether the new tenant gets no rows, as if it had been created without a seed.
+    pub structure_only: bool,
+    /// Receives the progress of the clone.
+    pub progress: OnProgress,
+}
+
+impl Tenancy {
+    /// Creates a tenant with the rows, name, tags, metadata and limits of another one, as they were
+    /// at one moment, all or nothing. Its domains stay with it. It can be used meanwhile; it can also
+    /// be suspended or archived, and the new one is active.
+    ///
+    /// A tenant that is behind is copied as it is; then the remaining migrations run on the new one.
+    /// Takes two connections. The rows pass through this process.
+    ///
+    /// ```no_run
+    /// # async fn example(tenancy: tenantry::Tenancy) -> Result<(), tenantry::Error> {
+    /// let (acme, test) = ("acme".parse()?, "acme-test".parse()?);
+    /// let cloned = tenancy.clone_tenant(&acme, &test, &Default::default()).await?;
+    /// assert_eq!(cloned.tenant.slug, test);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`export`](Self::export) and of [`import`](Self::import) that are not about an
+    /// archive.
+    pub async fn clone_tenant(
+        &self,
+        source: &Slug,
+        new: &Slug,
+        options: &CloneOptions,
+    ) -> Result<Imported, Error> {
+        let _permit = self.transfer_permit().await?;
+        if self.inner.lifecycle.bounds().0 < 2 {
+            return Err(TransferError::TooFewConnections.into());
+        }
+        let snapshot = self.snapshot(source).await?;
+        confirm_known(&snapshot.migrations, &self.inner.migrator)?;
+        let Snapshot { row, migrations, tables, sequences, .. } = &snapshot;
+        let (name, tags, metadata) = StoredMetadata::from(row.metadata.clone()).read();
+        let names = sequences.iter().map(|it| it.name.clone()).collect();
+        let contents = Contents { tables: tables.clone(), sequences: names };
+        let model = Model {
+            new: NewTenant { name, tags, metadata, ..NewTenant::new(new.clone()) },
+            limits: Limits::stored(row.max_connections, row.max_waiting),
+            action: Action::Cloned,
+            source: source.to_string(),
+            migrations,
+            contents: &contents,
+            sequences,
+        };
+        let counter = Counter::new(&options.progress, tables.len());
+        let mut rows = SnapshotRows { snapshot: &snapshot, counter };
+        let built = self.build(model, (!options.structure_only).then_some(&mut rows)).await?;
+        let migrated = built.migrated.clone();
+        let (rows, bytes) = (rows.counter.rows, rows.counter.bytes);
+        let tenant = self.commit_built(built, &contents).await?;
+        info!(tenant = %tenant.slug, from = %source, rows, bytes, "tenant cloned");
+        Ok(Imported { tenant, tables: tables.len(), rows, bytes, migrated })
+    }
+}
+
+/// The rows of a tenant on the same server.
+struct SnapshotRows<'a> {
+    snapshot: &'a Snapshot,
+    counter: Counter<'a>,
+}
+
+impl RowSource for SnapshotRows<'_> {
+    async fn copy(
+        &mut self,
+        number: usize,
+        table: &Table,
+        (txn, schema): (&Transaction, &SchemaName),
+    ) -> Result<(), Error> {
+        let (sender, receiver) = mpsc::channel(2);
+        let (from, to) = (table.copy_out(&self.snapshot.row.schema), table.copy_in(schema));
+        let counter = &mut self.counter;
+        let read = async {
+            let mut sink = Sender { sender, chunk: Vec::new(), number, table, counter };
+            self.snapshot.txn.copy_out(&from, &mut sink).await?;
+            sink.flush().await
+        };
+        let mut receiver = Receiver { receiver, chunk: Vec::new() };
+        let write = async {
+            let rows = txn.copy_in(&to, &mut receiver).await;
+            // The other side must not wait for this one after an error.
+            receiver.receiver.close();
+            rows
+        };
+        let (read, written) = tokio::join!(read, write);
+        // If the writer fails, the reader only reports that its rows are not received.
+        let rows = written?;
+        read?;
+        self.counter.rows += rows;
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+struct Sender<'a, 'b> {
+    sender: mpsc::Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    number: usize,
+    table: &'a Table,
+    counter: &'a mut Counter<'b>,
+}
+
+impl CopySink for Sender<'_, '_> {
+    type Error = Error;
+
+    async fn receive(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.chunk.extend_from_slice(data);
+        if self.chunk.len() >= CHUNK { self.flush().await } else { Ok(()) }
+    }
+}
+
+impl Sender<'_, '_> {
+    async fn flush(&mut self) -> Result<(), Error> {
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + CHUNK / 8));
+        self.counter.add((self.number, &self.table.name), chunk.len() as u64);
+        let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        Ok(self.sender.send(chunk).await.map_err(gone).map_err(TransferError::Write)?)
+    }
+}
+
+struct Receiver {
+    receiver: mpsc::Receiver<Vec<u8>>,
+    chunk: Vec<u8>,
+}
+
+impl CopySource for Receiver {
+    type Error = Error;
+
+    async fn next(&mut self) -> Result<Option<&[u8]>, Error> {
+        match self.receiver.recv().await {
+            Some(chunk) => self.chunk = chunk,
+            None => return Ok(None),
+        }
+        Ok(Some(&self.chunk))
+    }
+}

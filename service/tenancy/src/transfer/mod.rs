@@ -1,0 +1,61 @@
+//! Copies of one tenant: [export](Tenancy::export) to an archive, [import](Tenancy::import) from one,
+//! and [clone](Tenancy::clone_tenant).
+//!
+//! The rows are read in one snapshot and loaded into a new schema, which the program's own
+//! migrations create as of the version of the rows; then the remaining migrations run. Rows pass as
+//! text of `COPY`: the binary form contains OIDs of types, which differ for types of a tenant's
+//! schema, and may change between versions of PostgreSQL.
+
+mod archive;
+mod build;
+mod clone;
+mod error;
+mod export;
+mod import;
+mod load;
+mod manifest;
+mod order;
+mod progress;
+mod snapshot;
+mod suspended;
+mod tables;
+
+pub use clone::CloneOptions;
+pub use error::TransferError;
+pub use export::{ExportOptions, Exported};
+pub use import::{ImportOptions, Imported};
+pub use progress::{OnProgress, TransferProgress};
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use super::{Error, Tenancy, pool::PoolHandle};
+
+/// Limits how many tenants are copied at a time, so that creations get connections.
+pub(super) struct Transfers {
+    permits: Semaphore,
+    limit: usize,
+}
+
+impl Transfers {
+    pub(super) fn new(lifecycle: &PoolHandle) -> Self {
+        let (share, _) = lifecycle.bounds();
+        // A clone takes two connections.
+        let limit = (share / 2).max(1);
+        Self { permits: Semaphore::new(limit), limit }
+    }
+}
+
+impl Tenancy {
+    /// Waits for one of the other copies if there are too many.
+    async fn transfer_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let (_, patience) = self.inner.lifecycle.bounds();
+        let Transfers { permits, limit } = &self.inner.transfers;
+        match timeout(patience, permits.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(TransferError::TooMany { limit: *limit }.into()),
+        }
+    }
+}
