@@ -5,7 +5,8 @@ use std::{error::Error, sync::Arc};
 use axum::response::{IntoResponse, Response};
 use sea_orm::{DbErr, TransactionError};
 use tenantry::{
-    Busy, MetadataError, Misuse, NameError, OtherSchema, TenantUnavailable, WorkError, WrongTenant,
+    Busy, MetadataError, Misuse, NameError, OtherSchema, ReadOnlyTenant, TenantUnavailable,
+    WorkError, WrongTenant,
 };
 use tenantry_migrate::connect::ConnectError;
 use validator::ValidationErrors;
@@ -111,6 +112,12 @@ impl<E: Into<Self>> From<TransactionError<E>> for ApiError {
 
 impl From<TenantUnavailable> for ApiError {
     fn from(error: TenantUnavailable) -> Self {
+        tenantry::Error::from(error).into()
+    }
+}
+
+impl From<ReadOnlyTenant> for ApiError {
+    fn from(error: ReadOnlyTenant) -> Self {
         tenantry::Error::from(error).into()
     }
 }

@@ -256,6 +256,10 @@ impl Problem {
             },
             E::ReadOnlyServer { standby } => return Self::read_only_server(*standby),
             E::Owner(OwnerError::Required { .. }) => return Self::owner_required(),
+            E::ReadOnlyTenant(_) => {
+                return Self::busy("tenant-read-only", "Tenant is read-only")
+                    .detail("the tenant's data can be read and not changed now; try again later");
+            }
             // This tenant only.
             E::Busy(_) => return Self::busy("tenant-busy", "Tenant is busy"),
             E::SlugTaken(_) => (StatusCode::CONFLICT, "slug-taken", "Slug is taken"),
@@ -385,7 +389,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 
 #[cfg(test)]
 mod tests {
-    use tenantry::{Busy, Error as E, TenantUnavailable};
+    use tenantry::{Busy, Error as E, ReadOnlyTenant, TenantUnavailable};
 
     use super::*;
 
@@ -405,6 +409,7 @@ mod tests {
             (refused(Availability::Behind), 503, "tenant-behind"),
             (refused(Availability::Ahead), 503, "tenant-ahead"),
             (E::Busy(Busy::new(slug(), 200)), 503, "tenant-busy"),
+            (E::ReadOnlyTenant(ReadOnlyTenant::new(slug())), 503, "tenant-read-only"),
             (E::SlugTaken(slug()), 409, "slug-taken"),
             (
                 E::SlugReserved {

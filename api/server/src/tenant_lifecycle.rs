@@ -11,7 +11,7 @@ use axum::{
 };
 use serde::Deserialize;
 use tenantry::{DEFAULT_GRACE, Input, Reason, RenameOptions, Slug, TenantInfo};
-use validator::ValidationErrors;
+use validator::{Validate, ValidationErrors};
 
 use crate::{
     AppState, api_error::ApiError, auth::Admin, body::Json, extract::Path, tenant_input::Errors,
@@ -25,6 +25,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .route("/admin/tenants/{slug}/archive", post(archive))
         .route("/admin/tenants/{slug}/restore", post(restore))
         .route("/admin/tenants/{slug}/purge", post(purge))
+        .route("/admin/tenants/{slug}/read-only", post(set_read_only))
         .route("/admin/tenants/{slug}/rename", post(rename))
 }
 
@@ -58,6 +59,13 @@ struct RenameInput {
     #[serde(default)]
     alias: bool,
     reserve_seconds: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct ReadOnlyInput {
+    #[validate(required(code = "required", message = "is required"))]
+    read_only: Option<bool>,
 }
 
 /// The body of an action that needs none.
@@ -119,6 +127,17 @@ async fn purge(
     Ok(StatusCode::NO_CONTENT)
 }
 
+async fn set_read_only(
+    admin: Admin,
+    State(state): State<AppState>,
+    Path(slug): Path<String>,
+    Json(input): Json<ReadOnlyInput>,
+) -> Result<Json<TenantInfo>, ApiError> {
+    let read_only = input.read_only.unwrap_or_default();
+    let tenancy = admin.acting_on(&state.tenancy);
+    Ok(Json(tenancy.set_read_only(&parse_slug(&slug)?, read_only).await?))
+}
+
 async fn rename(
     admin: Admin,
     State(state): State<AppState>,
@@ -162,6 +181,12 @@ impl Input for SuspendInput {
 impl Input for RenameInput {
     fn check(&mut self) -> Result<(), ValidationErrors> {
         self.parse().map(|_| ())
+    }
+}
+
+impl Input for ReadOnlyInput {
+    fn check(&mut self) -> Result<(), ValidationErrors> {
+        self.validate()
     }
 }
 

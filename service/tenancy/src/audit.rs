@@ -113,6 +113,7 @@ fn described(row: &tenant::Model) -> Map<String, Value> {
         ("status", row.status.as_str().into()),
         ("status_reason", row.status_reason.clone().into()),
         ("purge_after", row.purge_after.map(|at| at.to_rfc3339()).into()),
+        ("read_only", row.read_only.then_some(true).into()),
         ("schema_version", row.schema_version.clone().into()),
         ("max_connections", row.max_connections.into()),
         ("max_waiting", row.max_waiting.into()),

@@ -105,7 +105,7 @@ impl TenantCache {
         if let Some(state) = open.tenants.get(&row.id).and_then(Weak::upgrade)
             && state.slug == slug
         {
-            state.set(compatibility, limits, stamp);
+            state.set(compatibility, limits, row.read_only, stamp);
             return Some(state);
         }
         if open.tenants.len() >= open.sweep_at {
@@ -113,8 +113,9 @@ impl TenantCache {
             open.sweep_at = 2 * open.tenants.len() + 64;
         }
         let (epoch, view) = (self.epochs.join(), Arc::clone(&self.view));
-        let state = TenantState::new((row.id, slug, row.schema), epoch, view, compatibility, stamp);
-        state.limits.set(limits);
+        let of = (row.id, slug, row.schema);
+        let state = TenantState::new(of, epoch, view, compatibility.clone(), stamp);
+        state.set(compatibility, limits, row.read_only, stamp);
         let state = Arc::new(state);
         open.tenants.insert(row.id, Arc::downgrade(&state));
         Some(state)

@@ -288,6 +288,7 @@ async fn clear_row(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
         .col_expr(tenant::Column::StatusSince, Expr::value(None::<DateTime<Utc>>))
         .col_expr(tenant::Column::StatusBefore, Expr::value(None::<tenant::Status>))
         .col_expr(tenant::Column::PurgeAfter, Expr::value(None::<DateTime<Utc>>))
+        .col_expr(tenant::Column::ReadOnly, Expr::value(false))
         .exec(txn)
         .await?;
     Ok(())

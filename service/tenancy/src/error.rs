@@ -10,8 +10,8 @@ use tenantry_registry::{Hostname, NameError, SchemaName, Slug, TenantId};
 use thiserror::Error;
 
 use super::{
-    Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, OwnerError, TenantUnavailable,
-    TransferError,
+    Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, OwnerError, ReadOnlyTenant,
+    TenantUnavailable, TransferError,
 };
 use crate::DbErrorKind;
 
@@ -38,6 +38,10 @@ pub enum Error {
     /// The tenant is suspended, archived, dropped, or does not fit this build.
     #[error(transparent)]
     Unavailable(#[from] TenantUnavailable),
+
+    /// The tenant is read-only.
+    #[error(transparent)]
+    ReadOnlyTenant(#[from] ReadOnlyTenant),
 
     /// Too many statements of the tenant are waiting for a connection.
     #[error(transparent)]
@@ -342,7 +346,10 @@ fn not_migrated(failures: &[(String, String)], not_started: usize) -> String {
 
 fn of_tenant(slug: &Slug, error: &Error) -> String {
     match error {
-        Error::Unavailable(_) | Error::Busy(_) | Error::OtherSchema(_) => error.to_string(),
+        Error::Unavailable(_)
+        | Error::ReadOnlyTenant(_)
+        | Error::Busy(_)
+        | Error::OtherSchema(_) => error.to_string(),
         other => format!("tenant {slug}: {other}"),
     }
 }
@@ -385,6 +392,8 @@ impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         if let Some(unavailable) = TenantUnavailable::find(&error) {
             Self::Unavailable(unavailable.clone())
+        } else if let Some(read_only) = ReadOnlyTenant::find(&error) {
+            Self::ReadOnlyTenant(read_only.clone())
         } else if let Some(other) = OtherSchema::find(&error) {
             Self::OtherSchema(other.clone())
         } else if let Some(misuse) = Misuse::find(&error) {

@@ -36,7 +36,7 @@
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`ServingRole`] | the role of the connections, and the rights that it should not have |
-//! | [`Error`], [`TenantUnavailable`], [`Busy`], [`Misuse`], [`OwnerError`] | errors |
+//! | [`Error`], [`TenantUnavailable`], [`ReadOnlyTenant`], [`Busy`], [`Misuse`], [`OwnerError`] | errors |
 
 mod adopt;
 mod aliases;
@@ -77,6 +77,7 @@ mod pool;
 mod pool_metrics;
 mod pool_stats;
 mod query_all;
+mod read_only;
 mod recheck;
 mod recording;
 mod registry_reader;
@@ -138,6 +139,7 @@ pub use owner::OwnerError;
 pub use placeholders::{assert_placeholder, without_placeholder};
 pub use pool_stats::{PoolStats, TenantPoolStats};
 pub use query_all::TenantRow;
+pub use read_only::ReadOnlyTenant;
 pub use rename::RenameOptions;
 pub use scope::TenantScope;
 pub use seed::{Seed, SeedFn};

@@ -24,6 +24,7 @@ mod migration_transaction;
 #[cfg(feature = "testing")]
 mod mock_session;
 mod options;
+mod read_only;
 mod recent_set;
 mod request;
 mod savepoints;

@@ -11,16 +11,19 @@ use tenantry_migrate::DbErrorKind;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Misuse, tenant_state::TenantState};
+use super::{Misuse, ReadOnlyTenant, tenant_state::TenantState};
 
 /// How long the caller waits for the registry before it gets the original error.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The tenant's unavailability or a [`Misuse`] if that explains the error of a statement, otherwise
-/// the error.
+/// The tenant's unavailability, a [`ReadOnlyTenant`] or a [`Misuse`] if that explains the error of a
+/// statement, otherwise the error.
 pub(super) async fn recheck(tenant: &TenantState, error: DbErr) -> DbErr {
     if let Some(misuse) = Misuse::in_answer(&error) {
         return misuse.into();
+    }
+    if DbErrorKind::of(&error) == DbErrorKind::ReadOnly && tenant.is_read_only() {
+        return ReadOnlyTenant::new(tenant.slug.clone()).into();
     }
     if !may_be_caused_by_change(&error) {
         return error;

@@ -66,7 +66,8 @@ impl SharedTransaction {
             return Err(Misuse::OtherTenancy { slug: tenant.slug().clone() }.into());
         }
         tenant.state.check().await?;
-        let db = self.db.begin_transaction(TransactionOptions::default()).await?;
+        let mut db = self.db.begin_transaction(TransactionOptions::default()).await?;
+        db.set_tenant(Arc::clone(&tenant.state));
         Ok(TenantTransaction { db, state: Arc::clone(&tenant.state) })
     }
 }

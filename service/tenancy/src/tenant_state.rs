@@ -18,10 +18,11 @@ use super::{
     limits::{CurrentLimits, Limits},
     other_schema::OtherSchema,
     pool_stats::TenantUsage,
+    read_only::ReadOnlyTenant,
     recheck::recheck,
     registry_view::{RegistryView, TenantKey},
     schemas::Schemas,
-    statement::{Analyzer, Effect, Misuse},
+    statement::{Analyzer, Effect, Misuse, begins_with_write},
     statement_epoch::Epoch,
 };
 
@@ -40,9 +41,12 @@ pub struct TenantState {
     /// `None` for a tenant that is being created: no other process can see it or change it.
     source: Option<Source>,
     compatibility: Mutex<Compatibility>,
-    /// A copy of its availability, which statements read without a lock.
+    /// A copy of its availability and [`READ_ONLY`], which statements read without a lock.
     availability: AtomicU8,
 }
+
+/// Added to the availability of a tenant whose statements may only read.
+const READ_ONLY: u8 = 0x80;
 
 /// The source of a tenant's state.
 #[derive(Debug)]
@@ -109,12 +113,19 @@ impl TenantState {
 
     /// Stores an answer of the registry for all handles of the tenant. A dropped tenant remains
     /// dropped, since ids are not reused.
-    pub(super) fn set(&self, compatibility: Compatibility, limits: Limits, stamp: Stamp) {
+    pub(super) fn set(
+        &self,
+        compatibility: Compatibility,
+        limits: Limits,
+        read_only: bool,
+        stamp: Stamp,
+    ) {
         let mut current = self.compatibility();
         let Some(source) = &self.source else { return };
         if current.availability != Availability::Dropped {
             *current = compatibility;
-            self.availability.store(current.availability as u8, Ordering::Release);
+            let read_only = if read_only { READ_ONLY } else { 0 };
+            self.availability.store(current.availability as u8 | read_only, Ordering::Release);
             self.limits.set(limits);
             source.asked_at.store(stamp.at, Ordering::Release);
             source.changes.store(stamp.changes, Ordering::Release);
@@ -161,7 +172,8 @@ impl TenantState {
             match source.view.fetch(TenantKey::Id(self.id)).await? {
                 Some(row) => {
                     let limits = Limits::stored(row.max_connections, row.max_waiting);
-                    self.set(source.view.known.compatibility(&row), limits, stamp);
+                    let compatibility = source.view.known.compatibility(&row);
+                    self.set(compatibility, limits, row.read_only, stamp);
                 }
                 None => self.set_dropped(),
             }
@@ -173,7 +185,12 @@ impl TenantState {
     }
 
     fn availability(&self) -> Availability {
-        Availability::from_stored(self.availability.load(Ordering::Acquire))
+        Availability::from_stored(self.availability.load(Ordering::Acquire) & !READ_ONLY)
+    }
+
+    /// Whether its statements may only read.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.availability.load(Ordering::Acquire) & READ_ONLY != 0
     }
 
     /// Why the tenant is not available, if it is not.
@@ -213,10 +230,13 @@ impl Binding for TenantState {
         let mut analyzer = Analyzer::new(sql);
         let qualified = qualify(sql, &self.quoted, is_other, |token| analyzer.push(token))
             .map_err(|schema| OtherSchema { slug: Some(self.slug.clone()), schema })?;
-        match analyzer.control() {
-            Some(keyword) => Err(Misuse::TransactionControl { keyword }.into()),
-            None => Ok((qualified, analyzer.effect())),
+        if let Some(keyword) = analyzer.control() {
+            return Err(Misuse::TransactionControl { keyword }.into());
         }
+        if self.is_read_only() && begins_with_write(sql) {
+            return Err(ReadOnlyTenant::new(self.slug.clone()).into());
+        }
+        Ok((qualified, analyzer.effect()))
     }
 
     fn epoch(&self) -> &Epoch {

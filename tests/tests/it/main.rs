@@ -42,6 +42,7 @@ mod pool;
 mod poolers;
 mod provision;
 mod races;
+mod read_only_tenants;
 mod readme;
 mod recheck;
 mod recording;

@@ -15,7 +15,7 @@ use super::{
     tenant::{confirm_drop, find, time},
 };
 
-/// Commands that change the status or the slug of a tenant.
+/// Commands that change the status, the access or the slug of a tenant.
 #[derive(Debug, Subcommand)]
 pub(super) enum LifecycleCommand {
     /// Refuse a tenant's statements until it is resumed.
@@ -62,6 +62,19 @@ pub(super) enum LifecycleCommand {
     /// A tenant whose data is to be kept longer is refused. With --expired, which suits a cron job,
     /// the exit status is 1 if one of the tenants could not be purged; the others are purged.
     Purge(PurgeArgs),
+    /// Refuse statements that change the data of a tenant, or allow them again.
+    ///
+    /// For a move or after an incident. Reads go on. Servers apply it from the next statement on,
+    /// also in transactions that are open. Migrations stay possible.
+    ReadOnly {
+        /// Slug of the tenant.
+        slug: Slug,
+        /// Make the tenant writable again.
+        #[arg(long)]
+        off: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Change the slug of a tenant. Its id, schema and host names stay the same.
     Rename {
         /// Slug of the tenant.
@@ -117,6 +130,11 @@ pub(super) async fn run(tenancy: &Tenancy, command: LifecycleCommand) -> Result<
             let record = tenancy.restore(&slug).await?;
             let text = format!("restored {slug}; it is {}", record.status);
             (record, output, text)
+        }
+        LifecycleCommand::ReadOnly { slug, off, output } => {
+            let record = tenancy.set_read_only(&slug, !off).await?;
+            let access = if record.read_only { "read-only" } else { "writable" };
+            (record, output, format!("{slug} is {access}"))
         }
         LifecycleCommand::Purge(args) => return purge(tenancy, args).await,
         LifecycleCommand::Rename { slug, new, alias, reserve, output } => {

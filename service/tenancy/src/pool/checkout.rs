@@ -7,7 +7,7 @@ use tenantry_migrate::DbErrorKind;
 
 use super::{
     super::statement::Effect,
-    TenantPool,
+    TenantPool, read_only,
     request::Request,
     scheduler::closed,
     slot::PooledConnection,
@@ -22,12 +22,24 @@ pub(super) struct Checkout {
     held: Option<(PooledConnection, SlotGuard)>,
     state: CheckoutState,
     in_transaction: bool,
-    /// Whether the caller has made the transaction read-only.
+    /// Whether the transaction is read-only, as the caller or its tenant demands.
     read_only: bool,
+    pub(super) enforcement: Enforcement,
     /// What its statements have done to the session.
     effect: Effect,
     /// When the last statement was sent.
     sent_at: Instant,
+}
+
+/// What keeps a transaction of a read-only tenant read-only.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Enforcement {
+    /// Whether the mode is set. The end of a savepoint may undo it.
+    pub(super) is_set: bool,
+    /// Whether a query has run: from then on a statement cannot make the transaction writable.
+    pub(super) has_queried: bool,
+    /// Whether the tenant was read-only at one of the statements. It may be writable again.
+    pub(super) by_tenant: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,9 +80,20 @@ impl Checkout {
             state: CheckoutState::Idle,
             in_transaction: false,
             read_only: false,
+            enforcement: Enforcement::default(),
             effect: Effect::None,
             sent_at: Instant::now(),
         }
+    }
+
+    /// The result of a statement that had the connection for itself.
+    pub(super) async fn end<T>(mut self, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        let result = self.finish(result);
+        if self.in_transaction && result.is_ok() {
+            // Boxed, as it is rare.
+            Box::pin(read_only::commit(&mut self)).await?;
+        }
+        result
     }
 
     /// The connection, for a statement with this effect. [`finish`](Self::finish) takes its result.
@@ -128,7 +151,7 @@ impl Checkout {
         self.in_transaction
     }
 
-    /// The caller has made the rest of the transaction read-only.
+    /// The rest of the transaction is read-only.
     pub(super) fn set_read_only(&mut self) {
         self.read_only = true;
     }

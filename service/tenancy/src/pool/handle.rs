@@ -2,7 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::stream::BoxStream;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, TransactionOptions,
+    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement,
+    TransactionOptions,
 };
 use tenantry_registry::SchemaName;
 
@@ -11,6 +12,7 @@ use super::{
     Executor, TenantPool, Transaction, WriteAccess,
     affinity::{SHARED, affinity_key},
     checkout::Checkout,
+    read_only,
     request::{Owner, Request, Usage},
     stream::row_stream,
     timeouts::is_broken,
@@ -116,9 +118,49 @@ impl PoolHandle {
         state.check().await?;
         Ok(checkout)
     }
+
+    /// A connection for one statement; if the tenant is read-only, in a read-only transaction.
+    async fn checkout_for_statement(&self, usage: Usage) -> Result<Checkout, DbErr> {
+        let checkout = self.checkout(usage).await?;
+        match self.user.is_read_only() {
+            // Boxed, as it is rare.
+            true => Box::pin(self.begin_read_only(checkout, usage)).await,
+            false => Ok(checkout),
+        }
+    }
+
+    async fn begin_read_only(&self, checkout: Checkout, usage: Usage) -> Result<Checkout, DbErr> {
+        match read_only::begin(checkout).await {
+            Err(error) if is_broken(&error) => read_only::begin(self.checkout(usage).await?).await,
+            other => other,
+        }
+    }
+
+    async fn begin_once(&self, mut options: TransactionOptions) -> Result<Transaction, DbErr> {
+        let checkout = self.checkout(Usage::OpenEnded).await?;
+        let is_read_only = self.user.is_read_only();
+        if is_read_only {
+            options.access_mode = Some(AccessMode::ReadOnly);
+        }
+        let mut txn = Transaction::begin(checkout, options).await?;
+        if is_read_only {
+            txn.set_read_only_by_tenant();
+        }
+        if let PoolUser::Tenant(tenant) | PoolUser::Background(tenant) = &self.user {
+            txn.set_tenant(Arc::clone(tenant));
+        }
+        Ok(txn)
+    }
 }
 
 impl PoolUser {
+    fn is_read_only(&self) -> bool {
+        match self {
+            Self::Tenant(tenant) | Self::Background(tenant) => tenant.is_read_only(),
+            Self::Shared | Self::Registry | Self::Lifecycle => false,
+        }
+    }
+
     fn request(&self, usage: Usage) -> Request<'_> {
         let of_none =
             |owner| Request { owner, usage, tenant: None, slug: None, limits: Limits::default() };
@@ -148,11 +190,9 @@ impl Executor for PoolHandle {
     const CAN_RETRY: bool = true;
 
     async fn begin_transaction(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
-        match Transaction::begin(self.checkout(Usage::OpenEnded).await?, options).await {
+        match self.begin_once(options).await {
             // Nothing was done yet, and idle connections are pinged from now on.
-            Err(error) if is_broken(&error) => {
-                Transaction::begin(self.checkout(Usage::OpenEnded).await?, options).await
-            }
+            Err(error) if is_broken(&error) => self.begin_once(options).await,
             other => other,
         }
     }
@@ -162,15 +202,15 @@ impl Executor for PoolHandle {
         statement: Statement,
         effect: Effect,
     ) -> Result<ExecResult, DbErr> {
-        let mut checkout = self.checkout(Usage::Statement).await?;
+        let mut checkout = self.checkout_for_statement(Usage::Statement).await?;
         let result = checkout.start(effect)?.execute(statement).await;
-        checkout.finish(result)
+        checkout.end(result).await
     }
 
     async fn execute_batch(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
-        let mut checkout = self.checkout(Usage::Statement).await?;
+        let mut checkout = self.checkout_for_statement(Usage::Statement).await?;
         let result = checkout.start(effect)?.execute_batch(sql).await;
-        checkout.finish(result)
+        checkout.end(result).await
     }
 
     async fn fetch_optional(
@@ -178,9 +218,9 @@ impl Executor for PoolHandle {
         statement: Statement,
         effect: Effect,
     ) -> Result<Option<QueryResult>, DbErr> {
-        let mut checkout = self.checkout(Usage::Statement).await?;
+        let mut checkout = self.checkout_for_statement(Usage::Statement).await?;
         let result = checkout.start(effect)?.query_one(statement).await;
-        checkout.finish(result)
+        checkout.end(result).await
     }
 
     async fn fetch_all(
@@ -188,9 +228,9 @@ impl Executor for PoolHandle {
         statement: Statement,
         effect: Effect,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let mut checkout = self.checkout(Usage::Statement).await?;
+        let mut checkout = self.checkout_for_statement(Usage::Statement).await?;
         let result = checkout.start(effect)?.query_all(statement).await;
-        checkout.finish(result)
+        checkout.end(result).await
     }
 
     async fn fetch_stream(
@@ -198,7 +238,7 @@ impl Executor for PoolHandle {
         statement: Statement,
         effect: Effect,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        let checkout = Box::new(self.checkout(Usage::OpenEnded).await?);
+        let checkout = Box::new(self.checkout_for_statement(Usage::OpenEnded).await?);
         Ok(row_stream(checkout, statement, effect))
     }
 }

@@ -11,9 +11,10 @@ use sea_orm::{
 use tokio::sync;
 
 use super::{
-    super::statement::Effect,
+    super::{statement::Effect, tenant_state::TenantState},
     Executor,
     checkout::Checkout,
+    read_only,
     savepoints::Savepoints,
     scheduler::closed,
     session_settings::milliseconds,
@@ -26,6 +27,8 @@ pub struct Transaction {
     shared: Arc<SharedTransaction>,
     /// `None` for the transaction itself.
     savepoint: Option<u64>,
+    /// The tenant whose statements run in it.
+    tenant: Option<Arc<TenantState>>,
 }
 
 /// The part that a transaction shares with its savepoints. The connection is released with the last
@@ -50,13 +53,26 @@ impl Transaction {
         read_only: bool,
     ) -> Result<Self, DbErr> {
         checkout.begin_transaction(read_only);
+        checkout.enforcement.is_set = read_only;
         // BEGIN takes the server no time.
         let usual = checkout.connection()?.answer_timeout.replace(SUSPECT_AFTER);
         execute(&mut checkout, begin, Effect::None).await?;
         checkout.connection()?.answer_timeout = usual;
         let checkout = sync::Mutex::new(checkout);
         let shared = Arc::new(SharedTransaction { checkout, savepoints: Mutex::default() });
-        Ok(Self { shared, savepoint: None })
+        Ok(Self { shared, savepoint: None, tenant: None })
+    }
+
+    /// The tenant whose statements run in it, and which may become read-only.
+    pub(in super::super) fn set_tenant(&mut self, tenant: Arc<TenantState>) {
+        self.tenant = Some(tenant);
+    }
+
+    /// The tenant was read-only when the transaction began.
+    pub(super) fn set_read_only_by_tenant(&mut self) {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.checkout.get_mut().enforcement.by_tenant = true;
+        }
     }
 
     /// A transaction whose statements may each take as long as creating or dropping a schema takes.
@@ -115,11 +131,17 @@ impl Transaction {
 
     pub(in super::super) async fn commit(self) -> Result<(), DbErr> {
         let mut checkout = self.checkout().await?;
-        let Some(number) = self.savepoint else { return end(&mut checkout, "COMMIT").await };
+        let Some(number) = self.savepoint else {
+            if let Some(tenant) = &self.tenant {
+                read_only::check_commit(&mut checkout, tenant).await?;
+            }
+            return end(&mut checkout, "COMMIT").await;
+        };
         // False if the savepoint around it was committed.
         if self.shared.savepoints().end(number) {
             let release = format!("RELEASE SAVEPOINT tenantry_{number}");
             execute(&mut checkout, &release, Effect::None).await?;
+            checkout.enforcement.is_set = false;
         }
         Ok(())
     }
@@ -147,6 +169,27 @@ impl Transaction {
             let undo = format!("ROLLBACK TO SAVEPOINT tenantry_{number}");
             execute(&mut checkout, &undo, Effect::None).await?;
             self.shared.savepoints().rolled_back();
+            checkout.enforcement.is_set = false;
+        }
+        Ok(checkout)
+    }
+
+    fn finish<T>(&self, checkout: &mut Checkout, result: Result<T, DbErr>) -> Result<T, DbErr> {
+        let result = checkout.finish(result);
+        result.map_err(|error| read_only::explain(checkout, self.tenant.as_deref(), error))
+    }
+
+    /// The connection for a statement. If the tenant is read-only, the transaction is as well.
+    async fn checkout_for(
+        &self,
+        sql: &str,
+        effect: Effect,
+    ) -> Result<sync::MutexGuard<'_, Checkout>, DbErr> {
+        let mut checkout = self.checkout().await?;
+        checkout.detect_read_only(sql);
+        if self.tenant.as_ref().is_some_and(|tenant| tenant.is_read_only()) {
+            // Boxed, as it is rare.
+            Box::pin(read_only::enforce(&mut checkout, sql, effect)).await?;
         }
         Ok(checkout)
     }
@@ -166,13 +209,17 @@ impl Drop for Transaction {
     }
 }
 
-async fn execute(checkout: &mut Checkout, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
+pub(super) async fn execute(
+    checkout: &mut Checkout,
+    sql: &str,
+    effect: Effect,
+) -> Result<ExecResult, DbErr> {
     let result = checkout.start(effect)?.execute_batch(sql).await;
     checkout.finish(result)
 }
 
 /// Ends a transaction. A commit that fails ends it too.
-async fn end(checkout: &mut Checkout, sql: &str) -> Result<(), DbErr> {
+pub(super) async fn end(checkout: &mut Checkout, sql: &str) -> Result<(), DbErr> {
     let result = execute(checkout, sql, Effect::None).await;
     checkout.end_transaction();
     result.map(drop)
@@ -182,7 +229,14 @@ impl Executor for Transaction {
     const CAN_RETRY: bool = false;
 
     /// Sets a savepoint.
-    async fn begin_transaction(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
+    async fn begin_transaction(
+        &self,
+        mut options: TransactionOptions,
+    ) -> Result<Transaction, DbErr> {
+        if self.tenant.as_ref().is_some_and(|tenant| tenant.is_read_only()) {
+            // PostgreSQL would refuse another mode.
+            options.access_mode = None;
+        }
         let mut checkout = self.checkout().await?;
         let number = self.shared.savepoints().begin();
         let set = format!("SAVEPOINT tenantry_{number}");
@@ -190,7 +244,8 @@ impl Executor for Transaction {
         execute(&mut checkout, &set, Effect::None).await.inspect_err(|_| {
             self.shared.savepoints().end(number);
         })?;
-        let savepoint = Self { shared: Arc::clone(&self.shared), savepoint: Some(number) };
+        let (shared, tenant) = (Arc::clone(&self.shared), self.tenant.clone());
+        let savepoint = Self { shared, savepoint: Some(number), tenant };
         if is_read_only(options) {
             checkout.set_read_only();
         }
@@ -206,16 +261,15 @@ impl Executor for Transaction {
         statement: Statement,
         effect: Effect,
     ) -> Result<ExecResult, DbErr> {
-        let mut checkout = self.checkout().await?;
-        checkout.detect_read_only(&statement.sql);
+        let mut checkout = self.checkout_for(&statement.sql, effect).await?;
         let result = checkout.start(effect)?.execute(statement).await;
-        checkout.finish(result)
+        self.finish(&mut checkout, result)
     }
 
     async fn execute_batch(&self, sql: &str, effect: Effect) -> Result<ExecResult, DbErr> {
-        let mut checkout = self.checkout().await?;
-        checkout.detect_read_only(sql);
-        execute(&mut checkout, sql, effect).await
+        let mut checkout = self.checkout_for(sql, effect).await?;
+        let result = checkout.start(effect)?.execute_batch(sql).await;
+        self.finish(&mut checkout, result)
     }
 
     async fn fetch_optional(
@@ -223,9 +277,9 @@ impl Executor for Transaction {
         statement: Statement,
         effect: Effect,
     ) -> Result<Option<QueryResult>, DbErr> {
-        let mut checkout = self.checkout().await?;
+        let mut checkout = self.checkout_for(&statement.sql, effect).await?;
         let result = checkout.start(effect)?.query_one(statement).await;
-        checkout.finish(result)
+        self.finish(&mut checkout, result)
     }
 
     async fn fetch_all(
@@ -233,9 +287,9 @@ impl Executor for Transaction {
         statement: Statement,
         effect: Effect,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let mut checkout = self.checkout().await?;
+        let mut checkout = self.checkout_for(&statement.sql, effect).await?;
         let result = checkout.start(effect)?.query_all(statement).await;
-        checkout.finish(result)
+        self.finish(&mut checkout, result)
     }
 
     async fn fetch_stream(
@@ -243,7 +297,7 @@ impl Executor for Transaction {
         statement: Statement,
         effect: Effect,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        Ok(row_stream(self.checkout().await?, statement, effect))
+        Ok(row_stream(self.checkout_for(&statement.sql, effect).await?, statement, effect))
     }
 }
 

@@ -5,8 +5,10 @@ mod calls;
 mod effect;
 mod misuse;
 mod values;
+mod writes;
 
 pub use misuse::Misuse;
 
 pub(super) use effect::{Analyzer, Effect};
 pub(super) use values::{check, encode};
+pub(super) use writes::{begins_with_write, sets_isolation_only};

@@ -1,4 +1,4 @@
-//! `tenantry tenant suspend|resume|archive|restore|purge|rename`.
+//! `tenantry tenant suspend|resume|archive|restore|purge|rename|read-only`.
 
 use serde_json::json;
 
@@ -153,4 +153,21 @@ async fn suspended_and_archived_tenants_are_migrated_with_the_others() {
     super::migration(&db, "up --all").exits(0);
     let versions = super::versions(&db).await;
     assert!(versions.iter().all(|it| it.ends_with(super::NEWEST)), "{versions:?}");
+}
+
+#[tokio::test]
+async fn a_tenant_is_made_read_only_and_writable_and_is_migrated_all_the_same() {
+    let db = with_tenants(["tenant-1"]).await;
+    let ran = tenantry(&db, "tenant read-only tenant-1").exits(0);
+    assert_eq!(ran.stdout, "tenant-1 is read-only\n");
+    tenantry(&db, "tenant show tenant-1").exits(0).says(["active,read-only"]);
+    tenantry(&db, "tenant list").exits(0).says(["active,read-only"]);
+    let shown = tenantry(&db, "tenant read-only tenant-1 --json").exits(0).json();
+    assert_eq!((&shown["status"], &shown["read_only"]), (&json!("active"), &json!(true)));
+    super::migration(&db, "redo --tenant tenant-1").exits(0);
+    let ran = tenantry(&db, "tenant read-only tenant-1 --off").exits(0);
+    assert_eq!(ran.stdout, "tenant-1 is writable\n");
+    let shown = tenantry(&db, "tenant show tenant-1 --json").exits(0).json();
+    assert_eq!(shown["read_only"], false);
+    tenantry(&db, "tenant read-only tenant-2").exits(1).complains(["not found"]);
 }

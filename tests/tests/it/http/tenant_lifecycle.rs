@@ -95,6 +95,30 @@ async fn a_tenant_is_renamed_and_its_alias_leads_to_it() {
 }
 
 #[tokio::test]
+async fn a_write_to_a_read_only_tenant_is_503_and_reads_are_answered() {
+    let (site, one, two) = Site::with_tenants().await;
+    let path = one.guard("Abu", "Guard").await;
+    let body = json!({ "read_only": true });
+    let record = act(&site, "tenant-1", "read-only", body.clone()).await.is(200).json();
+    assert_eq!(record["read_only"], true);
+    act(&site, "tenant-1", "read-only", body).await.is(200);
+    let guard = json!({ "name": "Bea", "position": "Guard" });
+    for refused in [
+        one.post("/guards", guard.clone()).await,
+        one.patch(&path, json!({ "name": "Bea" })).await,
+        one.delete(&path).await,
+    ] {
+        refused.problem(503, "tenant-read-only");
+        assert!(refused.header("retry-after").parse::<u32>().is_ok());
+    }
+    one.get(&path).await.is(200);
+    assert_eq!(one.names("/guards").await, ["Abu"]);
+    two.post("/guards", guard.clone()).await.is(201);
+    act(&site, "tenant-1", "read-only", json!({ "read_only": false })).await.is(200);
+    one.post("/guards", guard).await.is(201);
+}
+
+#[tokio::test]
 async fn the_body_of_an_action_is_checked_and_only_the_operator_may_send_it() {
     let (site, _, _) = Site::with_tenants().await;
     for (action, body, wanted) in [
@@ -104,6 +128,8 @@ async fn the_body_of_an_action_is_checked_and_only_the_operator_may_send_it() {
         ("resume", json!({ "x": 1 }), ("x", "unknown")),
         ("archive", json!({ "grace_seconds": -1 }), ("grace_seconds", "type")),
         ("purge", json!({ "force": "yes" }), ("force", "type")),
+        ("read-only", json!({}), ("read_only", "required")),
+        ("read-only", json!({ "read_only": "yes" }), ("read_only", "type")),
         ("rename", json!({}), ("slug", "required")),
         ("rename", json!({ "slug": "No" }), ("slug", "slug")),
     ] {
@@ -112,7 +138,7 @@ async fn the_body_of_an_action_is_checked_and_only_the_operator_may_send_it() {
     }
     let form = site.operator("POST", "/admin/tenants/tenant-1/purge").body("force=true");
     heard(form).await.problem(415, "unsupported-media-type");
-    for action in ["suspend", "resume", "archive", "restore", "purge", "rename"] {
+    for action in ["suspend", "resume", "archive", "restore", "purge", "read-only", "rename"] {
         let path = format!("/admin/tenants/tenant-1/{action}");
         let base = site.caller("localhost");
         heard(base.request("POST", &path)).await.problem(401, "unauthorized");

@@ -7,7 +7,9 @@ use tenantry::{Config, Error, NewTenant, RenameOptions, Tenancy};
 
 use crate::support::{TestDb, catalog::texts, slug, tcp_proxy::TcpProxy};
 
-const CHANGES: [&str; 6] = ["suspend", "resume", "archive", "restore", "rename", "rename back"];
+/// Each is followed by the one that undoes it.
+const CHANGES: [&str; 8] =
+    ["suspend", "resume", "archive", "restore", "read-only", "writable", "rename", "rename back"];
 
 async fn change(tenancy: &Tenancy, change: &str) -> Result<(), Error> {
     let (old, new) = (slug("old"), slug("new"));
@@ -18,6 +20,8 @@ async fn change(tenancy: &Tenancy, change: &str) -> Result<(), Error> {
         "resume" => tenancy.resume(&old).await?,
         "archive" => tenancy.archive(&old, Duration::from_secs(60)).await?,
         "restore" => tenancy.restore(&old).await?,
+        "read-only" => tenancy.set_read_only(&old, true).await?,
+        "writable" => tenancy.set_read_only(&old, false).await?,
         "rename" => tenancy.rename(&old, &new, options).await?,
         "rename back" => tenancy.rename(&new, &old, options).await?,
         other => panic!("{other}"),
@@ -28,7 +32,7 @@ async fn change(tenancy: &Tenancy, change: &str) -> Result<(), Error> {
 /// The row of the tenant and its earlier slugs, without times.
 async fn stored(db: &DatabaseConnection) -> Vec<String> {
     let sql = "SELECT concat_ws(' ', t.slug, status, status_reason, status_before,
-                   status_since IS NULL, purge_after IS NULL, a.slug, redirects)
+                   read_only, status_since IS NULL, purge_after IS NULL, a.slug, redirects)
                FROM registry.tenants t LEFT JOIN registry.aliases a ON tenant_id = t.id";
     texts(db, sql).await
 }
