@@ -36,6 +36,10 @@ impl Host {
         if name == base_domain {
             return Self::Base;
         }
+        // A hostname may end with a dot, which has been removed already.
+        if name.ends_with('.') {
+            return Self::Unknown;
+        }
         match name.strip_suffix(base_domain).and_then(|rest| rest.strip_suffix('.')) {
             Some(label) if Slug::is_reserved(label) => Self::Reserved,
             Some(label) => label.parse().map_or(Self::Unknown, Self::Slug),
@@ -46,7 +50,40 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use tenantry_registry::Slug;
+
     use super::Host;
+
+    proptest! {
+        // Also a fuzz target, `tests/fuzz/targets/host.rs`.
+        #[test]
+        fn a_header_has_one_meaning_that_reads_back_from_its_text(
+            header in prop_oneof![
+                any::<String>(),
+                "[a-zA-Z0-9_.:-]{0,20}(\\.)?(example\\.com|EXAMPLE\\.org)?[.:0-9]{0,4}",
+            ]
+        ) {
+            let (base, lower) = ("example.com", header.to_ascii_lowercase());
+            let host = Host::parse(&header, base);
+            match &host {
+                Host::Base => prop_assert!(lower.starts_with(base)),
+                Host::Slug(slug) => {
+                    prop_assert!(!Slug::is_reserved(slug.as_str()));
+                    let name = format!("{slug}.{base}");
+                    prop_assert!(lower.starts_with(&name));
+                    prop_assert_eq!(&Host::parse(&name, base), &host);
+                }
+                Host::Custom(name) => {
+                    let name = name.as_str();
+                    prop_assert!(lower.starts_with(name) && name != base);
+                    prop_assert!(!name.ends_with(".example.com"), "{} is below the base", name);
+                    prop_assert_eq!(&Host::parse(name, base), &host);
+                }
+                Host::Reserved | Host::Unknown => {}
+            }
+        }
+    }
 
     #[test]
     fn parses_headers() {
@@ -62,6 +99,9 @@ mod tests {
             ("tenant_1.example.com", Host::Unknown),
             ("a.tenant-1.example.com", Host::Unknown),
             (".example.com", Host::Unknown),
+            ("tenant-1.example.com..", Host::Unknown),
+            ("example.com..", Host::Unknown),
+            ("guards.example.org..", Host::Unknown),
             ("", Host::Unknown),
             ("localhost", Host::Unknown),
             ("127.0.0.1:3000", Host::Unknown),

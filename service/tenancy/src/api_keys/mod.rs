@@ -28,6 +28,8 @@ pub(crate) use background::{Background, Event};
 pub(crate) use cache::KeyCache;
 pub(crate) use stored::{StoredKey, find_all};
 pub(crate) use text::Prefix;
+#[cfg(fuzzing)]
+pub use text::fuzz_key;
 
 use super::{Error, Tenancy, pool::Transaction};
 use crate::page::{self, Page, PageRequest};

@@ -91,6 +91,15 @@ impl fmt::Debug for KeyText {
     }
 }
 
+/// A fuzz target: a key that is accepted is written in one way only.
+#[cfg(fuzzing)]
+pub fn fuzz_key(text: &str) {
+    if let Some(key) = KeyText::parse(text) {
+        assert_eq!(key.expose(), text);
+        assert!(key.matches(&key.hash()));
+    }
+}
+
 fn checksum(text: &str) -> [u8; SUM_BYTES] {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
     [a, b, c, d]

@@ -226,6 +226,17 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, TransferError> 
     serde_json::to_vec(value).map_err(|error| TransferError::Write(error.into()))
 }
 
+/// A fuzz target: a manifest that is accepted is accepted again, as the same, as it would be written.
+#[cfg(fuzzing)]
+pub fn fuzz_manifest(text: &[u8]) {
+    if let Ok(manifest) = Manifest::parse(text) {
+        let again = to_json(&manifest).and_then(|text| Manifest::parse(&text));
+        assert_eq!(again.ok().as_ref(), Some(&manifest));
+        let _ = manifest.tenant.to_new(None, true);
+        let _ = manifest.part(0, 0);
+    }
+}
+
 fn parse<T: DeserializeOwned>(entry: &str, text: &[u8]) -> Result<T, TransferError> {
     serde_json::from_slice(text).map_err(|error| TransferError::Malformed {
         entry: entry.to_owned(),

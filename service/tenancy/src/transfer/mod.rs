@@ -24,6 +24,8 @@ pub use clone::CloneOptions;
 pub use error::TransferError;
 pub use export::{ExportOptions, Exported};
 pub use import::{ImportOptions, Imported};
+#[cfg(fuzzing)]
+pub use manifest::fuzz_manifest;
 pub use progress::{OnProgress, TransferProgress};
 
 use tokio::{
