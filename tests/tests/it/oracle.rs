@@ -11,6 +11,7 @@
 mod dice;
 mod history;
 mod judge;
+mod lives;
 mod play;
 mod rules;
 mod verdicts;

@@ -106,6 +106,11 @@ impl HttpServer {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// The status of a server that has ended by itself.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits until the server has ended.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
