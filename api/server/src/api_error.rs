@@ -37,6 +37,10 @@ pub struct ApiError(Box<Response>);
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub(crate) Arc<dyn Error + Send + Sync>);
 
+/// The unavailable tenant that a response is about, a response extension.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal(pub(crate) TenantUnavailable);
+
 /// The cause of a response that was made from an [`ApiError`], if it is a server error.
 ///
 /// ```
@@ -74,6 +78,21 @@ impl ApiError {
         }
         Self(Box::new(response))
     }
+
+    /// Logs which unavailable tenant the answer is about.
+    pub(crate) fn about(mut self, refused: TenantUnavailable) -> Self {
+        self.0.extensions_mut().insert(Refusal(refused));
+        self
+    }
+}
+
+/// The unavailable tenant in an error.
+fn refusal(error: &tenantry::Error) -> Option<&TenantUnavailable> {
+    match error {
+        tenantry::Error::Unavailable(refused) => Some(refused),
+        tenantry::Error::OfTenant { source, .. } => refusal(source),
+        _ => None,
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -90,7 +109,11 @@ impl From<Problem> for ApiError {
 
 impl From<tenantry::Error> for ApiError {
     fn from(error: tenantry::Error) -> Self {
-        Self::with_cause(Problem::of_tenancy(&error), error)
+        let problem = Problem::of_tenancy(&error);
+        match refusal(&error).cloned() {
+            Some(refused) => Self::with_cause(problem, error).about(refused),
+            None => Self::with_cause(problem, error),
+        }
     }
 }
 

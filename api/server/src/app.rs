@@ -1,8 +1,9 @@
 //! The router of an application.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     handler::Handler,
     routing::{delete, get, post},
 };
@@ -13,10 +14,13 @@ use tower_http::{
 };
 
 use crate::{
-    AppState, AuthLayer, DEADLINE, MAX_BODY, audit, doctor,
+    AppState, AuthLayer, DEADLINE, audit, doctor,
     gate::Gate,
-    health, keys,
+    health,
+    host_guard::{HostGuard, HostPolicy},
+    keys,
     problem::Problem,
+    security_headers::SecurityHeaders,
     tenant_lifecycle, tenants,
     trace::{Trace, handle_panic},
     transfer,
@@ -36,27 +40,45 @@ pub fn compressed() -> CompressionLayer<SizeAbove> {
 /// The routes are answered for callers that the state's [`Access`](crate::Access) admits
 /// ([`AuthLayer`]). Without credentials they are answered 401, unless the state is
 /// [`anonymous`](AppState::anonymous).
+///
+/// Only hosts of this service reach a route: the base domain, its subdomains, the domains of tenants
+/// and [allowed ones](AppState::allow_hosts). All others are answered as a host without a tenant. A
+/// request that may change something is refused if a page of another origin sent it, unless the
+/// tenant [allows the origin](tenantry::HttpSettings::cors_origins). Every answer has the headers
+/// that make browsers careful, among them `Cache-Control: no-store` and a
+/// `Content-Security-Policy` that allows nothing, where the handler has not set its own.
 pub fn app(state: AppState, routes: Router<AppState>) -> Router {
     let gate = Gate::new(state.max_requests);
-    let trace = layer_fn(move |inner| Trace { inner, deadline: DEADLINE, gate: gate.clone() });
+    let headers = SecurityHeaders::new(state.hsts);
+    let trace = layer_fn(move |inner| {
+        let (gate, headers) = (gate.clone(), headers.clone());
+        Trace { inner, deadline: DEADLINE, gate, headers }
+    });
+    let policy = Arc::new(HostPolicy {
+        tenancy: state.tenancy.clone(),
+        allowed_hosts: state.allowed_hosts.clone(),
+        max_body: state.max_body,
+    });
+    let guard = layer_fn(move |inner| HostGuard { inner, policy: Arc::clone(&policy) });
     // Around the application's routes only: the admin API asks for an operator.
     routes
         .layer(AuthLayer::new(state.access.clone()))
         .route("/admin/tenants", get(tenants::list.layer(compressed())).post(tenants::create))
         .route(
-            transfer::TENANT,
-            get(tenants::show).patch(tenants::update).delete(tenants::drop).post(transfer::import),
+            "/admin/tenants/{slug}",
+            get(tenants::show).patch(tenants::update).delete(tenants::drop),
         )
         .merge(tenant_lifecycle::routes())
         .route("/admin/keys", get(keys::list.layer(compressed())).post(keys::create))
         .route("/admin/keys/{id}", delete(keys::revoke))
         .route("/admin/audit", get(audit::list.layer(compressed())))
         .route("/admin/doctor", get(doctor::show))
+        .route(transfer::IMPORT, post(transfer::import))
         .route(transfer::CLONE, post(transfer::clone))
         .route(transfer::EXPORT, get(transfer::export))
         .route(health::PATH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer((trace, CatchPanicLayer::custom(handle_panic), DefaultBodyLimit::max(MAX_BODY)))
+        .layer((trace, guard, CatchPanicLayer::custom(handle_panic)))
         .with_state(state)
 }

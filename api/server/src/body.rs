@@ -16,8 +16,9 @@ use tenantry::Input;
 use tokio::time::timeout;
 
 use crate::{
-    BODY_DEADLINE,
+    BODY_DEADLINE, MAX_BODY,
     api_error::ApiError,
+    host_guard::BodyLimit,
     problem::{FieldError, Problem, field_errors},
 };
 
@@ -31,10 +32,11 @@ impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(Problem::unsupported_media_type().into());
         }
+        let limit = request.extensions().get().map_or(MAX_BODY, |BodyLimit(limit)| *limit);
         let body = timeout(BODY_DEADLINE, Bytes::from_request(request, state));
         let body = body.await.map_err(|_| Problem::slow_body())?.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::too_large()
+                Problem::too_large(limit)
             } else {
                 Problem::malformed("the body could not be read to the end; send it again")
             }

@@ -18,7 +18,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
-use crate::{MAX_BODY, health, problem::Problem, target::Target, transfer};
+use crate::{health, problem::Problem, target::Target};
 
 /// Limit for `/health`, which is counted separately, so that it answers under overload.
 const MAX_HEALTH_REQUESTS: usize = 100;
@@ -54,15 +54,9 @@ impl Gate {
         }))
     }
 
-    /// A permit for the request, unless it is malformed, its body is too long, or too many requests
-    /// are in progress.
+    /// A permit for the request, unless it is malformed or too many requests are in progress.
     pub(crate) fn admit(&self, request: &Request) -> Result<Permit, Problem> {
         Target::from(request).named()?;
-        // By its Content-Length, before the client sends the body.
-        let is_long = request.body().size_hint().lower() > MAX_BODY as u64;
-        if is_long && !transfer::is_import(request) {
-            return Err(Problem::too_large());
-        }
         let route = request.extensions().get::<MatchedPath>();
         let health = route.is_some_and(|route| route.as_str() == health::PATH);
         let requests = if health { &self.0.health } else { &self.0.requests };
@@ -133,7 +127,7 @@ mod tests {
     use tower::layer::layer_fn;
 
     use super::*;
-    use crate::{api_error::Cause, trace::Trace};
+    use crate::{api_error::Cause, security_headers::SecurityHeaders, trace::Trace};
 
     #[tokio::test]
     async fn a_request_holds_its_permit_until_its_answer_is_read() {
@@ -148,6 +142,7 @@ mod tests {
             inner,
             deadline: Duration::from_secs(20),
             gate: gate.clone(),
+            headers: SecurityHeaders::default(),
         });
         let app =
             Router::new().route("/", get(slow)).route(health::PATH, get(|| async {})).layer(layer);

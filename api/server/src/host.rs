@@ -7,13 +7,15 @@ use axum::{
 use tenantry::{Host, Slug, Tenancy, Tenant};
 use tracing::{Span, field::display};
 
-use crate::{api_error::ApiError, auth::admit, target::Target};
+use crate::{api_error::ApiError, auth::admit_found, target::Target};
 
 /// The tenant that the request's host belongs to, in any router whose state contains the
 /// [`Tenancy`].
 ///
 /// Rejects with 400 if the request does not name exactly one host, 404 if the host belongs to no
-/// tenant, 421 if it is reserved, 403, 410 or 503 if the tenant is not available. With an
+/// tenant, 421 if it is reserved, 503 if the tenant's schema does not fit this build. A tenant that is
+/// suspended, archived or dropped is answered as a host without a tenant, or with 403, 410 and 404 if
+/// [`Config::reveal_unavailable`](tenantry::Config::reveal_unavailable) is set. With an
 /// [`AuthLayer`](crate::AuthLayer) around the route, as in [`app`](crate::app), 403 if the tenant is
 /// not that of the caller. **Without that layer every caller is admitted.**
 ///
@@ -74,7 +76,8 @@ pub(crate) async fn tenant_of_host(tenancy: &Tenancy, parts: &Parts) -> Result<T
             Err(_) => {}
         }
     }
-    admit(tenancy, parts, found)
+    let unknown = || tenantry::Error::UnknownHost(host.to_owned());
+    admit_found(tenancy, parts, found, unknown)
 }
 
 /// Records the tenant in the span of the request.

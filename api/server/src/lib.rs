@@ -26,6 +26,7 @@
 //! | [`app`], [`AppState`] | an application's routes with the admin API, `/health`, limits and the request log |
 //! | [`HostTenant`], [`Admin`] | the tenant of a request, and proof of an operator |
 //! | [`Principal`], [`require`], [`Authenticate`], [`ApiKeys`], [`AuthLayer`], [`Access`] | the caller of a request, and who may do what |
+//! | `Jwt`, `JwtConfig`, `JwksSource` | JSON Web Tokens as credentials (feature `jwt`) |
 //! | [`TenantLayer`], [`TenantSource`], [`CurrentTenant`] | the tenant by host, path, header or a function, for any router or tower service |
 //! | [`Json`], [`Query`], [`Path`] | extractors whose rejections are problem documents |
 //! | [`ListResponse`], [`ListFormat`], [`ndjson`] | lists: a page, or all rows as NDJSON |
@@ -41,16 +42,20 @@ mod app;
 mod audit;
 mod auth;
 mod body;
+mod cors;
+mod cross_origin;
 mod doctor;
 mod extract;
 mod gate;
 mod health;
 mod host;
+mod host_guard;
 mod idle;
 mod keys;
 mod linger;
 mod list;
 mod problem;
+mod security_headers;
 mod server;
 mod target;
 mod tenant_input;
@@ -60,8 +65,9 @@ mod tenant_source;
 mod tenants;
 mod trace;
 mod transfer;
+mod unavailable;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::FromRef, http::HeaderName};
 use tenantry::Tenancy;
@@ -72,6 +78,8 @@ pub use auth::{
     Access, Admin, AdminToken, ApiKeys, AuthLayer, AuthService, Authenticate, Principal,
     RequireLayer, RequireService, TokenError, require,
 };
+#[cfg(feature = "jwt")]
+pub use auth::{JwksSource, JwksSourceError, Jwt, JwtConfig, JwtError};
 pub use body::Json;
 pub use extract::{Path, Query};
 pub use host::HostTenant;
@@ -81,8 +89,12 @@ pub use server::{ServerLimits, serve};
 pub use tenant_layer::{CurrentTenant, TenantLayer, TenantService};
 pub use tenant_source::{TenantKey, TenantSource};
 
-/// Maximum length of a request body, in bytes. A longer one is answered 413.
+/// Maximum length of a request body, in bytes, unless the tenant has a
+/// [limit of its own](tenantry::HttpSettings::max_body_bytes). A longer one is answered 413.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// Default of [`AppState::max_body`].
+pub const MAX_TENANT_BODY: usize = 1024 * 1024;
 
 /// Deadline of a request, after which it is answered 503.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -99,6 +111,9 @@ pub struct AppState {
     tenancy: Tenancy,
     access: Access,
     max_requests: usize,
+    max_body: usize,
+    allowed_hosts: Arc<[String]>,
+    hsts: Option<Duration>,
 }
 
 impl AppState {
@@ -108,7 +123,14 @@ impl AppState {
     pub fn new(tenancy: Tenancy, admin_token: Option<AdminToken>) -> Self {
         let access =
             Access::new(tenancy.clone(), ApiKeys::new(tenancy.clone())).admin_token(admin_token);
-        Self { tenancy, access, max_requests: MAX_REQUESTS }
+        Self {
+            tenancy,
+            access,
+            max_requests: MAX_REQUESTS,
+            max_body: MAX_TENANT_BODY,
+            allowed_hosts: Arc::default(),
+            hsts: None,
+        }
     }
 
     /// Finds the callers of requests by another check than [`ApiKeys`], see [`Authenticate`].
@@ -121,6 +143,12 @@ impl AppState {
     #[must_use]
     pub fn client_address_header(self, name: HeaderName) -> Self {
         Self { access: self.access.client_address_header(name), ..self }
+    }
+
+    /// Finds the callers of requests by another check, too, see [`Access::also_authenticate`].
+    #[must_use]
+    pub fn also_authenticate(self, check: impl Authenticate) -> Self {
+        Self { access: self.access.also_authenticate(check), ..self }
     }
 
     /// Opens the tenants' routes to everybody, see [`Access::anonymous`].
@@ -140,6 +168,27 @@ impl AppState {
     #[must_use]
     pub fn max_requests(self, max_requests: usize) -> Self {
         Self { max_requests, ..self }
+    }
+
+    /// Limits the bodies of all requests, in bytes: a tenant's own limit counts up to this one.
+    #[must_use]
+    pub fn max_body(self, max_body: usize) -> Self {
+        Self { max_body, ..self }
+    }
+
+    /// Serves requests to these hosts, too, though they belong to no tenant: host names or addresses
+    /// without a port. Needed for routes that find the tenant elsewhere, such as in the path.
+    #[must_use]
+    pub fn allow_hosts(self, hosts: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        let hosts = hosts.into_iter().map(|host| host.as_ref().to_ascii_lowercase());
+        Self { allowed_hosts: hosts.collect(), ..self }
+    }
+
+    /// Adds `Strict-Transport-Security` to every answer: browsers then use HTTPS only, for so long.
+    /// For a service that is reached by HTTPS under all its hosts, such as behind a proxy.
+    #[must_use]
+    pub fn hsts(self, max_age: Duration) -> Self {
+        Self { hsts: Some(max_age), ..self }
     }
 }
 

@@ -135,9 +135,14 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Whether both are the same host and port, however they are written.
-fn same(one: &str, other: &str, default_port: &str) -> bool {
+pub(crate) fn same(one: &str, other: &str, default_port: &str) -> bool {
     let [one, other] = [one, other].map(|text| split(text, default_port));
     one.0.eq_ignore_ascii_case(other.0) && one.1 == other.1
+}
+
+/// The name of a host, without the port and the dot at its end.
+pub(crate) fn name(host: &str) -> &str {
+    split(host, "").0
 }
 
 /// The name without the dot at its end, and the port unless it is the usual one.

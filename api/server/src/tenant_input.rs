@@ -1,10 +1,12 @@
 //! Bodies of requests to `/admin/tenants`.
 
-use std::{fmt::Display, str::FromStr};
+use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tenantry::{DisplayName, Metadata, MetadataError, NewTenant, Slug, Tag, TenantUpdate};
+use tenantry::{
+    DisplayName, HttpSettings, Metadata, MetadataError, NewTenant, Origin, Slug, Tag, TenantUpdate,
+};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 /// A tenant to be created.
@@ -33,6 +35,12 @@ pub(crate) struct TenantChange {
     /// Merged by key; null removes a key.
     #[serde(default, deserialize_with = "present")]
     metadata: Option<Value>,
+    /// Null for the server's default.
+    #[serde(default, deserialize_with = "present")]
+    max_body_bytes: Option<Option<NonZeroU32>>,
+    /// Replaces all origins.
+    #[serde(default, deserialize_with = "present")]
+    cors_origins: Option<Vec<String>>,
 }
 
 /// A field that is not missing, also if it is null.
@@ -86,6 +94,12 @@ impl TenantChange {
         }
         if let Some(value) = &self.metadata {
             change = change.metadata(errors.metadata(value).unwrap_or_default());
+        }
+        if let Some(bytes) = self.max_body_bytes {
+            change = change.max_body_bytes(bytes);
+        }
+        if let Some(origins) = &self.cors_origins {
+            change = change.cors_origins(errors.origins(origins));
         }
         if errors.0.is_empty() { Ok(change) } else { Err(errors.0) }
     }
@@ -147,6 +161,14 @@ impl Errors {
             self.add("tags", "length", error.to_string());
         }
         self.parse_all("tags", "tag", texts)
+    }
+
+    fn origins(&mut self, texts: &[String]) -> Vec<Origin> {
+        if texts.len() > HttpSettings::MAX_ORIGINS {
+            let error = tenantry::Error::TooManyOrigins(texts.len());
+            self.add("cors_origins", "length", error.to_string());
+        }
+        self.parse_all("cors_origins", "origin", texts)
     }
 
     fn metadata(&mut self, value: &Value) -> Option<Metadata> {

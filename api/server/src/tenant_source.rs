@@ -9,9 +9,10 @@ use tenantry::{Slug, Tenancy, Tenant, TenantId};
 
 use crate::{
     api_error::ApiError,
-    auth::{Principal, admit},
+    auth::{Principal, admit_found},
     host::{record, tenant_of_host},
     problem::Problem,
+    unavailable::hides,
 };
 
 /// Where a [`TenantLayer`](crate::TenantLayer) finds the tenant of a request.
@@ -160,8 +161,8 @@ impl TenantSource {
             Kind::Header(name) => tenant_of_slug(tenancy, parts, &header(parts, name)?).await,
             Kind::Function(find) => match find(parts.clone()).await? {
                 TenantKey::Slug(slug) => tenant_of_slug(tenancy, parts, &slug).await,
-                TenantKey::Id(id) => found(tenancy, parts, tenancy.tenant_by_id(id).await),
-                TenantKey::Tenant(tenant) => found(tenancy, parts, Ok(tenant)),
+                TenantKey::Id(id) => found(tenancy, parts, id, tenancy.tenant_by_id(id).await),
+                TenantKey::Tenant(tenant) => found(tenancy, parts, tenant.id(), Ok(tenant)),
             },
         }
     }
@@ -182,6 +183,7 @@ impl fmt::Debug for TenantSource {
 fn found(
     tenancy: &Tenancy,
     parts: &Parts,
+    id: TenantId,
     tenant: Result<Tenant, tenantry::Error>,
 ) -> Result<Tenant, ApiError> {
     match &tenant {
@@ -189,19 +191,24 @@ fn found(
         Err(tenantry::Error::Unavailable(refused)) => record(&refused.slug),
         Err(_) => {}
     }
-    admit(tenancy, parts, tenant)
+    admit_found(tenancy, parts, tenant, || tenantry::Error::UnknownTenantId(id))
 }
 
 async fn tenant_of_slug(tenancy: &Tenancy, parts: &Parts, slug: &Slug) -> Result<Tenant, ApiError> {
     record(slug);
     let principal = parts.extensions.get::<Principal>();
+    let is_nobody = principal.is_none_or(Principal::is_anonymous);
     match tenancy.tenant(slug).await {
-        Err(tenantry::Error::UnknownTenant(slug))
-            if principal.is_none_or(Principal::is_anonymous) =>
-        {
+        Err(tenantry::Error::UnknownTenant(slug)) if is_nobody => {
             Err(no_tenant(slug.as_str()).into())
         }
-        other => admit(tenancy, parts, other),
+        Err(tenantry::Error::Unavailable(refused)) if is_nobody && hides(tenancy, &refused) => {
+            Err(ApiError::from(no_tenant(slug.as_str())).about(refused))
+        }
+        other => {
+            let unknown = || tenantry::Error::UnknownTenant(slug.clone());
+            admit_found(tenancy, parts, other, unknown)
+        }
     }
 }
 

@@ -22,9 +22,10 @@ use tracing::{Instrument, error, error_span, field::Empty, info};
 use uuid::Uuid;
 
 use crate::{
-    api_error::Cause,
+    api_error::{Cause, Refusal},
     gate::{Gate, PermitBody},
     problem::Problem,
+    security_headers::SecurityHeaders,
     transfer,
 };
 
@@ -53,6 +54,7 @@ pub(crate) struct Trace<S> {
     pub(crate) inner: S,
     pub(crate) deadline: Duration,
     pub(crate) gate: Gate,
+    pub(crate) headers: SecurityHeaders,
 }
 
 impl<S, B> Service<Request> for Trace<S>
@@ -84,7 +86,7 @@ where
             principal = Empty,
         );
         let deadline = transfer::deadline(&request).unwrap_or(self.deadline);
-        let started = Instant::now();
+        let (started, headers) = (Instant::now(), self.headers.clone());
         let keeps_alive = request.version() > Version::HTTP_11;
         let admitted = self.gate.admit(&request);
         let answer = admitted.map(|permit| (span.in_scope(|| self.inner.call(request)), permit));
@@ -103,6 +105,7 @@ where
             };
             log(&response, started);
             response.headers_mut().insert(REQUEST_ID, id);
+            headers.add_to(response.headers_mut());
             let is_body_left = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT]
                 .contains(&response.status());
             if is_body_left && !keeps_alive {
@@ -120,6 +123,9 @@ fn log(response: &Response, started: Instant) {
     // A 5xx without a cause is overload, which is not an error of the server.
     if let Some(Cause(cause)) = response.extensions().get() {
         error!(status, micros, cause = %explain(cause.as_ref()), "failed");
+    } else if let Some(Refusal(refused)) = response.extensions().get() {
+        // Also if the answer does not say so.
+        info!(status, micros, tenant_is = refused.availability.as_str(), "answered");
     } else {
         info!(status, micros, "answered");
     }
@@ -199,6 +205,7 @@ mod tests {
                 inner,
                 deadline: Duration::from_millis(50),
                 gate: gate.clone(),
+                headers: SecurityHeaders::default(),
             }));
         let app = TowerToHyperService::new(app);
         for (path, status, cause) in [

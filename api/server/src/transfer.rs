@@ -1,4 +1,4 @@
-//! Copies of tenants: `/admin/tenants/{slug}/clone`, `…/export` and `/admin/tenants/import`.
+//! Copies of tenants: `/admin/tenants/{slug}/clone`, `…/export` and `/admin/imports`.
 //!
 //! They last as long as the data take: the deadline of requests and the limit of bodies do not
 //! apply. Each wait for the client, the database or a connection has a bound of its own.
@@ -9,7 +9,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request, State},
     http::{
-        Method, StatusCode,
+        StatusCode,
         header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION},
     },
     response::{IntoResponse, Response},
@@ -38,9 +38,7 @@ use crate::{
 pub(crate) const CLONE: &str = "/admin/tenants/{slug}/clone";
 pub(crate) const EXPORT: &str = "/admin/tenants/{slug}/export";
 
-/// The route of a tenant, where `POST` is an import if the slug is `import`: a tenant of that name
-/// keeps its other methods.
-pub(crate) const TENANT: &str = "/admin/tenants/{slug}";
+pub(crate) const IMPORT: &str = "/admin/imports";
 
 /// For the answer to a clone or an import.
 const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -58,7 +56,7 @@ pub(crate) fn deadline(request: &Request) -> Option<Duration> {
 /// Whether the body is an archive of any length.
 pub(crate) fn is_import(request: &Request) -> bool {
     let route = request.extensions().get::<MatchedPath>();
-    request.method() == Method::POST && route.is_some_and(|route| route.as_str() == TENANT)
+    route.is_some_and(|route| route.as_str() == IMPORT)
 }
 
 /// The tenant to create.
@@ -105,13 +103,9 @@ pub(crate) struct ImportQuery {
 pub(crate) async fn import(
     admin: Admin,
     State(state): State<AppState>,
-    Path(path): Path<String>,
     Query(query): Query<ImportQuery>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    if path != "import" {
-        return Err(Problem::method_not_allowed().into());
-    }
     let slug = query.slug.as_deref().map(|slug| required_slug(Some(slug))).transpose()?;
     let options = ImportOptions { slug, domains: query.domains, ..Default::default() };
     let (mut writer, reader) = duplex(BUFFER);

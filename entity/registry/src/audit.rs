@@ -46,7 +46,7 @@ pub enum Action {
     Created,
     /// A tenant was made of an existing schema.
     Adopted,
-    /// The name, the tags or the metadata of a tenant were changed.
+    /// The name, the tags, the metadata or the HTTP settings of a tenant were changed.
     Updated,
     /// The limits of a tenant were set.
     Limited,
@@ -167,7 +167,7 @@ impl FromStr for Action {
 
 /// The text names no [`Action`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no action; use one of {all}", all = Action::ALL.map(|it| it.to_string()).join(", "))]
+#[error("{0:?} is not an action; use one of {all}", all = Action::ALL.map(|it| it.to_string()).join(", "))]
 pub struct UnknownAction(String);
 
 impl fmt::Display for Action {
@@ -289,6 +289,8 @@ mod tests {
         }
         assert_eq!(Action::from("teleported".to_owned()).as_str(), "teleported");
         let unknown = "teleported".parse::<Action>().unwrap_err().to_string();
-        assert!(unknown.starts_with("\"teleported\" is no action; use one of created, adopted, "));
+        assert!(
+            unknown.starts_with("\"teleported\" is not an action; use one of created, adopted, ")
+        );
     }
 }

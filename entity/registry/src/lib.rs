@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`tenant`], [`domain`], [`alias`], [`api_key`], [`audit`], [`application`] | entities of the registry's tables, in the schema [`SCHEMA`] |
 //! | [`notify`] | channel and payloads of `NOTIFY` |
-//! | root | validated names ([`Slug`], [`SchemaName`], [`Hostname`], …), timestamps, the [`PLACEHOLDER`] |
+//! | root | validated names ([`Slug`], [`SchemaName`], [`Hostname`], [`Origin`], …), timestamps, the [`PLACEHOLDER`] |
 
 pub mod alias;
 pub mod api_key;
@@ -28,6 +28,7 @@ pub mod tenant;
 mod display_name;
 mod hostname;
 mod name_error;
+mod origin;
 mod reason;
 mod schema_name;
 mod scope;
@@ -39,6 +40,7 @@ mod timestamp;
 pub use display_name::DisplayName;
 pub use hostname::Hostname;
 pub use name_error::NameError;
+pub use origin::Origin;
 pub use reason::Reason;
 pub use schema_name::{RESERVED_WORDS, SchemaName};
 pub use scope::{Scope, Scopes, UnknownScope};

@@ -1,6 +1,7 @@
 use thiserror::Error;
 
-/// An invalid slug, schema name, host name, display name, tag or reason, with the rule that it violates.
+/// An invalid slug, schema name, host name, origin, display name, tag or reason, with the rule that
+/// it violates.
 ///
 /// The message shows at most 80 characters of the input, as a Rust string literal (`{:?}`), so that
 /// hostile input cannot disturb a terminal or a log.

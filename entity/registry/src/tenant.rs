@@ -47,6 +47,10 @@ pub struct Model {
     pub max_connections: Option<i32>,
     /// How many of its statements may wait for a connection; none for the default.
     pub max_waiting: Option<i32>,
+    /// Longest request body of the tenant in bytes; none for the default.
+    pub max_body_bytes: Option<i64>,
+    /// Origins whose pages may call the tenant from a browser, sorted.
+    pub cors_origins: Vec<String>,
     /// A JSON object with the display name, the tags, and data of the application.
     #[sea_orm(column_type = "JsonBinary")]
     pub metadata: Json,

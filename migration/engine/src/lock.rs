@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QuerySelect, prelude::Uuid, sea_query::LockType,
+    QuerySelect, sea_query::LockType,
 };
 use tenantry_registry::{SchemaName, TenantId, audit, tenant};
 
@@ -169,7 +169,8 @@ pub(crate) async fn poll_lock(
 /// A statement that writes the state of a tenant's schema to the registry row, clears the last
 /// failure, and inserts an audit entry if the applied migrations have changed.
 ///
-/// The tenant's row is locked, so that all parts of the statement see the same.
+/// The tenant's row is locked, so that all parts of the statement see the same. The server makes the
+/// entry's id, a UUID of version 7: the text is also part of scripts that are run for many tenants.
 pub(crate) fn version_update_sql(
     target: &Target,
     state: &MigrationState,
@@ -184,7 +185,9 @@ pub(crate) fn version_update_sql(
     WHERE schema = $1 AND status <> 'dropped'
 )
 INSERT INTO registry.audit (id, actor, action, tenant_id, slug, before, after)
-SELECT $5, 'migration', $6, id, slug, jsonb_build_object('schema_version', schema_version),
+SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING substring(int8send(
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1), 52, 1), 53, 1),
+        'hex')::uuid, 'migration', $5, id, slug, jsonb_build_object('schema_version', schema_version),
     jsonb_build_object('schema_version', $2::text) || jsonb_strip_nulls(jsonb_build_object(
         'applied', nullif(to_jsonb(ARRAY(
             SELECT unnest($3::text[]) EXCEPT SELECT unnest(migrations) ORDER BY 1)), '[]'),
@@ -197,7 +200,6 @@ FROM old WHERE slug IS NOT NULL AND migrations <> $3"#;
         state.version(migrator).into(),
         migrations.into(),
         breaking.into(),
-        Uuid::now_v7().into(),
         audit::Action::Migrated.as_str().into(),
     ];
     statement(SQL, values).to_string()

@@ -117,6 +117,8 @@ fn described(row: &tenant::Model) -> Map<String, Value> {
         ("schema_version", row.schema_version.clone().into()),
         ("max_connections", row.max_connections.into()),
         ("max_waiting", row.max_waiting.into()),
+        ("max_body_bytes", row.max_body_bytes.into()),
+        ("cors_origins", Some(row.cors_origins.clone()).filter(|it| !it.is_empty()).into()),
         (NAME, row.metadata.get(NAME).cloned().into()),
         (TAGS, row.metadata.get(TAGS).cloned().into()),
     ];

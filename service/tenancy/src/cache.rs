@@ -10,6 +10,7 @@ use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     freshness::{Freshness, Stamp},
+    http_settings::HttpSettings,
     limits::Limits,
     registry_view::{RegistryView, TenantKey},
     shared::SharedState,
@@ -17,7 +18,8 @@ use super::{
     tenant_state::TenantState,
 };
 
-/// Lifetime of an entry for a tenant that does not exist, or for an earlier slug.
+/// Lifetime of an entry for a tenant that does not exist or is not available, whose answers then take
+/// the same time, or for an earlier slug.
 const SHORT_TTL: Duration = Duration::from_secs(1);
 
 /// The tenants that the process has resolved.
@@ -49,11 +51,11 @@ struct Lifetime {
 
 impl Expiry<TenantKey, Entry> for Lifetime {
     fn expire_after_create(&self, key: &TenantKey, answer: &Entry, _: Instant) -> Option<Duration> {
-        // An earlier slug expires without a notification.
-        let is_kept = match (&answer.state, key) {
-            (Some(state), TenantKey::Slug(slug)) => state.slug == *slug,
-            (state, _) => state.is_some(),
-        };
+        let is_kept = answer.state.as_ref().is_some_and(|state| {
+            // An earlier slug expires without a notification.
+            let is_own = !matches!(key, TenantKey::Slug(slug) if state.slug != *slug);
+            is_own && state.unavailable().is_none()
+        });
         Some(if is_kept { self.found } else { SHORT_TTL.min(self.found) })
     }
 
@@ -99,12 +101,14 @@ impl TenantCache {
     /// a slug, which is a spare.
     pub(super) fn intern(&self, row: tenant::Model, stamp: Stamp) -> Option<Arc<TenantState>> {
         let compatibility = self.view.known.compatibility(&row);
+        let http = HttpSettings::stored(&row);
         let slug = row.slug?;
         let limits = Limits::stored(row.max_connections, row.max_waiting);
         let mut open = self.open();
         if let Some(state) = open.tenants.get(&row.id).and_then(Weak::upgrade)
             && state.slug == slug
         {
+            state.http.set(http);
             state.set(compatibility, limits, row.read_only, stamp);
             return Some(state);
         }
@@ -115,6 +119,7 @@ impl TenantCache {
         let (epoch, view) = (self.epochs.join(), Arc::clone(&self.view));
         let of = (row.id, slug, row.schema);
         let state = TenantState::new(of, epoch, view, compatibility.clone(), stamp);
+        state.http.set(http);
         state.set(compatibility, limits, row.read_only, stamp);
         let state = Arc::new(state);
         open.tenants.insert(row.id, Arc::downgrade(&state));
@@ -146,6 +151,13 @@ impl TenantCache {
     /// Makes all handles of a tenant read the registry before their next statement.
     pub(super) fn invalidate_tenant(&self, id: TenantId) {
         self.view.freshness.changed(Freshness::slot(id));
+    }
+
+    /// Sets the HTTP settings of a tenant for all its handles.
+    pub(super) fn set_http(&self, id: TenantId, settings: HttpSettings) {
+        if let Some(state) = self.open().tenants.get(&id).and_then(Weak::upgrade) {
+            state.http.set(settings);
+        }
     }
 
     /// Makes a tenant unavailable on all its handles.
@@ -193,6 +205,8 @@ mod tests {
             breaking: Vec::new(),
             max_connections: None,
             max_waiting: None,
+            max_body_bytes: None,
+            cors_origins: Vec::new(),
             metadata: serde_json::json!({}),
             inserted_at: tenantry_registry::now(),
             updated_at: tenantry_registry::now(),
@@ -260,6 +274,25 @@ mod tests {
                 cache.get(city()).await.unwrap().unwrap().check().await.unwrap();
             }
             assert_eq!(asked.load(Ordering::SeqCst), lookups);
+        }
+    }
+
+    /// Otherwise the time of an answer would show which tenants exist.
+    #[tokio::test]
+    async fn a_suspended_tenant_is_queried_as_often_as_one_that_does_not_exist() {
+        for status in [Some(tenant::Status::Suspended), None] {
+            let id = TenantId::generate();
+            let (cache, view, asked) = cache(LONG, move |_, _| {
+                status.map(|status| tenant::Model { status, ..row(id, latest()) })
+            });
+            view.freshness.received(now());
+            for expected in [1, 2] {
+                cache.get(city()).await.unwrap();
+                cache.get(city()).await.unwrap();
+                assert_eq!(asked.load(Ordering::SeqCst), expected, "{status:?}");
+                tokio::time::sleep(SHORT_TTL + Duration::from_millis(100)).await;
+                view.freshness.received(now());
+            }
         }
     }
 

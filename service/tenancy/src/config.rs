@@ -71,6 +71,10 @@ pub struct Config {
     pub schema_prefix: String,
     /// Domain whose subdomains are the slugs of tenants, such as `example.com`.
     pub base_domain: String,
+    /// Whether a client of a suspended, archived or dropped tenant hears the reason. By default it
+    /// gets the answer for a host without a tenant, and does not learn which tenants exist. Used by
+    /// `tenantry-axum`; the API of this crate always returns the reason.
+    pub reveal_unavailable: bool,
     /// Maximum number of connections, each opened when it is first needed. Two more are used for
     /// notifications and for resolving tenants.
     pub max_connections: u32,
@@ -145,6 +149,7 @@ impl Config {
             migrator: DynMigrator::tenant(tenant_migrator),
             schema_prefix: String::new(),
             base_domain: "localhost".to_owned(),
+            reveal_unavailable: false,
             max_connections: options.get_max_connections().unwrap_or(10),
             tenant_share: 75,
             reserved_connections: 2,

@@ -1,4 +1,6 @@
-use chrono::{DateTime, SecondsFormat, Utc};
+mod text;
+
+use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use tenantry_migrate::{
     LockHolder,
@@ -14,6 +16,7 @@ use super::{
     TenantUnavailable, TransferError,
 };
 use crate::DbErrorKind;
+use text::{by, message, not_migrated, of_tenant, read_only, seconds};
 
 /// Why a tenant could not be resolved, created, changed or used.
 #[derive(Debug, Error)]
@@ -184,6 +187,14 @@ pub enum Error {
     #[error("{0} tags are too many; a tenant has at most {max}", max = super::NewTenant::MAX_TAGS)]
     TooManyTags(usize),
 
+    /// The tenant would have more origins than
+    /// [`HttpSettings::MAX_ORIGINS`](super::HttpSettings::MAX_ORIGINS).
+    #[error(
+        "{0} origins are too many; a tenant has at most {max}",
+        max = super::HttpSettings::MAX_ORIGINS
+    )]
+    TooManyOrigins(usize),
+
     /// A tenant cannot have this metadata.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -324,61 +335,11 @@ impl Error {
     }
 }
 
-fn seconds(at: &DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-fn by(holders: &[LockHolder]) -> String {
-    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-    if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }
-}
-
-fn not_migrated(failures: &[(String, String)], not_started: usize) -> String {
-    let mut text = format!("{} tenants could not be migrated", failures.len() + not_started);
-    if let Some((tenant, error)) = failures.first() {
-        text.push_str(&format!(": {tenant}: {error}"));
-    }
-    if failures.len() > 1 {
-        text.push_str(&format!(" (and {} more)", failures.len() - 1));
-    }
-    text
-}
-
-fn of_tenant(slug: &Slug, error: &Error) -> String {
-    match error {
-        Error::Unavailable(_)
-        | Error::ReadOnlyTenant(_)
-        | Error::Busy(_)
-        | Error::OtherSchema(_) => error.to_string(),
-        other => format!("tenant {slug}: {other}"),
-    }
-}
-
-fn read_only(standby: bool) -> &'static str {
-    match standby {
-        true => {
-            "this server is a standby and accepts no writes; connect to the primary, or promote \
-             this server"
-        }
-        false => {
-            "this server is read-only (default_transaction_read_only is on); connect to the \
-             primary, or turn the setting off"
-        }
-    }
-}
-
 /// A creation never uses a read-only transaction, so the server is read-only.
 fn server_fault(fault: DbErrorKind) -> DbErrorKind {
     match fault {
         DbErrorKind::ReadOnly => DbErrorKind::Unavailable,
         other => other,
-    }
-}
-
-fn message(error: &DbErr) -> String {
-    match error {
-        DbErr::Conn(_) => tenantry_migrate::describe(error),
-        _ => format!("database error: {}", tenantry_migrate::describe(error)),
     }
 }
 

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use sea_orm::{DbBackend, DbErr, Statement, TransactionTrait};
 use tenantry_registry::{SchemaName, Slug, TenantId};
 
 use super::{
+    HttpSettings,
     connection::BoundConnection,
     pool::{Executor, PoolHandle, Transaction},
     statement::Effect,
@@ -49,6 +52,12 @@ impl<C> TenantConnection<C> {
     #[must_use]
     pub fn slug(&self) -> &Slug {
         &self.state.slug
+    }
+
+    /// The settings of the tenant for requests over HTTP, as they were last read from the registry.
+    #[must_use]
+    pub fn http_settings(&self) -> Arc<HttpSettings> {
+        self.state.http.get()
     }
 
     /// The schema of the tenant.

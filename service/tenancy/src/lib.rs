@@ -59,6 +59,7 @@ mod for_each;
 mod freshness;
 mod handle;
 mod host;
+mod http_settings;
 mod input;
 mod lifecycle;
 mod limits;
@@ -131,6 +132,7 @@ pub use explain::explain;
 pub use for_each::{ForEachSummary, TenantFailure, WorkError};
 pub use handle::{Tenant, TenantConnection, TenantTransaction};
 pub use host::Host;
+pub use http_settings::HttpSettings;
 pub use input::Input;
 pub use limits::Limits;
 pub use metadata::{Metadata, MetadataError};
@@ -156,14 +158,18 @@ pub use tenantry_migrate::{
     describe,
 };
 pub use tenantry_registry::{
-    DisplayName, Hostname, NameError, Reason, SchemaName, Scope, Scopes, Slug, Tag, TenantId,
-    UnknownScope, audit::Action,
+    DisplayName, Hostname, NameError, Origin, Reason, SchemaName, Scope, Scopes, Slug, Tag,
+    TenantId, UnknownScope, audit::Action,
 };
 pub use transfer::{
     CloneOptions, ExportOptions, Exported, ImportOptions, Imported, OnProgress, TransferError,
     TransferProgress,
 };
 pub use transitions::{DEFAULT_GRACE, InvalidTransition, Transition};
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use {api_keys::fuzz_key, transfer::fuzz_manifest};
 
 use api_keys::KeyCache;
 use cache::TenantCache;
@@ -193,6 +199,7 @@ struct Inner {
     schema_prefix: String,
     base_domain: String,
     audit_retention: Option<Duration>,
+    reveal_unavailable: bool,
     cache: Arc<TenantCache>,
     keys: KeyCache,
     shared: Shared,
@@ -201,8 +208,8 @@ struct Inner {
     /// Whether PostgreSQL requires a commit between two migrations of a new tenant.
     with_commits: AtomicBool,
     view: Arc<RegistryView>,
-    /// The tasks that check idle connections, make spares, delete old audit entries and record the uses
-    /// of keys.
+    /// The tasks that check idle connections, make spares and record the uses of keys.
+    /// The tasks that check idle connections, make spares and delete old audit entries.
     tasks: Mutex<JoinSet<()>>,
     transfers: Transfers,
     /// The tasks that receive notifications and query the registry. They end with the last handle
@@ -282,6 +289,7 @@ impl Tenancy {
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
                 audit_retention: config.audit_retention,
+                reveal_unavailable: config.reveal_unavailable,
                 cache,
                 keys,
                 shared,

@@ -68,6 +68,12 @@ impl Tenancy {
         &self.inner.base_domain
     }
 
+    /// [`Config::reveal_unavailable`](super::Config::reveal_unavailable).
+    #[must_use]
+    pub fn reveals_unavailable(&self) -> bool {
+        self.inner.reveal_unavailable
+    }
+
     /// The registry entry of a tenant, if it exists.
     ///
     /// # Errors

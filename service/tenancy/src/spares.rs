@@ -198,6 +198,8 @@ pub(super) fn new_row(migrator: &DynMigrator, schema: SchemaName) -> tenant::Mod
         breaking,
         max_connections: None,
         max_waiting: None,
+        max_body_bytes: None,
+        cors_origins: Vec::new(),
         metadata: serde_json::json!({}),
         inserted_at: now,
         updated_at: now,

@@ -2,9 +2,9 @@ use std::num::NonZeroU32;
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
-use tenantry_registry::{DisplayName, Hostname, SchemaName, Slug, Tag, TenantId, tenant};
+use tenantry_registry::{DisplayName, Hostname, Origin, SchemaName, Slug, Tag, TenantId, tenant};
 
-use super::{Alias, Error, Limits, Metadata, stored_metadata::StoredMetadata};
+use super::{Alias, Error, HttpSettings, Limits, Metadata, stored_metadata::StoredMetadata};
 
 /// The registry entry of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,6 +47,11 @@ pub struct TenantInfo {
     pub max_connections: Option<NonZeroU32>,
     /// See [`Limits::max_waiting`].
     pub max_waiting: Option<u32>,
+    /// See [`HttpSettings::max_body_bytes`].
+    pub max_body_bytes: Option<NonZeroU32>,
+    /// See [`HttpSettings::cors_origins`].
+    #[serde(serialize_with = "all_as_text")]
+    pub cors_origins: Vec<Origin>,
     /// When the tenant was created.
     pub inserted_at: DateTime<Utc>,
     /// When the entry was last changed.
@@ -130,6 +135,7 @@ impl TenantInfo {
     ) -> Option<Self> {
         domains.sort_unstable();
         aliases.sort_unstable();
+        let HttpSettings { max_body_bytes, cors_origins } = HttpSettings::stored(&row);
         let (name, tags, metadata) = StoredMetadata::from(row.metadata).read();
         let Limits { max_connections, max_waiting } =
             Limits::stored(row.max_connections, row.max_waiting);
@@ -150,6 +156,8 @@ impl TenantInfo {
             metadata,
             max_connections,
             max_waiting,
+            max_body_bytes,
+            cors_origins,
             inserted_at: row.inserted_at,
             updated_at: row.updated_at,
         })

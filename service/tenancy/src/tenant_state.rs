@@ -15,6 +15,7 @@ use super::{
     compatibility::Compatibility,
     connection::Binding,
     freshness::{Freshness, Stamp},
+    http_settings::{CurrentHttpSettings, HttpSettings},
     limits::{CurrentLimits, Limits},
     other_schema::OtherSchema,
     pool_stats::TenantUsage,
@@ -35,6 +36,7 @@ pub struct TenantState {
     pub(super) quoted: String,
     pub(super) epoch: Epoch,
     pub(super) limits: CurrentLimits,
+    pub(super) http: CurrentHttpSettings,
     pub(super) usage: TenantUsage,
     /// The schemas of all tenants.
     schemas: Schemas,
@@ -88,6 +90,7 @@ impl TenantState {
             quoted,
             epoch,
             limits: CurrentLimits::new(Limits::default()),
+            http: CurrentHttpSettings::default(),
             usage: TenantUsage::default(),
             schemas,
             source: None,
@@ -173,6 +176,7 @@ impl TenantState {
                 Some(row) => {
                     let limits = Limits::stored(row.max_connections, row.max_waiting);
                     let compatibility = source.view.known.compatibility(&row);
+                    self.http.set(HttpSettings::stored(&row));
                     self.set(compatibility, limits, row.read_only, stamp);
                 }
                 None => self.set_dropped(),

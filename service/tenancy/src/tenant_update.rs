@@ -1,8 +1,10 @@
-use sea_orm::sea_query::Expr;
-use tenantry_registry::{DisplayName, Slug, Tag, audit::Action, tenant};
+use std::num::NonZeroU32;
+
+use sea_orm::sea_query::{Expr, SimpleExpr};
+use tenantry_registry::{DisplayName, Origin, Slug, Tag, audit::Action, tenant};
 
 use super::{
-    Error, Metadata, Tenancy, TenantInfo, stored_metadata::StoredMetadata,
+    Error, HttpSettings, Metadata, Tenancy, TenantInfo, stored_metadata::StoredMetadata,
     tenant_info::normalize_tags,
 };
 
@@ -22,6 +24,8 @@ pub struct TenantUpdate {
     name: Option<Option<DisplayName>>,
     tags: Option<Vec<Tag>>,
     metadata: Option<MetadataChange>,
+    max_body_bytes: Option<Option<NonZeroU32>>,
+    cors_origins: Option<Vec<Origin>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +71,45 @@ impl TenantUpdate {
         self
     }
 
+    /// Sets the maximum length of a request body in bytes; `None` for the server's default.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: Option<NonZeroU32>) -> Self {
+        self.max_body_bytes = Some(bytes);
+        self
+    }
+
+    /// Replaces the origins whose pages may call the tenant from a browser (CORS); an empty list
+    /// removes them.
+    #[must_use]
+    pub fn cors_origins(mut self, origins: Vec<Origin>) -> Self {
+        self.cors_origins = Some(origins);
+        self
+    }
+
+    /// The columns of a row that change.
+    fn columns(&self, row: &tenant::Model) -> Result<Vec<(tenant::Column, SimpleExpr)>, Error> {
+        let mut columns = Vec::new();
+        let before = StoredMetadata::from(row.metadata.clone());
+        let mut after = before.clone();
+        self.apply(&mut after)?;
+        if before != after {
+            let after = serde_json::Value::from(after);
+            columns.push((tenant::Column::Metadata, Expr::value(after)));
+        }
+        if let Some(bytes) = self.max_body_bytes.map(|bytes| bytes.map(|it| i64::from(it.get())))
+            && bytes != row.max_body_bytes
+        {
+            columns.push((tenant::Column::MaxBodyBytes, Expr::value(bytes)));
+        }
+        if let Some(origins) = &self.cors_origins {
+            let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
+            if origins != row.cors_origins {
+                columns.push((tenant::Column::CorsOrigins, Expr::value(origins)));
+            }
+        }
+        Ok(columns)
+    }
+
     fn apply(&self, stored: &mut StoredMetadata) -> Result<(), Error> {
         if let Some(name) = &self.name {
             stored.set_name(name.as_ref());
@@ -84,7 +127,7 @@ impl TenantUpdate {
 }
 
 impl Tenancy {
-    /// Changes the display name, the tags and the metadata of a tenant. Returns its new entry.
+    /// Changes the display name, the tags, the metadata and the HTTP settings of a tenant. Returns its new entry.
     /// Concurrent changes of one tenant are made one after another, so none of them is lost. Other
     /// processes are notified.
     ///
@@ -99,7 +142,7 @@ impl Tenancy {
     ///
     /// # Errors
     /// - [`Error::UnknownTenant`]; [`Error::Unavailable`] if the tenant is being dropped;
-    /// - [`Error::TooManyTags`]; [`Error::Metadata`] if all metadata together is too large;
+    /// - [`Error::TooManyTags`]; [`Error::TooManyOrigins`]; [`Error::Metadata`] if all metadata together is too large;
     /// - [`Error::BeingMigrated`] if another program has locked the tenant for 10 seconds.
     ///
     /// Nothing is changed then.
@@ -107,19 +150,15 @@ impl Tenancy {
         if let Some(tags) = &mut change.tags {
             normalize_tags(tags)?;
         }
-        let row = self
-            .change_row(slug, &Action::Updated, |row| {
-                let before = StoredMetadata::from(row.metadata.clone());
-                let mut after = before.clone();
-                change.apply(&mut after)?;
-                Ok(if before == after {
-                    Vec::new()
-                } else {
-                    let after = serde_json::Value::from(after);
-                    vec![(tenant::Column::Metadata, Expr::value(after))]
-                })
-            })
-            .await?;
+        if let Some(origins) = &mut change.cors_origins {
+            origins.sort_unstable();
+            origins.dedup();
+            if origins.len() > HttpSettings::MAX_ORIGINS {
+                return Err(Error::TooManyOrigins(origins.len()));
+            }
+        }
+        let row = self.change_row(slug, &Action::Updated, |row| change.columns(row)).await?;
+        self.inner.cache.set_http(row.id, HttpSettings::stored(&row));
         self.info(row).await
     }
 }

@@ -165,7 +165,9 @@ async fn a_tenant_that_is_found_by_the_path_is_compared_on_either_side_of_the_la
     let handlers = || Router::new().route("/", get(current));
     let inside = tenants.layer(auth.layer(handlers()));
     let outside = auth.layer(tenants.layer(handlers()));
-    let state = AppState::new(tenancy.clone(), None).authenticate(Users(tenancy.clone()));
+    let state = AppState::new(tenancy.clone(), None)
+        .authenticate(Users(tenancy.clone()))
+        .allow_hosts(["shop.example.org"]);
     let nested = TenantLayer::new(tenancy.clone(), TenantSource::path_prefix(""));
     let whole = Router::new().nest_service("/t", nested.layer(handlers()));
     for app in [

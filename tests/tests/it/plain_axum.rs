@@ -162,7 +162,7 @@ async fn extractor_and_layer_find_the_tenant_of_the_host() {
             assert!(tokio::time::Instant::now() < deadline, "it is still served");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        app.on_host(path, "city.localhost").await.problem(403, "suspended");
+        app.on_host(path, "city.localhost").await.problem(404, "unknown-host");
         app.on_host(path, "books.village.example").await.problem(404, "unknown-host");
     }
 }
@@ -234,8 +234,9 @@ async fn a_path_prefix_names_the_tenant_and_is_stripped_before_routing() {
     let tenancy = tenancy(&db).await;
     let whole = TenantLayer::new(tenancy.clone(), TenantSource::path_prefix("/t"));
     let nested = TenantLayer::new(tenancy.clone(), TenantSource::path_prefix(""));
-    // Inside of `app`, too, with its admin API, limits and log beside it.
-    let state = AppState::new(tenancy, None).anonymous();
+    // Inside of `app`, too, with its admin API, limits and log beside it. There the host must be
+    // one that is served.
+    let state = AppState::new(tenancy, None).anonymous().allow_hosts(["any.example"]);
     let routes = Router::new().nest_service("/t", nested.layer(below_a_prefix()));
     for (router, nowhere) in [
         (Router::new().fallback_service(whole.layer(below_a_prefix())), 404),

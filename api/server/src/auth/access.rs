@@ -9,7 +9,7 @@ use super::{
     bearer::bearer,
     client_address::client_address,
     failures::Failures,
-    principal::{Principal, admit, is_read},
+    principal::{Principal, admit_found, is_read},
 };
 use crate::{api_error::ApiError, host::record, problem::Problem, target::Target};
 
@@ -53,6 +53,12 @@ impl Access {
         Self { check: Arc::new(check), ..self }
     }
 
+    /// Adds a check for requests whose caller the others do not find.
+    #[must_use]
+    pub fn also_authenticate(self, check: impl Authenticate) -> Self {
+        Self { check: Arc::new((self.check, check)), ..self }
+    }
+
     /// Opens all tenants' routes to everybody, without credentials: for development, and behind a
     /// proxy that asks for them. The admin API stays closed.
     #[must_use]
@@ -84,7 +90,8 @@ impl Access {
         parts.extensions.insert(principal);
         // Of a `TenantLayer` around this one.
         if let Some(tenant) = parts.extensions.get::<Tenant>().cloned() {
-            admit(&self.tenancy, parts, Ok(tenant))?;
+            let unknown = || tenantry::Error::UnknownTenantId(tenant.id());
+            admit_found(&self.tenancy, parts, Ok(tenant.clone()), unknown)?;
         }
         self.confirm_host(parts).await
     }
@@ -122,10 +129,11 @@ impl Access {
         if !matches!(host, Host::Slug(_) | Host::Custom(_)) {
             return Ok(());
         }
+        let unknown = || tenantry::Error::UnknownHost(name.to_owned());
         let admitted = match (&host, self.tenancy.tenant_at(&host, name).await) {
             // The host name of the whole service belongs to no tenant and is not refused.
             (Host::Custom(_), Err(tenantry::Error::UnknownHost(_))) => Ok(()),
-            (_, found) => admit(&self.tenancy, parts, found).map(drop),
+            (_, found) => admit_found(&self.tenancy, parts, found, unknown).map(drop),
         };
         if let (Err(_), Host::Slug(slug)) = (&admitted, &host) {
             // An admitted request records its tenant where it uses it.

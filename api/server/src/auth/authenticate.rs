@@ -1,4 +1,4 @@
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use axum::http::request::Parts;
 
@@ -73,6 +73,17 @@ impl<A: Authenticate> Authenticate for Option<A> {
 
     fn is_known(&self, request: &Parts) -> bool {
         self.as_ref().is_some_and(|check| check.is_known(request))
+    }
+}
+
+/// Asks the shared check.
+impl Authenticate for Arc<dyn DynAuthenticate> {
+    async fn authenticate(&self, request: &mut Parts) -> Result<Option<Principal>, ApiError> {
+        (**self).find(request).await
+    }
+
+    fn is_known(&self, request: &Parts) -> bool {
+        (**self).knows(request)
     }
 }
 

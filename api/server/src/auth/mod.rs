@@ -8,6 +8,8 @@ mod authenticate;
 mod bearer;
 mod client_address;
 mod failures;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod layer;
 mod principal;
 mod require;
@@ -16,7 +18,9 @@ pub use access::Access;
 pub use admin::{Admin, AdminToken, TokenError};
 pub use api_keys::ApiKeys;
 pub use authenticate::Authenticate;
+#[cfg(feature = "jwt")]
+pub use jwt::{JwksSource, JwksSourceError, Jwt, JwtConfig, JwtError};
 pub use layer::{AuthLayer, AuthService};
 pub use principal::Principal;
-pub(crate) use principal::admit;
+pub(crate) use principal::admit_found;
 pub use require::{RequireLayer, RequireService, require};

@@ -7,7 +7,7 @@ use axum::{
 use tenantry::{Actor, Scope, Scopes, Slug, Tenancy, Tenant, TenantId, VerifiedKey};
 use tracing::{Span, error};
 
-use crate::{api_error::ApiError, problem::Problem, trace::RequestId};
+use crate::{api_error::ApiError, problem::Problem, trace::RequestId, unavailable::hides};
 
 /// Maximum length of a name, in characters.
 const MAX_NAME: usize = 200;
@@ -149,9 +149,31 @@ pub(super) fn is_read(method: &Method) -> bool {
     method.is_safe()
 }
 
+/// The tenant that was found for a request, unless its caller may not use it. A tenant that is hidden
+/// is `unknown`, also for its own callers; the log names it.
+pub(crate) fn admit_found(
+    tenancy: &Tenancy,
+    parts: &Parts,
+    found: Result<Tenant, tenantry::Error>,
+    unknown: impl FnOnce() -> tenantry::Error,
+) -> Result<Tenant, ApiError> {
+    match found {
+        Err(tenantry::Error::Unavailable(refused)) if hides(tenancy, &refused) => {
+            let principal = parts.extensions.get::<Principal>();
+            let own = principal.and_then(Principal::tenant);
+            let answer = match own {
+                Some((_, slug)) if *slug == refused.slug => Err(unknown().into()),
+                _ => admit(tenancy, parts, Err(unknown())),
+            };
+            answer.map_err(|error| error.about(refused))
+        }
+        found => admit(tenancy, parts, found),
+    }
+}
+
 /// The tenant that was found for a request, unless its caller may not use it. A caller of another
 /// tenant learns neither whether the tenant exists nor its state; that it was refused is recorded.
-pub(crate) fn admit(
+fn admit(
     tenancy: &Tenancy,
     parts: &Parts,
     found: Result<Tenant, tenantry::Error>,

@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 use axum::http::HeaderName;
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
-use tenantry::{DisplayName, Hostname, Metadata, Slug, Tag};
+use tenantry::{DisplayName, Hostname, Metadata, Origin, Slug, Tag};
 use tenantry_migrate::{
     cli::{MigrationArgs, SetupArgs},
     connect::Secret,
@@ -14,6 +14,7 @@ use super::{
     audit::AuditArgs,
     doctor::DoctorArgs,
     import::ImportArgs,
+    jwt_args::JwtArgs,
     key::KeyArgs,
     lifecycle::LifecycleCommand,
     listen::ListenAddress,
@@ -80,6 +81,38 @@ pub struct ServeArgs {
     )]
     pub(super) max_requests: u32,
 
+    /// Maximum length of a request body, in bytes, that a tenant can be given with `tenant update
+    /// --max-body`. Other tenants have 65536.
+    #[arg(
+        long,
+        env = "TENANTRY_MAX_BODY",
+        value_name = "BYTES",
+        default_value_t = 1_048_576,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(super) max_body: u32,
+
+    /// Host that is served though it belongs to no tenant (repeatable, or separated by commas): a
+    /// host name or address without a port, for routes that find the tenant elsewhere. All other
+    /// hosts than the base domain, its subdomains and the domains of tenants are answered 404.
+    #[arg(
+        long = "allow-host",
+        env = "TENANTRY_ALLOW_HOST",
+        value_name = "HOST",
+        value_delimiter = ','
+    )]
+    pub(super) allowed_hosts: Vec<String>,
+
+    /// Send Strict-Transport-Security with this age, in seconds: browsers then use HTTPS only. For
+    /// a service that is reached by HTTPS under all its hosts.
+    #[arg(long, env = "TENANTRY_HSTS", value_name = "SECONDS")]
+    pub(super) hsts: Option<u32>,
+
+    /// Answer requests to a suspended tenant with 403 and to an archived one with 410. By default
+    /// they are answered as unknown hosts, and clients do not learn which tenants exist.
+    #[arg(long, env = "TENANTRY_REVEAL_UNAVAILABLE")]
+    pub(super) reveal_unavailable: bool,
+
     /// Admin token, at least 16 characters. Without it only keys of operators open the admin API;
     /// with the local PostgreSQL server a token is created in the data folder. Other users of the machine can see
     /// a program's arguments: use the variable or the file.
@@ -109,6 +142,9 @@ pub struct ServeArgs {
     /// it the address is that of the connection.
     #[arg(long, env = "TENANTRY_CLIENT_ADDRESS_HEADER", value_name = "NAME")]
     pub(super) client_address_header: Option<HeaderName>,
+
+    #[command(flatten)]
+    pub(super) jwt: JwtArgs,
 
     #[command(flatten)]
     pub(super) tenancy: TenancyArgs,
@@ -177,7 +213,7 @@ pub(super) enum SingleCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Change the name, the tags or the metadata of a tenant. Everything else stays as it is.
+    /// Change the name, the tags, the metadata or the HTTP settings of a tenant. Everything else stays as it is.
     Update {
         /// Slug of the tenant.
         slug: Slug,
@@ -256,6 +292,19 @@ pub(super) struct UpdateArgs {
     /// keys is set, or removed if its value is null.
     #[arg(long, value_name = "JSON", value_parser = metadata)]
     pub(super) metadata: Option<Metadata>,
+    /// Maximum length of a request body, up to --max-body of the servers.
+    #[arg(long, value_name = "BYTES")]
+    pub(super) max_body: Option<NonZeroU32>,
+    /// Reset the maximum length of a request body to 65536 bytes.
+    #[arg(long, conflicts_with = "max_body")]
+    pub(super) clear_max_body: bool,
+    /// Origin whose pages may call the tenant from a browser, such as https://app.example.org
+    /// (repeatable). All other origins are removed.
+    #[arg(long = "cors-origin", value_name = "ORIGIN")]
+    pub(super) cors_origins: Vec<Origin>,
+    /// Remove all origins.
+    #[arg(long, conflicts_with = "cors_origins")]
+    pub(super) clear_cors_origins: bool,
 }
 
 fn metadata(json: &str) -> Result<Metadata, String> {

@@ -11,7 +11,7 @@ use tenantry_migrate::{
 use thiserror::Error;
 
 use super::import::HeaderError;
-use crate::TokenError;
+use crate::{JwtError, TokenError};
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -29,6 +29,8 @@ pub(super) enum Error {
     Migration(#[from] tenantry_migrate::Error),
     #[error(transparent)]
     Secret(#[from] SecretError),
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error(

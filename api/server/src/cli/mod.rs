@@ -11,6 +11,7 @@ mod doctor;
 mod error;
 mod files;
 mod import;
+mod jwt_args;
 mod key;
 mod lifecycle;
 mod listen;

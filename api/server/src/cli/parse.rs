@@ -99,7 +99,7 @@ mod tests {
                 panic!("{line}")
             };
             assert_eq!(args.listen.to_string(), "127.0.0.1:4000", "{line}");
-            assert!(!format!("{args:?}").contains("operator"), "{args:?}");
+            assert!(!format!("{args:?}").contains("the-operator"), "{args:?}");
         }
         let tenant = parse("tenantry tenant list");
         assert!(matches!(tenant, Ok(Parsed::Command(Command::Tenant(_), _))));

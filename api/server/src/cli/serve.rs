@@ -15,11 +15,12 @@ use super::{
     admin_token::{StoredToken, load_or_create},
     args::ServeArgs,
     banner::{Banner, LocalServerInfo, TenantAccess, Token},
+    connect::user,
     error::Error,
     files::max_client_connections,
     options::GlobalArgs,
 };
-use crate::{AdminToken, AppState, ServerLimits, app};
+use crate::{AdminToken, AppState, Jwt, ServerLimits, app};
 
 /// Serves until a signal, then finishes the requests in progress.
 pub(super) async fn serve(
@@ -45,12 +46,17 @@ pub(super) async fn serve(
     let authenticate = application.authenticate.take();
     let has_own_users = authenticate.is_some();
     let (name, examples) = (application.name.clone(), application.examples.clone());
-    let (routes, connector) = application.into_parts(global);
-    let actor = "admin token".to_owned();
-    let mut connected = connector.connect(tenancy, Access::Exclusive, actor).await?;
-    let anonymous = args
-        .anonymous
-        .unwrap_or_else(|| connected.located.server.is_some() && is_loopback && !has_own_users);
+    let (routes, mut connector) = application.into_parts(global);
+    connector.config.reveal_unavailable |= args.reveal_unavailable;
+    // Of what the server does by itself; requests name their callers.
+    let mut connected = connector.connect(tenancy, Access::Exclusive, user()).await?;
+    let jwt = match args.jwt.config() {
+        Some(config) => Some(Jwt::connect(connected.tenancy.clone(), config).await?),
+        None => None,
+    };
+    let anonymous = args.anonymous.unwrap_or_else(|| {
+        connected.located.server.is_some() && is_loopback && !has_own_users && jwt.is_none()
+    });
     let (mut local, mut stored) = (None, None);
     if let Some(server) = &connected.located.server {
         if given.is_none() {
@@ -72,9 +78,18 @@ pub(super) async fn serve(
     let token = stored.as_ref().map(|stored| AdminToken::new(&stored.token)).transpose()?.or(given);
     let has_token = token.is_some();
     let state = AppState::new(connected.tenancy.clone(), token);
-    let mut state = state.max_requests(args.max_requests as usize);
+    let mut state = state
+        .max_requests(args.max_requests as usize)
+        .max_body(args.max_body as usize)
+        .allow_hosts(&args.allowed_hosts);
+    if let Some(seconds) = args.hsts {
+        state = state.hsts(Duration::from_secs(seconds.into()));
+    }
     if let Some(authenticate) = authenticate {
         state = authenticate(state);
+    }
+    if let Some(jwt) = jwt {
+        state = state.also_authenticate(jwt);
     }
     if anonymous {
         state = state.anonymous();

@@ -86,6 +86,12 @@ impl From<UpdateArgs> for TenantUpdate {
         if args.clear_tags || !args.tags.is_empty() {
             change = change.tags(args.tags);
         }
+        if args.clear_max_body || args.max_body.is_some() {
+            change = change.max_body_bytes(args.max_body);
+        }
+        if args.clear_cors_origins || !args.cors_origins.is_empty() {
+            change = change.cors_origins(args.cors_origins);
+        }
         match args.metadata {
             Some(metadata) => change.metadata(metadata),
             None => change,
@@ -209,6 +215,8 @@ pub(super) fn show(record: &TenantInfo, output: Output) -> Result<(), Error> {
         ("metadata", metadata(record)),
         ("connections", limit(record.max_connections.map(NonZeroU32::get))),
         ("waiting", limit(record.max_waiting)),
+        ("body", limit(record.max_body_bytes.map(NonZeroU32::get))),
+        ("origins", spaced(&record.cors_origins)),
         ("created", time(record.inserted_at)),
         ("changed", time(record.updated_at)),
     ]);

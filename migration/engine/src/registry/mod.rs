@@ -13,6 +13,7 @@ mod m20261123_000002_create_domains;
 mod m20261130_000001_create_audit;
 mod m20261130_000002_tenant_life;
 mod m20261130_000003_create_api_keys;
+mod m20261130_000004_http_limits;
 
 /// Breaking migrations: programs without them refuse the registry. All other migrations must leave
 /// the previous release working, as for
@@ -68,6 +69,7 @@ impl MigratorTraitSelf for Migrator {
             Box::new(m20261130_000001_create_audit::Migration),
             Box::new(m20261130_000002_tenant_life::Migration),
             Box::new(m20261130_000003_create_api_keys::Migration),
+            Box::new(m20261130_000004_http_limits::Migration),
         ]
     }
 }

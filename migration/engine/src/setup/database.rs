@@ -21,7 +21,7 @@ const ROLES: &str = "WITH role AS (SELECT
     (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1::text) AS owner,
     (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $2::text) AS application)";
 
-/// The role of the connection gets that of the owner if it is no superuser: `ALTER DEFAULT
+/// The role of the connection gets that of the owner unless it is a superuser: `ALTER DEFAULT
 /// PRIVILEGES` and `GRANT` need it.
 const CREATE: &str = "
 SELECT sql FROM (

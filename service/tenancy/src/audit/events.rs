@@ -102,7 +102,7 @@ impl Tenancy {
     /// ended: a program that stores the [position](Event::position) of each event after handling it
     /// misses none. Entries that were deleted after [`Config::audit_retention`] are not delivered.
     ///
-    /// [`Config::audit_retention`]: super::Config::audit_retention
+    /// [`Config::audit_retention`]: crate::Config::audit_retention
     pub fn events_after(
         &self,
         position: EventPosition,

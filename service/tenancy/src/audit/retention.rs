@@ -27,7 +27,7 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Database`].
     ///
-    /// [`Config::audit_retention`]: super::Config::audit_retention
+    /// [`Config::audit_retention`]: crate::Config::audit_retention
     pub async fn delete_old_audit_entries(&self) -> Result<u64, Error> {
         match self.inner.audit_retention {
             Some(retention) => Ok(delete_old(&self.inner.db, retention).await?),

@@ -169,7 +169,7 @@ impl Tenancy {
         Ok(rows.into_iter().map(finding).collect())
     }
 
-    /// Hostnames of dropped tenants, which nobody else can get.
+    /// Hostnames of dropped tenants, which no other tenant can get.
     pub(super) async fn stray_domains(&self) -> Result<Vec<Finding>, Error> {
         #[derive(FromQueryResult)]
         struct Stray {

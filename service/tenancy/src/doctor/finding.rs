@@ -30,9 +30,9 @@ pub enum FindingKind {
     UnfinishedCreation,
     /// The schema of a tenant does not exist.
     MissingSchema,
-    /// A schema has the application's tables, and is no tenant's.
+    /// A schema has the application's tables, and does not belong to a tenant.
     OrphanSchema,
-    /// A schema is named like that of a tenant, and is no tenant's.
+    /// A schema is named like that of a tenant, and does not belong to one.
     SimilarSchema,
     /// An index is invalid.
     InvalidIndex,

@@ -18,7 +18,7 @@ const MAX_FINDINGS: u64 = 500;
 /// Options of [`Tenancy::doctor`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoctorOptions {
-    /// A drop that was started less long ago may be in progress, and is no finding. The default is one
+    /// A drop that was started less long ago may be in progress, and is not reported. The default is one
     /// minute.
     pub min_age: Duration,
 }

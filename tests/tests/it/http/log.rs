@@ -137,7 +137,7 @@ async fn a_refused_tenant_is_named_once_by_whatever_host() {
         site.set_status("tenant-1", status).await;
         for host in ["tenant-1.localhost", "guards.example.org"] {
             let caller = site.caller(host);
-            let wanted = if status == "active" { 200 } else { 403 };
+            let wanted = if status == "active" { 200 } else { 404 };
             crate::support::http_server::eventually("the state is known", async || {
                 caller.get("/guards").await.status == wanted
             })

@@ -119,7 +119,7 @@ async fn a_list_that_cannot_go_on_breaks_off_and_the_log_says_why() {
         lines.iter().any(|line| line.contains("aborted") && line.contains("suspended"))
     })
     .await;
-    heard(one.lines("/guards")).await.problem(403, "suspended");
+    heard(one.lines("/guards")).await.problem(404, "unknown-host");
 }
 
 #[tokio::test]

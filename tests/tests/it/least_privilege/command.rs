@@ -79,7 +79,7 @@ async fn the_owners_url_is_read_from_a_file_and_never_printed() {
     Ran::of(command.env("TENANTRY_OWNER_URL_FILE", &file)).exits(0);
 
     let secret = "hunter2-of-the-owner";
-    let wrong = site.url(&format!("nobody:{secret}"));
+    let wrong = site.url(&format!("stranger:{secret}"));
     for (name, arguments) in
         [("tenantry", vec!["tenant", "create", "tenant-2"]), ("migration", vec!["up", "--all"])]
     {

@@ -5,7 +5,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::{Site, create};
-use crate::support::http_server::{HttpServer, TOKEN};
+use crate::support::http_server::{HttpServer, TOKEN, eventually};
 
 struct Served {
     server: HttpServer,
@@ -98,15 +98,18 @@ async fn without_it_rows_are_served_and_creations_are_501_with_the_remedy() {
 async fn the_log_names_each_right_that_the_serving_role_should_not_have() {
     let site = Site::set_up().await;
     let mut command = HttpServer::command(&site.db.url());
-    let log = HttpServer::launch(&mut command).stderr();
-    assert!(log.contains("is a superuser") && log.contains("tenantry setup"), "{log}");
-    assert!(!log.contains("owns their tables"), "{log}");
+    let server = HttpServer::launch(&mut command);
+    eventually("it is named", async || server.stderr().contains("is a superuser")).await;
+    let log = server.stderr();
+    assert!(log.contains("tenantry setup") && !log.contains("owns their tables"), "{log}");
 
     let plain = site.db.plain().await;
     let sql = format!("GRANT CREATE ON SCHEMA public TO {}", site.roles[0].0);
     plain.execute_unprepared(&sql).await.unwrap();
     let mut command = HttpServer::command(&site.owner_url());
-    let log = HttpServer::launch(&mut command).stderr();
-    assert!(!log.contains("is a superuser"), "{log}");
-    assert!(log.contains("owns their tables") && log.contains("in schema public"), "{log}");
+    let server = HttpServer::launch(&mut command);
+    for right in ["owns their tables", "in schema public"] {
+        eventually("it is named", async || server.stderr().contains(right)).await;
+    }
+    assert!(!server.stderr().contains("is a superuser"), "{}", server.stderr());
 }

@@ -69,7 +69,7 @@ async fn the_application_role_reads_and_writes_rows_and_nothing_else() {
 #[tokio::test]
 async fn sequences_functions_and_types_to_come_can_be_used() {
     let site = Site::set_up().await;
-    // As in databases where nobody may do so by default.
+    // As in databases where no other role may do so by default.
     let owner = connect(&site.owner_url()).await;
     for kind in ["FUNCTIONS", "TYPES"] {
         let sql = format!("ALTER DEFAULT PRIVILEGES REVOKE ALL ON {kind} FROM PUBLIC");
@@ -231,7 +231,7 @@ async fn an_application_role_with_more_rights_loses_them_or_is_named() {
     assert!(text.contains("may create schemas") && text.contains(&team), "{text}");
 }
 
-/// As on managed services: the administrator is no superuser.
+/// As on managed services: the administrator is not a superuser.
 #[tokio::test]
 async fn an_administrator_who_owns_the_database_sets_it_up() {
     let mut site = Site::new().await;

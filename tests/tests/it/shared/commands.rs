@@ -36,7 +36,8 @@ async fn up_migrates_the_registry_and_then_the_shared_tables() {
     let status = migration(&db, 2, "status --json").exits(0);
     let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(status["shared"], json!({"schema": "shared", "version": "s2_name", "pending": []}));
-    migration(&db, 2, "status --registry").exits(0).says(["create_domains", "s2_name"]);
+    let newest = tenantry_migrate::registry::migrator().latest().unwrap();
+    migration(&db, 2, "status --registry").exits(0).says([&newest, "s2_name"]);
     migration(&db, 2, "list --shared").exits(0).says(["shared", "s1_plans", "applied"]);
 
     // Tenants' tables refer to the shared ones.

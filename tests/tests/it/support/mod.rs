@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod database;
 pub mod http2;
 pub mod http_server;
+pub mod issuer;
 pub mod log;
 pub mod pooler;
 pub mod process;

@@ -67,7 +67,7 @@ async fn a_tenant_is_exported_imported_and_cloned_over_http() {
     let site = Site::new(20_000).await;
     let archive = site.export().await;
     assert!(archive.len() > 10_000_000);
-    let import = site.operator("POST", "/admin/tenants/import?as=acme-2").body(archive.clone());
+    let import = site.operator("POST", "/admin/imports?as=acme-2").body(archive.clone());
     let (status, imported) = heard(import).await;
     assert_eq!((status, &imported["tenant"]["slug"]), (201, &"acme-2".into()), "{imported}");
     assert_eq!(imported["rows"], 20_000);
@@ -84,16 +84,12 @@ async fn a_tenant_is_exported_imported_and_cloned_over_http() {
     }
     // Refusals, with their status.
     let post = |path: &str| site.operator("POST", path);
-    let import = "/admin/tenants/import";
+    let import = "/admin/imports";
     for (request, status, kind) in [
-        (post("/admin/tenants/import?as=acme").body(archive.clone()), 409, "slug-taken"),
-        (post("/admin/tenants/import?as=No").body(archive.clone()), 422, "invalid"),
+        (post("/admin/imports?as=acme").body(archive.clone()), 409, "slug-taken"),
+        (post("/admin/imports?as=No").body(archive.clone()), 422, "invalid"),
         (post(import).body(archive[..9_000_000].to_vec()), 409, "slug-taken"),
-        (
-            post("/admin/tenants/import?as=b").body(archive[..9_000_000].to_vec()),
-            422,
-            "invalid-export",
-        ),
+        (post("/admin/imports?as=b").body(archive[..9_000_000].to_vec()), 422, "invalid-export"),
         (post(import).body("not an archive"), 422, "invalid-export"),
         (post("/admin/tenants/acme").body("x"), 405, "method-not-allowed"),
         (post("/admin/tenants/acme/clone").json(&json!({})), 422, "invalid"),
@@ -108,11 +104,6 @@ async fn a_tenant_is_exported_imported_and_cloned_over_http() {
         let expected = format!("urn:tenantry:problem:{kind}");
         assert_eq!((found, &problem["type"]), (status, &expected.into()), "{problem}");
     }
-    // A tenant may be called import all the same.
-    let created = post("/admin/tenants").json(&json!({ "slug": "import" }));
-    assert_eq!(heard(created).await.0, 201);
-    let (status, shown) = heard(site.operator("GET", import)).await;
-    assert_eq!((status, &shown["slug"]), (200, &"import".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +135,7 @@ async fn a_client_that_goes_away_leaves_no_tenant_and_no_transaction() {
     let archive = site.export().await;
     let mut client = TcpStream::connect(site.serving.address()).await.unwrap();
     let head = format!(
-        "POST /admin/tenants/import?as=acme-2 HTTP/1.1\r\nhost: localhost\r\n\
+        "POST /admin/imports?as=acme-2 HTTP/1.1\r\nhost: localhost\r\n\
          authorization: Bearer {TOKEN}\r\ncontent-length: {}\r\n\r\n",
         archive.len()
     );
@@ -157,6 +148,6 @@ async fn a_client_that_goes_away_leaves_no_tenant_and_no_transaction() {
     eventually("the import ends", async || texts(&plain, copying).await == ["0"]).await;
     let left = "SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'acme_%'";
     assert_eq!(texts(&plain, left).await, Vec::<String>::new());
-    let again = site.operator("POST", "/admin/tenants/import?as=acme-2").body(archive);
+    let again = site.operator("POST", "/admin/imports?as=acme-2").body(archive);
     assert_eq!(heard(again).await.0, 201);
 }

@@ -106,8 +106,8 @@ async fn the_format_of_a_file_must_be_known() {
     // Not reached, so the database need not exist.
     let url = "postgres://localhost:1/none";
     for (words, said) in [
-        (vec!["tenants.txt"], "tenants.txt\" is unknown; pass --format csv or --format jsonl"),
-        (vec!["tenants"], "--format csv or --format jsonl"),
+        (vec!["tenants.txt"], "tenants.txt\" is unknown; pass --format csv, jsonl or tar"),
+        (vec!["tenants"], "--format csv, jsonl or tar"),
         (vec!["-"], "the format of standard input is unknown"),
         (vec!["tenants.txt", "--format", "xml"], "invalid value 'xml'"),
         (vec!["tenants.csv", "--jobs", "0"], "invalid value '0'"),

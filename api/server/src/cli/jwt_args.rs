@@ -1,0 +1,103 @@
+use clap::Args;
+
+use crate::{JwksSource, JwtConfig};
+
+/// Options of `serve` about JSON Web Tokens.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "JSON Web Tokens")]
+pub(super) struct JwtArgs {
+    /// Accept JSON Web Tokens that are signed with a key of this JWK set, beside API keys: an https
+    /// URL (http for this machine), or a file. RS256, ES256 and EdDSA (Ed25519) are accepted.
+    #[arg(
+        long = "jwt-jwks",
+        env = "TENANTRY_JWT_JWKS",
+        value_name = "URL|FILE",
+        requires = "jwt_issuer",
+        requires = "jwt_audience"
+    )]
+    jwt_jwks: Option<JwksSource>,
+
+    /// Issuer of the tokens: their claim `iss`.
+    #[arg(
+        long = "jwt-issuer",
+        env = "TENANTRY_JWT_ISSUER",
+        value_name = "ISSUER",
+        requires = "jwt_jwks"
+    )]
+    jwt_issuer: Option<String>,
+
+    /// Audience that the tokens are for: their claim `aud`, or one of its values.
+    #[arg(
+        long = "jwt-audience",
+        env = "TENANTRY_JWT_AUDIENCE",
+        value_name = "AUDIENCE",
+        requires = "jwt_jwks"
+    )]
+    jwt_audience: Option<String>,
+
+    /// Claim that names the tenant, by its slug or its id.
+    #[arg(
+        long = "jwt-tenant-claim",
+        env = "TENANTRY_JWT_TENANT_CLAIM",
+        value_name = "CLAIM",
+        default_value = "tenant",
+        requires = "jwt_jwks"
+    )]
+    jwt_tenant_claim: String,
+
+    /// Claim with the scopes: words separated by blanks, or a list.
+    #[arg(
+        long = "jwt-scope-claim",
+        env = "TENANTRY_JWT_SCOPE_CLAIM",
+        value_name = "CLAIM",
+        default_value = "scope",
+        requires = "jwt_jwks"
+    )]
+    jwt_scope_claim: String,
+
+    /// Text before the names of scopes: with `guards:` the scope `guards:read` is `read`, and `write`
+    /// counts for nothing.
+    #[arg(
+        long = "jwt-scope-prefix",
+        env = "TENANTRY_JWT_SCOPE_PREFIX",
+        value_name = "PREFIX",
+        default_value = "",
+        requires = "jwt_jwks"
+    )]
+    jwt_scope_prefix: String,
+
+    /// Claim and value that make the holder of a token an operator, such as
+    /// `roles=tenantry-operator`. Without it no token is that of an operator.
+    #[arg(
+        long = "jwt-operator-claim",
+        env = "TENANTRY_JWT_OPERATOR_CLAIM",
+        value_name = "CLAIM=VALUE",
+        value_parser = claim_and_value,
+        requires = "jwt_jwks"
+    )]
+    jwt_operator_claim: Option<(String, String)>,
+}
+
+fn claim_and_value(text: &str) -> Result<(String, String), &'static str> {
+    match text.rsplit_once('=') {
+        Some((claim, value)) if !claim.is_empty() && !value.is_empty() => {
+            Ok((claim.to_owned(), value.to_owned()))
+        }
+        _ => Err("write it as CLAIM=VALUE, such as roles=tenantry-operator"),
+    }
+}
+
+impl JwtArgs {
+    /// Which tokens are accepted, if any are.
+    pub(super) fn config(self) -> Option<JwtConfig> {
+        // clap has checked that all three are there.
+        let (jwks, issuer, audience) = (self.jwt_jwks?, self.jwt_issuer?, self.jwt_audience?);
+        Some(JwtConfig {
+            tenant_claim: self.jwt_tenant_claim,
+            scope_claim: self.jwt_scope_claim,
+            scope_prefix: self.jwt_scope_prefix,
+            operator_claim: self.jwt_operator_claim,
+            ..JwtConfig::new(jwks, issuer, audience)
+        })
+    }
+}
