@@ -42,6 +42,7 @@ mod app;
 mod audit;
 mod auth;
 mod body;
+mod checked;
 mod cors;
 mod cross_origin;
 mod doctor;
@@ -75,18 +76,19 @@ use tenantry::Tenancy;
 pub use api_error::{ApiError, error_cause};
 pub use app::{app, compressed};
 pub use auth::{
-    Access, Admin, AdminToken, ApiKeys, AuthLayer, AuthService, Authenticate, Principal,
-    RequireLayer, RequireService, TokenError, require,
+    Access, Admin, AdminToken, ApiKeys, AuthLayer, Authenticate, Principal, RequireLayer,
+    TokenError, require,
 };
 #[cfg(feature = "jwt")]
 pub use auth::{JwksSource, JwksSourceError, Jwt, JwtConfig, JwtError};
 pub use body::Json;
+pub use checked::Checked;
 pub use extract::{Path, Query};
 pub use host::HostTenant;
 pub use list::{CountQuery, ListFormat, ListResponse, ndjson};
 pub use problem::{FieldError, Problem, field_errors};
 pub use server::{ServerLimits, serve};
-pub use tenant_layer::{CurrentTenant, TenantLayer, TenantService};
+pub use tenant_layer::{CurrentTenant, TenantLayer};
 pub use tenant_source::{TenantKey, TenantSource};
 
 /// Maximum length of a request body, in bytes, unless the tenant has a
@@ -151,7 +153,7 @@ impl AppState {
         Self { access: self.access.also_authenticate(check), ..self }
     }
 
-    /// Opens the tenants' routes to everybody, see [`Access::anonymous`].
+    /// Opens the tenants' routes to every caller, see [`Access::anonymous`].
     #[must_use]
     pub fn anonymous(self) -> Self {
         Self { access: self.access.anonymous(), ..self }

@@ -1,25 +1,16 @@
 //! The tenant of a request as a tower layer, for services that use no extractor.
 
-use std::{
-    future::Future,
-    mem,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
-
-use axum::{
-    BoxError,
-    body::{Body, Bytes, HttpBody},
-    extract::FromRequestParts,
-    http::{Request, Response, request::Parts},
-    response::IntoResponse,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use tenantry::{Tenancy, Tenant};
-use tower::{Layer, Service};
-use tracing::{Instrument, Span, error, error_span, field::Empty};
+use tower::Layer;
+use tracing::{Span, error, error_span, field::Empty};
 
-use crate::{api_error::ApiError, problem::Problem, tenant_source::TenantSource};
+use crate::{
+    api_error::ApiError,
+    checked::{Check, Checked},
+    problem::Problem,
+    tenant_source::TenantSource,
+};
 
 /// Resolves the tenant of each request before the service is called, puts the
 /// [`Tenant`](tenantry::Tenant) into the request's extensions, and answers a request without one
@@ -54,13 +45,6 @@ pub struct TenantLayer {
     source: TenantSource,
 }
 
-/// The service that a [`TenantLayer`] makes.
-#[derive(Debug, Clone)]
-pub struct TenantService<S> {
-    inner: S,
-    layer: Arc<TenantLayer>,
-}
-
 impl TenantLayer {
     /// Finds the tenants of `tenancy` by `source`.
     #[must_use]
@@ -70,49 +54,25 @@ impl TenantLayer {
 }
 
 impl<S> Layer<S> for TenantLayer {
-    type Service = TenantService<S>;
+    type Service = Checked<S, Self>;
 
-    fn layer(&self, inner: S) -> TenantService<S> {
-        TenantService { inner, layer: Arc::new(self.clone()) }
+    fn layer(&self, inner: S) -> Self::Service {
+        Checked { inner, check: self.clone() }
     }
 }
 
-impl<S, B, R> Service<Request<B>> for TenantService<S>
-where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
-    R: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
+impl Check for TenantLayer {
+    async fn check(&self, parts: &mut Parts) -> Result<(), ApiError> {
+        let tenant = self.source.resolve(&self.tenancy, parts).await?;
+        parts.extensions.insert(tenant);
+        Ok(())
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was ready is called, not its clone.
-        let next = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, next);
-        let layer = Arc::clone(&self.layer);
-        let span = match Span::current().has_field("tenant") {
+    fn span(&self) -> Span {
+        match Span::current().has_field("tenant") {
             true => Span::none(),
             false => error_span!("tenant", tenant = Empty),
-        };
-        let answer = async move {
-            let (mut parts, body) = request.into_parts();
-            match layer.source.resolve(&layer.tenancy, &mut parts).await {
-                Ok(tenant) => {
-                    parts.extensions.insert(tenant);
-                    let response = inner.call(Request::from_parts(parts, body)).await?;
-                    Ok(response.map(Body::new))
-                }
-                Err(error) => Ok(error.into_response()),
-            }
-        };
-        Box::pin(answer.instrument(span))
+        }
     }
 }
 
@@ -143,7 +103,7 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use axum::{Router, routing::get};
+    use axum::{Router, body::Body, http::Request, routing::get};
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
 

@@ -110,8 +110,8 @@ async fn stray_schemas_and_rows_are_named_and_only_leftovers_of_the_product_are_
     let left: Vec<_> = left.map(|(problem, subject)| (problem, subject.to_owned())).collect();
     assert_eq!(problems(&tenancy).await, left);
     let after = schemas(&plain).await;
-    let gone: Vec<&String> = before.iter().filter(|it| !after.contains(it)).collect();
-    assert_eq!(gone, ["t_half"]);
+    let removed: Vec<&String> = before.iter().filter(|it| !after.contains(it)).collect();
+    assert_eq!(removed, ["t_half"]);
 }
 
 #[tokio::test]

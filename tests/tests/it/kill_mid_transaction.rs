@@ -1,5 +1,6 @@
 //! A tenant is complete or absent, at whatever step the connection breaks.
 
+mod api_keys;
 mod changes;
 
 use entity::{guard, shift};

@@ -59,7 +59,7 @@ impl Access {
         Self { check: Arc::new((self.check, check)), ..self }
     }
 
-    /// Opens all tenants' routes to everybody, without credentials: for development, and behind a
+    /// Opens all tenants' routes to every caller, without credentials: for development, and behind a
     /// proxy that asks for them. The admin API stays closed.
     #[must_use]
     pub fn anonymous(self) -> Self {

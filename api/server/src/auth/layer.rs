@@ -1,19 +1,11 @@
-use std::{
-    future::Future,
-    mem,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use axum::{
-    BoxError,
-    body::{Body, Bytes, HttpBody},
-    http::{Request, Response},
-    response::IntoResponse,
-};
-use tower::{Layer, Service};
+use axum::http::request::Parts;
+use tower::Layer;
 
 use super::Access;
+use crate::{
+    api_error::ApiError,
+    checked::{Check, Checked},
+};
 
 /// Asks for the caller of each request before the service is called, and puts the
 /// [`Principal`](crate::Principal) into the request's extensions.
@@ -52,49 +44,15 @@ impl AuthLayer {
 }
 
 impl<S> Layer<S> for AuthLayer {
-    type Service = AuthService<S>;
+    type Service = Checked<S, Self>;
 
-    fn layer(&self, inner: S) -> AuthService<S> {
-        AuthService { inner, access: self.0.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        Checked { inner, check: self.clone() }
     }
 }
 
-/// The service that an [`AuthLayer`] makes.
-#[derive(Debug, Clone)]
-pub struct AuthService<S> {
-    inner: S,
-    access: Access,
-}
-
-impl<S, B, R> Service<Request<B>> for AuthService<S>
-where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
-    R: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was ready is called, not its clone.
-        let next = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, next);
-        let access = self.access.clone();
-        Box::pin(async move {
-            let (mut parts, body) = request.into_parts();
-            match access.admit(&mut parts).await {
-                Ok(()) => {
-                    let response = inner.call(Request::from_parts(parts, body)).await?;
-                    Ok(response.map(Body::new))
-                }
-                Err(error) => Ok(error.into_response()),
-            }
-        })
+impl Check for AuthLayer {
+    async fn check(&self, parts: &mut Parts) -> Result<(), ApiError> {
+        self.0.admit(parts).await
     }
 }

@@ -20,7 +20,7 @@ pub use api_keys::ApiKeys;
 pub use authenticate::Authenticate;
 #[cfg(feature = "jwt")]
 pub use jwt::{JwksSource, JwksSourceError, Jwt, JwtConfig, JwtError};
-pub use layer::{AuthLayer, AuthService};
+pub use layer::AuthLayer;
 pub use principal::Principal;
 pub(crate) use principal::admit_found;
-pub use require::{RequireLayer, RequireService, require};
+pub use require::{RequireLayer, require};

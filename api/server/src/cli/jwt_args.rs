@@ -9,7 +9,7 @@ pub(super) struct JwtArgs {
     /// Accept JSON Web Tokens that are signed with a key of this JWK set, beside API keys: an https
     /// URL (http for this machine), or a file. RS256, ES256 and EdDSA (Ed25519) are accepted.
     #[arg(
-        long = "jwt-jwks",
+        long,
         env = "TENANTRY_JWT_JWKS",
         value_name = "URL|FILE",
         requires = "jwt_issuer",
@@ -18,26 +18,16 @@ pub(super) struct JwtArgs {
     jwt_jwks: Option<JwksSource>,
 
     /// Issuer of the tokens: their claim `iss`.
-    #[arg(
-        long = "jwt-issuer",
-        env = "TENANTRY_JWT_ISSUER",
-        value_name = "ISSUER",
-        requires = "jwt_jwks"
-    )]
+    #[arg(long, env = "TENANTRY_JWT_ISSUER", value_name = "ISSUER", requires = "jwt_jwks")]
     jwt_issuer: Option<String>,
 
     /// Audience that the tokens are for: their claim `aud`, or one of its values.
-    #[arg(
-        long = "jwt-audience",
-        env = "TENANTRY_JWT_AUDIENCE",
-        value_name = "AUDIENCE",
-        requires = "jwt_jwks"
-    )]
+    #[arg(long, env = "TENANTRY_JWT_AUDIENCE", value_name = "AUDIENCE", requires = "jwt_jwks")]
     jwt_audience: Option<String>,
 
     /// Claim that names the tenant, by its slug or its id.
     #[arg(
-        long = "jwt-tenant-claim",
+        long,
         env = "TENANTRY_JWT_TENANT_CLAIM",
         value_name = "CLAIM",
         default_value = "tenant",
@@ -47,7 +37,7 @@ pub(super) struct JwtArgs {
 
     /// Claim with the scopes: words separated by blanks, or a list.
     #[arg(
-        long = "jwt-scope-claim",
+        long,
         env = "TENANTRY_JWT_SCOPE_CLAIM",
         value_name = "CLAIM",
         default_value = "scope",
@@ -58,7 +48,7 @@ pub(super) struct JwtArgs {
     /// Text before the names of scopes: with `guards:` the scope `guards:read` is `read`, and `write`
     /// counts for nothing.
     #[arg(
-        long = "jwt-scope-prefix",
+        long,
         env = "TENANTRY_JWT_SCOPE_PREFIX",
         value_name = "PREFIX",
         default_value = "",
@@ -69,7 +59,7 @@ pub(super) struct JwtArgs {
     /// Claim and value that make the holder of a token an operator, such as
     /// `roles=tenantry-operator`. Without it no token is that of an operator.
     #[arg(
-        long = "jwt-operator-claim",
+        long,
         env = "TENANTRY_JWT_OPERATOR_CLAIM",
         value_name = "CLAIM=VALUE",
         value_parser = claim_and_value,

@@ -43,7 +43,7 @@ pub struct SetupArgs {
     /// the owner. Locks each of them for a moment.
     #[arg(long)]
     take_ownership: bool,
-    /// Also take the right to connect to the other databases of the server from everybody (PUBLIC),
+    /// Also take the right to connect to the other databases of the server from all roles (PUBLIC),
     /// which affects all roles that were not given it by name.
     #[arg(long)]
     other_databases: bool,

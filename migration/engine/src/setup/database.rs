@@ -209,7 +209,7 @@ impl Roles {
         self.statements(db, EXTENSIONS, Some(schemas)).await
     }
 
-    /// The other databases to which everybody may connect, and the statements that change it.
+    /// The other databases to which every role may connect, and the statements that change it.
     pub(super) async fn other_databases(
         &self,
         db: &impl ConnectionTrait,

@@ -65,7 +65,7 @@ pub struct SetupOptions {
     /// Whether objects of other roles in the registry, the shared tables and the schemas of tenants
     /// become the owner's. That locks each of them for a moment.
     pub take_ownership: bool,
-    /// Whether the right to connect to every other database of the server is taken from everybody.
+    /// Whether the right to connect to every other database of the server is taken from `PUBLIC`.
     pub other_databases: bool,
 }
 

@@ -14,6 +14,19 @@ pub(super) struct ForeignObject {
     pub(super) alter: String,
 }
 
+/// Further catalogs of objects in schemas, with the prefix of their columns.
+const CATALOGS: [(&str, &str); 9] = [
+    ("pg_proc", "pro"),
+    ("pg_collation", "coll"),
+    ("pg_conversion", "con"),
+    ("pg_operator", "opr"),
+    ("pg_opfamily", "opf"),
+    ("pg_opclass", "opc"),
+    ("pg_statistic_ext", "stx"),
+    ("pg_ts_dict", "dict"),
+    ("pg_ts_config", "cfg"),
+];
+
 /// The schemas $1 and their objects that belong to another role than $2, and the database if it
 /// belongs to $3, the application's. Indexes, row types and sequences of columns follow their tables.
 const OTHERS: &str = "
@@ -34,24 +47,7 @@ WITH n AS MATERIALIZED (
     WHERE typtype IN ('b', 'c', 'd', 'e', 'r') AND NOT (typcategory = 'A' AND typelem <> 0)
     AND (typrelid = 0 OR EXISTS (SELECT FROM pg_catalog.pg_class c
         WHERE c.oid = typrelid AND c.relkind = 'c'))
-    UNION ALL SELECT 'pg_proc'::regclass, p.oid, proowner, 3
-    FROM n JOIN pg_catalog.pg_proc p ON pronamespace = n.oid
-    UNION ALL SELECT 'pg_collation'::regclass, c.oid, collowner, 3
-    FROM n JOIN pg_catalog.pg_collation c ON collnamespace = n.oid
-    UNION ALL SELECT 'pg_conversion'::regclass, c.oid, conowner, 3
-    FROM n JOIN pg_catalog.pg_conversion c ON connamespace = n.oid
-    UNION ALL SELECT 'pg_operator'::regclass, o.oid, oprowner, 3
-    FROM n JOIN pg_catalog.pg_operator o ON oprnamespace = n.oid
-    UNION ALL SELECT 'pg_opfamily'::regclass, o.oid, opfowner, 3
-    FROM n JOIN pg_catalog.pg_opfamily o ON opfnamespace = n.oid
-    UNION ALL SELECT 'pg_opclass'::regclass, o.oid, opcowner, 3
-    FROM n JOIN pg_catalog.pg_opclass o ON opcnamespace = n.oid
-    UNION ALL SELECT 'pg_statistic_ext'::regclass, s.oid, stxowner, 3
-    FROM n JOIN pg_catalog.pg_statistic_ext s ON stxnamespace = n.oid
-    UNION ALL SELECT 'pg_ts_dict'::regclass, d.oid, dictowner, 3
-    FROM n JOIN pg_catalog.pg_ts_dict d ON dictnamespace = n.oid
-    UNION ALL SELECT 'pg_ts_config'::regclass, c.oid, cfgowner, 3
-    FROM n JOIN pg_catalog.pg_ts_config c ON cfgnamespace = n.oid
+    {others}
 )
 SELECT format('database %I', datname), pg_get_userbyid(datdba)::text,
     format('ALTER DATABASE %I OWNER TO %I', datname, $2::text), -1 AS place, 0::bigint AS id
@@ -76,7 +72,14 @@ pub(super) async fn others(
 ) -> Result<Vec<ForeignObject>, DbErr> {
     let schemas = serde_json::Value::from(schemas).to_string();
     let [owner, application] = roles.values();
-    let found = rows(db, OTHERS, [schemas.into(), owner, application]).await?;
+    let others = CATALOGS.map(|(catalog, prefix)| {
+        format!(
+            "UNION ALL SELECT '{catalog}'::regclass, it.oid, {prefix}owner, 3
+             FROM n JOIN pg_catalog.{catalog} it ON {prefix}namespace = n.oid"
+        )
+    });
+    let sql = OTHERS.replace("{others}", &others.join("\n"));
+    let found = rows(db, sql, [schemas.into(), owner, application]).await?;
     let read = |row: &sea_orm::QueryResult| {
         Ok(ForeignObject {
             label: row.try_get_by_index(0)?,

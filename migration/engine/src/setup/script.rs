@@ -24,7 +24,7 @@ pub struct SetupPlan {
     /// The statements, oldest first. Empty if nothing is missing.
     pub steps: Vec<SetupStep>,
     /// The other databases of the server that the application's role may connect to, because
-    /// everybody may.
+    /// every role may.
     pub other_databases: Vec<String>,
 }
 

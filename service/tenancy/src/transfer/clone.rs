@@ -146,8 +146,8 @@ impl Sender<'_, '_> {
     async fn flush(&mut self) -> Result<(), Error> {
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + CHUNK / 8));
         self.counter.add((self.number, &self.table.name), chunk.len() as u64);
-        let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        Ok(self.sender.send(chunk).await.map_err(gone).map_err(TransferError::Write)?)
+        let closed = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        Ok(self.sender.send(chunk).await.map_err(closed).map_err(TransferError::Write)?)
     }
 }
 

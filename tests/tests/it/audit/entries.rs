@@ -50,8 +50,8 @@ async fn every_change_of_a_tenant_is_recorded_once_with_the_actor_and_what_chang
         tenancy.update(&tenant_1, name("Acme")).await.unwrap();
         tenancy.domain_add(&tenant_1, &host).await.unwrap();
     }
-    let gold = Metadata::new(&json!({ "plan": "other secret" })).unwrap();
-    tenancy.update(&tenant_1, TenantUpdate::new().metadata(gold)).await.unwrap();
+    let changed = Metadata::new(&json!({ "plan": "other secret" })).unwrap();
+    tenancy.update(&tenant_1, TenantUpdate::new().metadata(changed)).await.unwrap();
     let limits = Limits { max_waiting: Some(3), ..Limits::default() };
     tenancy.limit(&tenant_1, limits).await.unwrap();
     tenancy.domain_remove(&tenant_1, &host).await.unwrap();

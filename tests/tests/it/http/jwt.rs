@@ -94,22 +94,22 @@ async fn a_token_that_is_not_valid_is_401_with_the_reason_and_not_logged() {
     let rsa = SigningKey::rs256("r");
     let issuer = JwksServer::start(&[&key, &rsa]).await;
     let site = site(&issuer.url(), &[]).await;
-    let good = claims("tenant-1", "read write");
+    let accepted = claims("tenant-1", "read write");
     let with = |name: &str, value: Value| {
-        let mut claims = good.clone();
+        let mut claims = accepted.clone();
         claims[name] = value;
         key.sign(&claims)
     };
     let without = |name: &str| {
-        let mut claims = good.clone();
+        let mut claims = accepted.clone();
         claims.as_object_mut().unwrap().remove(name);
         key.sign(&claims)
     };
     let header = |alg: &str, kid: &str| json!({ "alg": alg, "kid": kid });
-    let signed = key.sign(&good);
+    let signed = key.sign(&accepted);
     let (message, signature) = signed.rsplit_once('.').unwrap();
     let (head, _) = message.split_once('.').unwrap();
-    let mut richer = good.clone();
+    let mut richer = accepted.clone();
     richer["scope"] = json!("read write admin");
     let richer = key.sign(&richer);
     let payload = richer.split('.').nth(1).unwrap();
@@ -127,18 +127,18 @@ async fn a_token_that_is_not_valid_is_401_with_the_reason_and_not_logged() {
         (without("exp"), "no claim exp"),
         (without("iss"), "no claim iss"),
         (without("aud"), "no claim aud"),
-        (other.sign(&good), "signature"),
+        (other.sign(&accepted), "signature"),
         (format!("{head}.{payload}.{signature}"), "signature"),
         (format!("{message}."), "signature"),
-        (key.sign_with(&header("ES256", "x"), &good), "unknown key"),
+        (key.sign_with(&header("ES256", "x"), &accepted), "unknown key"),
         // The key decides about the algorithm.
-        (key.sign_with(&header("RS256", "e"), &good), "unknown key"),
-        (key.sign_with(&header("EdDSA", "e"), &good), "unknown key"),
-        (signed_with_secret(&public, &header("HS256", "r"), &good), "not accepted"),
-        (signed_with_secret(&public, &header("RS256", "r"), &good), "signature"),
-        (key.sign_with(&header("ES384", "e"), &good), "not accepted"),
-        (key.sign_with(&header("none", "e"), &good), "malformed"),
-        (key.sign_with(&critical, &good), "malformed"),
+        (key.sign_with(&header("RS256", "e"), &accepted), "unknown key"),
+        (key.sign_with(&header("EdDSA", "e"), &accepted), "unknown key"),
+        (signed_with_secret(&public, &header("HS256", "r"), &accepted), "not accepted"),
+        (signed_with_secret(&public, &header("RS256", "r"), &accepted), "signature"),
+        (key.sign_with(&header("ES384", "e"), &accepted), "not accepted"),
+        (key.sign_with(&header("none", "e"), &accepted), "malformed"),
+        (key.sign_with(&critical, &accepted), "malformed"),
         (with("padding", json!("x".repeat(17_000))), "too long"),
         ("a.b.c".to_owned(), "malformed"),
         ("..".to_owned(), "malformed"),

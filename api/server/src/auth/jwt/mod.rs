@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519) as credentials, as RFC 8725 and RFC 9068 recommend to check them.
+//! JSON Web Tokens (RFC 7519) as credentials. The checks follow RFC 8725 and RFC 9068.
 
 mod claims;
 mod crypto;

@@ -300,7 +300,7 @@ impl Stage {
 pub fn launch(url: &str) -> HttpServer {
     let mut command = HttpServer::command(url);
     command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_MAX_CONNECTIONS", "10");
-    // Not for everybody, as the servers of other tests.
+    // Unlike the servers of other tests, this one requires keys.
     command.env("TENANTRY_ANONYMOUS", "false");
     HttpServer::launch(&mut command)
 }
