@@ -84,7 +84,11 @@ pub(crate) async fn clone(
     let new = required_slug(input.slug.as_deref())?;
     let options = CloneOptions { structure_only: input.structure_only, ..Default::default() };
     let tenancy = admin.acting_on(&state.tenancy);
-    let cloned = tenancy.clone_tenant(&parse_slug(&slug)?, &new, &options).await?;
+    let cloned = tenancy.clone_tenant(&parse_slug(&slug)?, &new, &options).await;
+    let cloned = cloned.map_err(|error| match Problem::of_clone(&error) {
+        Some(problem) => problem.into(),
+        None => ApiError::from(error),
+    })?;
     let location = format!("/admin/tenants/{}", cloned.tenant.slug);
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(cloned)))
 }

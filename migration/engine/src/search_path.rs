@@ -9,7 +9,10 @@ use tenantry_registry::{SCHEMA, SchemaName};
 use crate::{
     DynMigrator, Error,
     session::{limit_idle_time_sql, notice_lost_client},
-    sql::query::{execute, scalar},
+    sql::{
+        query::{execute, scalar},
+        quoted,
+    },
 };
 
 /// The schema that a migration run changes.
@@ -45,8 +48,8 @@ impl Target {
 
     /// The migrations table of the schema, qualified and quoted.
     pub(crate) fn migrations_table(&self, migrator: &DynMigrator) -> String {
-        let table = migrator.migration_table_name().to_string().replace('"', "\"\"");
-        format!("{}.\"{table}\"", self.quoted())
+        let table = migrator.migration_table_name().to_string();
+        format!("{}.{}", self.quoted(), quoted(&table))
     }
 
     /// The `search_path` under which migrations run: the schema, the schemas of extensions, and

@@ -25,6 +25,7 @@ use super::{
     Error, Tenancy, Transition,
     lifecycle::keys,
     locked_row::{LockRetry, is_blocked},
+    owner::confirm_ownership,
     pool::Transaction,
 };
 
@@ -195,7 +196,11 @@ impl Tenancy {
             .one(&txn)
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        if let Err(error) = condition.check(&row, slug) {
+        let mut checked = condition.check(&row, slug);
+        if checked.is_ok() {
+            checked = confirm_ownership(&txn, &row.schema).await.map_err(Error::from);
+        }
+        if let Err(error) = checked {
             // The row is locked, so the rollback is awaited.
             txn.rollback().await?;
             return Err(error);

@@ -12,10 +12,11 @@ use tracing::{debug, info};
 use tenantry_registry::notify::{notify, schema_key};
 
 use super::{
-    Error, Limits, NewTenant, Tenancy, TenantInfo, TenantTransaction,
+    Error, NewTenant, Tenancy, TenantInfo, TenantTransaction,
     naming::free_name,
     pool::{MigrationTransaction, Transaction, bounded},
     recording::record,
+    settings::Settings,
     spares,
     stored_metadata::StoredMetadata,
 };
@@ -154,21 +155,21 @@ impl Tenancy {
             true => Structure::Spare,
             false => Structure::Migrations,
         };
-        let limits = Limits::default();
-        self.begin_structure(new, limits, Action::Created, &structure).await
+        let settings = Settings::default();
+        self.begin_structure(new, &settings, Action::Created, &structure).await
     }
 
     /// Creates a tenant with this structure except for the commit.
     pub(super) async fn begin_structure(
         &self,
         new: NewTenant,
-        limits: Limits,
+        settings: &Settings,
         action: Action,
         structure: &Structure,
     ) -> Result<(Creation, Uncommitted), Error> {
         let base = SchemaName::for_slug(&self.inner.schema_prefix, &new.slug)?;
         let mut creation = self.new_creation(new, base.clone(), action)?;
-        [creation.row.max_connections, creation.row.max_waiting] = limits.columns();
+        settings.store(&mut creation.row);
         if self.inner.migrator.is_shared(&base) {
             creation.row.schema = free_name(&self.inner.db, &self.inner.migrator, &base).await?;
         }

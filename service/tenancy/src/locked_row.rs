@@ -134,10 +134,12 @@ impl LockRetry {
     }
 }
 
-/// Whether a lock was not granted in time, or would have caused a deadlock.
+/// Whether a lock was not granted in time, would have caused a deadlock, or was granted after a
+/// migration.
 pub(super) fn is_blocked(error: &Error) -> bool {
-    matches!(
-        error.db_error_kind(),
-        Some(DbErrorKind::LockTimeout | DbErrorKind::SerializationConflict)
-    )
+    matches!(error, Error::BeingMigrated(_))
+        || matches!(
+            error.db_error_kind(),
+            Some(DbErrorKind::LockTimeout | DbErrorKind::SerializationConflict)
+        )
 }

@@ -3,14 +3,14 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, TransactionTrait};
 use tenantry_migrate::{
     Action, DynMigrator, Event, FleetOptions, Summary, TenantSelection, Timeouts,
-    claim_application, registry, run_fleet,
+    claim_application, connect::is_same_database, registry, run_fleet,
 };
 use tracing::{info, warn};
 
-use super::{Config, Error, Tenancy, startup::connect_plain};
+use super::{Config, Error, OwnerError, Tenancy, startup::connect_plain};
 
 /// Number of tenants that are migrated at the same time.
 const JOBS: u32 = 2;
@@ -51,6 +51,7 @@ impl Tenancy {
     ///
     /// # Errors
     /// - [`Error::Connect`];
+    /// - [`Error::Owner`] if the owner's URL leads to another database; nothing was changed;
     /// - [`Error::Migration`] if the registry belongs to another application or is of a newer
     ///   program, or if extensions, the registry or the tables that exist once cannot be migrated;
     /// - [`Error::TenantsNotMigrated`] if tenants could not be migrated. All others are: the program
@@ -58,11 +59,27 @@ impl Tenancy {
     pub async fn migrate_all(config: &Config) -> Result<(), Error> {
         let owner = config.owner_options.as_ref().unwrap_or(&config.connect_options);
         let db = connect_plain(owner, config, JOBS + 1).await?;
-        let migrated = migrate(&db, &config.migrator).await;
+        let migrated = async {
+            if config.owner_options.is_some() {
+                confirm_same_database(config, &db).await?;
+            }
+            migrate(&db, &config.migrator).await
+        };
+        let migrated = migrated.await;
         let closed = db.close().await;
         migrated?;
         Ok(closed?)
     }
+}
+
+/// The owner's role migrates the database in which the application's role serves.
+async fn confirm_same_database(config: &Config, owner: &DatabaseConnection) -> Result<(), Error> {
+    let application = connect_plain(&config.connect_options, config, 1).await?;
+    let txn = application.begin().await?;
+    let same = is_same_database(&txn, owner).await?;
+    txn.rollback().await?;
+    application.close().await?;
+    if same { Ok(()) } else { Err(OwnerError::OtherDatabase.into()) }
 }
 
 async fn migrate(db: &DatabaseConnection, migrator: &DynMigrator) -> Result<(), Error> {

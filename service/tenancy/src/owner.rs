@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
-use tenantry_registry::TenantId;
+use tenantry_migrate::connect::is_same_database;
+use tenantry_registry::SchemaName;
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
@@ -33,6 +34,20 @@ pub enum OwnerError {
         role: String,
         /// The database.
         database: String,
+    },
+
+    /// The schema of a tenant belongs to a role whose rights this one does not have.
+    #[error(
+        "schema {schema:?} belongs to role {owner:?}, so role {role:?} may not drop it; nothing was \
+         changed"
+    )]
+    NotOwner {
+        /// The schema.
+        schema: String,
+        /// The role that it belongs to.
+        owner: String,
+        /// The role of the connection.
+        role: String,
     },
 
     /// The owner's URL leads to another database.
@@ -126,28 +141,41 @@ async fn confirm_privilege(application: &PoolHandle) -> Result<(), DbErr> {
     }
 }
 
-/// An advisory lock is visible in one database of one server.
+/// Checks that the role of `txn` may drop the schema, unless there is none.
+pub(super) async fn confirm_ownership(
+    txn: &impl ConnectionTrait,
+    schema: &SchemaName,
+) -> Result<(), DbErr> {
+    let sql = "SELECT pg_get_userbyid(nspowner)::text, current_user::text,
+        pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    let values = [schema.as_str().into()];
+    let asked = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    let Some(row) = txn.query_one_raw(asked).await? else { return Ok(()) };
+    match row.try_get_by_index(2)? {
+        true => Ok(()),
+        false => Err(OwnerError::NotOwner {
+            schema: schema.to_string(),
+            owner: row.try_get_by_index(0)?,
+            role: row.try_get_by_index(1)?,
+        }
+        .into()),
+    }
+}
+
 async fn confirm_same_database(
     application: &PoolHandle,
     owner: &Arc<TenantPool>,
 ) -> Result<(), DbErr> {
-    let key = TenantId::generate().as_uuid().simple();
-    let lock = application.begin().await?;
-    let sql = format!("SELECT pg_advisory_xact_lock(hashtextextended('{key}', 0))");
-    lock.execute_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-    let sql = format!("SELECT pg_try_advisory_xact_lock(hashtextextended('{key}', 0))");
-    let free = query(&owner.lifecycle(), sql).await.map_err(|error| match &error {
+    let txn = application.begin().await?;
+    let same = is_same_database(&txn, &owner.lifecycle()).await.map_err(|error| match &error {
         DbErr::Conn(_) => {
             let cause = tenantry_migrate::describe(&error);
             OwnerError::Unreachable(cause.replace("DATABASE_URL", "the owner's URL")).into()
         }
         _ => error,
     });
-    lock.rollback().await?;
-    match free?.map(|row| row.try_get_by_index(0)).transpose()? {
-        Some(false) => Ok(()),
-        _ => Err(OwnerError::OtherDatabase.into()),
-    }
+    txn.rollback().await?;
+    if same? { Ok(()) } else { Err(OwnerError::OtherDatabase.into()) }
 }
 
 async fn query(db: &PoolHandle, sql: String) -> Result<Option<sea_orm::QueryResult>, DbErr> {

@@ -1,6 +1,8 @@
 //! A role that owns schemas, and a role that serves.
 
 mod command;
+mod copies;
+mod lives;
 mod served;
 mod service;
 mod setup;

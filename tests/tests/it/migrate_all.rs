@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, TransactionTrait};
-use tenantry::{Availability, Config, Error, NewTenant, Tenancy};
+use tenantry::{Availability, Config, Error, NewTenant, OwnerError, Tenancy};
 use tenantry_migrate::SharedMigrator;
 
 use crate::support::{
@@ -138,6 +138,18 @@ async fn the_tables_of_another_application_are_not_touched() {
     let error = Tenancy::migrate_all(&other).await.unwrap_err();
     assert!(error.to_string().contains("application"), "{error}");
     assert_eq!((schemas(&plain).await, tables(&plain).await), before);
+}
+
+#[tokio::test]
+async fn an_owners_url_of_another_database_migrates_neither() {
+    let (db, other) = (empty().await, empty().await);
+    let config = release(&db, [BOOKS]).owner_url(other.url());
+    let error = Tenancy::migrate_all(&config).await.unwrap_err();
+    assert!(matches!(error, Error::Owner(OwnerError::OtherDatabase)), "{error}");
+    for db in [&db, &other] {
+        assert_eq!(schemas(&db.plain().await).await, ["public"]);
+    }
+    Tenancy::migrate_all(&config.owner_url(db.url())).await.unwrap();
 }
 
 /// As a long report does.

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use sea_orm_migration::prelude::*;
 use tenantry::{Config, NewTenant, Tenancy};
 use tenantry_migrate::{
-    Action, DynMigrator, Error, Target, Timeouts, create_schema,
+    Action, DynMigrator, Error, SharedMigrator, Target, Timeouts, apply_remaining, create_schema,
     drift::{Structure, read_structure},
     rehearse, run,
 };
@@ -13,7 +13,7 @@ use crate::support::{
     TestDb,
     catalog::texts,
     slug,
-    sql_migration::{Sql, SqlMigrator},
+    sql_migration::{Sql, SqlMigrator, sql_migrator},
     tcp_proxy::TcpProxy,
 };
 
@@ -48,6 +48,23 @@ async fn made(db: &DatabaseConnection, schema: &str, table: &str) -> (Structure,
     txn.rollback().await.unwrap();
     let records = format!("SELECT version FROM {schema}.{table} ORDER BY version");
     (structure, texts(db, &records).await)
+}
+
+#[tokio::test]
+async fn the_limit_on_locks_ends_with_the_migrations() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let migrator = DynMigrator::tenant(rich());
+    let shared = SharedMigrator::new(sql_migrator([sql("m1_plans", "SELECT 1")]));
+    let migrator = migrator.with_shared(shared);
+    let schema = "tenant_1".parse().unwrap();
+    let txn = plain.begin().await.unwrap();
+    let first = ["m1_books".to_owned()];
+    create_schema(&txn, &schema, &migrator.only(&first)).await.unwrap();
+    assert_eq!(texts(&txn, "SHOW lock_timeout").await, ["0"]);
+    apply_remaining(&txn, &schema, &migrator, &first).await.unwrap();
+    assert_eq!(texts(&txn, "SHOW lock_timeout").await, ["0"]);
+    txn.rollback().await.unwrap();
 }
 
 #[tokio::test]

@@ -42,9 +42,6 @@ impl Connector {
         actor: String,
     ) -> Result<ConnectedTenancy, Error> {
         let owner = self.database.owner()?;
-        if owner.is_some() && !self.database.is_given() {
-            return Err(Error::OwnerOfOther);
-        }
         let located = self.database.locate(access).await?;
         let owner = owner.map(|url| connect::options(url.expose())).transpose()?;
         let config = Config {

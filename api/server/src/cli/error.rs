@@ -45,11 +45,6 @@ pub(super) enum Error {
          raise it to {needed} or more (`ulimit -n`), or lower --max-connections"
     )]
     FewFiles { limit: u64, needed: u64, database: u32 },
-    #[error(
-        "TENANTRY_OWNER_URL is given without DATABASE_URL, so it would be the owner of another \
-         server than the local one; set DATABASE_URL to the URL of the application's role"
-    )]
-    OwnerOfOther,
     #[error("the limit on open files cannot be read: {0}")]
     Limit(#[from] nix::errno::Errno),
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]

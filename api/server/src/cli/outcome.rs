@@ -5,6 +5,8 @@ use std::time::Duration;
 use tenantry::{DbErrorKind, Error, Tenancy};
 use tokio::{sync::watch, time::sleep};
 
+use super::error::Error as CommandError;
+
 /// Attempts if the server is busy or lost. The pauses between them take eight seconds in all.
 const MAX_ATTEMPTS: u32 = 6;
 
@@ -18,8 +20,9 @@ pub(super) enum Outcome {
     Rejected(String),
     /// The command was stopped between two attempts.
     Cancelled,
-    /// The database can no longer be reached.
-    DatabaseLost(Error),
+    /// No other tenant would fare better: the database can no longer be reached, or the role lacks
+    /// the right.
+    Hopeless(CommandError),
 }
 
 /// Retries transient errors of `attempt` until the command is to `stop`.
@@ -38,10 +41,13 @@ pub(super) async fn with_retry<F: Future<Output = Result<Outcome, Error>>>(
             Err(error) => error,
         };
         attempts += 1;
+        if let Error::Owner(_) = error {
+            return Outcome::Hopeless(error.into());
+        }
         if !is_transient(&error) || attempts == MAX_ATTEMPTS {
             let lost = error.db_error_kind().is_some() && tenancy.ping().await.is_err();
             return if lost {
-                Outcome::DatabaseLost(error)
+                Outcome::Hopeless(CommandError::DatabaseLost(error))
             } else {
                 Outcome::Rejected(error.to_string())
             };

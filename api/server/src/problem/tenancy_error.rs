@@ -58,7 +58,9 @@ impl Problem {
                 _ => (StatusCode::NOT_FOUND, "unknown-tenant", "Unknown tenant"),
             },
             E::ReadOnlyServer { standby } => return Self::read_only_server(*standby),
-            E::Owner(OwnerError::Required { .. }) => return Self::owner_required(),
+            E::Owner(OwnerError::Required { .. } | OwnerError::NotOwner { .. }) => {
+                return Self::owner_required();
+            }
             E::ReadOnlyTenant(_) => {
                 return Self::busy("tenant-read-only", "Tenant is read-only")
                     .detail("the tenant's data can be read and not changed now; try again later");
@@ -139,6 +141,17 @@ impl Problem {
             }
         };
         Self::new(status, kind, title).detail(error.to_string())
+    }
+
+    /// The answer to a clone whose source is at fault; for an import, the export is.
+    pub(crate) fn of_clone(error: &tenantry::Error) -> Option<Self> {
+        use TransferError as T;
+        let tenantry::Error::Transfer(T::UnknownMigrations { .. } | T::Refused { .. }) = error
+        else {
+            return None;
+        };
+        let (status, title) = (StatusCode::CONFLICT, "Tenant cannot be copied");
+        Some(Self::new(status, "not-copyable", title).detail(error.to_string()))
     }
 
     /// The answer of `/health` if the database fails: with the reason, but without names of the

@@ -3,7 +3,10 @@
 use sea_orm::{ConnectionTrait, Value};
 
 use super::AdoptError;
-use crate::sql::query::{rows, scalar};
+use crate::sql::{
+    query::{rows, scalar},
+    quoted,
+};
 
 /// A framework with a schema for each tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,10 +165,6 @@ impl TenantList {
              ) listed WHERE schema <> 'public' ORDER BY schema COLLATE \"C\""
         )
     }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Whether the table $2 of the schema $1 has the column $3.

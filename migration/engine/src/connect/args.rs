@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use local_postgres::{Access, Server, ServerError, resolve_data_dir};
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
 use thiserror::Error;
 
-use super::{ConnectError, Secret, SecretError, connect_pool, given, url};
+use crate::describe;
+
+use super::{ConnectError, Secret, SecretError, connect_pool, given, is_same_database, url};
 
 /// Database of the local server.
 const DATABASE: &str = "tenantry";
@@ -121,6 +123,21 @@ pub enum LocateError {
     /// Connecting as the owner failed.
     #[error("{}", .0.to_string().replace(VARIABLE, OWNER_VARIABLE))]
     Owner(#[source] ConnectError),
+    /// The owner's URL is given without the database URL, so it would be compared with nothing.
+    #[error(
+        "TENANTRY_OWNER_URL is given without DATABASE_URL, so it would be the owner of another \
+         server than the local one; set DATABASE_URL to the URL of the application's role"
+    )]
+    OwnerOfOther,
+    /// The owner's URL leads to another database.
+    #[error(
+        "TENANTRY_OWNER_URL leads to another database than DATABASE_URL; nothing was changed, \
+         correct one of them"
+    )]
+    OtherDatabase,
+    /// The two databases cannot be compared.
+    #[error("the databases of DATABASE_URL and TENANTRY_OWNER_URL cannot be compared: {}", describe(.0))]
+    Compare(#[source] DbErr),
     /// The URL cannot be read from its file.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -167,28 +184,41 @@ impl DatabaseArgs {
     /// The URL for the owner's role, if one is given.
     ///
     /// # Errors
-    /// [`LocateError::Owner`] if it is not one, [`LocateError::Secret`].
+    /// [`LocateError::Owner`] if it is not one, [`LocateError::OwnerOfOther`],
+    /// [`LocateError::Secret`].
     pub fn owner(&self) -> Result<Option<Secret>, LocateError> {
         let file = self.owner_url_file.as_deref();
         let url = given(self.owner_url.as_ref(), file, OWNER_VARIABLE)?;
         if let Some(url) = &url {
             url::check(url.expose()).map_err(LocateError::Owner)?;
+            if !self.is_given() {
+                return Err(LocateError::OwnerOfOther);
+            }
         }
         Ok(url)
     }
 
-    /// Connects as [`connect`](Self::connect) does, but with the owner's URL if one is given.
+    /// Connects as [`connect`](Self::connect) does, but with the owner's URL if one is given, which
+    /// must lead to the same database.
     ///
     /// # Errors
-    /// As for [`connect`](Self::connect) and [`owner`](Self::owner).
+    /// As for [`connect`](Self::connect) and [`owner`](Self::owner), [`LocateError::OtherDatabase`],
+    /// and [`LocateError::Compare`].
     pub async fn connect_as_owner(&self, connections: u32) -> Result<Connected, LocateError> {
-        match self.owner()? {
-            None => self.connect(connections).await,
-            Some(url) => {
-                let connection = connect_pool(url.expose(), connections).await;
-                let connection = connection.map_err(LocateError::Owner)?;
-                Ok(Connected { connection, server: None })
-            }
+        let Some(url) = self.owner()? else { return self.connect(connections).await };
+        let connection = connect_pool(url.expose(), connections).await;
+        let connection = connection.map_err(LocateError::Owner)?;
+        let application = self.connect(1).await?.connection;
+        let compare = async {
+            let txn = application.begin().await?;
+            let same = is_same_database(&txn, &connection).await?;
+            txn.rollback().await?;
+            application.close_by_ref().await?;
+            Ok(same)
+        };
+        match compare.await.map_err(LocateError::Compare)? {
+            true => Ok(Connected { connection, server: None }),
+            false => Err(LocateError::OtherDatabase),
         }
     }
 

@@ -4,6 +4,7 @@
 mod args;
 mod cause;
 mod opening;
+mod same_database;
 #[cfg(feature = "cli")]
 mod secret;
 mod session_options;
@@ -28,6 +29,7 @@ pub use args::{
 pub use cause::Cause;
 pub(crate) use cause::explain;
 pub use opening::{Opening, held_back};
+pub use same_database::is_same_database;
 #[cfg(feature = "cli")]
 pub use secret::{Secret, SecretError, given};
 pub use session_options::SessionOptions;

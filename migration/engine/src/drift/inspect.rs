@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     DbErrorKind, DynMigrator, describe,
-    sql::query::{execute, rows},
+    sql::{
+        query::{execute, rows},
+        quoted,
+    },
 };
 
 /// Schemas per transaction. Each takes a lock on its migrations table, and a server with default
@@ -219,10 +222,10 @@ async fn read_records(
     inspected: &mut [InspectedSchema],
     recording: &[usize],
 ) -> Result<(), DbErr> {
-    let table = table.replace('"', "\"\"");
+    let table = quoted(table);
     let parts = recording.iter().map(|&number| {
         let schema = inspected[number].schema.quoted();
-        format!("SELECT {number}, version::text FROM {schema}.\"{table}\"")
+        format!("SELECT {number}, version::text FROM {schema}.{table}")
     });
     let sql = parts.collect::<Vec<_>>().join("\nUNION ALL ");
     if sql.is_empty() {

@@ -47,6 +47,9 @@ use recording::CapturedMigration;
 /// Limit for one attempt to lock a table that exists once. Later statements on it wait meanwhile.
 pub(crate) const LIMIT_LOCK: &str = "SET LOCAL lock_timeout = '200ms'";
 
+/// Ends [`LIMIT_LOCK`] for what follows in the transaction.
+const RESET_LOCK_LIMIT: &str = "SET LOCAL lock_timeout TO DEFAULT";
+
 /// Inserts the registry row of a tenant or a spare whose schema is created in the same transaction,
 /// and its audit entry, if there is to be one. Until the transaction ends, a fleet run waits for it
 /// before it looks for tenants to migrate.
@@ -118,7 +121,7 @@ pub async fn create_schema(
     }
     execute_batch(txn, LIMIT_LOCK).await?;
     create(txn, schema, migrator).await?;
-    Ok(execute_batch(txn, "SET LOCAL lock_timeout TO DEFAULT").await?)
+    Ok(execute_batch(txn, RESET_LOCK_LIMIT).await?)
 }
 
 async fn create(

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DbErr};
 use tenantry_registry::SchemaName;
 
-use super::{LIMIT_LOCK, run_all};
+use super::{LIMIT_LOCK, RESET_LOCK_LIMIT, run_all};
 use crate::{
     DynMigrator, Error, Target,
     lock::PROVISIONING,
@@ -30,13 +30,18 @@ pub async fn apply_remaining(
     if steps.is_empty() {
         return Ok(());
     }
-    if migrator.shared().is_some() {
+    let locks_shared_tables = migrator.shared().is_some();
+    if locks_shared_tables {
         execute_batch(txn, LIMIT_LOCK).await?;
     }
     let target = Target::Schema(schema.clone());
     let before = set_search_path(txn, &target, migrator).await?;
     run_all(txn, &target, migrator, steps, None).await?;
-    Ok(restore_search_path(txn, &before).await?)
+    restore_search_path(txn, &before).await?;
+    if locks_shared_tables {
+        execute_batch(txn, RESET_LOCK_LIMIT).await?;
+    }
+    Ok(())
 }
 
 pub(super) fn remaining(migrator: &DynMigrator, applied: &[String]) -> Vec<Step> {

@@ -26,7 +26,10 @@ use crate::{
     registry::compatibility::confirm_audit,
     search_path::ensure_schema_exists,
     shared::ensure_not_shared,
-    sql::query::{column, scalar},
+    sql::{
+        query::{column, scalar},
+        quoted,
+    },
 };
 
 /// Runs `action` on one schema.
@@ -114,9 +117,8 @@ async fn read_state(
     let rows = match installed {
         // Without the schema's name, so that the statement is prepared once for all tenants.
         true => {
-            let table = migrator.migration_table_name().to_string().replace('"', "\"\"");
-            column(txn, format!(r#"SELECT "version" FROM "{table}" ORDER BY "version""#), [])
-                .await?
+            let table = quoted(&migrator.migration_table_name().to_string());
+            column(txn, format!(r#"SELECT "version" FROM {table} ORDER BY "version""#), []).await?
         }
         false => Vec::new(),
     };

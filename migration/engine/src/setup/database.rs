@@ -78,14 +78,22 @@ SELECT sql FROM (
 /// $3 is an array of classes, kinds and privileges. Default privileges without a schema are for all
 /// schemas.
 const DEFAULTS: &str = "
-SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT %s ON %s TO %I', $1::text, privileges,
+(SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I GRANT %s ON %s TO %I', $1::text, privileges,
     kind, $2::text)
 FROM role, json_to_recordset($3::text::json) wanted (class text, kind text, privileges text)
 WHERE EXISTS (SELECT FROM unnest(string_to_array(privileges, ', ')) privilege
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl d CROSS JOIN LATERAL aclexplode(defaclacl) a
         WHERE d.defaclrole = owner AND d.defaclnamespace = 0 AND d.defaclobjtype::text = class
         AND a.grantee = application AND a.privilege_type = privilege))
-ORDER BY array_position(ARRAY['n', 'r', 'S', 'f', 'T'], class)";
+ORDER BY array_position(ARRAY['n', 'r', 'S', 'f', 'T'], class))
+UNION ALL
+SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I REVOKE %s ON %s FROM %I', $1::text,
+    string_agg(privilege_type, ', ' ORDER BY privilege_type), kind, $2::text)
+FROM role, json_to_recordset($3::text::json) wanted (class text, kind text, privileges text),
+    pg_catalog.pg_default_acl d CROSS JOIN LATERAL aclexplode(defaclacl) a
+WHERE d.defaclrole = owner AND d.defaclnamespace = 0 AND d.defaclobjtype::text = class
+AND a.grantee = application AND privilege_type <> ALL (string_to_array(privileges, ', '))
+GROUP BY kind";
 
 /// The schemas $3, which an administrator may have created.
 const EXTENSIONS: &str = "
@@ -112,8 +120,8 @@ SELECT has_database_privilege(application, current_database(), 'CREATE'),
     coalesce((SELECT has_schema_privilege(application, oid, 'CREATE') FROM pg_catalog.pg_namespace
         WHERE nspname = 'public'), false),
     pg_has_role(application, owner, 'MEMBER'),
-    coalesce((SELECT string_agg(roleid::regrole::text, ', ') FROM pg_catalog.pg_auth_members
-        WHERE member = application), 'none')
+    (SELECT coalesce(json_agg(rolname ORDER BY rolname), '[]') FROM pg_catalog.pg_auth_members
+        JOIN pg_catalog.pg_roles r ON r.oid = roleid WHERE member = application)
 FROM role";
 
 impl Roles {
@@ -228,14 +236,13 @@ impl Roles {
                 rights.push(right.to_owned());
             }
         }
-        match rights.is_empty() {
-            true => Ok(()),
-            false => Err(SetupError::StillPrivileged {
-                role: self.application.clone(),
-                rights,
-                member_of: vec![row.try_get_by_index(3)?],
-            }),
+        if rights.is_empty() {
+            return Ok(());
         }
+        let member_of: serde_json::Value = row.try_get_by_index(3)?;
+        let names = member_of.as_array().into_iter().flatten();
+        let member_of = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+        Err(SetupError::StillPrivileged { role: self.application.clone(), rights, member_of })
     }
 
     pub(super) fn plan(self, steps: Vec<SetupStep>, other_databases: Vec<String>) -> SetupPlan {

@@ -63,7 +63,8 @@ pub enum SetupError {
     #[error(
         "role {role:?} still {}, because of a role that it is a member of ({}); revoke the \
          membership, or name another role for the application",
-        rights.join(" and "), member_of.join(", ")
+        rights.join(" and "),
+        if member_of.is_empty() { "none".to_owned() } else { member_of.join(", ") }
     )]
     StillPrivileged {
         /// The role.

@@ -24,7 +24,7 @@ mod owners;
 mod role_name;
 mod script;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
 use tokio::time::sleep;
@@ -40,7 +40,6 @@ use crate::{
     sql::query::{column, execute_batch, rows},
 };
 use database::Roles;
-use script::SET_LOCK_TIMEOUT;
 
 /// Attempts if locks are not free, or if other programs change the same privileges.
 const MAX_ATTEMPTS: u32 = 30;
@@ -101,9 +100,13 @@ pub async fn plan(
     add("schemas of extensions", roles.extensions(db, migrator).await?);
     let wanted = grants::wanted(roles.application());
     for schemas in schemas.chunks(SCHEMAS_PER_QUERY) {
-        let statements = grants::missing(db, schemas, &wanted).await?;
-        for statements in statements.chunks(STATEMENTS_PER_STEP) {
-            add("privileges on what exists", statements.to_vec());
+        for (title, statements) in [
+            ("privileges on what exists", grants::missing(db, schemas, &wanted).await?),
+            ("further privileges", grants::excess(db, schemas, &wanted).await?),
+        ] {
+            for statements in statements.chunks(STATEMENTS_PER_STEP) {
+                add(title, statements.to_vec());
+            }
         }
     }
     let (mut others, mut revoke) = (Vec::new(), Vec::new());
@@ -133,8 +136,8 @@ pub async fn apply(
     mut report: impl FnMut(&SetupStep),
 ) -> Result<SetupPlan, SetupError> {
     let mut roles_existed = true;
-    let mut ran: Vec<String> = Vec::new();
-    let mut left = Vec::new();
+    let (mut ran, mut left): (HashSet<String>, Vec<String>) = Default::default();
+    let mut last_error = None;
     'attempts: for _ in 0..MAX_ATTEMPTS {
         let plan = plan(db, migrator, options).await?;
         roles_existed &= plan.roles_exist;
@@ -150,6 +153,7 @@ pub async fn apply(
             match run(db, step).await {
                 Ok(()) => report(step),
                 Err(error) if is_transient(&error) => {
+                    last_error = Some(error);
                     sleep(PAUSE).await;
                     // Other programs may have changed something.
                     continue 'attempts;
@@ -157,17 +161,15 @@ pub async fn apply(
                 Err(error) => return Err(error.into()),
             }
         }
-        ran.clone_from(&left);
+        last_error = None;
+        ran = left.iter().cloned().collect();
     }
-    Err(SetupError::NotApplied { statements: left })
+    Err(last_error.map_or(SetupError::NotApplied { statements: left }, SetupError::Database))
 }
 
 async fn run(db: &DatabaseConnection, step: &SetupStep) -> Result<(), DbErr> {
     let txn = db.begin().await?;
-    execute_batch(&txn, SET_LOCK_TIMEOUT).await?;
-    for statement in &step.statements {
-        execute_batch(&txn, statement).await?;
-    }
+    execute_batch(&txn, &step.sql()).await?;
     txn.commit().await
 }
 

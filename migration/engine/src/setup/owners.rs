@@ -56,7 +56,7 @@ WHERE datname = current_database() AND pg_get_userbyid(datdba) = $3::text
 UNION ALL
 SELECT concat_ws(' ', it.type, it.identity), pg_get_userbyid(owner)::text,
     format('ALTER %s %s OWNER TO %I', CASE it.type WHEN 'statistics object' THEN 'STATISTICS'
-        WHEN 'composite type' THEN 'TYPE' ELSE upper(it.type) END, it.identity, $2::text),
+        WHEN 'composite type' THEN 'TYPE' WHEN 'aggregate' THEN 'ROUTINE' ELSE upper(it.type) END, it.identity, $2::text),
     place, id::bigint
 FROM object CROSS JOIN LATERAL pg_identify_object(class, id, 0) it
 WHERE pg_get_userbyid(owner) <> $2::text

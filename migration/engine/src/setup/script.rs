@@ -3,10 +3,11 @@
 use std::fmt;
 
 use super::RoleName;
+use crate::sql::quoted;
 
 /// How long a statement waits for a lock before the step is rolled back and repeated: while `ALTER
 /// TABLE … OWNER` waits, later statements on the table wait behind it.
-pub(super) const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
+const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
 
 /// The statements that are missing for least privilege. [`Display`](fmt::Display) writes a script for
 /// psql.
@@ -41,6 +42,12 @@ pub struct SetupStep {
 impl SetupStep {
     pub(super) fn new(title: impl Into<String>, statements: Vec<String>) -> Self {
         Self { title: title.into(), statements }
+    }
+
+    /// The statements as one batch for a transaction.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        format!("{SET_LOCK_TIMEOUT};\n{};", self.statements.join(";\n"))
     }
 }
 
@@ -93,12 +100,9 @@ impl fmt::Display for SetupPlan {
         if steps.is_empty() {
             writeln!(f, "-- Nothing is missing.")?;
         }
-        for SetupStep { title, statements } in steps {
-            writeln!(f, "\n-- {}\nBEGIN;\n{SET_LOCK_TIMEOUT};", one_line(title))?;
-            for statement in statements {
-                writeln!(f, "{statement};")?;
-            }
-            writeln!(f, "COMMIT;")?;
+        for step in steps {
+            let (title, sql) = (one_line(&step.title), step.sql());
+            writeln!(f, "\n-- {title}\nBEGIN;\n{sql}\nCOMMIT;")?;
         }
         for remark in self.remarks() {
             writeln!(f, "\n-- {}", one_line(&remark))?;
@@ -109,10 +113,6 @@ impl fmt::Display for SetupPlan {
 
 fn owner_of(role: &RoleName) -> String {
     one_line(&quoted(role.as_str()))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A comment ends with its line, and a name may contain line breaks.

@@ -18,3 +18,8 @@ pub(crate) use foreign::names_schema;
 pub use lexer::{Kind, Token, Tokens, tokens};
 pub use placeholder::{qualify, replace_placeholder};
 pub(crate) use statement::{SqlStatement, Word};
+
+/// A name as a quoted identifier.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

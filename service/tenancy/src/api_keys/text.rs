@@ -3,6 +3,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::hex::encode;
+
 /// Begins every key, so that scanners of secrets find it.
 const BRAND: &str = "tnt_";
 
@@ -103,10 +105,6 @@ pub fn fuzz_key(text: &str) {
 fn checksum(text: &str) -> [u8; SUM_BYTES] {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
     [a, b, c, d]
-}
-
-fn encode(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of lower-case hexadecimal digits.

@@ -73,9 +73,14 @@ impl PoolHandle {
         Self::new(pool, self.user.clone()).checkout(Usage::OpenEnded).await
     }
 
-    /// Begins a transaction that reads all rows of a tenant from one snapshot.
+    /// Begins a transaction that reads all rows of a tenant from one snapshot. If a separate role
+    /// owns the tables, as that role: policies of row level security do not hide rows from it.
     pub(in super::super) async fn begin_snapshot(&self) -> Result<Transaction, DbErr> {
-        Transaction::begin_for_copy(self.checkout(Usage::OpenEnded).await?, true).await
+        let checkout = match self.pool.owner().pool() {
+            Some(_) => self.checkout_as_owner().await?,
+            None => self.checkout(Usage::OpenEnded).await?,
+        };
+        Transaction::begin_for_copy(checkout, true).await
     }
 
     /// Begins a transaction that creates a tenant and copies rows into it, as the owner of schemas.
@@ -83,9 +88,11 @@ impl PoolHandle {
         Transaction::begin_for_copy(self.checkout_as_owner().await?, false).await
     }
 
-    /// Maximum number of connections of one owner, and how long a request waits for one.
-    pub(in super::super) fn bounds(&self) -> (usize, Duration) {
-        (self.pool.share(), self.pool.acquire_timeout())
+    /// Maximum number of connections for copies of tenants, which are those of the role that owns
+    /// schemas if there is one, and how long a copy waits for one.
+    pub(in super::super) fn copy_bounds(&self) -> (usize, Duration) {
+        let pool = self.pool.owner().pool().unwrap_or(&self.pool);
+        (pool.share(), self.pool.acquire_timeout())
     }
 
     /// The `search_path` for SQL of a tenant that cannot be qualified.

@@ -100,7 +100,8 @@ impl Transaction {
         let set = format!(
             "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {};
             SET DateStyle = ISO; SET IntervalStyle = postgres; SET bytea_output = hex;
-            SET extra_float_digits = 1; {}",
+            SET extra_float_digits = 1; SET lc_monetary = 'C'; SET xmloption = content;
+            SET array_nulls = on; {}",
             TRANSFER.as_millis(),
             2 * STALLED.as_millis(),
             // Policies would hide rows; without them the statement fails.

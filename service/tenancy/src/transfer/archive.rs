@@ -92,10 +92,7 @@ impl<R: AsyncRead + Send + Unpin> ArchiveReader<R> {
             let found = self.entry.take().map(|entry| entry.path).unwrap_or_default();
             return Err(TransferError::WrongEntry { expected: path.to_owned(), found });
         }
-        if self.left > MAX_TEXT {
-            let reason = format!("it has {} bytes, and at most {MAX_TEXT} are allowed", self.left);
-            return Err(TransferError::Malformed { entry: path.to_owned(), reason });
-        }
+        confirm_length(path, self.left)?;
         let mut text = Vec::new();
         while self.fill().await? {
             text.extend_from_slice(self.filled());
@@ -177,6 +174,15 @@ impl<R: AsyncRead + Send + Unpin> ArchiveReader<R> {
             Err(error) => Err(TransferError::Read(error)),
         }
     }
+}
+
+/// Checks that an entry can be kept in memory, in an import and in the export before it.
+pub(super) fn confirm_length(entry: &str, bytes: u64) -> Result<(), TransferError> {
+    if bytes <= MAX_TEXT {
+        return Ok(());
+    }
+    let reason = format!("it has {bytes} bytes, and at most {MAX_TEXT} are allowed");
+    Err(TransferError::Malformed { entry: entry.to_owned(), reason })
 }
 
 async fn within<T>(bound: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

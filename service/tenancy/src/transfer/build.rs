@@ -10,20 +10,21 @@ use tenantry_registry::{
 use tracing::warn;
 
 use super::{
-    load::RowSource,
-    tables::{Contents, Sequence, qualified},
+    load::{Copied, RowSource},
+    tables::{Contents, Sequence, column},
 };
 use crate::{
-    DbErrorKind, Error, Limits, NewTenant, Tenancy, TenantInfo,
+    DbErrorKind, Error, NewTenant, Tenancy, TenantInfo,
     lifecycle::{Creation, Origin, Structure, Uncommitted},
     locked_row::LockRetry,
     pool::{Executor, MigrationTransaction, Transaction},
+    settings::Settings,
 };
 
 /// What a tenant is built from, apart from the rows.
 pub(super) struct Model<'a> {
     pub(super) new: NewTenant,
-    pub(super) limits: Limits,
+    pub(super) settings: Settings,
     /// How the audit log calls it.
     pub(super) action: Action,
     /// The tenant that is copied, as the audit log shows it.
@@ -39,6 +40,7 @@ pub(super) struct Built {
     creation: Creation,
     uncommitted: Uncommitted,
     source: String,
+    pub(super) copied: Copied,
     /// The migrations that were run after the rows were loaded.
     pub(super) migrated: Vec<String>,
 }
@@ -49,38 +51,40 @@ impl Tenancy {
     pub(super) async fn build(
         &self,
         model: Model<'_>,
-        source: Option<&mut impl RowSource>,
+        source: Option<impl RowSource>,
     ) -> Result<Built, Error> {
         let all = &self.inner.migrator;
         let structure = Structure::Copy(all.only(model.migrations));
         let (creation, uncommitted) =
-            self.begin_structure(model.new, model.limits, model.action, &structure).await?;
+            self.begin_structure(model.new, &model.settings, model.action, &structure).await?;
         let Uncommitted { scope, mut origin } = uncommitted;
         let txn = scope.db;
         let names = all.names().into_iter();
         let migrated = names.filter(|name| !model.migrations.contains(name)).collect();
         let filled = async {
+            let mut copied = Copied::default();
             if let Some(source) = source {
                 let data = (model.contents, model.sequences);
-                self.load(&txn, &creation.row.schema, data, source).await?;
+                copied = self.load(&txn, &creation.row.schema, data, source).await?;
             }
-            self.migrate_remaining(&txn, &creation, model.migrations, &mut origin).await
+            self.migrate_remaining(&txn, &creation, model.migrations, &mut origin).await?;
+            analyze(&txn, &creation.row.schema).await?;
+            Ok(copied)
         };
-        if let Err(error) = filled.await {
-            drop(txn);
-            self.clear_after_failure(&creation.row, origin).await;
-            return Err(error);
-        }
+        let copied = match filled.await {
+            Ok(copied) => copied,
+            Err(error) => {
+                drop(txn);
+                self.clear_after_failure(&creation.row, origin).await;
+                return Err(error);
+            }
+        };
         let uncommitted = Uncommitted { scope: self.scope(txn, &creation), origin };
-        Ok(Built { creation, uncommitted, source: model.source, migrated })
+        Ok(Built { creation, uncommitted, source: model.source, copied, migrated })
     }
 
-    /// Commits a tenant, and updates the planner's statistics.
-    pub(super) async fn commit_built(
-        &self,
-        built: Built,
-        contents: &Contents,
-    ) -> Result<TenantInfo, Error> {
+    /// Records the creation of a tenant and commits it.
+    pub(super) async fn commit_built(&self, built: Built) -> Result<TenantInfo, Error> {
         let Built { creation, uncommitted, source, .. } = built;
         let entry = self.creation_entry(&creation);
         let entry = entry.before(serde_json::json!({ "slug": source }));
@@ -95,23 +99,7 @@ impl Tenancy {
             self.clear_after_failure(&creation.row, origin).await;
             return Err(error.into());
         }
-        let schema = creation.row.schema.clone();
-        let tenant = self.commit_creation(creation, uncommitted).await?;
-        if let Err(error) = self.analyze(&schema, contents).await {
-            warn!(tenant = %tenant.slug, %error, "the tables were not analyzed; autovacuum does it");
-        }
-        Ok(tenant)
-    }
-
-    async fn analyze(&self, schema: &SchemaName, contents: &Contents) -> Result<(), DbErr> {
-        let names = contents.tables.iter().map(|table| qualified(schema, &table.name));
-        let names: Vec<String> = names.collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let txn = self.inner.lifecycle.begin_for_ddl().await?;
-        batch(&txn, &format!("ANALYZE {}", names.join(", "))).await?;
-        txn.commit().await
+        self.commit_creation(creation, uncommitted).await
     }
 
     /// Runs the migrations that the schema lacks; where PostgreSQL requires it, with a commit after
@@ -149,6 +137,29 @@ impl Tenancy {
         Ok(())
     }
 }
+
+/// Updates the planner's statistics of the tables as they are after the migrations. An error is not
+/// one of the copy: an expression of an index may fail.
+async fn analyze(txn: &Transaction, schema: &SchemaName) -> Result<(), DbErr> {
+    let names: Vec<String> = column(txn, ANALYZED, [schema.as_str().into()]).await?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let attempt = txn.begin_transaction(Default::default()).await?;
+    match batch(&attempt, &format!("ANALYZE {}", names.join(", "))).await {
+        Ok(()) => attempt.commit().await,
+        Err(error) => {
+            warn!(%schema, %error, "the tables were not analyzed; autovacuum does it");
+            attempt.rollback().await
+        }
+    }
+}
+
+/// Partitions are analyzed with their table.
+const ANALYZED: &str = "\
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition ORDER BY 1";
 
 /// Sends statements without parameters.
 #[expect(clippy::disallowed_methods, reason = "names are of PostgreSQL's catalog, and quoted")]

@@ -5,15 +5,16 @@ use tracing::info;
 use super::{
     Imported, TransferError,
     build::Model,
-    load::RowSource,
+    load::{Copied, RowSource},
     manifest::confirm_known,
     progress::{Counter, OnProgress},
     snapshot::Snapshot,
     tables::{Contents, Table},
 };
 use crate::{
-    Error, Limits, NewTenant, Tenancy,
+    Error, NewTenant, Tenancy,
     pool::{CopySink, CopySource, Transaction},
+    settings::Settings,
     stored_metadata::StoredMetadata,
 };
 
@@ -30,12 +31,13 @@ pub struct CloneOptions {
 }
 
 impl Tenancy {
-    /// Creates a tenant with the rows, name, tags, metadata and limits of another one, as they were
-    /// at one moment, all or nothing. Its domains stay with it. It can be used meanwhile; it can also
-    /// be suspended or archived, and the new one is active.
+    /// Creates a tenant with the rows, name, tags, metadata, limits and settings of another one, as
+    /// they were at one moment, all or nothing. Its domains stay with it. It can be used meanwhile; it
+    /// can also be suspended or archived, and the new one is active.
     ///
     /// A tenant that is behind is copied as it is; then the remaining migrations run on the new one.
-    /// Takes two connections. The rows pass through this process.
+    /// Takes two connections until the rows are copied. They pass through this process. The audit log
+    /// records them as an export of the tenant, unless only the structure is copied.
     ///
     /// ```no_run
     /// # async fn example(tenancy: tenantry::Tenancy) -> Result<(), tenantry::Error> {
@@ -54,39 +56,48 @@ impl Tenancy {
         new: &Slug,
         options: &CloneOptions,
     ) -> Result<Imported, Error> {
-        let _permit = self.transfer_permit().await?;
-        if self.inner.lifecycle.bounds().0 < 2 {
+        let _permit = self.transfer_permit(2).await?;
+        if self.inner.lifecycle.copy_bounds().0 < 2 {
             return Err(TransferError::TooFewConnections.into());
         }
         let snapshot = self.snapshot(source).await?;
         confirm_known(&snapshot.migrations, &self.inner.migrator)?;
-        let Snapshot { row, migrations, tables, sequences, .. } = &snapshot;
+        let Snapshot { txn, row, migrations, tables, sequences, .. } = snapshot;
         let (name, tags, metadata) = StoredMetadata::from(row.metadata.clone()).read();
         let names = sequences.iter().map(|it| it.name.clone()).collect();
-        let contents = Contents { tables: tables.clone(), sequences: names };
+        let counter = Counter::new(&options.progress, tables.len());
+        let contents = Contents { tables, sequences: names };
         let model = Model {
             new: NewTenant { name, tags, metadata, ..NewTenant::new(new.clone()) },
-            limits: Limits::stored(row.max_connections, row.max_waiting),
+            settings: Settings::stored(&row),
             action: Action::Cloned,
             source: source.to_string(),
-            migrations,
+            migrations: &migrations,
             contents: &contents,
-            sequences,
+            sequences: &sequences,
         };
-        let counter = Counter::new(&options.progress, tables.len());
-        let mut rows = SnapshotRows { snapshot: &snapshot, counter };
-        let built = self.build(model, (!options.structure_only).then_some(&mut rows)).await?;
-        let migrated = built.migrated.clone();
-        let (rows, bytes) = (rows.counter.rows, rows.counter.bytes);
-        let tenant = self.commit_built(built, &contents).await?;
+        let rows = match options.structure_only {
+            true => {
+                txn.rollback().await?;
+                None
+            }
+            false => {
+                self.record_export(&row).await?;
+                Some(SnapshotRows { txn, schema: row.schema, counter })
+            }
+        };
+        let built = self.build(model, rows).await?;
+        let (migrated, Copied { rows, bytes }) = (built.migrated.clone(), built.copied);
+        let tenant = self.commit_built(built).await?;
         info!(tenant = %tenant.slug, from = %source, rows, bytes, "tenant cloned");
-        Ok(Imported { tenant, tables: tables.len(), rows, bytes, migrated })
+        Ok(Imported { tenant, tables: contents.tables.len(), rows, bytes, migrated })
     }
 }
 
 /// The rows of a tenant on the same server.
 struct SnapshotRows<'a> {
-    snapshot: &'a Snapshot,
+    txn: Transaction,
+    schema: SchemaName,
     counter: Counter<'a>,
 }
 
@@ -98,11 +109,11 @@ impl RowSource for SnapshotRows<'_> {
         (txn, schema): (&Transaction, &SchemaName),
     ) -> Result<(), Error> {
         let (sender, receiver) = mpsc::channel(2);
-        let (from, to) = (table.copy_out(&self.snapshot.row.schema), table.copy_in(schema));
+        let (from, to) = (table.copy_out(&self.schema), table.copy_in(schema));
         let counter = &mut self.counter;
         let read = async {
             let mut sink = Sender { sender, chunk: Vec::new(), number, table, counter };
-            self.snapshot.txn.copy_out(&from, &mut sink).await?;
+            self.txn.copy_out(&from, &mut sink).await?;
             sink.flush().await
         };
         let mut receiver = Receiver { receiver, chunk: Vec::new() };
@@ -116,12 +127,15 @@ impl RowSource for SnapshotRows<'_> {
         // If the writer fails, the reader only reports that its rows are not received.
         let rows = written?;
         read?;
-        self.counter.rows += rows;
+        self.counter.copied.rows += rows;
         Ok(())
     }
 
-    async fn finish(&mut self) -> Result<(), Error> {
-        Ok(())
+    /// Ends the snapshot: while it lasts, deleted rows stay in every table of the database, and a
+    /// migration of the tenant waits.
+    async fn finish(self) -> Result<Copied, Error> {
+        self.txn.rollback().await?;
+        Ok(self.counter.copied)
     }
 }
 

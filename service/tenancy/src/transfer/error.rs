@@ -131,9 +131,12 @@ pub enum TransferError {
     },
 
     /// Too many tenants are copied at the same time.
-    #[error("{limit} tenants are being copied, and no more at a time; try again later")]
+    #[error(
+        "other tenants are being copied, and copies take at most {limit} connections at a time; try \
+         again later"
+    )]
     TooMany {
-        /// The maximum.
+        /// Maximum number of connections of all copies. A clone takes two.
         limit: usize,
     },
 

@@ -1,4 +1,3 @@
-use sea_orm::{ColumnTrait, QueryFilter};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tenantry_registry::{
@@ -12,12 +11,16 @@ use tracing::info;
 use super::{
     TransferError,
     archive::ArchiveWriter,
-    manifest::{END, End, ExportedTenant, MANIFEST, Manifest, TableEnd, to_json},
+    end::{END, End, TableEnd},
+    manifest::{ExportedTenant, MANIFEST, Manifest, sha256, to_json},
     progress::{Counter, OnProgress},
     snapshot::Snapshot,
     tables::column,
 };
-use crate::{Error, Limits, Tenancy, pool::CopySink, stored_metadata::StoredMetadata};
+use crate::{
+    Error, Tenancy, hex, pool::CopySink, settings::Settings, stored_metadata::StoredMetadata,
+    tenant_info::as_text,
+};
 
 /// Rows of a table that make an entry of the archive, in bytes. A single row may be longer.
 const PART: usize = 1024 * 1024;
@@ -50,10 +53,10 @@ impl Tenancy {
     /// registry, and the versions that an [import](Self::import) needs. The tenant can be used
     /// meanwhile; it can also be suspended or archived.
     ///
-    /// The audit log records it at the beginning. The archive is written as a stream. Its first entry is `manifest.json`; the rows follow as
-    /// text of `COPY`, in parts of about a megabyte, tables that others refer to first. The last
-    /// entry, `end.json`, has the number of rows and the SHA-256 of each table: without it, the
-    /// archive is incomplete, and an import refuses it.
+    /// The audit log records it before the first byte. The archive is written as a stream. Its first
+    /// entry is `manifest.json`; the rows follow as text of `COPY`, in parts of about a megabyte,
+    /// tables that others refer to first. The last entry, `end.json`, has the number of rows and the
+    /// SHA-256 of each table: without it, the archive is incomplete, and an import refuses it.
     ///
     /// Left out: generated columns, which are computed again; the contents of materialized views,
     /// which are refreshed; rows of foreign tables; the domains are in the manifest, and are
@@ -78,11 +81,11 @@ impl Tenancy {
         writer: impl AsyncWrite + Send + Unpin,
         options: &ExportOptions,
     ) -> Result<Exported, Error> {
-        let _permit = self.transfer_permit().await?;
-        self.record_export(slug).await?;
+        let _permit = self.transfer_permit(1).await?;
         let snapshot = self.snapshot(slug).await?;
         let manifest = self.manifest(&snapshot).await?;
-        let text = to_json(&manifest)?;
+        let text = to_json(MANIFEST, &manifest)?;
+        self.record_export(&snapshot.row).await?;
         let time = u64::try_from(manifest.exported_at.timestamp()).unwrap_or_default();
         let mut archive = ArchiveWriter::new(writer, time);
         archive.entry(MANIFEST, &text).await?;
@@ -108,27 +111,23 @@ impl Tenancy {
             snapshot.txn.copy_out(&table.copy_out(&snapshot.row.schema), &mut rows).await?;
             end.tables.push(rows.finish().await?);
         }
-        archive.entry(END, &to_json(&end)?).await?;
+        archive.entry(END, &to_json(END, &end)?).await?;
         archive.finish().await?;
         let done = Exported {
             slug: slug.clone(),
             tables: manifest.tables.len(),
-            rows: counter.rows,
-            bytes: counter.bytes,
+            rows: counter.copied.rows,
+            bytes: counter.copied.bytes,
             cycles: manifest.cycles,
         };
         info!(tenant = %slug, rows = done.rows, bytes = done.bytes, "tenant exported");
         Ok(done)
     }
 
-    /// Records an export before its first byte, so that none is missing.
-    async fn record_export(&self, slug: &Slug) -> Result<(), Error> {
-        let row = tenant::Entity::find_living().filter(tenant::Column::Slug.eq(slug.clone()));
-        let row = row.one(&self.inner.db).await?;
-        let row = row.ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        let txn = self.inner.lifecycle.begin().await?;
-        audit::record(&txn, self.tenant_entry(Action::Exported, &row)).await?;
-        Ok(txn.commit().await?)
+    /// Records that rows leave the tenant, before the first one, so that no record is missing.
+    pub(super) async fn record_export(&self, row: &tenant::Model) -> Result<(), Error> {
+        // Not in the transaction of the rows, which an interruption rolls back.
+        Ok(audit::record(&self.inner.db, self.tenant_entry(Action::Exported, row)).await?)
     }
 
     async fn manifest(&self, snapshot: &Snapshot) -> Result<Manifest, Error> {
@@ -136,7 +135,7 @@ impl Tenancy {
         let server: Vec<String> =
             column(&snapshot.txn, "SELECT current_setting('server_version')", []).await?;
         let (name, tags, metadata) = StoredMetadata::from(row.metadata.clone()).read();
-        let limits = Limits::stored(row.max_connections, row.max_waiting);
+        let Settings { limits, http } = Settings::stored(row);
         let tenant = ExportedTenant {
             slug: slug.to_string(),
             schema: row.schema.to_string(),
@@ -147,6 +146,8 @@ impl Tenancy {
             max_connections: limits.max_connections,
             max_waiting: limits.max_waiting,
             domains: domains.clone(),
+            cors_origins: http.cors_origins.iter().map(ToString::to_string).collect(),
+            max_body_bytes: http.max_body_bytes,
         };
         Ok(Manifest::new(
             self.inner.migrator.application(),
@@ -205,8 +206,8 @@ impl<W: AsyncWrite + Send + Unpin> TableWriter<'_, '_, W> {
         if !self.part.is_empty() {
             self.write().await?;
         }
-        self.counter.rows += self.end.rows;
-        self.end.sha256 = hex(&self.digest.finalize());
+        self.counter.copied.rows += self.end.rows;
+        self.end.sha256 = hex::encode(&self.digest.finalize());
         Ok(self.end)
     }
 }
@@ -214,20 +215,4 @@ impl<W: AsyncWrite + Send + Unpin> TableWriter<'_, '_, W> {
 /// Number of rows in text of `COPY`: each ends with the only line feed that it has.
 fn rows_in(text: &[u8]) -> u64 {
     text.iter().filter(|byte| **byte == b'\n').count() as u64
-}
-
-/// SHA-256 in hexadecimal.
-pub(super) fn sha256(data: &[u8]) -> String {
-    hex(&Sha256::digest(data))
-}
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn as_text<S: serde::Serializer>(
-    value: &impl std::fmt::Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

@@ -8,14 +8,14 @@ use super::{
     TransferError,
     archive::ArchiveReader,
     build::Model,
-    export::{hex, sha256},
-    load::RowSource,
-    manifest::{END, End, MANIFEST, Manifest, TableEnd},
+    end::{END, End, TableEnd},
+    load::{Copied, RowSource},
+    manifest::{MANIFEST, Manifest, sha256},
     progress::{Counter, OnProgress},
     tables::Table,
 };
 use crate::{
-    Error, Tenancy, TenantInfo,
+    Error, Tenancy, TenantInfo, hex,
     pool::{CopySource, Transaction},
 };
 
@@ -50,7 +50,7 @@ impl Tenancy {
     ///
     /// The program's own migrations create the tables as of the version of the export; then the rows
     /// are loaded, checksums and numbers of rows are compared, and the remaining migrations run. The
-    /// [seed](super::super::Config::seed) does not. Name, tags, metadata and limits are those of the
+    /// [seed](super::super::Config::seed) does not. Name, tags, metadata, limits and settings are those of the
     /// exported tenant; the new one is active.
     ///
     /// The slug is taken from the beginning: creating a tenant of the same slug waits for the
@@ -77,7 +77,7 @@ impl Tenancy {
         reader: impl AsyncRead + Send + Unpin,
         options: &ImportOptions,
     ) -> Result<Imported, Error> {
-        let _permit = self.transfer_permit().await?;
+        let _permit = self.transfer_permit(1).await?;
         let mut archive = ArchiveReader::new(reader);
         let text = archive.text(MANIFEST).await?;
         let manifest = Manifest::parse(&text)?;
@@ -85,7 +85,7 @@ impl Tenancy {
         let contents = manifest.contents();
         let model = Model {
             new: manifest.tenant.to_new(options.slug.clone(), options.domains)?,
-            limits: manifest.tenant.limits(),
+            settings: manifest.tenant.settings()?,
             action: Action::Imported,
             source: manifest.tenant.slug.clone(),
             migrations: &manifest.migrations,
@@ -94,11 +94,10 @@ impl Tenancy {
         };
         let counter = Counter::new(&options.progress, manifest.tables.len());
         let read = End { manifest: sha256(&text), tables: Vec::new() };
-        let mut source = ArchiveRows { archive, manifest: &manifest, read, counter };
-        let built = self.build(model, Some(&mut source)).await?;
-        let migrated = built.migrated.clone();
-        let (rows, bytes) = (source.counter.rows, source.counter.bytes);
-        let tenant = self.commit_built(built, &contents).await?;
+        let source = ArchiveRows { archive, manifest: &manifest, read, counter };
+        let built = self.build(model, Some(source)).await?;
+        let (migrated, Copied { rows, bytes }) = (built.migrated.clone(), built.copied);
+        let tenant = self.commit_built(built).await?;
         info!(tenant = %tenant.slug, from = manifest.tenant.slug, rows, bytes, "tenant imported");
         Ok(Imported { tenant, tables: manifest.tables.len(), rows, bytes, migrated })
     }
@@ -132,17 +131,18 @@ impl<R: AsyncRead + Send + Unpin> RowSource for ArchiveRows<'_, R> {
         };
         let rows = txn.copy_in(&table.copy_in(schema), &mut source).await?;
         let TableReader { digest, bytes, .. } = source;
-        let sha256 = hex(&digest.finalize());
+        let sha256 = hex::encode(&digest.finalize());
         self.read.tables.push(TableEnd { name: table.name.clone(), rows, bytes, sha256 });
-        self.counter.rows += rows;
+        self.counter.copied.rows += rows;
         Ok(())
     }
 
     /// Reads the rest of the archive and compares it with what was read before.
-    async fn finish(&mut self) -> Result<(), Error> {
+    async fn finish(mut self) -> Result<Copied, Error> {
         let end = End::parse(&self.archive.text(END).await?)?;
         end.confirm(&self.read)?;
-        Ok(self.archive.finish().await?)
+        self.archive.finish().await?;
+        Ok(self.counter.copied)
     }
 }
 

@@ -27,8 +27,15 @@ pub(super) trait RowSource: Send {
         into: (&Transaction, &SchemaName),
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Checks, after the last table, that no row was lost or changed.
-    fn finish(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Checks, after the last table, that no row was lost or changed. Returns how much was copied.
+    fn finish(self) -> impl Future<Output = Result<Copied, Error>> + Send;
+}
+
+/// Rows that were copied, and their bytes as text of `COPY`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Copied {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
 }
 
 impl Tenancy {
@@ -39,8 +46,8 @@ impl Tenancy {
         txn: &Transaction,
         schema: &SchemaName,
         (exported, sequences): (&Contents, &[Sequence]),
-        source: &mut impl RowSource,
-    ) -> Result<(), Error> {
+        mut source: impl RowSource,
+    ) -> Result<Copied, Error> {
         let migrations = MigrationTransaction(txn);
         let path = self.inner.lifecycle.search_path(schema);
         rows(&migrations, "SELECT set_config('search_path', $1, true)", [path.into()]).await?;
@@ -56,7 +63,7 @@ impl Tenancy {
             let copied = source.copy(number, table, (txn, schema)).await;
             copied.map_err(|error| not_loaded(format!("table {:?}", table.name), error))?;
         }
-        source.finish().await?;
+        let copied = source.finish().await?;
         let end = async {
             check_deferred(&migrations).await?;
             send(txn, &suspended.after).await
@@ -64,7 +71,7 @@ impl Tenancy {
         let ended = end.await.map_err(Error::from);
         ended.map_err(|error| not_loaded("the rows, which violate a constraint,", error))?;
         set_sequences(&migrations, schema, sequences).await?;
-        Ok(())
+        Ok(copied)
     }
 }
 

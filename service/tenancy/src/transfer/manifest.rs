@@ -1,22 +1,23 @@
-//! The first and the last entry of an export.
+//! The first entry of an export.
 
-use std::{collections::BTreeSet, fmt, num::NonZeroU32};
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use tenantry_migrate::DynMigrator;
 
 use super::{
     TransferError,
+    archive::confirm_length,
     tables::{Contents, Sequence, Table},
 };
-use crate::{Error, Limits, Metadata, NewTenant, Slug};
+use crate::{Error, HttpSettings, Limits, Metadata, NewTenant, Slug, hex, settings::Settings};
 
 /// Format of the exports that this program writes and reads.
 const FORMAT: u32 = 1;
 
 pub(super) const MANIFEST: &str = "manifest.json";
-pub(super) const END: &str = "end.json";
 
 /// The first entry: everything but the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,25 +52,8 @@ pub(super) struct ExportedTenant {
     pub(super) max_connections: Option<NonZeroU32>,
     pub(super) max_waiting: Option<u32>,
     pub(super) domains: Vec<String>,
-}
-
-/// The last entry. An export without it is incomplete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct End {
-    /// SHA-256 of the manifest.
-    pub(super) manifest: String,
-    pub(super) tables: Vec<TableEnd>,
-}
-
-/// Rows of a table, as text of `COPY`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TableEnd {
-    pub(super) name: String,
-    pub(super) rows: u64,
-    pub(super) bytes: u64,
-    pub(super) sha256: String,
+    pub(super) cors_origins: Vec<String>,
+    pub(super) max_body_bytes: Option<NonZeroU32>,
 }
 
 impl Manifest {
@@ -184,60 +168,44 @@ impl ExportedTenant {
         })
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        Limits { max_connections: self.max_connections, max_waiting: self.max_waiting }
+    pub(super) fn settings(&self) -> Result<Settings, Error> {
+        if self.cors_origins.len() > HttpSettings::MAX_ORIGINS {
+            return Err(Error::TooManyOrigins(self.cors_origins.len()));
+        }
+        let origins = self.cors_origins.iter().map(|it| it.parse());
+        let Self { max_connections, max_waiting, max_body_bytes, .. } = *self;
+        Ok(Settings {
+            limits: Limits { max_connections, max_waiting },
+            http: HttpSettings { cors_origins: origins.collect::<Result<_, _>>()?, max_body_bytes },
+        })
     }
 }
 
-impl End {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, TransferError> {
-        parse(END, text)
-    }
-
-    /// Checks that everything was read as it was written.
-    pub(super) fn confirm(&self, read: &Self) -> Result<(), TransferError> {
-        if self.manifest != read.manifest {
-            return Err(TransferError::ManifestChanged);
-        }
-        if self.tables.len() != read.tables.len() {
-            let reason =
-                format!("it has {} tables, and not {}", self.tables.len(), read.tables.len());
-            return Err(TransferError::Malformed { entry: END.to_owned(), reason });
-        }
-        let mut pairs = self.tables.iter().zip(&read.tables);
-        match pairs.find(|(written, read)| written != read) {
-            Some((written, read)) => Err(TransferError::Damaged {
-                table: read.name.clone(),
-                reason: format!("{written} were written, and {read} are there"),
-            }),
-            None => Ok(()),
-        }
-    }
+/// The text of an entry, which must not be longer than an import accepts.
+pub(super) fn to_json(entry: &str, value: &impl Serialize) -> Result<Vec<u8>, TransferError> {
+    let text = serde_json::to_vec(value).map_err(|error| TransferError::Write(error.into()))?;
+    confirm_length(entry, text.len() as u64)?;
+    Ok(text)
 }
 
-impl fmt::Display for TableEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, rows, bytes, sha256 } = self;
-        write!(f, "{rows} rows of {name:?} ({bytes} bytes, SHA-256 {sha256})")
-    }
-}
-
-pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, TransferError> {
-    serde_json::to_vec(value).map_err(|error| TransferError::Write(error.into()))
+/// SHA-256 in hexadecimal.
+pub(super) fn sha256(data: &[u8]) -> String {
+    hex::encode(&Sha256::digest(data))
 }
 
 /// A fuzz target: a manifest that is accepted is accepted again, as the same, as it would be written.
 #[cfg(fuzzing)]
 pub fn fuzz_manifest(text: &[u8]) {
     if let Ok(manifest) = Manifest::parse(text) {
-        let again = to_json(&manifest).and_then(|text| Manifest::parse(&text));
+        let again = to_json(MANIFEST, &manifest).and_then(|text| Manifest::parse(&text));
         assert_eq!(again.ok().as_ref(), Some(&manifest));
         let _ = manifest.tenant.to_new(None, true);
+        let _ = manifest.tenant.settings();
         let _ = manifest.part(0, 0);
     }
 }
 
-fn parse<T: DeserializeOwned>(entry: &str, text: &[u8]) -> Result<T, TransferError> {
+pub(super) fn parse<T: DeserializeOwned>(entry: &str, text: &[u8]) -> Result<T, TransferError> {
     serde_json::from_slice(text).map_err(|error| TransferError::Malformed {
         entry: entry.to_owned(),
         reason: error.to_string(),
@@ -269,6 +237,8 @@ mod tests {
             max_connections: NonZeroU32::new(3),
             max_waiting: None,
             domains: Vec::new(),
+            cors_origins: names.to_vec(),
+            max_body_bytes: NonZeroU32::new(5),
         };
         let tables = names.iter().map(|name| table(name, columns)).collect();
         let sequences = names
@@ -293,14 +263,13 @@ mod tests {
         ) {
             let names: Vec<String> = names.into_iter().collect();
             let manifest = manifest(&names, &columns, &text);
-            let json = to_json(&manifest).unwrap();
+            let json = to_json(MANIFEST, &manifest).unwrap();
             prop_assert_eq!(Manifest::parse(&json).unwrap(), manifest);
         }
 
         #[test]
         fn any_text_is_refused_without_a_panic(text in any::<Vec<u8>>()) {
             prop_assert!(Manifest::parse(&text).is_err());
-            prop_assert!(End::parse(&text).is_err());
         }
 
         #[test]
@@ -331,6 +300,7 @@ mod tests {
         assert!(changed("/sequences/0/last_value", 1e30.into()).contains("manifest.json"));
         assert!(changed("/tenant/metadata", serde_json::json!({ "tags": [] })).contains("tags"));
         assert!(changed("/tenant/max_connections", 0.into()).contains("nonzero"));
+        assert!(changed("/tenant/max_body_bytes", 0.into()).contains("nonzero"));
         let mut more = valid.clone();
         more["tenant"]["admin"] = true.into();
         assert!(parse(&more).unwrap_err().to_string().contains("unknown field `admin`"));
@@ -339,19 +309,23 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_differs_anywhere_is_refused() {
-        let row = TableEnd { name: "a".into(), rows: 1, bytes: 2, sha256: "00".into() };
-        let end = End { manifest: "11".into(), tables: vec![row.clone()] };
-        end.confirm(&end.clone()).unwrap();
-        for other in [
-            End { manifest: "12".into(), ..end.clone() },
-            End { tables: Vec::new(), ..end.clone() },
-            End { tables: vec![TableEnd { rows: 2, ..row.clone() }], ..end.clone() },
-            End { tables: vec![TableEnd { bytes: 3, ..row.clone() }], ..end.clone() },
-            End { tables: vec![TableEnd { sha256: "01".into(), ..row.clone() }], ..end.clone() },
-            End { tables: vec![TableEnd { name: "b".into(), ..row }], ..end.clone() },
-        ] {
-            end.confirm(&other).unwrap_err();
-        }
+    fn settings_that_a_program_would_not_store_are_refused() {
+        let of = |origins: Vec<String>| {
+            let mut manifest = manifest(&[], &[], "x");
+            manifest.tenant.cors_origins = origins;
+            manifest.tenant.settings()
+        };
+        let origin = |number: usize| format!("https://app-{number}.example.org");
+        assert_eq!(of(vec![origin(1)]).unwrap().http.cors_origins[0].to_string(), origin(1));
+        assert!(matches!(of(vec!["*".to_owned()]), Err(Error::Name(_))));
+        assert!(matches!(of((0..51).map(origin).collect()), Err(Error::TooManyOrigins(51))));
+    }
+
+    #[test]
+    fn an_entry_that_no_import_would_accept_is_not_written() {
+        let names: Vec<String> =
+            (0..20).map(|it| format!("{it}{}", "x".repeat(1_000_000))).collect();
+        let error = to_json(MANIFEST, &manifest(&names, &[], "x")).unwrap_err().to_string();
+        assert!(error.contains("manifest.json") && error.contains("at most 16777216"), "{error}");
     }
 }

@@ -9,6 +9,7 @@
 mod archive;
 mod build;
 mod clone;
+mod end;
 mod error;
 mod export;
 mod import;
@@ -35,7 +36,7 @@ use tokio::{
 
 use super::{Error, Tenancy, pool::PoolHandle};
 
-/// Limits how many tenants are copied at a time, so that creations get connections.
+/// Limits the connections that copy tenants, so that creations get some.
 pub(super) struct Transfers {
     permits: Semaphore,
     limit: usize,
@@ -43,19 +44,20 @@ pub(super) struct Transfers {
 
 impl Transfers {
     pub(super) fn new(lifecycle: &PoolHandle) -> Self {
-        let (share, _) = lifecycle.bounds();
-        // A clone takes two connections.
+        let (share, _) = lifecycle.copy_bounds();
         let limit = (share / 2).max(1);
         Self { permits: Semaphore::new(limit), limit }
     }
 }
 
 impl Tenancy {
-    /// Waits for one of the other copies if there are too many.
-    async fn transfer_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
-        let (_, patience) = self.inner.lifecycle.bounds();
+    /// Permits a copy that takes so many connections. Waits for one of the others if they take too
+    /// many.
+    async fn transfer_permit(&self, connections: usize) -> Result<SemaphorePermit<'_>, Error> {
+        let (_, patience) = self.inner.lifecycle.copy_bounds();
         let Transfers { permits, limit } = &self.inner.transfers;
-        match timeout(patience, permits.acquire()).await {
+        let taken = u32::try_from(connections.min(*limit)).unwrap_or(u32::MAX);
+        match timeout(patience, permits.acquire_many(taken)).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(TransferError::TooMany { limit: *limit }.into()),
         }

@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc};
 
+use super::load::Copied;
+
 /// How far a copy of a tenant is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TransferProgress<'a> {
@@ -43,19 +45,18 @@ impl fmt::Debug for OnProgress {
 pub(super) struct Counter<'a> {
     on_progress: &'a OnProgress,
     tables: usize,
-    pub(super) bytes: u64,
-    pub(super) rows: u64,
+    pub(super) copied: Copied,
 }
 
 impl<'a> Counter<'a> {
     pub(super) fn new(on_progress: &'a OnProgress, tables: usize) -> Self {
-        Self { on_progress, tables, bytes: 0, rows: 0 }
+        Self { on_progress, tables, copied: Copied::default() }
     }
 
     /// Counts bytes of the table with this number.
     pub(super) fn add(&mut self, (number, table): (usize, &str), bytes: u64) {
-        self.bytes += bytes;
-        let Self { tables, bytes, .. } = *self;
+        self.copied.bytes += bytes;
+        let Self { tables, copied: Copied { bytes, .. }, .. } = *self;
         self.on_progress.report(TransferProgress { table, tables_done: number, tables, bytes });
     }
 }

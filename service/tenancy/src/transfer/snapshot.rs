@@ -1,4 +1,8 @@
 //! A tenant as it was at one moment.
+//!
+//! The tables are locked before the first query of the transaction, which determines what it sees
+//! (PostgreSQL manual, LOCK). A migration that came between the two would otherwise leave tables that
+//! look empty to the older snapshot, or columns that are others of the same name.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use sea_orm_migration::MigratorTraitSelf;
@@ -10,8 +14,7 @@ use super::{
     tables::{Contents, Sequence, Table, column, qualified, references, rows, sequence_values},
 };
 use crate::{
-    Availability, DbErrorKind, Error, Tenancy, TenantUnavailable,
-    locked_row::{LockRetry, limit_lock_wait},
+    Availability, DbErrorKind, Error, Tenancy, TenantUnavailable, locked_row::LockRetry,
     pool::Transaction,
 };
 
@@ -45,34 +48,29 @@ impl Tenancy {
 
     async fn try_snapshot(&self, slug: &Slug) -> Result<Snapshot, Error> {
         let changed = || Error::BeingMigrated(slug.clone());
-        let txn = self.inner.lifecycle.begin_snapshot().await?;
-        limit_lock_wait(&txn).await?;
-        let row = tenant::Entity::find_living()
-            .filter(tenant::Column::Slug.eq(slug.clone()))
-            .one(&txn)
-            .await?
-            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        if tenant::Status::GONE.contains(&row.status) {
-            return Err(TenantUnavailable::new(slug.clone(), Availability::Dropped).into());
-        }
-        let path = self.inner.lifecycle.search_path(&row.schema);
-        rows(&txn, "SELECT set_config('search_path', $1, true)", [path.into()]).await?;
+        let before = find(&self.inner.db, slug).await?.schema;
         let migrations_table = self.inner.migrator.migration_table_name().to_string();
-        let Contents { tables, sequences } =
-            Contents::of(&txn, &row.schema, &migrations_table).await?;
-        let migrated = qualified(&row.schema, &migrations_table);
+        let migrated = qualified(&before, &migrations_table);
         let found = "SELECT to_regclass($1::text) IS NOT NULL";
-        if column(&txn, found, [migrated.clone().into()]).await?.first() != Some(&true) {
-            let schema = row.schema.to_string();
-            return Err(tenantry_migrate::Error::MissingSchema { schema }.into());
+        if column(&self.inner.db, found, [migrated.clone().into()]).await?.first() != Some(&true) {
+            return Err(
+                tenantry_migrate::Error::MissingSchema { schema: before.to_string() }.into()
+            );
         }
-        let names = tables.iter().map(|table| qualified(&row.schema, &table.name));
+        let to_lock = Contents::of(&self.inner.db, &before, &migrations_table).await?;
+        let txn = self.inner.lifecycle.begin_snapshot().await?;
+        let names = to_lock.tables.iter().map(|table| qualified(&before, &table.name));
         let names: Vec<String> = names.chain([migrated.clone()]).collect();
         lock(&txn, &names).await.map_err(|error| match DbErrorKind::of(&error) {
             DbErrorKind::UndefinedTable => changed(),
             _ => error.into(),
         })?;
-        if is_rewritten(&txn, &row).await? {
+        let row = find(&txn, slug).await?;
+        let path = self.inner.lifecycle.search_path(&row.schema);
+        rows(&txn, "SELECT set_config('search_path', $1, true)", [path.into()]).await?;
+        let Contents { tables, sequences } =
+            Contents::of(&txn, &row.schema, &migrations_table).await?;
+        if row.schema != before || !to_lock.has_tables_of(&tables) {
             return Err(changed());
         }
         let applied = format!("SELECT version FROM {migrated} ORDER BY version");
@@ -95,23 +93,22 @@ impl Tenancy {
     }
 }
 
-/// Keeps the tables as they are. Rows can be written meanwhile.
-async fn lock(txn: &Transaction, names: &[String]) -> Result<(), DbErr> {
-    let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
-    super::build::batch(txn, &sql).await
+/// The row of a tenant that can be copied.
+async fn find(db: &impl ConnectionTrait, slug: &Slug) -> Result<tenant::Model, Error> {
+    let row = tenant::Entity::find_living().filter(tenant::Column::Slug.eq(slug.clone()));
+    let row = row.one(db).await?.ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+    match tenant::Status::GONE.contains(&row.status) {
+        true => Err(TenantUnavailable::new(slug.clone(), Availability::Dropped).into()),
+        false => Ok(row),
+    }
 }
 
-/// Whether a table was rewritten or emptied between the snapshot and the lock. Its rows would be
-/// missing then: rewritten tables look empty to older snapshots (PostgreSQL manual, Caveats of
-/// MVCC).
-async fn is_rewritten(txn: &impl ConnectionTrait, row: &tenant::Model) -> Result<bool, DbErr> {
-    // The column is read from the snapshot, the function reads the newest state.
-    let sql = "\
-SELECT EXISTS (SELECT FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relfilenode <> 0
-    AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid))";
-    Ok(column(txn, sql, [row.schema.as_str().into()]).await?.first() == Some(&true))
+/// Keeps the tables as they are. Rows can be written meanwhile.
+async fn lock(txn: &Transaction, names: &[String]) -> Result<(), DbErr> {
+    let names = names.join(", ");
+    // `SELECT set_config` would determine the snapshot.
+    let sql = format!("SET LOCAL lock_timeout = '200ms'; LOCK TABLE {names} IN ACCESS SHARE MODE");
+    super::build::batch(txn, &sql).await
 }
 
 /// Large objects are in no schema, so rows that refer to them cannot be copied.

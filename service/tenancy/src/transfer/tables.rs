@@ -98,6 +98,11 @@ impl Contents {
         Ok(Self { tables, sequences })
     }
 
+    /// Whether they have these tables and no others, whatever their columns.
+    pub(super) fn has_tables_of(&self, tables: &[Table]) -> bool {
+        self.tables.iter().map(|table| &table.name).eq(tables.iter().map(|table| &table.name))
+    }
+
     /// What an export has and the schema lacks, and the reverse; empty if they agree. The order of
     /// columns does not matter.
     pub(super) fn differences(&self, exported: &Self) -> Vec<String> {

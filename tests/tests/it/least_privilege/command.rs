@@ -3,7 +3,11 @@
 use sea_orm::ConnectionTrait;
 
 use super::{DropRole, Site};
-use crate::support::process::{Ran, program_on};
+use crate::support::{
+    TestDb,
+    catalog::{schemas, texts},
+    process::{Ran, program, program_on},
+};
 
 impl Site {
     /// Runs a program with the application's URL, and that of the owner if `owner`.
@@ -100,6 +104,49 @@ async fn the_owners_url_is_read_from_a_file_and_never_printed() {
         .exits(1)
         .complains(["TENANTRY_OWNER_URL is given without DATABASE_URL"]);
     assert!(!scratch.data().exists());
+}
+
+#[tokio::test]
+async fn an_owners_url_that_is_not_compared_or_of_another_database_changes_nothing() {
+    let (site, other) = (Site::set_up().await, TestDb::new().await);
+    let plain = other.plain().await;
+    plain.execute_unprepared("DROP SCHEMA registry CASCADE").await.unwrap();
+    let before = schemas(&plain).await;
+    for arguments in [
+        ["up", "--registry"],
+        ["up", "--all"],
+        ["fresh", "--schema=mine"],
+        ["status", "--all"],
+        ["verify", "--all"],
+        ["list", "--all"],
+    ] {
+        let mut command = program_on("migration", &site.app_url(), &arguments);
+        Ran::of(command.env("TENANTRY_OWNER_URL", other.url()))
+            .exits(1)
+            .complains(["TENANTRY_OWNER_URL leads to another database than DATABASE_URL"]);
+        let mut command = program("migration");
+        command.args(arguments).env("TENANTRY_OWNER_URL", other.url());
+        Ran::of(&mut command)
+            .exits(1)
+            .complains(["TENANTRY_OWNER_URL is given without DATABASE_URL"]);
+    }
+    assert_eq!(schemas(&plain).await, before);
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(texts(&plain, waiting).await, ["0"]);
+}
+
+#[tokio::test]
+async fn an_import_of_a_list_without_the_right_stops_at_once() {
+    let site = Site::set_up().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenants.csv");
+    let lines: String = (0..200).map(|number| format!("t-{number}\n")).collect();
+    std::fs::write(&file, format!("slug\n{lines}")).unwrap();
+    let ran = site.run("tenantry", false, &["tenant", "import", file.to_str().unwrap()]).exits(1);
+    assert_eq!(ran.stderr.matches("may not create schemas").count(), 1, "{ran:#?}");
+    ran.complains(["`--owner-url`, or `TENANTRY_OWNER_URL`"]).says(["0 created"]);
+    site.run("tenantry", true, &["tenant", "import", file.to_str().unwrap()]).exits(0);
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ async fn what_exists_is_granted_in_schemas_of_any_name_and_verify_finds_nothing(
     create(&tenancy, "tenant-2").await.unwrap();
     let odd = "ALTER SCHEMA tenant_2 RENAME TO \"Ty \"\"2\"; CREATE TYPE \"Ty \"\"2\".\"M \"\"x\" AS ENUM ('a');
         CREATE PROCEDURE \"Ty \"\"2\".p() LANGUAGE sql AS '';
+        CREATE FUNCTION \"Ty \"\"2\".add(int) RETURNS int LANGUAGE sql AS 'SELECT $1 + 1';
+        CREATE AGGREGATE \"Ty \"\"2\".number(*) (SFUNC = \"Ty \"\"2\".add, STYPE = int, INITCOND = '0');
         CREATE STATISTICS \"Ty \"\"2\".s ON name, position FROM \"Ty \"\"2\".guards;
         CREATE TABLE \"Ty \"\"2\".n (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY);
         UPDATE registry.tenants SET schema = 'Ty \"2' WHERE slug = 'tenant-2'";
@@ -112,16 +114,20 @@ async fn what_exists_is_granted_in_schemas_of_any_name_and_verify_finds_nothing(
          AND pg_get_userbyid(relowner) <> {owner}
          UNION ALL SELECT typname FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace
          WHERE nspname IN ('tenant_1', 'Ty \"2', 'registry') AND pg_get_userbyid(typowner) <> {owner}
+         UNION ALL SELECT proname FROM pg_proc JOIN pg_namespace n ON n.oid = pronamespace
+         WHERE nspname = 'Ty \"2' AND pg_get_userbyid(proowner) <> {owner}
          UNION ALL SELECT stxname FROM pg_statistic_ext WHERE pg_get_userbyid(stxowner) <> {owner}"
     );
     assert_eq!(texts(&plain, &others).await, [""; 0]);
     let app = site.app().await;
-    let sql = "SELECT 'a'::\"Ty \"\"2\".\"M \"\"x\"; INSERT INTO \"Ty \"\"2\".n DEFAULT VALUES; CALL \"Ty \"\"2\".p()";
+    let sql = "SELECT 'a'::\"Ty \"\"2\".\"M \"\"x\"; INSERT INTO \"Ty \"\"2\".n DEFAULT VALUES; CALL \"Ty \"\"2\".p();
+        SELECT \"Ty \"\"2\".number(*) FROM \"Ty \"\"2\".n";
     app.execute_unprepared(sql).await.unwrap();
     plain
         .execute_unprepared(
             "DROP TYPE \"Ty \"\"2\".\"M \"\"x\"; DROP PROCEDURE \"Ty \"\"2\".p; DROP TABLE \"Ty \"\"2\".n;
-             DROP STATISTICS \"Ty \"\"2\".s",
+             DROP STATISTICS \"Ty \"\"2\".s; DROP AGGREGATE \"Ty \"\"2\".number(*);
+             DROP FUNCTION \"Ty \"\"2\".add",
         )
         .await
         .unwrap();
@@ -152,6 +158,35 @@ async fn a_missing_grant_is_found_by_verify_and_repaired_by_the_next_run() {
     let plan = site.plan(&SetupOptions::default()).await.unwrap();
     assert_eq!(plan.steps.len(), 1, "{plan}");
     site.apply(&SetupOptions::default()).await.unwrap();
+    assert_clean(&plain).await;
+}
+
+#[tokio::test]
+async fn privileges_beyond_rows_are_taken_from_the_application_role() {
+    let site = Site::set_up().await;
+    let tenancy = site.with_owner().await;
+    create(&tenancy, "tenant-1").await.unwrap();
+    let [owner, app] = &site.roles[..] else { unreachable!() };
+    let plain = site.db.plain().await;
+    let sql = format!(
+        "GRANT CREATE ON SCHEMA tenant_1 TO {1}; GRANT ALL ON tenant_1.guards TO {1};
+         ALTER DEFAULT PRIVILEGES FOR ROLE {0} GRANT TRUNCATE, TRIGGER ON TABLES TO {1}",
+        owner.0, app.0
+    );
+    plain.execute_unprepared(&sql).await.unwrap();
+    let plan = site.plan(&SetupOptions::default()).await.unwrap();
+    assert_eq!(plan.steps.len(), 2, "{plan}");
+    assert!(site.apply(&SetupOptions::default()).await.unwrap().is_empty());
+    create(&tenancy, "tenant-2").await.unwrap();
+    let app = site.app().await;
+    for sql in [
+        "CREATE TABLE tenant_1.mine (id int)",
+        "TRUNCATE tenant_1.guards CASCADE",
+        "TRUNCATE tenant_2.guards CASCADE",
+    ] {
+        assert_eq!(refused(&app, sql).await, DENIED, "{sql}");
+    }
+    app.execute_unprepared("DELETE FROM tenant_1.guards").await.unwrap();
     assert_clean(&plain).await;
 }
 
@@ -197,6 +232,7 @@ async fn roles_that_cannot_be_used_are_refused() {
 async fn an_application_role_with_more_rights_loses_them_or_is_named() {
     let mut site = Site::new().await;
     let team = site.add_role("team", "").await;
+    let crew = site.add_role("crew", "").await;
     let [owner, app, ..] = &site.roles[..] else { unreachable!() };
     admin(&format!("CREATE ROLE {} LOGIN CREATEDB CREATEROLE BYPASSRLS", app.0)).await;
     admin(&format!("CREATE ROLE {}", owner.0)).await;
@@ -226,9 +262,12 @@ async fn an_application_role_with_more_rights_loses_them_or_is_named() {
     let sql = format!("GRANT CREATE ON DATABASE {} TO {team}", site.db.name());
     plain.execute_unprepared(&sql).await.unwrap();
     admin(&format!("GRANT {team} TO {}", app.0)).await;
+    admin(&format!("GRANT {crew} TO {}", app.0)).await;
     let error = site.apply(&SetupOptions::default()).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("may create schemas") && text.contains(&team), "{text}");
+    let SetupError::StillPrivileged { member_of, .. } = error else { panic!("{text}") };
+    assert_eq!(member_of, [crew, team]);
 }
 
 /// As on managed services: the administrator is not a superuser.

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 /// The first column of every row, as text.
-pub async fn texts(db: &DatabaseConnection, sql: &str) -> Vec<String> {
+pub async fn texts(db: &impl ConnectionTrait, sql: &str) -> Vec<String> {
     let statement = Statement::from_string(DbBackend::Postgres, sql);
     let rows = db.query_all_raw(statement).await.unwrap();
     rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()

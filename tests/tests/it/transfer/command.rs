@@ -20,7 +20,7 @@ use crate::support::{
     TestDb,
     catalog::texts,
     http_server::eventually,
-    process::{Ran, program_on},
+    process::{Ran, at_terminal, program_on},
     scratch::Scratch,
 };
 
@@ -134,11 +134,17 @@ async fn ctrl_c_leaves_neither_a_file_nor_a_tenant() {
     let plain = place.db.plain().await;
     let active = "SELECT count(*)::text FROM pg_stat_activity
                   WHERE datname = current_database() AND query LIKE 'COPY%' AND state = 'active'";
+    let folder = Scratch::new();
+    let archive = folder.path().join("whole.tar");
+    let archive = archive.to_str().unwrap();
+    place.run(&["export", "acme", "--output", archive]).exits(0);
     for (arguments, signal) in [
         (&["export", "acme"][..], Signal::SIGINT),
         (&["export", "acme"], Signal::SIGTERM),
         (&["clone", "acme", "acme-2"], Signal::SIGINT),
         (&["clone", "acme", "acme-2"], Signal::SIGKILL),
+        (&["import", archive, "--as", "acme-2"], Signal::SIGINT),
+        (&["import", archive, "--as", "acme-2"], Signal::SIGTERM),
     ] {
         let mut command = place.command(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -159,4 +165,49 @@ async fn ctrl_c_leaves_neither_a_file_nor_a_tenant() {
         assert_eq!(texts(&plain, left).await, Vec::<String>::new());
         place.run(&["show", "acme-2"]).exits(1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_takes_the_domains_only_if_asked_for_and_only_if_they_are_free() {
+    let place = Place::new(1).await;
+    place.run(&["domain", "add", "acme", "guards.example.org"]).exits(0);
+    place.run(&["export", "acme"]).exits(0);
+    place.run(&["import", "acme.tar", "--as", "acme-2"]).exits(0);
+    let domains = ["import", "acme.tar", "--as", "acme-3", "--domains"];
+    place.run(&domains).exits(1).complains(["guards.example.org"]);
+    place.run(&["domain", "remove", "acme", "guards.example.org"]).exits(0);
+    place.run(&domains).exits(0);
+    let sql = "SELECT slug FROM registry.domains JOIN registry.tenants t ON t.id = tenant_id";
+    assert_eq!(texts(&place.db.plain().await, sql).await, ["acme-3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_killed_export_has_left_does_not_stop_the_next_one() {
+    let place = Place::new(1).await;
+    // Of an earlier process with the same id: in a container all have the same.
+    let export = place.command(&[]);
+    let program = export.get_program().to_str().unwrap();
+    let line = format!("touch .acme.tar.$$.unfinished; exec {program} tenant export acme");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &line]).env("DATABASE_URL", place.db.url());
+    Ran::of(command.current_dir(place.folder.path())).exits(0);
+    assert!(place.files().contains(&"acme.tar".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_shows_the_progress_and_a_note_names_cycles() {
+    let place = Place::new(20_000).await;
+    let cycle = "ALTER TABLE acme.guards ADD shift_id uuid REFERENCES acme.shifts";
+    place.db.plain().await.execute_unprepared(cycle).await.unwrap();
+    let note = "note: foreign keys form a cycle, which an import loads all the same: guards -> shifts \
+                -> guards";
+    let quiet = place.run(&["export", "acme"]).exits(0).complains([note]);
+    assert!(!quiet.stderr.contains("/2)"), "{quiet:#?}");
+    let json = place.run(&["export", "acme", "--json"]).exits(0);
+    let report: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(report["cycles"], serde_json::json!([["guards", "shifts"]]));
+    let file = place.folder.path().join("shown.tar");
+    let mut command = place.command(&["export", "acme", "--output", file.to_str().unwrap()]);
+    let shown = at_terminal(command.env("TERM", "xterm"), "").exits(0);
+    assert!(shown.stdout.contains("/2)") && shown.stdout.contains(note), "{shown:#?}");
 }

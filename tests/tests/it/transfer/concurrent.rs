@@ -123,26 +123,52 @@ async fn a_slow_export_lets_others_write_and_create_and_sees_nothing_of_it() {
     assert_eq!(import(&tenancy, &archive, "tenant-3").await.unwrap().rows, 5000);
 }
 
+/// Migrations that end while a copy waits for their locks. Each leaves the title 'One!'.
+const CHANGES: [&str; 4] = [
+    "ALTER TABLE tenant_1.books ALTER COLUMN title TYPE varchar(99);
+     ALTER TABLE tenant_1.books ALTER COLUMN title TYPE text USING title || '!'",
+    "ALTER TABLE tenant_1.books DROP COLUMN title; ALTER TABLE tenant_1.books ADD title text;
+     UPDATE tenant_1.books SET title = 'One!'",
+    "ALTER TABLE tenant_1.books RENAME title TO old; ALTER TABLE tenant_1.books ADD title text;
+     UPDATE tenant_1.books SET title = old || '!'; ALTER TABLE tenant_1.books DROP COLUMN old",
+    "TRUNCATE tenant_1.books; INSERT INTO tenant_1.books VALUES ('1', 'One!')",
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_whose_tables_are_locked_is_waited_for() {
+async fn a_copy_that_waits_for_a_migration_has_the_rows_that_it_leaves() {
     let db = TestDb::new().await;
-    let plain = db.plain().await;
+    let (plain, other) = (db.plain().await, db.plain().await);
     let tenancy = tenancy(&db, sql_migrator([BOOKS])).await;
     create_filled(&tenancy, &plain, "INSERT INTO books VALUES ('1', 'One')").await;
-    // Like a migration that rewrites the table, which then looks empty to older snapshots.
-    let migration = plain.begin().await.unwrap();
-    let rewrite = "ALTER TABLE tenant_1.books ALTER COLUMN title TYPE varchar(99)";
-    migration.execute_unprepared(rewrite).await.unwrap();
-    let restore = "ALTER TABLE tenant_1.books ALTER COLUMN title TYPE text USING title || '!'";
-    migration.execute_unprepared(restore).await.unwrap();
-    let commit = async {
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        migration.commit().await.unwrap();
-    };
-    let (archive, ()) = tokio::join!(export(&tenancy), commit);
-    assert_eq!(import(&tenancy, &archive, "tenant-2").await.unwrap().rows, 1);
-    let title = "SELECT title FROM tenant_2.books";
-    assert_eq!(texts(&plain, title).await, ["One!"]);
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND locktype = 'relation'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    for (number, change) in CHANGES.into_iter().enumerate() {
+        for clones in [false, true] {
+            let reset = "UPDATE tenant_1.books SET title = 'One'";
+            plain.execute_unprepared(reset).await.unwrap();
+            let migration = plain.begin().await.unwrap();
+            migration.execute_unprepared(change).await.unwrap();
+            let commit = async {
+                // So that the copy gets its lock, and does not begin again.
+                while texts(&other, waiting).await == ["0"] {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                migration.commit().await.unwrap();
+            };
+            let copy = format!("copy-{number}-{clones}");
+            let copied = async {
+                let (source, new) = (slug("tenant-1"), slug(&copy));
+                match clones {
+                    true => tenancy.clone_tenant(&source, &new, &CloneOptions::default()).await,
+                    false => import(&tenancy, &export(&tenancy).await, &copy).await,
+                }
+            };
+            let (copied, ()) = tokio::join!(copied, commit);
+            assert_eq!(copied.unwrap().rows, 1, "{change}");
+            let title = format!("SELECT title FROM {}.books", copy.replace('-', "_"));
+            assert_eq!(texts(&plain, &title).await, ["One!"], "{change}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

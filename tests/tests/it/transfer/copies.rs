@@ -8,7 +8,12 @@ use tenantry_migrate::{
 };
 
 use super::{Wide, contents, export, import};
-use crate::support::{catalog::texts, slug, sql_migration::sql_migrator};
+use crate::support::{
+    TestDb,
+    catalog::texts,
+    slug,
+    sql_migration::{Sql, sql_migrator},
+};
 
 /// Asserts that the schema has the rows of `tenant-1`, and the structure of the migrations.
 async fn assert_equal(wide: &Wide, copy: &str) {
@@ -78,14 +83,16 @@ async fn a_clone_has_the_rows_of_its_source_and_a_structure_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_has_the_name_tags_metadata_and_limits_but_no_domain() {
+async fn a_copy_has_the_name_tags_metadata_limits_and_settings_but_no_domain() {
     let wide = Wide::new().await;
     let (tenancy, source) = (&wide.tenancy, slug("tenant-1"));
     let metadata = serde_json::from_str(r#"{"plan": {"seats": [1, 2.5, "ü"]}}"#).unwrap();
     let change = TenantUpdate::new()
         .name(Some("Acme, Ltd".parse().unwrap()))
         .tags(vec!["eu".parse().unwrap(), "canary".parse().unwrap()])
-        .metadata(metadata);
+        .metadata(metadata)
+        .max_body_bytes(5000.try_into().ok())
+        .cors_origins(vec!["https://app.example.org".parse().unwrap()]);
     tenancy.update(&source, change).await.unwrap();
     let limits = Limits { max_connections: 3.try_into().ok(), max_waiting: Some(7) };
     tenancy.limit(&source, limits).await.unwrap();
@@ -106,6 +113,8 @@ async fn a_copy_has_the_name_tags_metadata_and_limits_but_no_domain() {
             assert_eq!((&copy.name, &copy.tags), (&original.name, &original.tags));
             assert_eq!(copy.metadata, original.metadata);
             assert_eq!((copy.max_connections, copy.max_waiting), (3.try_into().ok(), Some(7)));
+            assert_eq!(copy.max_body_bytes, 5000.try_into().ok());
+            assert_eq!((copy.cors_origins.len(), &copy.cors_origins), (1, &original.cors_origins));
             assert_eq!((copy.status, copy.domains), ("active", Vec::new()));
         }
     }
@@ -118,12 +127,13 @@ async fn a_copy_has_the_name_tags_metadata_and_limits_but_no_domain() {
     assert_eq!(imported.tenant.domains, [domain]);
     // Everything is recorded.
     let recorded = "SELECT concat_ws(' ', action, slug, before->>'slug') FROM registry.audit
-                    WHERE action IN ('exported', 'imported', 'cloned') ORDER BY id LIMIT 3";
+                    WHERE action IN ('exported', 'imported', 'cloned') ORDER BY id LIMIT 4";
     assert_eq!(
         texts(&wide.plain, recorded).await,
         [
             "exported tenant-1",
             "imported imported-suspended tenant-1",
+            "exported tenant-1",
             "cloned cloned-suspended tenant-1"
         ]
     );
@@ -131,6 +141,61 @@ async fn a_copy_has_the_name_tags_metadata_and_limits_but_no_domain() {
     tenancy.drop(&source).await.unwrap();
     let imported = tenancy.import(&*archive, &ImportOptions::default()).await.unwrap();
     assert_eq!((imported.tenant.slug, imported.tenant.schema.as_str()), (source, "tenant_1_2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_copies_whose_rows_are_read_are_recorded_as_exports() {
+    let wide = Wide::new().await;
+    let (tenancy, source) = (&wide.tenancy, slug("tenant-1"));
+    let clone = async |structure_only| {
+        let options = CloneOptions { structure_only, ..Default::default() };
+        tenancy.clone_tenant(&source, &slug("tenant-2"), &options).await
+    };
+    clone(true).await.unwrap();
+    let set = async |sql: &str| wide.plain.execute_unprepared(sql).await.unwrap();
+    set("INSERT INTO tenant_1.seaql_migrations (version, applied_at) VALUES ('m9', 0)").await;
+    clone(false).await.unwrap_err();
+    set("UPDATE registry.tenants SET status = 'dropping' WHERE slug = 'tenant-1'").await;
+    tenancy.export(&source, Vec::new(), &ExportOptions::default()).await.unwrap_err();
+    let recorded = "SELECT action FROM registry.audit ORDER BY id";
+    assert_eq!(texts(&wide.plain, recorded).await, ["created", "cloned"]);
+}
+
+/// Defaults of the server that change what text means.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_the_same_whatever_the_settings_of_the_server() {
+    const ODD: Sql = Sql {
+        name: "m1_odd",
+        up: "CREATE TABLE odd (list text[], at timestamptz, span interval, data bytea, part xml)",
+        ..super::WIDE
+    };
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let tenancy = super::tenancy(&db, sql_migrator([ODD])).await;
+    let rows = r#"INSERT INTO odd VALUES ('{NULL,"NULL"}', now(), '-1 day', '\x00ff')"#;
+    super::create_filled(&tenancy, &plain, rows).await;
+    // Some servers are built without XML.
+    let part = "UPDATE tenant_1.odd SET part = xmlparse(content 'no element')";
+    let _ = plain.execute_unprepared(part).await;
+    for setting in [
+        "array_nulls = off",
+        "xmloption = document",
+        "IntervalStyle = sql_standard",
+        "DateStyle = 'SQL, DMY'",
+        "bytea_output = escape",
+    ] {
+        let set = format!("ALTER DATABASE \"{}\" SET {setting}", db.name());
+        plain.execute_unprepared(&set).await.unwrap();
+    }
+    // New connections, which have them.
+    let plain = db.plain().await;
+    let tenancy = super::tenancy(&db, sql_migrator([ODD])).await;
+    import(&tenancy, &export(&tenancy).await, "tenant-2").await.unwrap();
+    let options = CloneOptions::default();
+    tenancy.clone_tenant(&slug("tenant-1"), &slug("tenant-3"), &options).await.unwrap();
+    for copy in ["tenant_2", "tenant_3"] {
+        assert_eq!(contents(&plain, copy).await, contents(&plain, "tenant_1").await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -104,6 +104,14 @@ async fn a_tenant_is_exported_imported_and_cloned_over_http() {
         let expected = format!("urn:tenantry:problem:{kind}");
         assert_eq!((found, &problem["type"]), (status, &expected.into()), "{problem}");
     }
+    // No export is at fault.
+    let ahead = "INSERT INTO acme.seaql_migrations (version, applied_at) VALUES ('m9_later', 0)";
+    plain.execute_unprepared(ahead).await.unwrap();
+    let clone = post("/admin/tenants/acme/clone").json(&json!({ "slug": "b" }));
+    let (status, problem) = heard(clone).await;
+    let expected = "urn:tenantry:problem:not-copyable";
+    assert_eq!((status, &problem["type"]), (409, &expected.into()), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("m9_later"), "{problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

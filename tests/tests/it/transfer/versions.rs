@@ -173,3 +173,26 @@ async fn tables_that_the_migrations_do_not_create_are_refused_and_both_sides_nam
     }
     assert_nothing(&books, &plain, &two).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_the_remaining_migrations_rename_are_analyzed_before_they_can_be_used() {
+    const VOLUMES: Sql = Sql {
+        name: "m9_volumes",
+        up: "ALTER TABLE books RENAME TO volumes",
+        down: "ALTER TABLE volumes RENAME TO books",
+        alone: false,
+        breaking: false,
+    };
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let old = tenancy(&db, sql_migrator([BOOKS])).await;
+    create_filled(&old, &plain, ROWS).await;
+    let new = tenancy(&db, sql_migrator([BOOKS, VOLUMES])).await;
+    let options = CloneOptions::default();
+    new.clone_tenant(&slug("tenant-1"), &slug("tenant-2"), &options).await.unwrap();
+    let analyzed = "SELECT reltuples::text FROM pg_class WHERE oid = 'tenant_2.volumes'::regclass";
+    assert_eq!(texts(&plain, analyzed).await, ["2"]);
+    let columns = "SELECT count(*)::text FROM pg_stats WHERE schemaname = 'tenant_2'
+        AND tablename = 'volumes'";
+    assert_eq!(texts(&plain, columns).await, ["2"]);
+}

@@ -39,10 +39,10 @@ pub(super) async fn run(
     let rules =
         Rules { slug_from: args.slug_from, no_domains: args.no_domains, prefix: &list.prefix };
     let entries = rules.apply(listed, tenancy);
-    let lost = adopt_all(tenancy, entries, conditions, &mut report).await?;
+    let hopeless = adopt_all(tenancy, entries, conditions, &mut report).await?;
     let (interrupted, rejected) = report.finish();
-    if let Some(error) = lost {
-        return Err(Error::DatabaseLost(error));
+    if let Some(error) = hopeless {
+        return Err(error);
     }
     Ok(match (interrupted, rejected) {
         (true, _) => ExitCode::from(INTERRUPTED),
@@ -58,7 +58,7 @@ async fn adopt_all(
     entries: Vec<Entry>,
     conditions: &Conditions,
     report: &mut Report<'_>,
-) -> io::Result<Option<TenancyError>> {
+) -> io::Result<Option<Error>> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let stop = watch::Sender::new(false);
     let adopt = async |entry: Entry| {
@@ -74,7 +74,7 @@ async fn adopt_all(
         (entry, outcome)
     };
     let mut work = std::pin::pin!(stream::iter(entries).map(adopt).buffered(JOBS));
-    let (mut lost, mut interrupted) = (None, false);
+    let (mut hopeless, mut interrupted) = (None, false);
     loop {
         tokio::select! {
             _ = interrupts.recv() => {
@@ -87,12 +87,12 @@ async fn adopt_all(
                 stop.send_replace(true);
             }
             done = work.next() => match done {
-                Some((_, Outcome::DatabaseLost(error))) => {
-                    lost.get_or_insert(error);
+                Some((_, Outcome::Hopeless(error))) => {
+                    hopeless.get_or_insert(error);
                     stop.send_replace(true);
                 }
                 Some((entry, outcome)) => report.record(&entry, &outcome),
-                None => return Ok(lost),
+                None => return Ok(hopeless),
             },
         }
     }

@@ -53,7 +53,7 @@ impl<'a> Report<'a> {
             Outcome::Rejected(reason) => {
                 (&mut self.summary.rejected, "rejected", Some(reason.as_str()))
             }
-            Outcome::Cancelled | Outcome::DatabaseLost(_) => return,
+            Outcome::Cancelled | Outcome::Hopeless(_) => return,
         };
         *count += 1;
         let (schema, new) = (entry.schema.as_str(), entry.tenant.as_ref().ok().map(|it| &it.0));

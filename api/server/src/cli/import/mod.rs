@@ -68,8 +68,8 @@ pub(super) async fn run(
     if let Some(source) = importer.unreadable {
         return Err(Error::File { path, source });
     }
-    if let Some(source) = importer.database_error {
-        return Err(Error::DatabaseLost(source));
+    if let Some(error) = importer.hopeless {
+        return Err(error);
     }
     Ok(match (interrupted, rejected) {
         (true, _) => ExitCode::from(INTERRUPTED),
@@ -109,14 +109,14 @@ struct Importer {
     stop: watch::Sender<bool>,
     /// The file could not be read to the end.
     unreadable: Option<io::Error>,
-    /// The database can no longer be reached.
-    database_error: Option<tenantry::Error>,
+    /// No more tenants can be created.
+    hopeless: Option<Error>,
 }
 
 impl Importer {
     fn new(tenancy: Tenancy, jobs: usize, dry_run: bool, report: Report) -> Self {
         let (tasks, stop) = (JoinSet::new(), watch::Sender::new(false));
-        Self { tenancy, jobs, dry_run, report, tasks, stop, unreadable: None, database_error: None }
+        Self { tenancy, jobs, dry_run, report, tasks, stop, unreadable: None, hopeless: None }
     }
 
     /// Processes lines until the end, Ctrl-C or an error, and finishes those in progress. Returns
@@ -168,8 +168,8 @@ impl Importer {
                 self.report.rejected(line.line, line.slug.as_deref(), &reason);
             }
             Outcome::Cancelled => return,
-            Outcome::DatabaseLost(error) => {
-                self.database_error.get_or_insert(error);
+            Outcome::Hopeless(error) => {
+                self.hopeless.get_or_insert(error);
                 self.stop.send_replace(true);
                 return;
             }

@@ -35,14 +35,13 @@ pub(super) async fn export(
     let mut output = Output::create(&path)?;
     let bar = Bar::new(json, None);
     let options = ExportOptions { progress: bar.on_progress() };
-    let work = async |tenancy: &Tenancy| {
-        let exported = tenancy.export(&slug, output.writer(), &options).await?;
-        output.keep().await?;
-        Ok(exported)
-    };
+    let work =
+        async |tenancy: &Tenancy| Ok(tenancy.export(&slug, output.writer(), &options).await?);
     let done = run(args, connector, work).await?;
     drop(bar);
     let Some(exported) = done else { return Ok(interrupted("nothing was written")) };
+    // Now that it can no longer be interrupted.
+    output.keep().await?;
     report::exported(&exported, &path, json)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use std::{
 
 use clap::error::ErrorKind;
 use tokio::{fs::File, io::AsyncWrite};
+use uuid::Uuid;
 
 use crate::cli::error::Error;
 
@@ -53,7 +54,9 @@ impl Output {
             return Ok(Self { writer: Box::new(File::from_std(file)), file: None });
         }
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-        let hidden = path.with_file_name(format!(".{name}.{}.unfinished", std::process::id()));
+        // A process id is used again, which is always 1 in a container.
+        let random = Uuid::new_v4().simple();
+        let hidden = path.with_file_name(format!(".{name}.{random}.unfinished"));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden)?;
         let writer = Box::new(File::from_std(file.try_clone()?));
         Ok(Self { writer, file: Some((file, Unfinished(hidden), path.to_owned())) })
