@@ -2,7 +2,10 @@
 
 use std::{error::Error, sync::Arc};
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use sea_orm::{DbErr, TransactionError};
 use tenantry::{
     Busy, MetadataError, Misuse, NameError, OtherSchema, ReadOnlyTenant, TenantUnavailable,
@@ -39,7 +42,15 @@ pub(crate) struct Cause(pub(crate) Arc<dyn Error + Send + Sync>);
 
 /// The unavailable tenant that a response is about, a response extension.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal(pub(crate) TenantUnavailable);
+pub(crate) struct Refusal {
+    pub(crate) tenant: TenantUnavailable,
+    /// Whether the response says that the tenant exists.
+    pub(crate) is_shown: bool,
+}
+
+/// The credentials are real but have expired, a response extension.
+#[derive(Debug, Clone)]
+struct Expired;
 
 /// The cause of a response that was made from an [`ApiError`], if it is a server error.
 ///
@@ -79,9 +90,34 @@ impl ApiError {
         Self(Box::new(response))
     }
 
-    /// Logs which unavailable tenant the answer is about.
-    pub(crate) fn about(mut self, refused: TenantUnavailable) -> Self {
-        self.0.extensions_mut().insert(Refusal(refused));
+    /// Logs which unavailable tenant the answer is about, which does not say so.
+    pub(crate) fn about(self, tenant: TenantUnavailable) -> Self {
+        self.with(Refusal { tenant, is_shown: false })
+    }
+
+    /// 401: the credentials have expired.
+    pub(crate) fn expired(problem: Problem) -> Self {
+        Self::from(problem).with(Expired)
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    /// The unavailable tenant that the answer is about.
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+        self.0.extensions().get()
+    }
+
+    /// Whether the answer is that of credentials that may be guessed.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.status() == StatusCode::UNAUTHORIZED
+            && self.refusal().is_none()
+            && self.0.extensions().get::<Expired>().is_none()
+    }
+
+    fn with(mut self, extension: impl Clone + Send + Sync + 'static) -> Self {
+        self.0.extensions_mut().insert(extension);
         self
     }
 }
@@ -111,7 +147,9 @@ impl From<tenantry::Error> for ApiError {
     fn from(error: tenantry::Error) -> Self {
         let problem = Problem::of_tenancy(&error);
         match refusal(&error).cloned() {
-            Some(refused) => Self::with_cause(problem, error).about(refused),
+            Some(tenant) => {
+                Self::with_cause(problem, error).with(Refusal { tenant, is_shown: true })
+            }
             None => Self::with_cause(problem, error),
         }
     }
@@ -222,7 +260,7 @@ impl From<ValidationErrors> for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use tenantry::{Availability, Slug};
+    use tenantry::{Availability, Slug, TenantId};
 
     use super::*;
 
@@ -236,7 +274,8 @@ mod tests {
     fn a_handler_returns_each_error_with_a_question_mark() {
         let slug = || "tenant-1".parse::<Slug>().unwrap();
         let db = || DbErr::Custom("secret".to_owned());
-        let unavailable = || TenantUnavailable::new(slug(), Availability::Archived);
+        let unavailable =
+            || TenantUnavailable::new(TenantId::generate(), slug(), Availability::Archived);
         let connection = TransactionError::<tenantry::Error>::Connection(db());
         let inner = TransactionError::Transaction(tenantry::Error::UnknownTenant(slug()));
         assert_eq!(answer(|| Ok(Err::<(), _>(db())?)), (500, true));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     handler::Handler,
-    routing::{delete, get, post},
+    routing::{get, post},
 };
 use tower::layer::layer_fn;
 use tower_http::{
@@ -60,8 +60,11 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
         max_body: state.max_body,
     });
     let guard = layer_fn(move |inner| HostGuard { inner, policy: Arc::clone(&policy) });
-    // Around the application's routes only: the admin API asks for an operator.
+    let method_not_allowed = || async { Problem::method_not_allowed() };
+    // Around the application's routes only: the admin API asks for an operator. Also around their
+    // answers to other methods.
     routes
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(AuthLayer::new(state.access.clone()))
         .route("/admin/tenants", get(tenants::list.layer(compressed())).post(tenants::create))
         .route(
@@ -70,7 +73,7 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
         )
         .merge(tenant_lifecycle::routes())
         .route("/admin/keys", get(keys::list.layer(compressed())).post(keys::create))
-        .route("/admin/keys/{id}", delete(keys::revoke))
+        .route("/admin/keys/{id}", get(keys::show).delete(keys::revoke))
         .route("/admin/audit", get(audit::list.layer(compressed())))
         .route("/admin/doctor", get(doctor::show))
         .route(transfer::IMPORT, post(transfer::import))
@@ -78,7 +81,7 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
         .route(transfer::EXPORT, get(transfer::export))
         .route(health::PATH, get(health::show))
         .fallback(|| async { Problem::no_such_path() })
-        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .method_not_allowed_fallback(method_not_allowed)
         .layer((trace, guard, CatchPanicLayer::custom(handle_panic)))
         .with_state(state)
 }

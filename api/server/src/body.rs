@@ -3,7 +3,7 @@
 use axum::{
     body::{Bytes, HttpBody},
     extract::{FromRequest, OptionalFromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::{
@@ -42,6 +42,17 @@ impl<T: DeserializeOwned + Input, S: Send + Sync> FromRequest<S> for Json<T> {
             }
         })?;
         Ok(Self(read(&body)?))
+    }
+}
+
+/// Refuses a body by its announced length, before the client sends it.
+pub(crate) fn confirm_length(parts: &Parts) -> Result<(), Problem> {
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok());
+    match (parts.extensions.get(), length.and_then(|length| length.parse::<u64>().ok())) {
+        (Some(BodyLimit(limit)), Some(length)) if length > *limit as u64 => {
+            Err(Problem::too_large(*limit))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -56,16 +56,12 @@ pub(crate) fn preflight<B>(request: &Request<B>, origin: &HeaderValue) -> Option
 }
 
 /// Lets pages of an allowed origin read an answer, unless the application has decided itself.
-pub(crate) fn add_headers(
-    settings: &HttpSettings,
-    origin: Option<HeaderValue>,
-    headers: &mut HeaderMap,
-) {
-    if settings.cors_origins.is_empty() || headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
-    {
+pub(crate) fn add_headers(origin: Option<HeaderValue>, headers: &mut HeaderMap) {
+    if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         return;
     }
-    // A cache must not give the answer for one origin to another, nor to a page of none.
+    // A cache must not give the answer for one origin to another, nor to a page of none. Also where
+    // no origin is allowed, so that the header does not say which tenants exist.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

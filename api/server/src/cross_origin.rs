@@ -12,6 +12,13 @@ use crate::{problem::Problem, target::same};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Whether a request changes nothing (RFC 9110, 9.2.1). The handshake of a WebSocket, on which
+/// anything may follow, is a `GET` with an upgrade; one to HTTP/2 only changes the version.
+pub(crate) fn changes_nothing(method: &Method, headers: &HeaderMap) -> bool {
+    let mut upgrades = headers.get_all(header::UPGRADE).iter();
+    method.is_safe() && upgrades.all(|it| it.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
 /// Refuses a request of another origin that may change something. `host` is the request's host,
 /// `is_allowed` says whether pages of an origin may send the request.
 pub(crate) fn check(
@@ -20,9 +27,7 @@ pub(crate) fn check(
     host: &str,
     is_allowed: impl Fn(&HeaderValue) -> bool,
 ) -> Result<(), Problem> {
-    // The handshake of a WebSocket is a GET.
-    let changes_nothing = method.is_safe() && !headers.contains_key(header::UPGRADE);
-    if changes_nothing {
+    if changes_nothing(method, headers) {
         return Ok(());
     }
     let mut origins = headers.get_all(header::ORIGIN).iter();
@@ -96,7 +101,9 @@ mod tests {
         for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
             assert!(passes(&method, &[("sec-fetch-site", "cross-site"), foreign]), "{method}");
         }
-        assert!(!passes(&Method::GET, &[("upgrade", "websocket"), foreign]));
+        for (upgrade, wanted) in [("websocket", false), ("h2c, websocket", false), ("h2c", true)] {
+            assert_eq!(passes(&Method::GET, &[("upgrade", upgrade), foreign]), wanted, "{upgrade}");
+        }
         let custom = Method::from_bytes(b"PURGE").unwrap();
         assert!(!passes(&custom, &[foreign]));
     }

@@ -23,7 +23,7 @@ use tenantry::{Host, HttpSettings, Tenancy};
 use tower::Service;
 
 use crate::{
-    MAX_BODY,
+    AllowedHost, MAX_BODY,
     api_error::{ApiError, Refusal},
     cors, cross_origin, health,
     host::record,
@@ -36,8 +36,8 @@ use crate::{
 /// Which hosts are served, and how long their bodies may be.
 pub(crate) struct HostPolicy {
     pub(crate) tenancy: Tenancy,
-    /// Hosts that belong to no tenant, in lower case.
-    pub(crate) allowed_hosts: Arc<[String]>,
+    /// Hosts that belong to no tenant.
+    pub(crate) allowed_hosts: Arc<[AllowedHost]>,
     /// Maximum length of a body, also for a tenant that allows more.
     pub(crate) max_body: usize,
 }
@@ -53,9 +53,9 @@ pub(crate) struct HostGuard<S> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimit(pub(crate) usize);
 
-/// A request that may go on.
-#[derive(Default)]
+/// A request on a host that is served.
 struct Admitted {
+    host: Host,
     /// Of the tenant of the host, if it is available.
     settings: Option<Arc<HttpSettings>>,
     /// The request's origin, if the tenant allows it.
@@ -88,99 +88,124 @@ where
             if route.is_some_and(|route| route.as_str() == health::PATH) {
                 return Ok(inner.call(request).await?.map(Body::new));
             }
-            let Admitted { settings, origin } = match policy.admit(&mut request).await {
-                Ok(admitted) => admitted,
-                Err(answer) => return Ok(*answer),
-            };
-            let Some(settings) = settings else {
-                return Ok(inner.call(request).await?.map(Body::new));
-            };
-            let host = Target::from(&request).host().map(str::to_owned).unwrap_or_default();
-            let mut response = inner.call(request).await?.map(Body::new);
-            if let Some(Refusal(refused)) = response.extensions().get()
-                && hides(&policy.tenancy, refused)
-            {
-                // Since the request was admitted.
-                return Ok(hidden_host(&host, refused).into_response());
-            }
-            cors::add_headers(&settings, origin, response.headers_mut());
+            let (origin, mut response) =
+                match policy.admit(Target::from(&request), request.headers()).await {
+                    Ok(Admitted { host, settings, origin }) => {
+                        let response =
+                            match policy.prepare(&mut request, &host, settings.as_deref(), &origin)
+                            {
+                                Some(answer) => answer,
+                                None => {
+                                    let name = Target::from(&request).host().map(str::to_owned);
+                                    let response = inner.call(request).await?.map(Body::new);
+                                    policy.hide(&host, &name.unwrap_or_default(), response)
+                                }
+                            };
+                        (origin, response)
+                    }
+                    Err(error) => (None, error.into_response()),
+                };
+            cors::add_headers(origin, response.headers_mut());
             Ok(response)
         })
     }
 }
 
 impl HostPolicy {
-    /// Checks a request, and limits the length of its body. Otherwise returns the answer.
-    async fn admit(&self, request: &mut Request) -> Result<Admitted, Box<Response>> {
-        let answer = |error: ApiError| Box::new(error.into_response());
-        let admitted =
-            self.find(Target::from(&*request), request.headers()).await.map_err(answer)?;
-        if let Some(origin) = &admitted.origin
-            && let Some(response) = cors::preflight(request, origin)
-        {
-            return Err(Box::new(response));
-        }
-        let settings = admitted.settings.as_deref();
-        match self.check(request, settings) {
-            Ok(limit) => {
-                DefaultBodyLimit::max(limit).apply(request);
-                request.extensions_mut().insert(BodyLimit(limit));
-                Ok(admitted)
-            }
-            Err(problem) => {
-                let mut response = problem.into_response();
-                if let Some(settings) = settings {
-                    cors::add_headers(settings, admitted.origin, response.headers_mut());
-                }
-                Err(Box::new(response))
-            }
-        }
-    }
-
-    /// The settings of the host's tenant. Refuses a host that is not served.
+    /// The host of a request and the settings of its tenant. Refuses a host that is not served.
     ///
     /// A subdomain of the base domain passes also if no tenant has the slug: a request without
     /// credentials is answered 401 in both cases.
-    async fn find(&self, target: Target<'_>, headers: &HeaderMap) -> Result<Admitted, ApiError> {
+    async fn admit(&self, target: Target<'_>, headers: &HeaderMap) -> Result<Admitted, ApiError> {
         let target = target.host()?;
         let host = self.tenancy.host(target);
         if matches!(host, Host::Base | Host::Reserved) || self.allows(target) {
-            return Ok(Admitted::default());
+            return Ok(Admitted { host, settings: None, origin: None });
         }
+        use tenantry::Error as E;
         match self.tenancy.tenant_at(&host, target).await {
             Ok(tenant) => {
                 let settings = tenant.http_settings();
                 let origin = cors::allowed_origin(&settings, headers);
-                Ok(Admitted { settings: Some(settings), origin })
+                Ok(Admitted { host, settings: Some(settings), origin })
             }
-            Err(_) if matches!(host, Host::Slug(_)) => Ok(Admitted::default()),
-            Err(tenantry::Error::Unavailable(refused)) if hides(&self.tenancy, &refused) => {
+            Err(E::Unavailable(refused))
+                if !matches!(host, Host::Slug(_)) && hides(&self.tenancy, &refused) =>
+            {
                 record(&refused.slug);
                 Err(hidden_host(target, &refused))
             }
             // The handler's extractor says why.
-            Err(tenantry::Error::Unavailable(_)) => Ok(Admitted::default()),
+            Err(E::Unavailable(_)) => Ok(Admitted { host, settings: None, origin: None }),
+            Err(E::UnknownHost(_)) if matches!(host, Host::Slug(_)) => {
+                Ok(Admitted { host, settings: None, origin: None })
+            }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Checks a request and limits the length of its body. Returns the answer if it does not go on.
+    fn prepare(
+        &self,
+        request: &mut Request,
+        host: &Host,
+        settings: Option<&HttpSettings>,
+        origin: &Option<HeaderValue>,
+    ) -> Option<Response> {
+        if let Some(origin) = origin
+            && let Some(response) = cors::preflight(request, origin)
+        {
+            return Some(response);
+        }
+        match self.check(request, host, settings) {
+            Ok(limit) => {
+                DefaultBodyLimit::max(limit).apply(request);
+                request.extensions_mut().insert(BodyLimit(limit));
+                None
+            }
+            Err(problem) => Some(problem.into_response()),
+        }
+    }
+
+    /// The answer to a request, unless it names a tenant that is hidden: one that a handler has asked
+    /// for, or whose status has changed since the request was admitted. Operators see every tenant.
+    fn hide(&self, host: &Host, name: &str, response: Response) -> Response {
+        match response.extensions().get() {
+            Some(Refusal { tenant, is_shown: true })
+                if *host != Host::Base && hides(&self.tenancy, tenant) =>
+            {
+                hidden_host(name, tenant).into_response()
+            }
+            _ => response,
         }
     }
 
     /// Whether a host is served that belongs to no tenant.
     fn allows(&self, host: &str) -> bool {
-        let name = crate::target::name(host);
-        self.allowed_hosts.iter().any(|allowed| name.eq_ignore_ascii_case(allowed))
+        self.allowed_hosts.iter().any(|allowed| allowed.is_named_by(host))
     }
 
     /// Checks the origin and the announced length of the body. Returns the maximum length.
-    fn check(&self, request: &Request, settings: Option<&HttpSettings>) -> Result<usize, Problem> {
+    ///
+    /// On hosts of tenants the length is checked after the caller
+    /// ([`confirm_length`](crate::body::confirm_length)): strangers do not learn a tenant's limit, and
+    /// so not whether it exists.
+    fn check(
+        &self,
+        request: &Request,
+        host: &Host,
+        settings: Option<&HttpSettings>,
+    ) -> Result<usize, Problem> {
         let is_allowed = |origin: &HeaderValue| settings.is_some_and(|it| cors::allows(it, origin));
-        let host = Target::from(request).host()?;
-        cross_origin::check(request.method(), request.headers(), host, is_allowed)?;
+        let name = Target::from(request).host()?;
+        cross_origin::check(request.method(), request.headers(), name, is_allowed)?;
         let own = settings.and_then(|settings| settings.max_body_bytes);
         let own = own.map(|bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX));
         let limit = own.unwrap_or(MAX_BODY).min(self.max_body);
+        let is_of_tenants = matches!(host, Host::Slug(_) | Host::Custom(_));
         // By its Content-Length, before the client sends the body.
         let is_long = request.body().size_hint().lower() > limit as u64;
-        if is_long && !transfer::is_import(request) {
+        if is_long && !is_of_tenants && !transfer::is_import(request) {
             return Err(Problem::too_large(limit));
         }
         Ok(limit)

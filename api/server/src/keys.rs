@@ -14,7 +14,6 @@ use tenantry::{
     ApiKeyInfo, KeyOwner, NewApiKey, Scopes, Slug,
     page::{Page, PageRequest},
 };
-use uuid::Uuid;
 use validator::ValidationErrors;
 
 use crate::{
@@ -110,11 +109,21 @@ pub(crate) async fn list(
     Ok(Json(state.tenancy().key_list(&owner, page).await?))
 }
 
+/// By id or prefix.
+pub(crate) async fn show(
+    _: Admin,
+    State(state): State<crate::AppState>,
+    Path(key): Path<String>,
+) -> Result<Json<ApiKeyInfo>, ApiError> {
+    Ok(Json(state.tenancy().key_get(&key).await?))
+}
+
+/// By id or prefix.
 pub(crate) async fn revoke(
     admin: Admin,
     State(state): State<crate::AppState>,
-    Path(id): Path<Uuid>,
+    Path(key): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    admin.acting_on(state.tenancy()).key_revoke(&id.to_string()).await?;
+    admin.acting_on(state.tenancy()).key_revoke(&key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -37,6 +37,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 
+mod allowed_host;
 mod api_error;
 mod app;
 mod audit;
@@ -73,6 +74,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{extract::FromRef, http::HeaderName};
 use tenantry::Tenancy;
 
+pub use allowed_host::{AllowedHost, AllowedHostError};
 pub use api_error::{ApiError, error_cause};
 pub use app::{app, compressed};
 pub use auth::{
@@ -114,7 +116,7 @@ pub struct AppState {
     access: Access,
     max_requests: usize,
     max_body: usize,
-    allowed_hosts: Arc<[String]>,
+    allowed_hosts: Arc<[AllowedHost]>,
     hsts: Option<Duration>,
 }
 
@@ -178,12 +180,11 @@ impl AppState {
         Self { max_body, ..self }
     }
 
-    /// Serves requests to these hosts, too, though they belong to no tenant: host names or addresses
-    /// without a port. Needed for routes that find the tenant elsewhere, such as in the path.
+    /// Serves requests to these hosts, too, though they belong to no tenant. Needed for routes that
+    /// find the tenant elsewhere, such as in the path.
     #[must_use]
-    pub fn allow_hosts(self, hosts: impl IntoIterator<Item: AsRef<str>>) -> Self {
-        let hosts = hosts.into_iter().map(|host| host.as_ref().to_ascii_lowercase());
-        Self { allowed_hosts: hosts.collect(), ..self }
+    pub fn allow_hosts(self, hosts: impl IntoIterator<Item = AllowedHost>) -> Self {
+        Self { allowed_hosts: hosts.into_iter().collect(), ..self }
     }
 
     /// Adds `Strict-Transport-Security` to every answer: browsers then use HTTPS only, for so long.

@@ -20,8 +20,10 @@ use crate::{
 /// the service is called in a new span that has.
 ///
 /// With an [`AuthLayer`](crate::AuthLayer) inside or outside this one, as in [`app`](crate::app), a
-/// request is answered 403 if the tenant is not that of its caller. **Without that layer every
-/// caller is admitted.**
+/// request is answered 403 if the tenant is not that of its caller. Put that layer outside: a request
+/// without credentials is then answered 401 before its tenant is looked up. Inside, it is answered
+/// 404 if there is no such tenant, so strangers learn which tenants exist. **Without that layer
+/// every caller is admitted.**
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};

@@ -123,9 +123,9 @@ fn log(response: &Response, started: Instant) {
     // A 5xx without a cause is overload, which is not an error of the server.
     if let Some(Cause(cause)) = response.extensions().get() {
         error!(status, micros, cause = %explain(cause.as_ref()), "failed");
-    } else if let Some(Refusal(refused)) = response.extensions().get() {
+    } else if let Some(Refusal { tenant, .. }) = response.extensions().get() {
         // Also if the answer does not say so.
-        info!(status, micros, tenant_is = refused.availability.as_str(), "answered");
+        info!(status, micros, tenant_is = tenant.availability.as_str(), "answered");
     } else {
         info!(status, micros, "answered");
     }

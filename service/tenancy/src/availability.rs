@@ -1,7 +1,7 @@
 use std::fmt;
 
 use sea_orm::DbErr;
-use tenantry_registry::{Slug, tenant};
+use tenantry_registry::{Slug, TenantId, tenant};
 use thiserror::Error;
 
 use super::marker;
@@ -31,6 +31,8 @@ pub enum Availability {
 #[non_exhaustive]
 pub struct TenantUnavailable {
     /// The tenant.
+    pub id: TenantId,
+    /// Its slug.
     pub slug: Slug,
     /// Why it is not available.
     pub availability: Availability,
@@ -41,7 +43,7 @@ pub struct TenantUnavailable {
     pub newest: Option<String>,
     /// If the tenant is behind, the newest migration of its schema that this build does not know, if
     /// there is one: only a build that knows both can migrate it.
-    pub unknown: Option<String>,
+    pub unknown: Option<Box<str>>,
 }
 
 impl Availability {
@@ -111,8 +113,8 @@ impl fmt::Display for TenantUnavailable {
 impl TenantUnavailable {
     /// The error for a tenant that is neither behind nor ahead.
     #[must_use]
-    pub fn new(slug: Slug, availability: Availability) -> Self {
-        Self { slug, availability, applied: None, newest: None, unknown: None }
+    pub fn new(id: TenantId, slug: Slug, availability: Availability) -> Self {
+        Self { id, slug, availability, applied: None, newest: None, unknown: None }
     }
 
     /// Returns the error inside an error of SeaORM, if there is one.

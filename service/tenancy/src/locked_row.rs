@@ -70,7 +70,7 @@ impl Tenancy {
             .await?
             .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
         if row.status == tenant::Status::Dropping {
-            return Err(TenantUnavailable::new(slug.clone(), Availability::Dropped).into());
+            return Err(TenantUnavailable::new(row.id, slug.clone(), Availability::Dropped).into());
         }
         let columns = change(&row)?;
         if columns.is_empty() {

@@ -118,18 +118,25 @@ impl Reader {
     async fn answer_keys(&mut self, prefixes: &[Prefix], waiting: Vec<WaitingForKey>) {
         let found = self.find_keys(prefixes).await;
         for (prefix, answer) in waiting {
-            let key = found.as_ref().map(|found| found.get(prefix.as_str()).cloned());
+            let key = match &found {
+                Ok(found) => found.get(prefix.as_str()).cloned().transpose(),
+                Err(error) => Err(error.clone()),
+            };
             // The caller may be gone.
-            let _ = answer.send(key.map_err(Clone::clone));
+            let _ = answer.send(key);
         }
     }
 
+    /// The keys that were found, each with its own error if it cannot be read.
     async fn find_keys(
         &mut self,
         prefixes: &[Prefix],
-    ) -> Result<HashMap<String, StoredKey>, DbErr> {
+    ) -> Result<HashMap<String, Result<StoredKey, DbErr>>, DbErr> {
         let rows = self.query(&find_all(prefixes)).await?;
-        rows.iter().map(StoredKey::read).collect()
+        let key = |row: &QueryResult| {
+            Ok((row.try_get("", "prefix")?, StoredKey::from_query_result(row, "")))
+        };
+        rows.iter().map(key).collect()
     }
 
     async fn notify(&mut self, payload: &str) -> Result<Vec<QueryResult>, DbErr> {

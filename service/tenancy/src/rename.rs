@@ -98,7 +98,7 @@ impl Tenancy {
             return renamed.ok_or_else(|| Error::UnknownTenant(slug.clone()));
         };
         if row.status == tenant::Status::Dropping {
-            return Err(TenantUnavailable::new(slug.clone(), Availability::Dropped).into());
+            return Err(TenantUnavailable::new(row.id, slug.clone(), Availability::Dropped).into());
         }
         if slug == new {
             return Ok(row);

@@ -202,7 +202,8 @@ impl TenantState {
         let Compatibility { availability, applied, newest, unknown } = self.compatibility().clone();
         (availability != Availability::Active).then(|| {
             let slug = self.slug.clone();
-            TenantUnavailable { slug, availability, applied, newest, unknown }
+            let unknown = unknown.map(Into::into);
+            TenantUnavailable { id: self.id, slug, availability, applied, newest, unknown }
         })
     }
 

@@ -68,9 +68,12 @@ async fn a_key_is_valid_in_every_process_until_one_of_them_revokes_it() {
     assert_eq!(check(&one, &created.key).await, KeyCheck::Revoked, "by its own process");
     becomes(&two, &created.key, &KeyCheck::Revoked).await;
     assert!(!two.key_is_known(&created.key));
-    // Again, by its id, and nothing changes.
+    // Again, by its id or as a whole, and nothing changes.
     let id = created.info.id.to_string();
-    assert_eq!(two.key_revoke(&id).await.unwrap(), revoked);
+    for name in [&id, &created.info.prefix, &created.key] {
+        assert_eq!(two.key_revoke(name).await.unwrap(), revoked);
+        assert_eq!(two.key_get(name).await.unwrap(), revoked);
+    }
     for unknown in ["", "tnt_0123456789abcdef", "0199a000-0000-7000-8000-000000000000"] {
         let error = one.key_revoke(unknown).await.unwrap_err();
         assert!(matches!(error, Error::UnknownApiKey(_)), "{error}");
@@ -208,6 +211,24 @@ async fn a_tenant_that_is_being_dropped_has_no_valid_keys_and_gets_no_new_ones()
 }
 
 #[tokio::test]
+async fn a_key_that_cannot_be_read_does_not_affect_those_that_are_looked_up_with_it() {
+    let db = TestDb::new().await;
+    let (one, _) = db.with_tenants(["city", "town"]).await;
+    let keys = [created(&one, "city").await, created(&one, "town").await];
+    let two = db.tenancy().await;
+    // As a newer program would.
+    let plain = db.plain().await;
+    let other = "ALTER TABLE registry.tenants DROP CONSTRAINT tenants_status_check;
+         UPDATE registry.tenants SET status = 'moving' WHERE slug = 'town'";
+    plain.execute_unprepared(other).await.unwrap();
+    // In one query.
+    let [city, town] = keys.each_ref().map(|key| two.key_verify(&key.key));
+    let (city, town) = tokio::join!(city, town);
+    assert!(matches!(city.unwrap(), KeyCheck::Valid(_)));
+    assert!(matches!(town.unwrap_err(), Error::Database(_)));
+}
+
+#[tokio::test]
 async fn a_key_follows_a_renamed_tenant() {
     let db = TestDb::new().await;
     let (tenancy, _) = db.with_tenants(["city"]).await;
@@ -273,7 +294,10 @@ async fn without_notifications_a_revoked_key_is_used_for_a_second_at_most() {
     valid(&tenancy, &created.key).await;
     other.key_revoke(&created.info.prefix).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    // No guess, though it has to be looked up again.
+    assert!(tenancy.key_is_known(&created.key));
     assert_eq!(check(&tenancy, &created.key).await, KeyCheck::Revoked);
+    assert!(!tenancy.key_is_known(&created.key));
 }
 
 #[tokio::test]
@@ -337,6 +361,11 @@ async fn creations_revocations_and_refusals_are_recorded_with_their_actor() {
     let wanted =
         ["key_created city abu r-1", "key_revoked city abu r-1", "key_refused town abu r-1"];
     assert_eq!(texts(&plain, entries).await, wanted);
+    // The whole key before and after, which differ by the time.
+    let change = "SELECT concat_ws(' ', before->>'prefix', before->>'revoked_at' IS NULL,
+             after->>'revoked_at' IS NOT NULL, before - 'revoked_at' = after - 'revoked_at')
+         FROM registry.audit WHERE action = 'key_revoked'";
+    assert_eq!(texts(&plain, change).await, [format!("{} t t t", created.info.prefix)]);
 }
 
 #[tokio::test]

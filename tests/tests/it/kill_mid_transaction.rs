@@ -183,11 +183,9 @@ async fn a_drop_that_is_killed_at_any_step_leaves_the_tenant_whole_or_refused_un
                 marked += 1;
                 assert_eq!(traces(&plain, &slug).await, (true, true), "step {killed}");
                 let error = tenancy.tenant(&slug).await.unwrap_err();
-                let refused = TenantUnavailable::new(slug.clone(), Availability::Dropped);
-                assert!(
-                    matches!(&error, Error::Unavailable(found) if *found == refused),
-                    "{error}"
-                );
+                let Error::Unavailable(found) = error else { panic!("{error}") };
+                let refused = TenantUnavailable::new(found.id, slug.clone(), Availability::Dropped);
+                assert_eq!(found, refused);
                 tenancy.drop(&slug).await.unwrap();
                 assert_eq!(traces(&plain, &slug).await, (false, false));
             }

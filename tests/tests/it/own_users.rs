@@ -4,14 +4,14 @@
 use axum::{
     Router,
     body::Body,
-    extract::FromRequestParts,
+    extract::{FromRequestParts, State},
     http::{Request, request::Parts},
     response::Response,
     routing::{get, post},
 };
 use sea_orm::DbErr;
 use serde_json::Value;
-use tenantry::{Scope, Tenancy};
+use tenantry::{NewApiKey, Scope, Tenancy};
 use tenantry_axum::{
     Access, ApiError, AppState, AuthLayer, Authenticate, CurrentTenant, HostTenant, Principal,
     TenantLayer, TenantSource, app, require,
@@ -116,12 +116,9 @@ async fn a_check_of_the_application_decides_who_may_do_what() {
             // Before the route says that it has no such method.
             ("DELETE", "/host", "reader"),
         ] {
-            let refused = ask(method, path, user).await;
-            if method != "DELETE" {
-                is_problem(&refused, 403, "insufficient-scope");
-            }
-            assert_ne!(refused.0, 200, "{method} {path} {user}");
+            is_problem(&ask(method, path, user).await, 403, "insufficient-scope");
         }
+        assert_eq!(ask("DELETE", "/host", "writer").await.0, 405);
         is_problem(&ask("GET", "/me", "stranger").await, 401, "unauthorized");
         is_problem(
             &send(&app, "GET", "/me", &[("host", "city.localhost")]).await,
@@ -167,7 +164,7 @@ async fn a_tenant_that_is_found_by_the_path_is_compared_on_either_side_of_the_la
     let outside = auth.layer(tenants.layer(handlers()));
     let state = AppState::new(tenancy.clone(), None)
         .authenticate(Users(tenancy.clone()))
-        .allow_hosts(["shop.example.org"]);
+        .allow_hosts(["shop.example.org".parse().unwrap()]);
     let nested = TenantLayer::new(tenancy.clone(), TenantSource::path_prefix(""));
     let whole = Router::new().nest_service("/t", nested.layer(handlers()));
     for app in [
@@ -205,6 +202,74 @@ async fn two_checks_are_asked_one_after_the_other() {
     assert_eq!(ask(("x-user", "reader")).await.1, "reader of city");
     assert_eq!(ask(("x-machine", "1")).await.1, "machine of city");
     is_problem(&ask(("x-other", "1")).await, 401, "unauthorized");
+}
+
+#[tokio::test]
+async fn the_second_check_is_asked_also_if_the_first_one_says_why_there_is_no_caller() {
+    let db = TestDb::new().await;
+    let (tenancy, _) = db.with_tenants(["city"]).await;
+    let new = NewApiKey {
+        name: "app".parse().unwrap(),
+        tenant: Some("city".parse().unwrap()),
+        scopes: [Scope::Read].into(),
+        expires_at: None,
+    };
+    let key = tenancy.key_create(new).await.unwrap();
+    tenancy.key_revoke(&key.info.prefix).await.unwrap();
+    let state = AppState::new(tenancy.clone(), None).also_authenticate(Users(tenancy));
+    let app = app(state, routes());
+    let credential = format!("Bearer {}", key.key);
+    let host = ("host", "city.localhost");
+    let both = [host, ("authorization", &credential), ("x-user", "reader")];
+    assert_eq!(send(&app, "GET", "/me", &both).await.1, "reader of city");
+    for headers in [&both[..2], &[both[0], both[1], ("x-user", "stranger")]] {
+        let refused = send(&app, "GET", "/me", headers).await;
+        is_problem(&refused, 401, "unauthorized");
+        assert!(refused.1.contains("revoked"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_finds_no_tenant_does_not_tell_which_tenants_exist() {
+    let db = TestDb::new().await;
+    let (tenancy, _) = db.with_tenants(["city", "town"]).await;
+    tenancy.suspend(&"town".parse().unwrap(), None).await.unwrap();
+    let log = Log::listen();
+    for app in applications(&tenancy) {
+        let mut answers = Vec::new();
+        // The last one is a tenant's, without its user.
+        for host in ["nowhere.localhost", "town.localhost", "city.localhost"] {
+            let headers = [("host", host), ("x-user", "stranger")];
+            answers.push(send(&app, "GET", "/host", &headers).await);
+        }
+        for answer in &answers {
+            is_problem(answer, 401, "unauthorized");
+            assert_eq!(answer, &answers[0]);
+        }
+    }
+    assert!(log.text().contains("tenant_is=\"suspended\""), "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_handler_that_asks_for_a_hidden_tenant_does_not_reveal_it_on_any_host() {
+    async fn town(State(tenancy): State<Tenancy>) -> Result<String, ApiError> {
+        Ok(tenancy.tenant(&"town".parse()?).await?.slug().to_string())
+    }
+    let db = TestDb::new().await;
+    let (tenancy, _) = db.with_tenants(["city", "town"]).await;
+    let state = AppState::new(tenancy.clone(), None).anonymous();
+    let state = state.allow_hosts(["shop.example.org".parse().unwrap()]);
+    let app = app(state, Router::new().route("/town", get(town)));
+    let hosts = ["city.localhost", "town.localhost", "nowhere.localhost", "shop.example.org"];
+    for host in hosts {
+        assert_eq!(send(&app, "GET", "/town", &[("host", host)]).await, (200, "town".into()));
+    }
+    tenancy.suspend(&"town".parse().unwrap(), None).await.unwrap();
+    for host in hosts {
+        let answer = send(&app, "GET", "/town", &[("host", host)]).await;
+        is_problem(&answer, 404, "unknown-host");
+        assert!(!answer.1.contains("suspended"), "{answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -236,7 +236,8 @@ async fn a_path_prefix_names_the_tenant_and_is_stripped_before_routing() {
     let nested = TenantLayer::new(tenancy.clone(), TenantSource::path_prefix(""));
     // Inside of `app`, too, with its admin API, limits and log beside it. There the host must be
     // one that is served.
-    let state = AppState::new(tenancy, None).anonymous().allow_hosts(["any.example"]);
+    let state = AppState::new(tenancy, None).anonymous();
+    let state = state.allow_hosts(["any.example".parse().unwrap()]);
     let routes = Router::new().nest_service("/t", nested.layer(below_a_prefix()));
     for (router, nowhere) in [
         (Router::new().fallback_service(whole.layer(below_a_prefix())), 404),

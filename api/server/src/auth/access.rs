@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use axum::http::{HeaderName, header, request::Parts};
+use axum::http::{HeaderName, StatusCode, header, request::Parts};
 use tenantry::{Host, Scope, Tenancy, Tenant};
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     bearer::bearer,
     client_address::client_address,
     failures::Failures,
-    principal::{Principal, admit_found, is_read},
+    principal::{Principal, admit_found, scope},
 };
 use crate::{api_error::ApiError, host::record, problem::Problem, target::Target};
 
@@ -67,8 +67,9 @@ impl Access {
     }
 
     /// Takes the address of a client, whose failures are counted, from the last value of a header:
-    /// one that a proxy sets or appends to, such as `x-forwarded-for`. Only behind such a proxy, as
-    /// a client could invent addresses.
+    /// one that a proxy sets or appends to, such as `x-forwarded-for`, which has nothing but addresses;
+    /// that is not so of `Forwarded` (RFC 7239). Only behind such a proxy, as a client could invent
+    /// addresses.
     ///
     /// Without it the address is that of the connection, which behind a proxy is the proxy's. A
     /// server that does not say it ([`serve`](crate::serve) does, and so does axum's with
@@ -86,14 +87,14 @@ impl Access {
         }
         let principal = self.find(parts).await?;
         principal.record();
-        principal.confirm_scope(if is_read(&parts.method) { Scope::Read } else { Scope::Write })?;
-        parts.extensions.insert(principal);
+        parts.extensions.insert(principal.clone());
         // Of a `TenantLayer` around this one.
         if let Some(tenant) = parts.extensions.get::<Tenant>().cloned() {
             let unknown = || tenantry::Error::UnknownTenantId(tenant.id());
             admit_found(&self.tenancy, parts, Ok(tenant.clone()), unknown)?;
         }
-        self.confirm_host(parts).await
+        self.confirm_host(parts).await?;
+        Ok(principal.confirm_scope(scope(parts, Scope::Write))?)
     }
 
     /// The caller of a request, unless there is none.
@@ -112,13 +113,21 @@ impl Access {
         {
             return Ok(Principal::operator("admin token", tenantry::Scopes::ALL));
         }
-        let found = self.check.find(parts).await?;
-        found.ok_or_else(|| {
-            if let (true, Some(address)) = (has_credentials, address) {
-                self.failures.count(address);
-            }
-            Problem::unauthorized(has_credentials).into()
-        })
+        let unauthorized = || ApiError::from(Problem::unauthorized(has_credentials));
+        let answer = match self.check.find(parts).await {
+            Ok(Some(principal)) => return Ok(principal),
+            Ok(None) => unauthorized(),
+            // Of a check that looks up the tenant of the host: strangers do not learn which exist.
+            Err(error) if error.status() == StatusCode::NOT_FOUND => match error.refusal() {
+                Some(refusal) => unauthorized().about(refusal.tenant.clone()),
+                None => unauthorized(),
+            },
+            Err(error) => error,
+        };
+        if let (true, Some(address)) = (has_credentials && answer.is_failure(), address) {
+            self.failures.count(address);
+        }
+        Err(answer)
     }
 
     /// Refuses a caller on the host of a tenant that is not its own or not available, also for routes

@@ -9,7 +9,7 @@ use tenantry::{Host, Scope, Tenancy};
 
 use super::{
     Access,
-    principal::{Principal, is_read},
+    principal::{Principal, scope},
 };
 use crate::{api_error::ApiError, problem::Problem, target::Target, trace::RequestId};
 
@@ -90,7 +90,7 @@ where
         if !principal.is_operator() {
             return Err(Problem::not_an_operator().into());
         }
-        principal.confirm_scope(if is_read(&parts.method) { Scope::Read } else { Scope::Admin })?;
+        principal.confirm_scope(scope(parts, Scope::Admin))?;
         Ok(Self { principal, request_id: RequestId::of(&parts.extensions) })
     }
 }

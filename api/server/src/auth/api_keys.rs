@@ -32,7 +32,8 @@ impl Authenticate for ApiKeys {
             KeyCheck::Revoked => Err(Problem::unauthorized_key("the key was revoked").into()),
             KeyCheck::Expired(at) => {
                 let at = at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-                Err(Problem::unauthorized_key(format!("the key has expired at {at}")).into())
+                let problem = Problem::unauthorized_key(format!("the key has expired at {at}"));
+                Err(ApiError::expired(problem))
             }
         }
     }

@@ -1,6 +1,6 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use axum::http::request::Parts;
+use axum::http::{StatusCode, request::Parts};
 
 use super::principal::Principal;
 use crate::api_error::ApiError;
@@ -10,7 +10,7 @@ use crate::api_error::ApiError;
 /// An application with users of its own puts its check in the place of API keys:
 /// [`AppState::authenticate`](crate::AppState::authenticate), `App::authenticate` or
 /// [`Access::new`](crate::Access::new). A pair of checks asks the second one if the first one finds
-/// no caller. The check may use extractors, such as [`HostTenant`](crate::HostTenant) for users that
+/// no caller or answers 401 or 404. The check may use extractors, such as [`HostTenant`](crate::HostTenant) for users that
 /// are stored in the tenant's tables:
 ///
 /// ```
@@ -41,15 +41,18 @@ pub trait Authenticate: Send + Sync + 'static {
     /// `Authorization` header.
     ///
     /// # Errors
-    /// The answer to the request in place of 401, such as 503 while a database does not respond.
+    /// The answer to the request in place of 401, such as 503 while a database does not respond. An
+    /// answer of 401, with a reason of its own, is counted as a failure, too. One of 404, such as
+    /// that of [`HostTenant`](crate::HostTenant), counts as `None`, so that callers without credentials
+    /// do not learn which tenants exist.
     fn authenticate(
         &self,
         request: &mut Parts,
     ) -> impl Future<Output = Result<Option<Principal>, ApiError>> + Send;
 
-    /// Whether the credentials were found valid a moment ago, which can be said without a query. Such a
-    /// caller is answered also while too many others of the same address have failed. False if a
-    /// check does not say.
+    /// Whether the credentials are certainly not guessed, as far as can be said without a query: they
+    /// were valid before, or are signed. They are checked also while the client's address has failed
+    /// too often. False if a check does not say.
     fn is_known(&self, _request: &Parts) -> bool {
         false
     }
@@ -87,12 +90,19 @@ impl Authenticate for Arc<dyn DynAuthenticate> {
     }
 }
 
-/// Asks the second one if the first one finds no caller.
+/// Asks the second one if the first one finds no caller, or says why there is none (401, 404). If the
+/// second one finds none either, that reason is the answer.
 impl<A: Authenticate, B: Authenticate> Authenticate for (A, B) {
     async fn authenticate(&self, request: &mut Parts) -> Result<Option<Principal>, ApiError> {
-        match self.0.authenticate(request).await? {
-            Some(principal) => Ok(Some(principal)),
-            None => self.1.authenticate(request).await,
+        const NO_CALLER: [StatusCode; 2] = [StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND];
+        let first = match self.0.authenticate(request).await {
+            Ok(None) => Ok(None),
+            Err(error) if NO_CALLER.contains(&error.status()) => Err(error),
+            found => return found,
+        };
+        match self.1.authenticate(request).await {
+            Ok(None) => first,
+            found => found,
         }
     }
 

@@ -4,6 +4,7 @@ use tower::Layer;
 use super::Access;
 use crate::{
     api_error::ApiError,
+    body::confirm_length,
     checked::{Check, Checked},
 };
 
@@ -11,9 +12,10 @@ use crate::{
 /// [`Principal`](crate::Principal) into the request's extensions.
 ///
 /// A caller needs the scope `read` for requests that change nothing (`GET`, `HEAD`, `OPTIONS`) and
-/// `write` for others. Answers 401 without valid credentials, 403 without the scope or if the
+/// `write` for others, also for the handshake of a WebSocket. Answers 401 without valid credentials, 403 without the scope or if the
 /// request's tenant is not that of the caller: on the tenant's host, by
-/// [`HostTenant`](crate::HostTenant), and by a [`TenantLayer`](crate::TenantLayer) on either side.
+/// [`HostTenant`](crate::HostTenant), and by a [`TenantLayer`](crate::TenantLayer) on either side. Put that layer inside this one: outside, it
+/// answers callers without credentials, too, who then learn which tenants exist.
 ///
 /// [`app`](crate::app) has this layer. A router without `app` adds it; **without
 /// the layer every caller is admitted**: every client that can name a tenant's host uses the tenant.
@@ -53,6 +55,7 @@ impl<S> Layer<S> for AuthLayer {
 
 impl Check for AuthLayer {
     async fn check(&self, parts: &mut Parts) -> Result<(), ApiError> {
-        self.0.admit(parts).await
+        self.0.admit(parts).await?;
+        Ok(confirm_length(parts)?)
     }
 }

@@ -1,13 +1,15 @@
 use std::{fmt, sync::Arc};
 
-use axum::{
-    extract::FromRequestParts,
-    http::{Method, request::Parts},
+use axum::{extract::FromRequestParts, http::request::Parts};
+use tenantry::{
+    Actor, Scope, Scopes, Slug, Tenancy, Tenant, TenantId, TenantUnavailable, VerifiedKey,
 };
-use tenantry::{Actor, Scope, Scopes, Slug, Tenancy, Tenant, TenantId, VerifiedKey};
 use tracing::{Span, error};
 
-use crate::{api_error::ApiError, problem::Problem, trace::RequestId, unavailable::hides};
+use crate::{
+    api_error::ApiError, cross_origin::changes_nothing, problem::Problem, trace::RequestId,
+    unavailable::hides,
+};
 
 /// Maximum length of a name, in characters.
 const MAX_NAME: usize = 200;
@@ -47,8 +49,12 @@ impl Principal {
     /// A caller of one tenant. The name is logged and recorded with changes: the name of a user or
     /// of a key, never a secret. Control characters are replaced, and it is cut at 200 characters.
     pub fn of_tenant(name: &str, tenant: &Tenant, scopes: impl Into<Scopes>) -> Self {
-        let (id, slug) = (tenant.id(), tenant.slug().clone());
-        Self::new(name, Kind::Tenant { id, slug }, scopes.into())
+        Self::of(name, (tenant.id(), tenant.slug().clone()), scopes.into())
+    }
+
+    /// A caller of one tenant, which may be unavailable.
+    pub(super) fn of(name: &str, (id, slug): (TenantId, Slug), scopes: Scopes) -> Self {
+        Self::new(name, Kind::Tenant { id, slug }, scopes)
     }
 
     /// A caller of the admin API, who may use no tenant's routes.
@@ -58,8 +64,11 @@ impl Principal {
 
     /// The owner of an API key.
     pub(super) fn of_key(key: VerifiedKey) -> Self {
-        let kind = key.tenant.map_or(Kind::Operator, |(id, slug)| Kind::Tenant { id, slug });
-        Self::new(&format!("key:{}", key.name), kind, key.scopes)
+        let name = format!("key:{}", key.name);
+        match key.tenant {
+            Some(tenant) => Self::of(&name, tenant, key.scopes),
+            None => Self::operator(&name, key.scopes),
+        }
     }
 
     /// A caller without credentials, with every scope of every tenant.
@@ -144,9 +153,9 @@ impl Principal {
     }
 }
 
-/// Whether a request with this method changes nothing (RFC 9110, 9.2.1).
-pub(super) fn is_read(method: &Method) -> bool {
-    method.is_safe()
+/// The scope that a request needs: `read`, or `other` if it may change something.
+pub(super) fn scope(parts: &Parts, other: Scope) -> Scope {
+    if changes_nothing(&parts.method, &parts.headers) { Scope::Read } else { other }
 }
 
 /// The tenant that was found for a request, unless its caller may not use it. A tenant that is hidden
@@ -159,15 +168,10 @@ pub(crate) fn admit_found(
 ) -> Result<Tenant, ApiError> {
     match found {
         Err(tenantry::Error::Unavailable(refused)) if hides(tenancy, &refused) => {
-            let principal = parts.extensions.get::<Principal>();
-            let own = principal.and_then(Principal::tenant);
-            let answer = match own {
-                Some((_, slug)) if *slug == refused.slug => Err(unknown().into()),
-                _ => admit(tenancy, parts, Err(unknown())),
-            };
+            let answer = admit(tenancy, parts, Err(unknown()), Some(&refused));
             answer.map_err(|error| error.about(refused))
         }
-        found => admit(tenancy, parts, found),
+        found => admit(tenancy, parts, found, None),
     }
 }
 
@@ -177,26 +181,30 @@ fn admit(
     tenancy: &Tenancy,
     parts: &Parts,
     found: Result<Tenant, tenantry::Error>,
+    hidden: Option<&TenantUnavailable>,
 ) -> Result<Tenant, ApiError> {
     use tenantry::Error as E;
     // Without an `AuthLayer` every caller is admitted.
     let Some(principal) = parts.extensions.get::<Principal>() else { return Ok(found?) };
-    let by = match (&principal.0.kind, found) {
-        (Kind::Anonymous, found) => return Ok(found?),
-        (Kind::Operator, _) => return Err(Problem::operator_only().into()),
-        (Kind::Tenant { id, .. }, Ok(tenant)) if *id == tenant.id() => return Ok(tenant),
-        (Kind::Tenant { .. }, Ok(tenant)) => Some((tenant.id(), tenant.slug().clone())),
-        (Kind::Tenant { slug, .. }, Err(E::Unavailable(refused))) if refused.slug != *slug => None,
-        (
-            Kind::Tenant { .. },
-            Err(E::UnknownHost(_) | E::UnknownTenant(_) | E::UnknownTenantId(_)),
-        ) => None,
-        (Kind::Tenant { .. }, Err(error)) => return Err(error.into()),
+    let own = match principal.0.kind {
+        Kind::Anonymous => return Ok(found?),
+        Kind::Operator => return Err(Problem::operator_only().into()),
+        Kind::Tenant { id, .. } => id,
     };
-    if let Some((of, _)) = principal.tenant() {
-        let actor = principal.actor(RequestId::of(&parts.extensions));
-        tenancy.acting_as(actor).record_refusal(of, by);
+    let named = match (&found, hidden) {
+        (_, Some(refused)) | (Err(E::Unavailable(refused)), None) => {
+            Some((refused.id, &refused.slug))
+        }
+        (Ok(tenant), None) => Some((tenant.id(), tenant.slug())),
+        (Err(E::UnknownHost(_) | E::UnknownTenant(_) | E::UnknownTenantId(_)), None) => None,
+        (Err(_), None) => return Ok(found?),
+    };
+    if named.is_some_and(|(id, _)| id == own) {
+        return Ok(found?);
     }
+    let named = named.map(|(id, slug)| (id, slug.clone()));
+    let actor = principal.actor(RequestId::of(&parts.extensions));
+    tenancy.acting_as(actor).record_refusal(own, named);
     Err(Problem::other_tenant().into())
 }
 

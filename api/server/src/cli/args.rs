@@ -1,6 +1,6 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
-use axum::http::HeaderName;
+use axum::http::{HeaderName, header};
 use clap::{Args, Subcommand};
 use clap_complete::Shell;
 use tenantry::{DisplayName, Hostname, Metadata, Origin, Slug, Tag};
@@ -21,6 +21,7 @@ use super::{
     options::TenancyArgs,
     transfer::{CloneArgs, ExportArgs},
 };
+use crate::AllowedHost;
 
 /// The commands that every application has, see [`App`](super::App).
 #[derive(Debug, Subcommand)]
@@ -101,7 +102,7 @@ pub struct ServeArgs {
         value_name = "HOST",
         value_delimiter = ','
     )]
-    pub(super) allowed_hosts: Vec<String>,
+    pub(super) allowed_hosts: Vec<AllowedHost>,
 
     /// Send Strict-Transport-Security with this age, in seconds: browsers then use HTTPS only. For
     /// a service that is reached by HTTPS under all its hosts.
@@ -123,8 +124,8 @@ pub struct ServeArgs {
     #[arg(long, env = "TENANTRY_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(super) admin_token_file: Option<PathBuf>,
 
-    /// Whether tenants' requests are answered without credentials; only on a loopback address. By
-    /// default true with the local PostgreSQL server on a loopback address, if the application has
+    /// Whether tenants' requests are answered without credentials; only on a loopback address, and not
+    /// together with JSON Web Tokens or users of the application. By default true with the local PostgreSQL server on a loopback address, if the application has
     /// no users of its own, and false otherwise.
     #[arg(
         long,
@@ -140,7 +141,12 @@ pub struct ServeArgs {
     /// Header with the address of a client, whose failed authentications are counted: one that a
     /// trusted proxy sets or appends to, such as X-Forwarded-For; the last address counts. Without
     /// it the address is that of the connection.
-    #[arg(long, env = "TENANTRY_CLIENT_ADDRESS_HEADER", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "TENANTRY_CLIENT_ADDRESS_HEADER",
+        value_name = "NAME",
+        value_parser = client_address_header
+    )]
     pub(super) client_address_header: Option<HeaderName>,
 
     #[command(flatten)]
@@ -305,6 +311,15 @@ pub(super) struct UpdateArgs {
     /// Remove all origins.
     #[arg(long, conflicts_with = "cors_origins")]
     pub(super) clear_cors_origins: bool,
+}
+
+fn client_address_header(name: &str) -> Result<HeaderName, String> {
+    match name.parse::<HeaderName>() {
+        Ok(name) if name == header::FORWARDED => Err("this header (RFC 7239) is not read; have              the proxy set one with the address alone, such as X-Forwarded-For or X-Real-IP"
+            .to_owned()),
+        Ok(name) => Ok(name),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn metadata(json: &str) -> Result<Metadata, String> {

@@ -55,6 +55,10 @@ pub(super) enum Error {
          credentials"
     )]
     AnonymousOn { address: SocketAddr },
+    #[error(
+        "with --anonymous every caller is admitted, and {other} would not be asked for; leave out one          of them"
+    )]
+    AnonymousWith { other: &'static str },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]

@@ -1,4 +1,6 @@
-use clap::Args;
+use std::ffi::OsStr;
+
+use clap::{Arg, Args, Command, builder::TypedValueParser, error::ErrorKind};
 
 use crate::{JwksSource, JwtConfig};
 
@@ -12,6 +14,7 @@ pub(super) struct JwtArgs {
         long,
         env = "TENANTRY_JWT_JWKS",
         value_name = "URL|FILE",
+        value_parser = JwksParser,
         requires = "jwt_issuer",
         requires = "jwt_audience"
     )]
@@ -66,6 +69,30 @@ pub(super) struct JwtArgs {
         requires = "jwt_jwks"
     )]
     jwt_operator_claim: Option<(String, String)>,
+}
+
+/// Parses the source. clap would repeat a value that is refused, and a URL may contain a password.
+#[derive(Debug, Clone)]
+struct JwksParser;
+
+impl TypedValueParser for JwksParser {
+    type Value = JwksSource;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<JwksSource, clap::Error> {
+        let error = match value.to_str().map(str::parse::<JwksSource>) {
+            Some(Ok(source)) => return Ok(source),
+            Some(Err(error)) => error.to_string(),
+            None => "it is not valid UTF-8".to_owned(),
+        };
+        let name = arg.map(Arg::to_string).unwrap_or_default();
+        let text = format!("invalid value for '{name}': {error}");
+        Err(clap::Error::raw(ErrorKind::ValueValidation, text).with_cmd(command))
+    }
 }
 
 fn claim_and_value(text: &str) -> Result<(String, String), &'static str> {

@@ -45,12 +45,20 @@ pub(super) async fn serve(
     }
     let authenticate = application.authenticate.take();
     let has_own_users = authenticate.is_some();
+    let jwt = args.jwt.config();
+    if args.anonymous == Some(true) {
+        match (has_own_users, &jwt) {
+            (true, _) => return Err(Error::AnonymousWith { other: "the application's users" }),
+            (_, Some(_)) => return Err(Error::AnonymousWith { other: "a token (--jwt-jwks)" }),
+            (false, None) => {}
+        }
+    }
     let (name, examples) = (application.name.clone(), application.examples.clone());
     let (routes, mut connector) = application.into_parts(global);
     connector.config.reveal_unavailable |= args.reveal_unavailable;
     // Of what the server does by itself; requests name their callers.
     let mut connected = connector.connect(tenancy, Access::Exclusive, user()).await?;
-    let jwt = match args.jwt.config() {
+    let jwt = match jwt {
         Some(config) => Some(Jwt::connect(connected.tenancy.clone(), config).await?),
         None => None,
     };
@@ -81,7 +89,7 @@ pub(super) async fn serve(
     let mut state = state
         .max_requests(args.max_requests as usize)
         .max_body(args.max_body as usize)
-        .allow_hosts(&args.allowed_hosts);
+        .allow_hosts(args.allowed_hosts);
     if let Some(seconds) = args.hsts {
         state = state.hsts(Duration::from_secs(seconds.into()));
     }

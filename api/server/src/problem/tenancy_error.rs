@@ -167,14 +167,16 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
-    use tenantry::{Busy, Error as E, ReadOnlyTenant, TenantUnavailable};
+    use tenantry::{Busy, Error as E, ReadOnlyTenant, TenantId, TenantUnavailable};
 
     use super::*;
 
     #[test]
     fn every_error_has_its_status_and_hides_its_cause() {
         let slug = || "tenant-1".parse::<tenantry::Slug>().unwrap();
-        let refused = |availability| E::Unavailable(TenantUnavailable::new(slug(), availability));
+        let id = TenantId::generate();
+        let refused =
+            |availability| E::Unavailable(TenantUnavailable::new(id, slug(), availability));
         let host = || "guards.example.org".parse::<tenantry::Hostname>().unwrap();
         let secret = || sea_orm_error("password=hunter2");
         for (error, status, kind) in [

@@ -38,37 +38,41 @@ impl Background {
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::new();
         while self.events.recv_many(&mut batch, MAX_WAITING).await > 0 {
-            if let Err(error) = self.write(batch.drain(..)).await {
-                warn!(%error, "the uses and refusals of keys were not recorded");
-            }
+            self.write(batch.drain(..)).await;
             sleep(PAUSE).await;
         }
     }
 
-    async fn write(&self, events: impl Iterator<Item = Event>) -> Result<(), DbErr> {
-        let (mut used, mut refused) = (Vec::new(), Vec::new());
+    async fn write(&self, events: impl Iterator<Item = Event>) {
+        let mut used = Vec::new();
         for event in events {
             match event {
                 Event::Used(id) => used.push(id),
-                Event::Refused(entry) => refused.push(*entry),
+                Event::Refused(entry) => {
+                    if let Err(error) = audit::record(&self.db, *entry).await {
+                        warn!(%error, "the refusal of a key was not recorded");
+                    }
+                }
             }
         }
-        for entry in refused {
-            audit::record(&self.db, entry).await?;
+        if !used.is_empty()
+            && let Err(error) = self.write_uses(used).await
+        {
+            warn!(%error, "the uses of keys were not recorded");
         }
-        if !used.is_empty() {
-            // Another process may have written it, or write it now.
-            let update = Statement::from_sql_and_values(
-                DbBackend::Postgres,
-                r#"UPDATE "registry"."api_keys" SET "last_used_at" = $2 WHERE "id" IN (
+    }
+
+    async fn write_uses(&self, used: Vec<Uuid>) -> Result<(), DbErr> {
+        // Another process may have written it, or write it now.
+        let update = Statement::from_sql_and_values(
+            DbBackend::Postgres,
+            r#"UPDATE "registry"."api_keys" SET "last_used_at" = $2 WHERE "id" IN (
                     SELECT "id" FROM "registry"."api_keys" WHERE "id" = ANY ($1)
                     AND ("last_used_at" IS NULL OR "last_used_at" < $2 - interval '55 seconds')
                     FOR UPDATE SKIP LOCKED
                 )"#,
-                [used.into(), tenantry_registry::now().into()],
-            );
-            self.db.execute_raw(update).await?;
-        }
-        Ok(())
+            [used.into(), tenantry_registry::now().into()],
+        );
+        self.db.execute_raw(update).await.map(drop)
     }
 }

@@ -25,8 +25,8 @@ const MAX_KNOWN: u64 = 100_000;
 /// invented ones do not evict keys.
 const MAX_UNKNOWN: u64 = 10_000;
 
-/// Maximum lifetime of an entry.
-const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// Lifetime of the entry of a key. Freshness decides earlier whether it is current.
+const KNOWN_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long it is cached that a key does not exist.
 const UNKNOWN_TTL: Duration = Duration::from_secs(1);
@@ -60,9 +60,7 @@ struct Known {
 
 impl KeyCache {
     pub(crate) fn new(ttl: Duration, view: Arc<RegistryView>, events: mpsc::Sender<Event>) -> Self {
-        // Freshness decides earlier; a lifetime of a thousand years would panic.
-        let ttl = ttl.min(MAX_TTL);
-        let known = Cache::builder().max_capacity(MAX_KNOWN).time_to_live(ttl).build();
+        let known = Cache::builder().max_capacity(MAX_KNOWN).time_to_live(KNOWN_TTL).build();
         let unknown =
             Cache::builder().max_capacity(MAX_UNKNOWN).time_to_live(UNKNOWN_TTL.min(ttl)).build();
         let refused =
@@ -78,9 +76,9 @@ impl KeyCache {
         })
     }
 
-    /// Whether a current entry shows that a key is valid.
+    /// Whether a key was valid when it was last looked up, also if that entry is no longer current.
     pub(super) fn is_known(&self, key: &KeyText) -> bool {
-        let known = self.known.get(&key.prefix).filter(|it| self.is_current(&key.prefix, it));
+        let known = self.known.get(&key.prefix);
         known.is_some_and(|known| known.confirm(key, Utc::now()).is_ok())
     }
 

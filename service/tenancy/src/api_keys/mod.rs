@@ -11,14 +11,14 @@ mod text;
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select, Set,
     sea_query::{Expr, LockType},
 };
 use serde::Serialize;
 use serde_json::json;
 use tenantry_registry::{
     DisplayName, Scope, Scopes, Slug, TenantId, api_key,
-    audit::{self, Action},
+    audit::{self, Action, Entry},
     notify::notify_api_key,
     tenant,
 };
@@ -33,7 +33,7 @@ pub use text::fuzz_key;
 
 use super::{Error, Tenancy, pool::Transaction};
 use crate::page::{self, Page, PageRequest};
-use text::KeyText;
+use text::{KeyText, shown};
 
 /// A key to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +149,8 @@ impl ApiKeyInfo {
     /// The object of an audit entry.
     fn described(&self) -> serde_json::Value {
         json!({ "prefix": self.prefix, "name": self.name, "scopes": self.scopes,
-            "operator": self.tenant.is_none(), "expires_at": self.expires_at })
+            "operator": self.tenant.is_none(), "expires_at": self.expires_at,
+            "revoked_at": self.revoked_at })
     }
 }
 
@@ -222,7 +223,8 @@ impl Tenancy {
         };
         let row = row.insert(&txn).await?;
         let info = ApiKeyInfo::new(row, new.tenant.clone());
-        self.record_key(&txn, Action::KeyCreated, tenant_id, &new.tenant, &info).await?;
+        let entry = self.entry(Action::KeyCreated).after(info.described());
+        audit::record(&txn, of_owner(entry, tenant_id, new.tenant)).await?;
         notify_api_key(&txn, &info.prefix).await?;
         txn.commit().await?;
         self.inner.keys.changed(&key.prefix);
@@ -259,21 +261,27 @@ impl Tenancy {
         }))
     }
 
-    /// Revokes a key, by its id or its prefix: from then on every process refuses it. One that is
-    /// revoked already stays as it is.
+    /// The key with an id or a prefix.
     ///
     /// # Errors
     /// [`Error::UnknownApiKey`].
+    pub async fn key_get(&self, id_or_prefix: &str) -> Result<ApiKeyInfo, Error> {
+        let (select, unknown) = find(id_or_prefix)?;
+        let row = select.one(&self.inner.db).await?.ok_or(unknown)?;
+        let slugs = slugs_of(&self.inner.db, row.tenant_id.into_iter().collect()).await?;
+        Ok(ApiKeyInfo::new(row, slugs.into_values().next()))
+    }
+
+    /// Revokes a key, by its id or its prefix: from then on every process refuses it. One that is
+    /// revoked already stays as it is. A text that begins with the prefix, such as the whole key,
+    /// names the key as well.
+    ///
+    /// # Errors
+    /// [`Error::UnknownApiKey`], which does not contain a secret.
     pub async fn key_revoke(&self, id_or_prefix: &str) -> Result<ApiKeyInfo, Error> {
-        let unknown = || Error::UnknownApiKey(id_or_prefix.to_owned());
-        let key = match (id_or_prefix.parse::<Uuid>(), Prefix::parse(id_or_prefix)) {
-            (Ok(id), _) => api_key::Column::Id.eq(id),
-            (Err(_), Some(prefix)) => api_key::Column::Prefix.eq(prefix.as_str()),
-            (Err(_), None) => return Err(unknown()),
-        };
+        let (select, unknown) = find(id_or_prefix)?;
         let txn = self.inner.lifecycle.begin().await?;
-        let row = api_key::Entity::find().filter(key).lock(LockType::Update).one(&txn).await?;
-        let row = row.ok_or_else(unknown)?;
+        let row = select.lock(LockType::Update).one(&txn).await?.ok_or(unknown)?;
         let tenant_id = row.tenant_id;
         let slug = slugs_of(&txn, tenant_id.into_iter().collect()).await?.into_values().next();
         if row.revoked_at.is_some() {
@@ -286,9 +294,11 @@ impl Tenancy {
             .filter(api_key::Column::Id.eq(row.id))
             .exec(&txn)
             .await?;
-        let row = api_key::Model { revoked_at: Some(now), ..row };
-        let info = ApiKeyInfo::new(row, slug.clone());
-        self.record_key(&txn, Action::KeyRevoked, tenant_id, &slug, &info).await?;
+        let before = ApiKeyInfo::new(row, slug.clone());
+        let info = ApiKeyInfo { revoked_at: Some(now), ..before.clone() };
+        let entry = self.entry(Action::KeyRevoked).before(before.described());
+        let entry = of_owner(entry.after(info.described()), tenant_id, slug);
+        audit::record(&txn, entry).await?;
         notify_api_key(&txn, &info.prefix).await?;
         txn.commit().await?;
         if let Some(prefix) = Prefix::parse(&info.prefix) {
@@ -307,8 +317,8 @@ impl Tenancy {
         Ok(self.inner.keys.verify(&key).await?)
     }
 
-    /// Whether a key was found valid a moment ago, so that [`key_verify`](Self::key_verify) needs no
-    /// query.
+    /// Whether a key was valid when this process verified it last, so that it is certainly no guess. Said
+    /// without a query: whether it is still valid, [`key_verify`](Self::key_verify) says.
     #[must_use]
     pub fn key_is_known(&self, key: &str) -> bool {
         KeyText::parse(key).is_some_and(|key| self.inner.keys.is_known(&key))
@@ -317,28 +327,30 @@ impl Tenancy {
     /// Records in `registry.audit` that a caller of one tenant was refused by another, at most once
     /// a minute for the same two, under the current actor. Nothing waits for it.
     pub fn record_refusal(&self, of: TenantId, by: Option<(TenantId, Slug)>) {
-        let tenant = by.as_ref().map(|(id, _)| *id);
-        let mut entry = self.entry(Action::KeyRefused).after(json!({ "tenant_of_key": of }));
-        if let Some((id, slug)) = by {
-            entry = entry.tenant(id, Some(slug));
-        }
-        self.inner.keys.refused(of, tenant, entry);
+        let (tenant, slug) = by.unzip();
+        let entry = self.entry(Action::KeyRefused).after(json!({ "tenant_of_key": of }));
+        self.inner.keys.refused(of, tenant, of_owner(entry, tenant, slug));
     }
+}
 
-    async fn record_key(
-        &self,
-        txn: &Transaction,
-        action: Action,
-        tenant: Option<TenantId>,
-        slug: &Option<Slug>,
-        info: &ApiKeyInfo,
-    ) -> Result<(), Error> {
-        let mut entry = self.entry(action).after(info.described());
-        if let Some(id) = tenant {
-            entry = entry.tenant(id, slug.clone());
-        }
-        Ok(audit::record(txn, entry).await?)
+/// An entry about a key of a tenant, or of an operator.
+fn of_owner(entry: Entry, tenant: Option<TenantId>, slug: Option<Slug>) -> Entry {
+    match tenant {
+        Some(id) => entry.tenant(id, slug),
+        None => entry,
     }
+}
+
+/// The query of the key that a text names, and the error if there is none.
+fn find(text: &str) -> Result<(Select<api_key::Entity>, Error), Error> {
+    let (key, shown) = match (text.parse::<Uuid>(), Prefix::named(text)) {
+        (Ok(id), _) => (api_key::Column::Id.eq(id), id.to_string()),
+        (Err(_), Some(prefix)) => {
+            (api_key::Column::Prefix.eq(prefix.as_str()), prefix.as_str().to_owned())
+        }
+        (Err(_), None) => return Err(Error::UnknownApiKey(shown(text))),
+    };
+    Ok((api_key::Entity::find().filter(key), Error::UnknownApiKey(shown)))
 }
 
 /// The id of a tenant, locked against a drop until the transaction ends.

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use sea_orm::{DbBackend, DbErr, FromQueryResult, QueryResult, Statement};
+use sea_orm::{DbBackend, FromQueryResult, Statement};
 use tenantry_registry::{Slug, TenantId, tenant};
 use uuid::Uuid;
 
@@ -8,7 +8,6 @@ use super::{Prefix, VerifiedKey, scopes};
 /// A row of the table of keys, with the tenant's name and status.
 #[derive(Clone, FromQueryResult)]
 pub(crate) struct StoredKey {
-    prefix: String,
     pub(super) id: Uuid,
     pub(super) hash: Vec<u8>,
     pub(super) tenant_id: Option<TenantId>,
@@ -35,12 +34,6 @@ pub(crate) fn find_all(prefixes: &[Prefix]) -> Statement {
 }
 
 impl StoredKey {
-    /// The key in a row of [`find_all`].
-    pub(crate) fn read(row: &QueryResult) -> Result<(String, Self), DbErr> {
-        let key = Self::from_query_result(row, "")?;
-        Ok((key.prefix.clone(), key))
-    }
-
     /// The owner. `None` if the tenant was dropped.
     pub(super) fn owner(&self) -> Option<VerifiedKey> {
         let tenant = match (self.tenant_id, &self.slug, self.status) {

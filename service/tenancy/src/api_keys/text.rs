@@ -41,9 +41,20 @@ impl Prefix {
         decode::<PREFIX_BYTES>(digits).map(|_| Self(format!("{BRAND}{digits}")))
     }
 
+    /// The prefix in a text, alone or as the beginning of a whole or cut key.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        let digits = text.trim().strip_prefix(BRAND).unwrap_or(text.trim());
+        Self::parse(digits.split('_').next()?)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// As much of a text that names no key as contains no whole secret.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(PREFIX_LEN).collect()
 }
 
 impl KeyText {
@@ -154,6 +165,19 @@ mod tests {
         for text in ["", "tnt_", "tnt_0123456789ABCDEF", "tnt_0123", "tnt_tnt_0123456789abcdef"] {
             assert_eq!(Prefix::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_whole_or_cut_key_names_its_prefix_and_other_texts_are_shown_in_part() {
+        let whole = key([0x0a; 8], [0xff; 32]).expose();
+        for text in [&whole, &whole[..40], &whole[..21], &whole[..20], &whole[4..], &whole[4..20]] {
+            let found = Prefix::named(&format!(" {text}\n"));
+            assert_eq!(found.unwrap().as_str(), &whole[..PREFIX_LEN], "{text}");
+        }
+        for text in ["", "_", "tnt__", "tnt_tnt_0a0a0a0a0a0a0a0a", &whole[1..], &whole[21..]] {
+            assert_eq!(Prefix::named(text), None, "{text}");
+        }
+        assert_eq!(shown(&whole), whole[..PREFIX_LEN]);
     }
 
     proptest! {

@@ -39,6 +39,23 @@ async fn a_key_is_created_listed_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_whole_key_is_revoked_and_no_secret_is_repeated() {
+    let db = TestDb::new().await;
+    let created = tenantry(&db, "key create --operator --scope read --name ops").exits(0);
+    let key = created.stdout.trim_end();
+    let (prefix, secret) = (&key[..20], &key[21..]);
+    // A key of another installation, one that is cut, and the secret alone.
+    let other = format!("tnt_0123456789abcdef_{secret}");
+    for text in [&other, &other[..60], &format!("tnt_{secret}"), secret] {
+        let ran = tenantry(&db, &format!("key revoke {text}")).exits(1).complains(["key list"]);
+        assert!(!ran.stderr.contains(&secret[..24]), "{ran:#?}");
+    }
+    let ran = tenantry(&db, &format!("key revoke {key}")).exits(0).says(["revoked", prefix]);
+    assert!(!ran.stdout.contains(&secret[..24]), "{ran:#?}");
+    tenantry(&db, "key list").exits(0).says([prefix, "revoked"]);
+}
+
+#[tokio::test]
 async fn a_key_command_that_is_wrong_says_what_to_do() {
     let db = TestDb::new().await;
     let refused = |words: &str, code, text: &str| -> Ran {

@@ -30,6 +30,8 @@ async fn without_anonymous_access_a_tenants_routes_ask_for_credentials() {
             ("GET", "/guards/1"),
             ("PATCH", "/guards/1"),
             ("DELETE", "/shifts/1"),
+            // The route has no such method.
+            ("PUT", "/guards"),
         ] {
             let answer = heard(caller.request(method, path)).await.is(401);
             assert_eq!(answer.header("www-authenticate"), "Bearer", "{host} {method} {path}");
@@ -69,6 +71,16 @@ async fn anonymous_access_is_refused_on_an_address_that_other_machines_reach() {
     for words in [&["--anonymous=perhaps"][..], &["--anonymous", "true"]] {
         Ran::of(HttpServer::command(url).args(words)).exits(2);
     }
+}
+
+#[tokio::test]
+async fn the_welcome_says_that_tenants_are_open_also_with_a_database_of_ones_own() {
+    let site = Site::new().await;
+    let text = "anonymous  tenants are open to every program on this machine";
+    eventually("the welcome says so", async || site.serving.stdout().contains(text)).await;
+    let site = closed().await;
+    site.create("tenant-1").await;
+    assert!(!site.serving.stdout().contains("anonymous"), "{}", site.serving.stdout());
 }
 
 #[tokio::test]

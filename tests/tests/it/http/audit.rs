@@ -1,6 +1,6 @@
 //! The audit log over HTTP.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Site, execute, heard};
 
@@ -40,6 +40,62 @@ async fn operators_read_the_log_and_what_is_stray() {
     for path in ["/admin/audit", "/admin/doctor"] {
         caller.get(path).await.problem(401, "unauthorized");
     }
+}
+
+#[tokio::test]
+async fn every_changing_route_records_its_operator_and_request() {
+    let site = Site::new().await;
+    let tenant = |path: &str| format!("/admin/tenants/{path}");
+    let post = |path: &str, body: Value| (site.operator("POST", path).json(&body), path.to_owned());
+    post("/admin/tenants", json!({ "slug": "acme" })).0.send().await.unwrap();
+    let export = site.operator("GET", &tenant("acme/export"));
+    let export = export.header("x-request-id", "export").send().await.unwrap();
+    let archive = export.bytes().await.unwrap().to_vec();
+    let key = json!({ "name": "app", "tenant": "acme", "scopes": ["read"] });
+    let key = heard(post("/admin/keys", key).0.header("x-request-id", "key")).await.is(201);
+    let key = key.header("location").to_owned();
+    let patch = |body: Value| {
+        let path = tenant("acme");
+        (site.operator("PATCH", &path).json(&body), path)
+    };
+    let delete = |path: &str| (site.operator("DELETE", path), path.to_owned());
+    let imported = site.operator("POST", "/admin/imports?as=beta").body(archive);
+    let mut ids = vec!["export".to_owned(), "key".to_owned()];
+    for (number, (request, path)) in [
+        post("/admin/tenants", json!({ "slug": "delta" })),
+        delete(&tenant("delta")),
+        patch(json!({ "name": "Acme" })),
+        post(&tenant("acme/read-only"), json!({ "read_only": true })),
+        post(&tenant("acme/read-only"), json!({ "read_only": false })),
+        post(&tenant("acme/clone"), json!({ "slug": "gamma" })),
+        (imported, "/admin/imports".to_owned()),
+        post(&tenant("acme/suspend"), json!({ "reason": "invoice" })),
+        post(&tenant("acme/resume"), json!({})),
+        delete(&key),
+        post(&tenant("acme/archive"), json!({})),
+        post(&tenant("acme/restore"), json!({})),
+        post(&tenant("acme/rename"), json!({ "slug": "omega" })),
+        post(&tenant("omega/archive"), json!({})),
+        post(&tenant("omega/purge"), json!({ "force": true })),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("change-{number}");
+        let answer = heard(request.header("x-request-id", &id)).await;
+        assert!((200..300).contains(&answer.status), "{path}: {answer:#?}");
+        ids.push(id);
+    }
+    ids.sort();
+    let recorded = "SELECT DISTINCT request_id FROM registry.audit
+         WHERE actor = 'admin token' AND request_id ~ '^(export|key|change-.*)$' ORDER BY 1";
+    let mut recorded = site.stored(recorded).await;
+    recorded.sort();
+    assert_eq!(recorded, ids);
+    // And nothing without them, except what the server does by itself.
+    let others = "SELECT concat_ws(' ', action, actor, request_id) FROM registry.audit
+         WHERE actor <> 'admin token' OR request_id IS NULL";
+    assert_eq!(site.stored(others).await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
-use super::{Answer, Site, heard};
+use super::{Answer, Site, heard, keys::closed};
 use crate::support::{
     TestDb,
     http_server::{HttpServer, TOKEN, eventually},
@@ -64,6 +64,33 @@ async fn a_tenant_that_is_not_available_is_answered_as_an_unknown_host_and_the_l
         site.caller("guards.example.org").get("/guards").await.status == 200
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_tell_a_tenant_with_settings_of_its_own_from_none() {
+    let db = TestDb::new().await;
+    let site = Site { serving: closed(&db), db };
+    site.create("tenant-1").await;
+    let own = json!({ "max_body_bytes": 200_000, "cors_origins": ["https://app.example.org"] });
+    heard(site.operator("PATCH", "/admin/tenants/tenant-1").json(&own)).await.is(200);
+    for (method, path, length) in [
+        ("GET", "/guards", 0),
+        ("POST", "/guards", 10),
+        ("POST", "/guards", 100_000),
+        ("POST", "/guards", 300_000),
+        ("POST", "/nowhere", 100_000),
+        ("PUT", "/guards", 100_000),
+        ("OPTIONS", "/guards", 0),
+        ("GET", "/admin/tenants", 0),
+    ] {
+        let ask = async |host: &str| {
+            let request = site.caller(host).request(method, path).body(vec![b'x'; length]);
+            alike(heard(request.header("x-request-id", "one")).await, host)
+        };
+        let (one, other) = (ask("tenant-1.localhost").await, ask("tenant-9.localhost").await);
+        assert_eq!(one, other, "{method} {path} {length}");
+        assert!([401, 404].contains(&one.0), "{one:?}");
+    }
 }
 
 #[tokio::test]

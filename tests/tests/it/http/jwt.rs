@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, Site, heard};
 use crate::support::{
     TestDb,
-    http_server::{HttpServer, TOKEN},
+    http_server::{HttpServer, TOKEN, eventually},
     issuer::{AUDIENCE, ISSUER, JwksServer, SigningKey, claims, now, signed_with_secret},
     process::Ran,
 };
@@ -168,11 +168,15 @@ async fn a_token_that_is_not_valid_is_401_with_the_reason_and_not_logged() {
 async fn new_keys_are_found_and_a_flood_of_unknown_ones_does_not_reach_the_issuer() {
     let [old, new] = ["old", "new"].map(SigningKey::eddsa);
     let issuer = JwksServer::start(&[&old]).await;
-    let site = site(&issuer.url(), &[]).await;
+    let site = site(&issuer.url(), &[("TENANTRY_CLIENT_ADDRESS_HEADER", "x-real-ip")]).await;
     let started = Instant::now();
     let unknown = SigningKey::eddsa("unknown").sign(&claims("tenant-1", "read"));
     let flood = async || {
-        let asked = (0..50).map(|_| ask(&site, "tenant-1.localhost", "GET", &unknown));
+        // Each from another address.
+        let asked = (0..50).map(|number| {
+            let request = site.caller("tenant-1.localhost").request("GET", "/guards");
+            heard(request.bearer_auth(&unknown).header("x-real-ip", format!("192.0.2.{number}")))
+        });
         join_all(asked).await.into_iter().for_each(|answer| {
             assert!([401, 503].contains(&answer.status), "{answer:#?}");
         });
@@ -198,6 +202,69 @@ async fn new_keys_are_found_and_a_flood_of_unknown_ones_does_not_reach_the_issue
     ask(&site, "tenant-1.localhost", "GET", &key_token(&old)).await.problem(401, "unauthorized");
     flood().await;
     assert_eq!(issuer.requests(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_new_keys_is_read_again() {
+    let [old, new] = ["old", "new"].map(SigningKey::es256);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jwks.json");
+    let publish = |key: &SigningKey| {
+        std::fs::write(&file, json!({ "keys": [key.public()] }).to_string()).unwrap();
+    };
+    publish(&old);
+    let started = Instant::now();
+    let site = site(file.to_str().unwrap(), &[]).await;
+    ask(&site, "tenant-1.localhost", "GET", &key_token(&old)).await.is(200);
+    publish(&new);
+    tokio::time::sleep(Duration::from_secs(31).saturating_sub(started.elapsed())).await;
+    ask(&site, "tenant-1.localhost", "GET", &key_token(&new)).await.is(200);
+    ask(&site, "tenant-1.localhost", "GET", &key_token(&old)).await.problem(401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_not_valid_are_failures_and_valid_ones_are_accepted_all_the_same() {
+    let [key, other] = ["e", "e"].map(SigningKey::es256);
+    let issuer = JwksServer::start(&[&key]).await;
+    let site = site(&issuer.url(), &[]).await;
+    let mut expired = claims("tenant-1", "read");
+    expired["exp"] = json!(now() - 60);
+    let expired = key.sign(&expired);
+    for _ in 0..50 {
+        ask(&site, "tenant-1.localhost", "GET", &expired).await.problem(401, "unauthorized");
+    }
+    let mut failed = 0;
+    while ask(&site, "tenant-1.localhost", "GET", &key_token(&other)).await.status == 401 {
+        failed += 1;
+        assert!(failed <= 100, "no limit");
+    }
+    for refused in [&key_token(&other), &expired, "a.b.c"] {
+        let answer = ask(&site, "tenant-1.localhost", "GET", refused).await;
+        answer.problem(429, "too-many-failures");
+    }
+    ask(&site, "tenant-1.localhost", "GET", &key_token(&key)).await.is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_suspended_tenant_is_refused_as_the_tenant_is() {
+    let key = SigningKey::es256("e");
+    let issuer = JwksServer::start(&[&key]).await;
+    let site = site(&issuer.url(), &[]).await;
+    let id = &site.stored("SELECT id::text FROM registry.tenants WHERE slug = 'tenant-1'").await[0];
+    site.set_status("tenant-1", "suspended").await;
+    for name in ["tenant-1", id] {
+        let token = key.sign(&claims(name, "read"));
+        let ask = async |host: &str| ask(&site, host, "GET", &token).await;
+        eventually("it is suspended", async || ask("tenant-1.localhost").await.status == 404).await;
+        let answer = ask("tenant-1.localhost").await;
+        answer.problem(404, "unknown-host");
+        let lines = site.serving.logged(answer.header("x-request-id")).await;
+        assert!(lines.iter().any(|line| line.contains("tenant_is=\"suspended\"")), "{lines:#?}");
+        ask("tenant-2.localhost").await.problem(403, "other-tenant");
+    }
+    let entries = "SELECT concat_ws(' ', slug, actor) FROM registry.audit
+         WHERE action = 'key_refused'";
+    eventually("it is recorded", async || site.stored(entries).await == ["tenant-2 jwt:abu"]).await;
 }
 
 fn key_token(key: &SigningKey) -> String {
@@ -269,19 +336,27 @@ async fn the_options_are_given_together_and_checked_before_anything_is_served() 
         ("ftp://id.example.org/jwks", "https"),
     ] {
         let ran = run(&[&all[..], &["--jwt-jwks", source]].concat()).exits(2);
-        assert!(ran.stderr.contains(complaint), "{ran:#?}");
+        assert!(ran.stderr.contains(complaint) && !ran.stderr.contains("hunter2"), "{ran:#?}");
+        assert!(ran.stderr.contains("--jwt-jwks"), "{ran:#?}");
     }
+    let anonymous = [&all[..], &["--jwt-jwks", jwks, "--anonymous"]].concat();
+    run(&anonymous).exits(1).complains(["--anonymous", "--jwt-jwks"]);
     let db = TestDb::new().await;
     let url = db.url();
     let missing = ["--jwt-jwks", "/nowhere/jwks.json"];
-    Ran::of(HttpServer::command(&url).args([&all[..], &missing].concat()))
+    let command = || {
+        let mut command = HttpServer::command(&url);
+        command.env_remove("TENANTRY_ANONYMOUS");
+        command
+    };
+    Ran::of(command().args([&all[..], &missing].concat()))
         .exits(1)
         .complains(["/nowhere/jwks.json"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jwks.json");
     std::fs::write(&file, r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#).unwrap();
     let file = ["--jwt-jwks", file.to_str().unwrap()];
-    Ran::of(HttpServer::command(&url).args([&all[..], &file].concat()))
+    Ran::of(command().args([&all[..], &file].concat()))
         .exits(1)
         .complains(["none of its 1 keys", "RS256"]);
 }

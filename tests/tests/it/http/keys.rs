@@ -94,6 +94,38 @@ async fn a_key_of_another_tenant_is_403_without_a_name_and_recorded_once() {
 }
 
 #[tokio::test]
+async fn a_key_without_the_scope_of_another_tenant_is_refused_as_one_of_another_tenant() {
+    let site = site().await;
+    let (key, _) = key_of(&site, "tenant-1", &["write"]).await;
+    let two = site.caller("tenant-2.localhost");
+    get(&two, "/guards", &key).await.problem(403, "other-tenant");
+    // The log names the tenant also if the answer is that for a tenant that does not exist.
+    site.set_status("tenant-2", "suspended").await;
+    eventually("it is suspended", async || {
+        get(&two, "/guards", &key).await.problem(403, "other-tenant");
+        site.serving.stderr().contains("tenant_is=\"suspended\"")
+    })
+    .await;
+    let entries = "SELECT DISTINCT slug FROM registry.audit WHERE action = 'key_refused'";
+    eventually("it is recorded", async || site.stored(entries).await == ["tenant-2"]).await;
+}
+
+#[tokio::test]
+async fn the_handshake_of_a_websocket_needs_the_scope_write() {
+    let site = site().await;
+    let one = site.caller("tenant-1.localhost");
+    let (reader, _) = key_of(&site, "tenant-1", &["read"]).await;
+    let ask = async |upgrade: &str| {
+        let request = with(&one, "GET", "/guards", &reader).header("connection", "upgrade");
+        heard(request.header("upgrade", upgrade)).await
+    };
+    let refused = ask("websocket").await;
+    refused.problem(403, "insufficient-scope");
+    assert!(refused.header("www-authenticate").contains("write"), "{refused:#?}");
+    ask("h2c").await.is(200);
+}
+
+#[tokio::test]
 async fn a_revoked_key_is_refused_by_every_server() {
     let site = site().await;
     let second = closed(&site.db);
@@ -185,6 +217,36 @@ async fn after_many_failures_an_address_waits_and_known_keys_are_served() {
 }
 
 #[tokio::test]
+async fn an_expired_key_is_401_with_its_time_and_no_failure_and_a_revoked_one_is_a_failure() {
+    let site = site().await;
+    let one = site.caller("tenant-1.localhost");
+    let end = chrono::Utc::now() + chrono::TimeDelta::milliseconds(1500);
+    let new = json!({ "name": "app", "tenant": "tenant-1", "scopes": ["read"], "expires_at": end });
+    let expiring = created(&site, new).await;
+    let (expired, path) = (expiring["key"].as_str().unwrap(), expiring["id"].as_str().unwrap());
+    get(&one, "/guards", expired).await.is(200);
+    let path = format!("/admin/keys/{path}");
+    eventually("its use is shown", async || {
+        heard(site.operator("GET", &path)).await.json()["last_used_at"].is_string()
+    })
+    .await;
+    eventually("it has expired", async || get(&one, "/guards", expired).await.status == 401).await;
+    for _ in 0..50 {
+        let problem = get(&one, "/guards", expired).await.problem(401, "unauthorized");
+        let detail = problem["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(&format!("expired at {}", end.format("%Y-%m-%d"))), "{detail}");
+    }
+    let (revoked, id) = key_of(&site, "tenant-1", &["read"]).await;
+    heard(site.operator("DELETE", &format!("/admin/keys/{id}"))).await.is(204);
+    let mut failed = 0;
+    while get(&one, "/guards", &revoked).await.status == 401 {
+        failed += 1;
+        assert!(failed <= 100, "no limit");
+    }
+    get(&one, "/guards", &revoked).await.problem(429, "too-many-failures");
+}
+
+#[tokio::test]
 async fn behind_a_trusted_proxy_each_of_its_clients_is_counted() {
     let db = TestDb::new().await;
     let mut command = HttpServer::command(&db.url());
@@ -227,11 +289,24 @@ async fn keys_are_created_listed_and_revoked_over_http() {
     assert_eq!(listed("?limit=1").await["items"], json!([one]));
     let next = listed("?limit=1").await["next"].as_str().unwrap().to_owned();
     assert_eq!(listed(&format!("?after={next}")).await["items"][0]["tenant"], json!(null));
-    let path = format!("/admin/keys/{}", one["id"].as_str().unwrap());
-    heard(site.operator("DELETE", &path)).await.is(204);
+    let path = answer.header("location").to_owned();
+    let by_prefix = format!("/admin/keys/{}", one["prefix"].as_str().unwrap());
+    for path in [&path, &by_prefix] {
+        assert_eq!(heard(site.operator("GET", path)).await.is(200).json(), one);
+    }
+    heard(site.operator("DELETE", &by_prefix)).await.is(204);
     assert!(listed("?tenant=tenant-1").await["items"][0]["revoked_at"].is_string());
+    assert!(heard(site.operator("GET", &path)).await.json()["revoked_at"].is_string());
+    for unknown in ["0199a000-0000-7000-8000-000000000000", "tnt_0123456789abcdef", "one"] {
+        for method in ["GET", "DELETE"] {
+            let request = site.operator(method, &format!("/admin/keys/{unknown}"));
+            heard(request).await.problem(404, "not-found");
+        }
+    }
     let anonymous = site.caller("localhost");
-    for (method, path) in [("GET", "/admin/keys"), ("POST", "/admin/keys"), ("DELETE", &path)] {
+    for (method, path) in
+        [("GET", "/admin/keys"), ("POST", "/admin/keys"), ("GET", &*path), ("DELETE", &path)]
+    {
         heard(anonymous.request(method, path)).await.problem(401, "unauthorized");
     }
     let both = heard(site.operator("GET", "/admin/keys?tenant=tenant-1&operator=true")).await;

@@ -6,6 +6,7 @@ use super::{Site, heard};
 use crate::support::{
     TestDb,
     http_server::{HttpServer, TOKEN},
+    process::Ran,
 };
 
 const FOREIGN: [&str; 9] = [
@@ -69,6 +70,18 @@ async fn hosts_that_are_allowed_reach_the_routes_but_no_tenant() {
         heard(admin).await.problem(404, "no-such-path");
     }
     site.caller("127.0.0.2").get("/nowhere").await.problem(404, "unknown-host");
+}
+
+#[tokio::test]
+async fn options_that_would_have_no_effect_are_refused() {
+    // Not reached, so the database need not exist.
+    let url = "postgres://localhost:1/none";
+    let run = |words: &[&str]| Ran::of(HttpServer::command(url).args(words)).exits(2);
+    for host in ["127.0.0.1:3000", "http://gateway", "*.internal", "a,,b", "gateway/"] {
+        run(&["--allow-host", host]).complains(["--allow-host", "without a port"]);
+    }
+    run(&["--client-address-header", "Forwarded"]).complains(["X-Forwarded-For"]);
+    run(&["--client-address-header", "x forwarded"]);
 }
 
 #[tokio::test]

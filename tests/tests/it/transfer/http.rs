@@ -82,6 +82,9 @@ async fn a_tenant_is_exported_imported_and_cloned_over_http() {
     for schema in ["acme_2", "acme_3"] {
         assert_eq!(contents(&plain, schema).await, contents(&plain, "acme").await);
     }
+    let new = json!({ "name": "reader", "operator": true, "scopes": ["read"] });
+    let (_, reader) = heard(site.operator("POST", "/admin/keys").json(&new)).await;
+    let reader = reader["key"].as_str().unwrap();
     // Refusals, with their status.
     let post = |path: &str| site.operator("POST", path);
     let import = "/admin/imports";
@@ -97,6 +100,11 @@ async fn a_tenant_is_exported_imported_and_cloned_over_http() {
         (post("/admin/tenants/none/clone").json(&json!({ "slug": "b" })), 404, "unknown-tenant"),
         (site.operator("GET", "/admin/tenants/none/export"), 404, "unknown-tenant"),
         (site.request("GET", "/admin/tenants/acme/export"), 401, "unauthorized"),
+        (
+            site.request("GET", "/admin/tenants/acme/export").bearer_auth(&reader),
+            403,
+            "insufficient-scope",
+        ),
         (site.request("POST", import).body(archive.clone()), 401, "unauthorized"),
         (site.request("POST", "/admin/tenants/acme/clone"), 401, "unauthorized"),
     ] {

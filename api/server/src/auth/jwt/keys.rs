@@ -101,6 +101,14 @@ impl Keys {
         }
     }
 
+    /// The keys, if one of them is that of the token, as they are.
+    pub(super) fn loaded(&self, header: &Header) -> Option<Arc<KeySet>> {
+        match self.0.known(header) {
+            Found::Keys(keys) => Some(keys),
+            Found::Unknown | Found::Unavailable => None,
+        }
+    }
+
     /// Starts to fetch the keys if `wanted`. Returns whether they are being fetched.
     fn start(&self, wanted: impl FnOnce(&Schedule, Instant) -> bool) -> bool {
         let mut state = self.0.state();
@@ -108,9 +116,10 @@ impl Keys {
         if !state.is_fetching && wanted(&state.schedule, now) {
             state.is_fetching = true;
             state.schedule.attempted(now);
-            let inner = Arc::clone(&self.0);
+            let fetching = Fetching(Arc::clone(&self.0));
             // Not part of the request: a client that hangs up does not abort it.
             tokio::spawn(async move {
+                let inner = &fetching.0;
                 match inner.fetch().await {
                     Ok(()) => info!(jwks = %inner.source, "fetched the keys of the token issuer"),
                     Err(error) => {
@@ -118,11 +127,19 @@ impl Keys {
                         warn!(jwks = %inner.source, cause, "the keys of the token issuer could not be fetched");
                     }
                 }
-                inner.state().is_fetching = false;
-                inner.attempts.send_modify(|number| *number = number.wrapping_add(1));
             });
         }
         state.is_fetching
+    }
+}
+
+/// An attempt, which has ended when this is dropped, also by a panic.
+struct Fetching(Arc<Inner>);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.state().is_fetching = false;
+        self.0.attempts.send_modify(|number| *number = number.wrapping_add(1));
     }
 }
 

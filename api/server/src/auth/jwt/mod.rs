@@ -10,14 +10,14 @@ mod source;
 use std::sync::Arc;
 
 use axum::http::request::Parts;
-use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind};
-use tenantry::{Tenancy, Tenant};
+use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, errors::ErrorKind};
+use tenantry::{Availability, Slug, Tenancy, TenantId};
 use tracing::{debug, warn};
 
 pub use source::{JwksSource, JwksSourceError};
 
 use super::{Authenticate, Principal, bearer::bearer};
-use crate::{api_error::ApiError, problem::Problem, unavailable::hides};
+use crate::{api_error::ApiError, problem::Problem};
 use claims::{Claims, Holder, Identity, TenantName};
 use key_set::KeySet;
 use keys::{Found, Keys, KeysError};
@@ -89,6 +89,10 @@ impl JwtConfig {
 /// seconds. While the source cannot be reached, they are used for an hour more; after that, tokens
 /// are answered 503.
 ///
+/// A token cannot be revoked before it expires, except with its key: let the issuer give it minutes.
+/// A token with another reason to be refused than its end counts as a failure of its client's address;
+/// one that is valid by the loaded keys is accepted also from an address that has failed too often.
+///
 /// Beside another check, whose credentials are accepted, too:
 ///
 /// ```no_run
@@ -112,11 +116,15 @@ struct Inner {
 #[error("the keys of the token issuer cannot be loaded from {jwks}: {cause}")]
 pub struct JwtError {
     jwks: JwksSource,
+    #[source]
     cause: KeysError,
 }
 
 /// Why a token is not accepted, for its holder (RFC 6750, 3: `error_description`).
 type Refused = &'static str;
+
+const EXPIRED: Refused = "the token has expired";
+const UNKNOWN_KEY: Refused = "the token is signed with an unknown key";
 
 impl Jwt {
     /// Loads the keys of the issuer. If the URL cannot be reached, tokens are answered 503 until it
@@ -141,54 +149,65 @@ impl Jwt {
 
     /// The claims of a token whose signature and times are valid.
     async fn verify(&self, token: &str) -> Result<Claims, ApiError> {
-        let refused = |reason: Refused| Problem::invalid_token(reason);
-        if token.len() > MAX_TOKEN {
-            return Err(refused("the token is too long").into());
-        }
-        let header = decode_header(token).map_err(|_| refused("the token is malformed"))?;
-        let accepted = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
-        if !accepted.contains(&header.alg) {
-            return Err(refused("the algorithm of the token is not accepted").into());
-        }
-        let keys = match self.0.keys.find(&header).await {
-            Found::Keys(keys) => keys,
-            Found::Unknown => {
-                return Err(refused("the token is signed with an unknown key").into());
-            }
-            Found::Unavailable => {
-                return Err(
-                    Problem::busy("keys-unavailable", "Keys of the issuer unavailable").into()
-                );
-            }
+        let refused = |reason: Refused| match reason {
+            EXPIRED => ApiError::expired(Problem::invalid_token(reason)),
+            other => Problem::invalid_token(other).into(),
         };
-        Ok(self.0.config.verified(token, &keys, &header).map_err(refused)?)
+        let header = header(token).map_err(refused)?;
+        match self.0.keys.find(&header).await {
+            Found::Keys(keys) => self.0.config.verified(token, &keys, &header).map_err(refused),
+            Found::Unknown => Err(refused(UNKNOWN_KEY)),
+            Found::Unavailable => {
+                Err(Problem::busy("keys-unavailable", "Keys of the issuer unavailable").into())
+            }
+        }
     }
 
-    /// The tenant that a token names. A tenant that does not exist is not that of the request.
-    async fn tenant(&self, name: &TenantName) -> Result<Tenant, ApiError> {
+    /// Id and slug of the tenant that a token names, also of one that is not available. A tenant
+    /// that does not exist is not that of the request.
+    async fn tenant(&self, name: &TenantName) -> Result<(TenantId, Slug), ApiError> {
         let tenancy = &self.0.tenancy;
         let found = match name {
             TenantName::Slug(slug) => tenancy.tenant(slug).await,
             TenantName::Id(id) => tenancy.tenant_by_id(*id).await,
         };
         use tenantry::Error as E;
-        found.map_err(|error| match error {
-            E::UnknownTenant(_) | E::UnknownTenantId(_) => Problem::other_tenant().into(),
-            E::Unavailable(refused) if hides(tenancy, &refused) => Problem::other_tenant().into(),
-            error => error.into(),
-        })
+        match found {
+            Ok(tenant) => Ok((tenant.id(), tenant.slug().clone())),
+            Err(E::Unavailable(tenant)) if tenant.availability != Availability::Dropped => {
+                Ok((tenant.id, tenant.slug))
+            }
+            Err(E::UnknownTenant(_) | E::UnknownTenantId(_) | E::Unavailable(_)) => {
+                Err(Problem::other_tenant().into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The bearer token, if it has the form of a JWT (RFC 7515, 7.1): three parts. Other credentials are
+/// for another check.
+fn token(request: &Parts) -> Option<&str> {
+    let token = std::str::from_utf8(bearer(&request.headers)?).ok()?;
+    (token.bytes().filter(|byte| *byte == b'.').count() == 2).then_some(token)
+}
+
+/// The header of a token that may be accepted.
+fn header(token: &str) -> Result<Header, Refused> {
+    if token.len() > MAX_TOKEN {
+        return Err("the token is too long");
+    }
+    let header = decode_header(token).map_err(|_| "the token is malformed")?;
+    match header.alg {
+        Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => Ok(header),
+        _ => Err("the algorithm of the token is not accepted"),
     }
 }
 
 impl JwtConfig {
     /// The claims of a token, after all checks.
-    fn verified(
-        &self,
-        token: &str,
-        keys: &KeySet,
-        header: &jsonwebtoken::Header,
-    ) -> Result<Claims, Refused> {
-        let key = keys.find(header).ok_or("the token is signed with an unknown key")?;
+    fn verified(&self, token: &str, keys: &KeySet, header: &Header) -> Result<Claims, Refused> {
+        let key = keys.find(header).ok_or(UNKNOWN_KEY)?;
         // The algorithm of the key, not that of the token.
         let mut checks = Validation::new(key.algorithm);
         checks.leeway = LEEWAY;
@@ -209,7 +228,7 @@ impl JwtConfig {
 fn reason(error: &jsonwebtoken::errors::Error) -> Refused {
     debug!(%error, "a token is refused");
     match error.kind() {
-        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ExpiredSignature => EXPIRED,
         ErrorKind::ImmatureSignature => "the token is not valid yet",
         ErrorKind::InvalidIssuer => "the issuer of the token is another one",
         ErrorKind::InvalidAudience => "the token is for another audience",
@@ -226,25 +245,28 @@ fn reason(error: &jsonwebtoken::errors::Error) -> Refused {
 
 impl Authenticate for Jwt {
     async fn authenticate(&self, request: &mut Parts) -> Result<Option<Principal>, ApiError> {
-        let token = bearer(&request.headers).and_then(|token| std::str::from_utf8(token).ok());
-        // Other credentials are for another check.
-        let Some(token) = token.filter(|token| is_jwt(token)) else { return Ok(None) };
+        let Some(token) = token(request) else { return Ok(None) };
         let claims = self.verify(token).await?;
         let Identity { name, holder, scopes } = Identity::read(&claims, &self.0.config);
         match holder {
             Holder::Operator => Ok(Some(Principal::operator(&name, scopes))),
             Holder::Tenant(tenant) => {
-                let tenant = self.tenant(&tenant).await?;
-                Ok(Some(Principal::of_tenant(&name, &tenant, scopes)))
+                Ok(Some(Principal::of(&name, self.tenant(&tenant).await?, scopes)))
             }
             Holder::None => Err(Problem::other_tenant().into()),
         }
     }
-}
 
-/// Whether a token has the form of a JWT (RFC 7515, 7.1): three parts.
-fn is_jwt(token: &str) -> bool {
-    token.bytes().filter(|byte| *byte == b'.').count() == 2
+    /// Whether a token is valid by the keys that are loaded.
+    fn is_known(&self, request: &Parts) -> bool {
+        let claims = || {
+            let token = token(request)?;
+            let header = header(token).ok()?;
+            let keys = self.0.keys.loaded(&header)?;
+            self.0.config.verified(token, &keys, &header).ok()
+        };
+        claims().is_some()
+    }
 }
 
 impl std::fmt::Debug for Jwt {
