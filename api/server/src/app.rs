@@ -76,6 +76,7 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
         .route("/admin/keys/{id}", get(keys::show).delete(keys::revoke))
         .route("/admin/audit", get(audit::list.layer(compressed())))
         .route("/admin/doctor", get(doctor::show))
+        .route("/admin/doctor/fix", post(doctor::fix))
         .route(transfer::IMPORT, post(transfer::import))
         .route(transfer::CLONE, post(transfer::clone))
         .route(transfer::EXPORT, get(transfer::export))

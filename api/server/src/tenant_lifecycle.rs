@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 use serde::Deserialize;
-use tenantry::{DEFAULT_GRACE, Input, Reason, RenameOptions, Slug, TenantInfo};
+use tenantry::{Input, Reason, RenameOptions, Slug, TenantInfo};
 use validator::{Validate, ValidationErrors};
 
 use crate::{
@@ -99,7 +99,7 @@ async fn archive(
     input: Option<Json<ArchiveInput>>,
 ) -> Result<Json<TenantInfo>, ApiError> {
     let seconds = input.and_then(|Json(input)| input.grace_seconds);
-    let grace = seconds.map_or(DEFAULT_GRACE, Duration::from_secs);
+    let grace = seconds.map(Duration::from_secs);
     Ok(Json(admin.acting_on(&state.tenancy).archive(&parse_slug(&slug)?, grace).await?))
 }
 

@@ -80,6 +80,8 @@ pub enum Action {
     Imported,
     /// A tenant was moved.
     Moved,
+    /// The doctor has removed something that was left.
+    Repaired,
     /// A key was created.
     KeyCreated,
     /// A key was revoked.
@@ -92,7 +94,7 @@ pub enum Action {
 
 impl Action {
     /// All actions that this version knows.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Created,
         Self::Adopted,
         Self::Updated,
@@ -112,6 +114,7 @@ impl Action {
         Self::Exported,
         Self::Imported,
         Self::Moved,
+        Self::Repaired,
         Self::KeyCreated,
         Self::KeyRevoked,
         Self::KeyRefused,
@@ -140,6 +143,7 @@ impl Action {
             Self::Exported => "exported",
             Self::Imported => "imported",
             Self::Moved => "moved",
+            Self::Repaired => "repaired",
             Self::KeyCreated => "key_created",
             Self::KeyRevoked => "key_revoked",
             Self::KeyRefused => "key_refused",
@@ -263,18 +267,26 @@ impl Entry {
     }
 }
 
-/// Payload of the notification of an entry that comes with no other: a change of no tenant.
-const PAYLOAD: &str = "audit";
-
-/// Inserts an entry and notifies all processes of it, in one round trip. In the transaction of the
-/// change, the entry and the notification are sent when that commits.
+/// Inserts the entry of a change and notifies all processes of the change, and so of the entry, in
+/// one round trip. The payloads are those of [`notify`](crate::notify), such as [`tenant_changed`];
+/// none if the transaction sends others. In the transaction of the change, the entry becomes visible
+/// and the notification is sent when that commits.
+///
+/// [`tenant_changed`]: crate::notify::tenant_changed
 ///
 /// # Errors
 /// The errors of the database.
-pub async fn record(db: &impl ConnectionTrait, entry: Entry) -> Result<(), DbErr> {
-    let sql = Entry::insert_from("pg_notify($1, $2)", 3);
-    let values = [CHANNEL.into(), PAYLOAD.into()].into_iter().chain(entry.values());
-    db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values)).await.map(drop)
+pub async fn record(
+    db: &impl ConnectionTrait,
+    entry: Entry,
+    payloads: Vec<String>,
+) -> Result<(), DbErr> {
+    let sent = "(SELECT count(pg_notify($1, payload)) FROM unnest($2::text[]) AS payload) AS sent";
+    let values = [CHANNEL.into(), payloads.into()].into_iter().chain(entry.values());
+    let insert = Entry::insert_from(sent, 3);
+    db.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, insert, values))
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub fn schema_of_key(key: &str) -> Option<String> {
 }
 
 /// Notifies all processes that a tenant has changed and that their cache entries for `keys` are no
-/// longer valid. In a transaction the notification is sent when that commits.
+/// longer valid, in one round trip. In a transaction the notification is sent when that commits.
 ///
 /// # Errors
 /// The errors of the database.
@@ -46,6 +46,17 @@ pub async fn notify(
     id: TenantId,
     keys: impl IntoIterator<Item = String>,
 ) -> Result<(), DbErr> {
+    let notify = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload",
+        [CHANNEL.into(), tenant_changed(id, keys).into()],
+    );
+    db.execute_raw(notify).await.map(drop)
+}
+
+/// The payloads of [`notify`]: more than one if the keys do not fit.
+#[must_use]
+pub fn tenant_changed(id: TenantId, keys: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut payloads = vec![id.to_string()];
     for key in keys {
         if payloads.last().is_none_or(|last| last.len() + 1 + key.len() > MAX_PAYLOAD) {
@@ -56,15 +67,7 @@ pub async fn notify(
             last.push_str(&key);
         }
     }
-    for payload in payloads {
-        let notify = Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            "SELECT pg_notify($1, $2)",
-            [CHANNEL.into(), payload.into()],
-        );
-        db.execute_raw(notify).await?;
-    }
-    Ok(())
+    payloads
 }
 
 /// Notifies all processes that these tenants have changed, in one round trip.
@@ -85,18 +88,17 @@ pub async fn notify_all(db: &impl ConnectionTrait, ids: &[TenantId]) -> Result<(
 /// Begins the payload of a change of an API key. No id of a tenant is like it.
 const API_KEY: &str = "key";
 
-/// Notifies all processes that the API key with this prefix was created or revoked. The prefix is the
-/// only key of a change of no tenant.
-///
-/// # Errors
-/// The errors of the database.
-pub async fn notify_api_key(db: &impl ConnectionTrait, prefix: &str) -> Result<(), DbErr> {
-    let notify = Statement::from_sql_and_values(
-        DbBackend::Postgres,
-        "SELECT pg_notify($1, $2)",
-        [CHANNEL.into(), format!("{API_KEY} {prefix}").into()],
-    );
-    db.execute_raw(notify).await.map(drop)
+/// The payload of a change of the API key with this prefix: it was created or revoked. The prefix is
+/// the only key of a change of no tenant.
+#[must_use]
+pub fn api_key_changed(prefix: &str) -> Vec<String> {
+    vec![format!("{API_KEY} {prefix}")]
+}
+
+/// The payload of an entry of the audit log that describes no change of a tenant or a key.
+#[must_use]
+pub fn entry_inserted() -> Vec<String> {
+    vec!["audit".to_owned()]
 }
 
 /// A payload that was received.

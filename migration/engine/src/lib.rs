@@ -73,10 +73,10 @@ pub use fleet::{
 pub use migrator::{DynMigrator, TenantMigrator};
 pub use plan::Action;
 pub use provision::{
-    Rehearsal, announce_provisioning, apply_remaining, apply_remaining_with_commits,
-    check_deferred, count_relations, create_schema, create_schema_with_commits, delete_tenant,
-    dependents, drop_relations_batch, drop_schema, insert_tenant, lock_tables, rehearse,
-    rehearse_in, remove_unfinished, rename_schema,
+    Rehearsal, SLUG_LOCK_TIMEOUT, announce_provisioning, apply_remaining,
+    apply_remaining_with_commits, check_deferred, count_relations, create_schema,
+    create_schema_with_commits, delete_tenant, dependents, drop_relations_batch, drop_schema,
+    insert_tenant, lock_tables, rehearse, rehearse_in, remove_unfinished, rename_schema,
 };
 pub use registry::{
     application::{claim_application, confirm_application},

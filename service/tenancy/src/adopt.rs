@@ -13,7 +13,7 @@ use tracing::info;
 use super::{
     Error, NewTenant, Tenancy, TenantInfo,
     lifecycle::{Creation, MAX_ATTEMPTS, SCHEMA_KEY, Structure, is_taken},
-    locked_row::{LockRetry, is_blocked, limit_lock_wait},
+    locked_row::{LOCK_TIMEOUT, LockRetry, is_blocked, limit_lock_wait},
     naming::free_name,
     pool::{MigrationTransaction, bounded},
 };
@@ -207,7 +207,7 @@ impl Tenancy {
         options: &'a AdoptOptions,
     ) -> Result<Adoption<'a>, Error> {
         let txn = self.inner.lifecycle.begin_for_migrations().await?;
-        limit_lock_wait(&txn).await?;
+        limit_lock_wait(&txn, LOCK_TIMEOUT).await?;
         let (scratch, at) = (MigrationTransaction(&txn), options.at.as_deref());
         let adoption =
             Adoption::prepare(&scratch, &self.inner.migrator, options.source(), at).await?;

@@ -22,13 +22,16 @@ pub struct Alias {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Frees an earlier slug if it has expired or is the tenant's own, and returns for whom it is
-/// reserved otherwise.
-const CLAIM: &str = "WITH freed AS (
-        DELETE FROM registry.aliases WHERE slug = $1 AND (tenant_id = $2 OR expires_at <= $3)
+/// Frees an earlier slug if it has expired, is the tenant's own or that of a dropped one, and returns
+/// for whom it is reserved otherwise.
+const CLAIM: &str = "WITH reserved AS (
+        SELECT a.slug, t.slug AS tenant, a.expires_at,
+            a.tenant_id <> $2 AND a.expires_at > $3 AND t.status <> 'dropped' AS is_reserved
+        FROM registry.aliases a JOIN registry.tenants t ON t.id = a.tenant_id WHERE a.slug = $1
+    ), freed AS (
+        DELETE FROM registry.aliases a USING reserved r WHERE a.slug = r.slug AND NOT r.is_reserved
     )
-    SELECT a.expires_at, t.slug FROM registry.aliases a JOIN registry.tenants t ON t.id = a.tenant_id
-    WHERE a.slug = $1 AND a.tenant_id <> $2 AND a.expires_at > $3";
+    SELECT expires_at, tenant FROM reserved WHERE is_reserved";
 
 impl Tenancy {
     /// Refuses a slug that is reserved for another tenant. To be called after the slug was written:
@@ -56,7 +59,7 @@ impl Tenancy {
     ) -> Result<HashMap<TenantId, Vec<Alias>>, Error> {
         let mut aliases: HashMap<_, Vec<_>> = HashMap::new();
         let rows = alias::Entity::find()
-            .filter(alias::Column::TenantId.is_in(ids.iter().copied()))
+            .filter(alias::Column::TenantId.eq_any(ids.iter().copied()))
             .filter(alias::Column::ExpiresAt.gt(tenantry_registry::now()))
             .all(&self.inner.db)
             .await?;

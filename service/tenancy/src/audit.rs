@@ -6,10 +6,10 @@ pub(super) mod retention;
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DbErr};
 use serde_json::{Map, Value};
 use tenantry_registry::{
-    audit::{self, Action, Entry},
+    alias,
+    audit::{Action, Entry},
     tenant,
 };
 
@@ -88,18 +88,30 @@ impl Tenancy {
         self.tenant_entry(action.clone(), row).after(Value::Object(after))
     }
 
-    /// Records the change of a tenant's row in the transaction that makes it, and notifies all
-    /// processes.
-    pub(super) async fn record(
+    /// The entry about the change of a tenant's row.
+    pub(super) fn change_entry(
         &self,
-        txn: &impl ConnectionTrait,
         action: Action,
         before: &tenant::Model,
         after: &tenant::Model,
-    ) -> Result<(), DbErr> {
+    ) -> Entry {
         let entry = self.tenant_entry(action, after);
         let [before, after] = changes(before, after);
-        audit::record(txn, entry.before(before).after(after)).await
+        entry.before(Value::Object(before)).after(Value::Object(after))
+    }
+
+    /// The entry about a renaming and what becomes of the earlier slug.
+    pub(super) fn renaming_entry(
+        &self,
+        before: &tenant::Model,
+        after: &tenant::Model,
+        alias: &alias::Model,
+    ) -> Entry {
+        let entry = self.tenant_entry(Action::Renamed, after);
+        let [before, mut after] = changes(before, after);
+        after.insert("alias".to_owned(), alias.redirects.into());
+        after.insert("reserved_until".to_owned(), alias.expires_at.to_rfc3339().into());
+        entry.before(Value::Object(before)).after(Value::Object(after))
     }
 }
 
@@ -127,7 +139,7 @@ fn described(row: &tenant::Model) -> Map<String, Value> {
 
 /// What differs between two rows, before and after. Of metadata, the values may be personal data or
 /// secrets, so only the names of the keys that have changed are shown.
-fn changes(before: &tenant::Model, after: &tenant::Model) -> [Value; 2] {
+fn changes(before: &tenant::Model, after: &tenant::Model) -> [Map<String, Value>; 2] {
     let [mut old, mut new] = [before, after].map(described);
     old.retain(|name, value| new.get(name) != Some(value));
     new.retain(|name, _| old.contains_key(name));
@@ -140,7 +152,7 @@ fn changes(before: &tenant::Model, after: &tenant::Model) -> [Value; 2] {
     if !changed.is_empty() {
         new.insert(METADATA.to_owned(), changed.into());
     }
-    [old, new].map(Value::Object)
+    [old, new]
 }
 
 /// The application's keys.
@@ -174,10 +186,10 @@ mod tests {
         let before = row(json!({ "name": "A", "plan": "gold", "old": 1, "same": 2 }));
         let mut after = row(json!({ "name": "B", "plan": "lead", "new": 1, "same": 2 }));
         after.max_waiting = Some(5);
-        let [old, new] = changes(&before, &after);
+        let [old, new] = changes(&before, &after).map(Value::Object);
         assert_eq!(old, json!({ "name": "A", "max_waiting": null }));
         let metadata = ["new", "old", "plan"];
         assert_eq!(new, json!({ "name": "B", "max_waiting": 5, "metadata": metadata }));
-        assert_eq!(changes(&before, &before), [json!({}), json!({})]);
+        assert!(changes(&before, &before).iter().all(Map::is_empty));
     }
 }

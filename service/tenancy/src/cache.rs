@@ -18,8 +18,7 @@ use super::{
     tenant_state::TenantState,
 };
 
-/// Lifetime of an entry for a tenant that does not exist or is not available, whose answers then take
-/// the same time, or for an earlier slug.
+/// Lifetime of an entry for a tenant that does not exist or is not available, or for an earlier slug.
 const SHORT_TTL: Duration = Duration::from_secs(1);
 
 /// The tenants that the process has resolved.

@@ -20,7 +20,7 @@ use super::{
 /// | URL, `set_application_name` | used for every connection |
 /// | `map_sqlx_postgres_opts` (TLS certificates, `options`, …) | run once, used for every connection; [`statement_cache`] overrides the capacity that it sets |
 /// | `sqlx_logging`, `sqlx_logging_level`, `sqlx_slow_statements_logging_settings` | used for every statement; heartbeats and lookups in the registry are logged at `DEBUG` or below |
-/// | `after_connect` | run once on every connection except the one that listens, before the settings of this `Config` |
+/// | `after_connect` | run once on every connection except the one that listens, before the settings of this `Config`; refused with a [direct URL](Config::direct_url) |
 /// | `max_connections`, `acquire_timeout` or `connect_timeout`, `max_lifetime`, `statement_timeout` | [`Config::new`] copies them to the fields of the same name, which decide from then on |
 /// | `min_connections`, `connect_lazy` | not used: connections are opened when they are needed |
 /// | `idle_timeout`, `test_before_acquire`, `test_before_acquire_if_idle_for` | not used: idle connections are pinged every 30 seconds and closed after ten minutes |
@@ -76,7 +76,7 @@ pub struct Config {
     /// `tenantry-axum`; the API of this crate always returns the reason.
     pub reveal_unavailable: bool,
     /// Maximum number of connections, each opened when it is first needed. Two more are used for
-    /// notifications and for resolving tenants.
+    /// notifications and for resolving tenants; with a [direct URL](Config::direct_url), six.
     pub max_connections: u32,
     /// Percentage of the connections that one tenant may hold at a time; at least one connection.
     /// The same share applies to creations, drops and spares together, and to queries of the
@@ -90,7 +90,8 @@ pub struct Config {
     pub max_waiting: u32,
     /// Number of different tenants that a connection serves before it is replaced, because its
     /// server process caches the catalog entries of every table that it has used; 0 for no limit.
-    /// Should be larger than the number of tenants that prefer the same connection.
+    /// Should be larger than the number of tenants that prefer the same connection. Not used through
+    /// a pooler ([`direct_url`](Self::direct_url)), which replaces server processes itself.
     pub recycle_after: u32,
     /// Maximum lifetime of a connection.
     pub max_lifetime: Duration,
@@ -121,6 +122,8 @@ pub struct Config {
     pub actor: String,
     /// The same database for the role that owns schemas and tables, see [`Config::owner_url`].
     pub owner_options: Option<ConnectOptions>,
+    /// The same database past a pooler in transaction mode, see [`Config::direct_url`].
+    pub direct_options: Option<ConnectOptions>,
     /// How long entries of the audit log are kept; `None` to keep all. Every process deletes older
     /// ones each hour, with the shortest time that one of them is configured with.
     pub audit_retention: Option<Duration>,
@@ -164,6 +167,7 @@ impl Config {
             spares: 0,
             actor: program(),
             owner_options: None,
+            direct_options: None,
             audit_retention: Some(Duration::from_secs(365 * 24 * 60 * 60)),
             seed: None,
             connect_options: options,
@@ -219,6 +223,35 @@ impl Config {
         self
     }
 
+    /// Sets how to connect to the same database past a pooler in transaction mode, to which
+    /// [`connect_options`](Self::connect_options) then lead (PgBouncer 1.21 or newer with
+    /// `max_prepared_statements`). Only statements of tenants and of shared tables go through the
+    /// pooler; notifications, lookups, creations, drops, migrations and everything else that needs a
+    /// session of its own use at most six connections past it.
+    ///
+    /// Through the pooler, every statement outside a transaction is prepared under a name, and none
+    /// may leave something in the session: settings, temporary tables, session locks and `LISTEN`
+    /// are refused ([`Misuse::NeedsSession`](super::Misuse::NeedsSession)). Transactions, streams and
+    /// [`begin_with_search_path`](super::Tenant::begin_with_search_path) work. The settings of
+    /// sessions are those of the role, see [`PoolerError::Settings`](super::PoolerError::Settings);
+    /// [`Tenancy::connect`](super::Tenancy::connect) checks them, and whether the pooler keeps the
+    /// statements of its clients apart. `after_connect` of `connect_options` is refused, and
+    /// [`statement_cache`](Self::statement_cache) must not be 0.
+    ///
+    /// ```
+    /// # fn example(migrator: impl tenantry_migrate::TenantMigrator + 'static) -> tenantry::Config {
+    /// use tenantry::Config;
+    ///
+    /// Config::new("postgres://shop_app@pooler.example.org:6432/shop", migrator)
+    ///     .direct_url("postgres://shop_app@db.example.org/shop")
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn direct_url(mut self, direct: impl Into<ConnectOptions>) -> Self {
+        self.direct_options = Some(direct.into());
+        self
+    }
+
     /// Sets a function that inserts the first rows of every new tenant, in the transaction that
     /// creates it. If it fails, the tenant is not created ([`Error::Seed`](super::Error::Seed)).
     ///
@@ -259,6 +292,7 @@ impl From<&Config> for PoolOptions {
             statement_timeout: config.statement_timeout,
             idle_in_transaction_timeout: config.idle_in_transaction_timeout,
             extensions: config.migrator.extension_path().into(),
+            pooled: config.direct_options.is_some(),
         }
     }
 }
@@ -307,7 +341,8 @@ mod tests {
     #[test]
     fn debug_shows_no_password() {
         let config = Config::new("postgres://me:hunter2@localhost", Migrator)
-            .owner_url("postgres://owner:hunter2@localhost");
+            .owner_url("postgres://owner:hunter2@localhost")
+            .direct_url("postgres://direct:hunter2@localhost");
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

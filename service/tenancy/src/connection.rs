@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::{
     pool::{Executor, Transaction},
-    statement::Effect,
+    statement::Analysis,
     statement_epoch::Epoch,
 };
 
@@ -23,11 +23,11 @@ pub trait Binding: Send + Sync {
     /// Refuses if the tables are not available.
     fn check(&self) -> impl Future<Output = Result<(), DbErr>> + Send;
 
-    /// SQL as it is sent, and its effect on the session.
+    /// SQL as it is sent, and what it does to the session.
     fn qualify_sql<'a>(
         &self,
         sql: &'a str,
-    ) -> impl Future<Output = Result<(Cow<'a, str>, Effect), DbErr>> + Send;
+    ) -> impl Future<Output = Result<(Cow<'a, str>, Analysis), DbErr>> + Send;
 
     /// The epoch of its statements.
     fn epoch(&self) -> &Epoch;

@@ -1,17 +1,14 @@
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Set,
-    sea_query::LockType,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use serde_json::json;
 use tenantry_registry::{
     Hostname, Slug, TenantId,
     audit::{self, Action},
-    domain, tenant,
+    domain,
 };
 
-use tenantry_registry::notify::notify;
+use tenantry_registry::notify::tenant_changed;
 
-use super::{Error, Host, Tenancy};
+use super::{Error, Host, Tenancy, locked_row::lock_living};
 use crate::DbErrorKind;
 
 impl Tenancy {
@@ -21,17 +18,7 @@ impl Tenancy {
     /// [`Error::UnknownTenant`], [`Error::HostTaken`], [`Error::HostBelowBase`].
     pub async fn domain_add(&self, slug: &Slug, hostname: &Hostname) -> Result<(), Error> {
         let txn = self.inner.lifecycle.begin().await?;
-        // Locked against a drop, since the row of a dropped tenant remains.
-        let id = tenant::Entity::find_living()
-            .select_only()
-            .column(tenant::Column::Id)
-            .filter(tenant::Column::Slug.eq(slug.clone()))
-            .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
-            .lock(LockType::KeyShare)
-            .into_tuple()
-            .one(&txn)
-            .await?
-            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
+        let id = lock_living(&txn, slug).await?;
         match self.insert_domain(&txn, id, hostname).await {
             Err(Error::HostTaken(hostname)) => {
                 txn.rollback().await?;
@@ -40,8 +27,8 @@ impl Tenancy {
             other => other?,
         }
         let entry = self.entry(Action::DomainAdded).tenant(id, Some(slug.clone()));
-        audit::record(&txn, entry.after(json!({ "hostname": hostname.as_str() }))).await?;
-        notify(&txn, id, [hostname.to_string()]).await?;
+        let entry = entry.after(json!({ "hostname": hostname.as_str() }));
+        audit::record(&txn, entry, tenant_changed(id, [hostname.to_string()])).await?;
         txn.commit().await?;
         self.inner.cache.invalidate([hostname.as_str()]);
         Ok(())
@@ -62,8 +49,8 @@ impl Tenancy {
             return Err(Error::UnknownDomain { slug: slug.clone(), hostname: hostname.clone() });
         }
         let entry = self.entry(Action::DomainRemoved).tenant(id, Some(slug.clone()));
-        audit::record(&txn, entry.before(json!({ "hostname": hostname.as_str() }))).await?;
-        notify(&txn, id, [hostname.to_string()]).await?;
+        let entry = entry.before(json!({ "hostname": hostname.as_str() }));
+        audit::record(&txn, entry, tenant_changed(id, [hostname.to_string()])).await?;
         txn.commit().await?;
         self.inner.cache.invalidate([hostname.as_str()]);
         Ok(())

@@ -6,9 +6,9 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, DbErr, EntityTrait, ModelTrait, QueryFilter, QuerySelect, UpdateMany,
-    sea_query::Expr,
+    ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, UpdateMany, sea_query::Expr,
 };
+use serde_json::json;
 use tenantry_migrate::{
     count_relations, dependents, drop_relations_batch, drop_schema, lock_holders, lock_tables,
 };
@@ -19,11 +19,11 @@ use tenantry_registry::{
 };
 use tracing::info;
 
-use tenantry_registry::notify::notify;
+use tenantry_registry::notify::tenant_changed;
 
 use super::{
     Error, Tenancy, Transition,
-    lifecycle::keys,
+    lifecycle::keys_of,
     locked_row::{LockRetry, is_blocked},
     owner::confirm_ownership,
     pool::Transaction,
@@ -65,8 +65,10 @@ impl Condition {
             (tenant::Status::Active | tenant::Status::Suspended, _) if self != Self::GraceOver => {
                 Err(Transition::Purge.refuse(slug, row.status))
             }
-            (tenant::Status::Archived, Some(purge_after))
-                if self != Self::Archived && purge_after > tenantry_registry::now() =>
+            // Without an end, as a person may have written it, the data is kept.
+            (tenant::Status::Archived, purge_after)
+                if self != Self::Archived
+                    && purge_after.is_none_or(|at| at > tenantry_registry::now()) =>
             {
                 Err(Error::GraceNotOver { slug: slug.clone(), purge_after })
             }
@@ -206,19 +208,21 @@ impl Tenancy {
             return Err(error);
         }
         let txn = check_dependents(txn, &row, outside).await?;
-        let domains = row.find_related(domain::Entity).all(&txn).await?;
-        let aliases = row.find_related(alias::Entity).all(&txn).await?;
-        let others = domains.into_iter().map(|domain| domain.hostname.to_string());
-        let others = others.chain(aliases.into_iter().map(|alias| alias.slug.to_string()));
-        let keys = keys(slug, others);
+        let keys = keys_of(&txn, &row).await?;
         let in_batches = count_relations(&txn, &row.schema).await? > MAX_RELATIONS_PER_DROP;
         if row.status != tenant::Status::Dropping {
             update(row.id, tenant::Status::Dropping)
                 .col_expr(tenant::Column::DroppedBy, Expr::value(self.actor.name.clone()))
                 .exec(&txn)
                 .await?;
-            audit::record(&txn, self.tenant_entry(Action::Dropping, &row)).await?;
-            notify(&txn, row.id, keys.clone()).await?;
+            let entry = self
+                .tenant_entry(Action::Dropping, &row)
+                .before(json!({ "status": row.status.as_str(), "purge_after": row.purge_after }))
+                .after(json!({
+                    "forced": condition == Condition::Archived,
+                    "cascade": outside == Dependents::Drop,
+                }));
+            audit::record(&txn, entry, tenant_changed(row.id, keys.clone())).await?;
         }
         txn.commit().await?;
         Ok(Marked { row, keys, in_batches })
@@ -245,8 +249,8 @@ impl Tenancy {
         if !more {
             drop_schema(&txn, schema).await?;
             clear_row(&txn, *id).await?;
-            audit::record(&txn, self.tenant_entry(Action::Dropped, tenant)).await?;
-            notify(&txn, *id, keys.iter().cloned()).await?;
+            let entry = self.tenant_entry(Action::Dropped, tenant);
+            audit::record(&txn, entry, tenant_changed(*id, keys.iter().cloned())).await?;
         }
         txn.commit().await?;
         Ok(more)
@@ -282,9 +286,7 @@ async fn check_dependents(
 /// Reduces the row of a tenant to its id, slug and schema, the times of its creation and drop, and
 /// the actor.
 async fn clear_row(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
-    domain::Entity::delete_many().filter(domain::Column::TenantId.eq(id)).exec(txn).await?;
-    alias::Entity::delete_many().filter(alias::Column::TenantId.eq(id)).exec(txn).await?;
-    api_key::Entity::delete_many().filter(api_key::Column::TenantId.eq(id)).exec(txn).await?;
+    delete_rows_of(txn, id).await?;
     update(id, tenant::Status::Dropped)
         .col_expr(tenant::Column::DroppedAt, Expr::value(tenantry_registry::now()))
         .col_expr(tenant::Column::Metadata, Expr::value(serde_json::json!({})))
@@ -297,6 +299,15 @@ async fn clear_row(txn: &Transaction, id: TenantId) -> Result<(), DbErr> {
         .exec(txn)
         .await?;
     Ok(())
+}
+
+/// Deletes the hostnames, the earlier slugs and the keys of a tenant. Returns their number.
+pub(super) async fn delete_rows_of(txn: &Transaction, id: TenantId) -> Result<u64, DbErr> {
+    let domains = domain::Entity::delete_many().filter(domain::Column::TenantId.eq(id));
+    let aliases = alias::Entity::delete_many().filter(alias::Column::TenantId.eq(id));
+    let keys = api_key::Entity::delete_many().filter(api_key::Column::TenantId.eq(id));
+    let (domains, aliases) = (domains.exec(txn).await?, aliases.exec(txn).await?);
+    Ok(domains.rows_affected + aliases.rows_affected + keys.exec(txn).await?.rows_affected)
 }
 
 fn update(id: TenantId, status: tenant::Status) -> UpdateMany<tenant::Entity> {

@@ -12,11 +12,11 @@ use tenantry_registry::{Hostname, NameError, SchemaName, Slug, TenantId};
 use thiserror::Error;
 
 use super::{
-    Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, OwnerError, ReadOnlyTenant,
-    TenantUnavailable, TransferError,
+    Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, OwnerError, PoolerError,
+    ReadOnlyTenant, TenantUnavailable, TransferError,
 };
 use crate::DbErrorKind;
-use text::{by, message, not_migrated, of_tenant, read_only, seconds};
+use text::{by, kept, message, not_migrated, of_tenant, read_only, seconds};
 
 /// Why a tenant could not be resolved, created, changed or used.
 #[derive(Debug, Error)]
@@ -137,15 +137,14 @@ pub enum Error {
 
     /// The data of an archived tenant is to be kept longer. Nothing was changed.
     #[error(
-        "tenant {slug} is archived, and its data is kept until {}; restore it, wait, or purge it \
-         with force",
-        seconds(purge_after)
+        "tenant {slug} is archived, and its data is kept {}, or purge it with force",
+        kept(purge_after.as_ref())
     )]
     GraceNotOver {
         /// The tenant.
         slug: Slug,
-        /// When its grace ends.
-        purge_after: DateTime<Utc>,
+        /// When its grace ends, if that is known.
+        purge_after: Option<DateTime<Utc>>,
     },
 
     /// A tenant has the hostname.
@@ -249,6 +248,10 @@ pub enum Error {
          to PostgreSQL itself, or to a pooler in session mode"
     )]
     NoNotifications,
+
+    /// Tenants' statements cannot go through the pooler.
+    #[error(transparent)]
+    Pooler(#[from] PoolerError),
 
     /// The role of this program may not create and drop schemas, and its owner cannot be used.
     /// Nothing was changed.

@@ -36,7 +36,7 @@
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`ServingRole`] | the role of the connections, and the rights that it should not have |
-//! | [`Error`], [`TenantUnavailable`], [`ReadOnlyTenant`], [`Busy`], [`Misuse`], [`OwnerError`] | errors |
+//! | [`Error`], [`TenantUnavailable`], [`ReadOnlyTenant`], [`Busy`], [`Misuse`], [`OwnerError`], [`PoolerError`] | errors |
 
 mod adopt;
 mod aliases;
@@ -78,6 +78,7 @@ mod pool;
 #[cfg(feature = "metrics")]
 mod pool_metrics;
 mod pool_stats;
+mod pooler;
 mod query_all;
 mod read_only;
 mod recheck;
@@ -142,6 +143,7 @@ pub use other_schema::OtherSchema;
 pub use owner::OwnerError;
 pub use placeholders::{assert_placeholder, without_placeholder};
 pub use pool_stats::{PoolStats, TenantPoolStats};
+pub use pooler::PoolerError;
 pub use query_all::TenantRow;
 pub use read_only::ReadOnlyTenant;
 pub use rename::RenameOptions;
@@ -180,7 +182,7 @@ use listener::Listener;
 use pool::{PoolHandle, TenantPool, WriteAccess};
 use registry_view::RegistryView;
 use spares::Spares;
-use startup::open_pool;
+use startup::{Pools, open_pools};
 use transfer::Transfers;
 
 /// All tenants of one database. Cheap to clone.
@@ -196,7 +198,10 @@ struct Inner {
     /// For changes of tenants, their creations and drops.
     lifecycle: PoolHandle,
     role: ServingRole,
+    /// For tenants and shared tables.
     pool: Arc<TenantPool>,
+    /// For everything else, if those go through a pooler.
+    direct: Option<Arc<TenantPool>>,
     migrator: DynMigrator,
     schema_prefix: String,
     base_domain: String,
@@ -233,25 +238,29 @@ impl Tenancy {
     /// - [`Error::ReadOnlyServer`] if it accepts no writes;
     /// - [`Error::RegistryBehind`] if the registry has not been migrated, [`Error::SharedBehind`] if
     ///   the [shared tables](tenantry_migrate::TenantMigrator::shared) have not;
-    /// - [`Error::NoNotifications`] if `LISTEN` and `NOTIFY` do not work through a pooler.
+    /// - [`Error::NoNotifications`] if `LISTEN` and `NOTIFY` do not work through a pooler;
+    /// - [`Error::Pooler`] if tenants' statements cannot go through the pooler
+    ///   ([`Config::direct_url`]).
     pub async fn connect(config: &Config) -> Result<Self, Error> {
         Config::check_schema_prefix(&config.schema_prefix)?;
         let base_domain = Config::check_base_domain(&config.base_domain)?;
         config.migrator.validate_breaking()?;
-        let (pool, role) = open_pool(config).await?;
-        let pool = Arc::new(pool);
-        let (db, lifecycle) = (pool.registry(), pool.lifecycle());
+        let pools = open_pools(config).await?;
+        let registry = Arc::clone(pools.registry());
+        let Pools { tenants: pool, direct, role } = pools;
+        let (db, lifecycle) = (registry.registry(), registry.lifecycle());
         let known = KnownMigrations::new(&config.migrator);
         let (view, requests) = RegistryView::new(known, config.cache_ttl, config.acquire_timeout);
         let cache = Arc::new(TenantCache::new(config.cache_ttl, Arc::clone(&view)));
         let mut view_tasks = JoinSet::new();
-        view_tasks.spawn(registry_reader::run(requests, pool.session_options().for_background()));
-        let mut listener = Listener::connect(&pool, &view).await.map_err(|error| {
+        view_tasks
+            .spawn(registry_reader::run(requests, registry.session_options().for_background()));
+        let mut listener = Listener::connect(&registry, &view).await.map_err(|error| {
             Error::Database(sea_orm::DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())))
         })?;
         if !listener.is_receiving(&view).await {
             // Reports the reason if the server accepts no further connection.
-            pool.test_connect().await?;
+            registry.test_connect().await?;
             return Err(Error::NoNotifications);
         }
         // After notifications are received, so that no schema is missed.
@@ -260,7 +269,7 @@ impl Tenancy {
         view_tasks.spawn(listener.run());
         let shared = Shared { db: pool.shared(), state: Arc::new(cache.shared()) };
         let mut tasks = JoinSet::new();
-        for pool in [Some(&pool), pool.owner().pool()].into_iter().flatten() {
+        for pool in [Some(&pool), direct.as_ref(), registry.owner().pool()].into_iter().flatten() {
             tasks.spawn(Arc::clone(pool).run_idle_check());
         }
         let (background, events) = api_keys::Background::new(db.clone());
@@ -271,10 +280,8 @@ impl Tenancy {
         let (migrator, prefix) = (config.migrator.clone(), config.schema_prefix.clone());
         let spares = Spares::new(config.spares, lifecycle.clone(), migrator.clone(), prefix);
         let spares = Arc::new(spares);
-        if let Some(retention) = config.audit_retention {
-            tasks.spawn(audit::retention::run(db.clone(), retention));
-        }
-        if config.spares > 0 && !pool.owner().is_available() {
+        tasks.spawn(audit::retention::run(db.clone(), config.audit_retention));
+        if config.spares > 0 && !registry.owner().is_available() {
             warn!(role = role.name, "no spares are created: the role may not create schemas");
         } else if config.spares > 0 {
             tasks.spawn(Arc::clone(&spares).maintain());
@@ -287,6 +294,7 @@ impl Tenancy {
                 lifecycle,
                 role,
                 pool,
+                direct,
                 migrator,
                 schema_prefix: config.schema_prefix.clone(),
                 base_domain,
@@ -318,7 +326,12 @@ impl Tenancy {
     /// # Errors
     /// [`Error::Database`] if it does not answer, [`Error::ReadOnlyServer`] if it accepts no writes.
     pub async fn ping(&self) -> Result<(), Error> {
-        require_writes(self.inner.db.write_access().await?)
+        require_writes(self.inner.db.write_access().await?)?;
+        match self.inner.direct {
+            // Requests need the pooler as well.
+            Some(_) => require_writes(self.inner.pool.registry().write_access().await?),
+            None => Ok(()),
+        }
     }
 
     /// Whether the process receives notifications of changes. While it does not, it reconnects, and
@@ -337,6 +350,9 @@ impl Tenancy {
             tasks.shutdown().await;
         }
         self.inner.pool.close().await;
+        if let Some(direct) = &self.inner.direct {
+            direct.close().await;
+        }
         // Streams of events end.
         self.inner.view.entries_changed.send_replace(());
     }

@@ -1,18 +1,25 @@
 use std::sync::Arc;
 
-use sea_orm::{ActiveModelTrait, DbErr, EntityTrait, IntoActiveModel};
-use tenantry_migrate::{DynMigrator, create_schema, delete_tenant, insert_tenant, rename_schema};
+use sea_orm::{
+    ActiveModelTrait, DbErr, EntityTrait, IntoActiveModel, ModelTrait,
+    sqlx::postgres::PgDatabaseError,
+};
+use tenantry_migrate::{
+    DynMigrator, SLUG_LOCK_TIMEOUT, create_schema, delete_tenant, driver_error, insert_tenant,
+    rename_schema,
+};
 use tenantry_registry::{
-    SchemaName, Slug,
+    SchemaName, Slug, alias,
     audit::{self, Action},
-    tenant,
+    domain, tenant,
 };
 use tracing::{debug, info};
 
-use tenantry_registry::notify::{notify, schema_key};
+use tenantry_registry::notify::{notify, schema_key, tenant_changed};
 
 use super::{
     Error, NewTenant, Tenancy, TenantInfo, TenantTransaction,
+    locked_row::{limit_lock_wait, unlimit_lock_wait},
     naming::free_name,
     pool::{MigrationTransaction, Transaction, bounded},
     recording::record,
@@ -86,8 +93,8 @@ impl Tenancy {
     /// Returns the tenant and the value of `first`.
     ///
     /// If `first` fails, or if the future is dropped before it is done, nothing is created. It runs
-    /// at most once, since a creation that has to be repeated is repeated before. Its transaction
-    /// makes other creations of the same slug wait, so it should only send statements.
+    /// at most once, since a creation that has to be repeated is repeated before. Meanwhile another
+    /// creation of the same slug waits for two seconds, then it is refused as if the slug was taken.
     ///
     /// ```no_run
     /// use sea_orm::{ConnectionTrait, sea_query::Query};
@@ -234,19 +241,22 @@ impl Tenancy {
     ) -> Result<Option<SchemaName>, Error> {
         let Creation { new, row, .. } = creation;
         let entry = self.creation_entry(creation);
-        // The unique index on the slug makes other creations of it wait for this transaction.
-        let taken = |error| match is_taken(&error, SLUG_KEY) {
+        let taken = |error| match is_taken(&error, SLUG_KEY) || is_held(&error, SLUG_KEY) {
             true => Error::SlugTaken(new.slug.clone()),
             false => error.into(),
         };
+        // The unique index on the slug makes each of these wait for another creation of it, which may
+        // be an import and take hours: so for a short time.
         let spare = match structure {
             Structure::Spare => spares::take_spare(txn, row, entry.clone()).await.map_err(taken)?,
             Structure::Migrations | Structure::Copy(_) => None,
         };
         if let Structure::Copy(_) = structure {
+            limit_lock_wait(txn, SLUG_LOCK_TIMEOUT).await?;
             let row = row.clone().into_active_model().reset_all();
             let insert = tenant::Entity::insert(row).exec_without_returning(txn);
             insert.await.map_err(taken)?;
+            unlimit_lock_wait(txn).await?;
         } else if spare.is_none() {
             insert_tenant(txn, row, Some(entry)).await.map_err(taken)?;
         }
@@ -303,7 +313,8 @@ impl Tenancy {
     async fn take_back(&self, row: &tenant::Model) -> Result<(), Error> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
         delete_tenant(&txn, row).await?;
-        audit::record(&txn, self.tenant_entry(Action::Dropped, row)).await?;
+        let entry = self.tenant_entry(Action::Dropped, row);
+        audit::record(&txn, entry, tenant_changed(row.id, [])).await?;
         Ok(txn.commit().await?)
     }
 
@@ -346,7 +357,27 @@ pub(super) fn is_taken(error: &DbErr, key: &str) -> bool {
     matches!(DbErrorKind::of(error), DbErrorKind::Unique(name) if name == key)
 }
 
-/// The keys of a tenant in the cache: its slug and its hostnames.
-pub(super) fn keys(slug: &Slug, hostnames: impl Iterator<Item = String>) -> Vec<String> {
+/// Whether another transaction that has not ended holds a value of a unique index. PostgreSQL names
+/// the index in the context of the error.
+pub(super) fn is_held(error: &DbErr, key: &str) -> bool {
+    let context = || {
+        let error = driver_error(error)?.as_database_error()?;
+        error.try_downcast_ref::<PgDatabaseError>()?.r#where()
+    };
+    DbErrorKind::of(error) == DbErrorKind::LockTimeout
+        && context().is_some_and(|context| context.contains(key))
+}
+
+/// The keys of a new tenant in the cache: its slug and its hostnames.
+fn keys(slug: &Slug, hostnames: impl Iterator<Item = String>) -> Vec<String> {
     std::iter::once(slug.to_string()).chain(hostnames).collect()
+}
+
+/// The keys of a tenant in the cache: its slugs and its hostnames.
+pub(super) async fn keys_of(txn: &Transaction, row: &tenant::Model) -> Result<Vec<String>, DbErr> {
+    let domains = row.find_related(domain::Entity).all(txn).await?;
+    let aliases = row.find_related(alias::Entity).all(txn).await?;
+    let keys = row.slug.iter().map(ToString::to_string);
+    let keys = keys.chain(domains.into_iter().map(|domain| domain.hostname.to_string()));
+    Ok(keys.chain(aliases.into_iter().map(|alias| alias.slug.to_string())).collect())
 }

@@ -6,7 +6,7 @@ use std::{
 use sea_orm::sea_query::Expr;
 use tenantry_registry::{Slug, audit::Action, tenant};
 
-use super::{Error, Tenancy};
+use super::{Error, Tenancy, locked_row::Changed};
 
 /// Limits of one tenant that differ from those of [`Config`](super::Config). Stored in the registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,14 +74,15 @@ impl Tenancy {
     /// [`Error::BeingMigrated`] if another program has locked the tenant for 10 seconds.
     pub async fn limit(&self, slug: &Slug, limits: Limits) -> Result<(), Error> {
         let [max_connections, max_waiting] = limits.columns();
-        let row = self
-            .change_row(slug, &Action::Limited, |_| {
-                Ok(vec![
-                    (tenant::Column::MaxConnections, Expr::value(max_connections)),
-                    (tenant::Column::MaxWaiting, Expr::value(max_waiting)),
-                ])
-            })
-            .await?;
+        let columns = |row: &tenant::Model| {
+            let columns = vec![
+                (tenant::Column::MaxConnections, Expr::value(max_connections)),
+                (tenant::Column::MaxWaiting, Expr::value(max_waiting)),
+            ];
+            let is_same = [row.max_connections, row.max_waiting] == [max_connections, max_waiting];
+            Ok(if is_same { Vec::new() } else { columns })
+        };
+        let Changed { row, .. } = self.change_row(slug, &Action::Limited, columns).await?;
         self.inner.cache.set_limits(row.id, Limits::stored(max_connections, max_waiting));
         Ok(())
     }

@@ -7,14 +7,19 @@ use sea_orm::{
     Statement,
     sea_query::{Expr, LockType, SimpleExpr},
 };
-use tenantry_registry::{Slug, audit::Action, notify::notify, tenant};
+use tenantry_registry::{
+    Slug, TenantId,
+    audit::{self, Action},
+    notify::tenant_changed,
+    tenant,
+};
 use tokio::time::{Instant, sleep};
 
 use super::{Availability, Error, Tenancy, TenantUnavailable, pool::Transaction};
 use crate::DbErrorKind;
 
 /// How long one attempt waits for a lock.
-const SET_LOCK_TIMEOUT: &str = "SELECT set_config('lock_timeout', '200ms', true)";
+pub(super) const LOCK_TIMEOUT: &str = "200ms";
 
 /// Pause between two attempts, in which other sessions proceed.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
@@ -22,30 +27,36 @@ pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// How long attempts that make no progress are repeated.
 pub(super) const MAX_BLOCKED: Duration = Duration::from_secs(10);
 
+/// The row of a tenant after a change.
+pub(super) struct Changed {
+    pub(super) row: tenant::Model,
+    /// Whether it differs from the one before.
+    pub(super) is_changed: bool,
+}
+
 impl Tenancy {
     /// Begins a transaction that waits only briefly for each lock.
     pub(super) async fn begin_attempt(&self) -> Result<Transaction, DbErr> {
         let txn = self.inner.lifecycle.begin().await?;
-        limit_lock_wait(&txn).await?;
+        limit_lock_wait(&txn, LOCK_TIMEOUT).await?;
         Ok(txn)
     }
 
     /// The same for a transaction that creates or drops schemas or tables.
     pub(super) async fn begin_ddl_attempt(&self) -> Result<Transaction, DbErr> {
         let txn = self.inner.lifecycle.begin_for_ddl().await?;
-        limit_lock_wait(&txn).await?;
+        limit_lock_wait(&txn, LOCK_TIMEOUT).await?;
         Ok(txn)
     }
 
     /// Sets columns of a tenant's row, unless there are none, records the change as `action`, and
-    /// notifies all processes. Returns the new row. `change` is called again when another program has
-    /// locked the row.
+    /// notifies all processes. `change` is called again when another program has locked the row.
     pub(super) async fn change_row(
         &self,
         slug: &Slug,
         action: &Action,
         change: impl Fn(&tenant::Model) -> Result<Vec<(tenant::Column, SimpleExpr)>, Error>,
-    ) -> Result<tenant::Model, Error> {
+    ) -> Result<Changed, Error> {
         let retry = LockRetry::new();
         loop {
             let error = match self.try_change_row(slug, action, &change).await {
@@ -61,21 +72,13 @@ impl Tenancy {
         slug: &Slug,
         action: &Action,
         change: &impl Fn(&tenant::Model) -> Result<Vec<(tenant::Column, SimpleExpr)>, Error>,
-    ) -> Result<tenant::Model, Error> {
+    ) -> Result<Changed, Error> {
         let txn = self.begin_attempt().await?;
-        let row = tenant::Entity::find_living()
-            .filter(tenant::Column::Slug.eq(slug.clone()))
-            .lock(LockType::NoKeyUpdate)
-            .one(&txn)
-            .await?
-            .ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
-        if row.status == tenant::Status::Dropping {
-            return Err(TenantUnavailable::new(row.id, slug.clone(), Availability::Dropped).into());
-        }
+        let row = lock_row(&txn, slug).await?.ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
         let columns = change(&row)?;
         if columns.is_empty() {
             txn.rollback().await?;
-            return Ok(row);
+            return Ok(Changed { row, is_changed: false });
         }
         let columns = columns
             .into_iter()
@@ -86,17 +89,56 @@ impl Tenancy {
             .exec_with_returning(&txn)
             .await?;
         let changed = changed.into_iter().next().unwrap_or_else(|| row.clone());
-        self.record(&txn, action.clone(), &row, &changed).await?;
-        notify(&txn, row.id, []).await?;
+        let entry = self.change_entry(action.clone(), &row, &changed);
+        audit::record(&txn, entry, tenant_changed(row.id, [])).await?;
         txn.commit().await?;
-        Ok(changed)
+        Ok(Changed { row: changed, is_changed: true })
     }
 }
 
-/// Makes the transaction wait briefly for each lock.
-pub(super) async fn limit_lock_wait(txn: &Transaction) -> Result<(), DbErr> {
-    let set = Statement::from_string(DbBackend::Postgres, SET_LOCK_TIMEOUT);
+/// Locks the row of a tenant, if it exists. Refuses one that is being dropped.
+pub(super) async fn lock_row(
+    txn: &Transaction,
+    slug: &Slug,
+) -> Result<Option<tenant::Model>, Error> {
+    let row = tenant::Entity::find_living()
+        .filter(tenant::Column::Slug.eq(slug.clone()))
+        .lock(LockType::NoKeyUpdate)
+        .one(txn)
+        .await?;
+    match row {
+        Some(row) if row.status == tenant::Status::Dropping => {
+            Err(TenantUnavailable::new(row.id, slug.clone(), Availability::Dropped).into())
+        }
+        row => Ok(row),
+    }
+}
+
+/// The id of a tenant, locked against a drop until the transaction ends.
+pub(super) async fn lock_living(txn: &Transaction, slug: &Slug) -> Result<TenantId, Error> {
+    let id = tenant::Entity::find_living()
+        .select_only()
+        .column(tenant::Column::Id)
+        .filter(tenant::Column::Slug.eq(slug.clone()))
+        .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
+        .lock(LockType::KeyShare)
+        .into_tuple()
+        .one(txn)
+        .await?;
+    id.ok_or_else(|| Error::UnknownTenant(slug.clone()))
+}
+
+/// Makes the transaction wait so long for each lock.
+pub(super) async fn limit_lock_wait(txn: &Transaction, limit: &str) -> Result<(), DbErr> {
+    let sql = "SELECT set_config('lock_timeout', $1, true)";
+    let set = Statement::from_sql_and_values(DbBackend::Postgres, sql, [limit.into()]);
     txn.execute_raw(set).await.map(drop)
+}
+
+/// Ends the effect of [`limit_lock_wait`].
+pub(super) async fn unlimit_lock_wait(txn: &Transaction) -> Result<(), DbErr> {
+    let reset = Statement::from_string(DbBackend::Postgres, "SET LOCAL lock_timeout TO DEFAULT");
+    txn.execute_raw(reset).await.map(drop)
 }
 
 /// Repeats attempts that are blocked by locks.

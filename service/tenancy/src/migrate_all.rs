@@ -44,7 +44,7 @@ impl Tenancy {
     ///
     /// It is for few tenants and short migrations, since the program serves none of them before all
     /// are migrated, and for a role that may change schemas: that of [`Config::owner_url`] if it is
-    /// set. In a rolling release, with many tenants
+    /// set, else of [`Config::direct_url`]. In a rolling release, with many tenants
     /// or with long migrations, the migration command runs before the new programs start; it also
     /// has canaries, progress, limits on failures and a dry run. A tenant that a newer program has
     /// migrated is left as it is.
@@ -57,11 +57,13 @@ impl Tenancy {
     /// - [`Error::TenantsNotMigrated`] if tenants could not be migrated. All others are: the program
     ///   may log the error and serve those.
     pub async fn migrate_all(config: &Config) -> Result<(), Error> {
-        let owner = config.owner_options.as_ref().unwrap_or(&config.connect_options);
+        let direct = config.direct_options.as_ref().unwrap_or(&config.connect_options);
+        let owner = config.owner_options.as_ref().unwrap_or(direct);
         let db = connect_plain(owner, config, JOBS + 1).await?;
         let migrated = async {
             if config.owner_options.is_some() {
-                confirm_same_database(config, &db).await?;
+                let application = connect_plain(direct, config, 1).await?;
+                confirm_same_database(application, &db).await?;
             }
             migrate(&db, &config.migrator).await
         };
@@ -73,8 +75,10 @@ impl Tenancy {
 }
 
 /// The owner's role migrates the database in which the application's role serves.
-async fn confirm_same_database(config: &Config, owner: &DatabaseConnection) -> Result<(), Error> {
-    let application = connect_plain(&config.connect_options, config, 1).await?;
+async fn confirm_same_database(
+    application: DatabaseConnection,
+    owner: &DatabaseConnection,
+) -> Result<(), Error> {
     let txn = application.begin().await?;
     let same = is_same_database(&txn, owner).await?;
     txn.rollback().await?;

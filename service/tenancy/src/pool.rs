@@ -18,6 +18,7 @@ mod copy;
 mod execute;
 mod executor;
 mod handle;
+mod health;
 mod idle_check;
 mod load;
 mod migration_transaction;
@@ -41,10 +42,7 @@ mod transaction;
 mod write_access;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -55,7 +53,6 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
 };
-use tracing::warn;
 
 pub use copy::{CopySink, CopySource};
 pub use executor::Executor;
@@ -66,14 +63,15 @@ pub(super) use migration_transaction::MigrationTransaction;
 pub(super) use options::PoolOptions;
 #[cfg(feature = "metrics")]
 pub(super) use scheduler::WAIT_SECONDS;
+pub(super) use session_settings::{SessionSettings, milliseconds};
 pub(super) use timeouts::{STALLED, bounded, no_answer, was_unsent};
 pub(super) use write_access::WriteAccess;
 
-use super::{owner::SchemaOwner, tenant_state::TenantState};
-use connect::{Connected, Connector};
+use super::{owner::SchemaOwner, pooler::RoleSettings, tenant_state::TenantState};
+use connect::{Connected, Connector, Sessions};
 use handle::PoolUser;
+use health::Health;
 use scheduler::Scheduler;
-use session_settings::SessionSettings;
 use shares::Shares;
 use slot::{ConnectionLimits, Generation, PooledConnection, Slot};
 
@@ -84,13 +82,7 @@ pub(super) struct TenantPool {
     connector: Connector,
     acquire_timeout: Duration,
     share: usize,
-    /// How often a connection was found broken. Connections that have been idle since before the
-    /// last time are pinged before they are used.
-    suspect_epoch: AtomicU64,
-    /// How often a server has ceased to accept writes. Connections to an earlier one are replaced.
-    primary: AtomicU64,
-    /// Notifies users of connections that are not in the pool.
-    failover: watch::Sender<()>,
+    health: Arc<Health>,
     /// Number of open connections.
     open: Arc<AtomicUsize>,
     /// Bounds the number of closed connections that the server has not noticed yet.
@@ -107,7 +99,11 @@ impl TenantPool {
         let count = options.max_connections;
         let slots = (0..count).map(|slot| {
             // Staggered, so that the connections do not expire together.
-            let tenants = options.recycle_after - options.recycle_after / 4 * slot / count;
+            let tenants = match options.pooled {
+                false => options.recycle_after - options.recycle_after / 4 * slot / count,
+                // The pooler decides how long a server process lives.
+                true => 0,
+            };
             Slot::new(ConnectionLimits {
                 tenants,
                 lifetime: options.max_lifetime,
@@ -127,15 +123,17 @@ impl TenantPool {
             statement_timeout: options.statement_timeout,
             idle_in_transaction_timeout: options.idle_in_transaction_timeout,
         };
+        let sessions = match options.pooled {
+            false => Sessions::Own(settings),
+            true => Sessions::Pooled(RoleSettings::new(settings)),
+        };
         Self {
             slots,
             scheduler,
-            connector: Connector::new(connect, settings, options.acquire_timeout),
+            connector: Connector::new(connect, sessions, options.acquire_timeout),
             acquire_timeout: options.acquire_timeout,
             share: shares.most(count),
-            suspect_epoch: AtomicU64::new(0),
-            primary: AtomicU64::new(0),
-            failover: watch::Sender::new(()),
+            health: Arc::default(),
             open: Arc::default(),
             ending: Arc::new(Semaphore::new(count)),
             runtime: Handle::current(),
@@ -153,6 +151,18 @@ impl TenantPool {
         &self.owner
     }
 
+    /// The same, where both pools replace their connections when the server of one has ceased to
+    /// accept writes.
+    pub(super) fn with_health_of(mut self, other: &Self) -> Self {
+        self.health = Arc::clone(&other.health);
+        self
+    }
+
+    /// Whether the connections lead through a pooler in transaction mode.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.connector.is_pooled()
+    }
+
     /// The same with sessions on SeaORM's mock.
     #[cfg(feature = "testing")]
     pub(super) fn on_mock(mut self, mock: sea_orm::DatabaseConnection) -> Self {
@@ -168,6 +178,11 @@ impl TenantPool {
     /// The pool for work in all tenants, which shares the connections of one tenant.
     pub(super) fn in_background(self: &Arc<Self>, tenant: Arc<TenantState>) -> PoolHandle {
         PoolHandle::new(Arc::clone(self), PoolUser::Background(tenant))
+    }
+
+    /// The settings of the role, if the connections lead through a pooler.
+    pub(super) fn role_settings(&self) -> Option<&RoleSettings> {
+        self.connector.role_settings()
     }
 
     /// Maximum number of connections of one owner.
@@ -192,33 +207,25 @@ impl TenantPool {
 
     /// Idle connections may be broken too: they are pinged before they are used.
     pub(super) fn suspect_all(&self) {
-        self.suspect_epoch.fetch_add(1, Ordering::Relaxed);
+        self.health.suspect_all();
     }
 
     /// The server of a connection accepts no writes. If it did before, another server may be the
     /// primary now, so all connections are replaced.
     fn set_read_only(&self, connection: &mut PooledConnection) {
         if !std::mem::replace(&mut connection.read_only, true) {
-            let Generation { primary, .. } = connection.generation;
-            let order = Ordering::Relaxed;
-            if self.primary.compare_exchange(primary, primary + 1, order, order).is_ok() {
-                self.failover.send_replace(());
-                warn!("the database server accepts no writes; replacing all connections");
-            }
+            self.health.lost_primary(connection.generation);
         }
     }
 
     /// Changes when a server has ceased to accept writes. Connections outside the pool must be
     /// replaced then: they may be to the old primary, where nothing changes any more.
     pub(super) fn failover(&self) -> watch::Receiver<()> {
-        self.failover.subscribe()
+        self.health.failover()
     }
 
     fn generation(&self) -> Generation {
-        Generation {
-            suspect: self.suspect_epoch.load(Ordering::Relaxed),
-            primary: self.primary.load(Ordering::Relaxed),
-        }
+        self.health.generation()
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -9,7 +9,8 @@ use tenantry_registry::{Slug, TenantId};
 use super::{Busy, Tenancy, cache::TenantCache, pool::TenantPool};
 
 /// Figures of the connection pool of this process, from [`Tenancy::pool_stats`]. The two connections
-/// for notifications and for lookups are not part of it.
+/// for notifications and for lookups are not part of it, nor are those past a pooler
+/// ([`Config::direct_url`](super::Config::direct_url)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {

@@ -5,7 +5,7 @@ use tenantry_registry::{Slug, audit::Action, tenant};
 use thiserror::Error;
 use tracing::info;
 
-use super::{Error, Tenancy, TenantInfo, marker};
+use super::{Error, Tenancy, TenantInfo, locked_row::Changed, marker};
 
 /// A statement, or the commit of a transaction that has written, was refused because its tenant is
 /// [read-only](Tenancy::set_read_only). Found inside the [`DbErr`] that a tenant handle returns, see
@@ -45,7 +45,8 @@ impl Tenancy {
     /// In every process, from the next statement of each handle on, statements that write are refused
     /// ([`ReadOnlyTenant`]): `INSERT` and the like before they are sent, all others by PostgreSQL, as
     /// they run in a read-only transaction, which takes two more round trips. A transaction that has
-    /// written before cannot commit. Reads, also with functions, go on. Migrations, drops and changes
+    /// written before cannot commit. Reads, also with functions, go on. A statement that is running
+    /// when the tenant becomes read-only still ends, and so does a commit. Migrations, drops and changes
     /// of the tenant's entry are not statements of a handle and stay possible.
     ///
     /// ```no_run
@@ -60,7 +61,7 @@ impl Tenancy {
     /// - [`Error::UnknownTenant`]; [`Error::Unavailable`] if the tenant is being dropped;
     /// - [`Error::BeingMigrated`] if another program has locked the tenant for 10 seconds.
     pub async fn set_read_only(&self, slug: &Slug, read_only: bool) -> Result<TenantInfo, Error> {
-        let row = self
+        let Changed { row, is_changed } = self
             .change_row(slug, &Action::ReadOnly, |row| {
                 let column = (tenant::Column::ReadOnly, Expr::value(read_only));
                 Ok(if row.read_only == read_only { Vec::new() } else { vec![column] })
@@ -68,7 +69,9 @@ impl Tenancy {
             .await?;
         // Not only when the notification arrives.
         self.inner.cache.invalidate_tenant(row.id);
-        info!(tenant = %slug, read_only, "tenant changed");
+        if is_changed {
+            info!(tenant = %slug, read_only, "tenant changed");
+        }
         self.info(row).await
     }
 }

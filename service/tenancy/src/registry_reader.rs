@@ -181,7 +181,8 @@ impl Reader {
                 .join(JoinType::InnerJoin, alias::Relation::Tenant.def())
                 .filter(alias::Column::Slug.eq_any(slugs))
                 .filter(alias::Column::Redirects.eq(true))
-                .filter(alias::Column::ExpiresAt.gt(tenantry_registry::now()));
+                .filter(alias::Column::ExpiresAt.gt(tenantry_registry::now()))
+                .filter(tenant::Column::Status.ne(tenant::Status::Dropped));
             for row in self.query(&select.build(DbBackend::Postgres)).await? {
                 let slug: Option<Slug> = row.try_get("", ALIAS).ok();
                 found.add(&row, |_| slug.map(TenantKey::Slug).into_iter().collect());

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ColumnTrait, EntityTrait, ModelTrait, QueryFilter, QuerySelect, Set,
-    sea_query::{Expr, LockType, OnConflict},
+    ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter,
+    sea_query::{Expr, OnConflict},
 };
-use tenantry_registry::{Slug, alias, audit::Action, domain, notify::notify, tenant};
+use tenantry_registry::{Slug, alias, audit, notify::tenant_changed, tenant};
 use tracing::info;
 
 use super::{
-    Availability, Error, Tenancy, TenantInfo, TenantUnavailable,
-    lifecycle::{SLUG_KEY, is_taken, keys},
-    locked_row::LockRetry,
+    Error, Tenancy, TenantInfo,
+    lifecycle::{SLUG_KEY, is_held, is_taken, keys_of},
+    locked_row::{LockRetry, lock_row},
     pool::Transaction,
     transitions::after,
 };
@@ -88,18 +88,10 @@ impl Tenancy {
         options: RenameOptions,
     ) -> Result<tenant::Model, Error> {
         let txn = self.begin_attempt().await?;
-        let row = tenant::Entity::find_living()
-            .filter(tenant::Column::Slug.eq(slug.clone()))
-            .lock(LockType::NoKeyUpdate)
-            .one(&txn)
-            .await?;
-        let Some(row) = row else {
+        let Some(row) = lock_row(&txn, slug).await? else {
             let renamed = find_renamed(&txn, slug, new).await?;
             return renamed.ok_or_else(|| Error::UnknownTenant(slug.clone()));
         };
-        if row.status == tenant::Status::Dropping {
-            return Err(TenantUnavailable::new(row.id, slug.clone(), Availability::Dropped).into());
-        }
         if slug == new {
             return Ok(row);
         }
@@ -109,21 +101,17 @@ impl Tenancy {
             .filter(tenant::Column::Id.eq(row.id))
             .exec_with_returning(&txn)
             .await
-            .map_err(|error| match is_taken(&error, SLUG_KEY) {
+            .map_err(|error| match is_taken(&error, SLUG_KEY) || is_held(&error, SLUG_KEY) {
                 true => Error::SlugTaken(new.clone()),
                 false => error.into(),
             })?;
         self.claim_slug(&txn, new, row.id).await?;
-        reserve(&txn, &row, slug, options).await?;
-        let domains = row.find_related(domain::Entity).all(&txn).await?;
-        let aliases = row.find_related(alias::Entity).all(&txn).await?;
-        let others = domains.into_iter().map(|domain| domain.hostname.to_string());
-        let others = others.chain(aliases.into_iter().map(|alias| alias.slug.to_string()));
-        let mut keys = keys(slug, others);
+        let alias = reserve(&txn, &row, slug, options).await?;
+        let mut keys = keys_of(&txn, &row).await?;
         keys.push(new.to_string());
         let changed = changed.into_iter().next().unwrap_or_else(|| row.clone());
-        self.record(&txn, Action::Renamed, &row, &changed).await?;
-        notify(&txn, row.id, keys.clone()).await?;
+        let entry = self.renaming_entry(&row, &changed, &alias);
+        audit::record(&txn, entry, tenant_changed(row.id, keys.clone())).await?;
         txn.commit().await?;
         self.inner.cache.invalidate_tenant(row.id);
         self.inner.cache.invalidate(keys.iter().map(String::as_str));
@@ -155,14 +143,14 @@ async fn reserve(
     row: &tenant::Model,
     slug: &Slug,
     options: RenameOptions,
-) -> Result<(), Error> {
+) -> Result<alias::Model, Error> {
     let now = tenantry_registry::now();
-    let alias = alias::ActiveModel {
-        slug: Set(slug.clone()),
-        tenant_id: Set(row.id),
-        redirects: Set(options.alias),
-        expires_at: Set(after(now, options.reserve_for)),
-        inserted_at: Set(now),
+    let alias = alias::Model {
+        slug: slug.clone(),
+        tenant_id: row.id,
+        redirects: options.alias,
+        expires_at: after(now, options.reserve_for),
+        inserted_at: now,
     };
     // One that has expired may be left from another tenant.
     let mut replace = OnConflict::column(alias::Column::Slug);
@@ -172,6 +160,7 @@ async fn reserve(
         alias::Column::ExpiresAt,
         alias::Column::InsertedAt,
     ]);
-    alias::Entity::insert(alias).on_conflict(replace).exec_without_returning(txn).await?;
-    Ok(())
+    let insert = alias::Entity::insert(alias.clone().into_active_model().reset_all());
+    insert.on_conflict(replace).exec_without_returning(txn).await?;
+    Ok(alias)
 }

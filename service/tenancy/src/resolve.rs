@@ -131,7 +131,7 @@ impl Tenancy {
     ) -> Result<HashMap<TenantId, Vec<tenantry_registry::Hostname>>, Error> {
         let mut domains: HashMap<_, Vec<_>> = HashMap::new();
         let rows = domain::Entity::find()
-            .filter(domain::Column::TenantId.is_in(ids.iter().copied()))
+            .filter(domain::Column::TenantId.eq_any(ids.iter().copied()))
             .all(&self.inner.db)
             .await?;
         for row in rows {

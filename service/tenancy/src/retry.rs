@@ -75,7 +75,8 @@ impl<C: Executor, B: Binding> BoundConnection<C, B> {
 
     /// Sends SQL that is not prepared.
     pub(super) async fn send_batch(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let (sql, effect) = self.state.qualify_sql(sql).await?;
+        let (sql, analysis) = self.state.qualify_sql(sql).await?;
+        let effect = self.db.permit(analysis)?;
         let result = self.db.execute_batch(&sql, effect).await;
         self.with_availability(result).await
     }
@@ -103,10 +104,11 @@ impl<C: Executor, B: Binding> BoundConnection<C, B> {
     }
 }
 
-impl<C, B: Binding> BoundConnection<C, B> {
+impl<C: Executor, B: Binding> BoundConnection<C, B> {
     async fn qualify(&self, mut statement: Statement) -> Result<Qualified, DbErr> {
         statement::check(&statement)?;
-        let (sql, effect) = self.state.qualify_sql(&statement.sql).await?;
+        let (sql, analysis) = self.state.qualify_sql(&statement.sql).await?;
+        let effect = self.db.permit(analysis)?;
         if let Cow::Owned(sql) = sql {
             statement.sql = sql;
         }

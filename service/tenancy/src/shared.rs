@@ -11,7 +11,7 @@ use super::{
     connection::{Binding, BoundConnection},
     pool::{Executor, PoolHandle, Transaction},
     schemas::Schemas,
-    statement::{Analyzer, Effect},
+    statement::{Analysis, Analyzer},
     statement_epoch::Epoch,
 };
 
@@ -95,7 +95,7 @@ impl Binding for SharedState {
         Ok(())
     }
 
-    async fn qualify_sql<'a>(&self, sql: &'a str) -> Result<(Cow<'a, str>, Effect), DbErr> {
+    async fn qualify_sql<'a>(&self, sql: &'a str) -> Result<(Cow<'a, str>, Analysis), DbErr> {
         let is_tenants = |name: &str| self.schemas.contains(name);
         let mut analyzer = Analyzer::new(sql);
         let qualified = qualify(sql, PLACEHOLDER, is_tenants, |token| analyzer.push(token))
@@ -105,7 +105,7 @@ impl Binding for SharedState {
         }
         match analyzer.control() {
             Some(keyword) => Err(Misuse::TransactionControl { keyword }.into()),
-            None => Ok((qualified, analyzer.effect())),
+            None => Ok((qualified, analyzer.analysis())),
         }
     }
 

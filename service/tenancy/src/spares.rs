@@ -10,8 +10,8 @@ use std::{
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use tenantry_migrate::{
-    DynMigrator, create_schema, create_schema_with_commits, drift::embeds_schema_name_in,
-    insert_tenant, remove_unfinished,
+    DynMigrator, SLUG_LOCK_TIMEOUT, create_schema, create_schema_with_commits,
+    drift::embeds_schema_name_in, insert_tenant, remove_unfinished,
 };
 use tenantry_registry::{SchemaName, TenantId, audit::Entry, tenant};
 use tokio::sync::{Notify, OnceCell};
@@ -231,12 +231,13 @@ pub(super) async fn take_spare(
     let sql = format!(
         "WITH taken AS (UPDATE registry.tenants t SET id = $1, slug = $2, schema = $3, status = 'active',
              metadata = $4, inserted_at = $5, updated_at = $5
-         FROM (SELECT s.id, s.schema FROM registry.tenants s
+         FROM (SELECT s.id, s.schema, set_config('lock_timeout', '{SLUG_LOCK_TIMEOUT}', true)
+             FROM registry.tenants s
              WHERE s.status = 'spare' AND s.schema_version IS NOT DISTINCT FROM $6
              AND s.migrations = $7
              ORDER BY s.id LIMIT 1 FOR UPDATE SKIP LOCKED) spare
          WHERE t.id = spare.id RETURNING spare.schema), entry AS ({})
-         SELECT schema FROM taken",
+         SELECT schema, set_config('lock_timeout', NULL, true) FROM taken",
         Entry::insert_from("taken", values.len() + 1)
     );
     let values = values.into_iter().chain(entry.values());

@@ -13,9 +13,21 @@ use std::{
     },
 };
 
-/// The newest epoch of any tenant. One for each pool.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Epochs(Arc<AtomicU64>);
+use uuid::Uuid;
+
+/// Number of bits of a process's first epoch.
+const BITS: u32 = 48;
+
+/// The epochs of all tenants. One for each pool.
+///
+/// Connections through a pooler share prepared statements with those of other processes, by their
+/// SQL. So a process begins at a random number, and the epochs of two do not meet.
+#[derive(Debug, Clone)]
+pub(super) struct Epochs {
+    /// The newest one; 0 as long as there is none.
+    newest: Arc<AtomicU64>,
+    first: u64,
+}
 
 /// The epoch of one tenant's statements.
 #[derive(Debug)]
@@ -24,11 +36,27 @@ pub struct Epoch {
     all: Epochs,
 }
 
+impl Default for Epochs {
+    fn default() -> Self {
+        // The last bits are random (RFC 9562, section 5.7).
+        let (_, random) = Uuid::now_v7().as_u64_pair();
+        Self { newest: Arc::default(), first: (random & ((1 << BITS) - 1)).max(1) }
+    }
+}
+
 impl Epochs {
     /// The epoch of a tenant that is resolved for the first time, or again. A connection may have
     /// prepared its statements before, but not with the newest epoch.
     pub(super) fn join(&self) -> Epoch {
-        Epoch { current: AtomicU64::new(self.0.load(Ordering::Relaxed)), all: self.clone() }
+        Epoch { current: AtomicU64::new(self.newest.load(Ordering::Relaxed)), all: self.clone() }
+    }
+}
+
+impl Epochs {
+    fn next(&self) -> u64 {
+        let after = |newest| if newest == 0 { self.first } else { newest + 1 };
+        let order = Ordering::Relaxed;
+        self.newest.fetch_update(order, order, |newest| Some(after(newest))).map_or(0, after)
     }
 }
 
@@ -45,10 +73,10 @@ impl Epoch {
 
     /// Begins a new epoch after a statement of the epoch `stale` was refused, unless that was done.
     ///
-    /// The number is new for all statements of the pool: with one that was used before, the SQL
-    /// could match something that another tenant's bare SQL or this tenant has prepared earlier.
+    /// The number is new for all statements: with one that was used before, the SQL could match
+    /// something that another tenant's bare SQL or this tenant has prepared earlier.
     pub(super) fn advance(&self, stale: u64) {
-        let next = self.all.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let next = self.all.next();
         // Fails if another statement has advanced it.
         let _ = self.current.compare_exchange(stale, next, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -70,8 +98,19 @@ mod tests {
         let [one, two] = [all.join(), all.join()];
         assert_eq!(appended(&one), ("SELECT 1".to_owned(), 0));
         one.advance(0);
-        assert_eq!(appended(&one), ("SELECT 1 /*1*/".to_owned(), 1));
+        let (sql, epoch) = appended(&one);
+        assert_eq!(sql, format!("SELECT 1 /*{epoch}*/"));
+        assert!(epoch > 0);
         assert_eq!(appended(&two), ("SELECT 1".to_owned(), 0));
+    }
+
+    #[test]
+    fn processes_begin_at_different_epochs() {
+        let mut first: Vec<u64> = (0..100).map(|_| Epochs::default().first).collect();
+        assert!(first.iter().all(|it| (1..1 << BITS).contains(it)));
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), 100);
     }
 
     #[test]

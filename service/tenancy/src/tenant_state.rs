@@ -23,7 +23,7 @@ use super::{
     recheck::recheck,
     registry_view::{RegistryView, TenantKey},
     schemas::Schemas,
-    statement::{Analyzer, Effect, Misuse, begins_with_write},
+    statement::{Analysis, Analyzer, Misuse, begins_with_write},
     statement_epoch::Epoch,
 };
 
@@ -227,8 +227,8 @@ impl Binding for TenantState {
         self.check().await
     }
 
-    /// SQL with the tenant's schema in place of the placeholder, and its effect on the session.
-    async fn qualify_sql<'a>(&self, sql: &'a str) -> Result<(Cow<'a, str>, Effect), DbErr> {
+    /// SQL with the tenant's schema in place of the placeholder, and what it does to the session.
+    async fn qualify_sql<'a>(&self, sql: &'a str) -> Result<(Cow<'a, str>, Analysis), DbErr> {
         self.check().await?;
         let own = self.schema.as_str();
         let is_other = |name: &str| name != own && self.schemas.contains(name);
@@ -241,7 +241,7 @@ impl Binding for TenantState {
         if self.is_read_only() && begins_with_write(sql) {
             return Err(ReadOnlyTenant::new(self.slug.clone()).into());
         }
-        Ok((qualified, analyzer.effect()))
+        Ok((qualified, analyzer.analysis()))
     }
 
     fn epoch(&self) -> &Epoch {

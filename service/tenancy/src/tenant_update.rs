@@ -4,8 +4,8 @@ use sea_orm::sea_query::{Expr, SimpleExpr};
 use tenantry_registry::{DisplayName, Origin, Slug, Tag, audit::Action, tenant};
 
 use super::{
-    Error, HttpSettings, Metadata, Tenancy, TenantInfo, stored_metadata::StoredMetadata,
-    tenant_info::normalize_tags,
+    Error, HttpSettings, Metadata, Tenancy, TenantInfo, locked_row::Changed,
+    stored_metadata::StoredMetadata, tenant_info::normalize_tags,
 };
 
 /// Changes to the entry of a tenant, see [`Tenancy::update`]. What is not set stays as it is.
@@ -157,7 +157,8 @@ impl Tenancy {
                 return Err(Error::TooManyOrigins(origins.len()));
             }
         }
-        let row = self.change_row(slug, &Action::Updated, |row| change.columns(row)).await?;
+        let Changed { row, .. } =
+            self.change_row(slug, &Action::Updated, |row| change.columns(row)).await?;
         self.inner.cache.set_http(row.id, HttpSettings::stored(&row));
         self.info(row).await
     }

@@ -11,7 +11,7 @@ use tenantry_registry::{Reason, Slug, audit::Action, tenant};
 use thiserror::Error;
 use tracing::info;
 
-use super::{Availability, Error, Tenancy, TenantInfo, TenantUnavailable};
+use super::{Availability, Error, Tenancy, TenantInfo, TenantUnavailable, locked_row::Changed};
 
 /// How long the data of an archived tenant is kept if the operator says nothing else: 30 days.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -132,14 +132,17 @@ impl Transition {
             (Self::Resume, S::Suspended) => vec![status(S::Active), since(), reason(None)],
             (Self::Archive, S::Active | S::Suspended) => {
                 let previous = Some(row.status).filter(|status| *status != S::Active);
-                let end = purge_after(Some(after(now, with.grace)));
+                let end = purge_after(Some(after(now, with.grace.unwrap_or(DEFAULT_GRACE))));
                 vec![status(S::Archived), since(), before(previous), end]
             }
-            (Self::Archive, S::Archived) => {
-                // From the same moment, so that a repeated request changes nothing.
-                let end = Some(after(row.status_since.unwrap_or(now), with.grace));
-                if row.purge_after == end { Vec::new() } else { vec![purge_after(end)] }
-            }
+            (Self::Archive, S::Archived) => match with.grace {
+                Some(grace) => {
+                    // From the same moment, so that a repeated request changes nothing.
+                    let end = Some(after(row.status_since.unwrap_or(now), grace));
+                    if row.purge_after == end { Vec::new() } else { vec![purge_after(end)] }
+                }
+                None => Vec::new(),
+            },
             (Self::Restore, S::Archived) => {
                 let previous = row.status_before.unwrap_or(S::Active);
                 let mut columns = vec![status(previous), since(), before(None), purge_after(None)];
@@ -161,7 +164,7 @@ type Columns = Vec<(tenant::Column, SimpleExpr)>;
 #[derive(Default)]
 struct Detail {
     reason: Option<String>,
-    grace: Duration,
+    grace: Option<Duration>,
 }
 
 impl fmt::Display for Transition {
@@ -203,16 +206,17 @@ impl Tenancy {
     }
 
     /// Archives a tenant, active or suspended: every process refuses its statements, and its data is
-    /// kept for `grace` ([`DEFAULT_GRACE`] is a good one). Until it is [purged](Self::purge), it can
+    /// kept for `grace`, without one for [`DEFAULT_GRACE`]. Until it is [purged](Self::purge), it can
     /// be [restored](Self::restore). Nothing is deleted by itself.
     ///
     /// For an archived tenant the grace is changed; it counts from when the tenant was archived.
+    /// Without one nothing is changed.
     ///
     /// # Errors
     /// - [`Error::UnknownTenant`];
     /// - [`Error::InvalidTransition`] if the tenant is being dropped;
     /// - [`Error::BeingMigrated`] if another program has locked the tenant for 10 seconds.
-    pub async fn archive(&self, slug: &Slug, grace: Duration) -> Result<TenantInfo, Error> {
+    pub async fn archive(&self, slug: &Slug, grace: Option<Duration>) -> Result<TenantInfo, Error> {
         self.change_status(slug, Transition::Archive, Detail { reason: None, grace }).await
     }
 
@@ -254,7 +258,7 @@ impl Tenancy {
         let action = transition.action();
         let changed =
             self.change_row(slug, &action, |row| transition.apply(row, slug, &detail)).await;
-        let row = changed.map_err(|error| match error {
+        let Changed { row, is_changed } = changed.map_err(|error| match error {
             Error::Unavailable(TenantUnavailable {
                 availability: Availability::Dropped, ..
             }) => transition.refuse(slug, tenant::Status::Dropping),
@@ -262,7 +266,9 @@ impl Tenancy {
         })?;
         // Not only when the notification arrives.
         self.inner.cache.invalidate_tenant(row.id);
-        info!(tenant = %slug, "tenant {}", transition.participle());
+        if is_changed {
+            info!(tenant = %slug, "tenant {}", transition.participle());
+        }
         self.info(row).await
     }
 }

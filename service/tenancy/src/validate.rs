@@ -35,7 +35,7 @@ impl Tenancy {
             return Err(Error::SchemaTaken(schema));
         }
         if !new.domains.is_empty() {
-            let taken = domain::Entity::find().filter(domain::Column::Hostname.is_in(new.domains));
+            let taken = domain::Entity::find().filter(domain::Column::Hostname.eq_any(new.domains));
             if let Some(domain) = taken.one(db).await? {
                 return Err(Error::HostTaken(domain.hostname));
             }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::Value;
 use tenantry::{
-    Config, DEFAULT_GRACE, DoctorOptions, FindingKind, NewTenant, Remedy, RenameOptions, Tenancy,
+    Config, DoctorOptions, Error, FindingKind, NewTenant, Remedy, RenameOptions, Tenancy,
 };
 use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, run};
 
@@ -86,6 +86,8 @@ async fn stray_schemas_and_rows_are_named_and_only_leftovers_of_the_product_are_
              'tenantry: unfinished creation of schema ' || 't_half'::regnamespace::oid); END $$",
         "INSERT INTO registry.domains SELECT 'stray.example.org', id, now()
          FROM registry.tenants WHERE slug = 'gone'",
+        "INSERT INTO registry.aliases SELECT 'earlier', id, true, now() + interval '1 day', now()
+         FROM registry.tenants WHERE slug = 'gone'",
     ] {
         plain.execute_unprepared(sql).await.unwrap();
     }
@@ -97,8 +99,11 @@ async fn stray_schemas_and_rows_are_named_and_only_leftovers_of_the_product_are_
         (FindingKind::SimilarSchema, "t_gone"),
         (FindingKind::UnfinishedCreation, "t_half"),
         (FindingKind::SimilarSchema, "t_mine"),
-        (FindingKind::StrayDomain, "gone"),
+        (FindingKind::StrayRows, "gone"),
     ];
+    // An earlier slug of a dropped tenant leads nowhere.
+    let error = tenancy.tenant(&slug("earlier")).await.unwrap_err();
+    assert!(matches!(error, Error::UnknownTenant(_)), "{error}");
     let before = schemas(&plain).await;
     assert_eq!(problems(&tenancy).await, expected(stray));
     // Nothing was changed.
@@ -112,13 +117,51 @@ async fn stray_schemas_and_rows_are_named_and_only_leftovers_of_the_product_are_
     let after = schemas(&plain).await;
     let removed: Vec<&String> = before.iter().filter(|it| !after.contains(it)).collect();
     assert_eq!(removed, ["t_half"]);
+    // What was removed is recorded, once.
+    fix(&tenancy).await;
+    let repaired = "SELECT concat_ws(' ', slug, before) FROM registry.audit
+        WHERE action = 'repaired' ORDER BY id";
+    let entries = [r#"{"schema": "t_spared"}"#, r#"{"schema": "t_half"}"#, r#"gone {"rows": 2}"#];
+    assert_eq!(texts(&plain, repaired).await, entries);
+}
+
+#[tokio::test]
+async fn a_slug_that_is_an_earlier_one_of_a_dropped_tenant_is_free() {
+    let db = TestDb::new().await;
+    let (tenancy, [_]) = db.with_tenants(["gone"]).await;
+    tenancy.drop(&slug("gone")).await.unwrap();
+    let stray = "INSERT INTO registry.aliases SELECT 'earlier', id, true,
+        now() + interval '1 day', now() FROM registry.tenants WHERE slug = 'gone'";
+    db.plain().await.execute_unprepared(stray).await.unwrap();
+    tenancy.create(NewTenant::new(slug("earlier"))).await.unwrap();
+    assert_eq!(problems(&tenancy).await, []);
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_complete_is_no_success() {
+    let db = TestDb::new().await;
+    let (plain, tenancy) = (db.plain().await, db.tenancy().await);
+    let spares = "INSERT INTO registry.tenants
+            (id, schema, status, migrations, breaking, metadata, inserted_at, updated_at)
+        SELECT gen_random_uuid(), 'lost_' || n, 'spare', '{}', '{}', '{}', now(), now()
+        FROM generate_series(1, 501) n";
+    plain.execute_unprepared(spares).await.unwrap();
+    let missing = "SELECT count(*)::text FROM registry.tenants";
+    let doctor =
+        |words: &[&str]| Ran::on("tenantry", &db.url(), &[&["doctor", "--fix"], words].concat());
+    let ran = doctor(&["--json"]).exits(1);
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(json["complete"], false);
+    assert_eq!(texts(&plain, missing).await, ["1"]);
+    doctor(&[]).exits(1);
+    assert_eq!(problems(&tenancy).await, []);
 }
 
 #[tokio::test]
 async fn a_creation_that_is_in_progress_is_no_finding() {
     let db = TestDb::new().await;
     let (plain, tenancy) = (db.plain().await, db.tenancy().await);
-    let creating = sea_orm::TransactionTrait::begin(&plain).await.unwrap();
+    let creating = plain.begin().await.unwrap();
     for sql in
         ["SELECT pg_advisory_xact_lock(hashtextextended('tenantry creation of half', 0))"
             .to_owned()]
@@ -164,8 +207,9 @@ async fn a_drop_that_was_killed_is_found_and_finished_and_a_successor_is_not_dro
     assert!(ran.stdout.contains("tenantry tenant drop tenant-1"), "{}", ran.stdout);
     let ran = Ran::on("tenantry", &db.url(), &["doctor", "--min-age", "0", "--fix", "--json"]);
     let json: Value = serde_json::from_str(&ran.exits(0).stdout).unwrap();
-    assert_eq!(json[0]["kind"], "unfinished_drop");
-    assert_eq!(json[0]["fixed"], true);
+    assert_eq!(json["complete"], true);
+    assert_eq!(json["findings"][0]["kind"], "unfinished_drop");
+    assert_eq!(json["findings"][0]["fixed"], true);
     assert_eq!(problems(&tenancy).await, []);
     // Another tenant has the slug now, and the diagnosis is old.
     tenancy.create(NewTenant::new(slug("tenant-1"))).await.unwrap();
@@ -208,24 +252,45 @@ async fn tenants_at_other_versions_and_failed_migrations_are_found() {
 }
 
 #[tokio::test]
-async fn archives_and_earlier_slugs_that_have_expired_are_found() {
+async fn spares_that_are_behind_are_found() {
     let db = TestDb::new().await;
+    let plain = db.plain().await;
+    let config = Config { spares: 2, ..db.config() };
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let spares = "SELECT schema FROM registry.tenants WHERE status = 'spare'";
+    eventually("there are spares", async || texts(&plain, spares).await.len() == 2).await;
+    tenancy.close().await;
+    let behind =
+        "UPDATE registry.tenants SET schema_version = migrations[1], migrations = migrations[:1]
+        WHERE schema = (SELECT min(schema) FROM registry.tenants)";
+    plain.execute_unprepared(behind).await.unwrap();
+    let tenancy = db.tenancy().await;
+    let found = tenancy.doctor(&NOW).await.unwrap().findings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].kind, &found[0].tenant), (FindingKind::SpareBehind, &None));
+    assert!(found[0].message.starts_with("1 spare at "), "{}", found[0].message);
+}
+
+#[tokio::test]
+async fn archives_that_have_expired_are_found_and_earlier_slugs_are_deleted_in_silence() {
+    let db = TestDb::new().await;
+    let plain = db.plain().await;
     let (tenancy, _) = db.with_tenants(["kept", "over", "old"]).await;
     let mut options = RenameOptions::default();
     tenancy.rename(&slug("old"), &slug("new"), options).await.unwrap();
-    tenancy.archive(&slug("kept"), DEFAULT_GRACE).await.unwrap();
-    assert_eq!(problems(&tenancy).await, []);
+    tenancy.archive(&slug("kept"), None).await.unwrap();
     options.reserve_for = Duration::ZERO;
     tenancy.rename(&slug("new"), &slug("newer"), options).await.unwrap();
-    tenancy.archive(&slug("over"), Duration::ZERO).await.unwrap();
+    assert_eq!(problems(&tenancy).await, []);
+    assert_eq!(tenancy.delete_expired_aliases().await.unwrap(), 1);
+    assert_eq!(tenancy.delete_expired_aliases().await.unwrap(), 0);
+    assert_eq!(texts(&plain, "SELECT slug FROM registry.aliases").await, ["old"]);
+    tenancy.archive(&slug("over"), Some(Duration::ZERO)).await.unwrap();
     let over = (FindingKind::ExpiredArchive, "over");
-    let all = [over, (FindingKind::ExpiredAliases, "")];
-    assert_eq!(problems(&tenancy).await, expected(all));
+    assert_eq!(problems(&tenancy).await, expected([over]));
     fix(&tenancy).await;
     // Its data is not deleted by itself.
     assert_eq!(problems(&tenancy).await, expected([over]));
-    let aliases = tenancy.get(&slug("newer")).await.unwrap().unwrap().aliases;
-    assert_eq!(aliases.iter().map(|it| it.slug.as_str()).collect::<Vec<_>>(), ["old"]);
     let ran = Ran::on("tenantry", &db.url(), &["doctor"]).exits(1);
     assert!(ran.stdout.contains("tenantry tenant purge over"), "{}", ran.stdout);
     tenancy.purge(&slug("over"), false).await.unwrap();
@@ -242,6 +307,8 @@ async fn a_role_without_rights_is_found_for_each_tenant() {
         format!("GRANT USAGE ON SCHEMA registry, tenant_1, tenant_2 TO {role}"),
         format!("GRANT ALL ON ALL TABLES IN SCHEMA registry, tenant_1 TO {role}"),
         format!("REVOKE USAGE ON SCHEMA tenant_1 FROM {role}"),
+        // To write is needed as well.
+        format!("GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tenant_2 TO {role}"),
     ] {
         plain.execute_unprepared(&sql).await.unwrap();
     }
@@ -251,9 +318,10 @@ async fn a_role_without_rights_is_found_for_each_tenant() {
     let found = tenancy.doctor(&NOW).await.unwrap().findings;
     let grants: Vec<Remedy> = found.into_iter().map(|it| it.remedy).collect();
     let sql = |what: &str, schema: &str| Remedy::Sql {
-        sql: format!(r#"GRANT {what} SCHEMA "{schema}" TO "{role}""#),
+        sql: format!("GRANT {what} SCHEMA {schema} TO {role}"),
     };
-    let all = [sql("USAGE ON", "tenant_1"), sql("SELECT ON ALL TABLES IN", "tenant_2")];
+    let rows = "DELETE, INSERT, SELECT, UPDATE ON ALL TABLES IN";
+    let all = [sql("USAGE ON", "tenant_1"), sql(rows, "tenant_2")];
     assert_eq!(grants, all);
     for grant in &grants {
         let Remedy::Sql { sql } = grant else { panic!("{grant:?}") };
@@ -281,7 +349,28 @@ async fn invalid_indexes_are_found() {
     let ran = Ran::on("tenantry", &db.url(), &["doctor"]).exits(1);
     let sql = r#"REINDEX INDEX CONCURRENTLY tenant_1."My Index""#;
     assert!(ran.stdout.contains(sql), "{}", ran.stdout);
+    // As in a build that is in progress.
+    let building = plain.begin().await.unwrap();
+    let lock = "LOCK TABLE tenant_1.guards IN SHARE UPDATE EXCLUSIVE MODE";
+    building.execute_unprepared(lock).await.unwrap();
+    assert_eq!(problems(&tenancy).await, []);
+    building.rollback().await.unwrap();
     plain.execute_unprepared("DELETE FROM tenant_1.guards").await.unwrap();
+    plain.execute_unprepared(sql).await.unwrap();
+    assert_eq!(problems(&tenancy).await, []);
+    // As REINDEX CONCURRENTLY leaves it.
+    for sql in [
+        r#"CREATE INDEX "My Index_ccnew1" ON tenant_1.guards (name)"#,
+        r#"UPDATE pg_index SET indisvalid = false
+           WHERE indexrelid = 'tenant_1."My Index_ccnew1"'::regclass"#,
+    ] {
+        plain.execute_unprepared(sql).await.unwrap();
+    }
+    let found = tenancy.doctor(&NOW).await.unwrap().findings;
+    let [Remedy::Sql { sql }] = &found.iter().map(|it| &it.remedy).collect::<Vec<_>>()[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(sql, r#"DROP INDEX CONCURRENTLY tenant_1."My Index_ccnew1""#);
     plain.execute_unprepared(sql).await.unwrap();
     assert_eq!(problems(&tenancy).await, []);
 }

@@ -8,7 +8,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, PaginatorTrait,
     QueryFilter, Statement,
 };
-use tenantry::{Availability, Config, Error, NewTenant, Tenancy, TenantUnavailable};
+use tenantry::{Availability, Config, DoctorOptions, Error, NewTenant, Tenancy, TenantUnavailable};
 use tenantry_migrate::{DynMigrator, Target, state};
 use tenantry_registry::{Slug, tenant};
 
@@ -24,6 +24,12 @@ async fn traces(db: &DatabaseConnection, slug: &Slug) -> (bool, bool) {
     );
     let row = row.count(db).await.unwrap() > 0;
     (row, db.query_one_raw(schema).await.unwrap().is_some())
+}
+
+/// Asserts that nothing is half done or stray.
+async fn assert_well(tenancy: &Tenancy) {
+    let options = DoctorOptions { min_age: std::time::Duration::ZERO };
+    assert_eq!(tenancy.doctor(&options).await.unwrap().findings, []);
 }
 
 /// Asserts that the tenant is complete, at the newest version.
@@ -67,6 +73,7 @@ async fn a_provisioning_that_is_killed_at_any_step_leaves_nothing() {
             }
         }
     }
+    assert_well(&tenancy).await;
     assert!(killed > 5, "only {killed} steps were seen");
 }
 
@@ -101,6 +108,7 @@ async fn taking_a_spare_that_is_killed_at_any_step_leaves_the_spare() {
         }
         assert_whole(&plain, &tenancy, &slug).await;
     }
+    assert_well(&tenancy).await;
     assert!(killed > 5, "only {killed} steps were seen");
     let all = tenantry_migrate::drift::VerifyTarget::All;
     let migrator = DynMigrator::new(migration::Migrator);
@@ -147,6 +155,7 @@ async fn a_drop_in_many_steps_that_is_killed_at_any_of_them_is_finished_by_the_n
             assert_eq!(traces(&plain, &slug).await, (false, false));
         }
     }
+    assert_well(&tenancy).await;
     assert!(halves > 4, "only {halves} drops were interrupted half-way");
 }
 
@@ -192,5 +201,6 @@ async fn a_drop_that_is_killed_at_any_step_leaves_the_tenant_whole_or_refused_un
             Err(_) => assert_whole(&plain, &tenancy, &slug).await,
         }
     }
+    assert_well(&tenancy).await;
     assert!(killed > 8 && marked > 0, "only {killed} steps were seen, {marked} of them marked");
 }

@@ -15,6 +15,7 @@ mod commands;
 mod compatibility;
 mod conformance;
 mod connect_options;
+mod direct_url;
 mod doctor;
 mod drift;
 mod examples;

@@ -22,7 +22,8 @@ use crate::support::{
 };
 
 const SENTENCE: &str = "error: the connection goes through a pooler in transaction mode. Connect to \
-    PostgreSQL directly, or to a pooler in session mode\n";
+    PostgreSQL directly, or to a pooler in session mode, or give a URL past the pooler as well \
+    (TENANTRY_DIRECT_URL)\n";
 
 /// Runs a command, whose first word is the program, while the pooler runs.
 async fn ran(url: String, words: &'static str) -> Ran {

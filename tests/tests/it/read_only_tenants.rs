@@ -257,7 +257,7 @@ async fn a_read_only_tenant_can_be_suspended_renamed_archived_and_purged_and_sta
     let tenant = it.tenancy.tenant(&new).await.unwrap();
     let error = abu().insert(&tenant).await.unwrap_err();
     assert_eq!(ReadOnlyTenant::find(&error).unwrap().slug, new);
-    it.tenancy.archive(&new, Duration::ZERO).await.unwrap();
+    it.tenancy.archive(&new, Some(Duration::ZERO)).await.unwrap();
     it.tenancy.purge(&new, false).await.unwrap();
     let rows = "SELECT status FROM registry.tenants WHERE read_only";
     assert_eq!(texts(&it.plain, rows).await, [""; 0]);

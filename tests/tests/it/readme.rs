@@ -20,7 +20,9 @@ fn variables(command: &clap::Command, rows: &mut BTreeMap<String, [String; 3]>) 
     for arg in command.get_arguments() {
         let Some(name) = arg.get_env() else { continue };
         let option = arg.get_long().map(|long| format!("`--{long}`")).unwrap_or_default();
-        rows.insert(name.to_str().unwrap().to_owned(), [option, default(arg), meaning(arg)]);
+        // The first command is the server.
+        let row = || [option, default(arg), meaning(arg)];
+        rows.entry(name.to_str().unwrap().to_owned()).or_insert_with(row);
     }
     for subcommand in command.get_subcommands() {
         variables(subcommand, rows);

@@ -178,7 +178,7 @@ async fn the_end_of_a_tenant_frees_its_earlier_slugs() {
     rename(&tenancy, "one", "one-new", alias()).await;
     rename(&tenancy, "two", "two-new", alias()).await;
     tenancy.drop(&slug("one-new")).await.unwrap();
-    tenancy.archive(&slug("two-new"), Duration::ZERO).await.unwrap();
+    tenancy.archive(&slug("two-new"), Some(Duration::ZERO)).await.unwrap();
     let error = tenancy.create(NewTenant::new(slug("two"))).await.unwrap_err();
     assert!(matches!(error, Error::SlugReserved { .. }), "{error}");
     tenancy.purge(&slug("two-new"), false).await.unwrap();
@@ -208,12 +208,32 @@ async fn a_name_that_is_taken_or_a_tenant_that_is_not_there_is_refused_and_a_rep
     // A tenant of every status keeps it.
     tenancy.suspend(&slug("uno"), None).await.unwrap();
     assert_eq!(new("uno", "one").await.unwrap().status, "suspended");
-    tenancy.archive(&slug("one"), Duration::ZERO).await.unwrap();
+    tenancy.archive(&slug("one"), Some(Duration::ZERO)).await.unwrap();
     assert_eq!(new("one", "uno").await.unwrap().status, "archived");
     let plain = db.plain().await;
     let dropping = "UPDATE registry.tenants SET status = 'dropping' WHERE slug = 'uno'";
     plain.execute_unprepared(dropping).await.unwrap();
     assert!(matches!(new("uno", "one").await, Err(Error::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_slug_of_a_creation_in_progress_is_taken_and_free_when_that_is_given_up() {
+    let db = TestDb::new().await;
+    let (tenancy, _) = db.with_tenants(["acme"]).await;
+    let there = db.tenancy().await;
+    let slow = there.create_with(NewTenant::new(slug("new")), async |_| {
+        // As an import, which may take hours.
+        let created = tenancy.create(NewTenant::new(slug("new")));
+        let created = tokio::time::timeout(Duration::from_secs(20), created).await.unwrap();
+        assert!(matches!(created, Err(Error::SlugTaken(_))), "{created:?}");
+        let (old, new) = (slug("acme"), slug("new"));
+        let renamed = tenancy.rename(&old, &new, RenameOptions::default());
+        let renamed = tokio::time::timeout(Duration::from_secs(20), renamed).await.unwrap();
+        assert!(matches!(renamed, Err(Error::SlugTaken(_))), "{renamed:?}");
+        Err::<(), _>(Error::UnknownTenant(slug("given-up")))
+    });
+    slow.await.unwrap_err();
+    rename(&tenancy, "acme", "new", RenameOptions::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,7 @@ async fn make(tenancy: &Tenancy, transition: &str) -> Result<&'static str, Error
     let record = match transition {
         "suspend" => tenancy.suspend(&slug, None).await?,
         "resume" => tenancy.resume(&slug).await?,
-        "archive" => tenancy.archive(&slug, NONE).await?,
+        "archive" => tenancy.archive(&slug, Some(NONE)).await?,
         "restore" => tenancy.restore(&slug).await?,
         _ => return tenancy.purge(&slug, false).await.map(|()| "dropped"),
     };
@@ -153,7 +153,7 @@ async fn the_reason_and_the_time_are_those_of_the_last_transition() {
     assert_eq!(other.status_since, suspended.status_since);
 
     // A suspended tenant is restored as a suspended one.
-    let archived = tenancy.archive(&acme, DEFAULT_GRACE).await.unwrap();
+    let archived = tenancy.archive(&acme, None).await.unwrap();
     assert_eq!(
         (archived.status, archived.status_reason.as_deref()),
         ("archived", Some("invoice 4712"))
@@ -167,7 +167,7 @@ async fn the_reason_and_the_time_are_those_of_the_last_transition() {
     let resumed = tenancy.resume(&acme).await.unwrap();
     assert_eq!((resumed.status, resumed.status_reason.as_deref()), ("active", None));
     assert_eq!(tenancy.resume(&acme).await.unwrap(), resumed);
-    tenancy.archive(&acme, DEFAULT_GRACE).await.unwrap();
+    tenancy.archive(&acme, Some(DEFAULT_GRACE)).await.unwrap();
     assert_eq!(tenancy.restore(&acme).await.unwrap().status, "active");
 }
 
@@ -177,7 +177,7 @@ async fn the_data_of_an_archived_tenant_is_kept_until_its_grace_ends() {
     let (tenancy, [tenant, _other]) = db.with_tenants(["acme", "other"]).await;
     abu().insert(&tenant).await.unwrap();
     let acme = slug("acme");
-    let archived = tenancy.archive(&acme, DEFAULT_GRACE).await.unwrap();
+    let archived = tenancy.archive(&acme, Some(DEFAULT_GRACE)).await.unwrap();
     let end = archived.purge_after.unwrap();
     for refused in [
         tenancy.purge(&acme, false).await,
@@ -186,7 +186,9 @@ async fn the_data_of_an_archived_tenant_is_kept_until_its_grace_ends() {
         tenancy.drop_cascade(&acme).await,
     ] {
         let error = refused.unwrap_err();
-        assert!(matches!(&error, Error::GraceNotOver { purge_after, .. } if *purge_after == end));
+        assert!(
+            matches!(&error, Error::GraceNotOver { purge_after, .. } if *purge_after == Some(end))
+        );
         let text = error.to_string();
         let day = end.format("%Y-%m-%d").to_string();
         assert!(text.contains(&day) && text.contains("restore it"), "{text}");
@@ -194,9 +196,13 @@ async fn the_data_of_an_archived_tenant_is_kept_until_its_grace_ends() {
     assert_eq!(tenancy.expired().await.unwrap(), []);
     assert_eq!(show(&tenancy).await, archived);
 
-    // The grace counts from when the tenant was archived.
-    assert_eq!(tenancy.archive(&acme, DEFAULT_GRACE).await.unwrap(), archived);
-    let shorter = tenancy.archive(&acme, NONE).await.unwrap();
+    // The grace counts from when the tenant was archived. Without one it stays.
+    assert_eq!(tenancy.archive(&acme, Some(DEFAULT_GRACE)).await.unwrap(), archived);
+    let longer = tenancy.archive(&acme, Some(2 * DEFAULT_GRACE)).await.unwrap();
+    assert_eq!(longer.purge_after, archived.status_since.map(|since| since + 2 * DEFAULT_GRACE));
+    assert_eq!(tenancy.archive(&acme, None).await.unwrap(), longer);
+    let shorter = tenancy.archive(&acme, Some(NONE)).await.unwrap();
+    assert_eq!(tenancy.archive(&acme, None).await.unwrap(), shorter);
     assert_eq!(shorter.purge_after, archived.status_since);
     let expired = tenancy.expired().await.unwrap();
     assert_eq!(expired, [shorter]);
@@ -204,12 +210,12 @@ async fn the_data_of_an_archived_tenant_is_kept_until_its_grace_ends() {
     tenancy.restore(&acme).await.unwrap();
     assert_eq!(guard::Entity::find().count(&tenant).await.unwrap(), 1);
 
-    tenancy.archive(&acme, NONE).await.unwrap();
+    tenancy.archive(&acme, Some(NONE)).await.unwrap();
     tenancy.purge(&acme, false).await.unwrap();
     assert_eq!(tenancy.get(&acme).await.unwrap(), None);
     assert_eq!(schemas(&db.plain().await).await, ["other", "public", "registry"]);
     // The longest grace is 100 years.
-    let other = tenancy.archive(&slug("other"), Duration::MAX).await.unwrap();
+    let other = tenancy.archive(&slug("other"), Some(Duration::MAX)).await.unwrap();
     assert!(other.purge_after.unwrap() > other.status_since.unwrap() + 99 * 12 * DEFAULT_GRACE);
     tenancy.purge(&slug("other"), true).await.unwrap();
     let rows = "SELECT slug || status || coalesce(status_reason, '') || (purge_after IS NULL)
@@ -219,10 +225,32 @@ async fn the_data_of_an_archived_tenant_is_kept_until_its_grace_ends() {
 }
 
 #[tokio::test]
+async fn an_archived_tenant_without_an_end_of_its_grace_is_kept() {
+    let db = TestDb::new().await;
+    let (tenancy, [tenant]) = db.with_tenants(["acme"]).await;
+    let (acme, plain) = (tenant.slug(), db.plain().await);
+    tenancy.archive(acme, Some(NONE)).await.unwrap();
+    plain.execute_unprepared("UPDATE registry.tenants SET purge_after = NULL").await.unwrap();
+    for refused in [tenancy.drop(acme).await, tenancy.purge(acme, false).await] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, Error::GraceNotOver { purge_after: None, .. }), "{error}");
+        assert!(error.to_string().contains("archive it again with a grace"), "{error}");
+    }
+    assert_eq!(tenancy.expired().await.unwrap(), []);
+    // The status of before is one that a tenant can be given back.
+    let before = "UPDATE registry.tenants SET status_before = 'dropping'";
+    let error = plain.execute_unprepared(before).await.unwrap_err();
+    assert!(error.to_string().contains("tenants_status_before_check"), "{error}");
+    tenancy.archive(acme, Some(NONE)).await.unwrap();
+    tenancy.purge(acme, false).await.unwrap();
+    assert_eq!(schemas(&plain).await, ["public", "registry"]);
+}
+
+#[tokio::test]
 async fn an_interrupted_purge_is_among_the_expired_ones_and_is_continued() {
     let db = TestDb::new().await;
     let (tenancy, [tenant]) = db.with_tenants(["acme"]).await;
-    tenancy.archive(tenant.slug(), NONE).await.unwrap();
+    tenancy.archive(tenant.slug(), Some(NONE)).await.unwrap();
     let plain = db.plain().await;
     let reader = plain.begin().await.unwrap();
     reader.execute_unprepared("LOCK TABLE acme.guards IN ACCESS SHARE MODE").await.unwrap();

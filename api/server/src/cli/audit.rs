@@ -1,27 +1,29 @@
 //! `audit`: who changed what.
 
 use std::{
+    collections::HashSet,
     io::{self, Write},
     process::ExitCode,
     str::FromStr,
-    time::Duration,
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use futures_util::TryStreamExt;
 use local_postgres::Access;
+use serde::{Serializer, ser::SerializeSeq};
 use serde_json::Value;
 use tenantry::{Action, AuditEntry, AuditFilter, Slug, Tenancy, page::PageRequest};
 use tenantry_migrate::cli::{
     table_that_fits,
-    terminal::{INTERRUPTED, print_json, print_json_line},
+    terminal::{INTERRUPTED, print_json_line},
 };
 
 use super::{
     connect::{Connector, user},
     error::Error,
     options::TenancyArgs,
+    period::moment,
 };
 
 /// Options of `audit`.
@@ -78,38 +80,56 @@ pub(super) async fn run(args: AuditArgs, connector: Connector) -> Result<ExitCod
 }
 
 async fn list(tenancy: &Tenancy, args: &AuditArgs) -> Result<(), Error> {
-    let entries = newest(tenancy, args).await?;
     if args.json {
-        return Ok(print_json(&entries)?);
+        // One array of all pages.
+        let mut json = serde_json::Serializer::pretty(io::stdout());
+        let mut array = json.serialize_seq(None).map_err(io::Error::from)?;
+        for_each_page(tenancy, args, |page| {
+            page.iter()
+                .try_for_each(|entry| array.serialize_element(entry))
+                .map_err(io::Error::from)
+        })
+        .await?;
+        array.end().map_err(io::Error::from)?;
+        return Ok(writeln!(io::stdout())?);
     }
     let header = ["TIME", "ACTION", "TENANT", "ACTOR", "CHANGE", "REQUEST"];
-    let rows = entries.iter().map(|entry| {
-        let request = entry.request_id.clone().unwrap_or_default();
-        let [at, action, tenant, actor, change] = columns(entry);
-        vec![at, action, tenant, actor, change, request]
-    });
-    writeln!(io::stdout(), "{}", table_that_fits(&header, rows.collect(), args.wide))?;
-    Ok(())
+    for_each_page(tenancy, args, |page| {
+        let rows = page.iter().map(|entry| {
+            let request = entry.request_id.clone().unwrap_or_default();
+            let [at, action, tenant, actor, change] = columns(entry);
+            vec![at, action, tenant, actor, change, request]
+        });
+        writeln!(io::stdout(), "{}", table_that_fits(&header, rows.collect(), args.wide))
+    })
+    .await
 }
 
 async fn follow(tenancy: &Tenancy, args: &AuditArgs) -> Result<(), Error> {
     // Before the list, so that nothing is missed between the two.
     let mut events = tenancy.events().await?;
-    let listed = newest(tenancy, args).await?;
-    for entry in &listed {
-        print(entry, args.json)?;
+    let (mut listed, mut tenants) = (HashSet::new(), HashSet::new());
+    if let Some(slug) = &args.tenant {
+        tenants.extend(tenancy.get(slug).await?.map(|it| it.id));
     }
-    let tenant = match &args.tenant {
-        Some(slug) => tenancy.get(slug).await?.map(|it| it.id),
-        None => None,
-    };
+    for_each_page(tenancy, args, |page| {
+        for entry in &page {
+            listed.insert(entry.id);
+            // It may have another slug now.
+            tenants.extend(entry.tenant_id.filter(|_| args.tenant.is_some()));
+            print(entry, args.json)?;
+        }
+        Ok(())
+    })
+    .await?;
     while let Some(event) = events.try_next().await? {
         let entry = event.entry;
         let wanted = args.action.as_ref().is_none_or(|action| *action == entry.action)
             && args.tenant.as_ref().is_none_or(|slug| {
-                entry.slug.as_ref() == Some(slug) || tenant.is_some() && entry.tenant_id == tenant
+                entry.slug.as_ref() == Some(slug)
+                    || entry.tenant_id.is_some_and(|id| tenants.contains(&id))
             })
-            && listed.iter().all(|it| it.id != entry.id);
+            && !listed.contains(&entry.id);
         if wanted {
             print(&entry, args.json)?;
         }
@@ -117,35 +137,51 @@ async fn follow(tenancy: &Tenancy, args: &AuditArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// The newest entries that the options select, oldest first.
-async fn newest(tenancy: &Tenancy, args: &AuditArgs) -> Result<Vec<AuditEntry>, Error> {
+/// Calls a function with the entries that the options select, oldest first: with the newest ones at
+/// once, with all a page at a time.
+async fn for_each_page(
+    tenancy: &Tenancy,
+    args: &AuditArgs,
+    mut show: impl FnMut(Vec<AuditEntry>) -> io::Result<()>,
+) -> Result<(), Error> {
     let all = if args.since.is_some() { 0 } else { DEFAULT_LAST };
-    let wanted = match args.last.unwrap_or(all) {
-        0 => usize::MAX,
-        last => last,
-    };
+    let last = Some(args.last.unwrap_or(all)).filter(|last| *last > 0);
     let filter = AuditFilter {
         tenant: args.tenant.clone(),
         action: args.action.clone(),
         since: args.since,
-        newest_first: true,
+        newest_first: last.is_some(),
     };
-    let mut entries = Vec::new();
+    let mut newest = Vec::new();
     let mut request = PageRequest { after: None, limit: PageRequest::MAX_LIMIT };
     loop {
         let page = tenancy.audit(&filter, request).await?;
-        entries.extend(page.items);
-        match page.next {
-            Some(next) if entries.len() < wanted => request.after = Some(next),
-            _ => break,
+        let is_first = request.after.is_none();
+        request.after = page.next;
+        match last {
+            // The header of an empty table, and no other empty page.
+            None if is_first || !page.items.is_empty() => show(page.items)?,
+            None => {}
+            Some(last) => {
+                newest.extend(page.items);
+                if newest.len() >= last {
+                    newest.truncate(last);
+                    request.after = None;
+                }
+            }
+        }
+        if request.after.is_none() {
+            break;
         }
     }
-    entries.truncate(wanted);
-    entries.reverse();
-    Ok(entries)
+    if last.is_some() {
+        newest.reverse();
+        show(newest)?;
+    }
+    Ok(())
 }
 
-fn print(entry: &AuditEntry, json: bool) -> Result<(), Error> {
+fn print(entry: &AuditEntry, json: bool) -> io::Result<()> {
     if json {
         print_json_line(entry);
     } else {
@@ -192,21 +228,7 @@ fn plain(value: &Value) -> String {
 }
 
 fn since(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok(at.to_utc());
-    }
-    let unit = |unit: char| match unit {
-        's' => Some(1),
-        'm' => Some(60),
-        'h' => Some(60 * 60),
-        'd' => Some(24 * 60 * 60),
-        _ => None,
-    };
-    let ago = text.char_indices().last().and_then(|(end, last)| {
-        let number: u64 = text[..end].parse().ok()?;
-        Some(Duration::from_secs(number.checked_mul(unit(last)?)?))
-    });
-    ago.and_then(|ago| Utc::now().checked_sub_signed(chrono::Duration::from_std(ago).ok()?))
+    moment(text, |now, period| now.checked_sub_signed(period))
         .ok_or_else(|| "use a time such as 2026-11-30T08:00:00Z, or 90m, 12h or 7d".to_owned())
 }
 

@@ -5,7 +5,7 @@ use nix::unistd::{Uid, User};
 use tenantry::{Config, Tenancy};
 use tenantry_migrate::{
     DynMigrator, Timeouts,
-    connect::{self, DatabaseArgs, Located},
+    connect::{self, DatabaseArgs, LocateError, Located},
     registry,
 };
 
@@ -16,6 +16,9 @@ pub(super) struct Connector {
     pub(super) config: Config,
     pub(super) configure: Vec<Configure>,
     pub(super) database: DatabaseArgs,
+    /// Whether tenants' statements go through the pooler of the database URL where a direct URL is
+    /// given, too. Otherwise everything uses the direct one.
+    pub(super) serves: bool,
 }
 
 /// A connected [`Tenancy`] and its server.
@@ -42,7 +45,17 @@ impl Connector {
         actor: String,
     ) -> Result<ConnectedTenancy, Error> {
         let owner = self.database.owner()?;
-        let located = self.database.locate(access).await?;
+        let direct = self.database.direct()?;
+        if self.serves && direct.is_some() && !self.database.is_given() {
+            return Err(Error::DirectOfOther);
+        }
+        let (located, direct) = match self.serves {
+            true => (self.database.locate(access).await?, direct),
+            false => (self.database.locate_direct(access).await?, None),
+        };
+        let uses_direct =
+            !self.serves && located.server.is_none() && self.database.direct()?.is_some();
+        let direct = direct.map(|url| connect::options(url.expose())).transpose()?;
         let owner = owner.map(|url| connect::options(url.expose())).transpose()?;
         let config = Config {
             connect_options: connect::options(located.url.expose())?,
@@ -58,13 +71,18 @@ impl Connector {
             audit_retention: days(args.audit_retention),
             actor,
             owner_options: owner,
+            direct_options: direct,
             ..self.config
         };
         let config = self.configure.into_iter().fold(config, |config, configure| configure(config));
         if located.server.is_some() {
             migrate(&located, &config.migrator).await?;
         }
-        Ok(ConnectedTenancy { tenancy: Tenancy::connect(&config).await?, located })
+        let tenancy = Tenancy::connect(&config).await.map_err(|error| match error {
+            tenantry::Error::Connect(error) if uses_direct => LocateError::Direct(error).into(),
+            error => Error::from(error),
+        })?;
+        Ok(ConnectedTenancy { tenancy, located })
     }
 }
 

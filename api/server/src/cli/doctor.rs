@@ -38,6 +38,13 @@ pub struct DoctorArgs {
     pub(super) tenancy: TenancyArgs,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    findings: &'a [Shown<'a>],
+    complete: bool,
+}
+
 /// A finding with the command that helps.
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -71,11 +78,12 @@ async fn examine(
     let fixed = if args.fix { tenancy.fix(&diagnosis).await } else { Vec::new() };
     let shown = shown(&diagnosis, &fixed, application);
     if args.json {
-        print_json(&shown)?;
+        print_json(&Report { findings: &shown, complete: diagnosis.complete })?;
     } else {
         print(&mut io::stdout().lock(), &shown, diagnosis.complete)?;
     }
-    Ok(if shown.iter().all(|it| it.fixed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_well = diagnosis.complete && shown.iter().all(|it| it.fixed);
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn shown<'a>(diagnosis: &'a Diagnosis, fixed: &'a [Fixed], application: &str) -> Vec<Shown<'a>> {
@@ -111,7 +119,7 @@ fn print(out: &mut impl Write, all: &[Shown<'_>], complete: bool) -> io::Result<
         }
     }
     if !complete {
-        writeln!(out, "There are more; only the first of each kind are listed.")?;
+        writeln!(out, "There may be more; only the first of each kind are listed.")?;
     }
     let left = all.iter().filter(|it| !it.fixed).count();
     match (all.len() - left, left) {

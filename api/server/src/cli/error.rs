@@ -1,7 +1,8 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use tenantry::{
-    AdoptError, Availability, Hostname, Slug, TenantUnavailable, TransferError, Transition,
+    AdoptError, Availability, Hostname, PoolerError, Slug, TenantUnavailable, TransferError,
+    Transition,
 };
 use tenantry_migrate::{
     cli::terminal::ConfirmError,
@@ -45,6 +46,11 @@ pub(super) enum Error {
          raise it to {needed} or more (`ulimit -n`), or lower --max-connections"
     )]
     FewFiles { limit: u64, needed: u64, database: u32 },
+    #[error(
+        "TENANTRY_DIRECT_URL is given without DATABASE_URL, the URL of the pooler; set DATABASE_URL, \
+         or without a pooler DATABASE_URL alone"
+    )]
+    DirectOfOther,
     #[error("the limit on open files cannot be read: {0}")]
     Limit(#[from] nix::errno::Errno),
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
@@ -105,6 +111,9 @@ impl Error {
             Self::HostOfOther { hostname, tenant } => {
                 format!("{self} (`{application} tenant domain remove {tenant} {hostname}`)")
             }
+            Self::Tenancy(tenantry::Error::Pooler(PoolerError::Direct(source))) => {
+                source.of_direct_url("TENANTRY_DIRECT_URL")
+            }
             Self::Tenancy(error) | Self::DatabaseLost(error) => match hint(error) {
                 Some(Hint::Command(words)) => format!("{self} (`{application} {words}`)"),
                 Some(Hint::Option(option)) => format!("{self} (`{option}`)"),
@@ -149,6 +158,9 @@ fn hint(error: &tenantry::Error) -> Option<Hint> {
                 _ => *refused.possible.first()?,
             };
             Hint::Command(format!("tenant {next} {}", refused.slug))
+        }
+        tenantry::Error::Pooler(PoolerError::Settings { .. }) => {
+            Hint::Command("setup --apply".into())
         }
         tenantry::Error::Owner(_) => Hint::Option("--owner-url`, or `TENANTRY_OWNER_URL"),
         tenantry::Error::UnknownApiKey(_) => Hint::Command("key list".into()),

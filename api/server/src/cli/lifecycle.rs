@@ -12,6 +12,7 @@ use tenantry_migrate::cli::terminal::{self, print_json};
 use super::{
     args::Output,
     error::Error,
+    period::period,
     tenant::{confirm_drop, find, time},
 };
 
@@ -44,9 +45,10 @@ pub(super) enum LifecycleCommand {
     Archive {
         /// Slug of the tenant.
         slug: Slug,
-        /// How long its data is kept at least, such as 30d, 12h or 0.
-        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = period)]
-        grace: Duration,
+        /// How long its data is kept at least, such as 30d, 12h or 0. Without it 30 days, and for an
+        /// archived tenant nothing is changed.
+        #[arg(long, value_name = "TIME", value_parser = period)]
+        grace: Option<Duration>,
         #[command(flatten)]
         output: Output,
     },
@@ -220,58 +222,4 @@ async fn purge_one(tenancy: &Tenancy, record: &TenantInfo, args: &PurgeArgs) -> 
     }
     writeln!(io::stdout(), "purged {slug} and its schema {}", record.schema)?;
     Ok(())
-}
-
-/// A number with its unit: days, hours, minutes or seconds.
-fn period(text: &str) -> Result<Duration, String> {
-    let unit = |unit: &str| match unit {
-        "d" => Some(86_400),
-        "h" => Some(3600),
-        "m" => Some(60),
-        "s" => Some(1),
-        _ => None,
-    };
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, rest) = text.split_at(digits);
-    let number = number.parse::<u64>().ok();
-    let seconds = match (number, rest) {
-        (Some(0), "") => Some(0),
-        (Some(number), rest) => unit(rest).and_then(|unit| number.checked_mul(unit)),
-        (None, _) => None,
-    };
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| "use a number with d, h, m or s for its unit, such as 30d or 12h".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use tenantry::DEFAULT_GRACE;
-
-    use super::*;
-
-    #[test]
-    fn a_period_has_a_unit() {
-        for (text, seconds) in [
-            ("30d", Some(2_592_000)),
-            ("12h", Some(43_200)),
-            ("90m", Some(5400)),
-            ("1s", Some(1)),
-            ("0", Some(0)),
-            ("0d", Some(0)),
-            ("30", None),
-            ("d", None),
-            ("", None),
-            ("-1d", None),
-            ("1.5d", None),
-            ("1 d", None),
-            ("1w", None),
-            ("99999999999999999999d", None),
-            ("18446744073709551615d", None),
-        ] {
-            assert_eq!(period(text).ok().map(|it| it.as_secs()), seconds, "{text:?}");
-        }
-        assert_eq!(period("30d"), Ok(DEFAULT_GRACE));
-        assert_eq!(period("90d"), Ok(RenameOptions::default().reserve_for));
-    }
 }

@@ -21,6 +21,7 @@ mod options;
 mod outcome;
 mod own_commands;
 mod parse;
+mod period;
 mod run;
 mod serve;
 mod tenant;

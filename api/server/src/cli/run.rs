@@ -164,7 +164,7 @@ impl App {
 
     pub(super) fn into_parts(self, global: &GlobalArgs) -> (Routes, Connector) {
         let Self { routes, config, configure, .. } = self;
-        (routes, Connector { config, configure, database: global.database.clone() })
+        (routes, Connector { config, configure, database: global.database.clone(), serves: false })
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn serve(
     let (name, examples) = (application.name.clone(), application.examples.clone());
     let (routes, mut connector) = application.into_parts(global);
     connector.config.reveal_unavailable |= args.reveal_unavailable;
+    connector.serves = true;
     // Of what the server does by itself; requests name their callers.
     let mut connected = connector.connect(tenancy, Access::Exclusive, user()).await?;
     let jwt = match jwt {

@@ -77,16 +77,19 @@ impl Problem {
             E::InvalidTransition(_) => {
                 (StatusCode::CONFLICT, "invalid-transition", "Not possible in this status")
             }
-            E::GraceNotOver { .. } => {
+            E::GraceNotOver { slug, .. } => {
                 let title = "Data is to be kept";
-                return Self::new(StatusCode::CONFLICT, "grace-not-over", title)
-                    .detail(format!("{error} (`{{\"force\": true}}`)"));
+                return Self::new(StatusCode::CONFLICT, "grace-not-over", title).detail(format!(
+                    "{error} (`POST /admin/tenants/{slug}/purge` with `{{\"force\": true}}`)"
+                ));
             }
             E::SchemaTaken(_) => (StatusCode::CONFLICT, "schema-taken", "Schema is taken"),
-            E::HasDependents { .. } => {
+            E::HasDependents { slug, .. } => {
                 let title = "Other objects depend on the tenant";
-                return Self::new(StatusCode::CONFLICT, "has-dependents", title)
-                    .detail(format!("{error} (`?cascade=true`)"));
+                return Self::new(StatusCode::CONFLICT, "has-dependents", title).detail(format!(
+                    "{error} (`DELETE /admin/tenants/{slug}?cascade=true`, or for an archived \
+                         tenant `POST /admin/tenants/{slug}/purge` with `{{\"cascade\": true}}`)"
+                ));
             }
             E::Transfer(error) => match error {
                 TransferError::TooMany { .. } => {
@@ -201,7 +204,7 @@ mod tests {
                 "slug-reserved",
             ),
             (
-                E::GraceNotOver { slug: slug(), purge_after: chrono::DateTime::UNIX_EPOCH },
+                E::GraceNotOver { slug: slug(), purge_after: Some(chrono::DateTime::UNIX_EPOCH) },
                 409,
                 "grace-not-over",
             ),

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
@@ -20,7 +21,7 @@ use crate::{
 
 /// Options of `setup`.
 ///
-/// Connects with the database URL, as an administrator: a superuser, or a role that may create roles
+/// Connects with the direct URL or else the database URL, as an administrator: a superuser, or a role that may create roles
 /// and owns the database. Compares roles and privileges with what an application needs, and prints or
 /// runs the statements that are missing, so it may be run again at any time.
 #[derive(Debug, Clone, Args)]
@@ -47,6 +48,16 @@ pub struct SetupArgs {
     /// which affects all roles that were not given it by name.
     #[arg(long)]
     other_databases: bool,
+    /// Longest statement timeout of the role that the application serves with, in seconds, for
+    /// sessions behind a pooler; fractions allowed, 0 for none. That of the servers, or shorter.
+    #[arg(
+        long,
+        env = "TENANTRY_STATEMENT_TIMEOUT",
+        value_name = "SECONDS",
+        default_value = "25",
+        value_parser = super::seconds
+    )]
+    statement_timeout: Duration,
 }
 
 /// Prints or runs what is missing.
@@ -63,6 +74,8 @@ pub(super) async fn run(
         app_role: args.app_role.clone(),
         take_ownership: args.take_ownership,
         other_databases: args.other_databases,
+        statement_timeout: Some(args.statement_timeout),
+        ..SetupOptions::default()
     };
     if args.print_sql {
         let plan = plan(db, migrator, &options).await?;

@@ -10,7 +10,9 @@ use thiserror::Error;
 
 use crate::describe;
 
-use super::{ConnectError, Secret, SecretError, connect_pool, given, is_same_database, url};
+use super::{
+    ConnectError, DIRECT_VARIABLE, Secret, SecretError, connect_pool, given, is_same_database, url,
+};
 
 /// Database of the local server.
 const DATABASE: &str = "tenantry";
@@ -81,6 +83,22 @@ pub struct DatabaseArgs {
     #[arg(long, global = true, env = "TENANTRY_OWNER_URL_FILE", value_name = "FILE")]
     pub owner_url_file: Option<PathBuf>,
 
+    /// URL of the same database past the pooler, if the database URL leads through one in
+    /// transaction mode. A server then uses the database URL for tenants' statements only, and this
+    /// one for everything else; other commands use this one.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_DIRECT_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub direct_url: Option<Secret>,
+
+    /// File that contains the direct URL and nothing else.
+    #[arg(long, global = true, env = "TENANTRY_DIRECT_URL_FILE", value_name = "FILE")]
+    pub direct_url_file: Option<PathBuf>,
+
     /// Folder for the data of the local PostgreSQL server. Not used with a database URL.
     #[arg(
         long,
@@ -138,6 +156,9 @@ pub enum LocateError {
     /// The two databases cannot be compared.
     #[error("the databases of DATABASE_URL and TENANTRY_OWNER_URL cannot be compared: {}", describe(.0))]
     Compare(#[source] DbErr),
+    /// Connecting past the pooler failed.
+    #[error("{}", .0.of_direct_url(DIRECT_VARIABLE))]
+    Direct(#[source] ConnectError),
     /// The URL cannot be read from its file.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -191,11 +212,36 @@ impl DatabaseArgs {
         let url = given(self.owner_url.as_ref(), file, OWNER_VARIABLE)?;
         if let Some(url) = &url {
             url::check(url.expose()).map_err(LocateError::Owner)?;
-            if !self.is_given() {
+            if !self.is_given() && self.direct()?.is_none() {
                 return Err(LocateError::OwnerOfOther);
             }
         }
         Ok(url)
+    }
+
+    /// The URL past the pooler, if one is given.
+    ///
+    /// # Errors
+    /// [`LocateError::Direct`] if it is not one, [`LocateError::Secret`].
+    pub fn direct(&self) -> Result<Option<Secret>, LocateError> {
+        let file = self.direct_url_file.as_deref();
+        let url = given(self.direct_url.as_ref(), file, DIRECT_VARIABLE)?;
+        if let Some(url) = &url {
+            url::check(url.expose()).map_err(LocateError::Direct)?;
+        }
+        Ok(url)
+    }
+
+    /// Locates the database as [`locate`](Self::locate) does, but past the pooler if its URL is
+    /// given.
+    ///
+    /// # Errors
+    /// As for [`locate`](Self::locate) and [`direct`](Self::direct).
+    pub async fn locate_direct(&self, access: Access) -> Result<Located, LocateError> {
+        match self.direct()? {
+            None => self.locate(access).await,
+            Some(url) => Ok(Located { url, server: None, inaccessible_dir: None }),
+        }
     }
 
     /// Connects as [`connect`](Self::connect) does, but with the owner's URL if one is given, which
@@ -222,12 +268,17 @@ impl DatabaseArgs {
         }
     }
 
-    /// Locates the database as [`locate`](Self::locate) does, joining a local server that already
-    /// runs, and connects to it with a pool of `connections`.
+    /// Locates the database as [`locate_direct`](Self::locate_direct) does, joining a local server
+    /// that already runs, and connects to it with a pool of `connections`.
     ///
     /// # Errors
-    /// As for [`locate`](Self::locate), and those of [`connect_pool`].
+    /// As for [`locate_direct`](Self::locate_direct), and those of [`connect_pool`].
     pub async fn connect(&self, connections: u32) -> Result<Connected, LocateError> {
+        if let Some(url) = self.direct()? {
+            let connection = connect_pool(url.expose(), connections).await;
+            let connection = connection.map_err(LocateError::Direct)?;
+            return Ok(Connected { connection, server: None });
+        }
         let located = self.locate(Access::Shared).await?;
         let connection = connect_pool(located.url.expose(), connections).await?;
         Ok(Connected { connection, server: located.server })

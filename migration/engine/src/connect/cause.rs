@@ -10,6 +10,9 @@ use crate::db_error::driver_error;
 /// A part of the driver's message if no TLS feature of it is on (sqlx-core, `net/tls/mod.rs`).
 const NO_TLS: &str = "without TLS support";
 
+/// The message of PgBouncer to a client for which no server connection was free in time.
+const QUERY_WAIT_TIMEOUT: &str = "query_wait_timeout";
+
 const WITHOUT_TLS: &str = "sslmode in DATABASE_URL requires TLS, but this program was built without \
      it. Build it with the feature `rustls` or `native-tls`, or change sslmode";
 
@@ -74,6 +77,7 @@ impl Cause {
                 "3D000" => Self::NoDatabase,
                 "53300" => Self::TooMany,
                 "55000" | "57P01" | "57P02" | "57P03" => Self::NotAccepting,
+                "08P01" if error.message() == QUERY_WAIT_TIMEOUT => Self::Silent,
                 "08P01" => Self::Setting,
                 code if code.starts_with("28") => Self::Authentication,
                 _ => Self::Other,
@@ -134,6 +138,11 @@ pub(crate) fn explain(error: &DbErr) -> String {
     let cause = Cause::of(error).unwrap_or(Cause::Other);
     let said = match (error, driver_error(error)) {
         (DbErr::Conn(_), Some(driver)) => match driver {
+            sqlx::Error::Database(error) if error.message() == QUERY_WAIT_TIMEOUT => {
+                return format!(
+                    "the pooler has no free connection ({QUERY_WAIT_TIMEOUT}). {POOLER_IS_FULL}"
+                );
+            }
             sqlx::Error::Database(error) => error.message().to_owned(),
             // An error of `Opening`.
             sqlx::Error::Io(error) if is_own(error) => return error.to_string(),

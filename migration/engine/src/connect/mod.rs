@@ -40,6 +40,9 @@ pub use url::with_database;
 pub(crate) const TRANSACTION_MODE: &str = "goes through a pooler in transaction mode. Connect to \
      PostgreSQL directly, or to a pooler in session mode";
 
+/// Name of the variable with the URL past the pooler.
+pub(crate) const DIRECT_VARIABLE: &str = "TENANTRY_DIRECT_URL";
+
 /// Default time limit for the first connection.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -67,8 +70,22 @@ pub enum ConnectError {
         source: DbErr,
     },
     /// A pooler shares sessions of the server between its clients.
-    #[error("the connection {TRANSACTION_MODE}")]
+    #[error(
+        "the connection {TRANSACTION_MODE}, or give a URL past the pooler as well \
+         ({DIRECT_VARIABLE})"
+    )]
     SharedSessions,
+}
+
+impl ConnectError {
+    /// The message for the connection past a pooler, whose URL has the name `url`.
+    #[must_use]
+    pub fn of_direct_url(&self, url: &str) -> String {
+        match self {
+            Self::SharedSessions => format!("the connection of {url} {TRANSACTION_MODE}"),
+            error => error.to_string().replace("DATABASE_URL", url),
+        }
+    }
 }
 
 /// Connection options for a URL, without parameters that the driver does not support: it would log

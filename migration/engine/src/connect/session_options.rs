@@ -1,6 +1,6 @@
 //! SeaORM's connection options for connections that are opened one by one.
 
-use std::future::ready;
+use std::{future::ready, time::Duration};
 
 use sea_orm::{
     ConnAcquireErr, ConnectOptions, Database, DatabaseConnection, DbErr,
@@ -11,6 +11,9 @@ use tracing::{Dispatch, instrument::WithSubscriber, log::LevelFilter};
 
 use super::{ConnectError, Opening, url};
 use crate::db_error::connection_error;
+
+/// For a callback that is tried without a server.
+const CALLBACK: Duration = Duration::from_secs(1);
 
 /// The session that SeaORM's [`ConnectOptions`] describe, for connections outside a pool of sqlx.
 ///
@@ -82,6 +85,18 @@ impl SessionOptions {
             && level < LevelFilter::Debug;
         let quiet = |driver: PgConnectOptions| driver.log_statements(LevelFilter::Debug);
         if is_loud { self.clone().map(quiet) } else { self.clone() }
+    }
+
+    /// Whether there is an `after_connect` callback that sends statements. It is tried without a
+    /// server.
+    pub async fn has_callback(&self) -> bool {
+        let mut options = self.sea_orm.clone();
+        // A socket in a folder that does not exist, which the driver does not wait for.
+        let nowhere = PgConnectOptions::new_without_pgpass()
+            .socket("/nonexistent/after_connect")
+            .disable_statement_logging();
+        options.acquire_timeout(CALLBACK).map_sqlx_postgres_opts(move |_| nowhere.clone());
+        !matches!(timeout(CALLBACK, connect(options, true)).await, Ok(Ok(_)))
     }
 
     /// Opens a pool of SeaORM's with the options that this was made from.

@@ -103,7 +103,7 @@ pub async fn tenants_by_slug(
     db: &DatabaseConnection,
     slugs: &[Slug],
 ) -> Result<Vec<FleetTenant>, Error> {
-    fetch(db, not_dropping().filter(tenant::Column::Slug.is_in(slugs.to_vec()))).await
+    fetch(db, not_dropping().filter(tenant::Column::Slug.eq_any(slugs.to_vec()))).await
 }
 
 /// All that are neither dropped nor being dropped.

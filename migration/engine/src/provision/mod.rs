@@ -50,6 +50,10 @@ pub(crate) const LIMIT_LOCK: &str = "SET LOCAL lock_timeout = '200ms'";
 /// Ends [`LIMIT_LOCK`] for what follows in the transaction.
 const RESET_LOCK_LIMIT: &str = "SET LOCAL lock_timeout TO DEFAULT";
 
+/// How long an insertion waits for another transaction that is writing the same slug. A creation
+/// takes less.
+pub const SLUG_LOCK_TIMEOUT: &str = "2s";
+
 /// Inserts the registry row of a tenant or a spare whose schema is created in the same transaction,
 /// and its audit entry, if there is to be one. Until the transaction ends, a fleet run waits for it
 /// before it looks for tenants to migrate.
@@ -61,7 +65,7 @@ pub async fn insert_tenant(
     row: &tenant::Model,
     entry: Option<Entry>,
 ) -> Result<(), DbErr> {
-    // One statement: the lock is taken before the row is inserted.
+    // One statement: the lock is taken before the row is inserted, and only the insertion has a limit.
     let mut values = vec![
         row.id.into(),
         row.slug.clone().into(),
@@ -75,18 +79,24 @@ pub async fn insert_tenant(
         row.updated_at.into(),
         PROVISIONING.into(),
     ];
-    let mut sql =
+    let sql = format!(
         "INSERT INTO registry.tenants (id, slug, schema, status, schema_version, migrations,
              breaking, metadata, inserted_at, updated_at)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
-         FROM pg_advisory_xact_lock_shared(hashtextextended($11, 0))"
-            .to_owned();
-    if let Some(entry) = entry {
-        let insert = Entry::insert_from("inserted", values.len() + 1);
-        sql = format!("WITH inserted AS ({sql} RETURNING 1) {insert}");
-        values.extend(entry.values());
-    }
-    execute(txn, sql, values).await
+         FROM (SELECT set_config('lock_timeout', '{SLUG_LOCK_TIMEOUT}', true)
+             FROM pg_advisory_xact_lock_shared(hashtextextended($11, 0))) AS locked"
+    );
+    // Null is the default.
+    let inserted = "(SELECT set_config('lock_timeout', NULL, true) FROM inserted) AS unlimited";
+    let after = match entry {
+        Some(entry) => {
+            let insert = Entry::insert_from(inserted, values.len() + 1);
+            values.extend(entry.values());
+            insert
+        }
+        None => format!("SELECT FROM {inserted}"),
+    };
+    execute(txn, format!("WITH inserted AS ({sql} RETURNING 1) {after}"), values).await
 }
 
 /// Deletes the row of [`insert_tenant`] and drops the schema, for a creation that failed after a

@@ -17,7 +17,10 @@ impl MigrationTrait for Migration {
             .table(TENANTS)
             .add_column(ColumnDef::new("status_reason").text())
             .add_column(ColumnDef::new("status_since").timestamp_with_time_zone())
-            .add_column(ColumnDef::new("status_before").text())
+            .add_column(ColumnDef::new("status_before").text().check((
+                "tenants_status_before_check",
+                Expr::col("status_before").is_in(["active", "suspended"]),
+            )))
             .add_column(ColumnDef::new("purge_after").timestamp_with_time_zone())
             .add_column(ColumnDef::new("read_only").boolean().not_null().default(false));
         manager.alter_table(table).await?;

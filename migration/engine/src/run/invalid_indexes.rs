@@ -106,7 +106,7 @@ impl InvalidIndexes {
 /// Invalid indexes that no other session is building. Without those of partitioned tables, which are
 /// invalid as long as a partition lacks the index, and those attached to one.
 const INVALID: &str = "SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name,
-        format('%I.%I', n.nspname, c.relname) AS quoted
+        format('%I.%I', n.nspname, c.relname) AS quoted, i.indrelid AS indexed
     FROM pg_catalog.pg_index i
     JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -124,7 +124,16 @@ pub struct InvalidIndex {
     pub schema: String,
     /// Name of the index, with the schema, quoted.
     pub index: String,
+    /// Whether `REINDEX CONCURRENTLY` has left it beside the index that is used.
+    pub left: bool,
 }
+
+/// Those whose table no other session has locked as a concurrent build does. A role without the
+/// right to see the progress of others sees that.
+const NOT_LOCKED: &str = "NOT EXISTS (SELECT FROM pg_catalog.pg_locks l
+    WHERE l.locktype = 'relation' AND l.relation = i.indexed AND l.granted
+    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+    AND l.mode = 'ShareUpdateExclusiveLock' AND l.pid <> pg_backend_pid())";
 
 /// Invalid indexes of all tenants that no session is building, at most `limit` of them.
 ///
@@ -135,8 +144,10 @@ pub async fn invalid_indexes(
     limit: u64,
 ) -> Result<Vec<InvalidIndex>, DbErr> {
     let sql = format!(
-        "SELECT t.slug AS tenant, t.schema, i.quoted AS index FROM ({INVALID}) AS i
-         JOIN registry.tenants t USING (schema) WHERE t.status NOT IN ('dropping', 'dropped')
+        "SELECT t.slug AS tenant, t.schema, i.quoted AS index,
+             i.name ~ '_cc(new|old)[0-9]*$' AS left
+         FROM ({INVALID}) AS i JOIN registry.tenants t USING (schema)
+         WHERE t.status NOT IN ('dropping', 'dropped') AND {NOT_LOCKED}
          ORDER BY t.id, index LIMIT $1"
     );
     let found = rows(db, sql, [limit.cast_signed().into()]).await?;

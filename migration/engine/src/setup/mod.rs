@@ -3,7 +3,8 @@
 //!
 //! [`plan`] compares the database with that and returns the statements that are missing, so they may
 //! be run repeatedly; [`apply`] runs them. Default privileges of the owner cover the schemas and
-//! tables of tenants to come.
+//! tables of tenants to come. Settings of the application's role are those of its sessions behind a
+//! pooler in transaction mode.
 //!
 //! ```no_run
 //! use tenantry_migrate::{DynMigrator, setup::{SetupOptions, apply}};
@@ -23,6 +24,7 @@ mod grants;
 mod owners;
 mod role_name;
 mod script;
+mod sessions;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -31,6 +33,7 @@ use tokio::time::sleep;
 
 pub use error::SetupError;
 pub(crate) use grants::grant_defaults;
+pub use grants::{MissingGrant, missing_grants};
 pub use role_name::{RoleName, RoleNameError};
 pub use script::{SetupPlan, SetupStep};
 
@@ -66,6 +69,12 @@ pub struct SetupOptions {
     pub take_ownership: bool,
     /// Whether the right to connect to every other database of the server is taken from `PUBLIC`.
     pub other_databases: bool,
+    /// Longest `statement_timeout` of the application's role, for sessions behind a pooler; by
+    /// default, 25 seconds, and 0 for none. As in the configuration of the application, or shorter.
+    pub statement_timeout: Option<Duration>,
+    /// Longest `idle_in_transaction_session_timeout` of that role; by default, 30 seconds, and 0 for
+    /// none.
+    pub idle_in_transaction_timeout: Option<Duration>,
 }
 
 /// Returns the statements that are missing. Changes nothing.
@@ -87,6 +96,7 @@ pub async fn plan(
     };
     add("roles", roles.create(db).await?);
     add("the database", roles.database(db).await?);
+    add("settings of sessions", roles.settings(db, migrator, options).await?);
     let schemas = schemas(db, migrator).await?;
     let foreign = owners::others(db, &roles, &schemas).await?;
     if !foreign.is_empty() && !options.take_ownership {
@@ -98,7 +108,7 @@ pub async fn plan(
     }
     add("privileges on what will be created", roles.defaults(db).await?);
     add("schemas of extensions", roles.extensions(db, migrator).await?);
-    let wanted = grants::wanted(roles.application());
+    let wanted = grants::wanted(roles.application().as_str());
     for schemas in schemas.chunks(SCHEMAS_PER_QUERY) {
         for (title, statements) in [
             ("privileges on what exists", grants::missing(db, schemas, &wanted).await?),

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
-use tenantry_registry::audit::{self, Entry};
+use tenantry_registry::{
+    audit::{self, Entry},
+    notify::entry_inserted,
+};
 use tokio::{sync::mpsc, time::sleep};
 use tracing::warn;
 use uuid::Uuid;
@@ -49,7 +52,7 @@ impl Background {
             match event {
                 Event::Used(id) => used.push(id),
                 Event::Refused(entry) => {
-                    if let Err(error) = audit::record(&self.db, *entry).await {
+                    if let Err(error) = audit::record(&self.db, *entry, entry_inserted()).await {
                         warn!(%error, "the refusal of a key was not recorded");
                     }
                 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use tenantry_registry::{
     DisplayName, Scope, Scopes, Slug, TenantId, api_key,
     audit::{self, Action, Entry},
-    notify::notify_api_key,
+    notify::api_key_changed,
     tenant,
 };
 use uuid::Uuid;
@@ -31,7 +31,7 @@ pub(crate) use text::Prefix;
 #[cfg(fuzzing)]
 pub use text::fuzz_key;
 
-use super::{Error, Tenancy, pool::Transaction};
+use super::{Error, Tenancy, locked_row::lock_living};
 use crate::page::{self, Page, PageRequest};
 use text::{KeyText, shown};
 
@@ -224,8 +224,8 @@ impl Tenancy {
         let row = row.insert(&txn).await?;
         let info = ApiKeyInfo::new(row, new.tenant.clone());
         let entry = self.entry(Action::KeyCreated).after(info.described());
-        audit::record(&txn, of_owner(entry, tenant_id, new.tenant)).await?;
-        notify_api_key(&txn, &info.prefix).await?;
+        let entry = of_owner(entry, tenant_id, new.tenant);
+        audit::record(&txn, entry, api_key_changed(&info.prefix)).await?;
         txn.commit().await?;
         self.inner.keys.changed(&key.prefix);
         Ok(CreatedApiKey { key: key.expose(), info })
@@ -298,8 +298,7 @@ impl Tenancy {
         let info = ApiKeyInfo { revoked_at: Some(now), ..before.clone() };
         let entry = self.entry(Action::KeyRevoked).before(before.described());
         let entry = of_owner(entry.after(info.described()), tenant_id, slug);
-        audit::record(&txn, entry).await?;
-        notify_api_key(&txn, &info.prefix).await?;
+        audit::record(&txn, entry, api_key_changed(&info.prefix)).await?;
         txn.commit().await?;
         if let Some(prefix) = Prefix::parse(&info.prefix) {
             self.inner.keys.changed(&prefix);
@@ -353,20 +352,6 @@ fn find(text: &str) -> Result<(Select<api_key::Entity>, Error), Error> {
     Ok((api_key::Entity::find().filter(key), Error::UnknownApiKey(shown)))
 }
 
-/// The id of a tenant, locked against a drop until the transaction ends.
-async fn lock_living(txn: &Transaction, slug: &Slug) -> Result<TenantId, Error> {
-    let id = tenant::Entity::find_living()
-        .select_only()
-        .column(tenant::Column::Id)
-        .filter(tenant::Column::Slug.eq(slug.clone()))
-        .filter(tenant::Column::Status.ne(tenant::Status::Dropping))
-        .lock(LockType::KeyShare)
-        .into_tuple()
-        .one(txn)
-        .await?;
-    id.ok_or_else(|| Error::UnknownTenant(slug.clone()))
-}
-
 async fn slugs_of(
     db: &impl sea_orm::ConnectionTrait,
     ids: Vec<TenantId>,
@@ -374,7 +359,7 @@ async fn slugs_of(
     let rows: Vec<(TenantId, Option<Slug>)> = tenant::Entity::find()
         .select_only()
         .columns([tenant::Column::Id, tenant::Column::Slug])
-        .filter(tenant::Column::Id.is_in(ids))
+        .filter(tenant::Column::Id.eq_any(ids))
         .into_tuple()
         .all(db)
         .await?;

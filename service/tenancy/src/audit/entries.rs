@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, EntityTrait, Order, QueryFilter, QuerySelect};
 use serde::Serialize;
 use serde_json::Value;
 use tenantry_registry::{
-    Slug, TenantId,
+    Slug, TenantId, alias,
     audit::{self, Action},
     tenant,
 };
@@ -44,7 +44,8 @@ pub struct AuditEntry {
 /// Entries to be read. The default: all, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
-    /// Those about the tenant that has this slug, and about dropped tenants that had it.
+    /// Those about the tenant that has this slug or for which it is reserved as an earlier one, and
+    /// about dropped tenants that had it.
     pub tenant: Option<Slug>,
     /// Those of one action.
     pub action: Option<Action>,
@@ -85,8 +86,10 @@ impl Tenancy {
                 .select_only()
                 .column(tenant::Column::Id)
                 .filter(tenant::Column::Slug.eq(slug.clone()));
-            let ids: Vec<TenantId> = ids.into_tuple().all(db).await?;
-            select = select.filter(audit::Column::TenantId.is_in(ids));
+            let mut ids: Vec<TenantId> = ids.into_tuple().all(db).await?;
+            let alias = alias::Entity::find_by_id(slug.clone()).one(db).await?;
+            ids.extend(alias.map(|alias| alias.tenant_id));
+            select = select.filter(audit::Column::TenantId.eq_any(ids));
         }
         if let Some(action) = &filter.action {
             select = select.filter(audit::Column::Action.eq(action.as_str()));

@@ -15,7 +15,10 @@ use futures_util::{
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
 use serde::{Deserialize, Serialize};
 use tenantry_registry::audit;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -24,6 +27,9 @@ use crate::{DbErrorKind, Error, Tenancy};
 
 /// Most entries that are read ahead of a consumer.
 const PAGE: usize = 200;
+
+/// How long notifications are relied on.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Pause after an error of the connection.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -155,8 +161,9 @@ impl Reader {
                 }
             }
             if self.page.is_empty() && !self.warned {
-                // Fails when the view is gone, which this tenancy prevents.
-                let _ = self.changes.changed().await;
+                // Fails when the view is gone, which this tenancy prevents, or when no notification
+                // has come for long, which may have been lost.
+                let _ = timeout(MAX_WAIT, self.changes.changed()).await;
             }
         }
     }

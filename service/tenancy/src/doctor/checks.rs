@@ -1,14 +1,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, PaginatorTrait,
-    QueryFilter, Statement, Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Value};
 use tenantry_migrate::{
-    VersionCount, VersionStatus, drift::unregistered_schemas, invalid_indexes, tenants_status,
+    VersionCount, VersionStatus,
+    drift::unregistered_schemas,
+    invalid_indexes,
+    setup::{MissingGrant, missing_grants},
+    tenants_status,
 };
-use tenantry_registry::{SchemaName, Slug, alias};
+use tenantry_registry::{Slug, TenantId};
 
 use super::{Finding, FindingKind, MAX_FINDINGS, Remedy};
 use crate::{Error, Tenancy};
@@ -126,72 +127,62 @@ impl Tenancy {
             kind: FindingKind::InvalidIndex,
             tenant: it.tenant,
             schema: Some(it.schema),
-            message: format!("index {} is invalid: no query uses it", it.index),
-            remedy: Remedy::Sql { sql: format!("REINDEX INDEX CONCURRENTLY {}", it.index) },
+            message: match it.left {
+                true => format!("index {} is left from REINDEX CONCURRENTLY", it.index),
+                false => format!("index {} is invalid: no query uses it", it.index),
+            },
+            remedy: Remedy::Sql {
+                sql: match it.left {
+                    true => format!("DROP INDEX CONCURRENTLY {}", it.index),
+                    false => format!("REINDEX INDEX CONCURRENTLY {}", it.index),
+                },
+            },
         };
         Ok(found.into_iter().map(finding).collect())
     }
 
-    /// Schemas that the role may not use, or has tables in that it may not read.
+    /// What the role may not do with the tables and other objects of tenants.
     pub(super) async fn missing_rights(&self) -> Result<Vec<Finding>, Error> {
-        #[derive(FromQueryResult)]
-        struct Denied {
-            slug: Option<Slug>,
-            schema: SchemaName,
-            role: String,
-            usage: bool,
-        }
-        let sql = "SELECT t.slug, t.schema, current_user::text AS role,
-                has_schema_privilege(n.oid, 'USAGE') AS usage
-            FROM registry.tenants t JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema
-            WHERE t.status NOT IN ('dropping', 'dropped')
-            AND (NOT has_schema_privilege(n.oid, 'USAGE')
-                OR EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid
-                    AND c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, 'SELECT')))
-            ORDER BY t.id LIMIT $1";
-        let rows: Vec<Denied> = self.rows(sql, []).await?;
-        let finding = |Denied { slug, schema, role, usage }| {
-            let (what, on) = match usage {
-                false => ("may not use its schema", "USAGE ON SCHEMA"),
-                true => ("may not read all of its tables", "SELECT ON ALL TABLES IN SCHEMA"),
-            };
-            let role_name = role.replace('"', "\"\"");
-            Finding {
-                kind: FindingKind::MissingRights,
-                tenant: slug.map(|slug| slug.to_string()),
-                message: format!("role {role} {what}"),
-                remedy: Remedy::Sql {
-                    sql: format!("GRANT {on} {} TO \"{role_name}\"", schema.quoted()),
-                },
-                schema: Some(schema.to_string()),
-            }
+        let found = missing_grants(&self.inner.db, MAX_FINDINGS).await?;
+        let finding = |it: MissingGrant| Finding {
+            kind: FindingKind::MissingRights,
+            tenant: it.tenant,
+            schema: Some(it.schema),
+            message: format!("role {} lacks privileges", it.role),
+            remedy: Remedy::Sql { sql: it.sql },
         };
-        Ok(rows.into_iter().map(finding).collect())
+        Ok(found.into_iter().map(finding).collect())
     }
 
-    /// Hostnames of dropped tenants, which no other tenant can get.
-    pub(super) async fn stray_domains(&self) -> Result<Vec<Finding>, Error> {
+    /// Rows of dropped tenants: their hostnames, earlier slugs and keys.
+    pub(super) async fn stray_rows(&self) -> Result<Vec<Finding>, Error> {
         #[derive(FromQueryResult)]
         struct Stray {
-            hostname: String,
+            id: TenantId,
             slug: Option<String>,
+            number: i64,
         }
-        let sql = "SELECT d.hostname, t.slug FROM registry.domains d
-            JOIN registry.tenants t ON t.id = d.tenant_id
-            WHERE t.status = 'dropped' ORDER BY d.hostname LIMIT $1";
+        let sql = "SELECT t.id, t.slug, count(*) AS number FROM registry.tenants t JOIN (
+                SELECT tenant_id FROM registry.domains
+                UNION ALL SELECT tenant_id FROM registry.aliases
+                UNION ALL SELECT tenant_id FROM registry.api_keys) r ON r.tenant_id = t.id
+            WHERE t.status = 'dropped' GROUP BY t.id ORDER BY t.id LIMIT $1";
         let rows: Vec<Stray> = self.rows(sql, []).await?;
-        let finding = |Stray { hostname, slug }| Finding {
-            kind: FindingKind::StrayDomain,
+        let finding = |Stray { id, slug, number }| Finding {
+            kind: FindingKind::StrayRows,
             tenant: slug,
             schema: None,
-            message: format!("hostname {hostname} belongs to the tenant, which was dropped"),
-            remedy: Remedy::RemoveDomain { hostname },
+            message: format!(
+                "hostnames, earlier slugs and keys of the tenant, which was dropped, are stored: \
+                 {number}"
+            ),
+            remedy: Remedy::RemoveRows { tenant_id: id },
         };
         Ok(rows.into_iter().map(finding).collect())
     }
 
-    /// Archived tenants, and earlier slugs, that were kept long enough.
-    pub(super) async fn expired_archives_and_aliases(&self) -> Result<Vec<Finding>, Error> {
+    /// Archived tenants that were kept long enough.
+    pub(super) async fn expired_archives(&self) -> Result<Vec<Finding>, Error> {
         #[derive(FromQueryResult)]
         struct Expired {
             slug: Slug,
@@ -211,19 +202,7 @@ impl Tenancy {
             ),
             remedy: Remedy::Purge { tenant: slug },
         };
-        let mut found: Vec<Finding> = rows.into_iter().map(finding).collect();
-        let expired = alias::Column::ExpiresAt.lte(tenantry_registry::now());
-        let aliases = alias::Entity::find().filter(expired).count(&self.inner.db).await?;
-        if aliases > 0 {
-            found.push(Finding {
-                kind: FindingKind::ExpiredAliases,
-                tenant: None,
-                schema: None,
-                message: format!("earlier slugs whose reservation has ended are stored: {aliases}"),
-                remedy: Remedy::RemoveExpiredAliases,
-            });
-        }
-        Ok(found)
+        Ok(rows.into_iter().map(finding).collect())
     }
 
     /// The rows of a query whose first parameter is [`MAX_FINDINGS`].

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tenantry_registry::Slug;
+use tenantry_registry::{Slug, TenantId};
 
 use crate::tenant_info::{as_text, perhaps_as_text};
 
@@ -44,14 +44,12 @@ pub enum FindingKind {
     UnknownVersion,
     /// The last migration of a tenant failed.
     MigrationFailed,
-    /// The program may not use the tables of a tenant.
+    /// The program may not do with the tables of a tenant what the application's role may.
     MissingRights,
-    /// A hostname belongs to a tenant that was dropped.
-    StrayDomain,
+    /// Hostnames, earlier slugs or keys belong to a tenant that was dropped.
+    StrayRows,
     /// The grace of an archived tenant has ended.
     ExpiredArchive,
-    /// Earlier slugs of tenants are stored after their reservation has ended.
-    ExpiredAliases,
 }
 
 /// What helps against a [`Finding`].
@@ -75,13 +73,11 @@ pub enum Remedy {
         /// The schema that is missing.
         schema: String,
     },
-    /// The hostname is removed.
-    RemoveDomain {
-        /// The hostname.
-        hostname: String,
+    /// The hostnames, earlier slugs and keys of the tenant, which was dropped, are removed.
+    RemoveRows {
+        /// Id of the tenant.
+        tenant_id: TenantId,
     },
-    /// The rows of earlier slugs that have expired are removed.
-    RemoveExpiredAliases,
     /// [`Tenancy::purge`](crate::Tenancy::purge) drops the tenant.
     Purge {
         /// The tenant.
@@ -129,8 +125,7 @@ impl Remedy {
             Self::FinishDrop { .. }
                 | Self::RemoveUnfinished { .. }
                 | Self::RemoveSpare { .. }
-                | Self::RemoveDomain { .. }
-                | Self::RemoveExpiredAliases
+                | Self::RemoveRows { .. }
         )
     }
 }

@@ -1,16 +1,18 @@
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
+    sea_query::LockType,
+};
 use serde_json::json;
 use tenantry_migrate::remove_unfinished;
 use tenantry_registry::{
-    SchemaName, alias,
+    SchemaName, TenantId,
     audit::{self, Action},
-    domain,
-    notify::notify,
+    notify::{entry_inserted, tenant_changed},
     tenant,
 };
 
 use super::Remedy;
-use crate::{Error, Tenancy};
+use crate::{Error, Tenancy, drop::delete_rows_of, lifecycle::keys_of, pool::Transaction};
 
 impl Tenancy {
     /// Applies a remedy that is safe. Nothing happens if it is not needed any more.
@@ -22,10 +24,10 @@ impl Tenancy {
                 dropped => dropped,
             },
             Remedy::RemoveUnfinished { schema } => {
-                let schema: SchemaName = schema.parse()?;
+                let name: SchemaName = schema.parse()?;
                 let txn = self.inner.lifecycle.begin_for_ddl().await?;
-                remove_unfinished(&txn, &schema).await?;
-                Ok(txn.commit().await?)
+                let is_removed = remove_unfinished(&txn, &name).await?;
+                self.commit_removal(txn, schema, is_removed).await
             }
             Remedy::RemoveSpare { schema } => {
                 let delete = Statement::from_sql_and_values(
@@ -35,32 +37,43 @@ impl Tenancy {
                          SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = t.schema)",
                     [schema.as_str().into()],
                 );
-                self.inner.db.execute_raw(delete).await?;
-                Ok(())
+                let txn = self.inner.lifecycle.begin().await?;
+                let is_removed = txn.execute_raw(delete).await?.rows_affected() > 0;
+                self.commit_removal(txn, schema, is_removed).await
             }
-            Remedy::RemoveExpiredAliases => {
-                let expired = alias::Column::ExpiresAt.lte(tenantry_registry::now());
-                alias::Entity::delete_many().filter(expired).exec(&self.inner.db).await?;
-                Ok(())
-            }
-            Remedy::RemoveDomain { hostname } => self.remove_stray_domain(hostname).await,
+            Remedy::RemoveRows { tenant_id } => self.remove_rows(*tenant_id).await,
             _ => Ok(()),
         }
     }
 
-    async fn remove_stray_domain(&self, hostname: &str) -> Result<(), Error> {
+    async fn commit_removal(
+        &self,
+        txn: Transaction,
+        schema: &str,
+        is_removed: bool,
+    ) -> Result<(), Error> {
+        if is_removed {
+            let entry = self.entry(Action::Repaired).before(json!({ "schema": schema }));
+            audit::record(&txn, entry, entry_inserted()).await?;
+        }
+        Ok(txn.commit().await?)
+    }
+
+    async fn remove_rows(&self, id: TenantId) -> Result<(), Error> {
         let txn = self.inner.lifecycle.begin().await?;
-        let found = domain::Entity::find()
-            .find_also_related(tenant::Entity)
-            .filter(domain::Column::Hostname.eq(hostname))
+        let row = tenant::Entity::find_by_id(id)
             .filter(tenant::Column::Status.eq(tenant::Status::Dropped))
+            .lock(LockType::NoKeyUpdate)
             .one(&txn)
             .await?;
-        let Some((domain, Some(row))) = found else { return Ok(()) };
-        domain::Entity::delete_by_id(domain.hostname).exec(&txn).await?;
-        let entry = self.tenant_entry(Action::DomainRemoved, &row);
-        audit::record(&txn, entry.before(json!({ "hostname": hostname }))).await?;
-        notify(&txn, row.id, [hostname.to_owned()]).await?;
+        let Some(row) = row else { return Ok(()) };
+        let keys = keys_of(&txn, &row).await?;
+        let removed = delete_rows_of(&txn, id).await?;
+        if removed > 0 {
+            let entry =
+                self.tenant_entry(Action::Repaired, &row).before(json!({ "rows": removed }));
+            audit::record(&txn, entry, tenant_changed(id, keys)).await?;
+        }
         Ok(txn.commit().await?)
     }
 }

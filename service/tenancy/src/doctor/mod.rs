@@ -78,8 +78,8 @@ impl Tenancy {
             self.versions().await?,
             self.invalid_indexes().await?,
             self.missing_rights().await?,
-            self.stray_domains().await?,
-            self.expired_archives_and_aliases().await?,
+            self.stray_rows().await?,
+            self.expired_archives().await?,
         ] {
             all.complete &= (found.len() as u64) < MAX_FINDINGS;
             all.findings.extend(found);

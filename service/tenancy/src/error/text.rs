@@ -11,6 +11,14 @@ pub(super) fn seconds(at: &DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// Until when the data of an archived tenant is kept, and what helps.
+pub(super) fn kept(purge_after: Option<&DateTime<Utc>>) -> String {
+    match purge_after {
+        Some(end) => format!("until {}; restore it, wait", seconds(end)),
+        None => "without an end; restore it, archive it again with a grace".to_owned(),
+    }
+}
+
 pub(super) fn by(holders: &[LockHolder]) -> String {
     let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
     if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) }

@@ -104,7 +104,10 @@ impl Checkout {
         self.effect = self.effect.max(effect);
         self.state = CheckoutState::InFlight;
         self.sent_at = Instant::now();
-        self.connection()
+        let in_transaction = self.in_transaction;
+        let (connection, guard) = self.held.as_mut().ok_or_else(closed)?;
+        connection.statements.set_needs_name(guard.pool().is_pooled() && !in_transaction);
+        Ok(connection)
     }
 
     pub(super) fn finish<T>(&mut self, result: Result<T, DbErr>) -> Result<T, DbErr> {
@@ -145,6 +148,22 @@ impl Checkout {
 
     pub(super) fn end_transaction(&mut self) {
         self.in_transaction = false;
+    }
+
+    /// Whether the pooler would give others a session that statements of this transaction may have
+    /// changed.
+    pub(super) fn must_reset_in_transaction(&self) -> bool {
+        self.is_pooled() && self.effect >= Effect::Reset
+    }
+
+    /// Whether the connection leads through a pooler in transaction mode.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.held.as_ref().is_some_and(|(_, guard)| guard.pool().is_pooled())
+    }
+
+    /// The session has been reset.
+    pub(super) fn set_reset(&mut self) {
+        self.effect = Effect::None;
     }
 
     pub(super) fn in_transaction(&self) -> bool {

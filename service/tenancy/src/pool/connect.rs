@@ -10,15 +10,24 @@ use tenantry_migrate::connect::{Opening, SessionOptions};
 #[cfg(feature = "testing")]
 use super::mock_session::MockSession;
 use super::{session::Session, session_settings::SessionSettings, write_access::WriteAccess};
+use crate::pooler::RoleSettings;
 
 /// Opens connections that all have the same settings.
 pub(super) struct Connector {
     options: SessionOptions,
-    settings: SessionSettings,
+    sessions: Sessions,
     timeout: Duration,
     /// In place of a server.
     #[cfg(feature = "testing")]
     mock: Option<DatabaseConnection>,
+}
+
+/// The sessions behind the connections.
+pub(super) enum Sessions {
+    /// Each connection has its own.
+    Own(SessionSettings),
+    /// A pooler gives a connection another one for each transaction.
+    Pooled(RoleSettings),
 }
 
 /// A new connection.
@@ -30,14 +39,10 @@ pub(super) struct Connected {
 }
 
 impl Connector {
-    pub(super) fn new(
-        options: SessionOptions,
-        settings: SessionSettings,
-        timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(options: SessionOptions, sessions: Sessions, timeout: Duration) -> Self {
         Self {
             options,
-            settings,
+            sessions,
             timeout,
             #[cfg(feature = "testing")]
             mock: None,
@@ -56,10 +61,24 @@ impl Connector {
 
     /// The schemas of extensions, as they are appended to a `search_path`.
     pub(super) fn extensions(&self) -> &str {
-        &self.settings.extensions
+        match &self.sessions {
+            Sessions::Own(settings) => &settings.extensions,
+            Sessions::Pooled(role) => role.extensions(),
+        }
     }
 
-    /// Opens a connection and applies the settings in one more round trip.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.role_settings().is_some()
+    }
+
+    pub(super) fn role_settings(&self) -> Option<&RoleSettings> {
+        match &self.sessions {
+            Sessions::Own(_) => None,
+            Sessions::Pooled(role) => Some(role),
+        }
+    }
+
+    /// Opens a connection and applies the settings in one more round trip, or confirms them.
     pub(super) async fn connect(&self) -> Result<Connected, DbErr> {
         #[cfg(feature = "testing")]
         if let Some(mock) = &self.mock {
@@ -69,16 +88,24 @@ impl Connector {
         let opening = Opening::within(self.timeout);
         let (mut connection, customised) = self.options.open(&opening).await?;
         let writes = opening
-            .first(self.settings.apply(&mut connection))
+            .first(async {
+                match &self.sessions {
+                    Sessions::Own(settings) => settings.apply(&mut connection).await,
+                    Sessions::Pooled(role) => role.confirm(&mut connection).await,
+                }
+            })
             .await
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
         Ok(Connected { session: Session::Postgres(connection), customised, writes })
     }
 
-    /// Resets a session to the settings. Returns false if it is in a transaction.
+    /// Resets a session to the settings. Returns false if it is in a transaction, or not its own.
     pub(super) async fn reset(&self, session: &mut Session) -> Result<bool, sqlx::Error> {
         match session {
-            Session::Postgres(connection) => self.settings.reset(connection).await,
+            Session::Postgres(connection) => match &self.sessions {
+                Sessions::Own(settings) => settings.reset(connection).await,
+                Sessions::Pooled(_) => Ok(false),
+            },
             #[cfg(feature = "testing")]
             Session::Mock(_) => Ok(true),
         }

@@ -1,13 +1,20 @@
 use futures_util::stream::BoxStream;
 use sea_orm::{DbErr, ExecResult, QueryResult, Statement, TransactionOptions};
 
-use super::{super::statement::Effect, Transaction};
+use super::{
+    super::statement::{Analysis, Effect, Misuse},
+    Transaction,
+};
 
 /// Executes statements of a tenant, each with its effect on the session.
 pub trait Executor: Send + Sync {
     /// Whether a statement that the server has not received may be sent again. False in a
     /// transaction, which the loss of the connection has rolled back.
     const CAN_RETRY: bool;
+
+    /// The effect of a statement on the session, or its refusal: through a pooler, nothing may stay
+    /// in a session.
+    fn permit(&self, analysis: Analysis) -> Result<Effect, Misuse>;
 
     /// Begins a transaction, or a savepoint in one.
     fn begin_transaction(

@@ -8,7 +8,7 @@ use sea_orm::{
 use tenantry_registry::SchemaName;
 
 use super::{
-    super::statement::Effect,
+    super::statement::{Analysis, Effect, Misuse, outside_transaction},
     Executor, TenantPool, Transaction, WriteAccess,
     affinity::{SHARED, affinity_key},
     checkout::Checkout,
@@ -195,6 +195,15 @@ impl PoolUser {
 
 impl Executor for PoolHandle {
     const CAN_RETRY: bool = true;
+
+    fn permit(&self, Analysis { effect, session }: Analysis) -> Result<Effect, Misuse> {
+        match session {
+            _ if !self.pool.is_pooled() => Ok(effect),
+            Some(session) => Err(session.refusal()),
+            None if effect >= Effect::Reset => Err(outside_transaction()),
+            None => Ok(effect),
+        }
+    }
 
     async fn begin_transaction(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
         match self.begin_once(options).await {

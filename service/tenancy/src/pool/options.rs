@@ -17,6 +17,8 @@ pub(in super::super) struct PoolOptions {
     pub(in super::super) idle_in_transaction_timeout: Option<Duration>,
     /// The schemas of extensions as they are appended to a `search_path`, each after a comma.
     pub(in super::super) extensions: Arc<str>,
+    /// Whether the connections lead through a pooler in transaction mode.
+    pub(in super::super) pooled: bool,
 }
 
 /// For a pool without a server.
@@ -35,6 +37,7 @@ impl Default for PoolOptions {
             statement_timeout: None,
             idle_in_transaction_timeout: None,
             extensions: Arc::from(""),
+            pooled: false,
         }
     }
 }

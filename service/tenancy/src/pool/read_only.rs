@@ -5,12 +5,13 @@ use tenantry_migrate::DbErrorKind;
 
 use super::{
     super::{
+        availability::TenantUnavailable,
         read_only::ReadOnlyTenant,
         statement::{Effect, sets_isolation_only},
         tenant_state::TenantState,
     },
     checkout::{Checkout, Enforcement},
-    transaction::{end, execute},
+    transaction::{self, execute, roll_back},
 };
 
 /// With a query, since until the first one a statement could make the transaction writable again
@@ -18,6 +19,9 @@ use super::{
 const BEGIN: &str = "BEGIN READ ONLY; SELECT 1";
 
 const HAS_WRITTEN: &str = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL";
+
+/// SQLSTATE of every statement after one that has failed.
+const TRANSACTION_FAILED: &str = "25P02";
 
 /// Begins a read-only transaction for one statement.
 pub(super) async fn begin(mut checkout: Checkout) -> Result<Checkout, DbErr> {
@@ -28,7 +32,7 @@ pub(super) async fn begin(mut checkout: Checkout) -> Result<Checkout, DbErr> {
 
 /// Ends the transaction of [`begin`]. A notification that the statement has sent is delivered.
 pub(super) async fn commit(checkout: &mut Checkout) -> Result<(), DbErr> {
-    end(checkout, "COMMIT").await
+    transaction::commit(checkout).await
 }
 
 /// Makes a transaction read-only before a statement.
@@ -69,26 +73,38 @@ pub(super) fn explain(checkout: &Checkout, tenant: Option<&TenantState>, error: 
 }
 
 /// Rolls back instead of committing if the tenant is read-only and the transaction has written
-/// before that was known.
+/// before that was known, or if that cannot be found out.
 pub(super) async fn check_commit(
     checkout: &mut Checkout,
     tenant: &TenantState,
 ) -> Result<(), DbErr> {
-    // Whether the tenant is available is checked before statements.
-    let _ = tenant.check().await;
-    if !tenant.is_read_only() {
-        return Ok(());
+    let error = match writes_refused(checkout, tenant).await {
+        Ok(false) => return Ok(()),
+        Ok(true) => ReadOnlyTenant::new(tenant.slug.clone()).into(),
+        Err(error) => error,
+    };
+    // An error of the rollback has the same cause, and the connection is closed then.
+    let _ = roll_back(checkout).await;
+    Err(error)
+}
+
+/// Whether the tenant is read-only and the transaction has written.
+async fn writes_refused(checkout: &mut Checkout, tenant: &TenantState) -> Result<bool, DbErr> {
+    match tenant.check().await {
+        // Whether the tenant is available is checked before statements.
+        Err(error) if TenantUnavailable::find(&error).is_none() => return Err(error),
+        _ if !tenant.is_read_only() => return Ok(false),
+        _ => {}
     }
     let ask = Statement::from_string(DbBackend::Postgres, HAS_WRITTEN);
     let row = checkout.start(Effect::None)?.query_one(ask).await;
-    let has_written = match checkout.finish(row) {
-        Ok(Some(row)) => row.try_get_by_index(0)?,
+    match checkout.finish(row) {
+        Ok(Some(row)) => row.try_get_by_index(0),
+        Ok(None) => Ok(false),
         // A transaction that has failed is rolled back by its commit.
-        Ok(None) | Err(_) => false,
-    };
-    if has_written {
-        end(checkout, "ROLLBACK").await?;
-        return Err(ReadOnlyTenant::new(tenant.slug.clone()).into());
+        Err(error) if DbErrorKind::sqlstate(&error).as_deref() == Some(TRANSACTION_FAILED) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
-    Ok(())
 }

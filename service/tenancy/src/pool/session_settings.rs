@@ -1,6 +1,9 @@
 //! The state in which every tenant finds a session.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 use tenantry_migrate::notice_lost_client;
@@ -10,19 +13,24 @@ use super::write_access::WriteAccess;
 /// Undoes what statements may have changed in a session, except for its prepared statements: these
 /// are the driver's, since a connection on which others may have been prepared is closed. Otherwise
 /// the same as DISCARD ALL, which cannot be part of a batch.
-const RESET: &str = "\
+pub(super) const RESET: &str = "\
     RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; ";
+
+/// The end of a transaction through a pooler, whose statements may have changed the session: a
+/// rollback alone keeps session locks.
+pub(super) static ROLLBACK_AND_RESET: LazyLock<String> =
+    LazyLock::new(|| format!("ROLLBACK; {RESET}"));
 
 /// Settings of a session, applied when it is opened and again when it is reset. By statement, since
 /// poolers drop start-up options.
 #[derive(Clone)]
-pub(super) struct SessionSettings {
+pub(in super::super) struct SessionSettings {
     /// The schemas of extensions as they are appended to a `search_path`, each after a comma. They
     /// need no escape in a literal.
-    pub(super) extensions: Arc<str>,
-    pub(super) statement_timeout: Option<Duration>,
-    pub(super) idle_in_transaction_timeout: Option<Duration>,
+    pub(in super::super) extensions: Arc<str>,
+    pub(in super::super) statement_timeout: Option<Duration>,
+    pub(in super::super) idle_in_transaction_timeout: Option<Duration>,
 }
 
 impl SessionSettings {
@@ -82,7 +90,7 @@ impl SessionSettings {
 }
 
 /// A timeout as PostgreSQL expects it; 0 is none.
-pub(super) fn milliseconds(timeout: Option<Duration>) -> i32 {
+pub(in super::super) fn milliseconds(timeout: Option<Duration>) -> i32 {
     let time = timeout.filter(|time| !time.is_zero());
     time.map_or(0, |time| i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1))
 }

@@ -60,9 +60,9 @@ pub(super) struct PooledConnection {
 /// The state of the pool when a connection was last found to work.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Generation {
-    /// See [`TenantPool::suspect_epoch`](super::TenantPool).
+    /// See [`Health`](super::health::Health).
     pub(super) suspect: u64,
-    /// See [`TenantPool::primary`](super::TenantPool).
+    /// See [`Health`](super::health::Health).
     pub(super) primary: u64,
 }
 

@@ -17,6 +17,7 @@ use super::{
     checkout::{Checkout, CheckoutState},
     request::Request,
     scheduler::closed,
+    session_settings::ROLLBACK_AND_RESET,
     slot::{PooledConnection, Slot},
     timeouts::{CANCEL_GRACE, CLEANUP, CONNECT_HEAD_START, DISCONNECT_NOTICED, SUSPECT_AFTER},
 };
@@ -163,7 +164,12 @@ impl SlotGuard {
             CheckoutState::Idle => CLEANUP,
             CheckoutState::InFlight => CANCEL_GRACE,
         };
-        let sql = if left.in_transaction { "ROLLBACK" } else { "" };
+        let must_reset = self.pool.is_pooled() && left.effect >= Effect::Reset;
+        let sql = match left.in_transaction {
+            true if must_reset => ROLLBACK_AND_RESET.as_str(),
+            true => "ROLLBACK",
+            false => "",
+        };
         match timeout(bound, connection.execute_batch(sql)).await {
             Ok(Ok(_)) => self.recycle(connection, left.effect).await,
             // The error may be that of the statement in flight.
@@ -195,9 +201,11 @@ impl SlotGuard {
         let is_clean = self.is_reusable(&connection)
             && match effect {
                 Effect::None => true,
+                // Nothing was left in a session: see `Executor::permit` and the end of transactions.
+                Effect::Local | Effect::Reset if self.pool.is_pooled() => true,
                 // `after_connect` runs on a new connection only.
-                Effect::Reset if connection.customised => false,
-                Effect::Reset => connection.reset(&self.pool.connector).await,
+                Effect::Local | Effect::Reset if connection.customised => false,
+                Effect::Local | Effect::Reset => connection.reset(&self.pool.connector).await,
                 Effect::Replace => false,
             };
         if is_clean {

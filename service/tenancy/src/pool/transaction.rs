@@ -11,13 +11,16 @@ use sea_orm::{
 use tokio::sync;
 
 use super::{
-    super::{statement::Effect, tenant_state::TenantState},
+    super::{
+        statement::{Analysis, Effect, Misuse},
+        tenant_state::TenantState,
+    },
     Executor,
     checkout::Checkout,
     read_only,
     savepoints::Savepoints,
     scheduler::closed,
-    session_settings::milliseconds,
+    session_settings::{RESET, ROLLBACK_AND_RESET, milliseconds},
     stream::row_stream,
     timeouts::{DDL, STALLED, SUSPECT_AFTER, TRANSFER, answer_timeout},
 };
@@ -34,6 +37,8 @@ pub struct Transaction {
 /// The part that a transaction shares with its savepoints. The connection is released with the last
 /// of them.
 struct SharedTransaction {
+    /// Whether the session belongs to a pooler, which gives it to others afterwards.
+    is_pooled: bool,
     checkout: sync::Mutex<Checkout>,
     savepoints: Mutex<Savepoints>,
 }
@@ -58,8 +63,9 @@ impl Transaction {
         let usual = checkout.connection()?.answer_timeout.replace(SUSPECT_AFTER);
         execute(&mut checkout, begin, Effect::None).await?;
         checkout.connection()?.answer_timeout = usual;
-        let checkout = sync::Mutex::new(checkout);
-        let shared = Arc::new(SharedTransaction { checkout, savepoints: Mutex::default() });
+        let (is_pooled, checkout) = (checkout.is_pooled(), sync::Mutex::new(checkout));
+        let savepoints = Mutex::default();
+        let shared = Arc::new(SharedTransaction { is_pooled, checkout, savepoints });
         Ok(Self { shared, savepoint: None, tenant: None })
     }
 
@@ -136,7 +142,7 @@ impl Transaction {
             if let Some(tenant) = &self.tenant {
                 read_only::check_commit(&mut checkout, tenant).await?;
             }
-            return end(&mut checkout, "COMMIT").await;
+            return commit(&mut checkout).await;
         };
         // False if the savepoint around it was committed.
         if self.shared.savepoints().end(number) {
@@ -154,7 +160,7 @@ impl Transaction {
                 self.shared.savepoints().mark_dropped(number);
                 self.checkout().await.map(drop)
             }
-            None => end(&mut *self.shared.checkout.lock().await, "ROLLBACK").await,
+            None => roll_back(&mut *self.shared.checkout.lock().await).await,
         }
     }
 
@@ -219,8 +225,29 @@ pub(super) async fn execute(
     checkout.finish(result)
 }
 
-/// Ends a transaction. A commit that fails ends it too.
-pub(super) async fn end(checkout: &mut Checkout, sql: &str) -> Result<(), DbErr> {
+/// Commits a transaction. A commit that fails ends it too.
+pub(super) async fn commit(checkout: &mut Checkout) -> Result<(), DbErr> {
+    if checkout.must_reset_in_transaction() {
+        // Deferred constraints and triggers run now, with the settings that they expect. If the
+        // reset fails, the transaction is rolled back when its connection is cleaned up.
+        let reset = format!("SET CONSTRAINTS ALL IMMEDIATE; {RESET}");
+        execute(checkout, &reset, Effect::None).await?;
+        checkout.set_reset();
+    }
+    end(checkout, "COMMIT").await
+}
+
+/// Rolls a transaction back.
+pub(super) async fn roll_back(checkout: &mut Checkout) -> Result<(), DbErr> {
+    if !checkout.must_reset_in_transaction() {
+        return end(checkout, "ROLLBACK").await;
+    }
+    end(checkout, &ROLLBACK_AND_RESET).await?;
+    checkout.set_reset();
+    Ok(())
+}
+
+async fn end(checkout: &mut Checkout, sql: &str) -> Result<(), DbErr> {
     let result = execute(checkout, sql, Effect::None).await;
     checkout.end_transaction();
     result.map(drop)
@@ -228,6 +255,13 @@ pub(super) async fn end(checkout: &mut Checkout, sql: &str) -> Result<(), DbErr>
 
 impl Executor for Transaction {
     const CAN_RETRY: bool = false;
+
+    fn permit(&self, Analysis { effect, session }: Analysis) -> Result<Effect, Misuse> {
+        match session {
+            Some(session) if self.shared.is_pooled => Err(session.refusal()),
+            _ => Ok(effect),
+        }
+    }
 
     /// Sets a savepoint.
     async fn begin_transaction(

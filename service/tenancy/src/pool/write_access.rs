@@ -8,7 +8,7 @@ pub(in super::super) enum WriteAccess {
 }
 
 impl WriteAccess {
-    pub(super) fn of(standby: bool, read_only: bool) -> Self {
+    pub(in super::super) fn of(standby: bool, read_only: bool) -> Self {
         match (standby, read_only) {
             (true, _) => Self::Standby,
             (false, true) => Self::ReadOnly,

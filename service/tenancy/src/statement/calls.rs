@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use super::{
-    Effect,
+    Analysis, Effect, SessionUse,
     effect::{LONGEST, lowered},
 };
 
@@ -19,29 +19,32 @@ pub(super) enum Name<'a> {
 
 /// The effect of a call. Names without a schema are those of PostgreSQL and of extensions, since the
 /// `search_path` of a connection contains nothing else. An unknown function may do anything.
-pub(super) fn effect(name: &Name<'_>) -> Effect {
+pub(super) fn effect(name: &Name<'_>) -> Analysis {
     let mut lower = [0; LONGEST];
     let (known, name) = match name {
         Name::Bare(name) => (&ALL, lowered(name, &mut lower)),
         Name::Function(name) => (&FUNCTIONS, lowered(name, &mut lower)),
         Name::Quoted(name) => (&FUNCTIONS, name.get(1..name.len() - 1).unwrap_or_default()),
     };
-    known.get(name).copied().unwrap_or(Effect::Replace)
+    known.get(name).copied().unwrap_or(Analysis { effect: Effect::Replace, session: None })
 }
 
-type Known = LazyLock<HashMap<&'static [u8], Effect>>;
+type Known = LazyLock<HashMap<&'static [u8], Analysis>>;
 
 static ALL: Known = LazyLock::new(|| all(NO_CALL, Effect::None).chain(functions()).collect());
 
 static FUNCTIONS: Known = LazyLock::new(|| functions().collect());
 
-fn functions() -> impl Iterator<Item = (&'static [u8], Effect)> {
+fn functions() -> impl Iterator<Item = (&'static [u8], Analysis)> {
     let harmless = all(HARMLESS, Effect::None).chain(all(EXTENSIONS, Effect::None));
-    harmless.chain(all(RESETTABLE, Effect::Reset))
+    let locks = all(LOCKS, Effect::Reset)
+        .map(|(name, it)| (name, Analysis { session: Some(SessionUse::Lock), ..it }));
+    harmless.chain(all(NEXT, Effect::Local)).chain(all(RESETTABLE, Effect::Reset)).chain(locks)
 }
 
-fn all(names: &'static str, effect: Effect) -> impl Iterator<Item = (&'static [u8], Effect)> {
-    names.split_whitespace().map(move |name| (name.as_bytes(), effect))
+fn all(names: &'static str, effect: Effect) -> impl Iterator<Item = (&'static [u8], Analysis)> {
+    let analysis = Analysis { effect, session: None };
+    names.split_whitespace().map(move |name| (name.as_bytes(), analysis))
 }
 
 /// Keywords of the grammar and types with modifiers, as they stand before a parenthesis.
@@ -142,12 +145,17 @@ const EXTENSIONS: &str = "
     uuid_ns_dns uuid_ns_oid uuid_ns_url uuid_ns_x500 vector vector_dims vector_norm
     word_similarity";
 
-/// Functions whose effects a reset undoes: settings, session locks, values of sequences.
+/// Functions that leave a number in the session, which `currval` and `lastval` return.
+const NEXT: &str = "nextval setval";
+
+/// Functions whose effects a reset undoes, and those that read what the session has kept.
 /// (`set_limit` belongs to pg_trgm.)
-const RESETTABLE: &str = "
-    currval lastval nextval pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
-    pg_advisory_unlock_all pg_advisory_unlock_shared pg_try_advisory_lock
-    pg_try_advisory_lock_shared set_config set_limit setval";
+const RESETTABLE: &str = "currval lastval set_config set_limit";
+
+/// Session locks.
+const LOCKS: &str = "
+    pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock pg_advisory_unlock_all
+    pg_advisory_unlock_shared pg_try_advisory_lock pg_try_advisory_lock_shared";
 
 #[cfg(test)]
 mod tests {
@@ -155,8 +163,11 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_short_enough_to_be_found() {
-        let functions: Vec<_> =
-            [HARMLESS, EXTENSIONS, RESETTABLE].concat().split_whitespace().map(str::len).collect();
+        let functions: Vec<_> = [HARMLESS, EXTENSIONS, NEXT, RESETTABLE, LOCKS]
+            .join(" ")
+            .split_whitespace()
+            .map(str::len)
+            .collect();
         assert_eq!(functions.len(), FUNCTIONS.len());
         assert!(NO_CALL.split_whitespace().map(str::len).chain(functions).all(|it| it <= LONGEST));
     }

@@ -6,7 +6,10 @@
 
 use tenantry_migrate::sql::{self, Kind, tokens};
 
-use super::calls::{self, Name};
+use super::{
+    SessionUse,
+    calls::{self, Name},
+};
 
 /// What has to be done with the session before it serves another tenant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +17,9 @@ pub enum Effect {
     /// Nothing: it is unchanged.
     #[default]
     None,
+    /// A reset, although it changes only what ends with its transaction, or nothing of the session:
+    /// the allowlist is short on purpose. Behind a pooler nothing is done.
+    Local,
     /// A reset: settings, roles, temporary tables, cursors or session locks may have changed.
     Reset,
     /// The connection is closed: the statement may have changed what a reset does not undo, such as
@@ -28,6 +34,15 @@ impl Effect {
         tokens(sql).for_each(|token| analyzer.push(&token));
         analyzer.effect
     }
+}
+
+/// What is known of one or more statements before they are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Analysis {
+    /// The effect on the session.
+    pub(crate) effect: Effect,
+    /// The first use of the session that outlives the transaction.
+    pub(crate) session: Option<SessionUse>,
 }
 
 /// Analyzes the tokens of one or more statements in order.
@@ -46,7 +61,10 @@ pub(crate) struct Analyzer<'a> {
     qualifier: Option<Token>,
     /// The token before that name and its qualifiers.
     before: Option<Token>,
+    /// After `SELECT … INTO`.
+    into: bool,
     effect: Effect,
+    session: Option<SessionUse>,
     control: Option<&'static str>,
 }
 
@@ -66,6 +84,11 @@ enum Verb {
     Rows,
     Explain,
     Create,
+    Declare,
+    /// `SET`, whose next word decides.
+    Set,
+    /// `SET LOCAL`, `SET TRANSACTION`, `SET CONSTRAINTS`: unless that is the name of a setting.
+    SetLocal,
     /// `PREPARE`, whose next word decides.
     Prepare,
     Other,
@@ -83,14 +106,16 @@ impl<'a> Analyzer<'a> {
             name: None,
             qualifier: None,
             before: None,
+            into: false,
             effect: Effect::None,
+            session: None,
             control: None,
         }
     }
 
-    /// The effect of the statements so far.
-    pub(crate) fn effect(&self) -> Effect {
-        self.effect
+    /// What the statements so far do to the session.
+    pub(crate) fn analysis(&self) -> Analysis {
+        Analysis { effect: self.effect, session: self.session }
     }
 
     /// The first keyword that begins or ends a transaction.
@@ -108,8 +133,9 @@ impl<'a> Analyzer<'a> {
         match (kind, self.sql[start]) {
             (Kind::Other, b';') if self.depth == 0 && self.bodies == 0 => {
                 self.verb = Verb::Missing;
-                self.index = false;
+                (self.index, self.into) = (false, false);
             }
+            _ if matches!(self.verb, Verb::Set | Verb::SetLocal) => self.token_of_set(token),
             (Kind::Other, b'(') => {
                 self.open();
                 self.depth += 1;
@@ -125,6 +151,9 @@ impl<'a> Analyzer<'a> {
             _ => {}
         }
         if matches!(kind, Kind::Word | Kind::Quoted) {
+            if self.is_temporary_schema(token) {
+                self.uses(SessionUse::Temporary, Effect::Reset);
+            }
             if self.last.is_some_and(|last| self.is_symbol(last, b'.')) {
                 self.qualifier = self.name;
             } else {
@@ -142,16 +171,26 @@ impl<'a> Analyzer<'a> {
         if let Some(control) = control(word) {
             self.control = self.control.or(Some(control));
         }
+        use SessionUse as Use;
+        match word {
+            b"reset" | b"discard" => self.uses(Use::Setting, Effect::Reset),
+            b"listen" | b"unlisten" => self.uses(Use::Listen, Effect::Reset),
+            b"prepare" | b"execute" | b"deallocate" => self.uses(Use::Prepared, Effect::Replace),
+            b"load" => self.uses(Use::Library, Effect::Replace),
+            _ => {}
+        }
         let (verb, effect) = match word {
             b"select" | b"insert" | b"update" | b"delete" | b"merge" | b"with" | b"values"
             | b"table" => (Verb::Rows, Effect::None),
             b"explain" => (Verb::Explain, Effect::None),
-            b"create" => (Verb::Create, Effect::Reset),
+            b"create" => (Verb::Create, Effect::Local),
             b"prepare" => (Verb::Prepare, Effect::Replace),
-            b"alter" | b"analyze" | b"close" | b"cluster" | b"comment" | b"copy" | b"declare"
-            | b"drop" | b"fetch" | b"grant" | b"listen" | b"lock" | b"move" | b"notify"
-            | b"refresh" | b"reindex" | b"reset" | b"revoke" | b"set" | b"show" | b"truncate"
-            | b"unlisten" | b"vacuum" => (Verb::Other, Effect::Reset),
+            b"set" => (Verb::Set, Effect::Local),
+            b"declare" => (Verb::Declare, Effect::Local),
+            b"reset" | b"listen" | b"unlisten" => (Verb::Other, Effect::Reset),
+            b"alter" | b"analyze" | b"close" | b"cluster" | b"comment" | b"copy" | b"drop"
+            | b"fetch" | b"grant" | b"lock" | b"move" | b"notify" | b"refresh" | b"reindex"
+            | b"revoke" | b"show" | b"truncate" | b"vacuum" => (Verb::Other, Effect::Local),
             // A tenant handle refuses them, so they are sent by this crate.
             _ if control(word).is_some() => (Verb::Other, Effect::None),
             _ => (Verb::Other, Effect::Replace),
@@ -167,21 +206,34 @@ impl<'a> Analyzer<'a> {
                 // SELECT … INTO creates a table.
                 let inserts = |last| self.is(last, "insert") || self.is(last, "merge");
                 if self.is(token, "into") && !self.last.is_some_and(inserts) {
-                    self.changes(Effect::Reset);
+                    self.into = true;
+                    self.changes(Effect::Local);
                 }
+                self.find_temporary(token);
             }
             Verb::Explain => {
                 // With ANALYZE the statement is executed.
                 if self.is(token, "execute") {
-                    self.changes(Effect::Replace);
+                    self.uses(SessionUse::Prepared, Effect::Replace);
                 } else if ["create", "declare", "refresh", "into"]
                     .iter()
                     .any(|it| self.is(token, it))
                 {
-                    self.changes(Effect::Reset);
+                    self.into |= self.is(token, "into");
+                    self.changes(Effect::Local);
+                }
+                self.find_temporary(token);
+            }
+            Verb::Create if self.depth == 0 => {
+                self.find_temporary(token);
+                self.word_of_create(token);
+            }
+            Verb::Declare => {
+                let with = self.last.is_some_and(|last| self.is(last, "with"));
+                if with && self.is(token, "hold") {
+                    self.uses(SessionUse::Cursor, Effect::Reset);
                 }
             }
-            Verb::Create if self.depth == 0 => self.word_of_create(token),
             Verb::Prepare => {
                 if self.is(token, "transaction") {
                     self.control = self.control.or(Some("PREPARE TRANSACTION"));
@@ -190,6 +242,44 @@ impl<'a> Analyzer<'a> {
             }
             _ => {}
         }
+    }
+
+    /// A token after `SET`. Settings may have the names of keywords, as in `SET local.x = 1`.
+    fn token_of_set(&mut self, token: Token) {
+        let is_local = ["local", "transaction", "constraints"].iter().any(|it| self.is(token, it));
+        self.verb = match self.verb {
+            Verb::Set if is_local => Verb::SetLocal,
+            Verb::SetLocal if !self.is_symbol(token, b'.') => Verb::Other,
+            _ => {
+                self.uses(SessionUse::Setting, Effect::Reset);
+                Verb::Other
+            }
+        };
+    }
+
+    /// Detects `CREATE TEMP`, `SELECT … INTO LOCAL TEMPORARY` and the like.
+    fn find_temporary(&mut self, token: Token) {
+        let Some(last) = self.last else { return };
+        let is_after = |words: &[&str]| words.iter().any(|word| self.is(last, word));
+        let follows = match self.verb {
+            Verb::Rows => self.into && is_after(&["into", "local", "global"]),
+            _ => {
+                is_after(&["create", "replace", "local", "global"])
+                    || self.into && is_after(&["into"])
+            }
+        };
+        let is_temporary = self.is(token, "temp") || self.is(token, "temporary");
+        if is_temporary && follows {
+            self.uses(SessionUse::Temporary, Effect::Reset);
+        }
+    }
+
+    /// Whether a name is that of the schema of temporary tables, or may be that of a session.
+    fn is_temporary_schema(&self, name: Token) -> bool {
+        let text = &self.sql[name.start..name.end];
+        let text = if name.kind == Kind::Quoted { text.get(1..).unwrap_or_default() } else { text };
+        text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"pg_temp"))
+            && matches!(text.get(7), None | Some(b'_' | b'"'))
     }
 
     /// The body of an SQL function consists of statements. Nesting is counted as in psql.
@@ -224,7 +314,9 @@ impl<'a> Analyzer<'a> {
             }
             _ => return self.changes(Effect::Replace),
         };
-        self.changes(calls::effect(&text));
+        let Analysis { effect, session } = calls::effect(&text);
+        self.changes(effect);
+        self.session = self.session.or(session);
     }
 
     /// Whether the last name is that of a table, a type or a function to be created, and not that of
@@ -248,6 +340,11 @@ impl<'a> Analyzer<'a> {
             }
             _ => false,
         }
+    }
+
+    fn uses(&mut self, session: SessionUse, effect: Effect) {
+        self.session = self.session.or(Some(session));
+        self.changes(effect);
     }
 
     fn changes(&mut self, effect: Effect) {

@@ -71,6 +71,19 @@ pub enum Misuse {
         slug: Slug,
     },
 
+    /// The statement needs a session of its own, and the connections lead through a pooler
+    /// ([`Config::direct_url`](crate::Config::direct_url)).
+    #[error(
+        "{what} needs a session of its own, but the pooler gives each session to other clients \
+         after the transaction; {instead}"
+    )]
+    NeedsSession {
+        /// What would stay in the session.
+        what: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+
     /// PostgreSQL was asked for a schema with the name of the placeholder, which is not replaced in
     /// a string, such as `nextval('"@tenant".numbers')`, or in the body of a function or a `DO`.
     #[error(

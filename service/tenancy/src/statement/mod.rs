@@ -4,11 +4,14 @@
 mod calls;
 mod effect;
 mod misuse;
+mod session_use;
 mod values;
 mod writes;
 
 pub use misuse::Misuse;
 
+pub use effect::Analysis;
 pub(super) use effect::{Analyzer, Effect};
+pub(super) use session_use::{SessionUse, outside_transaction};
 pub(super) use values::{check, encode};
 pub(super) use writes::{begins_with_write, sets_isolation_only};

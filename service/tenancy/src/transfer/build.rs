@@ -90,7 +90,8 @@ impl Tenancy {
         let entry = entry.before(serde_json::json!({ "slug": source }));
         let record = async {
             let txn = &uncommitted.scope.db;
-            audit::record(txn, entry).await?;
+            // The commit of the creation notifies.
+            audit::record(txn, entry, Vec::new()).await?;
             announce_provisioning(txn).await
         };
         if let Err(error) = record.await {

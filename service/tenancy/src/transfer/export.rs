@@ -3,6 +3,7 @@ use sha2::{Digest, Sha256};
 use tenantry_registry::{
     Slug,
     audit::{self, Action},
+    notify::entry_inserted,
     tenant,
 };
 use tokio::io::AsyncWrite;
@@ -127,7 +128,8 @@ impl Tenancy {
     /// Records that rows leave the tenant, before the first one, so that no record is missing.
     pub(super) async fn record_export(&self, row: &tenant::Model) -> Result<(), Error> {
         // Not in the transaction of the rows, which an interruption rolls back.
-        Ok(audit::record(&self.inner.db, self.tenant_entry(Action::Exported, row)).await?)
+        let entry = self.tenant_entry(Action::Exported, row);
+        Ok(audit::record(&self.inner.db, entry, entry_inserted()).await?)
     }
 
     async fn manifest(&self, snapshot: &Snapshot) -> Result<Manifest, Error> {

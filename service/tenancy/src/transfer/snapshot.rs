@@ -98,7 +98,7 @@ async fn find(db: &impl ConnectionTrait, slug: &Slug) -> Result<tenant::Model, E
     let row = tenant::Entity::find_living().filter(tenant::Column::Slug.eq(slug.clone()));
     let row = row.one(db).await?.ok_or_else(|| Error::UnknownTenant(slug.clone()))?;
     match tenant::Status::GONE.contains(&row.status) {
-        true => Err(TenantUnavailable::new(slug.clone(), Availability::Dropped).into()),
+        true => Err(TenantUnavailable::new(row.id, slug.clone(), Availability::Dropped).into()),
         false => Ok(row),
     }
 }

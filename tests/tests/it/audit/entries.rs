@@ -54,6 +54,7 @@ async fn every_change_of_a_tenant_is_recorded_once_with_the_actor_and_what_chang
     tenancy.update(&tenant_1, TenantUpdate::new().metadata(changed)).await.unwrap();
     let limits = Limits { max_waiting: Some(3), ..Limits::default() };
     tenancy.limit(&tenant_1, limits).await.unwrap();
+    tenancy.limit(&tenant_1, limits).await.unwrap();
     tenancy.domain_remove(&tenant_1, &host).await.unwrap();
     tenancy.domain_remove(&tenant_1, &host).await.unwrap_err();
     tenancy.drop(&tenant_1).await.unwrap();
@@ -76,7 +77,9 @@ async fn every_change_of_a_tenant_is_recorded_once_with_the_actor_and_what_chang
         assert_eq!(entry.slug.as_ref(), Some(&tenant_1));
         assert!(!format!("{entry:?}").contains("secret"), "{entry:?}");
     }
-    let [created, renamed, added, changed, limited, removed, ..] = &found[..] else { panic!() };
+    let [created, renamed, added, changed, limited, removed, dropping, _] = &found[..] else {
+        panic!();
+    };
     assert_eq!((created.actor.as_str(), &created.request_id), ("billing", &None));
     assert_eq!(created.before, None);
     for (key, value) in [
@@ -97,6 +100,13 @@ async fn every_change_of_a_tenant_is_recorded_once_with_the_actor_and_what_chang
     assert_eq!(limited.before, Some(json!({ "max_waiting": null })));
     assert_eq!(after(limited), &json!({ "max_waiting": 3 }));
     assert_eq!(removed.before, Some(json!({ "hostname": "acme.example.org" })));
+    assert_eq!(dropping.before, Some(json!({ "status": "active", "purge_after": null })));
+    assert_eq!(after(dropping), &json!({ "forced": false, "cascade": false }));
+    // The entry of a change and its notification are one statement.
+    let notify = |sql: &&String| sql.contains("pg_notify") && !sql.contains("heartbeat");
+    let sent: Vec<String> = db.statements().iter().filter(notify).cloned().collect();
+    let apart: Vec<&String> = sent.iter().filter(|sql| !sql.contains("registry.audit")).collect();
+    assert_eq!((sent.len(), apart.len()), (found.len(), 1), "{sent:?}");
 }
 
 #[tokio::test]
@@ -113,7 +123,7 @@ async fn the_steps_of_a_tenants_life_are_recorded_with_their_reasons() {
     tenancy.resume(&tenant_1).await.unwrap();
     tenancy.rename(&tenant_1, &renamed, RenameOptions::default()).await.unwrap();
     tenancy.rename(&tenant_1, &renamed, RenameOptions::default()).await.unwrap();
-    tenancy.archive(&renamed, Duration::ZERO).await.unwrap();
+    tenancy.archive(&renamed, Some(Duration::ZERO)).await.unwrap();
     tenancy.restore(&renamed).await.unwrap();
     tenancy.resume(&slug("unknown")).await.unwrap_err();
     let found = entries(&plain).await;
@@ -125,7 +135,9 @@ async fn the_steps_of_a_tenants_life_are_recorded_with_their_reasons() {
     let status = json!({ "status": "suspended", "status_reason": "invoice 4711" });
     assert_eq!(after(suspended), &status);
     assert_eq!(rename.before, Some(json!({ "slug": "tenant-1" })));
-    assert_eq!((after(rename), &rename.slug), (&json!({ "slug": "renamed" }), &Some(renamed)));
+    assert_eq!((&after(rename)["slug"], &rename.slug), (&json!("renamed"), &Some(renamed)));
+    assert_eq!(after(rename)["alias"], false);
+    assert!(after(rename)["reserved_until"].is_string());
     assert_eq!(after(archived)["status"], "archived");
     assert!(after(archived)["purge_after"].is_string());
     assert_eq!(after(restored), &json!({ "status": "active", "purge_after": null }));

@@ -1,10 +1,15 @@
 //! The stream of changes.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use futures_util::{StreamExt, future::join_all, stream::BoxStream};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use tenantry::{Action, Error, Event, EventPosition, NewTenant, Tenancy, TenantUpdate};
+use tenantry::{
+    Action, Error, Event, EventPosition, NewTenant, RenameOptions, Tenancy, TenantUpdate,
+};
+use tenantry_migrate::{
+    Action as MigrationAction, DynMigrator, FleetOptions, TenantSelection, run_fleet,
+};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::support::{TestDb, catalog::texts, slug};
@@ -163,6 +168,38 @@ async fn many_entries_are_read_a_page_at_a_time_and_come_once() {
     assert_eq!(ids.len(), 1300);
     let reads = db.statements().iter().filter(|sql| sql.contains("pg_visible_in_snapshot")).count();
     assert!(reads >= 1300 / 200, "{reads}");
+}
+
+#[tokio::test]
+async fn an_entry_without_a_notification_comes_within_half_a_minute() {
+    let db = TestDb::new().await;
+    let (tenancy, plain) = (db.tenancy().await, db.plain().await);
+    let mut events = tenancy.events().await.unwrap();
+    assert_calm(&mut events).await;
+    let insert =
+        "INSERT INTO registry.audit (id, actor, action) SELECT gen_random_uuid(), 'a', 'b'";
+    plain.execute_unprepared(insert).await.unwrap();
+    let found = timeout(Duration::from_secs(40), events.next()).await.unwrap();
+    assert_eq!(found.unwrap().unwrap().entry.actor, "a");
+}
+
+#[tokio::test]
+async fn migrations_suspensions_and_renamings_come_in_their_order() {
+    let db = TestDb::new().await;
+    let (here, there) = (db.tenancy().await, db.tenancy().await);
+    create(&here, "one").await;
+    let migrator = DynMigrator::new(migration::Migrator);
+    let mut events = here.events().await.unwrap();
+    there.suspend(&slug("one"), None).await.unwrap();
+    there.rename(&slug("one"), &slug("two"), RenameOptions::default()).await.unwrap();
+    let (all, options) = (TenantSelection::All, FleetOptions::default());
+    let (plain, stop) = (db.plain().await, AtomicBool::new(false));
+    for action in [MigrationAction::Down(1), MigrationAction::Up(None)] {
+        run_fleet(&plain, &migrator, &all, &action, &options, &stop, |_| {}).await.unwrap();
+    }
+    let expected = ["suspended one", "renamed two", "migrated two", "migrated two"];
+    assert_eq!(said(&mut events).await, expected);
+    assert_calm(&mut events).await;
 }
 
 #[tokio::test]

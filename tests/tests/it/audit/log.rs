@@ -12,7 +12,9 @@ use nix::{
 };
 use sea_orm::ConnectionTrait;
 use serde_json::Value;
-use tenantry::{Action, Actor, AuditFilter, Config, NewTenant, Tenancy, page::PageRequest};
+use tenantry::{
+    Action, Actor, AuditFilter, Config, NewTenant, RenameOptions, Tenancy, page::PageRequest,
+};
 
 use crate::support::{
     TestDb,
@@ -59,6 +61,12 @@ async fn entries_are_filtered_by_tenant_action_and_time_in_both_orders() {
     let entries = tenancy.audit(&dropped, PageRequest::default()).await.unwrap().items;
     let since = AuditFilter { since: Some(entries[0].at), ..all() };
     assert_eq!(read(since, 200).await, ["dropped", "created"]);
+    // Under a slug that is reserved for the tenant.
+    tenancy.rename(&slug("tenant-2"), &slug("new"), RenameOptions::default()).await.unwrap();
+    for name in ["tenant-2", "new"] {
+        let of_one = AuditFilter { tenant: Some(slug(name)), ..AuditFilter::default() };
+        assert_eq!(read(of_one, 200).await, ["created", "renamed"]);
+    }
     let unknown = AuditFilter { tenant: Some(slug("unknown")), ..AuditFilter::default() };
     assert!(read(unknown, 200).await.is_empty());
 }
@@ -106,6 +114,11 @@ async fn the_command_lists_the_newest_entries_and_refuses_unknown_actions() {
     assert_eq!(json.as_array().unwrap().len(), 1);
     assert_eq!(json[0]["action"], "updated");
     assert_eq!(json[0]["after"]["name"], "Acme");
+    let json: Value =
+        serde_json::from_str(&run(&["audit", "--last", "0", "--json"]).exits(0).stdout).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 3);
+    assert_eq!(json[2]["after"]["name"], "Acme");
+    assert_eq!(lines(&run(&["audit", "--last", "0"]).exits(0)), rows);
     let of_one = run(&["audit", "--tenant", "tenant-1", "--action", "created", "--since", "1h"]);
     assert_eq!(lines(&of_one.exits(0)).len(), 2);
     let unknown = run(&["audit", "--action", "teleported"]).exits(2);

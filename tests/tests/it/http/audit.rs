@@ -36,10 +36,24 @@ async fn operators_read_the_log_and_what_is_stray() {
     let found = heard(site.operator("GET", "/admin/doctor")).await.is(200).json();
     assert_eq!(found["findings"][0]["kind"], "missing_schema");
     assert_eq!(found["findings"][0]["tenant"], "tenant-2");
+    let lost = "INSERT INTO registry.domains SELECT 'lost.example.org', id, now()
+        FROM registry.tenants WHERE slug = 'tenant-1'";
+    heard(site.operator("DELETE", "/admin/tenants/tenant-1")).await.is(204);
+    execute(&site.db.plain().await, lost).await;
+    let fixed = heard(site.operator("POST", "/admin/doctor/fix")).await.is(200).json();
+    assert_eq!(fixed["fixed"][0]["finding"]["kind"], "stray_rows");
+    assert_eq!(fixed["fixed"][0]["error"], json!(null));
+    // What is left to a person is named.
+    assert_eq!(fixed["findings"][0]["kind"], "missing_schema");
+    let repaired = "SELECT actor || slug FROM registry.audit WHERE action = 'repaired'";
+    assert_eq!(site.stored(repaired).await, ["admin tokentenant-1"]);
+    assert_eq!(site.stored("SELECT hostname FROM registry.domains").await, [""; 0]);
     let caller = site.caller("localhost");
     for path in ["/admin/audit", "/admin/doctor"] {
         caller.get(path).await.problem(401, "unauthorized");
     }
+    let fix = caller.post("/admin/doctor/fix", json!({})).await;
+    fix.problem(401, "unauthorized");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use sea_orm::{
     AccessMode, ActiveModelTrait, ConnectionTrait, EntityTrait, IsolationLevel, PaginatorTrait,
     StreamTrait, TransactionTrait,
 };
-use tenantry::{DbErrorKind, ReadOnlyTenant, TenantTransaction};
+use tenantry::{Config, DbErrorKind, ReadOnlyTenant, Tenancy, TenantTransaction};
 
 use super::{Fixture, HIDDEN_WRITES, assert_refused, sql};
 use crate::support::{abu, http_server::eventually};
@@ -70,6 +70,47 @@ async fn a_transaction_that_has_written_before_is_rolled_back_by_its_commit() {
     }
     abu().insert(&it.acme).await.unwrap();
     assert_eq!(it.guards().await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_commit_whose_check_fails_is_an_error_and_one_of_a_failed_transaction_is_not() {
+    let it = Fixture::new().await;
+    let role = format!("writer_{}", it.db.name());
+    for sql in [
+        format!("CREATE ROLE {role} LOGIN"),
+        format!("GRANT USAGE ON SCHEMA registry, acme TO {role}"),
+        format!("GRANT ALL ON ALL TABLES IN SCHEMA registry, acme TO {role}"),
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_current_xact_id_if_assigned() FROM PUBLIC"
+            .to_owned(),
+    ] {
+        it.plain.execute_unprepared(&sql).await.unwrap();
+    }
+    let url = it.db.url().replacen("postgres@", &format!("{role}@"), 1);
+    let tenancy = Tenancy::connect(&Config::new(url, migration::Migrator)).await.unwrap();
+    let acme = tenancy.tenant(it.acme.slug()).await.unwrap();
+    for fails_before in [true, false] {
+        let txn = acme.begin().await.unwrap();
+        abu().insert(&txn).await.unwrap();
+        if fails_before {
+            txn.execute_unprepared("SELECT 1 / 0").await.unwrap_err();
+        }
+        it.set(true).await;
+        known(&txn).await;
+        match (fails_before, txn.commit().await) {
+            (true, committed) => committed.unwrap(),
+            (false, committed) => {
+                let error = committed.unwrap_err().to_string();
+                assert!(error.contains("permission denied"), "{error}");
+            }
+        }
+        assert_eq!(it.guards().await, ["1"]);
+        it.set(false).await;
+    }
+    eventually("the connection is used again", async || abu().insert(&acme).await.is_ok()).await;
+    assert_eq!(it.guards().await, ["2"]);
+    tenancy.close().await;
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    it.plain.execute_unprepared(&drop).await.unwrap();
 }
 
 #[tokio::test]

@@ -34,6 +34,17 @@ impl Mark {
 
     /// The statements sent to a database since then, with their session.
     pub fn statements(&self, database: &str) -> Vec<(String, String)> {
+        let sql = |(session, entry): (String, String)| {
+            let sql = entry
+                .strip_prefix("statement: ")
+                .or_else(|| entry.strip_prefix("execute ")?.split_once(": ").map(|it| it.1))?;
+            Some((session, sql.to_owned()))
+        };
+        self.entries(database).into_iter().filter_map(sql).collect()
+    }
+
+    /// The entries about a database since then, with their session.
+    pub fn entries(&self, database: &str) -> Vec<(String, String)> {
         let mut log = File::open(&self.file).unwrap();
         log.seek(SeekFrom::Start(self.offset)).unwrap();
         let mut bytes = Vec::new();
@@ -44,11 +55,7 @@ impl Mark {
             .map(|entry| format!("@@{}", entry.trim_start_matches("@@")))
             .filter_map(|entry| {
                 let (session, rest) = entry.strip_prefix(&begin)?.split_once("@@")?;
-                let rest = rest.strip_prefix("LOG:  ")?;
-                let sql = rest
-                    .strip_prefix("statement: ")
-                    .or_else(|| rest.strip_prefix("execute ")?.split_once(": ").map(|it| it.1))?;
-                Some((session.to_owned(), sql.to_owned()))
+                Some((session.to_owned(), rest.strip_prefix("LOG:  ")?.trim_end().to_owned()))
             })
             .collect()
     }

@@ -1,10 +1,10 @@
 use std::str::FromStr;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use tenantry::{DisplayName, Scope, Slug};
 
-use crate::cli::{args::Output, options::TenancyArgs};
+use crate::cli::{args::Output, options::TenancyArgs, period::moment};
 
 /// Subcommands and options of `key`.
 #[derive(Debug, Args)]
@@ -78,19 +78,9 @@ impl FromStr for Expiry {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
-        let after = || {
-            let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-            let number = number.parse::<u32>().ok()?.into();
-            let after = match unit {
-                "d" => TimeDelta::try_days(number),
-                "h" => TimeDelta::try_hours(number),
-                "m" => TimeDelta::try_minutes(number),
-                _ => None,
-            };
-            Utc::now().checked_add_signed(after.filter(|after| !after.is_zero())?)
-        };
-        let at = || DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
-        let end = after().or_else(at);
+        let end = moment(text, |now, period| {
+            now.checked_add_signed(Some(period).filter(|period| !period.is_zero())?)
+        });
         end.map(Self).ok_or("write a time such as 90d, 12h, 30m or 2027-01-31T00:00:00Z")
     }
 }

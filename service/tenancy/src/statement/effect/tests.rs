@@ -1,12 +1,18 @@
 use proptest::prelude::*;
 use tenantry_migrate::sql::tokens;
 
-use super::{Analyzer, Effect};
+use super::{Analysis, Analyzer, Effect, SessionUse};
 
-fn read(sql: &str) -> (Effect, Option<&'static str>) {
+fn analyze(sql: &str) -> (Analysis, Option<&'static str>) {
     let mut analyzer = Analyzer::new(sql);
     tokens(sql).for_each(|token| analyzer.push(&token));
-    (analyzer.effect(), analyzer.control())
+    (analyzer.analysis(), analyzer.control())
+}
+
+/// With what is reset in one.
+fn read(sql: &str) -> (Effect, Option<&'static str>) {
+    let (Analysis { effect, .. }, control) = analyze(sql);
+    (if effect == Effect::Local { Effect::Reset } else { effect }, control)
 }
 
 #[track_caller]
@@ -120,6 +126,86 @@ fn what_a_reset_may_not_undo_costs_the_connection() {
             "12",
         ],
     );
+}
+
+#[test]
+fn what_ends_with_the_transaction_needs_no_session_of_its_own() {
+    for sql in [
+        "SET LOCAL search_path = one",
+        "set local TimeZone = 'UTC'; SELECT 1",
+        "SET TRANSACTION READ ONLY",
+        "SET CONSTRAINTS ALL DEFERRED",
+        "DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1; FETCH c; CLOSE c",
+        "CREATE TABLE temp (temporary int)",
+        "CREATE TABLE a (temp int, local temporary)",
+        "INSERT INTO temp (a) VALUES (1)",
+        "SELECT 1 AS a INTO temp_b",
+        "SELECT local.a FROM local temp",
+        "TRUNCATE a; ANALYZE a; LOCK TABLE a; NOTIFY a; COMMENT ON TABLE a IS ''",
+        "ALTER TABLE a SET (fillfactor = 70); DROP TABLE a",
+        "SELECT nextval('s'), setval('s', 1)",
+        "SHOW search_path",
+    ] {
+        let Analysis { effect, session } = analyze(sql).0;
+        assert!(effect <= Effect::Local && session.is_none(), "{sql}: {effect:?} {session:?}");
+    }
+}
+
+#[test]
+fn what_a_function_may_do_to_the_session_is_not_known() {
+    for sql in [
+        "SELECT t.f(1)",
+        "DO $$ BEGIN END $$",
+        "CALL p()",
+        "SELECT set_config('a.b', 'c', true)",
+        "SELECT currval('s'), lastval()",
+        "CREATE TABLE a AS SELECT f(1)",
+    ] {
+        let Analysis { effect, session } = analyze(sql).0;
+        assert!(effect >= Effect::Reset && session.is_none(), "{sql}: {effect:?} {session:?}");
+    }
+}
+
+#[test]
+fn uses_of_the_session_beyond_the_transaction_are_found() {
+    use SessionUse as Use;
+    for (sql, wanted) in [
+        ("SET search_path = one", Use::Setting),
+        ("SET SESSION search_path = one", Use::Setting),
+        ("SET local.x = '1'", Use::Setting),
+        ("SET transaction . x = '1'", Use::Setting),
+        ("SET \"local\" = 1", Use::Setting),
+        ("SELECT 1; /* a */ set /* b */ ROLE reader", Use::Setting),
+        ("SET SESSION AUTHORIZATION DEFAULT", Use::Setting),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", Use::Setting),
+        ("SET LOCAL a = 1; SET b = 1", Use::Setting),
+        ("RESET ALL", Use::Setting),
+        ("DISCARD TEMP", Use::Setting),
+        ("LISTEN a", Use::Listen),
+        ("UNLISTEN *", Use::Listen),
+        ("PREPARE p AS SELECT 1", Use::Prepared),
+        ("EXECUTE p", Use::Prepared),
+        ("EXPLAIN ANALYZE EXECUTE p(1)", Use::Prepared),
+        ("DEALLOCATE ALL", Use::Prepared),
+        ("CREATE TEMP TABLE a (b int)", Use::Temporary),
+        ("CREATE LOCAL TEMPORARY TABLE a (b int) ON COMMIT DROP", Use::Temporary),
+        ("create or replace temp view v AS SELECT 1", Use::Temporary),
+        ("CREATE TABLE pg_temp.a (b int)", Use::Temporary),
+        ("CREATE TABLE \"pg_temp\".a (b int)", Use::Temporary),
+        ("INSERT INTO PG_TEMP_3.a VALUES (1)", Use::Temporary),
+        ("SELECT 1 AS a INTO TEMP b", Use::Temporary),
+        ("SELECT 1 AS a INTO LOCAL TEMPORARY TABLE b", Use::Temporary),
+        ("EXPLAIN ANALYZE CREATE TEMP TABLE a AS SELECT 1", Use::Temporary),
+        ("SELECT pg_advisory_lock(1)", Use::Lock),
+        ("SELECT 1 FROM pg_catalog.pg_try_advisory_lock(1)", Use::Lock),
+        ("SELECT \"pg_advisory_unlock_all\"()", Use::Lock),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", Use::Cursor),
+        ("LOAD 'plperl'", Use::Library),
+    ] {
+        let Analysis { effect, session } = analyze(sql).0;
+        assert_eq!(session, Some(wanted), "{sql}");
+        assert!(effect >= Effect::Reset, "{sql}: {effect:?}");
+    }
 }
 
 #[test]
