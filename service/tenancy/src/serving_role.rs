@@ -5,14 +5,19 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use super::Tenancy;
 
 /// `registry.tenants` stands for all tables of the registry, which the same role creates. A member
-/// of a role has its rights, or takes them by `SET ROLE`.
+/// of a role has its rights, or takes them by `SET ROLE`; from PostgreSQL 16 on it may lack both, unless
+/// it can give them to itself.
 const ASK: &str = "SELECT r.rolname::text, r.rolsuper,
     has_database_privilege(current_database(), 'CREATE'),
-    EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = to_regclass('registry.tenants')
-        AND pg_has_role(relowner, 'MEMBER'))
-        OR EXISTS (SELECT FROM (SELECT DISTINCT nspowner FROM pg_catalog.pg_namespace n
-            JOIN registry.tenants t ON t.schema = n.nspname) owner
-            WHERE pg_has_role(nspowner, 'MEMBER')),
+    EXISTS (SELECT FROM (
+            SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('registry.tenants')
+            UNION SELECT nspowner FROM pg_catalog.pg_namespace n
+            JOIN registry.tenants t ON t.schema = n.nspname
+        ) owner (oid)
+        WHERE pg_has_role(oid, 'USAGE')
+        OR pg_has_role(oid, CASE WHEN current_setting('server_version_num')::integer < 160000
+            THEN 'MEMBER' ELSE 'SET' END)
+        OR pg_has_role(oid, 'MEMBER WITH ADMIN OPTION')),
     coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace
         WHERE nspname = 'public'), false)
     FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
@@ -27,8 +32,8 @@ pub struct ServingRole {
     pub is_superuser: bool,
     /// Whether it may create schemas.
     pub may_create_schemas: bool,
-    /// Whether it owns the tables of the registry or the schema of a tenant, or is a member of a role
-    /// that does.
+    /// Whether it owns the tables of the registry or the schema of a tenant, or may become a role that
+    /// does.
     pub owns_tables: bool,
     /// Whether it may create objects in the schema `public`.
     pub may_create_in_public: bool,

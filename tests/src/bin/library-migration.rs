@@ -36,11 +36,14 @@ impl MigratorTraitSelf for Library {
             Box::new(Sql("m3_drop", "ALTER TABLE books DROP COLUMN title")),
         ];
         // PostgreSQL wants commits between these.
-        if std::env::var_os("LIBRARY_MOODS").is_some() {
-            migrations.push(Box::new(Sql("m4_mood", "CREATE TYPE mood AS ENUM ('sad')")));
-            migrations.push(Box::new(Sql("m5_happy", "ALTER TYPE mood ADD VALUE 'happy'")));
-            let column = "ALTER TABLE books ADD COLUMN mood mood DEFAULT 'happy'";
-            migrations.push(Box::new(Sql("m6_column", column)));
+        if std::env::var_os("LIBRARY_LOANS").is_some() {
+            let loans = "CREATE TABLE loans (isbn text CONSTRAINT isbn_fkey REFERENCES books \
+                 DEFERRABLE INITIALLY DEFERRED); CREATE TABLE copies (isbn text \
+                 CONSTRAINT isbn_fkey REFERENCES books)";
+            migrations.push(Box::new(Sql("m4_loans", loans)));
+            let rows = "INSERT INTO loans VALUES ('a'); INSERT INTO books VALUES ('a')";
+            migrations.push(Box::new(Sql("m5_rows", rows)));
+            migrations.push(Box::new(Sql("m6_column", "ALTER TABLE loans ADD COLUMN due date")));
         }
         if shared() > 0 {
             let column = "ALTER TABLE books ADD COLUMN plan uuid CONSTRAINT books_plan_fkey \

@@ -2,7 +2,7 @@
 
 mod command;
 mod differences;
-mod from_schema;
+pub mod from_schema;
 mod lists;
 mod names;
 mod refusals;

@@ -94,7 +94,8 @@ const CALLED: [(&str, &str); 10] = [
         "CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql IMMUTABLE
              AS $$ BEGIN RETURN (SELECT count(*) FROM audit WHERE id = $1); END $$;
          ALTER TABLE books ADD COLUMN number int GENERATED ALWAYS AS (f(id)) STORED",
-        "default value",
+        // Before PostgreSQL 15, the column itself; then its default value.
+        "column number of table books",
     ),
     (
         "CREATE FUNCTION f() RETURNS SETOF int LANGUAGE sql AS 'SELECT id FROM audit';

@@ -3,6 +3,7 @@
 mod command;
 mod copies;
 mod lives;
+mod memberships;
 mod served;
 mod service;
 mod setup;

@@ -34,6 +34,7 @@ mod local_server;
 mod migrate_all;
 mod migrations;
 mod names;
+mod newer_features;
 mod notifications;
 mod oracle;
 mod outside_schema;

@@ -25,7 +25,8 @@ use crate::{
 const BECOME_OWNER: &str = "SELECT set_config('role', r.rolname, true)
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
     WHERE c.oid = to_regclass('registry.tenants') AND r.rolname <> current_user
-    AND pg_has_role(r.oid, 'MEMBER') AND EXISTS (SELECT FROM pg_catalog.pg_default_acl d
+    AND pg_has_role(r.oid, CASE WHEN current_setting('server_version_num')::integer < 160000
+        THEN 'MEMBER' ELSE 'SET' END) AND EXISTS (SELECT FROM pg_catalog.pg_default_acl d
         WHERE d.defaclrole = r.oid AND d.defaclnamespace = 0)";
 
 /// The structure that some migrations create.

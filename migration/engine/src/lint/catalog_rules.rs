@@ -74,7 +74,8 @@ fn constraints(effect: &Effect<'_>, violations: &mut Vec<Violation>) {
     let text = effect.statement.sql.to_lowercase();
     let unnamed = |name: &str| !text.contains(&name.to_lowercase());
     let mut fire = |rule, message: String| violations.push(Violation { rule, message });
-    for constraint in &after.constraints {
+    // NOT NULL has a name from PostgreSQL 18 on, which no one gives.
+    for constraint in after.constraints.iter().filter(|it| it.kind != 'n') {
         let (name, table) = (&constraint.name, after.table_name(constraint.table));
         match before.same_constraint(constraint) {
             Some(old) if old.name != *name => {

@@ -70,7 +70,7 @@ line (name, value) AS (
         'index', conindid::bigint,
         'columns', conkey)
     FROM pg_constraint k JOIN relation r ON conrelid = r.oid
-    WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND conparentid = 0
+    WHERE contype IN ('c', 'f', 'n', 'p', 'u', 'x') AND conparentid = 0
     UNION ALL
     SELECT 'triggers', to_json(tgname || ' on ' || relname)
     FROM pg_trigger JOIN relation r ON tgrelid = r.oid WHERE NOT tgisinternal

@@ -153,6 +153,16 @@ impl Table<'_> {
                     fire(Rule::ValidatedConstraint, message);
                     explained = true;
                 }
+                // Not by VALIDATE: ALTER CONSTRAINT … ENFORCED, or SET NOT NULL.
+                Some(old)
+                    if !old.validated
+                        && constraint.validated
+                        && effect.statement.find(&["validate"]).is_none() =>
+                {
+                    let message = format!("{name} is checked for each row under its lock");
+                    fire(Rule::ValidatedConstraint, message);
+                    explained = true;
+                }
                 Some(old) if !old.validated && constraint.validated => {
                     // In a later transaction, VALIDATE allows reads and writes.
                     if effect.start.constraint(constraint.oid).is_none() {

@@ -19,10 +19,12 @@ pub(super) struct Roles {
 
 const ROLES: &str = "WITH role AS (SELECT
     (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1::text) AS owner,
-    (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $2::text) AS application)";
+    (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $2::text) AS application,
+    current_setting('server_version_num')::integer AS version)";
 
 /// The role of the connection gets that of the owner unless it is a superuser: `ALTER DEFAULT
-/// PRIVILEGES` and `GRANT` need it.
+/// PRIVILEGES` and `GRANT` need it. From PostgreSQL 16 on, a membership has options, and each of its
+/// grantors has to revoke it; a role that has created another one is a member without both.
 const CREATE: &str = "
 SELECT sql FROM (
     SELECT 1, format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', name)
@@ -40,9 +42,11 @@ SELECT sql FROM (
     SELECT 3, format('GRANT %I TO %I', $1::text, current_user)
     FROM role JOIN pg_catalog.pg_roles r ON r.rolname = current_user
     WHERE NOT rolsuper AND rolname <> $1::text
-    AND (owner IS NULL OR NOT pg_has_role(owner, 'USAGE'))
+    AND (owner IS NULL OR NOT (pg_has_role(owner, 'USAGE')
+        AND pg_has_role(owner, CASE WHEN version < 160000 THEN 'MEMBER' ELSE 'SET' END)))
     UNION ALL
-    SELECT 4, format('REVOKE %I FROM %I', $1::text, $2::text)
+    SELECT 4, format('REVOKE %I FROM %I%s', $1::text, $2::text,
+        CASE WHEN version >= 160000 THEN format(' GRANTED BY %I', pg_get_userbyid(grantor)) END)
     FROM role JOIN pg_catalog.pg_auth_members ON roleid = owner AND member = application
 ) statement (place, sql) ORDER BY place, sql";
 

@@ -81,3 +81,29 @@ async fn a_setting_of_the_transaction_that_a_query_sets_is_part_of_a_dry_run() {
     let script = tenantry_migrate::dry_run(&plain, &city, &migrator, &up).await.unwrap();
     assert!(script.iter().any(|sql| sql.contains("set_config('shop.start'")), "{script:#?}");
 }
+
+/// From PostgreSQL 17 on, the `search_path` is `pg_catalog` while an index is built and a view is
+/// refreshed.
+#[tokio::test]
+async fn indexes_and_views_on_functions_of_the_schema_do_the_same_everywhere() {
+    fn marks() -> Migrations {
+        vec![
+            first(),
+            super::sql(
+                "m2_functions",
+                "CREATE FUNCTION half(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 / 2';
+                 CREATE FUNCTION rank_of(int) RETURNS int IMMUTABLE LANGUAGE plpgsql
+                     SET search_path FROM CURRENT AS 'BEGIN RETURN half($1); END'",
+                "DROP FUNCTION rank_of; DROP FUNCTION half",
+            ),
+            super::sql(
+                "m3_marks",
+                "CREATE TABLE marks (value int); INSERT INTO marks VALUES (4);
+                 CREATE INDEX marks_rank_idx ON marks (rank_of(value));
+                 CREATE MATERIALIZED VIEW ranks AS SELECT rank_of(value) AS rank FROM marks",
+                "DROP MATERIALIZED VIEW ranks; DROP TABLE marks",
+            ),
+        ]
+    }
+    works_everywhere(Chain::new(marks), "SELECT rank::text FROM ranks", &["2"]).await;
+}

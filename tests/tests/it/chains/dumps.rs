@@ -1,12 +1,12 @@
 //! A dump of an existing database as the first migration, by the recipe of docs/MIGRATIONS.md.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
+use std::{ffi::OsStr, fs, path::PathBuf, process::Command, sync::OnceLock};
 
 use sea_orm::ConnectionTrait;
 use tenantry::NewTenant;
 
 use super::{Chain, Migrations, sql, ways::works_everywhere};
-use crate::support::{TestDb, catalog::texts, scratch::Scratch, slug};
+use crate::support::{TestDb, catalog::texts, database::path_with_pg_dump, scratch::Scratch, slug};
 
 /// The schema of an application with one customer.
 const APPLICATION: &str = "
@@ -44,12 +44,14 @@ fn recipe() -> String {
 }
 
 /// The output of the recipe for a schema.
-fn dump(url: &str, schema: &str) -> String {
+fn dump(path: &OsStr, url: &str, schema: &str) -> String {
     let folder = Scratch::new();
     let file = folder.path().join("first.sql");
     let recipe = recipe().replace("migration/src/first.sql", file.to_str().unwrap());
     let recipe = recipe.replace("schema=public", &format!("schema={schema}"));
-    let ran = Command::new("sh").args(["-euc", &recipe]).env("DATABASE_URL", url).output().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &recipe]).env("DATABASE_URL", url).env("PATH", path);
+    let ran = shell.output().unwrap();
     assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
     fs::read_to_string(file).unwrap()
 }
@@ -72,11 +74,12 @@ fn of_tenant() -> Migrations {
 
 #[tokio::test]
 async fn a_dump_of_an_application_is_its_first_migration() {
+    let Some(path) = path_with_pg_dump() else { return };
     let source = TestDb::new().await;
     let plain = source.plain().await;
     let application = format!("BEGIN; SET LOCAL search_path = public; {APPLICATION}; COMMIT");
     plain.execute_unprepared(&application).await.unwrap();
-    let dump = OF_PUBLIC.get_or_init(|| dump(&source.url(), "public"));
+    let dump = OF_PUBLIC.get_or_init(|| dump(&path, &source.url(), "public"));
     assert!(!dump.contains("search_path', ''") && !dump.contains("seaql_migrations"), "{dump}");
     let probe = "SELECT format('%s %s %s %s', title, number, half, changed) FROM books
                  UNION SELECT titles()::text UNION SELECT 'lent' FROM lent";
@@ -85,9 +88,10 @@ async fn a_dump_of_an_application_is_its_first_migration() {
 
 #[tokio::test]
 async fn a_dump_of_the_example_application_makes_its_tables() {
+    let Some(path) = path_with_pg_dump() else { return };
     let source = TestDb::new().await;
     source.tenancy().await.create(NewTenant::new(slug("city"))).await.unwrap();
-    OF_TENANT.get_or_init(|| dump(&source.url(), "city"));
+    OF_TENANT.get_or_init(|| dump(&path, &source.url(), "city"));
     let probe = "SELECT format('%s %s', conrelid::regclass, conname) FROM pg_constraint
                  WHERE connamespace = current_schema()::regnamespace AND contype = 'f'";
     let expected = texts(&source.plain().await, &probe.replace("current_schema()", "'city'")).await;

@@ -15,7 +15,7 @@ async fn reports_commits_between_migrations_as_text_and_json() {
     let plain = db.plain().await;
     let up = |schema: &str, json: &[&str]| {
         let words = [&["up", "--schema", schema], json].concat();
-        Ran::of(program_on("library-migration", &db.url(), &words).env("LIBRARY_MOODS", "1"))
+        Ran::of(program_on("library-migration", &db.url(), &words).env("LIBRARY_LOANS", "1"))
     };
     for schema in ["north", "south"] {
         texts(&plain, &format!("CREATE SCHEMA {schema}")).await;

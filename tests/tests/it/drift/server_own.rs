@@ -62,11 +62,13 @@ async fn shows_no_internal_options_of_a_drifted_schema() {
          ON guards USING btree (\"position\", id) WITH (fillfactor='60')",
         "+ index words ON guards USING gist (to_tsvector('simple'::regconfig, name) \
          tsvector_ops (siglen='32'))",
-        "+ view names with (security_barrier=true) as SELECT guards.name FROM guards;",
+        "+ view names with (security_barrier=true) as SELECT name FROM guards;",
     ] {
         let squeezed: Vec<String> = lines
             .iter()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            // Before PostgreSQL 16, columns in views are qualified.
+            .map(|line| line.replace("SELECT guards.name", "SELECT name"))
             .collect();
         let expected = expected.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(squeezed.contains(&expected), "no {expected:?} in {squeezed:#?}");

@@ -3,7 +3,7 @@
 use tenantry_migrate::lint::Rule;
 
 use super::plan::{finds, passes};
-use crate::support::TestDb;
+use crate::support::{TestDb, database::has_version};
 
 #[tokio::test]
 async fn finds_a_volatile_default() {
@@ -43,6 +43,34 @@ async fn set_not_null_needs_a_validated_check() {
     finds(db, &[SET], &[Rule::SetNotNull]).await;
     finds(db, &[ADD, SET], &[Rule::SetNotNull]).await;
     passes(db, &[ADD, VALIDATE, SET]).await;
+}
+
+/// PostgreSQL 18 has NOT NULL that is validated later, and foreign keys that are enforced later.
+#[tokio::test]
+async fn not_null_and_keys_of_postgres_18_are_validated_later() {
+    if !has_version(18, "NOT NULL … NOT VALID, NOT ENFORCED and virtual columns") {
+        return;
+    }
+    let test = TestDb::new().await;
+    let db = &test.plain().await;
+    const ADD: &str = "ALTER TABLE things ADD CONSTRAINT things_name_nn NOT NULL name NOT VALID";
+    const VALIDATE: &str = "ALTER TABLE things VALIDATE CONSTRAINT things_name_nn";
+    const KEY: &str = "ALTER TABLE things ADD CONSTRAINT things_part_id_fkey
+                       FOREIGN KEY (part_id) REFERENCES parts (id) NOT ENFORCED";
+    let rules = &[Rule::ValidatedConstraint];
+    passes(db, &[ADD, VALIDATE]).await;
+    const BOTH: &str = "ALTER TABLE things ADD CONSTRAINT things_name_nn NOT NULL name NOT VALID;
+                        ALTER TABLE things VALIDATE CONSTRAINT things_name_nn";
+    finds(db, &[BOTH], rules).await;
+    finds(db, &[ADD, "ALTER TABLE things ALTER COLUMN name SET NOT NULL"], rules).await;
+    passes(db, &[KEY]).await;
+    const ENFORCE: &str = "ALTER TABLE things ALTER CONSTRAINT things_part_id_fkey ENFORCED";
+    finds(db, &[KEY, ENFORCE], rules).await;
+    passes(db, &["ALTER TABLE things ADD doubled int GENERATED ALWAYS AS (amount * 2) VIRTUAL"])
+        .await;
+    const STORED: &str =
+        "ALTER TABLE things ADD doubled int GENERATED ALWAYS AS (amount * 2) STORED";
+    finds(db, &[STORED], &[Rule::RewritesTable]).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use super::{Shared, postgres};
 use crate::support::{database::server, statement_log::Mark};
 
 /// Volatile functions that do not change the session.
-const HARMLESS: [&str; 26] = [
+const HARMLESS: [&str; 30] = [
+    // From PostgreSQL 16 on.
+    "array_sample",
+    "array_shuffle",
     "bernoulli",
     "clock_timestamp",
     "current_query",
@@ -34,7 +37,10 @@ const HARMLESS: [&str; 26] = [
     "random_normal",
     // Of TABLESAMPLE.
     "system",
+    // Before PostgreSQL 15.
+    "timezone",
     "txid_status",
+    "uuidv4",
     "uuidv7",
 ];
 

@@ -1,8 +1,16 @@
 //! A database for each test, created from a migrated template.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use local_postgres::Server;
@@ -20,9 +28,27 @@ const TEMPLATE: &str = "template_tenantry";
 pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
-        Server::temporary(&[("log_statement", "all"), ("log_line_prefix", statement_log::PREFIX)])
-            .unwrap()
+        let settings = [("log_statement", "all"), ("log_line_prefix", statement_log::PREFIX)];
+        let server = Server::temporary(&settings).unwrap();
+        let log = fs::read_to_string(server.log_file()).unwrap();
+        let (_, version) = log.split_once("starting PostgreSQL ").unwrap();
+        say(&format!("The tests run on PostgreSQL {}.", version.split(" on ").next().unwrap()));
+        server
     })
+}
+
+/// Writes a line that is seen: `eprintln!` is captured with the output of the test.
+pub fn say(line: &str) {
+    io::stderr().write_all(format!("\n{line}\n").as_bytes()).unwrap();
+}
+
+/// Whether the server has a feature that came with this major version. Says so if not.
+pub fn has_version(major: u32, feature: &str) -> bool {
+    let has = server().version() >= major;
+    if !has {
+        say(&format!("{feature} needs PostgreSQL {major}: not tested"));
+    }
+    has
 }
 
 /// Database of one test, with a registry and without tenants. Its drop checks the statements that
@@ -91,6 +117,29 @@ impl Drop for TestDb {
             self.log.check(&self.name);
         }
     }
+}
+
+/// A `PATH` whose `pg_dump` can dump this server. Says so if there is none: it is no part of npm's
+/// packages of servers, and refuses servers that are newer than itself.
+pub fn path_with_pg_dump() -> Option<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders =
+        env::var_os("PG_BIN").map(PathBuf::from).into_iter().chain(env::split_paths(&path));
+    let path = env::join_paths(folders).unwrap();
+    let ran = Command::new("pg_dump").arg("--version").env("PATH", &path).output();
+    let version =
+        ran.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default();
+    let major = version.split_once("(PostgreSQL) ").and_then(|(_, it)| it.split('.').next());
+    let major = major.and_then(|it| it.trim().parse::<u32>().ok());
+    if major.is_some_and(|it| it >= server().version()) {
+        return Some(path);
+    }
+    let found = if version.is_empty() { "none" } else { version.trim() };
+    say(&format!(
+        "pg_dump for PostgreSQL {} is not in PATH ({found}): not tested",
+        server().version()
+    ));
+    None
 }
 
 pub async fn connect(url: &str) -> DatabaseConnection {

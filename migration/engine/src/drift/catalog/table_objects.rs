@@ -2,7 +2,8 @@
 
 use super::options;
 
-/// An entry per constraint of a table, except NOT NULL, which is in the column's entry, and the
+/// An entry per constraint of a table, except NOT NULL, which is in the column's entry (without its
+/// name: that of a server that was upgraded from version 17 may be another), and the
 /// additional foreign keys to the partitions of a partitioned table.
 pub(super) fn constraints() -> String {
     let exclusion = options::without_hidden("pg_get_constraintdef(k.oid, true)");
