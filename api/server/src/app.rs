@@ -18,7 +18,7 @@ use crate::{
     gate::Gate,
     health,
     host_guard::{HostGuard, HostPolicy},
-    keys,
+    keys, nodes,
     problem::Problem,
     security_headers::SecurityHeaders,
     tenant_lifecycle, tenants,
@@ -77,6 +77,8 @@ pub fn app(state: AppState, routes: Router<AppState>) -> Router {
         .route("/admin/audit", get(audit::list.layer(compressed())))
         .route("/admin/doctor", get(doctor::show))
         .route("/admin/doctor/fix", post(doctor::fix))
+        .route("/admin/nodes", get(nodes::list))
+        .route(nodes::MOVE, post(nodes::move_tenant))
         .route(transfer::IMPORT, post(transfer::import))
         .route(transfer::CLONE, post(transfer::clone))
         .route(transfer::EXPORT, get(transfer::export))

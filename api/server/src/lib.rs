@@ -56,6 +56,7 @@ mod idle;
 mod keys;
 mod linger;
 mod list;
+mod nodes;
 mod problem;
 mod security_headers;
 mod server;

@@ -3,7 +3,7 @@
 use axum::{
     extract::State,
     http::{StatusCode, header::LOCATION},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use tenantry::{
@@ -28,12 +28,26 @@ pub(crate) struct DropQuery {
     cascade: bool,
 }
 
+/// Query parameter of the list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PlacementQuery {
+    /// Whether to add the node of each tenant.
+    placement: bool,
+}
+
 pub(crate) async fn list(
     _: Admin,
     State(state): State<crate::AppState>,
     Query(page): Query<PageRequest>,
-) -> Result<Json<Page<TenantInfo>>, ApiError> {
-    Ok(Json(state.tenancy.list(page).await?))
+    Query(PlacementQuery { placement }): Query<PlacementQuery>,
+) -> Result<Response, ApiError> {
+    let page = state.tenancy.list(page).await?;
+    if !placement {
+        return Ok(Json(page).into_response());
+    }
+    let items = state.tenancy.with_nodes(page.items).await?;
+    Ok(Json(Page { items, next: page.next }).into_response())
 }
 
 pub(crate) async fn create(

@@ -30,6 +30,7 @@ use crate::{
     auth::Admin,
     body::Json,
     extract::{Path, Query},
+    nodes::MOVE,
     problem::Problem,
     tenant_input::required_slug,
     tenants::parse_slug,
@@ -40,7 +41,7 @@ pub(crate) const EXPORT: &str = "/admin/tenants/{slug}/export";
 
 pub(crate) const IMPORT: &str = "/admin/imports";
 
-/// For the answer to a clone or an import.
+/// For the answer to a clone, a move or an import.
 const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bytes between the client and the database.
@@ -49,7 +50,7 @@ const BUFFER: usize = 256 * 1024;
 /// The deadline of a request that copies a tenant; `None` for other requests.
 pub(crate) fn deadline(request: &Request) -> Option<Duration> {
     let route = request.extensions().get::<MatchedPath>()?.as_str();
-    let copies = route == CLONE || is_import(request);
+    let copies = route == CLONE || route == MOVE || is_import(request);
     copies.then_some(DEADLINE)
 }
 

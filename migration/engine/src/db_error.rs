@@ -2,7 +2,11 @@
 
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, error::DatabaseError},
+    sqlx::{
+        self,
+        error::DatabaseError,
+        postgres::{PgDatabaseError, PgSeverity},
+    },
 };
 
 /// The driver's error inside a [`DbErr`], if it has one.
@@ -73,6 +77,10 @@ pub enum DbErrorKind {
     /// (connection), 53 (disk, memory, connections), 57P (shutdown), 58 (system error), or 25P03
     /// and 25P04 (the server ended a transaction that took too long).
     Unavailable,
+    /// The server works, but another one that it needs for the statement cannot be reached, such as
+    /// the Citus node with the tenant's tables: class 08 (except 08P01) or 57P as an error of the
+    /// statement, after which the connection goes on.
+    NodeUnavailable,
     /// The server, or a pooler in front of it, permanently rejects the connection: 08P01, 0A000,
     /// 28xxx (password, role) or 3D000 (database) while connecting.
     Refused,
@@ -100,6 +108,7 @@ impl DbErrorKind {
         };
         match (kind, error) {
             (_, DbErr::Conn(_)) if is_refusal(driver) => Self::Refused,
+            (Self::NodeUnavailable, DbErr::Conn(_)) => Self::Unavailable,
             // Connecting failed, not a statement.
             (Self::Other | Self::ReadOnly, DbErr::Conn(_)) => Self::Unavailable,
             (kind, _) => kind,
@@ -138,6 +147,7 @@ impl DbErrorKind {
             "57014" => Self::Timeout,
             "25006" => Self::ReadOnly,
             "25P03" | "25P04" => Self::Unavailable,
+            code if is_of_node(error, code) => Self::NodeUnavailable,
             code if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
                 Self::Unavailable
             }
@@ -173,13 +183,22 @@ fn is_concurrent_catalog_update(error: &dyn DatabaseError) -> bool {
     routine(error).is_some_and(|routine| routines.contains(&routine))
 }
 
+/// Whether the error is that of a connection between servers: Citus reports one as an error of the
+/// statement (`connection/remote_commands.c`, `ReportConnectionError`: 08006), and forwards those of
+/// a node that is shut down (57P01). The server's own end the session. 08P01 is what poolers report.
+fn is_of_node(error: &dyn DatabaseError, code: &str) -> bool {
+    let is_connection = code.starts_with("08") && code != "08P01" || code.starts_with("57P");
+    let error = error.try_downcast_ref::<PgDatabaseError>();
+    is_connection && error.map(PgDatabaseError::severity) == Some(PgSeverity::Error)
+}
+
 fn is_in_catalog(error: &dyn DatabaseError) -> bool {
-    let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    let error = error.try_downcast_ref::<PgDatabaseError>();
     error.and_then(|error| error.schema()).is_some_and(|schema| schema == "pg_catalog")
 }
 
 fn routine(error: &dyn DatabaseError) -> Option<&str> {
-    error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.routine()
+    error.try_downcast_ref::<PgDatabaseError>()?.routine()
 }
 
 /// The constraint in a message such as `… violates unique constraint "guards_pkey_102008"`,

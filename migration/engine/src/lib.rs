@@ -40,6 +40,7 @@ pub mod registry;
 pub mod setup;
 pub mod sql;
 
+mod citus;
 mod db_error;
 mod error;
 mod extension;
@@ -55,6 +56,7 @@ mod session;
 mod shared;
 mod state;
 
+pub use citus::{NodeAddress, confirm_local, is_citus, nodes_of};
 pub use db_error::{DbErrorKind, driver_error};
 pub use error::{
     Error, describe,

@@ -6,6 +6,7 @@ use tenantry_registry::SchemaName;
 
 use crate::{
     Action, DynMigrator, Error, MigrationState, Target,
+    citus::{confirm_local, keep_local},
     extension::Extensions,
     lock::registry_exists,
     registry::compatibility::confirm_known,
@@ -122,9 +123,11 @@ pub(crate) async fn prepare(
     migrator: &DynMigrator,
     action: &Action,
 ) -> Result<(), Error> {
+    confirm_local(txn, target).await?;
     match action {
         // Without the statement if it exists: PostgreSQL requires the privilege all the same.
         Action::Up(_) if !exists(txn, target).await? => {
+            keep_local(txn).await?;
             execute_batch(txn, &create_sql(target)).await?;
         }
         Action::Up(_) | Action::Fresh { .. } => {}

@@ -12,8 +12,8 @@ use tenantry_registry::{Hostname, NameError, SchemaName, Slug, TenantId};
 use thiserror::Error;
 
 use super::{
-    Busy, InvalidTransition, MetadataError, Misuse, OtherSchema, OwnerError, PoolerError,
-    ReadOnlyTenant, TenantUnavailable, TransferError,
+    Busy, InvalidTransition, MetadataError, Misuse, NodeError, OtherSchema, OwnerError,
+    PoolerError, ReadOnlyTenant, TenantUnavailable, TransferError,
 };
 use crate::DbErrorKind;
 use text::{by, kept, message, not_migrated, of_tenant, read_only, seconds};
@@ -284,6 +284,10 @@ pub enum Error {
     /// A tenant could not be exported, imported or cloned.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+
+    /// A tenant is not placed or moved.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 
     /// One of several tenants failed.
     #[error("{}", of_tenant(slug, source))]

@@ -33,6 +33,7 @@
 //! | [`TenantBound`], [`ForEachSummary`], [`TenantRow`] | values of a tenant elsewhere; work in all tenants |
 //! | [`Shared`], [`SharedTransaction`] | connections and transactions for shared tables, which exist once |
 //! | [`Exported`], [`Imported`], [`TransferError`] | copies of one tenant: export, import, clone |
+//! | [`NodeInfo`], [`PlacedTenant`], [`Moved`], [`NodeError`] | nodes of a Citus cluster: where tenants are, and moving them |
 //! | [`Seed`] | the first rows of a new tenant |
 //! | [`page`] | keyset pagination |
 //! | [`ServingRole`] | the role of the connections, and the rights that it should not have |
@@ -70,6 +71,7 @@ mod marker;
 mod metadata;
 mod migrate_all;
 mod naming;
+mod nodes;
 mod other_schema;
 mod owner;
 pub mod page;
@@ -139,6 +141,7 @@ pub use http_settings::HttpSettings;
 pub use input::Input;
 pub use limits::Limits;
 pub use metadata::{Metadata, MetadataError};
+pub use nodes::{MoveProgress, Moved, NodeError, NodeInfo, PlacedTenant};
 pub use other_schema::OtherSchema;
 pub use owner::OwnerError;
 pub use placeholders::{assert_placeholder, without_placeholder};
@@ -156,7 +159,7 @@ pub use tenant_bound::{TenantBound, WrongTenant};
 pub use tenant_info::{NewTenant, TenantInfo};
 pub use tenant_update::TenantUpdate;
 pub use tenantry_migrate::{
-    DbErrorKind,
+    DbErrorKind, NodeAddress,
     adopt::{AdoptError, Framework, ListedTenant, TenantList},
     connect::Cause,
     describe,

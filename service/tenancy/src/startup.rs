@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, RuntimeErr};
 use tenantry_migrate::{
-    DynMigrator, Target, claim_application, confirm_extensions,
+    DynMigrator, Target, claim_application, confirm_extensions, confirm_local,
     connect::{self, SessionOptions, is_same_database},
     registry, shared_state,
 };
@@ -139,6 +139,8 @@ pub(super) async fn connect_plain(
 
 async fn check_registry(db: &DatabaseConnection, tenants: &DynMigrator) -> Result<(), Error> {
     let migrator = registry::migrator();
+    // Before its tables are read, which may fail in many ways then.
+    confirm_local(db, &Target::Registry).await?;
     let pending = match tenantry_migrate::state(db, &Target::Registry, &migrator).await {
         Ok(state) => state.pending.len(),
         Err(tenantry_migrate::Error::MissingRegistry) => migrator.names().len(),
@@ -151,6 +153,9 @@ async fn check_registry(db: &DatabaseConnection, tenants: &DynMigrator) -> Resul
     confirm_extensions(db, tenants).await?;
     // A newer program may have migrated them further.
     let pending = shared_state(db, tenants).await?.pending.len();
+    if let Some(shared) = tenants.shared() {
+        confirm_local(db, &shared.target()).await?;
+    }
     match tenants.shared() {
         Some(shared) if pending > 0 => {
             Err(Error::SharedBehind { schema: shared.schema().clone(), pending })

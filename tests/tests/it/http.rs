@@ -17,6 +17,7 @@ mod list;
 mod log;
 mod moments;
 mod ndjson;
+mod nodes;
 mod other_processes;
 mod overload;
 mod own_server;

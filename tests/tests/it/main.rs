@@ -10,6 +10,7 @@ mod api_keys;
 mod audit;
 mod bare_names;
 mod chains;
+mod citus;
 mod coming_from;
 mod commands;
 mod compatibility;

@@ -18,6 +18,7 @@ use super::{
     key::KeyArgs,
     lifecycle::LifecycleCommand,
     listen::ListenAddress,
+    nodes::NodesArgs,
     options::TenancyArgs,
     transfer::{CloneArgs, ExportArgs},
 };
@@ -49,6 +50,9 @@ pub enum Command {
     /// Exit status: 0 without findings or if all were fixed, 1 with findings, 2 if the command line
     /// is invalid or the database cannot be examined.
     Doctor(Box<DoctorArgs>),
+    /// List the nodes of a Citus cluster: number of tenants, size of their tables, and statements in
+    /// execution.
+    Nodes(Box<NodesArgs>),
     /// Print a script that completes this command in a shell.
     ///
     /// For bash: `source <(COMMAND completions bash)` in ~/.bashrc.
@@ -235,6 +239,9 @@ pub(super) enum SingleCommand {
         /// Print all columns, also if the terminal is too narrow for them.
         #[arg(long, conflicts_with = "json")]
         wide: bool,
+        /// Show the node of each tenant, in a Citus cluster.
+        #[arg(long)]
+        placement: bool,
     },
     /// Show one tenant.
     Show {
@@ -254,6 +261,18 @@ pub(super) enum SingleCommand {
         /// Skip the confirmation prompt.
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Move a tenant to another node of a Citus cluster while it is in use.
+    ///
+    /// Statements that write to the tenant wait at the end, usually for less than a second. Takes as
+    /// long as copying the data. If it is interrupted, the tenant stays where it is.
+    Move {
+        /// Slug of the tenant.
+        slug: Slug,
+        /// Node: HOST or HOST:PORT, as `nodes` shows it.
+        node: String,
+        #[command(flatten)]
+        output: Output,
     },
     #[command(flatten)]
     Lifecycle(LifecycleCommand),

@@ -228,7 +228,7 @@ fn plain(value: &Value) -> String {
 }
 
 fn since(text: &str) -> Result<DateTime<Utc>, String> {
-    moment(text, |now, period| now.checked_sub_signed(period))
+    moment(text, DateTime::checked_sub_signed)
         .ok_or_else(|| "use a time such as 2026-11-30T08:00:00Z, or 90m, 12h or 7d".to_owned())
 }
 

@@ -17,6 +17,7 @@ mod lifecycle;
 mod listen;
 mod log;
 mod manual;
+mod nodes;
 mod options;
 mod outcome;
 mod own_commands;

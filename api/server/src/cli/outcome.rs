@@ -71,6 +71,7 @@ fn is_transient(error: &Error) -> bool {
                 DbErrorKind::SerializationConflict
                     | DbErrorKind::LockTimeout
                     | DbErrorKind::Timeout
+                    | DbErrorKind::NodeUnavailable
             )
         )
 }

@@ -16,7 +16,7 @@ use super::{
     error::Error,
     import, key,
     log::log_to_stderr,
-    manual,
+    manual, nodes,
     options::GlobalArgs,
     own_commands::OwnCommands,
     parse::{self, Parsed},
@@ -108,6 +108,7 @@ impl App {
                 key::run(*args, self.connector(global)).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Audit(args) => audit::run(*args, self.connector(global)).await,
+            Command::Nodes(args) => nodes::run(*args, self.connector(global)).await,
             Command::Doctor(args) => {
                 match doctor::run(*args, self.connector(global), &name).await {
                     Ok(code) => Ok(code),

@@ -16,7 +16,7 @@ use super::{
     args::{DomainCommand, Output, SingleCommand, UpdateArgs},
     connect::{Connector, user},
     error::Error,
-    lifecycle,
+    lifecycle, nodes,
     options::TenancyArgs,
 };
 
@@ -48,7 +48,12 @@ async fn execute(tenancy: &Tenancy, command: SingleCommand) -> Result<(), Error>
         SingleCommand::Update { slug, change, output } => {
             show(&tenancy.update(&slug, change.into()).await?, output)?;
         }
-        SingleCommand::List { output, wide } => list(tenancy, output, wide).await?,
+        SingleCommand::List { output, wide, placement } => {
+            list(tenancy, output, wide, placement).await?;
+        }
+        SingleCommand::Move { slug, node, output } => {
+            nodes::move_tenant(tenancy, &slug, &node, output).await?;
+        }
         SingleCommand::Show { slug, output } => show(&find(tenancy, &slug).await?, output)?,
         SingleCommand::Drop { slug, cascade, yes } => {
             // Looked up first, so that no missing tenant has to be confirmed.
@@ -142,7 +147,7 @@ pub(super) async fn find(tenancy: &Tenancy, slug: &Slug) -> Result<TenantInfo, E
 }
 
 /// Prints all tenants as one JSON array or one table.
-async fn list(tenancy: &Tenancy, output: Output, wide: bool) -> Result<(), Error> {
+async fn list(tenancy: &Tenancy, output: Output, wide: bool, placement: bool) -> Result<(), Error> {
     let mut request = PageRequest { after: None, limit: PageRequest::MAX_LIMIT };
     let mut records = Vec::new();
     loop {
@@ -154,9 +159,17 @@ async fn list(tenancy: &Tenancy, output: Output, wide: bool) -> Result<(), Error
         }
     }
     if output.json {
-        return Ok(print_json(&records)?);
+        match placement {
+            true => print_json(&tenancy.with_nodes(records).await?)?,
+            false => print_json(&records)?,
+        }
+        return Ok(());
     }
-    let header = [
+    let nodes = match placement {
+        true => Some(tenancy.placement(records.iter().map(|record| &record.schema)).await?),
+        false => None,
+    };
+    let mut header = vec![
         "SLUG",
         "SCHEMA",
         "STATUS",
@@ -169,8 +182,11 @@ async fn list(tenancy: &Tenancy, output: Output, wide: bool) -> Result<(), Error
         "KEPT-UNTIL",
         "REASON",
     ];
+    if placement {
+        header.insert(3, "NODE");
+    }
     let rows = records.iter().map(|record| {
-        vec![
+        let mut row = vec![
             record.slug.to_string(),
             record.schema.to_string(),
             status(record),
@@ -182,7 +198,12 @@ async fn list(tenancy: &Tenancy, output: Output, wide: bool) -> Result<(), Error
             time(record.inserted_at),
             record.purge_after.map(time).unwrap_or_default(),
             record.status_reason.clone().unwrap_or_default(),
-        ]
+        ];
+        if let Some(nodes) = &nodes {
+            let node = nodes.get(record.schema.as_str());
+            row.insert(3, node.map(ToString::to_string).unwrap_or_default());
+        }
+        row
     });
     writeln!(io::stdout(), "{}", table_that_fits(&header, rows.collect(), wide))?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use chrono::SecondsFormat;
-use tenantry::{Availability, DbErrorKind, Misuse, OwnerError, TransferError};
+use tenantry::{Availability, DbErrorKind, Misuse, NodeError, OwnerError, TransferError};
 
 use super::Problem;
 
@@ -13,6 +13,14 @@ impl Problem {
         Self::new(StatusCode::NOT_IMPLEMENTED, "owner-required", title).detail(
             "this server runs without the rights of the database's owner; use the command line \
              with TENANTRY_OWNER_URL, or start the server with it",
+        )
+    }
+
+    /// 501: the database is not a cluster.
+    fn no_nodes() -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "no-nodes", "Database has no nodes").detail(
+            "the database is one PostgreSQL server; tenants are placed on nodes by Citus 12.1 or \
+             newer",
         )
     }
 
@@ -103,6 +111,13 @@ impl Problem {
                 }
                 _ => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-export", "Export not acceptable"),
             },
+            E::Node(error) => match error {
+                NodeError::NoCluster => return Self::no_nodes(),
+                NodeError::UnknownNode { .. } => {
+                    (StatusCode::UNPROCESSABLE_ENTITY, "unknown-node", "Unknown node")
+                }
+                _ => (StatusCode::CONFLICT, "not-movable", "Tenant cannot be moved"),
+            },
             E::HostTaken(_) => (StatusCode::CONFLICT, "host-taken", "Host name is taken"),
             E::HostBelowBase(_) | E::TooManyTags(_) | E::TooManyOrigins(_) | E::Name(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid-name", "Name not acceptable")
@@ -135,6 +150,10 @@ impl Problem {
                         | DbErrorKind::Unavailable
                         | DbErrorKind::Refused,
                     ) => Self::busy("unavailable", "Database not available"),
+                    // The node with the tenant's tables; others are served.
+                    Some(DbErrorKind::NodeUnavailable) => {
+                        Self::busy("tenant-unreachable", "Tenant not reachable")
+                    }
                     // Just dropped by another process, or never migrated: the log says which.
                     Some(DbErrorKind::UndefinedTable) => {
                         Self::busy("not-ready", "Tenant not ready")
@@ -217,6 +236,17 @@ mod tests {
             (E::Transfer(TransferError::Differs(vec!["x".into()])), 409, "not-copyable"),
             (E::Transfer(TransferError::ManifestChanged), 422, "invalid-export"),
             (E::Transfer(TransferError::TooFewConnections), 500, "internal"),
+            (E::Node(NodeError::NoCluster), 501, "no-nodes"),
+            (
+                E::Node(NodeError::UnknownNode { node: "x".into(), nodes: Vec::new() }),
+                422,
+                "unknown-node",
+            ),
+            (
+                E::Node(NodeError::NoKey { slug: slug(), tables: vec!["visits".into()] }),
+                409,
+                "not-movable",
+            ),
             (E::HostTaken(host()), 409, "host-taken"),
             (E::HostBelowBase(host()), 422, "invalid-name"),
             (E::TooManyTags(51), 422, "invalid-name"),

@@ -2,6 +2,7 @@ use serde::{Serialize, Serializer};
 use tenantry_registry::{SchemaName, Slug};
 
 use super::{AllowlistEntry, Change};
+use crate::NodeAddress;
 
 /// Result of [`verify`](fn@super::verify).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -41,6 +42,16 @@ pub enum Finding {
         #[serde(skip_serializing_if = "Option::is_none")]
         migration: Option<String>,
         /// Why.
+        reason: String,
+    },
+    /// Schemas that were not inspected, because the node with their tables cannot be reached.
+    Unreachable {
+        /// The schemas, ordered by name.
+        tenants: Vec<SchemaRef>,
+        /// The node, if the database tells which it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<NodeAddress>,
+        /// The error of the first of them.
         reason: String,
     },
     /// A tenant that is being dropped. If the drop was interrupted, dropping the tenant again

@@ -1,6 +1,6 @@
 //! Inspection of schemas, in one snapshot of the database.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel, QueryResult,
@@ -11,10 +11,11 @@ use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     catalog::{Oid, hashes, structures},
+    finding::SchemaRef,
     structure::Structure,
 };
 use crate::{
-    DbErrorKind, DynMigrator, describe,
+    DynMigrator,
     sql::{
         query::{execute, rows},
         quoted,
@@ -24,10 +25,6 @@ use crate::{
 /// Schemas per transaction. Each takes a lock on its migrations table, and a server with default
 /// settings has a few thousand locks.
 pub(super) const BATCH: usize = 500;
-
-/// Attempts, and the pause between them, if a concurrent change interferes.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The schemas to inspect, at most [`BATCH`].
 #[derive(Debug, Clone)]
@@ -51,6 +48,8 @@ pub(super) struct InspectedSchema {
     pub(super) structure: Option<Inspection>,
     /// Why it could not be inspected.
     pub(super) error: Option<String>,
+    /// Whether its node cannot be reached. Then it is one of the [`DownNodes`](super::down_nodes::DownNodes).
+    pub(super) unreachable: bool,
     oid: Option<Oid>,
 }
 
@@ -80,59 +79,8 @@ pub(super) enum Inspection {
     Full(Structure),
 }
 
-/// Inspects these schemas. Schemas that no longer exist are left out.
-///
-/// PostgreSQL's functions for definitions read the current catalog, not the snapshot, and fail if an
-/// object was dropped meanwhile. Then, or if the role may not read a schema, the schemas are
-/// inspected one by one.
-pub(super) async fn inspect(
-    db: &DatabaseConnection,
-    migrator: &DynMigrator,
-    selection: Selection,
-    depth: Depth,
-) -> Result<Vec<InspectedSchema>, DbErr> {
-    match inspect_once(db, migrator, &selection, depth).await {
-        Err(error) if concerns_only_these_schemas(&error) => {}
-        result => return result,
-    }
-    let mut inspected = Vec::new();
-    for one in selection.one_by_one() {
-        let mut tries = 1;
-        inspected.extend(loop {
-            match inspect_once(db, migrator, &one, depth).await {
-                Err(error) if is_concurrent_ddl_error(&error) && tries < TRIES => tries += 1,
-                Err(error) if concerns_only_these_schemas(&error) => {
-                    let mut rows = inspect_once(db, migrator, &one, Depth::Row).await?;
-                    rows.iter_mut().for_each(|it| it.error = Some(describe(&error)));
-                    break rows;
-                }
-                result => break result?,
-            }
-            tokio::time::sleep(PAUSE).await;
-        });
-    }
-    Ok(inspected)
-}
-
-/// Whether the error concerns these schemas, so that others may be inspected.
-fn concerns_only_these_schemas(error: &DbErr) -> bool {
-    DbErrorKind::sqlstate(error).is_some()
-        && !matches!(
-            DbErrorKind::of(error),
-            DbErrorKind::PoolTimeout | DbErrorKind::Unavailable | DbErrorKind::Refused
-        )
-}
-
-/// Whether a concurrent change of the schema caused the error: an object was dropped (XX000 "cache
-/// lookup failed", 42P01, 42704, 3F000) or is locked (55P03, 40P01).
-fn is_concurrent_ddl_error(error: &DbErr) -> bool {
-    let code = DbErrorKind::sqlstate(error);
-    code.is_some_and(|code| {
-        matches!(code.as_ref(), "XX000" | "42P01" | "42704" | "3F000" | "55P03" | "40P01")
-    })
-}
-
-async fn inspect_once(
+/// Inspects these schemas in one snapshot.
+pub(super) async fn inspect_once(
     db: &DatabaseConnection,
     migrator: &DynMigrator,
     selection: &Selection,
@@ -141,7 +89,10 @@ async fn inspect_once(
     let txn = db
         .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
         .await?;
-    execute(&txn, "SELECT set_config('lock_timeout', '10s', true)", []).await?;
+    // Citus warns for each connection to a node that fails, and the error says the same.
+    let settings = "SELECT set_config('lock_timeout', '10s', true),
+        set_config('client_min_messages', 'error', true)";
+    execute(&txn, settings, []).await?;
     let table = migrator.migration_table_name().to_string();
     let mut inspected = Vec::new();
     let mut recording = Vec::new();
@@ -242,7 +193,7 @@ async fn read_records(
 }
 
 impl Selection {
-    fn one_by_one(self) -> Vec<Self> {
+    pub(super) fn one_by_one(self) -> Vec<Self> {
         match self {
             Self::Slugs(slugs) => slugs.into_iter().map(|it| Self::Slugs(vec![it])).collect(),
             Self::Schemas(them) => them.into_iter().map(|it| Self::Schemas(vec![it])).collect(),
@@ -252,6 +203,13 @@ impl Selection {
 }
 
 impl InspectedSchema {
+    pub(super) fn subject(&self) -> SchemaRef {
+        SchemaRef {
+            slug: self.tenant.as_ref().and_then(|tenant| tenant.slug.clone()),
+            schema: self.schema.clone(),
+        }
+    }
+
     fn from_row(row: &QueryResult) -> Result<Self, DbErr> {
         let id: Option<TenantId> = row.try_get("", "id")?;
         let (slug, version) = (row.try_get("", "slug")?, row.try_get("", "schema_version")?);
@@ -265,6 +223,7 @@ impl InspectedSchema {
             records: Vec::new(),
             structure: None,
             error: None,
+            unreachable: false,
             oid: row.try_get("", "oid")?,
         })
     }

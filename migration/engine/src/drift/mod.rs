@@ -22,9 +22,11 @@
 //! ```
 
 mod allowlist;
+mod attempts;
 mod catalog;
 mod compare;
 mod diff;
+mod down_nodes;
 mod error;
 mod finding;
 mod inspect;

@@ -69,10 +69,15 @@ impl<'a> References<'a> {
         applied: &[String],
     ) -> Result<Result<&Reference, ReferenceError>, Error> {
         if !self.built.contains_key(applied) {
-            let txn = self.db.begin().await?;
-            execute(&txn, BECOME_OWNER, []).await?;
-            let reference = Reference::build(&txn, self.migrator, applied).await;
-            let rolled_back = txn.rollback().await;
+            let mut reference = self.build(applied).await;
+            // Citus places each new schema on the next node, and one of them may be down.
+            for _ in 1..NODE_TRIES {
+                let kind = reference.as_ref().err().and_then(Error::db_error_kind);
+                if kind != Some(DbErrorKind::NodeUnavailable) {
+                    break;
+                }
+                reference = self.build(applied).await;
+            }
             let reference = match reference {
                 Ok(reference) => Ok(reference),
                 Err(error) if is_outage(&error) => return Err(error),
@@ -81,12 +86,24 @@ impl<'a> References<'a> {
                     reason: error.reason(),
                 }),
             };
-            rolled_back?;
             self.built.insert(applied.to_vec(), reference);
         }
         Ok(self.built[applied].as_ref().map_err(ReferenceError::clone))
     }
+
+    async fn build(&self, applied: &[String]) -> Result<Reference, Error> {
+        let txn = self.db.begin().await?;
+        execute(&txn, BECOME_OWNER, []).await?;
+        let reference = Reference::build(&txn, self.migrator, applied).await;
+        let rolled_back = txn.rollback().await;
+        let reference = reference?;
+        rolled_back?;
+        Ok(reference)
+    }
 }
+
+/// Attempts to build a reference while a node is down.
+const NODE_TRIES: u32 = 4;
 
 /// Whether the database is unavailable.
 fn is_outage(error: &Error) -> bool {

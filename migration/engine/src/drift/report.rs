@@ -28,6 +28,10 @@ impl Display for Verification {
         if not_compared > 0 {
             write!(f, ", {not_compared} not compared")?;
         }
+        let unreachable = self.unreachable();
+        if unreachable > 0 {
+            write!(f, ", {} not reached", count(unreachable, "schema"))?;
+        }
         let others = [
             (self.number(|it| matches!(it, Finding::Dropping { .. })), "tenant", " being dropped"),
             (
@@ -69,6 +73,15 @@ impl Verification {
         tenants.sum()
     }
 
+    /// Number of schemas on nodes that cannot be reached.
+    fn unreachable(&self) -> usize {
+        let tenants = self.findings.iter().map(|it| match it {
+            Finding::Unreachable { tenants, .. } => tenants.len(),
+            _ => 0,
+        });
+        tenants.sum()
+    }
+
     fn number(&self, which: impl Fn(&Finding) -> bool) -> usize {
         self.findings.iter().filter(|it| which(it)).count()
     }
@@ -99,6 +112,16 @@ impl Display for Finding {
                     version.as_deref().unwrap_or("no migration"),
                     names(tenants),
                     migration.as_ref().map(|it| format!("{it}: ")).unwrap_or_default()
+                )
+            }
+            Self::Unreachable { tenants, node, reason } => {
+                let node = node.as_ref().map(|node| format!(" {node}")).unwrap_or_default();
+                write!(
+                    f,
+                    "{} not verified, since their node{node} cannot be reached: {}\n  {}",
+                    count(tenants.len(), "tenant"),
+                    names(tenants),
+                    shown(reason, 0)
                 )
             }
             Self::Dropping { tenant } => write!(

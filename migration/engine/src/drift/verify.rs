@@ -7,9 +7,11 @@ use tenantry_registry::{SchemaName, Slug, TenantId, tenant};
 
 use super::{
     Allowlist, Change, Finding, Verification, VerifyError,
+    attempts::inspect,
     compare::{applied, difference, matches_reference},
+    down_nodes::DownNodes,
     finding::SchemaRef,
-    inspect::{BATCH, Depth, InspectedSchema, Selection, inspect},
+    inspect::{BATCH, Depth, InspectedSchema, Selection},
     orphans::orphans,
     reference::{ReferenceError, References},
 };
@@ -43,8 +45,8 @@ pub enum VerifyTarget {
 /// Schemas are inspected 500 at a time, first by a hash of each; only those that differ are
 /// inspected again in full, so a schema that is being migrated meanwhile is not reported.
 ///
-/// A schema that cannot be compared – a migration fails on an empty schema, or the role lacks a
-/// privilege – is a finding; the others are compared.
+/// A schema that cannot be compared – a migration fails on an empty schema, the role lacks a
+/// privilege, its node cannot be reached – is a finding; the others are compared.
 ///
 /// # Errors
 /// [`VerifyError::UnknownTenant`] if a tenant of [`VerifyTarget::Tenants`] does not exist,
@@ -114,6 +116,8 @@ struct Run<'a> {
     references: References<'a>,
     schemas: usize,
     drifts: BTreeMap<Vec<Change>, Vec<SchemaRef>>,
+    /// Nodes that cannot be reached, and the schemas on them.
+    down: DownNodes,
     /// Schemas that cannot be compared, by version and reason.
     not_compared: BTreeMap<(Option<String>, ReferenceError), Vec<SchemaRef>>,
     others: Vec<Finding>,
@@ -131,6 +135,7 @@ impl<'a> Run<'a> {
             references: References::new(db, migrator),
             schemas: 0,
             drifts: BTreeMap::new(),
+            down: DownNodes::default(),
             not_compared: BTreeMap::new(),
             others: Vec::new(),
             allowed,
@@ -199,7 +204,9 @@ impl<'a> Run<'a> {
         if batch.is_empty() {
             batch = self.inspect(Selection::Unregistered(schema.clone()), Depth::Hash).await?;
         }
-        let missing = |one: &InspectedSchema| one.structure.is_none() && one.error.is_none();
+        let missing = |one: &InspectedSchema| {
+            one.structure.is_none() && one.error.is_none() && !one.unreachable
+        };
         if batch.iter().any(|one| one.tenant.is_none() && missing(one)) {
             return Err(Error::MissingSchema { schema: schema.to_string() });
         }
@@ -207,18 +214,21 @@ impl<'a> Run<'a> {
     }
 
     async fn inspect(
-        &self,
+        &mut self,
         selection: Selection,
         depth: Depth,
     ) -> Result<Vec<InspectedSchema>, Error> {
-        Ok(inspect(self.db, self.migrator, selection, depth).await?)
+        Ok(inspect(self.db, self.migrator, selection, depth, &mut self.down).await?)
     }
 
     async fn check(&mut self, batch: Vec<InspectedSchema>) -> Result<(), Error> {
         let mut differing = Vec::new();
         for inspected in batch {
             if inspected.tenant.as_ref().is_some_and(|row| row.dropping) {
-                self.others.push(Finding::Dropping { tenant: schema_ref(&inspected) });
+                self.others.push(Finding::Dropping { tenant: inspected.subject() });
+                continue;
+            }
+            if inspected.unreachable {
                 continue;
             }
             if let Some(reason) = &inspected.error {
@@ -228,7 +238,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             if inspected.structure.is_none() {
-                self.others.push(Finding::RowWithoutSchema { tenant: schema_ref(&inspected) });
+                self.others.push(Finding::RowWithoutSchema { tenant: inspected.subject() });
                 continue;
             }
             self.schemas += 1;
@@ -255,6 +265,11 @@ impl<'a> Run<'a> {
             );
         }
         for inspected in whole {
+            if inspected.unreachable {
+                // Counted when its hash was read.
+                self.schemas -= 1;
+                continue;
+            }
             if let Some(reason) = &inspected.error {
                 let why = ReferenceError { migration: None, reason: reason.clone() };
                 self.add_not_compared(&inspected, why);
@@ -269,7 +284,7 @@ impl<'a> Run<'a> {
     }
 
     fn add_drift(&mut self, inspected: &InspectedSchema, mut changes: Vec<Change>) {
-        let subject = schema_ref(inspected);
+        let subject = inspected.subject();
         changes.retain(|change| !mark(&mut self.used, self.allowed.of_change(&subject, change)));
         if !changes.is_empty() {
             self.drifts.entry(changes).or_default().push(subject);
@@ -278,7 +293,7 @@ impl<'a> Run<'a> {
 
     fn add_not_compared(&mut self, inspected: &InspectedSchema, why: ReferenceError) {
         let version = applied(inspected, &self.names).pop();
-        self.not_compared.entry((version, why)).or_default().push(schema_ref(inspected));
+        self.not_compared.entry((version, why)).or_default().push(inspected.subject());
     }
 
     fn add_strays(&mut self, orphans: Vec<Finding>) {
@@ -292,7 +307,7 @@ impl<'a> Run<'a> {
 
     /// An entry may be needed for a schema that could not be compared.
     fn add_unused(&mut self) {
-        let all_judged = self.not_compared.is_empty();
+        let all_judged = self.not_compared.is_empty() && self.down.is_empty();
         let unused = self.allowed.iter().zip(&self.used).filter(|(_, used)| !**used);
         let unused = unused.filter(|(entry, _)| all_judged || !entry.is_of_tenants());
         self.others
@@ -318,6 +333,7 @@ impl<'a> Run<'a> {
             tenants.sort();
             findings.push(Finding::NotCompared { tenants, version, migration, reason });
         }
+        findings.extend(self.down.into_findings());
         findings.extend(self.others);
         Verification { schemas: self.schemas, drifted, findings }
     }
@@ -331,13 +347,6 @@ fn mark(used: &mut [bool], entries: impl Iterator<Item = usize>) -> bool {
         any = true;
     }
     any
-}
-
-fn schema_ref(inspected: &InspectedSchema) -> SchemaRef {
-    SchemaRef {
-        slug: inspected.tenant.as_ref().and_then(|tenant| tenant.slug.clone()),
-        schema: inspected.schema.clone(),
-    }
 }
 
 /// Closes a connection of the pool, and with it a server process.

@@ -55,6 +55,17 @@ pub enum Error {
         schema: String,
     },
 
+    /// Citus keeps the tables that exist once on a node, or on several.
+    #[error(
+        "schema \"{schema}\" is distributed by Citus, but its tables must be on the coordinator. Run \
+         SELECT citus_schema_undistribute('{schema}'), and undistribute_table for tables that were \
+         distributed one by one"
+    )]
+    Distributed {
+        /// Name of the schema.
+        schema: String,
+    },
+
     /// The schema of the shared tables is not that of a tenant.
     #[error(
         "schema \"{schema}\" has the tables that exist once, which have migrations of their own. No \

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     DynMigrator, Error,
+    citus::keep_local,
     sql::query::{execute, execute_batch, scalar},
 };
 
@@ -28,6 +29,8 @@ pub async fn make_extensions(db: &DatabaseConnection, migrator: &DynMigrator) ->
     let txn = db.begin().await?;
     let lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
     execute(&txn, lock, [LOCK.into()]).await?;
+    // Extensions exist once: their schemas are not placed on a node.
+    keep_local(&txn).await?;
     for (extension, sql) in missing(&txn, migrator).await? {
         for sql in sql {
             let made = execute_batch(&txn, &sql).await;

@@ -199,7 +199,7 @@ impl<R: Fn(&Event<'_>) + Sync> Workers<'_, R> {
     }
 }
 
-/// Whether the tenant's node, or the whole server, is down.
+/// Whether the server is down. A node of a cluster that is down concerns its tenants only.
 fn is_unavailable(error: &Error) -> bool {
     // A read-only server may be a standby that is about to be promoted.
     matches!(
@@ -216,6 +216,7 @@ fn is_transient(error: &Error) -> bool {
                 DbErrorKind::SerializationConflict
                     | DbErrorKind::LockTimeout
                     | DbErrorKind::CatalogRace
+                    | DbErrorKind::NodeUnavailable
             )
         )
 }

@@ -178,7 +178,8 @@ pub(crate) async fn run_all<'a>(
             step.run_in(txn, &guard, migrator).await?;
             continue;
         };
-        let inner = InTransaction::new(txn, target, step.is_transactional());
+        let inner =
+            InTransaction::new(txn, target, step.is_transactional()).one_by_one(guard.citus);
         let mut recorder = SqlRecorder::new(txn, inner, step, migrator);
         step.run_on(&mut recorder, txn, &guard, migrator).await?;
         let migration = recorder.end(captured.last());

@@ -27,7 +27,8 @@ impl Recording {
 /// The newest recording of a migrator.
 #[derive(Default)]
 pub(crate) struct RecordingCache {
-    /// When it was recorded, in quarters of an hour since 1970.
+    /// When it was recorded, in quarters of an hour since 1970; the largest number if the database
+    /// executes no recording.
     pub(crate) quarter: u64,
     pub(crate) last: Option<Arc<Rehearsal>>,
     pub(crate) recording: Option<Arc<Recording>>,
@@ -35,7 +36,18 @@ pub(crate) struct RecordingCache {
 
 /// One run of all migrations in a scratch schema.
 #[derive(Debug)]
-pub struct Rehearsal(pub(crate) Result<Vec<CapturedMigration>, String>);
+pub struct Rehearsal(pub(crate) Result<Vec<CapturedMigration>, NotRecorded>);
+
+/// Why there is no recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotRecorded {
+    /// The migrations fail.
+    Fails(String),
+    /// The database is a Citus cluster, which refuses several changes of tables in one message:
+    /// it sends the whole message to the node ("cannot execute multiple utility events",
+    /// `src/backend/distributed/worker/worker_data_fetch_protocol.c`).
+    Citus,
+}
 
 /// Statements that one migration sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

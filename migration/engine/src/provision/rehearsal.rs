@@ -10,10 +10,10 @@ use std::{sync::Arc, time::SystemTime};
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 
 use crate::{
-    DbErrorKind, DynMigrator, Error,
+    DbErrorKind, DynMigrator, Error, is_citus,
     plan::{Step, all_up},
     provision::{
-        recording::{CapturedMigration, Recording, Rehearsal},
+        recording::{CapturedMigration, NotRecorded, Recording, Rehearsal},
         run_all,
         scratch::ScratchSchema,
     },
@@ -22,7 +22,8 @@ use crate::{
 /// Runs all migrations in a scratch schema, for [`DynMigrator::record`], and rolls everything back.
 /// Side effects of the migrations outside the database remain.
 ///
-/// A migration that fails is not an error here: it will fail the same way for a tenant.
+/// A migration that fails is not an error here: it will fail the same way for a tenant. On a Citus
+/// cluster, which executes no recording, nothing is run.
 ///
 /// # Errors
 /// [`Error::Database`] and others that may be temporary, such as a lost connection.
@@ -51,6 +52,9 @@ pub(crate) async fn rehearse_steps(
     before: Vec<Step>,
     steps: Vec<Step>,
 ) -> Result<Rehearsal, Error> {
+    if is_citus(txn).await? {
+        return Ok(Rehearsal(Err(NotRecorded::Citus)));
+    }
     let scratch = ScratchSchema::create(txn, "recording", migrator).await?;
     let mut captured = Vec::with_capacity(steps.len());
     let run = async {
@@ -63,9 +67,12 @@ pub(crate) async fn rehearse_steps(
     match scratch.end(run).await {
         Ok(()) => Ok(Rehearsal(Ok(captured))),
         Err(error) if error.db_error_kind().is_some_and(|kind| is_transient(&kind)) => Err(error),
-        Err(error) => Ok(Rehearsal(Err(error.to_string()))),
+        Err(error) => Ok(Rehearsal(Err(NotRecorded::Fails(error.to_string())))),
     }
 }
+
+/// Instead of a quarter of an hour: no recording will be made.
+const NEVER: u64 = u64::MAX;
 
 fn is_transient(kind: &DbErrorKind) -> bool {
     !matches!(
@@ -88,7 +95,8 @@ impl DynMigrator {
     /// `rehearse` runs the migrations in a scratch schema: see [`rehearse`](fn@crate::rehearse). The
     /// first recording calls it twice. Because a statement may contain the current date, a
     /// recording expires after a quarter of an hour, when the date may change in some time zone;
-    /// renewing it calls `rehearse` once.
+    /// renewing it calls `rehearse` once. On a Citus cluster nothing is recorded, which is found out
+    /// once.
     ///
     /// # Errors
     /// Those of `rehearse`.
@@ -97,22 +105,28 @@ impl DynMigrator {
         F: Future<Output = Result<Rehearsal, E>>,
     {
         let mut cache = self.recordings.lock().await;
-        if cache.quarter == quarter() {
+        if cache.quarter == quarter() || cache.quarter == NEVER {
             return Ok(());
         }
         let first = match &cache.last {
             Some(last) if last.0.is_ok() => Arc::clone(last),
             _ => Arc::new(rehearse().await?),
         };
+        if let Err(NotRecorded::Citus) = first.0 {
+            tracing::debug!("a Citus cluster: migrations run one by one for each tenant");
+            cache.quarter = NEVER;
+            return Ok(());
+        }
         let second = Arc::new(rehearse().await?);
         cache.recording = match (&first.0, &second.0) {
             (Ok(first), Ok(second)) => {
                 Some(Arc::new(Recording::of(&all_up(self), [first, second], false)))
             }
-            (Err(error), _) | (_, Err(error)) => {
+            (Err(NotRecorded::Fails(error)), _) | (_, Err(NotRecorded::Fails(error))) => {
                 tracing::warn!(error, "the migrations cannot be recorded");
                 None
             }
+            _ => None,
         };
         (cache.quarter, cache.last) = (quarter(), Some(second));
         Ok(())

@@ -2,8 +2,11 @@ use std::borrow::Cow;
 
 use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement};
 
-use super::{Backend, has_no_values, without_non_transactional};
-use crate::{Target, sql::query::execute_batch, sql::replace_placeholder};
+use super::{Backend, has_no_values, rows_affected, without_non_transactional};
+use crate::{
+    Target,
+    sql::{SqlStatement, query::execute_batch, replace_placeholder},
+};
 
 /// Sends the statements of a migration in a transaction that belongs to the caller.
 pub(crate) struct InTransaction<'a, C> {
@@ -12,6 +15,8 @@ pub(crate) struct InTransaction<'a, C> {
     /// Whether the migration is transactional.
     transactional: bool,
     savepoints: usize,
+    /// Whether several statements of one text are sent one by one.
+    one_by_one: bool,
 }
 
 impl<'a, C: ConnectionTrait> InTransaction<'a, C> {
@@ -26,7 +31,13 @@ impl<'a, C: ConnectionTrait> InTransaction<'a, C> {
         transactional: bool,
         savepoints: usize,
     ) -> Self {
-        Self { txn, schema: target.quoted(), transactional, savepoints }
+        Self { txn, schema: target.quoted(), transactional, savepoints, one_by_one: false }
+    }
+
+    /// Sends several statements of one text one by one, for Citus: it refuses several changes of
+    /// tables in one message.
+    pub(crate) fn one_by_one(self, one_by_one: bool) -> Self {
+        Self { one_by_one, ..self }
     }
 
     /// Replaces the placeholder in `sql` by the schema.
@@ -55,7 +66,15 @@ impl<C: ConnectionTrait> Backend for InTransaction<'_, C> {
         {
             statement.sql = sql;
         }
-        if has_no_values(&statement) {
+        if self.one_by_one && has_no_values(&statement) {
+            let mut done = rows_affected(0);
+            for one in SqlStatement::split(&statement.sql) {
+                if !one.is_empty() {
+                    done = self.txn.execute_unprepared(&one.sql).await?;
+                }
+            }
+            Ok(done)
+        } else if has_no_values(&statement) {
             self.txn.execute_unprepared(&statement.sql).await
         } else {
             self.txn.execute_raw(statement).await

@@ -7,19 +7,20 @@
 use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{
-    DynMigrator, Error, MigrationState, Target,
+    DynMigrator, Error, MigrationState, Target, confirm_local,
     sql::query::{column, execute, scalar},
 };
 
-/// Returns an error if the registry has breaking migrations that `migrator` does not have. A
-/// missing registry has none.
+/// Returns an error if the registry has breaking migrations that `migrator` does not have, or is not
+/// on the coordinator of a Citus cluster. A missing registry is accepted.
 ///
 /// # Errors
-/// [`Error::RegistryAhead`], [`Error::Database`].
+/// [`Error::RegistryAhead`], [`Error::Distributed`], [`Error::Database`].
 pub async fn confirm_registry(
     db: &impl ConnectionTrait,
     migrator: &DynMigrator,
 ) -> Result<(), Error> {
+    confirm_local(db, &Target::Registry).await?;
     let names = unknown(db, "registry.breaking", "migration", migrator).await?;
     match names.is_empty() {
         true => Ok(()),

@@ -9,8 +9,8 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::outside::{Snapshot, created_outside, newest_command_sql, snapshot_sql};
 use crate::{
-    DynMigrator, Error, Target, lint::Rule, plan::Step, search_path::ensure_current_schema,
-    sql::query::rows,
+    DynMigrator, Error, Target, citus::IS_CITUS, lint::Rule, plan::Step,
+    search_path::ensure_current_schema, sql::query::rows,
 };
 
 /// Guards a transaction in which the migrations of one schema run.
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct SchemaGuard<'a> {
     pub(crate) target: &'a Target,
+    /// Whether the database is a Citus cluster.
+    pub(crate) citus: bool,
     path: String,
     transaction: String,
     /// Schemas in which objects may be created, as a JSON array.
@@ -59,7 +61,7 @@ impl<'a> SchemaGuard<'a> {
         own.push(target.name());
         let own = serde_json::Value::from(own).to_string();
         let sql = format!(
-            "SELECT current_schema()::text, pg_current_xact_id()::text, {}, {}",
+            "SELECT current_schema()::text, pg_current_xact_id()::text, {}, {}, {IS_CITUS}",
             snapshot_sql(),
             // Objects that the caller created before the schema do not count.
             newest_command_sql()
@@ -68,10 +70,10 @@ impl<'a> SchemaGuard<'a> {
         ensure_current_schema(target, row.try_get_by_index::<Option<String>>(0)?.as_deref())?;
         let transaction = row.try_get_by_index(1)?;
         let snapshot = Snapshot::parse(&row.try_get_by_index::<String>(2)?)?;
-        let command = row.try_get_by_index(3)?;
+        let (command, citus) = (row.try_get_by_index(3)?, row.try_get_by_index(4)?);
         let path = target.search_path(migrator);
         let seen = Mutex::new(Seen { snapshot, known: BTreeSet::new() });
-        Ok(Self { target, path, transaction, own, command, seen })
+        Ok(Self { target, citus, path, transaction, own, command, seen })
     }
 
     /// # Errors

@@ -20,7 +20,8 @@ impl Step {
         guard: &SchemaGuard<'_>,
         migrator: &DynMigrator,
     ) -> Result<(), Error> {
-        let mut backend = InTransaction::new(txn, guard.target, self.is_transactional());
+        let mut backend =
+            InTransaction::new(txn, guard.target, self.is_transactional()).one_by_one(guard.citus);
         self.run_on(&mut backend, txn, guard, migrator).await
     }
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Action, DbErrorKind, DynMigrator, Error, MigrationOutcome, MigrationState, Target, Timeouts,
+    citus::keep_local,
     confirm_registry,
     lock::{
         LockMode, LockResult, TransactionSettings, lock_schema, registry_exists, version_update_sql,
@@ -206,6 +207,9 @@ impl MigrationRun<'_> {
                 lock_tables(txn, target.name()).await?;
                 ensure_no_dependents(txn, target).await?;
             }
+            if !matches!(target, Target::Schema(_)) {
+                keep_local(txn).await?;
+            }
             for sql in recreate_schema_sql(target) {
                 execute_batch(txn, &sql).await?;
             }
@@ -286,6 +290,7 @@ async fn prepare_registry(
     if let Action::Up(_) = action {
         // Without the statement if it exists: PostgreSQL requires the privilege all the same.
         if !shared::exists(txn, &Target::Registry).await? {
+            keep_local(txn).await?;
             execute_batch(txn, &create_registry_sql()).await?;
         }
     } else if registry_exists(txn).await? {

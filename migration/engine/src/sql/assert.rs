@@ -16,9 +16,9 @@ pub(crate) fn assert_sql(condition: &str, message: &str) -> String {
 /// A query that fails with this message, in a cast to integer, unless `condition` is true. For
 /// connections that are closed after a `DO` statement because its effects are unknown.
 pub(crate) fn assert_query(condition: &str, message: &str) -> String {
-    // Not a constant, which would be cast when the query is planned.
-    let message =
-        format!("'tenantry: {message}; search_path is ' || current_setting('search_path')");
+    // Not a constant, which would be cast when the query is planned. The function needs no table and
+    // no setting: a query of a tenant's table may be executed on another node.
+    let message = format!("concat('tenantry: {message}')");
     format!("SELECT CASE WHEN {condition} THEN 1 ELSE ({message})::int END;\n")
 }
 

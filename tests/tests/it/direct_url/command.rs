@@ -47,6 +47,7 @@ async fn commands_never_touch_the_pooler() {
 #[tokio::test]
 async fn errors_name_the_direct_url_and_never_print_it() {
     let db = TestDb::new().await;
+    assert_eq!(schemas(&db.plain().await).await, ["public", "registry"]);
     let secret = "hunter2-of-the-direct-url";
     for (name, arguments) in [
         ("tenantry", vec!["tenant", "list"]),

@@ -46,7 +46,7 @@ pub fn say(line: &str) {
 pub fn has_version(major: u32, feature: &str) -> bool {
     let has = server().version() >= major;
     if !has {
-        say(&format!("{feature} needs PostgreSQL {major}: not tested"));
+        say(&format!("Not tested: {feature}, from PostgreSQL {major} on."));
     }
     has
 }

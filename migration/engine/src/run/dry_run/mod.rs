@@ -11,7 +11,9 @@ use super::{
     state_in,
 };
 use crate::{
-    Action, DynMigrator, Error, MigrationOutcome, MigrationState, Target, confirm_extensions,
+    Action, DynMigrator, Error, MigrationOutcome, MigrationState, Target,
+    citus::keep_local_sql,
+    confirm_extensions, is_citus,
     lock::{registry_exists, version_update_sql},
     plan::{Step, plan},
     provision::{ensure_no_dependents, migrations_table_sql, run_all, scratch::ScratchSchema},
@@ -78,7 +80,10 @@ pub async fn dry_run(
             state_in(&reader, target, migrator).await?
         }
     };
-    let mut run = DryRun { target, migrator, action, state, created, registry, commits: false };
+    let is_once = !matches!(target, Target::Schema(_));
+    let citus = is_once && is_citus(&reader).await?;
+    let mut run =
+        DryRun { target, migrator, action, state, created, registry, citus, commits: false };
     if run.steps()?.is_empty() && !matches!(action, Action::Fresh { .. }) {
         return Ok(Vec::new());
     }
@@ -130,6 +135,8 @@ struct DryRun<'a> {
     created: bool,
     /// Whether there is a registry to update.
     registry: bool,
+    /// Whether a schema that is created must be kept on the coordinator.
+    citus: bool,
     /// Whether to commit after each migration.
     commits: bool,
 }
@@ -168,6 +175,9 @@ impl DryRun<'_> {
         let Self { target, migrator, action, .. } = *self;
         let (mut state, mut outcome) = (self.state.clone(), MigrationOutcome::default());
         script.begin_transaction();
+        if self.citus {
+            script.sql.push(keep_local_sql());
+        }
         match (target, action) {
             (_, Action::Fresh { .. }) => script.sql.extend(recreate_schema_sql(target)),
             (Target::Registry, Action::Up(_)) => script.sql.push(create_registry_sql()),
