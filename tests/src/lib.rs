@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod pgbouncer;
+
 use std::{
     path::PathBuf,
     process::{Command, Stdio},

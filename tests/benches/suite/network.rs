@@ -1,5 +1,5 @@
-//! Throughput over a network: a proxy delays every request, so that round trips dominate. Writes its
-//! section of `docs/BENCHMARKS.md`.
+//! Throughput over a network: a proxy delays every request, so that round trips dominate. With
+//! PgBouncer from 1.21 on, also through it. Writes its section of `docs/BENCHMARKS.md`.
 //!
 //! Environment variables: `TENANTS` (10,000), `ROUNDS` (9), `DELAY` (in microseconds, 1,000),
 //! `WARM` (reads of each contender in every tenant before it is measured, 3).
@@ -12,18 +12,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{median, page};
+use sea_orm::ConnectionTrait;
+use tenantry::Tenancy;
+use tests::pgbouncer::{PgBouncer, PoolMode, Program, ROLE, create_role};
+
+use crate::common::{median, page, pool};
 use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
-    pools, session, set_local,
-    setup::{Setup, tenancy},
+    named, pools, session, set_local,
+    setup::{Setup, config, tenancy},
 };
 use crate::distributions::{Distribution, warm};
 use crate::interleaved::{Rounds, against, number};
 
 const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: u32 = 8;
+/// Statements that PgBouncer keeps in each connection, as many as the handle's pool by default.
+const STATEMENTS: u32 = 1000;
 
 pub async fn run() {
     let (last, rounds, passes) =
@@ -32,12 +38,19 @@ pub async fn run() {
     let mut setup = Setup::new().await;
     let url = delay::proxy(setup.server.socket_dir().join(".s.PGSQL.5432"), delay);
     let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
+    let pgbouncer = Program::that_prepares("through PgBouncer");
+    let pgbouncer = pgbouncer.map(|program| pooler(&program, &setup));
+    let pooled_tenancy = match &pgbouncer {
+        Some(pgbouncer) => Some(pooled(pgbouncer, &url, &setup, delay).await),
+        None => None,
+    };
     let contenders = [
         handle(&tenancy),
         set_local(&url, CONNECTIONS).await,
         session(&url, CONNECTIONS).await,
         by_hand(&url, CONNECTIONS).await,
     ];
+    let pooled = pooled_tenancy.as_ref().map(handle);
     let alone = pools(&url, &setup.tenants, CONNECTIONS).await;
     let mut rows = String::new();
     let hot = [Operation::Read, Operation::Insert, Operation::Transaction];
@@ -45,44 +58,78 @@ pub async fn run() {
         let mut works: Vec<_> =
             contenders.iter().map(|one| in_first(one, &setup, operation)).collect();
         works.push(in_first(&alone, &setup, operation));
+        works.extend(pooled.iter().map(|one| in_first(one, &setup, operation)));
         let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
         let beside = format!("{:.2}", ran.ratio(0, 4));
-        rows += &row(&format!("{}, 1 tenant", operation.name()), &ran, &beside, None);
+        let through = pooled.as_ref().map(|_| ran.ratio(5, 0));
+        rows += &row(&format!("{}, 1 tenant", operation.name()), &ran, &beside, None, through);
     }
     let trip = median(&round_trips(&alone, &setup).await);
     setup.grow(last).await;
-    for contender in &contenders {
+    for contender in contenders.iter().chain(&pooled) {
         warm(contender, &setup.tenants, passes).await;
     }
     for distribution in [Distribution::Zipf, Distribution::Uniform] {
-        let works: Vec<_> =
-            contenders.iter().map(|one| distribution.reads(one, &setup.tenants)).collect();
+        let all = contenders.iter().chain(&pooled);
+        let works: Vec<_> = all.map(|one| distribution.reads(one, &setup.tenants)).collect();
         let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
         let name = format!("{}, {last} tenants, {}", Operation::Read.name(), distribution.name());
-        rows += &row(&name, &ran, "", (last >= 10_000).then_some(2.5));
+        let through = pooled.as_ref().map(|_| ran.ratio(4, 0));
+        rows += &row(&name, &ran, "", (last >= 10_000).then_some(2.5), through);
     }
+    let through = match &pgbouncer {
+        Some(pgbouncer) => format!(
+            "Through PgBouncer {} in transaction mode, which shares as many connections to the \
+             server and keeps {STATEMENTS} statements in each",
+            pgbouncer.version()
+        ),
+        None => "Not measured through PgBouncer: there is none from 1.21 on".to_owned(),
+    };
     let body = format!(
         "A proxy on TCP holds up every request by {delay:?}; a read by primary key, made alone, \
          then takes {trip:.2} ms. {CONNECTIONS} clients, {CONNECTIONS} connections; medians of \
-         {rounds} rounds of {LENGTH:?}.\n\n\
+         {rounds} rounds of {LENGTH:?}. {through}.\n\n\
          | operation | handle | ÷ SeaORM without tenancy | ÷ `SET LOCAL` | ÷ session `SET` \
-         | ÷ sqlx by hand |\n|---|---|---|---|---|---|\n{rows}"
+         | ÷ sqlx by hand | handle through PgBouncer ÷ handle |\n|---|---|---|---|---|---|---|\n{rows}"
     );
     page::write("network", "Over a network", setup.server.version(), &body);
-    for contender in contenders.into_iter().chain([alone]) {
+    for contender in contenders.into_iter().chain([alone]).chain(pooled) {
         contender.close().await;
     }
     tenancy.close().await;
+    if let Some(pooled) = pooled_tenancy {
+        pooled.close().await;
+    }
+    // Before the server.
+    tokio::task::spawn_blocking(move || drop(pgbouncer)).await.unwrap();
     setup.stop().await;
 }
 
-fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>) -> String {
+/// PgBouncer with as many connections to the server as the contenders have.
+fn pooler(program: &Program, setup: &Setup) -> PgBouncer {
+    let mode = PoolMode::Transaction { statements: STATEMENTS };
+    program.start(&setup.server, mode, CONNECTIONS as usize, &[ROLE])
+}
+
+/// A tenancy whose tenants' statements go through PgBouncer, over the network.
+async fn pooled(pgbouncer: &PgBouncer, url: &str, setup: &Setup, delay: Duration) -> Tenancy {
+    let db = pool(&setup.server, 1).await;
+    db.execute_unprepared(&create_role()).await.unwrap();
+    db.close().await.unwrap();
+    let through = delay::proxy(pgbouncer.socket(), delay);
+    let through = through.replace("//postgres@", &format!("//{ROLE}@"));
+    let config = config(&through, "pooled", CONNECTIONS).direct_url(named(url, "direct"));
+    Tenancy::connect(&config).await.unwrap()
+}
+
+fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>, through: Option<f64>) -> String {
+    let through = through.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
     let set_local = ran.ratio(0, 1);
     let set_local = goal.map_or(format!("{set_local:.2}"), |goal| against(set_local, goal));
     let mut text = String::new();
     writeln!(
         text,
-        "| {name} | {:.0}/s | {alone} | {set_local} | {:.2} | {:.2} |",
+        "| {name} | {:.0}/s | {alone} | {set_local} | {:.2} | {:.2} | {through} |",
         ran.rate(0),
         ran.ratio(0, 2),
         ran.ratio(0, 3)

@@ -1,6 +1,12 @@
 //! A pooler between the programs and the server: everything works in session mode, and transaction
 //! mode is refused. Waiting for a pooler without free sessions has a bound.
 
+mod faults;
+mod load;
+mod refused;
+mod selection;
+mod statements;
+
 use std::time::{Duration, Instant};
 
 use sea_orm::ConnectionTrait;

@@ -12,7 +12,7 @@ use sea_orm::{
 };
 use tenantry::{Config, Error, ReadOnlyTenant, Tenancy, Tenant};
 
-use crate::support::{TestDb, abu, catalog::texts, http_server::eventually, slug};
+use crate::support::{TestDb, abu, catalog::texts, http_server::eventually, route::Route, slug};
 
 /// Two tenants on one connection, the first of which has one guard and things that write.
 struct Fixture {
@@ -20,6 +20,7 @@ struct Fixture {
     acme: Tenant,
     other: Tenant,
     plain: DatabaseConnection,
+    _route: Route,
     db: TestDb,
 }
 
@@ -34,7 +35,8 @@ const OBJECTS: &str = "
 impl Fixture {
     async fn new() -> Self {
         let db = TestDb::new().await;
-        let config = Config { max_connections: 1, ..db.config() };
+        let route = Route::of_process().await;
+        let config = Config { max_connections: 1, ..route.config(&db) };
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let [acme, other] = ["acme", "other"].map(slug);
         for slug in [&acme, &other] {
@@ -45,7 +47,7 @@ impl Fixture {
         abu().insert(&acme).await.unwrap();
         let plain = db.plain().await;
         plain.execute_unprepared(OBJECTS).await.unwrap();
-        Self { tenancy, acme, other, plain, db }
+        Self { tenancy, acme, other, plain, _route: route, db }
     }
 
     async fn set(&self, read_only: bool) {

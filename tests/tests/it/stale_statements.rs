@@ -49,9 +49,9 @@ impl Fixture {
         self.plain.execute_unprepared(sql).await.unwrap();
     }
 
-    /// The epochs behind the statements that were sent to tenants; none for a tenant whose statements
-    /// were not stale.
-    fn marks(&self) -> Vec<String> {
+    /// Number of epochs behind the statements that were sent to tenants; none for a tenant whose
+    /// statements were not stale.
+    fn epochs(&self) -> usize {
         let statements = self.log.statements(self.db.name()).into_iter();
         let mut marks: Vec<_> = statements
             .filter_map(|(_, sql)| {
@@ -60,7 +60,7 @@ impl Fixture {
             .collect();
         marks.sort_unstable();
         marks.dedup();
-        marks
+        marks.len()
     }
 }
 
@@ -103,7 +103,7 @@ async fn every_kind_of_statement_succeeds_after_a_type_change() {
     work().await.unwrap();
     // A statement that was sent twice was executed once.
     assert_eq!(guard::Entity::find().count(&it.one).await.unwrap(), 9);
-    assert_eq!(it.marks(), ["1", "2"]);
+    assert_eq!(it.epochs(), 2);
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn each_kind_of_statement_is_the_first_to_meet_the_type_change() {
         send().await.unwrap();
         it.migrate(RETYPE).await;
         send().await.unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert_eq!(it.marks(), ["1"], "{kind}");
+        assert_eq!(it.epochs(), 1, "{kind}");
     }
 }
 
@@ -139,7 +139,7 @@ async fn an_additive_migration_leaves_prepared_statements_as_they_are() {
         it.migrate(&format!("ALTER TABLE tenant_1.guards ADD COLUMN {column} text")).await;
     }
     guard::Entity::find().all(&it.one).await.unwrap();
-    assert_eq!(it.marks(), [""; 0]);
+    assert_eq!(it.epochs(), 0);
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn statements_that_fail_together_advance_the_epoch_of_their_tenant_once() 
         }
     }
     guard::Entity::find().all(&it.two).await.unwrap();
-    assert_eq!(it.marks(), ["1"]);
+    assert_eq!(it.epochs(), 1);
     let statements = it.log.statements(it.db.name()).into_iter();
     let of_two = statements.filter(|(_, sql)| sql.contains(r#""tenant_2""#));
     assert!(of_two.into_iter().all(|(_, sql)| !sql.contains("/*")));
@@ -267,7 +267,7 @@ async fn an_unsupported_feature_is_not_reported_as_a_stale_statement() {
     assert_eq!(DbErrorKind::sqlstate(&error).as_deref(), Some("0A000"));
     assert_eq!(DbErrorKind::of(&error), DbErrorKind::Other);
     guard::Entity::find().all(&it.one).await.unwrap();
-    assert_eq!(it.marks(), [""; 0]);
+    assert_eq!(it.epochs(), 0);
     let sent = it.log.statements(it.db.name());
     assert!(sent.iter().any(|(_, sql)| sql.contains(r#""tenant_1"."guards""#)));
 }

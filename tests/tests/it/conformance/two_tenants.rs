@@ -8,7 +8,7 @@ use sea_orm::{
 use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use uuid::Uuid;
 
-use crate::support::{TestDb, slug};
+use crate::support::{TestDb, route::Route, slug};
 
 /// Guards: key, name, position.
 const GUARDS_OF_ONE: [(u128, &str, &str); 3] =
@@ -28,6 +28,7 @@ pub struct TwoTenants {
     pub plain: DatabaseConnection,
     two_at_first: Vec<String>,
     tenancy: Tenancy,
+    _route: Route,
     /// Last, since the database is dropped with it.
     _db: TestDb,
 }
@@ -40,7 +41,8 @@ impl TwoTenants {
     /// Two tenants with another configuration.
     pub async fn with_config(change: impl FnOnce(Config) -> Config) -> Self {
         let db = TestDb::new().await;
-        let tenancy = Tenancy::connect(&change(db.config())).await.unwrap();
+        let route = Route::of_process().await;
+        let tenancy = Tenancy::connect(&change(route.config(&db))).await.unwrap();
         let plain = db.plain().await;
         let mut tenants = Vec::new();
         for name in ["tenant-1", "tenant-2"] {
@@ -50,7 +52,8 @@ impl TwoTenants {
         let [one, two] = tenants.try_into().unwrap();
         fill(&plain, "tenant_1", &GUARDS_OF_ONE, &SHIFTS_OF_ONE).await;
         fill(&plain, "tenant_2", &GUARDS_OF_TWO, &SHIFTS_OF_TWO).await;
-        Self { one, two, two_at_first: rows(&plain, "tenant_2").await, plain, tenancy, _db: db }
+        let two_at_first = rows(&plain, "tenant_2").await;
+        Self { one, two, two_at_first, plain, tenancy, _route: route, _db: db }
     }
 
     pub fn tenancy(&self) -> &Tenancy {

@@ -21,22 +21,42 @@ mod stage;
 use std::time::Duration;
 
 use super::dice::Dice;
+use crate::support::route::Route;
 use stage::{Size, Stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_is_that_of_a_model_of_the_tenants_lives() {
+    live(Route::Direct).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_that_of_a_model_through_the_worst_pooler() {
+    live(Route::proxy().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_that_of_a_model_through_pgbouncer() {
+    if let Some(route) = Route::pgbouncer("the oracle of tenants' lives").await {
+        live(route).await;
+    }
+}
+
+/// Lets tenants live with two servers on this route, and compares.
+#[expect(clippy::print_stdout, reason = "shown with --nocapture")]
+async fn live(route: Route) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (time, size) = match number("ORACLE_SECONDS") {
         Some(seconds) => (Duration::from_secs(seconds), Size { tenants: 24, clients: 8 }),
         None => (Duration::from_secs(8), Size { tenants: 5, clients: 3 }),
     };
     let seed = number("ORACLE_SEED").unwrap_or_else(Dice::seed);
-    let stage = Stage::begin(size, seed).await;
+    let way = route.name();
+    let stage = Stage::begin(route, size, seed).await;
     let summary = stage.run(time).await;
-    println!("oracle: {summary}, seed {seed}");
+    println!("oracle {way}: {summary}, seed {seed}");
     assert!(
         summary.faults.is_empty(),
-        "{} faults with ORACLE_SEED={seed}:\n{}",
+        "{} faults {way} with ORACLE_SEED={seed}:\n{}",
         summary.faults.len(),
         summary.faults.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
     );

@@ -26,6 +26,7 @@ use crate::support::{
     TestDb,
     catalog::schemas,
     http_server::{HttpServer, TOKEN},
+    route::Route,
     slug,
 };
 
@@ -48,6 +49,7 @@ pub struct Play {
     seed: u64,
     stage: Arc<Stage>,
     // Dropped in this order: the servers have connections to the database.
+    route: Route,
     db: TestDb,
 }
 
@@ -61,11 +63,11 @@ struct Stage {
 }
 
 impl Play {
-    /// Starts the servers and creates the tenants.
-    pub async fn begin(seed: u64) -> Self {
+    /// Starts the servers on this route and creates the tenants.
+    pub async fn begin(route: Route, seed: u64) -> Self {
         let db = TestDb::new().await;
         let serve = || {
-            let mut command = HttpServer::command(&db.url());
+            let mut command = route.serve(&db);
             command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_MAX_CONNECTIONS", "10");
             HttpServer::launch(&mut command)
         };
@@ -94,12 +96,12 @@ impl Play {
             SELECT gen_random_uuid(), 'row ' || n, md5(n::text), now(), now()
             FROM generate_series(1, 20000) n";
         db.plain().await.execute_unprepared(rows).await.unwrap();
-        Self { seed, stage, db }
+        Self { seed, stage, route, db }
     }
 
     /// Runs for this time, and until all requests have ended.
     pub async fn run(self, time: Duration) -> History {
-        let Self { seed, stage, db } = self;
+        let Self { seed, stage, route, db } = self;
         let mut players = JoinSet::new();
         let mut number = 0;
         let mut dice = || {
@@ -141,6 +143,7 @@ impl Play {
             history.faults.push(format!("the schemas are {found:?}, should be {wanted:?}"));
         }
         drop(stage);
+        route.assert_shared();
         history
     }
 }

@@ -8,6 +8,7 @@ pub mod issuer;
 pub mod log;
 pub mod pooler;
 pub mod process;
+pub mod route;
 pub mod scratch;
 pub mod sql_migration;
 pub mod statement_log;

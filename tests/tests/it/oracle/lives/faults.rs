@@ -40,8 +40,8 @@ impl Stage {
                 self.fault(format!("server {number} has ended by itself: {status} {log}"));
             }
             process.signal(Signal::SIGKILL);
-            let url = self.db.url();
-            *process = tokio::task::spawn_blocking(move || launch(&url)).await.unwrap();
+            let command = self.route.serve(&self.db);
+            *process = tokio::task::spawn_blocking(move || launch(command)).await.unwrap();
             *server.address.lock().unwrap() = process.address();
         }
     }

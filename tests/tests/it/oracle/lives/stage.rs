@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::SocketAddr,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -27,6 +28,7 @@ use crate::support::{
     catalog::{schemas, texts},
     http_server::{HttpServer, TOKEN},
     process::Ran,
+    route::Route,
 };
 
 /// Longer than any answer may take.
@@ -61,6 +63,7 @@ pub struct Stage {
     pub changes: AtomicUsize,
     /// Requests with an unknown outcome.
     pub unknown: AtomicUsize,
+    pub route: Route,
     pub db: TestDb,
 }
 
@@ -104,10 +107,10 @@ pub enum Answer {
 }
 
 impl Stage {
-    pub async fn begin(size: Size, seed: u64) -> Arc<Self> {
+    pub async fn begin(route: Route, size: Size, seed: u64) -> Arc<Self> {
         let db = TestDb::new().await;
         let servers = [(); 2].map(|()| {
-            let process = launch(&db.url());
+            let process = launch(route.serve(&db));
             let address = Mutex::new(process.address());
             Server { process: AsyncMutex::new(process), address }
         });
@@ -124,6 +127,7 @@ impl Stage {
             rows: AtomicUsize::new(0),
             changes: AtomicUsize::new(0),
             unknown: AtomicUsize::new(0),
+            route,
             db,
         };
         let mut dice = Dice::new(seed, 0);
@@ -155,6 +159,7 @@ impl Stage {
             ended.unwrap();
         }
         self.look_at_all().await;
+        self.route.assert_shared();
         Summary {
             faults: std::mem::take(&mut self.faults.lock().unwrap()),
             rows: self.rows.load(Ordering::Relaxed),
@@ -297,8 +302,7 @@ impl Stage {
 }
 
 /// A server that asks for keys.
-pub fn launch(url: &str) -> HttpServer {
-    let mut command = HttpServer::command(url);
+pub fn launch(mut command: Command) -> HttpServer {
     command.env("TENANTRY_ADMIN_TOKEN", TOKEN).env("TENANTRY_MAX_CONNECTIONS", "10");
     // Unlike the servers of other tests, this one requires keys.
     command.env("TENANTRY_ANONYMOUS", "false");
