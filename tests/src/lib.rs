@@ -5,6 +5,7 @@
 pub mod pgbouncer;
 
 use std::{
+    io::{self, Write},
     path::PathBuf,
     process::{Command, Stdio},
     sync::OnceLock,
@@ -39,4 +40,9 @@ pub fn programs() -> PathBuf {
         test_binary.ancestors().nth(2).unwrap().to_owned()
     });
     folder.clone()
+}
+
+/// Writes a line that is seen: `eprintln!` is captured with the output of the test.
+pub fn say(line: &str) {
+    io::stderr().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }

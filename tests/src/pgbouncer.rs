@@ -4,7 +4,6 @@
 use std::{
     env,
     fs::{self, Permissions},
-    io::Write,
     net::{TcpListener, TcpStream},
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
@@ -19,6 +18,8 @@ use std::{
 use local_postgres::Server;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
+
+use crate::say;
 
 /// A role for tenants' statements through a pooler, which [`create_role`] creates.
 pub const ROLE: &str = "pooled";
@@ -89,16 +90,14 @@ impl Program {
         let found: Vec<Self> = candidates().filter_map(Self::at).collect();
         let program = found.iter().find(|one| fits(one.version)).cloned();
         if program.is_none() {
-            // Not captured by the test harness, unlike `println`.
-            let line = format!(
+            say(&format!(
                 "skipped: {skipped}: needs PgBouncer {wanted} (in PATH or PGBOUNCER_BIN), and there \
-                 is {}\n",
+                 is {}",
                 match &found[..] {
                     [] => "none".to_owned(),
                     [one, ..] => format!("{}.{}", one.version.0, one.version.1),
                 }
-            );
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            ));
         }
         program
     }

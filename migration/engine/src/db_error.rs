@@ -78,7 +78,7 @@ pub enum DbErrorKind {
     /// and 25P04 (the server ended a transaction that took too long).
     Unavailable,
     /// The server works, but another one that it needs for the statement cannot be reached, such as
-    /// the Citus node with the tenant's tables: class 08 (except 08P01) or 57P as an error of the
+    /// the Citus node with the tenant's tables: class 08 (except 08P01) or 57P01 as an error of the
     /// statement, after which the connection goes on.
     NodeUnavailable,
     /// The server, or a pooler in front of it, permanently rejects the connection: 08P01, 0A000,
@@ -187,7 +187,7 @@ fn is_concurrent_catalog_update(error: &dyn DatabaseError) -> bool {
 /// statement (`connection/remote_commands.c`, `ReportConnectionError`: 08006), and forwards those of
 /// a node that is shut down (57P01). The server's own end the session. 08P01 is what poolers report.
 fn is_of_node(error: &dyn DatabaseError, code: &str) -> bool {
-    let is_connection = code.starts_with("08") && code != "08P01" || code.starts_with("57P");
+    let is_connection = code.starts_with("08") && code != "08P01" || code == "57P01";
     let error = error.try_downcast_ref::<PgDatabaseError>();
     is_connection && error.map(PgDatabaseError::severity) == Some(PgSeverity::Error)
 }

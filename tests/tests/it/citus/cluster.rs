@@ -39,8 +39,8 @@ impl Cluster {
     async fn new() -> Option<Self> {
         static TURN: Mutex<()> = Mutex::const_new(());
         let Ok(url) = std::env::var("CITUS_URL") else {
-            eprintln!(
-                "skipped: CITUS_URL is not set; docs/OPERATIONS.md, Citus, says how to run it"
+            tests::say(
+                "skipped: CITUS_URL is not set; docs/OPERATIONS.md, Citus, says how to run it",
             );
             return None;
         };

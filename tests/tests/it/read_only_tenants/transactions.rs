@@ -105,6 +105,13 @@ async fn a_commit_whose_check_fails_is_an_error_and_one_of_a_failed_transaction_
         }
         assert_eq!(it.guards().await, ["1"]);
         it.set(false).await;
+        eventually("the tenant is known to accept writes", async || {
+            let txn = acme.begin().await.unwrap();
+            let is_accepted = abu().insert(&txn).await.is_ok();
+            txn.rollback().await.unwrap();
+            is_accepted
+        })
+        .await;
     }
     eventually("the connection is used again", async || abu().insert(&acme).await.is_ok()).await;
     assert_eq!(it.guards().await, ["2"]);

@@ -4,7 +4,6 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    io::{self, Write},
     path::PathBuf,
     process::Command,
     sync::{
@@ -18,6 +17,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection};
 use tenantry::{Config, NewTenant, Tenancy, Tenant};
 use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, registry, run};
 use tenantry_registry::Slug;
+use tests::say;
 use tokio::sync::OnceCell;
 
 use super::statement_log::{self, Mark};
@@ -35,11 +35,6 @@ pub fn server() -> &'static Server {
         say(&format!("The tests run on PostgreSQL {}.", version.split(" on ").next().unwrap()));
         server
     })
-}
-
-/// Writes a line that is seen: `eprintln!` is captured with the output of the test.
-pub fn say(line: &str) {
-    io::stderr().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
 
 /// Whether the server has a feature that came with this major version. Says so if not.

@@ -138,7 +138,7 @@ async fn a_copy_has_the_name_tags_metadata_limits_and_settings_but_no_domain() {
         ]
     );
     // Without another slug, it is that of the exported tenant.
-    tenancy.drop(&source).await.unwrap();
+    tenancy.purge(&source, true).await.unwrap();
     let imported = tenancy.import(&*archive, &ImportOptions::default()).await.unwrap();
     assert_eq!((imported.tenant.slug, imported.tenant.schema.as_str()), (source, "tenant_1_2"));
 }

@@ -101,7 +101,7 @@ async fn a_tenant_is_exported_imported_and_cloned_over_http() {
         (site.operator("GET", "/admin/tenants/none/export"), 404, "unknown-tenant"),
         (site.request("GET", "/admin/tenants/acme/export"), 401, "unauthorized"),
         (
-            site.request("GET", "/admin/tenants/acme/export").bearer_auth(&reader),
+            site.request("GET", "/admin/tenants/acme/export").bearer_auth(reader),
             403,
             "insufficient-scope",
         ),
