@@ -115,6 +115,7 @@ pub fn in_terminal(command: &Command) -> Command {
     } else {
         script.args(["-q", "/dev/null"]).args(words);
     }
+    script.env("TERM", "xterm");
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => script.env(name, value),

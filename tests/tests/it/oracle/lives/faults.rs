@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use sea_orm::ConnectionTrait;
 use tokio::time::sleep;
@@ -22,6 +23,8 @@ impl Stage {
         let db = self.db.plain().await;
         while !self.is_over() {
             sleep(dice.millis(100..900)).await;
+            // Not while a server starts, which would end it.
+            let _started = join_all(self.servers.iter().map(|server| server.process.lock())).await;
             // It may hit its own pool, whose next statement then fails.
             let _ = db.execute_unprepared(TERMINATE).await;
         }
