@@ -16,6 +16,7 @@ use super::{contents, create_filled, export, import, tenancy};
 use crate::support::{
     TestDb,
     catalog::texts,
+    http_server::eventually,
     slug,
     sql_migration::{BOOKS, SHELF, Sql, sql_migrator},
 };
@@ -196,7 +197,8 @@ async fn a_fleet_run_does_not_wait_for_an_import_that_waits_for_its_archive() {
     let new = Tenancy::connect(&config).await.unwrap();
     new.tenant(&slug("tenant-2")).await.unwrap_err();
     Tenancy::migrate_all(&config).await.unwrap();
-    new.tenant(&slug("tenant-2")).await.unwrap();
+    let is_served = async || new.tenant(&slug("tenant-2")).await.is_ok();
+    eventually("the tenant is served", is_served).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,6 +115,7 @@ async fn a_cancel_request_reaches_the_session_that_the_client_uses() {
         () = cancel => String::new(),
         answers = answers(&mut slow) => answers.0,
     };
-    assert_eq!(canceled, "TEZ");
+    // The description of the rows is missing if the request comes before they are determined.
+    assert!(["TEZ", "EZ"].contains(&&*canceled), "{canceled}");
     assert_eq!(answers(&mut other).await.0, "TDCZ");
 }
