@@ -30,6 +30,11 @@ impl RecentSet {
         is_new
     }
 
+    pub(super) fn clear(&mut self) {
+        self.current.clear();
+        self.previous.clear();
+    }
+
     /// Whether more than `capacity` values were added.
     pub(super) fn has_overflowed(&self) -> bool {
         !self.previous.is_empty()

@@ -1,5 +1,6 @@
 //! Assigns connections to requests.
 
+mod costs;
 mod counters;
 mod state;
 mod waiting;
@@ -21,7 +22,7 @@ use super::{
     shares::Shares,
 };
 use counters::Counters;
-use state::{AFFINITY_WAIT, Assignment, State};
+use state::{Assignment, Queued, State};
 
 pub(crate) use counters::Counts;
 #[cfg(feature = "metrics")]
@@ -66,29 +67,29 @@ impl Scheduler {
 
     /// Acquires the slot that suits a request best:
     /// 1. the one that the tenant prefers, or a free one whose connection has served it recently;
-    /// 2. if the preferred slot is busy with another tenant's statement, the next suitable slot that
-    ///    is released, or any free one after [`AFFINITY_WAIT`]. Any free one at once if the
-    ///    preferred slot has been held for longer than that, or if the tenant is busy: it holds its
-    ///    preferred slot or has requests waiting;
+    /// 2. if these are held, the next of them that is released, unless that is expected to cost more
+    ///    than a connection that has not served the tenant, or its statements have already waited
+    ///    for that long all in all: then any free one, which has served the tenant from then on;
     /// 3. if none is free, or the owner has its share, the slot that is released when it is this
     ///    owner's turn: the owner that holds the fewest connections comes first.
     pub(super) async fn acquire(&self, request: Request<'_>) -> Result<usize, DbErr> {
         let owner = request.owner;
-        let (number, receiver) = match self.request(request)? {
+        let Queued { number, patience, receiver } = match self.request(request)? {
             Assignment::Now(slot) => {
                 self.counters.acquired(None);
                 return Ok(slot);
             }
-            Assignment::Queued(number, receiver) => (number, receiver),
+            Assignment::Queued(queued) => queued,
         };
         let since = Instant::now();
-        let slot = self.wait(Ticket { scheduler: self, owner, number, receiver }).await?;
+        let ticket = Ticket { scheduler: self, owner, number, receiver };
+        let slot = self.wait(ticket, patience).await?;
         self.counters.acquired(Some(since.elapsed()));
         Ok(slot)
     }
 
-    async fn wait(&self, mut ticket: Ticket<'_>) -> Result<usize, DbErr> {
-        if let Ok(handed) = timeout(AFFINITY_WAIT, &mut ticket.receiver).await {
+    async fn wait(&self, mut ticket: Ticket<'_>, patience: Duration) -> Result<usize, DbErr> {
+        if let Ok(handed) = timeout(patience, &mut ticket.receiver).await {
             return handed.map_err(|_| closed());
         }
         let slot = self.state().retry_any(ticket.owner, ticket.number, Instant::now());
@@ -117,6 +118,11 @@ impl Scheduler {
     /// holds.
     pub(super) fn try_acquire(&self, slot: usize, request: Request<'_>) -> bool {
         self.state().try_acquire(slot, request, Instant::now())
+    }
+
+    /// The connection of a slot that is held is a new one, which has served no tenant.
+    pub(super) fn set_new(&self, slot: usize) {
+        self.state().set_new(slot);
     }
 
     /// Hands a slot to the next request, or frees it.

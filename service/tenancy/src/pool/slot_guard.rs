@@ -117,6 +117,7 @@ impl SlotGuard {
             Some(connection) => connection,
             None => {
                 let generation = self.pool.generation();
+                self.pool.scheduler.set_new(self.slot);
                 self.slot().connect(&self.pool.connector, generation, &self.pool.open).await?
             }
         };

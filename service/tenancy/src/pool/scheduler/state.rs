@@ -14,14 +14,10 @@ use super::{
         request::{Owner, Request, Usage},
         shares::Shares,
     },
+    costs::{Costs, Debts},
     waiting::{OwnerQueue, WaitQueues, Waiter},
 };
 use crate::Busy;
-
-/// How long a statement waits for its tenant's preferred connection while others are idle that have
-/// not served the tenant. There it would take longer than a statement usually takes, and evict what
-/// they have cached.
-pub(super) const AFFINITY_WAIT: Duration = Duration::from_millis(5);
 
 /// Among owners with equally many connections, a request that has waited for this long takes
 /// precedence over affinity.
@@ -35,6 +31,8 @@ pub(super) struct State {
     free: usize,
     shares: Shares,
     waiting: WaitQueues,
+    pub(super) costs: Costs,
+    debts: Debts,
     pub(super) closed: bool,
 }
 
@@ -49,6 +47,8 @@ struct Held {
     owner: Owner,
     usage: Usage,
     since: Instant,
+    /// Whether the connection had served the owner recently.
+    is_known: bool,
 }
 
 /// What one owner takes of the pool.
@@ -61,8 +61,16 @@ pub(in super::super) struct Load {
 #[derive(Debug)]
 pub(super) enum Assignment {
     Now(usize),
-    /// The request waits under this number until it is handed a slot.
-    Queued(u64, oneshot::Receiver<usize>),
+    Queued(Queued),
+}
+
+/// A request waits under this number until it is handed a slot.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) number: u64,
+    /// How long it waits for a connection that has served its tenant while others are free.
+    pub(super) patience: Duration,
+    pub(super) receiver: oneshot::Receiver<usize>,
 }
 
 impl State {
@@ -73,6 +81,8 @@ impl State {
             free: slots,
             shares,
             waiting: WaitQueues::default(),
+            costs: Costs::default(),
+            debts: Debts::default(),
             closed: false,
         }
     }
@@ -86,26 +96,33 @@ impl State {
         let Request { owner, usage, slug, limits, .. } = request;
         let shares = self.shares.with(limits, self.slots.len());
         let (preferred, limit) = (self.preferred(owner), shares.connections);
-        let is_queued = self.waiting.take_any(owner, limit);
-        if is_queued {
+        self.waiting.set_limit(owner, limit);
+        if self.waiting.len(owner) == 0
+            && let Some(slot) = self.best_free(owner, limit, preferred, false)
+        {
+            self.assign(slot, owner, usage, now);
+            return Ok(Assignment::Now(slot));
+        }
+        let any = self.is_worth_more(preferred, owner, now);
+        if any {
             self.serve(owner, now);
         }
         let waiting = self.waiting.len(owner);
-        let any = is_queued || self.skips_preferred(preferred, owner, now);
         let full = slug.filter(|_| waiting >= shares.waiting);
-        if waiting == 0
-            && let Some(slot) = self.best_free(owner, limit, preferred, any || full.is_some())
-        {
-            self.assign(slot, Held { owner, usage, since: now });
+        let free = self.best_free(owner, limit, preferred, true).filter(|_| waiting == 0);
+        if let Some(slot) = free.filter(|_| any || full.is_some()) {
+            self.assign(slot, owner, usage, now);
             return Ok(Assignment::Now(slot));
         }
         if let Some(slug) = full {
             return Err(Busy { slug: slug.clone(), waiting });
         }
         let (sender, receiver) = oneshot::channel();
-        let (held, waiter) = (self.held(owner), Waiter { usage, since: now, any, sender });
+        let (held, patience) = (self.held(owner), self.costs.of_strange());
+        let by_choice = self.best_free(owner, limit, preferred, true).is_some();
+        let waiter = Waiter { usage, since: now, patience, by_choice, any, sender };
         let number = self.waiting.push(owner, preferred, (held, limit), waiter);
-        Ok(Assignment::Queued(number, receiver))
+        Ok(Assignment::Queued(Queued { number, patience, receiver }))
     }
 
     /// Assigns any free slot to a request that has waited for the preferred one, if it is its
@@ -117,7 +134,7 @@ impl State {
         }
         let slot = self.best_free(owner, queue.limit, queue.preferred, true)?;
         let waiter = self.waiting.pop(owner)?;
-        self.assign(slot, Held { owner, usage: waiter.usage, since: now });
+        self.assign(slot, owner, waiter.usage, now);
         Some(slot)
     }
 
@@ -135,14 +152,18 @@ impl State {
         let may = owner == Owner::IdleCheck || self.shares.allow(others, limit, self.free);
         let free = may && !self.closed && self.slots[slot].held.is_none();
         if free {
-            self.assign(slot, Held { owner, usage, since: now });
+            self.assign(slot, owner, usage, now);
         }
         free
     }
 
     /// Hands a slot to the next request, or frees it.
     pub(super) fn release(&mut self, slot: usize, now: Instant) {
-        let Some(Held { owner: before, .. }) = self.slots[slot].held else { return };
+        let Some(held) = self.slots[slot].held else { return };
+        let Held { owner: before, usage, since, is_known } = held;
+        if before.tenant().is_some() {
+            self.costs.record(usage, is_known, now.saturating_duration_since(since));
+        }
         self.set_free(slot);
         while let Some(owner) = self.next_for(slot, now)
             && self.hand_over(slot, owner, now).is_err()
@@ -187,7 +208,10 @@ impl State {
     /// Hands a slot to the oldest request of an owner. An error if its caller has gone.
     fn hand_over(&mut self, slot: usize, owner: Owner, now: Instant) -> Result<(), usize> {
         let waiter = self.waiting.pop(owner).ok_or(slot)?;
-        self.assign(slot, Held { owner, usage: waiter.usage, since: now });
+        self.assign(slot, owner, waiter.usage, now);
+        if let Some(tenant) = owner.tenant().filter(|_| waiter.by_choice) {
+            self.debts.add(tenant, now.saturating_duration_since(waiter.since), now);
+        }
         waiter.sender.send(slot).inspect_err(|slot| self.set_free(*slot))
     }
 
@@ -252,25 +276,31 @@ impl State {
             .max_by_key(|slot| rendezvous_score(tenant, *slot))
     }
 
-    /// Whether the oldest request of an owner no longer waits for the preferred slot.
+    /// Whether the oldest request of an owner no longer waits for a connection that has served it.
     fn accepts_any(&self, queue: &OwnerQueue, now: Instant) -> bool {
         queue.oldest().is_some_and(|(_, waiter)| waiter.any)
-            || queue.waited(now) >= AFFINITY_WAIT
+            || queue.has_lost_patience(now)
             || self.is_held_long(queue.preferred, now)
     }
 
-    /// Whether a request should take any slot instead of waiting for the preferred one.
-    fn skips_preferred(&self, preferred: Option<usize>, owner: Owner, now: Instant) -> bool {
-        let is_own = |slot: usize| self.slots[slot].held.is_some_and(|held| held.owner == owner);
-        self.is_held_long(preferred, now) || preferred.is_some_and(is_own)
+    /// Whether a request should take any slot: waiting for the preferred one costs more than a
+    /// connection that has not served the tenant, or has done so all in all.
+    fn is_worth_more(&self, preferred: Option<usize>, owner: Owner, now: Instant) -> bool {
+        let is_in_debt = owner
+            .tenant()
+            .is_some_and(|tenant| self.debts.of(tenant, now) >= self.costs.of_strange());
+        is_in_debt || self.is_held_long(preferred, now)
     }
 
-    /// Whether the preferred slot is held by a transaction, or by a statement that is slower than
-    /// most, so that nothing says when it will be free. True without a preferred slot.
+    /// Whether a preferred slot will be held for longer than a connection costs that has not served
+    /// the tenant. True without a preferred slot.
     fn is_held_long(&self, preferred: Option<usize>, now: Instant) -> bool {
-        let is_long =
-            |held: Held| held.usage == Usage::OpenEnded || now - held.since >= AFFINITY_WAIT;
-        preferred.is_none_or(|slot| self.slots[slot].held.is_some_and(is_long))
+        let Some(slot) = preferred else { return true };
+        let held = self.slots[slot].held.map_or(Duration::ZERO, |held| {
+            self.costs.remaining(held.usage, now.saturating_duration_since(held.since))
+        });
+        let queued = self.costs.expected(Usage::Statement) * self.waiting.preferring(slot);
+        held + queued > self.costs.of_strange()
     }
 
     fn preferred(&self, owner: Owner) -> Option<usize> {
@@ -278,15 +308,28 @@ impl State {
         (0..self.slots.len()).max_by_key(|slot| rendezvous_score(tenant, *slot))
     }
 
+    /// The connection of a slot that is held is a new one.
+    pub(super) fn set_new(&mut self, slot: usize) {
+        let SlotState { held, recent } = &mut self.slots[slot];
+        recent.clear();
+        if let Some(held) = held {
+            held.is_known = false;
+            if let Some(tenant) = held.owner.tenant() {
+                recent.insert(tenant);
+            }
+        }
+    }
+
     fn held(&self, owner: Owner) -> usize {
         count_held(&self.slots, owner)
     }
 
-    fn assign(&mut self, slot: usize, held: Held) {
-        let (slot, owner) = (&mut self.slots[slot], held.owner);
-        slot.held = Some(held);
-        if let Some(tenant) = owner.tenant() {
-            slot.recent.insert(tenant);
+    fn assign(&mut self, slot: usize, owner: Owner, usage: Usage, now: Instant) {
+        let slot = &mut self.slots[slot];
+        let is_known = owner.tenant().is_some_and(|tenant| !slot.recent.insert(tenant));
+        slot.held = Some(Held { owner, usage, since: now, is_known });
+        if let Some(tenant) = owner.tenant().filter(|_| !is_known) {
+            self.debts.clear(tenant);
         }
         self.free -= 1;
         self.waiting.set_held(owner, || count_held(&self.slots, owner));

@@ -81,7 +81,10 @@ async fn a_statement_that_has_waited_takes_an_idle_slot_and_gets_it_again() {
 async fn a_busy_tenant_is_served_by_all_slots() {
     let scheduler = scheduler(Duration::from_secs(5));
     let hot = statement(tenant_of(2, 1));
-    let mut slots: Vec<_> = (0..SLOTS).map(|_| acquired(&scheduler, hot)).collect();
+    let mut slots = Vec::new();
+    for _ in 0..SLOTS {
+        slots.push(scheduler.acquire(hot).await.unwrap());
+    }
     slots.sort_unstable();
     assert_eq!(slots, [0, 1, 2, 3]);
     // And by the next that is free.
@@ -90,6 +93,76 @@ async fn a_busy_tenant_is_served_by_all_slots() {
     assert!(waiting.as_mut().now_or_never().is_none());
     scheduler.release(0);
     assert_eq!(waiting.now_or_never().unwrap().unwrap(), 0);
+}
+
+/// Statements of two tenants that prefer the same slot, the second of which has to wait for the
+/// first `each` times. Returns the slots of the second.
+fn take_turns(state: &mut State, now: &mut Instant, each: usize, pause: Duration) -> Vec<usize> {
+    let [one, other] = [tenant_of(2, 1), tenant_of(2, 2)].map(statement);
+    let took = Duration::from_micros(300);
+    let turns = (0..each).map(|_| {
+        *now += pause;
+        let first = state.request(one, *now).unwrap();
+        assert!(matches!(first, Assignment::Now(2)), "{first:?}");
+        let second = state.request(other, *now).unwrap();
+        *now += took;
+        state.release(2, *now);
+        let slot = match second {
+            Assignment::Now(slot) => slot,
+            Assignment::Queued(mut queued) => queued.receiver.try_recv().unwrap(),
+        };
+        *now += took;
+        state.release(slot, *now);
+        slot
+    });
+    turns.collect()
+}
+
+#[test]
+fn a_tenant_that_often_waits_gets_another_slot_and_one_that_seldom_does_keeps_its_own() {
+    let mut now = Instant::now();
+    let mut state = State::new(SLOTS, 8, ALL);
+    let seldom = take_turns(&mut state, &mut now, 200, Duration::from_secs(1));
+    assert!(seldom.iter().all(|slot| *slot == 2), "{seldom:?}");
+    let often = take_turns(&mut state, &mut now, 200, Duration::ZERO);
+    let first = often.iter().position(|slot| *slot != 2).expect("it stays on its own slot");
+    let another = often[first];
+    assert!(often[first..].iter().all(|slot| *slot == another), "{often:?}");
+}
+
+#[test]
+fn a_tenant_leaves_its_slot_at_once_if_waiting_would_cost_more_than_a_strange_one() {
+    let (mut now, millisecond) = (Instant::now(), Duration::from_millis(1));
+    let mut state = State::new(SLOTS, 8, ALL);
+    let tenants: Vec<_> = (0..40).map(|number| tenant_of(2, number)).collect();
+    // A strange connection costs three milliseconds more, a transaction takes one.
+    for _ in 0..200 {
+        for (usage, is_known, took) in [
+            (Usage::Statement, true, millisecond),
+            (Usage::Statement, false, 4 * millisecond),
+            (Usage::OpenEnded, true, millisecond),
+        ] {
+            state.costs.record(usage, is_known, took);
+        }
+    }
+    let slot = |state: &mut State, request, now| match state.request(request, now).unwrap() {
+        Assignment::Now(slot) => Some(slot),
+        Assignment::Queued(_) => None,
+    };
+    assert_eq!(slot(&mut state, long(tenants[0]), now), Some(2));
+    // Two wait behind it, a third one would wait for too long.
+    for tenant in &tenants[1..3] {
+        let queued = state.request(statement(*tenant), now).unwrap();
+        assert!(matches!(queued, Assignment::Queued(_)));
+        // Its caller waits on.
+        std::mem::forget(queued);
+    }
+    let third = slot(&mut state, statement(tenants[3]), now);
+    assert!(third.is_some_and(|slot| slot != 2), "{third:?}");
+    // The transaction has taken longer than most, so it may take as long again.
+    now += 4 * millisecond;
+    let fourth = slot(&mut state, statement(tenants[4]), now);
+    assert!(fourth.is_some_and(|slot| slot != 2), "{fourth:?}");
 }
 
 #[tokio::test]

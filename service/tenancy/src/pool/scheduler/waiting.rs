@@ -18,6 +18,8 @@ pub(super) struct WaitQueues {
     order: BTreeMap<(usize, u64), Owner>,
     /// The same for each preferred slot, and for owners without one.
     by_preferred: BTreeMap<(Option<usize>, usize, u64), Owner>,
+    /// Number of waiting requests by their preferred slot.
+    preferring: HashMap<usize, u32>,
     last: u64,
 }
 
@@ -36,6 +38,10 @@ pub(super) struct OwnerQueue {
 pub(super) struct Waiter {
     pub(super) usage: Usage,
     pub(super) since: Instant,
+    /// How long it waits for a connection with affinity to the tenant while others are free.
+    pub(super) patience: Duration,
+    /// Whether another connection was free when it began to wait.
+    pub(super) by_choice: bool,
     /// Whether it takes any connection, not only one with affinity to the tenant.
     pub(super) any: bool,
     pub(super) sender: oneshot::Sender<usize>,
@@ -57,13 +63,16 @@ impl WaitQueues {
         let queue = self.queues.entry(owner).or_insert_with(new);
         (queue.held, queue.limit) = (held, limit);
         queue.waiters.insert(number, waiter);
+        self.count(preferred, 1);
         self.reindex(owner);
         number
     }
 
     /// Removes the oldest request of an owner.
     pub(super) fn pop(&mut self, owner: Owner) -> Option<Waiter> {
-        let (_, waiter) = self.queues.get_mut(&owner)?.waiters.pop_first()?;
+        let queue = self.queues.get_mut(&owner)?;
+        let ((_, waiter), preferred) = (queue.waiters.pop_first()?, queue.preferred);
+        self.count(preferred, -1);
         self.reindex(owner);
         Some(waiter)
     }
@@ -73,6 +82,8 @@ impl WaitQueues {
         if let Some(queue) = self.queues.get_mut(&owner)
             && queue.waiters.remove(&number).is_some()
         {
+            let preferred = queue.preferred;
+            self.count(preferred, -1);
             self.reindex(owner);
         }
     }
@@ -85,16 +96,26 @@ impl WaitQueues {
         }
     }
 
-    /// Lets the oldest request of an owner take any connection, because there is more for it to do
-    /// than one connection can. Returns whether the owner waits.
-    pub(super) fn take_any(&mut self, owner: Owner, limit: usize) -> bool {
-        let Some(queue) = self.queues.get_mut(&owner) else { return false };
-        queue.limit = limit;
-        if let Some(mut oldest) = queue.waiters.first_entry() {
-            oldest.get_mut().any = true;
+    /// Updates the number of connections that an owner may hold, if it waits.
+    pub(super) fn set_limit(&mut self, owner: Owner, limit: usize) {
+        if let Some(queue) = self.queues.get_mut(&owner)
+            && queue.limit != limit
+        {
+            queue.limit = limit;
+            self.reindex(owner);
         }
-        self.reindex(owner);
-        true
+    }
+
+    /// Number of waiting requests that prefer a slot.
+    pub(super) fn preferring(&self, slot: usize) -> u32 {
+        self.preferring.get(&slot).copied().unwrap_or_default()
+    }
+
+    fn count(&mut self, preferred: Option<usize>, change: i32) {
+        if let Some(slot) = preferred {
+            let count = self.preferring.entry(slot).or_default();
+            *count = count.saturating_add_signed(change);
+        }
     }
 
     pub(super) fn queue(&self, owner: Owner) -> Option<&OwnerQueue> {
@@ -136,6 +157,7 @@ impl WaitQueues {
         self.queues.clear();
         self.order.clear();
         self.by_preferred.clear();
+        self.preferring.clear();
     }
 
     /// Moves an owner to its place in the index, or removes it if none of its requests wait.
@@ -161,7 +183,8 @@ impl WaitQueues {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.order.is_empty() && self.by_preferred.is_empty()
+        let counted = self.preferring.values().all(|count| *count == 0);
+        counted && self.queues.is_empty() && self.order.is_empty() && self.by_preferred.is_empty()
     }
 }
 
@@ -169,6 +192,11 @@ impl OwnerQueue {
     /// How long the oldest request has waited.
     pub(super) fn waited(&self, now: Instant) -> Duration {
         self.oldest().map_or(Duration::ZERO, |(_, waiter)| now - waiter.since)
+    }
+
+    /// Whether the oldest request takes any connection now.
+    pub(super) fn has_lost_patience(&self, now: Instant) -> bool {
+        self.oldest().is_some_and(|(_, waiter)| now - waiter.since >= waiter.patience)
     }
 
     /// The oldest request and its number.

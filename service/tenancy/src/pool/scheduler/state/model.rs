@@ -38,6 +38,7 @@ struct Caller {
     owner: Owner,
     number: u64,
     since: Instant,
+    patience: Duration,
     /// Whether it has retried for any slot.
     late: bool,
     receiver: oneshot::Receiver<usize>,
@@ -87,8 +88,7 @@ impl Model {
         let owners = (0..OWNERS).map(owner);
         let oldest = owners.filter_map(|owner| {
             let mut of_owner = self.waiting.iter().filter(|caller| caller.owner == owner);
-            let oldest = of_owner.next()?;
-            Some((owner, oldest.late || of_owner.next().is_some()))
+            Some((owner, of_owner.next()?.late))
         });
         oldest.collect()
     }
@@ -150,7 +150,7 @@ impl Model {
         self.now += Duration::from_millis(time);
         for index in 0..self.waiting.len() {
             let Some(caller) = self.waiting.get_mut(index) else { return };
-            if caller.late || self.now - caller.since < AFFINITY_WAIT {
+            if caller.late || self.now - caller.since < caller.patience {
                 continue;
             }
             caller.late = true;
@@ -190,9 +190,10 @@ impl Model {
                         assert!(!waits, "{owner:?} was overtaken");
                         self.granted(slot, owner);
                     }
-                    Ok(Assignment::Queued(number, receiver)) => {
+                    Ok(Assignment::Queued(Queued { number, patience, receiver })) => {
                         let (since, late) = (self.now, false);
-                        self.waiting.push(Caller { owner, number, since, late, receiver });
+                        let caller = Caller { owner, number, since, patience, late, receiver };
+                        self.waiting.push(caller);
                     }
                     Err(busy) => {
                         assert!(slug.is_some() && busy.waiting >= self.shares.waiting);
@@ -236,7 +237,7 @@ proptest! {
         while !model.waiting.is_empty() {
             prop_assert!(rounds > 0, "{} wait forever", model.waiting.len());
             rounds -= 1;
-            model.run(&Step::Pass(5));
+            model.run(&Step::Pass(10));
             for _ in 0..model.holding.len() {
                 model.run(&Step::Release(0));
             }

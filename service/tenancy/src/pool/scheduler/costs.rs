@@ -1,0 +1,162 @@
+//! What statements cost, as measured on the connections of the pool.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::super::request::Usage;
+
+/// Bounds of the cost of a connection that has not served the tenant. As long as it was not
+/// measured, it is the mean of both.
+const STRANGE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
+
+/// Longer uses count as this long, so that a few slow ones do not hide what the others cost.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// Each measurement changes a mean by this part of the difference.
+const WEIGHT: f64 = 1.0 / 16.0;
+
+/// Number of tenants with a debt above which those that have paid theirs are removed.
+const DEBTORS: usize = 1024;
+
+/// The means of measured times, in seconds.
+pub(super) struct Costs {
+    /// A statement on a connection that has served the tenant recently.
+    known: f64,
+    /// A statement on another connection: its server process has to load the tenant's tables, and
+    /// to parse and plan the statement.
+    strange: f64,
+    /// A transaction or a stream.
+    open_ended: f64,
+}
+
+impl Default for Costs {
+    fn default() -> Self {
+        let known = Duration::from_micros(100).as_secs_f64();
+        let strange = known + (STRANGE.0 + STRANGE.1).as_secs_f64() / 2.0;
+        Self { known, strange, open_ended: LONGEST.as_secs_f64() }
+    }
+}
+
+impl Costs {
+    /// A connection was used for this long.
+    pub(super) fn record(&mut self, usage: Usage, is_known: bool, took: Duration) {
+        let mean = match usage {
+            Usage::OpenEnded => &mut self.open_ended,
+            Usage::Statement if is_known => &mut self.known,
+            Usage::Statement => &mut self.strange,
+        };
+        *mean += WEIGHT * (took.min(LONGEST).as_secs_f64() - *mean);
+    }
+
+    /// How much longer a statement takes on a connection that has not served its tenant.
+    pub(super) fn of_strange(&self) -> Duration {
+        let more = Duration::from_secs_f64((self.strange - self.known).max(0.0));
+        more.clamp(STRANGE.0, STRANGE.1)
+    }
+
+    /// How long a use takes that has just begun.
+    pub(super) fn expected(&self, usage: Usage) -> Duration {
+        Duration::from_secs_f64(match usage {
+            Usage::Statement => self.known,
+            Usage::OpenEnded => self.open_ended,
+        })
+    }
+
+    /// How much longer a use takes that has taken `elapsed`. One that has outlasted the mean is
+    /// expected to take as long again.
+    pub(super) fn remaining(&self, usage: Usage, elapsed: Duration) -> Duration {
+        self.expected(usage).checked_sub(elapsed).unwrap_or(elapsed)
+    }
+}
+
+/// For how long statements of each tenant have waited although other connections were free. A
+/// tenant that has waited for as long as a strange connection costs is served by one more, which
+/// then knows it (as one buys skis once the rent has added up to their price: Karlin, Manasse,
+/// Rudolph and Sleator 1988).
+#[derive(Default)]
+pub(super) struct Debts {
+    of_tenants: HashMap<u64, Debt>,
+    /// Number of tenants at which the map is cleaned up.
+    limit: usize,
+}
+
+struct Debt {
+    /// At the time `at`. A thousandth of the time since then is forgotten.
+    waited: Duration,
+    at: Instant,
+}
+
+impl Debt {
+    fn now(&self, now: Instant) -> Duration {
+        self.waited.saturating_sub(now.saturating_duration_since(self.at) / 1000)
+    }
+}
+
+impl Debts {
+    pub(super) fn of(&self, tenant: u64, now: Instant) -> Duration {
+        self.of_tenants.get(&tenant).map_or(Duration::ZERO, |debt| debt.now(now))
+    }
+
+    pub(super) fn add(&mut self, tenant: u64, waited: Duration, now: Instant) {
+        if self.of_tenants.len() > self.limit {
+            self.of_tenants.retain(|_, debt| !debt.now(now).is_zero());
+            self.limit = DEBTORS.max(self.of_tenants.len() * 2);
+        }
+        let waited = self.of(tenant, now) + waited;
+        self.of_tenants.insert(tenant, Debt { waited, at: now });
+    }
+
+    pub(super) fn clear(&mut self, tenant: u64) {
+        self.of_tenants.remove(&tenant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_cost_of_a_strange_connection_is_what_was_measured() {
+        let mut costs = Costs::default();
+        for _ in 0..200 {
+            costs.record(Usage::Statement, true, MILLISECOND);
+            costs.record(Usage::Statement, false, 3 * MILLISECOND);
+            costs.record(Usage::OpenEnded, true, 4 * MILLISECOND);
+        }
+        let close = |is: Duration, to: Duration| is.abs_diff(to) < MILLISECOND / 100;
+        assert!(close(costs.of_strange(), 2 * MILLISECOND));
+        assert!(close(costs.remaining(Usage::OpenEnded, MILLISECOND), 3 * MILLISECOND));
+        assert_eq!(costs.remaining(Usage::Statement, 5 * MILLISECOND), 5 * MILLISECOND);
+        // Never nothing, and never more than a caller would notice.
+        for _ in 0..200 {
+            costs.record(Usage::Statement, false, MILLISECOND);
+        }
+        assert_eq!(costs.of_strange(), STRANGE.0);
+        for _ in 0..200 {
+            costs.record(Usage::Statement, false, Duration::from_secs(60));
+        }
+        assert_eq!(costs.of_strange(), STRANGE.1);
+    }
+
+    #[test]
+    fn waits_add_up_and_are_forgotten() {
+        let (mut debts, start) = (Debts::default(), Instant::now());
+        debts.add(1, MILLISECOND, start);
+        debts.add(1, MILLISECOND, start + 500 * MILLISECOND);
+        let now = start + 500 * MILLISECOND;
+        assert_eq!(debts.of(1, now), MILLISECOND * 3 / 2);
+        assert_eq!(debts.of(2, now), Duration::ZERO);
+        let later = start + Duration::from_secs(10);
+        assert_eq!(debts.of(1, later), Duration::ZERO);
+        for tenant in 0..10_000 {
+            debts.add(tenant, MILLISECOND, later + Duration::from_secs(tenant));
+        }
+        assert!(debts.of_tenants.len() <= 2 * DEBTORS);
+        debts.clear(9_999);
+        assert_eq!(debts.of(9_999, later), Duration::ZERO);
+    }
+}
