@@ -6,17 +6,17 @@
 
 mod plot;
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crate::common::page;
 use crate::contenders::{
     Contender, by_hand, handle,
-    job::{Named, Operation},
-    pools, session, set_local,
+    job::Operation,
+    pools, raw_prepared, session, set_local,
     setup::{Setup, tenancy},
 };
 use crate::distributions::{Distribution, warm};
-use crate::interleaved::{Rounds, against, number};
+use crate::interleaved::{Rounds, number};
 use crate::processes::{self, Memory};
 use plot::Plot;
 
@@ -27,12 +27,13 @@ const CLIENTS: usize = CONNECTIONS as usize;
 const MOST: usize = 200;
 
 // Indexes of the contenders of a round.
-const ONE: usize = 0;
+const ALONE: usize = 0;
 const HANDLE: usize = 1;
-const SET_LOCAL: usize = 2;
-const SESSION: usize = 3;
-const BY_HAND: usize = 4;
-const POOLS: usize = 5;
+const RAW: usize = 2;
+const SET_LOCAL: usize = 3;
+const SESSION: usize = 4;
+const BY_HAND: usize = 5;
+const POOLS: usize = 6;
 
 pub async fn run() {
     let (last, rounds, passes) =
@@ -42,12 +43,14 @@ pub async fn run() {
     let memory = Memory::new(&setup.server).await;
     let tenancy = tenancy(&url, "handle", CONNECTIONS).await;
     let ours = handle(&tenancy);
+    let alone = pools(&url, &setup.tenants, CONNECTIONS).await;
     let rivals = [
+        raw_prepared(&url, CONNECTIONS).await,
         set_local(&url, CONNECTIONS).await,
         session(&url, CONNECTIONS).await,
         by_hand(&url, CONNECTIONS).await,
     ];
-    let (mut speed, mut crowds, mut used) = (String::new(), String::new(), String::new());
+    let (mut speed, mut used) = (String::new(), String::new());
     let mut plot = Plot::default();
     let mut grown = 0.0;
     let mut sizes: Vec<usize> = (0..).map(|n| 10_usize.pow(n)).take_while(|n| *n < last).collect();
@@ -66,56 +69,41 @@ pub async fn run() {
             warm(other, tenants, passes).await;
         }
         for distribution in distributions(size) {
-            let ran = measure(distribution, &ours, &others, tenants, CLIENTS, rounds).await;
+            let mut works =
+                vec![distribution.reads(&alone, &tenants[..1]), distribution.reads(&ours, tenants)];
+            works.extend(others.iter().map(|other| distribution.reads(other, tenants)));
+            let ran = Rounds::of(&works, CLIENTS, LENGTH, rounds).await;
+            plot.add("raw", distribution, size, ran.rate(RAW));
             plot.add("handle", distribution, size, ran.rate(HANDLE));
             plot.add("session SET", distribution, size, ran.rate(SESSION));
             plot.add("SET LOCAL", distribution, size, ran.rate(SET_LOCAL));
-            let pools = many.as_ref().map(|_| format!("{:.2}", ran.ratio(POOLS, HANDLE)));
-            writeln!(
-                speed,
-                "{} {:.2} | {} |",
-                ratios(&ran, distribution, size),
-                ran.ratio(HANDLE, BY_HAND),
-                pools.as_deref().unwrap_or("too many connections"),
-            )
-            .unwrap();
+            speed += &speed_row(&ran, distribution, size, many.is_some());
         }
         used += &memory_row(&memory, size, grown, many.is_some()).await;
         if let Some(many) = many {
             many.close().await;
         }
-        if size == 1 || size == last {
-            let others: Vec<&Contender> = rivals.iter().collect();
-            for clients in [1, 64] {
-                for distribution in distributions(size) {
-                    let ran = measure(distribution, &ours, &others, tenants, clients, rounds).await;
-                    writeln!(crowds, "| {clients} {}", ratios(&ran, distribution, size)).unwrap();
-                }
-            }
-        }
     }
     plot.write(&page::root().join("docs/growth.svg"));
-    let head =
-        "tenants | drawn | handle | ÷ handle in 1 tenant | ÷ `SET LOCAL` | ÷ session `SET` |";
     let body = format!(
-        "The operation is \"{operation}\", in tenants drawn uniformly or by Zipf (s = 1), on \
-         {CONNECTIONS} connections; medians of {rounds} rounds of {LENGTH:?}, after each contender \
-         has been in every tenant {passes} times. \"By hand\" is sqlx with qualified SQL on one \
-         pool. \
-         A pool per tenant has up to {CLIENTS} connections for each and {MOST} together; beyond \
-         {MOST} tenants the server ({limit} connections) does not let it be.\n\n![Growth](growth.svg)\n\n\
-         {CLIENTS} clients:\n\n| {head} ÷ by hand \
-         | pool per tenant ÷ handle |\n|---|---|---|---|---|---|---|---|\n{speed}\n\
-         Fewer and more clients:\n\n| clients | {head}\n|---|---|---|---|---|---|---|\n{crowds}\n\
+        "The operation is \"{operation}\", in tenants drawn uniformly or by Zipf (s = 1), by \
+         {CLIENTS} clients on {CONNECTIONS} connections; medians of {rounds} rounds of {LENGTH:?}, \
+         after each contender has been in every tenant {passes} times. Raw is tokio-postgres, \
+         pipelined, a tenant always on the same connection and all statements prepared. SeaORM \
+         alone stays in 1 tenant. \"By hand\" is sqlx with qualified SQL on one pool. A pool per \
+         tenant has up to {CLIENTS} connections for each and {MOST} together; beyond {MOST} tenants \
+         the server ({limit} connections) does not let it be.\n\n![Growth](growth.svg)\n\n\
+         | tenants | drawn | handle | ÷ raw | ÷ SeaORM alone | ÷ `SET LOCAL` | ÷ session `SET` \
+         | ÷ by hand | pool per tenant ÷ handle |\n|---|---|---|---|---|---|---|---|---|\n{speed}\n\
          Private memory of the server's processes for each contender's connections, and by how much \
          our own process grew while the handle was in every tenant:\n\n\
-         | tenants | handle | by hand | `SET LOCAL` | session `SET` | pool per tenant \
-         | handle ÷ by hand | ours |\n|---|---|---|---|---|---|---|---|\n{used}",
+         | tenants | handle | raw | by hand | `SET LOCAL` | session `SET` | pool per tenant \
+         | handle ÷ by hand | ours |\n|---|---|---|---|---|---|---|---|---|\n{used}",
         operation = Operation::Read.name(),
         limit = memory.connections().await,
     );
     page::write("growth", "From 1 tenant to many", setup.server.version(), &body);
-    for rival in rivals {
+    for rival in rivals.into_iter().chain([alone]) {
         rival.close().await;
     }
     tenancy.close().await;
@@ -132,35 +120,16 @@ fn distributions(tenants: usize) -> Vec<Distribution> {
     }
 }
 
-/// The handle in only the first tenant, the handle in all, and the others.
-async fn measure(
-    distribution: Distribution,
-    ours: &Contender,
-    others: &[&Contender],
-    tenants: &[Arc<Named>],
-    clients: usize,
-    rounds: usize,
-) -> Rounds {
-    let mut works =
-        vec![distribution.reads(ours, &tenants[..1]), distribution.reads(ours, tenants)];
-    works.extend(others.iter().map(|other| distribution.reads(other, tenants)));
-    Rounds::of(&works, clients, LENGTH, rounds).await
-}
-
-fn ratios(ran: &Rounds, distribution: Distribution, tenants: usize) -> String {
-    // The goals apply to ten thousand tenants.
-    let beside = |ratio: f64, goal: f64| {
-        if tenants < 10_000 { format!("{ratio:.2}") } else { against(ratio, goal) }
+fn speed_row(ran: &Rounds, distribution: Distribution, tenants: usize, pools: bool) -> String {
+    let ratios = [RAW, ALONE, SET_LOCAL, SESSION, BY_HAND]
+        .map(|other| format!("{:.2}", ran.ratio(HANDLE, other)))
+        .join(" | ");
+    let pools = match pools {
+        true => format!("{:.2}", ran.ratio(POOLS, HANDLE)),
+        false => "too many connections".to_owned(),
     };
-    let of_one = if distribution == Distribution::Zipf { 0.6 } else { 0.4 };
-    format!(
-        "| {tenants} | {} | {:.0}/s | {} | {} | {} |",
-        distribution.name(),
-        ran.rate(HANDLE),
-        beside(ran.ratio(HANDLE, ONE), of_one),
-        beside(ran.ratio(HANDLE, SET_LOCAL), 1.7),
-        beside(ran.ratio(HANDLE, SESSION), 1.2),
-    )
+    let (name, rate) = (distribution.name(), ran.rate(HANDLE));
+    format!("| {tenants} | {name} | {rate:.0}/s | {ratios} | {pools} |\n")
 }
 
 async fn memory_row(memory: &Memory, tenants: usize, ours: f64, pools: bool) -> String {
@@ -172,8 +141,9 @@ async fn memory_row(memory: &Memory, tenants: usize, ours: f64, pools: bool) -> 
     };
     let pools = if pools { format!("{:.0} MiB", memory.of("pools").await) } else { String::new() };
     format!(
-        "| {tenants} | {handle:.0} MiB | {by_hand:.0} MiB | {:.0} MiB | {:.0} MiB | {pools} \
+        "| {tenants} | {handle:.0} MiB | {:.0} MiB | {by_hand:.0} MiB | {:.0} MiB | {:.0} MiB | {pools} \
          | {ratio} | {ours:+.1} MiB |\n",
+        memory.of("raw_prepared").await,
         memory.of("set_local").await,
         memory.of("session").await,
     )

@@ -17,6 +17,7 @@ mod fleet;
 mod growth;
 mod http;
 mod interleaved;
+mod limit;
 mod memory;
 mod micro;
 mod network;
@@ -40,6 +41,7 @@ struct Cli {
 #[derive(Clone, Copy, ValueEnum)]
 enum Benchmark {
     Operations,
+    Limit,
     Growth,
     Network,
     Http,
@@ -61,6 +63,7 @@ async fn main() {
     for benchmark in if benchmarks.is_empty() { all } else { benchmarks } {
         match benchmark {
             Benchmark::Operations => operations::run().await,
+            Benchmark::Limit => limit::run().await,
             Benchmark::Growth => growth::run().await,
             Benchmark::Network => network::run().await,
             Benchmark::Http => http::run().await,

@@ -7,7 +7,6 @@
 mod delay;
 
 use std::{
-    fmt::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +19,7 @@ use crate::common::{median, page, pool};
 use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
-    named, pools, session, set_local,
+    named, pools, raw_prepared, raw_unprepared, session, set_local,
     setup::{Setup, config, tenancy},
 };
 use crate::distributions::{Distribution, warm};
@@ -30,6 +29,16 @@ const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: u32 = 8;
 /// Statements that PgBouncer keeps in each connection, as many as the handle's pool by default.
 const STATEMENTS: u32 = 1000;
+
+// Indexes of the contenders of a round.
+const HANDLE: usize = 0;
+const SET_LOCAL: usize = 1;
+const SESSION: usize = 2;
+const BY_HAND: usize = 3;
+const RAW: usize = 4;
+const UNPREPARED: usize = 5;
+const ALONE: usize = 6;
+const POOLED: usize = 7;
 
 pub async fn run() {
     let (last, rounds, passes) =
@@ -49,6 +58,8 @@ pub async fn run() {
         set_local(&url, CONNECTIONS).await,
         session(&url, CONNECTIONS).await,
         by_hand(&url, CONNECTIONS).await,
+        raw_prepared(&url, CONNECTIONS).await,
+        raw_unprepared(&url, CONNECTIONS).await,
     ];
     let pooled = pooled_tenancy.as_ref().map(handle);
     let alone = pools(&url, &setup.tenants, CONNECTIONS).await;
@@ -60,9 +71,7 @@ pub async fn run() {
         works.push(in_first(&alone, &setup, operation));
         works.extend(pooled.iter().map(|one| in_first(one, &setup, operation)));
         let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
-        let beside = format!("{:.2}", ran.ratio(0, 4));
-        let through = pooled.as_ref().map(|_| ran.ratio(5, 0));
-        rows += &row(&format!("{}, 1 tenant", operation.name()), &ran, &beside, None, through);
+        rows += &row(&format!("{}, 1 tenant", operation.name()), &ran, pooled.is_some(), None);
     }
     let trip = median(&round_trips(&alone, &setup).await);
     setup.grow(last).await;
@@ -70,12 +79,13 @@ pub async fn run() {
         warm(contender, &setup.tenants, passes).await;
     }
     for distribution in [Distribution::Zipf, Distribution::Uniform] {
-        let all = contenders.iter().chain(&pooled);
-        let works: Vec<_> = all.map(|one| distribution.reads(one, &setup.tenants)).collect();
+        let reads = |one| distribution.reads(one, &setup.tenants);
+        let mut works: Vec<_> = contenders.iter().map(reads).collect();
+        works.push(distribution.reads(&alone, &setup.tenants[..1]));
+        works.extend(pooled.iter().map(reads));
         let ran = Rounds::of(&works, CONNECTIONS as usize, LENGTH, rounds).await;
         let name = format!("{}, {last} tenants, {}", Operation::Read.name(), distribution.name());
-        let through = pooled.as_ref().map(|_| ran.ratio(4, 0));
-        rows += &row(&name, &ran, "", (last >= 10_000).then_some(2.5), through);
+        rows += &row(&name, &ran, pooled.is_some(), (last >= 10_000).then_some(3.0));
     }
     let through = match &pgbouncer {
         Some(pgbouncer) => format!(
@@ -88,9 +98,13 @@ pub async fn run() {
     let body = format!(
         "A proxy on TCP holds up every request by {delay:?}; a read by primary key, made alone, \
          then takes {trip:.2} ms. {CONNECTIONS} clients, {CONNECTIONS} connections; medians of \
-         {rounds} rounds of {LENGTH:?}. {through}.\n\n\
-         | operation | handle | ÷ SeaORM without tenancy | ÷ `SET LOCAL` | ÷ session `SET` \
-         | ÷ sqlx by hand | handle through PgBouncer ÷ handle |\n|---|---|---|---|---|---|---|\n{rows}"
+         {rounds} rounds of {LENGTH:?}. Raw is tokio-postgres, pipelined, a tenant always on the \
+         same connection and all statements prepared; its transaction excludes all others from the \
+         connection. Unprepared: the same with the text of every statement, in one round trip. \
+         SeaORM alone stays in 1 tenant. {through}.\n\n\
+         | operation | handle | ÷ raw | ÷ SeaORM alone | ÷ `SET LOCAL` | ÷ session `SET` \
+         | ÷ sqlx by hand | unprepared ÷ raw | handle through PgBouncer ÷ handle |\n\
+         |---|---|---|---|---|---|---|---|---|\n{rows}"
     );
     page::write("network", "Over a network", setup.server.version(), &body);
     for contender in contenders.into_iter().chain([alone]).chain(pooled) {
@@ -122,20 +136,19 @@ async fn pooled(pgbouncer: &PgBouncer, url: &str, setup: &Setup, delay: Duration
     Tenancy::connect(&config).await.unwrap()
 }
 
-fn row(name: &str, ran: &Rounds, alone: &str, goal: Option<f64>, through: Option<f64>) -> String {
-    let through = through.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-    let set_local = ran.ratio(0, 1);
-    let set_local = goal.map_or(format!("{set_local:.2}"), |goal| against(set_local, goal));
-    let mut text = String::new();
-    writeln!(
-        text,
-        "| {name} | {:.0}/s | {alone} | {set_local} | {:.2} | {:.2} | {through} |",
-        ran.rate(0),
-        ran.ratio(0, 2),
-        ran.ratio(0, 3)
-    )
-    .unwrap();
-    text
+fn row(name: &str, ran: &Rounds, pooled: bool, goal: Option<f64>) -> String {
+    let set_local = ran.ratio(HANDLE, SET_LOCAL);
+    let ratio = |who, to| format!("{:.2}", ran.ratio(who, to));
+    let ratios = [
+        ratio(HANDLE, RAW),
+        ratio(HANDLE, ALONE),
+        goal.map_or_else(|| format!("{set_local:.2}"), |goal| against(set_local, goal)),
+        ratio(HANDLE, SESSION),
+        ratio(HANDLE, BY_HAND),
+        ratio(UNPREPARED, RAW),
+        if pooled { ratio(POOLED, HANDLE) } else { String::new() },
+    ];
+    format!("| {name} | {:.0}/s | {} |\n", ran.rate(HANDLE), ratios.join(" | "))
 }
 
 fn in_first(

@@ -16,7 +16,7 @@ use crate::common::page;
 use crate::contenders::{
     Contender, by_hand, handle,
     job::{Job, Operation},
-    pools, session, set_local,
+    pools, raw_prepared, session, set_local,
     setup::{GUARDS, Setup, tenancy},
 };
 use crate::interleaved::{Rounds, Work, against, number};
@@ -36,15 +36,18 @@ pub async fn run() {
         session(url, CONNECTIONS).await,
         pools(url, tenants, CONNECTIONS).await,
         by_hand(url, CONNECTIONS).await,
+        raw_prepared(url, CONNECTIONS).await,
     ];
     let mut body = format!(
         "{CONNECTIONS} clients in one tenant, each contender with {CONNECTIONS} connections of its \
          own; medians of {rounds} rounds of {LENGTH:?}. Alone is SeaORM without tenancy on one \
          schema. The handle is asked for on each call. A pool per tenant is, with one tenant, just \
-         the same as alone: its column shows how exact the run is.\n\n\
-         | operation | alone | handle ÷ alone | handle ÷ `SET LOCAL` | `SET LOCAL` ÷ alone \
+         the same as alone: its column shows how exact the run is. Raw is tokio-postgres with all \
+         statements prepared; its clients share one connection, on which a transaction excludes all \
+         others.\n\n\
+         | operation | alone | handle ÷ alone | handle ÷ raw | handle ÷ `SET LOCAL` | `SET LOCAL` ÷ alone \
          | session `SET` ÷ alone | pool per tenant ÷ alone | sqlx by hand ÷ alone |\n\
-         |---|---|---|---|---|---|---|---|\n"
+         |---|---|---|---|---|---|---|---|---|\n"
     );
     for operation in Operation::SINGLE.into_iter().chain([Operation::Transaction]) {
         let works = contenders.each_ref().map(|contender| in_first(contender, &setup, operation));
@@ -52,10 +55,14 @@ pub async fn run() {
         let several = operation == Operation::Transaction;
         writeln!(
             body,
-            "| {} | {:.0}/s | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            "| {} | {:.0}/s | {} | {} | {} | {:.2} | {:.2} | {:.2} | {:.2} |",
             operation.name(),
             ran.rate(0),
             against(ran.ratio(1, 0), 0.97),
+            match operation {
+                Operation::Read => against(ran.ratio(1, 6), 0.7),
+                _ => format!("{:.2}", ran.ratio(1, 6)),
+            },
             against(ran.ratio(1, 2), if several { 1.2 } else { 2.0 }),
             ran.ratio(2, 0),
             ran.ratio(3, 0),

@@ -9,9 +9,11 @@ use local_postgres::Server;
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use tenantry_migrate::{Action, DynMigrator, Target, Timeouts, registry, run};
 
-/// A new server with a migrated registry.
+/// A new server with a migrated registry. Autovacuum would come at different moments of each run:
+/// every table that it analyses makes the processes that have plans of it plan again.
 pub async fn server() -> Server {
-    let server = tokio::task::spawn_blocking(|| Server::temporary(&[]).unwrap()).await.unwrap();
+    let start = || Server::temporary(&[("autovacuum", "off")]).unwrap();
+    let server = tokio::task::spawn_blocking(start).await.unwrap();
     let db = pool(&server, 1).await;
     let migrator = DynMigrator::new(registry::Migrator);
     run(&db, &Target::Registry, &migrator, &Action::Up(None), Timeouts::default()).await.unwrap();

@@ -7,6 +7,7 @@
 pub mod bare;
 pub mod handle;
 pub mod job;
+pub mod raw;
 pub mod setup;
 pub mod sql;
 
@@ -19,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::interleaved::Work;
 use job::{Job, Named};
+use raw::{Raw, Statements};
 
 pub struct Contender {
     run: Arc<dyn Fn(Job) -> BoxFuture<'static, ()> + Send + Sync>,
@@ -118,6 +120,25 @@ pub async fn by_hand(url: &str, connections: u32) -> Contender {
     Contender::new(vec![db], move |job| {
         let sqlx = sqlx.clone();
         async move { sql::alone(&sqlx, &job).await }
+    })
+}
+
+/// The limit: connections of tokio-postgres that prepare every statement of every tenant once.
+pub async fn raw_prepared(url: &str, connections: u32) -> Contender {
+    raw(named(url, "raw_prepared"), connections, Statements::Prepared).await
+}
+
+/// The limit without a prepared statement: connections of tokio-postgres that send every statement
+/// with its text.
+pub async fn raw_unprepared(url: &str, connections: u32) -> Contender {
+    raw(named(url, "raw_unprepared"), connections, Statements::Unnamed).await
+}
+
+async fn raw(url: String, connections: u32, statements: Statements) -> Contender {
+    let raw = Arc::new(Raw::connect(&url, connections, statements).await);
+    Contender::new(Vec::new(), move |job| {
+        let raw = Arc::clone(&raw);
+        async move { raw::work::alone(&raw, &job).await }
     })
 }
 

@@ -31,7 +31,7 @@ impl Setup {
         setup
     }
 
-    /// Creates tenants up to this number.
+    /// Creates tenants up to this number, and analyses all tables, since autovacuum is off.
     pub async fn grow(&mut self, tenants: usize) {
         let first = self.tenants.len();
         self.tenants.extend((first..tenants).map(|number| {
@@ -48,6 +48,9 @@ impl Setup {
             }
         })
         .await;
+        let db = common::pool(&self.server, 1).await;
+        db.execute_unprepared("ANALYZE").await.unwrap();
+        db.close().await.unwrap();
     }
 
     pub async fn stop(self) {

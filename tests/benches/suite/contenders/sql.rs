@@ -6,11 +6,33 @@ use uuid::Uuid;
 
 use super::job::{BOSSES, Job, Operation};
 
-type Time = DateTime<Utc>;
-type Guard = (Uuid, String, String, Time, Time);
-type ShiftOfGuard = (Uuid, Uuid, Time, Time, Time, Time, Uuid, String, String, Time, Time);
+pub type Time = DateTime<Utc>;
+pub type Guard = (Uuid, String, String, Time, Time);
+pub type ShiftOfGuard = (Uuid, Uuid, Time, Time, Time, Time, Uuid, String, String, Time, Time);
 
 const GUARD: &str = "id, name, position, inserted_at, updated_at";
+
+/// The statement of an operation, with the name of the schema.
+pub fn text(operation: Operation, schema: &str) -> String {
+    match operation {
+        Operation::Read => format!("SELECT {GUARD} FROM {schema}.guards WHERE id = $1 LIMIT 1"),
+        Operation::List => {
+            format!("SELECT {GUARD} FROM {schema}.guards WHERE position = $1 ORDER BY id LIMIT $2")
+        }
+        Operation::Join => format!(
+            "SELECT s.id, s.guard_id, s.starts_at, s.ends_at, s.inserted_at, s.updated_at, \
+             g.id, g.name, g.position, g.inserted_at, g.updated_at FROM {schema}.shifts s \
+             LEFT JOIN {schema}.guards g ON g.id = s.guard_id WHERE s.guard_id = $1"
+        ),
+        Operation::Update => format!(
+            "UPDATE {schema}.guards SET name = $2, updated_at = $3 WHERE id = $1 RETURNING {GUARD}"
+        ),
+        Operation::Insert => format!(
+            "INSERT INTO {schema}.guards ({GUARD}) VALUES ($1, $2, $3, $4, $4) RETURNING {GUARD}"
+        ),
+        Operation::Transaction => unreachable!("made of the others"),
+    }
+}
 
 /// The job, in a transaction if it has several statements.
 pub async fn alone(pool: &PgPool, job: &Job) {
@@ -27,46 +49,30 @@ pub async fn alone(pool: &PgPool, job: &Job) {
 }
 
 async fn single(db: &mut PgConnection, operation: Operation, job: &Job) {
-    let schema = &job.tenant.schema;
+    let sql = AssertSqlSafe(text(operation, &job.tenant.schema));
     match operation {
         Operation::Read => {
-            let sql = format!("SELECT {GUARD} FROM {schema}.guards WHERE id = $1 LIMIT 1");
-            let query = query_as(AssertSqlSafe(sql)).bind(job.id());
-            let found: Guard = query.fetch_one(db).await.unwrap();
+            let found: Guard = query_as(sql).bind(job.id()).fetch_one(db).await.unwrap();
             job.found(&found.1);
         }
         Operation::List => {
-            let sql = format!(
-                "SELECT {GUARD} FROM {schema}.guards WHERE position = $1 ORDER BY id LIMIT $2"
-            );
-            let query = query_as(AssertSqlSafe(sql)).bind("Boss").bind(BOSSES as i64);
+            let query = query_as(sql).bind("Boss").bind(BOSSES as i64);
             let bosses: Vec<Guard> = query.fetch_all(db).await.unwrap();
             assert_eq!(bosses.len() as u64, BOSSES);
         }
         Operation::Join => {
-            let sql = format!(
-                "SELECT s.id, s.guard_id, s.starts_at, s.ends_at, s.inserted_at, s.updated_at, \
-                 g.id, g.name, g.position, g.inserted_at, g.updated_at FROM {schema}.shifts s \
-                 LEFT JOIN {schema}.guards g ON g.id = s.guard_id WHERE s.guard_id = $1"
-            );
-            let query = query_as(AssertSqlSafe(sql)).bind(Uuid::nil());
-            let pairs: Vec<ShiftOfGuard> = query.fetch_all(db).await.unwrap();
+            let pairs: Vec<ShiftOfGuard> =
+                query_as(sql).bind(Uuid::nil()).fetch_all(db).await.unwrap();
             job.found(&pairs[0].7);
         }
         Operation::Update => {
-            let sql = format!(
-                "UPDATE {schema}.guards SET name = $2, updated_at = $3 WHERE id = $1 RETURNING {GUARD}"
-            );
-            let query = query_as(AssertSqlSafe(sql)).bind(job.id());
+            let query = query_as(sql).bind(job.id());
             let query = query.bind(job.tenant.slug.as_str()).bind(tenantry_registry::now());
             let changed: Guard = query.fetch_one(db).await.unwrap();
             job.found(&changed.1);
         }
         Operation::Insert => {
-            let sql = format!(
-                "INSERT INTO {schema}.guards ({GUARD}) VALUES ($1, $2, $3, $4, $4) RETURNING {GUARD}"
-            );
-            let query = query_as(AssertSqlSafe(sql)).bind(Uuid::now_v7());
+            let query = query_as(sql).bind(Uuid::now_v7());
             let query =
                 query.bind(job.tenant.slug.as_str()).bind("Guard").bind(tenantry_registry::now());
             let stored: Guard = query.fetch_one(db).await.unwrap();

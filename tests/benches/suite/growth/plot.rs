@@ -11,7 +11,7 @@ const RIGHT: f64 = 190.0;
 const TOP: f64 = 24.0;
 const BOTTOM: f64 = 48.0;
 /// Distinguishable with colour blindness (Okabe and Ito).
-const COLOURS: [&str; 3] = ["#0072b2", "#e69f00", "#d55e00"];
+const COLOURS: [&str; 4] = ["#000000", "#0072b2", "#e69f00", "#d55e00"];
 
 #[derive(Default)]
 pub struct Plot {
