@@ -5,9 +5,13 @@ use tenantry_migrate::{DynMigrator, SharedMigrator, TenantMigrator};
 use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 
 use super::{
-    pool::PoolOptions,
+    PlanCacheMode,
+    pool::{PoolOptions, fitting_statements},
     seed::{Seed, SeedFn},
 };
+
+/// Number of statements that connections to a pooler keep prepared.
+const POOLED_STATEMENTS: usize = 1000;
 
 /// Configuration of [`Tenancy::connect`](super::Tenancy::connect).
 ///
@@ -88,16 +92,26 @@ pub struct Config {
     /// Maximum number of statements of one tenant that wait for a connection. Further ones are
     /// refused at once ([`Busy`](super::Busy)).
     pub max_waiting: u32,
-    /// Number of different tenants that a connection serves before it is replaced, because its
-    /// server process caches the catalog entries of every table that it has used; 0 for no limit.
-    /// Should be larger than the number of tenants that prefer the same connection. Not used through
-    /// a pooler ([`direct_url`](Self::direct_url)), which replaces server processes itself.
-    pub recycle_after: u32,
+    /// Memory of the server process of each connection, in bytes; `None` for no limit. A process
+    /// caches the catalog entries of every table that it has used, about 16 KiB for each, and the
+    /// plans of prepared statements. It is asked for the memory that it has allocated from time to
+    /// time, and its connection is replaced when that is more than this. It should be enough for the
+    /// tenants that prefer the same connection.
+    ///
+    /// The role needs `EXECUTE` on `pg_get_backend_memory_contexts()`, which [`setup`] grants; without
+    /// it, 48 KiB are assumed for each tenant that the connection has served. Not used through a
+    /// pooler ([`direct_url`](Self::direct_url)), which replaces server processes itself.
+    ///
+    /// [`setup`]: tenantry_migrate::setup
+    pub connection_memory: Option<u64>,
     /// Maximum lifetime of a connection.
     pub max_lifetime: Duration,
     /// Number of statements that each connection keeps prepared: the most recently used ones of
-    /// those that recur.
-    pub statement_cache: usize,
+    /// those that recur. By default as many as fit into half of
+    /// [`connection_memory`](Self::connection_memory) at 16 KiB each; through a pooler, 1000.
+    pub statement_cache: Option<usize>,
+    /// How the server plans prepared statements.
+    pub plan_cache_mode: PlanCacheMode,
     /// How long a statement waits for a connection.
     pub acquire_timeout: Duration,
     /// Timeout of a tenant's statement (`statement_timeout` of its session); `None` for no timeout.
@@ -157,9 +171,10 @@ impl Config {
             tenant_share: 75,
             reserved_connections: 2,
             max_waiting: 200,
-            recycle_after: 2000,
+            connection_memory: Some(64 * 1024 * 1024),
             max_lifetime: max_lifetime.unwrap_or(Duration::from_secs(30 * 60)),
-            statement_cache: 1000,
+            statement_cache: None,
+            plan_cache_mode: PlanCacheMode::default(),
             acquire_timeout: acquire_timeout.unwrap_or(Duration::from_secs(5)),
             statement_timeout: Some(statement_timeout),
             idle_in_transaction_timeout: Some(Duration::from_secs(30)),
@@ -278,6 +293,17 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Number of statements that each connection keeps prepared.
+    pub(super) fn statements(&self) -> usize {
+        let fitting = || match self.direct_options {
+            Some(_) => POOLED_STATEMENTS,
+            None => fitting_statements(self.connection_memory),
+        };
+        self.statement_cache.unwrap_or_else(fitting)
+    }
+}
+
 impl From<&Config> for PoolOptions {
     fn from(config: &Config) -> Self {
         Self {
@@ -285,12 +311,13 @@ impl From<&Config> for PoolOptions {
             tenant_share: config.tenant_share as usize,
             reserved_connections: config.reserved_connections as usize,
             max_waiting: config.max_waiting as usize,
-            recycle_after: config.recycle_after as usize,
+            connection_memory: config.connection_memory,
             max_lifetime: config.max_lifetime,
-            statement_cache: config.statement_cache,
+            statement_cache: config.statements(),
             acquire_timeout: config.acquire_timeout,
             statement_timeout: config.statement_timeout,
             idle_in_transaction_timeout: config.idle_in_transaction_timeout,
+            plan_cache_mode: config.plan_cache_mode,
             extensions: config.migrator.extension_path().into(),
             pooled: config.direct_options.is_some(),
         }

@@ -76,6 +76,7 @@ mod other_schema;
 mod owner;
 pub mod page;
 mod placeholders;
+mod plan_cache_mode;
 mod pool;
 #[cfg(feature = "metrics")]
 mod pool_metrics;
@@ -145,6 +146,7 @@ pub use nodes::{MoveProgress, Moved, NodeError, NodeInfo, PlacedTenant};
 pub use other_schema::OtherSchema;
 pub use owner::OwnerError;
 pub use placeholders::{assert_placeholder, without_placeholder};
+pub use plan_cache_mode::PlanCacheMode;
 pub use pool_stats::{PoolStats, TenantPoolStats};
 pub use pooler::PoolerError;
 pub use query_all::TenantRow;

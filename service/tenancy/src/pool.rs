@@ -21,6 +21,7 @@ mod handle;
 mod health;
 mod idle_check;
 mod load;
+mod memory;
 mod migration_transaction;
 #[cfg(feature = "testing")]
 mod mock_session;
@@ -59,6 +60,7 @@ pub use executor::Executor;
 pub use handle::PoolHandle;
 pub use transaction::Transaction;
 
+pub(super) use memory::fitting_statements;
 pub(super) use migration_transaction::MigrationTransaction;
 pub(super) use options::PoolOptions;
 #[cfg(feature = "metrics")]
@@ -98,14 +100,12 @@ impl TenantPool {
     pub(super) fn new(connect: SessionOptions, options: &PoolOptions) -> Self {
         let count = options.max_connections;
         let slots = (0..count).map(|slot| {
-            // Staggered, so that the connections do not expire together.
-            let tenants = match options.pooled {
-                false => options.recycle_after - options.recycle_after / 4 * slot / count,
-                // The pooler decides how long a server process lives.
-                true => 0,
-            };
+            // Staggered, so that the connections do not reach it together. A pooler decides itself
+            // how long a server process lives.
+            let memory = options.connection_memory.filter(|_| !options.pooled);
+            let memory = memory.map(|budget| budget - budget / 8 * slot as u64 / count as u64);
             Slot::new(ConnectionLimits {
-                tenants,
+                memory,
                 lifetime: options.max_lifetime,
                 statements: options.statement_cache,
                 answer_timeout: timeouts::answer_timeout(options.statement_timeout),
@@ -113,7 +113,7 @@ impl TenantPool {
         });
         let slots = slots.collect();
         // A tenant has more than one statement.
-        let recent_tenants = (options.statement_cache / 4).max(16);
+        let recent_tenants = (options.statement_cache / 2).max(16);
         let shares = Shares::new(options);
         let scheduler = Scheduler::new(count, recent_tenants, shares, options.acquire_timeout);
         #[cfg(feature = "metrics")]
@@ -122,6 +122,7 @@ impl TenantPool {
             extensions: Arc::clone(&options.extensions),
             statement_timeout: options.statement_timeout,
             idle_in_transaction_timeout: options.idle_in_transaction_timeout,
+            plan_cache_mode: options.plan_cache_mode,
         };
         let sessions = match options.pooled {
             false => Sessions::Own(settings),

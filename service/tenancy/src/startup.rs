@@ -116,7 +116,7 @@ fn of_direct_url(error: Error) -> Error {
 
 /// The connections of a pool.
 async fn session(connect: &ConnectOptions, config: &Config) -> Result<SessionOptions, Error> {
-    let capacity = config.statement_cache;
+    let capacity = config.statements();
     let session = SessionOptions::new(connect, |driver| driver.statement_cache_capacity(capacity));
     Ok(session.await?)
 }

@@ -156,7 +156,7 @@ async fn a_configuration_that_cannot_work_through_a_pooler_is_refused() {
         Err(Error::Pooler(refused)) => refused,
         other => panic!("{other:?}"),
     };
-    let refused = refusal(Config { statement_cache: 0, ..config(&db) }).await;
+    let refused = refusal(Config { statement_cache: Some(0), ..config(&db) }).await;
     assert!(matches!(refused, PoolerError::NoStatementCache), "{refused}");
     let mut options = named(&db, "pooled");
     options.after_connect(|connection| {

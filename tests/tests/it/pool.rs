@@ -164,25 +164,57 @@ async fn requests_are_served_in_order() {
 }
 
 #[tokio::test]
-async fn a_connection_is_replaced_after_it_has_served_many_different_tenants() {
-    let pids = async |recycle_after, tenants: usize| {
-        let it = Fixture::new(12, |config| {
-            (config.max_connections, config.recycle_after) = (1, recycle_after);
+async fn a_connection_is_replaced_when_its_server_process_has_used_up_its_memory() {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    let pids = async |budget: Option<u64>, statements| {
+        let it = Fixture::new(1, |config| {
+            (config.max_connections, config.connection_memory) = (1, budget);
         });
         let it = it.await;
         let mut pids = HashSet::new();
-        for _ in 0..2 {
-            for tenant in &it.tenants[..tenants] {
-                pids.insert(pid(tenant).await);
+        for n in 0..statements {
+            let sql = format!(r#"SELECT name FROM "@tenant"."guards" WHERE position = 'p{n}'"#);
+            it.one().query_all_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
+            if n % 50 == 0 {
+                pids.insert(pid(it.one()).await);
             }
         }
         pids.len()
     };
-    assert!((4..=12).contains(&pids(3, 12).await));
-    assert_eq!(pids(100, 12).await, 1);
-    assert_eq!(pids(0, 12).await, 1);
-    // The number of tenants counts, not the number of statements.
-    assert!(pids(3, 2).await <= 2);
+    // Each of the statements that are kept takes some kilobytes.
+    assert!(pids(Some(3 * MEBIBYTE), 1000).await > 2);
+    assert_eq!(pids(Some(64 * MEBIBYTE), 1000).await, 1);
+    assert_eq!(pids(None, 1000).await, 1);
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_ask_for_its_memory_counts_tenants() {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    let it = Fixture::new(30, |_| ()).await;
+    let role = format!("{}_counting", it.db.name());
+    let plain = it.db.plain().await;
+    for sql in [
+        format!("CREATE ROLE {role} LOGIN"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA registry TO {role}"),
+        format!("GRANT USAGE ON SCHEMA registry TO {role}"),
+    ] {
+        plain.execute_unprepared(&sql).await.unwrap();
+    }
+    let mut config = it.db.config();
+    let user = role.clone();
+    config.connect_options.map_sqlx_postgres_opts(move |options| options.username(&user));
+    // Room for about twenty.
+    config.max_connections = 1;
+    config.connection_memory = Some(5 * MEBIBYTE);
+    let tenancy = Tenancy::connect(&config).await.unwrap();
+    let mut pids = Vec::new();
+    for tenant in &it.tenants {
+        pids.push(pid(&tenancy.tenant(tenant.slug()).await.unwrap()).await);
+    }
+    let first = pids.iter().filter(|pid| **pid == pids[0]).count();
+    assert!((15..=25).contains(&first), "{first}");
+    tenancy.close().await;
+    plain.execute_unprepared(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn the_first_use_of_a_statement_on_a_connection_is_one_round_trip_more() {
 
 #[tokio::test]
 async fn rare_statements_do_not_evict_frequent_ones() {
-    let it = Fixture::with(|config| config.statement_cache = 20).await;
+    let it = Fixture::with(|config| config.statement_cache = Some(20)).await;
     let ask = async |tenant: &Tenant, number: i32| {
         let ask = Statement::from_string(DbBackend::Postgres, format!("SELECT {number}"));
         tenant.query_one_raw(ask).await.unwrap();

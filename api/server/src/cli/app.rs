@@ -237,7 +237,7 @@ impl App {
     /// # use tenantry_axum::cli::App;
     /// # fn app(app: App) -> App {
     /// app.configure(|mut config| {
-    ///     config.recycle_after = 500;
+    ///     config.audit_retention = None;
     ///     config
     /// })
     /// # }

@@ -65,7 +65,9 @@ impl Connector {
             tenant_share: args.tenant_share,
             reserved_connections: args.reserved_connections,
             max_waiting: args.max_waiting,
-            statement_cache: args.statement_cache as usize,
+            connection_memory: mebibytes(args.connection_memory),
+            statement_cache: args.statement_cache.map(|count| count as usize),
+            plan_cache_mode: args.plan_cache_mode.into(),
             statement_timeout: Some(args.statement_timeout).filter(|time| !time.is_zero()),
             spares: args.spares,
             audit_retention: days(args.audit_retention),
@@ -84,6 +86,11 @@ impl Connector {
         })?;
         Ok(ConnectedTenancy { tenancy, located })
     }
+}
+
+/// A number of MiB as bytes; none for 0.
+fn mebibytes(number: u32) -> Option<u64> {
+    (number > 0).then(|| u64::from(number) * 1024 * 1024)
 }
 
 /// A number of days; none for 0.

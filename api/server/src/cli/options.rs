@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tenantry::Config;
+use tenantry::{Config, PlanCacheMode};
 use tenantry_migrate::connect::DatabaseArgs;
 
 /// Options of all commands: the database and the log.
@@ -103,17 +103,39 @@ pub struct TenancyArgs {
     )]
     pub(super) max_waiting: u32,
 
-    /// Maximum number of prepared statements on each connection. A higher number saves the server
-    /// work if many tenants are busy, and takes memory in each of its processes.
+    /// Memory of the server process of each connection, in MiB; 0 for no limit. A connection is
+    /// replaced when its process has allocated more for the tables and prepared statements of the
+    /// tenants that it has served. Not used through a pooler in transaction mode.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_CONNECTION_MEMORY",
+        value_name = "MIB",
+        default_value_t = 64
+    )]
+    pub(super) connection_memory: u32,
+
+    /// Maximum number of prepared statements on each connection; by default as many as fit into half
+    /// of its memory, through a pooler 1000.
     #[arg(
         long,
         global = true,
         env = "TENANTRY_STATEMENT_CACHE",
         value_name = "N",
-        default_value_t = 1000,
         value_parser = clap::value_parser!(u32).range(1..)
     )]
-    pub(super) statement_cache: u32,
+    pub(super) statement_cache: Option<u32>,
+
+    /// How the server plans prepared statements: for their values five times and then for any values
+    /// if that costs no more (auto), always for any values, or always for their values.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_PLAN_CACHE_MODE",
+        value_name = "MODE",
+        default_value = "auto"
+    )]
+    pub(super) plan_cache_mode: PlanCacheModeArg,
 
     /// Timeout of a tenant's statement in seconds; fractions allowed, 0 disables it.
     #[arg(
@@ -140,6 +162,27 @@ pub struct TenancyArgs {
         default_value_t = 365
     )]
     pub(super) audit_retention: u32,
+}
+
+/// [`PlanCacheMode`] by the names of the server's setting.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PlanCacheModeArg {
+    #[value(name = "auto")]
+    Auto,
+    #[value(name = "force_generic_plan")]
+    ForceGeneric,
+    #[value(name = "force_custom_plan")]
+    ForceCustom,
+}
+
+impl From<PlanCacheModeArg> for PlanCacheMode {
+    fn from(mode: PlanCacheModeArg) -> Self {
+        match mode {
+            PlanCacheModeArg::Auto => Self::Auto,
+            PlanCacheModeArg::ForceGeneric => Self::ForceGeneric,
+            PlanCacheModeArg::ForceCustom => Self::ForceCustom,
+        }
+    }
 }
 
 fn base_domain(text: &str) -> Result<String, String> {

@@ -68,8 +68,8 @@ impl Checkout {
             // Boxed, since its large state would be part of every statement's future.
             None => Box::pin(guard.verified(request)).await?,
         };
-        if let (Some(tenant), Some((connection, guard))) = (tenant, &mut checkout.held) {
-            guard.slot().record_tenant(connection, tenant);
+        if let (Some(tenant), Some((connection, _))) = (tenant, &mut checkout.held) {
+            connection.memory.record_tenant(tenant);
         }
         Ok(checkout)
     }
@@ -190,7 +190,7 @@ impl Drop for Checkout {
         let Some((connection, guard)) = self.held.take() else { return };
         let Self { state, in_transaction, effect, sent_at, .. } = *self;
         let is_clean = state == CheckoutState::Idle && !in_transaction && effect == Effect::None;
-        if is_clean && guard.is_reusable(&connection) {
+        if is_clean && guard.is_reusable(&connection) && !connection.is_memory_due() {
             guard.put_idle(connection);
             return;
         }

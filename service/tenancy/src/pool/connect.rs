@@ -36,6 +36,8 @@ pub(super) struct Connected {
     /// Whether `after_connect` may have changed the session.
     pub(super) customised: bool,
     pub(super) writes: WriteAccess,
+    /// Whether the role may ask the server process for its memory.
+    pub(super) may_ask_memory: bool,
 }
 
 impl Connector {
@@ -83,20 +85,26 @@ impl Connector {
         #[cfg(feature = "testing")]
         if let Some(mock) = &self.mock {
             let session = Session::Mock(MockSession::new(mock.clone()));
-            return Ok(Connected { session, customised: false, writes: WriteAccess::Allowed });
+            return Ok(Connected {
+                session,
+                customised: false,
+                writes: WriteAccess::Allowed,
+                may_ask_memory: false,
+            });
         }
         let opening = Opening::within(self.timeout);
         let (mut connection, customised) = self.options.open(&opening).await?;
-        let writes = opening
+        let (writes, may_ask_memory) = opening
             .first(async {
                 match &self.sessions {
                     Sessions::Own(settings) => settings.apply(&mut connection).await,
-                    Sessions::Pooled(role) => role.confirm(&mut connection).await,
+                    // The pooler replaces server processes itself.
+                    Sessions::Pooled(role) => Ok((role.confirm(&mut connection).await?, false)),
                 }
             })
             .await
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-        Ok(Connected { session: Session::Postgres(connection), customised, writes })
+        Ok(Connected { session: Session::Postgres(connection), customised, writes, may_ask_memory })
     }
 
     /// Resets a session to the settings. Returns false if it is in a transaction, or not its own.

@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
+use crate::PlanCacheMode;
+
 /// Options of the pool, as in [`Config`](crate::Config).
 #[derive(Debug, Clone)]
 pub(in super::super) struct PoolOptions {
@@ -9,12 +11,14 @@ pub(in super::super) struct PoolOptions {
     pub(in super::super) tenant_share: usize,
     pub(in super::super) reserved_connections: usize,
     pub(in super::super) max_waiting: usize,
-    pub(in super::super) recycle_after: usize,
+    /// Of the server process of each connection, in bytes; `None` for no limit.
+    pub(in super::super) connection_memory: Option<u64>,
     pub(in super::super) max_lifetime: Duration,
     pub(in super::super) statement_cache: usize,
     pub(in super::super) acquire_timeout: Duration,
     pub(in super::super) statement_timeout: Option<Duration>,
     pub(in super::super) idle_in_transaction_timeout: Option<Duration>,
+    pub(in super::super) plan_cache_mode: PlanCacheMode,
     /// The schemas of extensions as they are appended to a `search_path`, each after a comma.
     pub(in super::super) extensions: Arc<str>,
     /// Whether the connections lead through a pooler in transaction mode.
@@ -30,12 +34,13 @@ impl Default for PoolOptions {
             tenant_share: 100,
             reserved_connections: 0,
             max_waiting: 200,
-            recycle_after: 0,
+            connection_memory: None,
             max_lifetime: Duration::MAX,
             statement_cache: 100,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: None,
             idle_in_transaction_timeout: None,
+            plan_cache_mode: PlanCacheMode::default(),
             extensions: Arc::from(""),
             pooled: false,
         }

@@ -8,7 +8,8 @@ use std::{
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 use tenantry_migrate::notice_lost_client;
 
-use super::write_access::WriteAccess;
+use super::{memory, write_access::WriteAccess};
+use crate::PlanCacheMode;
 
 /// Undoes what statements may have changed in a session, except for its prepared statements: these
 /// are the driver's, since a connection on which others may have been prepared is closed. Otherwise
@@ -31,14 +32,16 @@ pub(in super::super) struct SessionSettings {
     pub(in super::super) extensions: Arc<str>,
     pub(in super::super) statement_timeout: Option<Duration>,
     pub(in super::super) idle_in_transaction_timeout: Option<Duration>,
+    pub(in super::super) plan_cache_mode: PlanCacheMode,
 }
 
 impl SessionSettings {
-    /// Applies the settings to a new connection, in one round trip.
+    /// Applies the settings to a new connection, in one round trip. Returns whether the server
+    /// accepts writes, and whether the role may ask for the memory of its process.
     pub(super) async fn apply(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<WriteAccess, sqlx::Error> {
+    ) -> Result<(WriteAccess, bool), sqlx::Error> {
         let row = last_row(connection, &self.sql()).await?;
         if !row.try_get("kept")? {
             let text = "the server does not keep the settings of a session; connect to PostgreSQL \
@@ -49,7 +52,8 @@ impl SessionSettings {
             let text = "after_connect has left a transaction open; end it in the callback";
             return Err(sqlx::Error::Configuration(text.into()));
         }
-        Ok(WriteAccess::of(row.try_get("standby")?, row.try_get("read_only")?))
+        let writes = WriteAccess::of(row.try_get("standby")?, row.try_get("read_only")?);
+        Ok((writes, row.try_get("may_ask_memory")?))
     }
 
     /// Resets a session to these settings, in one round trip. Returns false if it is in a
@@ -74,6 +78,7 @@ impl SessionSettings {
             ("standard_conforming_strings", "on"),
             ("statement_timeout", &statement.to_string()),
             ("idle_in_transaction_session_timeout", &idle.to_string()),
+            ("plan_cache_mode", self.plan_cache_mode.setting()),
         ];
         let set = settings.map(|(name, value)| format!("set_config('{name}', '{value}', false)"));
         format!(
@@ -82,9 +87,11 @@ impl SessionSettings {
              AND current_setting('standard_conforming_strings')::boolean AS kept, \
              now() = statement_timestamp() AS own_transaction, \
              pg_is_in_recovery() AS standby, \
-             current_setting('transaction_read_only')::boolean AS read_only",
+             current_setting('transaction_read_only')::boolean AS read_only, \
+             {} AS may_ask_memory",
             set.join(", "),
             notice_lost_client(false),
+            memory::MAY_ASK,
         )
     }
 }

@@ -1,7 +1,6 @@
 //! A slot of the pool and the connection that it keeps.
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -15,6 +14,7 @@ use tracing::warn;
 
 use super::{
     connect::{Connected, Connector},
+    memory::ProcessMemory,
     session::Session,
     statement_admission::StatementAdmission,
     timeouts::{CLEANUP, READ_ONLY_LIFETIME},
@@ -31,8 +31,8 @@ pub(super) struct Slot {
 
 #[derive(Clone, Copy)]
 pub(super) struct ConnectionLimits {
-    /// Number of different tenants that a connection serves; 0 for no limit.
-    pub(super) tenants: usize,
+    /// Memory of its server process, in bytes; `None` for no limit.
+    pub(super) memory: Option<u64>,
     pub(super) lifetime: Duration,
     /// Number of statements that are kept prepared.
     pub(super) statements: usize,
@@ -51,9 +51,8 @@ pub(super) struct PooledConnection {
     pub(super) read_only: bool,
     pub(super) answer_timeout: Option<Duration>,
     pub(super) statements: StatementAdmission,
+    pub(super) memory: ProcessMemory,
     opened_at: Instant,
-    /// The tenants that it has served, unless their number is not limited.
-    tenants: HashSet<u64>,
     _open: OpenCount,
 }
 
@@ -80,7 +79,7 @@ impl Slot {
         generation: Generation,
         open: &Arc<AtomicUsize>,
     ) -> Result<PooledConnection, DbErr> {
-        let Connected { session, customised, writes } = connector.connect().await?;
+        let Connected { session, customised, writes, may_ask_memory } = connector.connect().await?;
         Ok(PooledConnection {
             session,
             customised,
@@ -89,7 +88,7 @@ impl Slot {
             answer_timeout: self.limits.answer_timeout,
             statements: StatementAdmission::new(self.limits.statements),
             opened_at: Instant::now(),
-            tenants: HashSet::new(),
+            memory: ProcessMemory::new(self.limits.memory, may_ask_memory),
             _open: OpenCount::new(open),
         })
     }
@@ -118,19 +117,12 @@ impl Slot {
         self.idle_ticks.store(ticks, Ordering::Relaxed);
     }
 
-    pub(super) fn record_tenant(&self, connection: &mut PooledConnection, tenant: u64) {
-        if self.limits.tenants > 0 {
-            connection.tenants.insert(tenant);
-        }
-    }
-
-    /// Whether a connection has served too many tenants or has been open for too long.
+    /// Whether a connection has used too much memory or has been open for too long.
     pub(super) fn is_expired(&self, connection: &PooledConnection) -> bool {
-        let ConnectionLimits { tenants, lifetime, .. } = self.limits;
+        let lifetime = self.limits.lifetime;
         let lifetime =
             if connection.read_only { lifetime.min(READ_ONLY_LIFETIME) } else { lifetime };
-        tenants > 0 && connection.tenants.len() > tenants
-            || connection.opened_at.elapsed() > lifetime
+        connection.memory.is_exceeded() || connection.opened_at.elapsed() > lifetime
     }
 
     pub(super) async fn close(&self) {
@@ -152,6 +144,29 @@ impl PooledConnection {
             Ok(Ok(false)) => warn!("a connection was returned in a transaction; closing it"),
             Ok(Err(error)) => warn!(%error, "a connection could not be reset; closing it"),
             Err(_) => warn!("a connection was not reset within {CLEANUP:?}; closing it"),
+        }
+        false
+    }
+
+    /// Whether its server process has to be asked for its memory.
+    pub(super) fn is_memory_due(&self) -> bool {
+        self.memory.is_due(self.statements.new_statements())
+    }
+
+    /// Asks the server process for its memory. Returns whether it has answered.
+    pub(super) async fn ask_memory(&mut self) -> bool {
+        let connection = match &mut self.session {
+            Session::Postgres(connection) => connection,
+            #[cfg(feature = "testing")]
+            Session::Mock(_) => return true,
+        };
+        match timeout(CLEANUP, self.memory.ask(connection)).await {
+            Ok(Ok(bytes)) => {
+                self.memory.set_allocated(bytes, self.statements.new_statements());
+                return true;
+            }
+            Ok(Err(error)) => warn!(%error, "the memory of a server process is unknown; closing its connection"),
+            Err(_) => warn!("the memory of a server process is not known within {CLEANUP:?}; closing its connection"),
         }
         false
     }

@@ -209,7 +209,10 @@ impl SlotGuard {
                 Effect::Local | Effect::Reset => connection.reset(&self.pool.connector).await,
                 Effect::Replace => false,
             };
-        if is_clean {
+        let is_small = !is_clean
+            || !connection.is_memory_due()
+            || connection.ask_memory().await && self.is_reusable(&connection);
+        if is_clean && is_small {
             self.put_idle(connection);
         } else {
             connection.close().await;

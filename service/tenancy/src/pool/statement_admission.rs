@@ -11,13 +11,15 @@ use super::recent_set::RecentSet;
 pub(super) struct StatementAdmission {
     recent: RecentSet,
     capacity: usize,
+    /// Number of statements that were not among the recent ones.
+    new: u64,
     /// Whether the next statement needs a name.
     needs_name: bool,
 }
 
 impl StatementAdmission {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { recent: RecentSet::new(capacity), capacity, needs_name: false }
+        Self { recent: RecentSet::new(capacity), capacity, new: 0, needs_name: false }
     }
 
     /// Says whether the next statements need a name. A pooler in transaction mode may execute an
@@ -27,15 +29,22 @@ impl StatementAdmission {
         self.needs_name = needs_name;
     }
 
+    /// Number of statements so far that were not among the recent ones.
+    pub(super) fn new_statements(&self) -> u64 {
+        self.new
+    }
+
     /// Whether to keep this statement, which is about to be sent.
     pub(super) fn admits(&mut self, sql: &str) -> bool {
         if self.capacity == 0 {
+            self.new += 1;
             return false;
         }
         let mut hasher = DefaultHasher::new();
         sql.hash(&mut hasher);
         let had_room = !self.recent.has_overflowed();
         let is_new = self.recent.insert(hasher.finish());
+        self.new += u64::from(is_new);
         self.needs_name || had_room || !is_new
     }
 }

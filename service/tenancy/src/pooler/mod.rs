@@ -22,7 +22,7 @@ pub(super) async fn check_config(
     config: &Config,
     session: &SessionOptions,
 ) -> Result<(), PoolerError> {
-    if config.statement_cache == 0 {
+    if config.statement_cache == Some(0) {
         return Err(PoolerError::NoStatementCache);
     }
     match session.has_callback().await {

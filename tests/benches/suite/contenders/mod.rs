@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, TransactionTrait};
-use tenantry::{Config, Tenancy};
+use tenantry::Tenancy;
 use tokio::sync::Mutex;
 
 use crate::interleaved::Work;
@@ -153,7 +153,7 @@ async fn pool(
         .max_connections(connections)
         .sqlx_logging(false)
         .test_before_acquire(false);
-    let statements = Config::new("", migration::Migrator).statement_cache;
+    let statements = 2048;
     options.map_sqlx_postgres_opts(move |options| {
         let options = options.statement_cache_capacity(statements);
         match &schema {

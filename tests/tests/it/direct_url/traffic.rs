@@ -23,7 +23,7 @@ async fn tenants_statements_are_named_and_alone_on_their_connections() {
     let pooled = Config {
         connect_options: named(&db, "pooled"),
         max_connections: 2,
-        statement_cache: 3,
+        statement_cache: Some(3),
         ..config(&db)
     };
     let mark = Mark::now(server());

@@ -26,7 +26,7 @@ fn few(config: Config) -> Config {
 async fn statements_are_evicted_and_prepared_again() {
     for route in Route::poolers("evicted statements").await {
         // Each server has eight kinds of statements for each tenant.
-        let small = |config| Config { statement_cache: 5, ..few(config) };
+        let small = |config| Config { statement_cache: Some(5), ..few(config) };
         let load = Load::new(TestDb::new().await, &route, 2, 8, small).await;
         let answers = load.during(sleep(WHILE)).await;
         answers.assert_own(route.name());
