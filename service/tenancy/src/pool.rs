@@ -2,9 +2,9 @@
 //!
 //! Every tenant prefers one connection (by rendezvous hashing), on which its statements are prepared
 //! and whose server process has cached its tables. Its statements run there, or on another
-//! connection that has served it recently; any other connection is used only if the preferred one
-//! is not free within a few milliseconds. So a busy tenant spreads over several connections, and a
-//! tenant that is rarely used takes up memory in one server process only.
+//! connection that has served it recently; any other connection is used only if waiting costs more.
+//! So a busy tenant spreads over several connections, and a tenant that is rarely used takes up
+//! memory in one server process only.
 //!
 //! Connections are shared fairly: a released connection goes to the waiting owner that holds the
 //! fewest, and no owner holds more than its share ([`shares`]). [`scheduler`] has the rules.
@@ -43,7 +43,10 @@ mod transaction;
 mod write_access;
 
 use std::{
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -87,6 +90,8 @@ pub(super) struct TenantPool {
     health: Arc<Health>,
     /// Number of open connections.
     open: Arc<AtomicUsize>,
+    /// Number of connections that were replaced because of their memory.
+    replaced: AtomicU64,
     /// Bounds the number of closed connections that the server has not noticed yet.
     ending: Arc<Semaphore>,
     /// Runs the cleanup of connections.
@@ -136,6 +141,7 @@ impl TenantPool {
             share: shares.most(count),
             health: Arc::default(),
             open: Arc::default(),
+            replaced: AtomicU64::new(0),
             ending: Arc::new(Semaphore::new(count)),
             runtime: Handle::current(),
             owner: SchemaOwner::default(),

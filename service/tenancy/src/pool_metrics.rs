@@ -57,6 +57,7 @@ impl Series {
         counter!("tenantry_pool_acquired_total", database()).absolute(stats.acquired);
         counter!("tenantry_pool_refused_total", database()).absolute(stats.refused);
         counter!("tenantry_pool_timed_out_total", database()).absolute(stats.timed_out);
+        counter!("tenantry_pool_replaced_total", database()).absolute(stats.replaced);
     }
 
     fn publish_tenants(&mut self, all: &[TenantPoolStats]) {
@@ -102,6 +103,11 @@ fn describe() {
         "tenantry_pool_timed_out_total",
         Unit::Count,
         "Statements that timed out waiting for a connection"
+    );
+    describe_counter!(
+        "tenantry_pool_replaced_total",
+        Unit::Count,
+        "Connections replaced because of the memory of their server process"
     );
     describe_histogram!(WAIT_SECONDS, Unit::Seconds, "Wait for a connection");
     describe_gauge!("tenantry_tenant_connections", Unit::Count, "Connections of one tenant");

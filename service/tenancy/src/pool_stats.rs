@@ -37,6 +37,9 @@ pub struct PoolStats {
     /// Number of statements that timed out waiting, after
     /// [`Config::acquire_timeout`](super::Config::acquire_timeout), since the start.
     pub timed_out: u64,
+    /// Number of connections that were replaced because of the memory of their server process
+    /// ([`Config::connection_memory`](super::Config::connection_memory)), since the start.
+    pub replaced: u64,
     /// The busiest tenants, at most [`PoolStats::BUSIEST`]: by connections in use and statements
     /// that wait, then by refused statements, then by acquired connections.
     pub tenants: Vec<TenantPoolStats>,
@@ -90,6 +93,7 @@ impl PoolStats {
             wait_time: load.counts.wait_time,
             refused: load.counts.refused,
             timed_out: load.counts.timed_out,
+            replaced: load.replaced,
             tenants: Vec::new(),
         }
     }

@@ -30,7 +30,11 @@ pub async fn run() {
         [(0, 100), (0, 500), (0, 2000), (500, 500), (1000, 500), (2000, 500)]
     {
         let config = config(&setup.server.url("postgres"), "memory", 1);
-        let config = Config { connection_memory: (recycle_after > 0).then_some(recycle_after), statement_cache: Some(statement_cache), ..config };
+        let config = Config {
+            connection_memory: (recycle_after > 0).then_some(recycle_after),
+            statement_cache: Some(statement_cache),
+            ..config
+        };
         let tenancy = Tenancy::connect(&config).await.unwrap();
         let (mut most, mut last) = (0.0_f64, 0.0);
         for tenant in &setup.tenants {

@@ -42,7 +42,8 @@ pub async fn run() {
     let url = setup.server.url("postgres");
     let open = KEPT.map(|statement_cache| {
         let config = config(&url, &format!("prepared_{statement_cache}"), CONNECTIONS);
-        let config = Config { statement_cache: Some(statement_cache), connection_memory: None, ..config };
+        let config =
+            Config { statement_cache: Some(statement_cache), connection_memory: None, ..config };
         async move { Tenancy::connect(&config).await.unwrap() }
     });
     let tenancies = join_all(open).await;

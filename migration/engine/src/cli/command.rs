@@ -140,7 +140,8 @@ impl MigrationCommand {
     /// Runs one of the subcommands and returns the exit status, as [`main`](Self::main) does.
     pub async fn run(self, args: MigrationArgs, database: &DatabaseArgs) -> ExitCode {
         let Self { migrator, names, .. } = self;
-        let result = execute(&args.command, database, migrator, &names).await;
+        // Boxed: in a release build, the type would be nested more deeply than the compiler permits.
+        let result = Box::pin(execute(&args.command, database, migrator, &names)).await;
         result.unwrap_or_else(|error| terminal::failure(&*error, with_hint(&*error, &names)))
     }
 

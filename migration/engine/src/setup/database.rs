@@ -77,6 +77,11 @@ SELECT sql FROM (
     FROM role, pg_catalog.pg_namespace
     CROSS JOIN LATERAL aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
     WHERE nspname = 'public' AND privilege_type = 'CREATE' AND grantee IN (0, application)
+    UNION ALL
+    SELECT 5, format('GRANT EXECUTE ON FUNCTION %s TO %I', it.function, $2::text)
+    FROM role, to_regprocedure('pg_catalog.pg_get_backend_memory_contexts()') it (function)
+    WHERE has_function_privilege(it.function, 'EXECUTE WITH GRANT OPTION')
+    AND (application IS NULL OR NOT has_function_privilege(application, it.function, 'EXECUTE'))
 ) statement (place, sql) ORDER BY place, sql";
 
 /// $3 is an array of classes, kinds and privileges. Default privileges without a schema are for all

@@ -17,6 +17,8 @@ pub(in super::super) struct PoolLoad {
     pub(in super::super) open: usize,
     pub(in super::super) idle: usize,
     pub(in super::super) counts: Counts,
+    /// Number of connections that were replaced because of their memory.
+    pub(in super::super) replaced: u64,
     owners: HashMap<Owner, Load>,
 }
 
@@ -27,6 +29,7 @@ impl TenantPool {
             open: self.open.load(Ordering::Relaxed),
             idle: self.slots.iter().filter(|slot| Slot::has_idle(slot)).count(),
             counts: self.scheduler.counts(),
+            replaced: self.replaced.load(Ordering::Relaxed),
             owners: self.scheduler.load(),
         }
     }

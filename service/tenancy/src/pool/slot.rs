@@ -165,8 +165,12 @@ impl PooledConnection {
                 self.memory.set_allocated(bytes, self.statements.new_statements());
                 return true;
             }
-            Ok(Err(error)) => warn!(%error, "the memory of a server process is unknown; closing its connection"),
-            Err(_) => warn!("the memory of a server process is not known within {CLEANUP:?}; closing its connection"),
+            Ok(Err(error)) => {
+                warn!(%error, "the memory of a server process is unknown; closing its connection")
+            }
+            Err(_) => warn!(
+                "the memory of a server process is not known within {CLEANUP:?}; closing its connection"
+            ),
         }
         false
     }

@@ -209,10 +209,13 @@ impl SlotGuard {
                 Effect::Local | Effect::Reset => connection.reset(&self.pool.connector).await,
                 Effect::Replace => false,
             };
-        let is_small = !is_clean
-            || !connection.is_memory_due()
-            || connection.ask_memory().await && self.is_reusable(&connection);
-        if is_clean && is_small {
+        if is_clean && connection.is_memory_due() && !connection.ask_memory().await {
+            return connection.close().await;
+        }
+        if connection.memory.is_exceeded() {
+            self.pool.replaced.fetch_add(1, Ordering::Relaxed);
+        }
+        if is_clean && self.is_reusable(&connection) {
             self.put_idle(connection);
         } else {
             connection.close().await;

@@ -29,7 +29,8 @@ async fn busy() -> (Fixture, Vec<tenantry::TenantTransaction>, tokio::task::Join
 async fn stats_show_connections_waits_and_refusals_and_the_tenants_behind_them() {
     let (it, held, waiting) = busy().await;
     let stats = it.tenancy.pool_stats();
-    let PoolStats { max_connections, open, in_use, idle, refused, timed_out, .. } = stats;
+    let PoolStats { max_connections, open, in_use, idle, refused, timed_out, replaced, .. } = stats;
+    assert_eq!(replaced, 0);
     assert_eq!((max_connections, open, in_use, idle, refused, timed_out), (4, 4, 4, 0, 1, 0));
     let tenants = stats.tenants.iter();
     let tenants: Vec<_> =
@@ -83,6 +84,7 @@ async fn metrics_have_the_same_figures() {
         ("tenantry_pool_connections idle", 0.0),
         ("tenantry_pool_refused_total ", 1.0),
         ("tenantry_pool_timed_out_total ", 0.0),
+        ("tenantry_pool_replaced_total ", 0.0),
         ("tenantry_tenant_connections tenant-1", 4.0),
         ("tenantry_tenant_waiting tenant-2", 1.0),
         ("tenantry_tenant_refused_total tenant-2", 1.0),
