@@ -6,6 +6,7 @@ use tenantry_registry::{Hostname, NameError, SchemaName, Slug};
 
 use super::{
     PlanCacheMode,
+    cold_statements::ColdStatements,
     pool::{PoolOptions, fitting_statements},
     seed::{Seed, SeedFn},
 };
@@ -112,6 +113,8 @@ pub struct Config {
     pub statement_cache: Option<usize>,
     /// How the server plans prepared statements.
     pub plan_cache_mode: PlanCacheMode,
+    /// How a statement is sent that is not kept prepared.
+    pub cold_statements: ColdStatements,
     /// How long a statement waits for a connection.
     pub acquire_timeout: Duration,
     /// Timeout of a tenant's statement (`statement_timeout` of its session); `None` for no timeout.
@@ -175,6 +178,7 @@ impl Config {
             max_lifetime: max_lifetime.unwrap_or(Duration::from_secs(30 * 60)),
             statement_cache: None,
             plan_cache_mode: PlanCacheMode::default(),
+            cold_statements: ColdStatements::default(),
             acquire_timeout: acquire_timeout.unwrap_or(Duration::from_secs(5)),
             statement_timeout: Some(statement_timeout),
             idle_in_transaction_timeout: Some(Duration::from_secs(30)),
@@ -314,6 +318,7 @@ impl From<&Config> for PoolOptions {
             connection_memory: config.connection_memory,
             max_lifetime: config.max_lifetime,
             statement_cache: config.statements(),
+            cold_statements: config.cold_statements,
             acquire_timeout: config.acquire_timeout,
             statement_timeout: config.statement_timeout,
             idle_in_transaction_timeout: config.idle_in_transaction_timeout,

@@ -83,7 +83,7 @@ impl Tenant {
             [self.db.search_path(self.schema()).into()],
         );
         // The tenant's functions may have the names of PostgreSQL's, whose effect is known.
-        txn.db.execute_statement(set, Effect::Reset).await?;
+        txn.db.execute_statement(set.into(), Effect::Reset).await?;
         Ok(txn)
     }
 }

@@ -47,6 +47,7 @@ mod audit;
 mod availability;
 mod busy;
 mod cache;
+mod cold_statements;
 mod compatibility;
 mod config;
 mod connection;
@@ -130,6 +131,7 @@ pub use api_keys::{ApiKeyInfo, CreatedApiKey, KeyCheck, KeyOwner, NewApiKey, Ver
 pub use audit::{Actor, AuditEntry, AuditFilter, Event, EventPosition};
 pub use availability::{Availability, TenantUnavailable};
 pub use busy::Busy;
+pub use cold_statements::ColdStatements;
 pub use config::Config;
 pub use connection::BoundConnection;
 pub use doctor::{Diagnosis, DoctorOptions, Finding, FindingKind, Fixed, Remedy};

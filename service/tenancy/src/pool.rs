@@ -37,7 +37,10 @@ mod shares;
 mod slot;
 mod slot_guard;
 mod statement_admission;
+mod statement_choice;
+mod statement_shapes;
 mod stream;
+mod text_rows;
 mod timeouts;
 mod transaction;
 mod write_access;
@@ -70,7 +73,7 @@ pub(super) use options::PoolOptions;
 pub(super) use scheduler::WAIT_SECONDS;
 pub(super) use session_settings::{SessionSettings, milliseconds};
 pub(super) use timeouts::{STALLED, bounded, no_answer, was_unsent};
-pub(super) use write_access::WriteAccess;
+pub(super) use write_access::{EXACT_TEXT, SessionState, WriteAccess};
 
 use super::{owner::SchemaOwner, pooler::RoleSettings, tenant_state::TenantState};
 use connect::{Connected, Connector, Sessions};
@@ -133,10 +136,12 @@ impl TenantPool {
             false => Sessions::Own(settings),
             true => Sessions::Pooled(RoleSettings::new(settings)),
         };
+        let mut connector = Connector::new(connect, sessions, options.acquire_timeout);
+        connector.use_literals(options.cold_statements);
         Self {
             slots,
             scheduler,
-            connector: Connector::new(connect, sessions, options.acquire_timeout),
+            connector,
             acquire_timeout: options.acquire_timeout,
             share: shares.most(count),
             health: Arc::default(),

@@ -1,7 +1,7 @@
 //! Sending a statement, and sending it again if it was prepared before a migration or if its
 //! connection was broken before it was sent.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use futures_util::{TryStreamExt, stream::BoxStream};
 use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement, StatementBuilder};
@@ -10,12 +10,12 @@ use tenantry_migrate::DbErrorKind;
 use super::{
     connection::{Binding, BoundConnection},
     pool::{Executor, was_unsent},
-    statement::{self, Effect},
+    statement::{self, Effect, QualifiedStatement},
 };
 
-/// A statement as it is sent.
+/// A statement as it is sent, and what is known of it.
 struct Qualified {
-    statement: Statement,
+    statement: QualifiedStatement,
     effect: Effect,
     /// See [`Epoch`](super::statement_epoch::Epoch).
     epoch: u64,
@@ -26,7 +26,7 @@ impl<C: Executor, B: Binding> BoundConnection<C, B> {
     pub(super) async fn send_built<T, F>(
         &self,
         statement: &impl StatementBuilder,
-        send: impl Fn(Statement, Effect) -> F + Send,
+        send: impl Fn(QualifiedStatement, Effect) -> F + Send,
     ) -> Result<T, DbErr>
     where
         T: Send,
@@ -40,7 +40,7 @@ impl<C: Executor, B: Binding> BoundConnection<C, B> {
     pub(super) async fn send_raw<T, F>(
         &self,
         statement: Statement,
-        send: impl Fn(Statement, Effect) -> F + Send,
+        send: impl Fn(QualifiedStatement, Effect) -> F + Send,
     ) -> Result<T, DbErr>
     where
         T: Send,
@@ -54,7 +54,7 @@ impl<C: Executor, B: Binding> BoundConnection<C, B> {
         &self,
         statement: Statement,
         again: impl FnOnce() -> Option<Statement> + Send,
-        send: impl Fn(Statement, Effect) -> F + Send,
+        send: impl Fn(QualifiedStatement, Effect) -> F + Send,
     ) -> Result<T, DbErr>
     where
         T: Send,
@@ -109,11 +109,12 @@ impl<C: Executor, B: Binding> BoundConnection<C, B> {
         statement::check(&statement)?;
         let (sql, analysis) = self.state.qualify_sql(&statement.sql).await?;
         let effect = self.db.permit(analysis)?;
-        if let Cow::Owned(sql) = sql {
-            statement.sql = sql;
-        }
+        let shape = match sql {
+            Cow::Owned(sql) => Some(mem::replace(&mut statement.sql, sql)),
+            Cow::Borrowed(_) => None,
+        };
         let epoch = self.state.epoch().append_to(&mut statement.sql);
-        Ok(Qualified { statement, effect, epoch })
+        Ok(Qualified { statement: QualifiedStatement { statement, shape }, effect, epoch })
     }
 
     /// Advances the epoch if a statement of the epoch `sent` was refused as stale.

@@ -9,9 +9,10 @@ use crate::{
     common,
     contenders::{
         Contender,
-        job::{BOSSES, Job, Named, Operation},
+        job::{BOSSES, Job, Named},
     },
     interleaved::Work,
+    workload::Workload,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,10 +31,27 @@ impl Distribution {
         }
     }
 
-    /// Reads by primary key in tenants of this distribution, in the same order for all contenders.
+    /// The operations in tenants of this distribution, in the same order for all contenders.
+    pub fn work(self, contender: &Contender, tenants: &[Arc<Named>], workload: Workload) -> Work {
+        self.work_from(0, contender, tenants, workload)
+    }
+
+    /// The same from the operation with this number on, for one of several processes.
+    pub fn work_from(
+        self,
+        first: usize,
+        contender: &Contender,
+        tenants: &[Arc<Named>],
+        workload: Workload,
+    ) -> Work {
+        let order = self.order(tenants.len());
+        let tenant = move |number: usize| order[(first + number) % order.len()];
+        jobs(contender, tenants, workload, tenant)
+    }
+
+    /// The same with reads by primary key.
     pub fn reads(self, contender: &Contender, tenants: &[Arc<Named>]) -> Work {
-        let (order, next) = (self.order(tenants.len()), AtomicUsize::new(0));
-        reads(contender, tenants, move || order[next.fetch_add(1, Ordering::Relaxed) % order.len()])
+        self.work(contender, tenants, Workload::Reads)
     }
 
     fn order(self, tenants: usize) -> Vec<usize> {
@@ -54,31 +72,36 @@ impl Distribution {
     }
 }
 
-/// Reads in every tenant, this many times.
-pub async fn warm(contender: &Contender, tenants: &[Arc<Named>], times: usize) {
+/// Operations in every tenant, this many.
+pub async fn warm(contender: &Contender, tenants: &[Arc<Named>], times: usize, workload: Workload) {
     const CLIENTS: usize = 8;
-    let (next, number) = (AtomicUsize::new(0), tenants.len());
-    let work = reads(contender, tenants, move || next.fetch_add(1, Ordering::Relaxed) % number);
-    let each = (times * number).div_ceil(CLIENTS);
+    let many = tenants.len();
+    let work = jobs(contender, tenants, workload, move |number| number % many);
+    let each = (times * many).div_ceil(CLIENTS);
     common::rate(CLIENTS, each, |piece| work(piece / each)).await;
 }
 
-fn reads(
+/// Numbered jobs, each in the tenant with the number that `tenant` returns.
+fn jobs(
     contender: &Contender,
     tenants: &[Arc<Named>],
-    next: impl Fn() -> usize + Send + Sync + 'static,
+    workload: Workload,
+    tenant: impl Fn(usize) -> usize + Send + Sync + 'static,
 ) -> Work {
-    let (tenants, row) = (tenants.to_vec(), AtomicUsize::new(0));
-    contender.work(move |client| Job {
-        operation: Operation::Read,
-        tenant: Arc::clone(&tenants[next()]),
-        row: row.fetch_add(1, Ordering::Relaxed) % BOSSES as usize,
-        client,
+    let (tenants, next) = (tenants.to_vec(), AtomicUsize::new(0));
+    contender.work(move |client| {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        Job {
+            operation: workload.operation(number),
+            tenant: Arc::clone(&tenants[tenant(number)]),
+            row: number % BOSSES as usize,
+            client,
+        }
     })
 }
 
 /// A number from 0 to below 1, by SplitMix64 (Steele, Lea, Flood 2014), the same in every run.
-fn random(state: &mut u64) -> f64 {
+pub fn random(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut bits = *state;
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

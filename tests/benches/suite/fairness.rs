@@ -22,6 +22,7 @@ use crate::{
     },
     distributions::{Distribution, warm},
     interleaved::{Work, number},
+    workload::Workload,
 };
 
 const LENGTH: Duration = Duration::from_secs(2);
@@ -89,7 +90,7 @@ async fn measure(
     rounds: usize,
     slow: impl Fn() -> Vec<JoinHandle<()>>,
 ) -> [Vec<f64>; 2] {
-    warm(contender, tenants, 3).await;
+    warm(contender, tenants, 3, Workload::Reads).await;
     let reads = Distribution::Uniform.reads(contender, tenants);
     let mut took = [Vec::new(), Vec::new()];
     for _ in 0..rounds {

@@ -18,6 +18,7 @@ use crate::contenders::{
 use crate::distributions::{Distribution, warm};
 use crate::interleaved::{Rounds, number};
 use crate::processes::{self, Memory};
+use crate::workload::Workload;
 use plot::Plot;
 
 const LENGTH: Duration = Duration::from_millis(250);
@@ -59,14 +60,14 @@ pub async fn run() {
         setup.grow(size).await;
         let tenants = &setup.tenants;
         let before = processes::own();
-        warm(&ours, tenants, passes).await;
+        warm(&ours, tenants, passes, Workload::Reads).await;
         grown += processes::own() - before;
         let mut others: Vec<&Contender> = rivals.iter().collect();
         let each = (MOST / size).min(CLIENTS) as u32;
         let many = if each > 0 { Some(pools(&url, tenants, each).await) } else { None };
         others.extend(&many);
         for other in &others {
-            warm(other, tenants, passes).await;
+            warm(other, tenants, passes, Workload::Reads).await;
         }
         for distribution in distributions(size) {
             let mut works =

@@ -15,7 +15,7 @@ use crate::common::median;
 pub type Work = Arc<dyn Fn(usize) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Operations per second, by contender and round.
-pub struct Rounds(Vec<Vec<f64>>);
+pub struct Rounds(pub Vec<Vec<f64>>);
 
 impl Rounds {
     pub async fn of(works: &[Work], clients: usize, length: Duration, rounds: usize) -> Self {
@@ -45,7 +45,8 @@ impl Rounds {
     }
 }
 
-async fn rate(work: &Work, clients: usize, length: Duration) -> f64 {
+/// Operations per second of all clients together.
+pub async fn rate(work: &Work, clients: usize, length: Duration) -> f64 {
     let started = Instant::now();
     let all = (0..clients).map(|client| {
         let work = Arc::clone(work);

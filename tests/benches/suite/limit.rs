@@ -15,6 +15,7 @@ use crate::contenders::{
 };
 use crate::distributions::{Distribution, warm};
 use crate::interleaved::{Rounds, against, number};
+use crate::workload::Workload;
 
 const LENGTH: Duration = Duration::from_millis(250);
 const CONNECTIONS: u32 = 8;
@@ -43,7 +44,7 @@ pub async fn run() {
     ];
     let alone = pools(&url, &setup.tenants[..1], CONNECTIONS).await;
     for contender in &contenders {
-        warm(contender, &setup.tenants, passes).await;
+        warm(contender, &setup.tenants, passes, Workload::Reads).await;
     }
     let mut body = format!(
         "The operation is \"{}\", in {tenants} tenants on {CONNECTIONS} connections; medians of \

@@ -9,6 +9,7 @@
     reason = "benchmarks, with the same work on two sets of entities"
 )]
 
+mod application;
 mod common;
 mod contenders;
 mod distributions;
@@ -24,7 +25,10 @@ mod network;
 mod operations;
 mod prepared_statements;
 mod processes;
+mod settings;
+mod several_processes;
 mod transfer;
+mod workload;
 
 use clap::{Parser, ValueEnum};
 
@@ -42,6 +46,9 @@ struct Cli {
 enum Benchmark {
     Operations,
     Limit,
+    Application,
+    Settings,
+    SeveralProcesses,
     Growth,
     Network,
     Http,
@@ -58,12 +65,18 @@ async fn main() {
     if http::is_rival() {
         return http::serve_rival().await;
     }
+    if several_processes::is_worker() {
+        return several_processes::work().await;
+    }
     let Cli { benchmarks, .. } = Cli::parse();
     let all = Benchmark::value_variants().to_vec();
     for benchmark in if benchmarks.is_empty() { all } else { benchmarks } {
         match benchmark {
             Benchmark::Operations => operations::run().await,
             Benchmark::Limit => limit::run().await,
+            Benchmark::Application => application::run().await,
+            Benchmark::Settings => settings::run().await,
+            Benchmark::SeveralProcesses => several_processes::run().await,
             Benchmark::Growth => growth::run().await,
             Benchmark::Network => network::run().await,
             Benchmark::Http => http::run().await,

@@ -4,7 +4,7 @@
 //! Environment variables: `TENANTS` (10,000), `ROUNDS` (9), `DELAY` (in microseconds, 1,000),
 //! `WARM` (reads of each contender in every tenant before it is measured, 3).
 
-mod delay;
+pub mod delay;
 
 use std::{
     sync::Arc,
@@ -24,6 +24,7 @@ use crate::contenders::{
 };
 use crate::distributions::{Distribution, warm};
 use crate::interleaved::{Rounds, against, number};
+use crate::workload::Workload;
 
 const LENGTH: Duration = Duration::from_millis(300);
 const CONNECTIONS: u32 = 8;
@@ -76,7 +77,7 @@ pub async fn run() {
     let trip = median(&round_trips(&alone, &setup).await);
     setup.grow(last).await;
     for contender in contenders.iter().chain(&pooled) {
-        warm(contender, &setup.tenants, passes).await;
+        warm(contender, &setup.tenants, passes, Workload::Reads).await;
     }
     for distribution in [Distribution::Zipf, Distribution::Uniform] {
         let reads = |one| distribution.reads(one, &setup.tenants);
@@ -99,8 +100,7 @@ pub async fn run() {
         "A proxy on TCP holds up every request by {delay:?}; a read by primary key, made alone, \
          then takes {trip:.2} ms. {CONNECTIONS} clients, {CONNECTIONS} connections; medians of \
          {rounds} rounds of {LENGTH:?}. Raw is tokio-postgres, pipelined, a tenant always on the \
-         same connection and all statements prepared; its transaction excludes all others from the \
-         connection. Unprepared: the same with the text of every statement, in one round trip. \
+         same connection and all statements prepared; a transaction has a connection for itself. Unprepared: the same with the text of every statement, in one round trip. \
          SeaORM alone stays in 1 tenant. {through}.\n\n\
          | operation | handle | ÷ raw | ÷ SeaORM alone | ÷ `SET LOCAL` | ÷ session `SET` \
          | ÷ sqlx by hand | unprepared ÷ raw | handle through PgBouncer ÷ handle |\n\

@@ -43,8 +43,8 @@ pub async fn run() {
          own; medians of {rounds} rounds of {LENGTH:?}. Alone is SeaORM without tenancy on one \
          schema. The handle is asked for on each call. A pool per tenant is, with one tenant, just \
          the same as alone: its column shows how exact the run is. Raw is tokio-postgres with all \
-         statements prepared; its clients share one connection, on which a transaction excludes all \
-         others.\n\n\
+         statements prepared; its clients share one connection, and each transaction has one for \
+         itself.\n\n\
          | operation | alone | handle ÷ alone | handle ÷ raw | handle ÷ `SET LOCAL` | `SET LOCAL` ÷ alone \
          | session `SET` ÷ alone | pool per tenant ÷ alone | sqlx by hand ÷ alone |\n\
          |---|---|---|---|---|---|---|---|---|\n"

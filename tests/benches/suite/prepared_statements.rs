@@ -17,6 +17,7 @@ use crate::{
     distributions::{Distribution, warm},
     interleaved::{Rounds, number},
     processes::Memory,
+    workload::Workload,
 };
 
 const LENGTH: Duration = Duration::from_millis(250);
@@ -49,7 +50,7 @@ pub async fn run() {
     let tenancies = join_all(open).await;
     let contenders: Vec<Contender> = tenancies.iter().map(handle).collect();
     for contender in &contenders {
-        warm(contender, &setup.tenants, WARM).await;
+        warm(contender, &setup.tenants, WARM, Workload::Reads).await;
     }
     for distribution in [Distribution::Zipf, Distribution::Uniform] {
         let works: Vec<_> =

@@ -31,6 +31,7 @@ mod large_drop;
 mod least_privilege;
 mod lifecycle;
 mod lint;
+mod literals;
 mod local_server;
 mod migrate_all;
 mod migrations;

@@ -32,6 +32,11 @@ async fn no_row_crosses_or_is_lost_and_nothing_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_row_crosses_or_is_lost_with_literals() {
+    rows(Route::Literals).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_row_crosses_or_is_lost_through_the_worst_pooler() {
     rows(Route::proxy().await).await;
 }

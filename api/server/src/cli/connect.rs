@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use local_postgres::Access;
 use nix::unistd::{Uid, User};
-use tenantry::{Config, Tenancy};
+use tenantry::{ColdStatements, Config, Tenancy};
 use tenantry_migrate::{
     DynMigrator, Timeouts,
     connect::{self, DatabaseArgs, LocateError, Located},
@@ -57,8 +57,13 @@ impl Connector {
             !self.serves && located.server.is_none() && self.database.direct()?.is_some();
         let direct = direct.map(|url| connect::options(url.expose())).transpose()?;
         let owner = owner.map(|url| connect::options(url.expose())).transpose()?;
+        let mut connect_options = connect::options(located.url.expose())?;
+        let cold_statements = args.cold_statements.into();
+        // The driver would log values.
+        connect_options.sqlx_logging(cold_statements == ColdStatements::Prepared);
         let config = Config {
-            connect_options: connect::options(located.url.expose())?,
+            connect_options,
+            cold_statements,
             schema_prefix: args.schema_prefix.clone(),
             base_domain: args.base_domain.clone(),
             max_connections: args.max_connections,

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tenantry::{Config, PlanCacheMode};
+use tenantry::{ColdStatements, Config, PlanCacheMode};
 use tenantry_migrate::connect::DatabaseArgs;
 
 /// Options of all commands: the database and the log.
@@ -28,6 +28,23 @@ pub(super) enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColdStatementsArg {
+    /// With its values as literals, in one round trip.
+    Literal,
+    /// Prepared for one execution, in two round trips.
+    Prepared,
+}
+
+impl From<ColdStatementsArg> for ColdStatements {
+    fn from(arg: ColdStatementsArg) -> Self {
+        match arg {
+            ColdStatementsArg::Literal => Self::Literal,
+            ColdStatementsArg::Prepared => Self::Prepared,
+        }
+    }
 }
 
 /// Options of all commands that use tenants. Defaults and variables are those of
@@ -136,6 +153,17 @@ pub struct TenancyArgs {
         default_value = "auto"
     )]
     pub(super) plan_cache_mode: PlanCacheModeArg,
+
+    /// How a statement is sent that is not kept prepared. As literals its values can appear in the
+    /// log of the database, and this program logs no statements; see docs/SECURITY.md.
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_COLD_STATEMENTS",
+        value_name = "WAY",
+        default_value = "literal"
+    )]
+    pub(super) cold_statements: ColdStatementsArg,
 
     /// Timeout of a tenant's statement in seconds; fractions allowed, 0 disables it.
     #[arg(

@@ -52,7 +52,10 @@ impl SessionOptions {
         let mut plain = single.clone();
         plain.after_connect(|_| Box::pin(ready(Ok(()))));
         let pool = connect(plain, checked.cut).await.map_err(|_| ConnectError::BadUrl)?;
-        let driver = (*pool.get_postgres_connection_pool().connect_options()).clone();
+        let mut driver = (*pool.get_postgres_connection_pool().connect_options()).clone();
+        if !options.get_sqlx_logging() {
+            driver = driver.disable_statement_logging();
+        }
         Ok(Self { sea_orm: single, driver, is_quiet: checked.cut }.map(change))
     }
 
@@ -85,6 +88,13 @@ impl SessionOptions {
             && level < LevelFilter::Debug;
         let quiet = |driver: PgConnectOptions| driver.log_statements(LevelFilter::Debug);
         if is_loud { self.clone().map(quiet) } else { self.clone() }
+    }
+
+    /// Whether statements are written to the log of this process, at any level. Without
+    /// `sqlx_logging` the driver writes none, whatever `map_sqlx_postgres_opts` says.
+    #[must_use]
+    pub fn logs_statements(&self) -> bool {
+        self.sea_orm.get_sqlx_logging()
     }
 
     /// Whether there is an `after_connect` callback that sends statements. It is tried without a

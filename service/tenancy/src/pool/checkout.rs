@@ -104,9 +104,10 @@ impl Checkout {
         self.effect = self.effect.max(effect);
         self.state = CheckoutState::InFlight;
         self.sent_at = Instant::now();
-        let in_transaction = self.in_transaction;
+        let (in_transaction, is_unchanged) = (self.in_transaction, self.effect == Effect::None);
         let (connection, guard) = self.held.as_mut().ok_or_else(closed)?;
-        connection.statements.set_needs_name(guard.pool().is_pooled() && !in_transaction);
+        let needs_name = guard.pool().is_pooled() && !in_transaction;
+        connection.statements.set_session(is_unchanged, needs_name);
         Ok(connection)
     }
 

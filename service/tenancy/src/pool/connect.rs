@@ -1,6 +1,6 @@
 //! Opening connections.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "testing")]
 use sea_orm::DatabaseConnection;
@@ -9,14 +9,21 @@ use tenantry_migrate::connect::{Opening, SessionOptions};
 
 #[cfg(feature = "testing")]
 use super::mock_session::MockSession;
-use super::{session::Session, session_settings::SessionSettings, write_access::WriteAccess};
-use crate::pooler::RoleSettings;
+use super::{
+    session::Session,
+    session_settings::SessionSettings,
+    statement_shapes::StatementShapes,
+    write_access::{SessionState, WriteAccess},
+};
+use crate::{cold_statements::ColdStatements, pooler::RoleSettings};
 
 /// Opens connections that all have the same settings.
 pub(super) struct Connector {
     options: SessionOptions,
     sessions: Sessions,
     timeout: Duration,
+    /// If cold statements are sent with literals.
+    shapes: Option<Arc<StatementShapes>>,
     /// In place of a server.
     #[cfg(feature = "testing")]
     mock: Option<DatabaseConnection>,
@@ -38,6 +45,8 @@ pub(super) struct Connected {
     pub(super) writes: WriteAccess,
     /// Whether the role may ask the server process for its memory.
     pub(super) may_ask_memory: bool,
+    /// If it sends cold statements with literals.
+    pub(super) shapes: Option<Arc<StatementShapes>>,
 }
 
 impl Connector {
@@ -46,9 +55,17 @@ impl Connector {
             options,
             sessions,
             timeout,
+            shapes: None,
             #[cfg(feature = "testing")]
             mock: None,
         }
+    }
+
+    /// How connections that are opened from now on send cold statements. The driver would write
+    /// literals to the log.
+    pub(super) fn use_literals(&mut self, cold: ColdStatements) {
+        self.shapes =
+            StatementShapes::new(cold).filter(|_| !self.options.logs_statements()).map(Arc::new);
     }
 
     /// Opens sessions on SeaORM's mock from now on.
@@ -90,21 +107,24 @@ impl Connector {
                 customised: false,
                 writes: WriteAccess::Allowed,
                 may_ask_memory: false,
+                shapes: None,
             });
         }
         let opening = Opening::within(self.timeout);
         let (mut connection, customised) = self.options.open(&opening).await?;
-        let (writes, may_ask_memory) = opening
+        let SessionState { writes, has_exact_text, may_ask_memory } = opening
             .first(async {
                 match &self.sessions {
                     Sessions::Own(settings) => settings.apply(&mut connection).await,
-                    // The pooler replaces server processes itself.
-                    Sessions::Pooled(role) => Ok((role.confirm(&mut connection).await?, false)),
+                    Sessions::Pooled(role) => role.confirm(&mut connection).await,
                 }
             })
             .await
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))?;
-        Ok(Connected { session: Session::Postgres(connection), customised, writes, may_ask_memory })
+        // After `after_connect` a reset would not restore what the texts depend on.
+        let shapes = self.shapes.clone().filter(|_| has_exact_text && !customised);
+        let session = Session::Postgres(connection);
+        Ok(Connected { session, customised, writes, may_ask_memory, shapes })
     }
 
     /// Resets a session to the settings. Returns false if it is in a transaction, or not its own.

@@ -17,52 +17,101 @@ use sea_orm::{
 use tokio::time::timeout;
 
 use super::{
-    super::statement::{Misuse, encode},
+    super::statement::{Misuse, QualifiedStatement, encode},
     session::Session,
     slot::PooledConnection,
-    statement_admission::StatementAdmission,
+    statement_choice::Sending,
+    text_rows::Fetch,
     timeouts::overdue,
 };
 
 impl PooledConnection {
-    pub(super) async fn execute(&mut self, statement: Statement) -> Result<ExecResult, DbErr> {
+    pub(super) async fn execute(
+        &mut self,
+        statement: QualifiedStatement,
+    ) -> Result<ExecResult, DbErr> {
         match &mut self.session {
             Session::Postgres(connection) => {
-                let answer = query(&mut self.statements, statement)?.execute(connection);
-                within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
+                let (is_kept, lesson) = match self.statements.choose(&statement, false) {
+                    Sending::Literals(literals) => {
+                        let text = sqlx::raw_sql(AssertSqlSafe(literals.sql));
+                        let answer = connection.execute(text);
+                        let answer = within(self.answer_timeout, answer).await;
+                        return answer.map(Into::into).map_err(exec_error);
+                    }
+                    Sending::Prepared { is_kept, lesson } => (is_kept, lesson),
+                };
+                let answer = query(statement.statement, is_kept)?.execute(connection);
+                let answer = within(self.answer_timeout, answer).await.map_err(exec_error)?;
+                if let Some(lesson) = lesson {
+                    self.statements.learn(lesson, None);
+                }
+                Ok(answer.into())
             }
             #[cfg(feature = "testing")]
-            Session::Mock(mock) => mock.execute(statement),
+            Session::Mock(mock) => mock.execute(statement.statement),
         }
     }
 
     pub(super) async fn query_one(
         &mut self,
-        statement: Statement,
+        statement: QualifiedStatement,
     ) -> Result<Option<QueryResult>, DbErr> {
         match &mut self.session {
             Session::Postgres(connection) => {
-                let row = query(&mut self.statements, statement)?.fetch_optional(connection);
-                let row = within(self.answer_timeout, row).await;
-                row.map(|row| row.map(Into::into)).map_err(query_error)
+                let (is_kept, lesson) = match self.statements.choose(&statement, true) {
+                    Sending::Prepared { is_kept, lesson } => (is_kept, lesson),
+                    Sending::Literals(literals) => {
+                        let fetch = Fetch { is_one: true, within: self.answer_timeout };
+                        let rows = fetch.rows(connection, literals, &statement, &self.statements);
+                        // Boxed, so that a statement that is kept does not carry its state.
+                        match Box::pin(rows).await.map_err(query_error)? {
+                            Some(rows) => return Ok(rows.into_iter().next().map(Into::into)),
+                            None => (self.statements.needs_name(), None),
+                        }
+                    }
+                };
+                let row = query(statement.statement, is_kept)?.fetch_optional(connection);
+                let row = within(self.answer_timeout, row).await.map_err(query_error)?;
+                if let Some(lesson) = lesson {
+                    self.statements.learn(lesson, row.as_ref());
+                }
+                Ok(row.map(Into::into))
             }
             #[cfg(feature = "testing")]
-            Session::Mock(mock) => mock.query_one(statement),
+            Session::Mock(mock) => mock.query_one(statement.statement),
         }
     }
 
     pub(super) async fn query_all(
         &mut self,
-        statement: Statement,
+        statement: QualifiedStatement,
     ) -> Result<Vec<QueryResult>, DbErr> {
         match &mut self.session {
             Session::Postgres(connection) => {
-                let rows = query(&mut self.statements, statement)?.fetch(connection);
+                let (is_kept, lesson) = match self.statements.choose(&statement, true) {
+                    Sending::Prepared { is_kept, lesson } => (is_kept, lesson),
+                    Sending::Literals(literals) => {
+                        let fetch = Fetch { is_one: false, within: self.answer_timeout };
+                        let rows = fetch.rows(connection, literals, &statement, &self.statements);
+                        match Box::pin(rows).await.map_err(query_error)? {
+                            Some(rows) => return Ok(rows.into_iter().map(Into::into).collect()),
+                            None => (self.statements.needs_name(), None),
+                        }
+                    }
+                };
+                let rows = query(statement.statement, is_kept)?.fetch(connection);
                 let rows = rows.map_ok(Into::into).try_collect();
-                within(self.answer_timeout, rows).await.map_err(query_error)
+                let rows: Vec<QueryResult> =
+                    within(self.answer_timeout, rows).await.map_err(query_error)?;
+                if let Some(lesson) = lesson {
+                    let first = rows.first().and_then(QueryResult::try_as_pg_row);
+                    self.statements.learn(lesson, first);
+                }
+                Ok(rows)
             }
             #[cfg(feature = "testing")]
-            Session::Mock(mock) => mock.query_all(statement),
+            Session::Mock(mock) => mock.query_all(statement.statement),
         }
     }
 
@@ -72,13 +121,19 @@ impl PooledConnection {
         statement: Statement,
     ) -> BoxStream<'_, Result<QueryResult, DbErr>> {
         match &mut self.session {
-            Session::Postgres(connection) => match query(&mut self.statements, statement) {
-                Ok(query) => {
-                    let rows = (self.answer_timeout, query.fetch(connection));
-                    stream::try_unfold(rows, next).map_ok(Into::into).map_err(query_error).boxed()
+            Session::Postgres(connection) => {
+                let is_kept = self.statements.keeps(&statement.sql);
+                match query(statement, is_kept) {
+                    Ok(query) => {
+                        let rows = (self.answer_timeout, query.fetch(connection));
+                        stream::try_unfold(rows, next)
+                            .map_ok(Into::into)
+                            .map_err(query_error)
+                            .boxed()
+                    }
+                    Err(misuse) => stream::once(ready(Err(misuse.into()))).boxed(),
                 }
-                Err(misuse) => stream::once(ready(Err(misuse.into()))).boxed(),
-            },
+            }
             #[cfg(feature = "testing")]
             Session::Mock(mock) => mock.stream(&statement),
         }
@@ -98,13 +153,12 @@ impl PooledConnection {
 }
 
 fn query(
-    statements: &mut StatementAdmission,
     statement: Statement,
+    is_kept: bool,
 ) -> Result<Query<'static, Postgres, PgArguments>, Misuse> {
     let Statement { sql, values, .. } = statement;
     let values = encode(values.unwrap_or(Values(Vec::new())))?;
-    let kept = statements.admits(&sql);
-    Ok(sqlx::query_with(AssertSqlSafe(sql), values).persistent(kept))
+    Ok(sqlx::query_with(AssertSqlSafe(sql), values).persistent(is_kept))
 }
 
 type Rows<'a> = (Option<Duration>, BoxStream<'a, Result<PgRow, sqlx::Error>>);

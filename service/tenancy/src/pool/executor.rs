@@ -1,8 +1,8 @@
 use futures_util::stream::BoxStream;
-use sea_orm::{DbErr, ExecResult, QueryResult, Statement, TransactionOptions};
+use sea_orm::{DbErr, ExecResult, QueryResult, TransactionOptions};
 
 use super::{
-    super::statement::{Analysis, Effect, Misuse},
+    super::statement::{Analysis, Effect, Misuse, QualifiedStatement},
     Transaction,
 };
 
@@ -25,7 +25,7 @@ pub trait Executor: Send + Sync {
     /// Executes a prepared statement.
     fn execute_statement(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> impl Future<Output = Result<ExecResult, DbErr>> + Send;
 
@@ -39,21 +39,21 @@ pub trait Executor: Send + Sync {
     /// Returns the first row.
     fn fetch_optional(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> impl Future<Output = Result<Option<QueryResult>, DbErr>> + Send;
 
     /// Returns all rows.
     fn fetch_all(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> impl Future<Output = Result<Vec<QueryResult>, DbErr>> + Send;
 
     /// Returns the rows as they arrive.
     fn fetch_stream(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> impl Future<Output = Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr>> + Send;
 }

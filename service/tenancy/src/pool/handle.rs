@@ -8,7 +8,7 @@ use sea_orm::{
 use tenantry_registry::SchemaName;
 
 use super::{
-    super::statement::{Analysis, Effect, Misuse, outside_transaction},
+    super::statement::{Analysis, Effect, Misuse, QualifiedStatement, outside_transaction},
     Executor, TenantPool, Transaction, WriteAccess,
     affinity::{SHARED, affinity_key},
     checkout::Checkout,
@@ -105,7 +105,7 @@ impl PoolHandle {
     pub(in super::super) async fn write_access(&self) -> Result<WriteAccess, DbErr> {
         let mut checkout = self.checkout(Usage::Statement).await?;
         let statement = Statement::from_string(DbBackend::Postgres, WRITE_ACCESS);
-        let row = checkout.start(Effect::None)?.query_one(statement).await;
+        let row = checkout.start(Effect::None)?.query_one(statement.into()).await;
         let Some(row) = checkout.finish(row)? else { return Ok(WriteAccess::Allowed) };
         let writes = WriteAccess::of(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         if writes != WriteAccess::Allowed {
@@ -215,7 +215,7 @@ impl Executor for PoolHandle {
 
     async fn execute_statement(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<ExecResult, DbErr> {
         let mut checkout = self.checkout_for_statement(Usage::Statement).await?;
@@ -231,7 +231,7 @@ impl Executor for PoolHandle {
 
     async fn fetch_optional(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<Option<QueryResult>, DbErr> {
         let mut checkout = self.checkout_for_statement(Usage::Statement).await?;
@@ -241,7 +241,7 @@ impl Executor for PoolHandle {
 
     async fn fetch_all(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<Vec<QueryResult>, DbErr> {
         let mut checkout = self.checkout_for_statement(Usage::Statement).await?;
@@ -251,7 +251,7 @@ impl Executor for PoolHandle {
 
     async fn fetch_stream(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
         let checkout = Box::new(self.checkout_for_statement(Usage::OpenEnded).await?);
@@ -267,7 +267,7 @@ impl ConnectionTrait for PoolHandle {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.execute_statement(statement, Effect::None).await
+        self.execute_statement(statement.into(), Effect::None).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -275,10 +275,10 @@ impl ConnectionTrait for PoolHandle {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.fetch_optional(statement, Effect::None).await
+        self.fetch_optional(statement.into(), Effect::None).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.fetch_all(statement, Effect::None).await
+        self.fetch_all(statement.into(), Effect::None).await
     }
 }

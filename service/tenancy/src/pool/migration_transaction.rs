@@ -13,7 +13,7 @@ impl ConnectionTrait for MigrationTransaction<'_> {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.0.execute_statement(statement, Effect::Replace).await
+        self.0.execute_statement(statement.into(), Effect::Replace).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -21,10 +21,10 @@ impl ConnectionTrait for MigrationTransaction<'_> {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.0.fetch_optional(statement, Effect::Replace).await
+        self.0.fetch_optional(statement.into(), Effect::Replace).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.0.fetch_all(statement, Effect::Replace).await
+        self.0.fetch_all(statement.into(), Effect::Replace).await
     }
 }

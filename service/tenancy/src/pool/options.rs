@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use crate::PlanCacheMode;
+use crate::{PlanCacheMode, cold_statements::ColdStatements};
 
 /// Options of the pool, as in [`Config`](crate::Config).
 #[derive(Debug, Clone)]
@@ -15,6 +15,7 @@ pub(in super::super) struct PoolOptions {
     pub(in super::super) connection_memory: Option<u64>,
     pub(in super::super) max_lifetime: Duration,
     pub(in super::super) statement_cache: usize,
+    pub(in super::super) cold_statements: ColdStatements,
     pub(in super::super) acquire_timeout: Duration,
     pub(in super::super) statement_timeout: Option<Duration>,
     pub(in super::super) idle_in_transaction_timeout: Option<Duration>,
@@ -37,6 +38,7 @@ impl Default for PoolOptions {
             connection_memory: None,
             max_lifetime: Duration::MAX,
             statement_cache: 100,
+            cold_statements: ColdStatements::default(),
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: None,
             idle_in_transaction_timeout: None,

@@ -97,7 +97,7 @@ async fn writes_refused(checkout: &mut Checkout, tenant: &TenantState) -> Result
         _ => {}
     }
     let ask = Statement::from_string(DbBackend::Postgres, HAS_WRITTEN);
-    let row = checkout.start(Effect::None)?.query_one(ask).await;
+    let row = checkout.start(Effect::None)?.query_one(ask.into()).await;
     match checkout.finish(row) {
         Ok(Some(row)) => row.try_get_by_index(0),
         Ok(None) => Ok(false),

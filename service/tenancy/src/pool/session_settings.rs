@@ -8,7 +8,10 @@ use std::{
 use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 use tenantry_migrate::notice_lost_client;
 
-use super::{memory, write_access::WriteAccess};
+use super::{
+    memory,
+    write_access::{EXACT_TEXT, SessionState, WriteAccess},
+};
 use crate::PlanCacheMode;
 
 /// Undoes what statements may have changed in a session, except for its prepared statements: these
@@ -41,7 +44,7 @@ impl SessionSettings {
     pub(super) async fn apply(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<(WriteAccess, bool), sqlx::Error> {
+    ) -> Result<SessionState, sqlx::Error> {
         let row = last_row(connection, &self.sql()).await?;
         if !row.try_get("kept")? {
             let text = "the server does not keep the settings of a session; connect to PostgreSQL \
@@ -53,7 +56,9 @@ impl SessionSettings {
             return Err(sqlx::Error::Configuration(text.into()));
         }
         let writes = WriteAccess::of(row.try_get("standby")?, row.try_get("read_only")?);
-        Ok((writes, row.try_get("may_ask_memory")?))
+        let (has_exact_text, may_ask_memory) =
+            (row.try_get("exact_text")?, row.try_get("may_ask_memory")?);
+        Ok(SessionState { writes, has_exact_text, may_ask_memory })
     }
 
     /// Resets a session to these settings, in one round trip. Returns false if it is in a
@@ -86,6 +91,7 @@ impl SessionSettings {
              SELECT current_setting('search_path') = '{search_path}' \
              AND current_setting('standard_conforming_strings')::boolean AS kept, \
              now() = statement_timestamp() AS own_transaction, \
+             {EXACT_TEXT} AS exact_text, \
              pg_is_in_recovery() AS standby, \
              current_setting('transaction_read_only')::boolean AS read_only, \
              {} AS may_ask_memory",

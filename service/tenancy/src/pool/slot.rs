@@ -16,7 +16,7 @@ use super::{
     connect::{Connected, Connector},
     memory::ProcessMemory,
     session::Session,
-    statement_admission::StatementAdmission,
+    statement_choice::StatementChoice,
     timeouts::{CLEANUP, READ_ONLY_LIFETIME},
     write_access::WriteAccess,
 };
@@ -50,7 +50,7 @@ pub(super) struct PooledConnection {
     /// Whether its server accepts no writes.
     pub(super) read_only: bool,
     pub(super) answer_timeout: Option<Duration>,
-    pub(super) statements: StatementAdmission,
+    pub(super) statements: StatementChoice,
     pub(super) memory: ProcessMemory,
     opened_at: Instant,
     _open: OpenCount,
@@ -79,14 +79,15 @@ impl Slot {
         generation: Generation,
         open: &Arc<AtomicUsize>,
     ) -> Result<PooledConnection, DbErr> {
-        let Connected { session, customised, writes, may_ask_memory } = connector.connect().await?;
+        let Connected { session, customised, writes, may_ask_memory, shapes } =
+            connector.connect().await?;
         Ok(PooledConnection {
             session,
             customised,
             generation,
             read_only: writes != WriteAccess::Allowed,
             answer_timeout: self.limits.answer_timeout,
-            statements: StatementAdmission::new(self.limits.statements),
+            statements: StatementChoice::new(self.limits.statements, shapes),
             opened_at: Instant::now(),
             memory: ProcessMemory::new(self.limits.memory, may_ask_memory),
             _open: OpenCount::new(open),

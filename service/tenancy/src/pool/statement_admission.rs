@@ -6,27 +6,18 @@ use super::recent_set::RecentSet;
 ///
 /// The driver's cache evicts the statement that was used the longest ago, which takes a round trip,
 /// and the server forgets its plan. So once the cache is full, a statement is admitted only when it
-/// recurs among the next `capacity` new ones; until then it is prepared without a name, for one
-/// use. A statement that is in the cache is used from there in any case.
+/// recurs among the next `capacity` new ones; until then it is cold: sent with literals, or
+/// prepared without a name, for one use. A statement that is in the cache is used from there in any case.
 pub(super) struct StatementAdmission {
     recent: RecentSet,
     capacity: usize,
     /// Number of statements that were not among the recent ones.
     new: u64,
-    /// Whether the next statement needs a name.
-    needs_name: bool,
 }
 
 impl StatementAdmission {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { recent: RecentSet::new(capacity), capacity, new: 0, needs_name: false }
-    }
-
-    /// Says whether the next statements need a name. A pooler in transaction mode may execute an
-    /// unnamed statement that another client has prepared, since the driver prepares it in one trip
-    /// and executes it in the next; in a transaction they reach the same session.
-    pub(super) fn set_needs_name(&mut self, needs_name: bool) {
-        self.needs_name = needs_name;
+        Self { recent: RecentSet::new(capacity), capacity, new: 0 }
     }
 
     /// Number of statements so far that were not among the recent ones.
@@ -45,7 +36,7 @@ impl StatementAdmission {
         let had_room = !self.recent.has_overflowed();
         let is_new = self.recent.insert(hasher.finish());
         self.new += u64::from(is_new);
-        self.needs_name || had_room || !is_new
+        had_room || !is_new
     }
 }
 
@@ -75,20 +66,6 @@ mod tests {
             rare(&mut admission, 90);
             assert!(admission.admits(&sql));
         }
-    }
-
-    #[test]
-    fn a_statement_that_needs_a_name_is_admitted_although_the_cache_is_full() {
-        let mut admission = StatementAdmission::new(1);
-        let admitted = |admission: &mut StatementAdmission, range: std::ops::Range<u32>| {
-            range.filter(|n| admission.admits(&format!("SELECT {n}"))).count()
-        };
-        admitted(&mut admission, 0..10);
-        assert_eq!(admitted(&mut admission, 10..20), 0);
-        admission.set_needs_name(true);
-        assert_eq!(admitted(&mut admission, 20..30), 10);
-        admission.set_needs_name(false);
-        assert_eq!(admitted(&mut admission, 30..40), 0);
     }
 
     #[test]

@@ -6,16 +6,19 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use sea_orm::{DbErr, QueryResult, Statement};
+use sea_orm::{DbErr, QueryResult};
 use tokio::sync::mpsc;
 
-use super::{super::statement::Effect, checkout::Checkout};
+use super::{
+    super::statement::{Effect, QualifiedStatement},
+    checkout::Checkout,
+};
 
 /// The rows of a statement. Reading them and yielding them alternate in the caller's task, so that
 /// the stream can own the connection from which the rows are borrowed.
 pub(super) fn row_stream<'a>(
     mut checkout: impl DerefMut<Target = Checkout> + Send + 'a,
-    statement: Statement,
+    statement: QualifiedStatement,
     effect: Effect,
 ) -> BoxStream<'a, Result<QueryResult, DbErr>> {
     let (sender, mut receiver) = mpsc::channel(1);
@@ -36,11 +39,11 @@ pub(super) fn row_stream<'a>(
 
 async fn read(
     checkout: &mut Checkout,
-    statement: Statement,
+    statement: QualifiedStatement,
     effect: Effect,
     sender: &mpsc::Sender<Result<QueryResult, DbErr>>,
 ) -> Result<(), DbErr> {
-    let mut rows = checkout.start(effect)?.stream(statement);
+    let mut rows = checkout.start(effect)?.stream(statement.statement);
     while let Some(row) = rows.next().await {
         // The receiver is part of the same stream.
         let _ = sender.send(Ok(row?)).await;

@@ -12,7 +12,7 @@ use tokio::sync;
 
 use super::{
     super::{
-        statement::{Analysis, Effect, Misuse},
+        statement::{Analysis, Effect, Misuse, QualifiedStatement},
         tenant_state::TenantState,
     },
     Executor,
@@ -293,10 +293,10 @@ impl Executor for Transaction {
 
     async fn execute_statement(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<ExecResult, DbErr> {
-        let mut checkout = self.checkout_for(&statement.sql, effect).await?;
+        let mut checkout = self.checkout_for(&statement.statement.sql, effect).await?;
         let result = checkout.start(effect)?.execute(statement).await;
         self.finish(&mut checkout, result)
     }
@@ -309,30 +309,34 @@ impl Executor for Transaction {
 
     async fn fetch_optional(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<Option<QueryResult>, DbErr> {
-        let mut checkout = self.checkout_for(&statement.sql, effect).await?;
+        let mut checkout = self.checkout_for(&statement.statement.sql, effect).await?;
         let result = checkout.start(effect)?.query_one(statement).await;
         self.finish(&mut checkout, result)
     }
 
     async fn fetch_all(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<Vec<QueryResult>, DbErr> {
-        let mut checkout = self.checkout_for(&statement.sql, effect).await?;
+        let mut checkout = self.checkout_for(&statement.statement.sql, effect).await?;
         let result = checkout.start(effect)?.query_all(statement).await;
         self.finish(&mut checkout, result)
     }
 
     async fn fetch_stream(
         &self,
-        statement: Statement,
+        statement: QualifiedStatement,
         effect: Effect,
     ) -> Result<BoxStream<'_, Result<QueryResult, DbErr>>, DbErr> {
-        Ok(row_stream(self.checkout_for(&statement.sql, effect).await?, statement, effect))
+        Ok(row_stream(
+            self.checkout_for(&statement.statement.sql, effect).await?,
+            statement,
+            effect,
+        ))
     }
 }
 
@@ -345,7 +349,7 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.execute_statement(statement, Effect::None).await
+        self.execute_statement(statement.into(), Effect::None).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -353,11 +357,11 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.fetch_optional(statement, Effect::None).await
+        self.fetch_optional(statement.into(), Effect::None).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.fetch_all(statement, Effect::None).await
+        self.fetch_all(statement.into(), Effect::None).await
     }
 }
 

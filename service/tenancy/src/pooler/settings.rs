@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::sqlx::{self, Executor, PgConnection, Row, postgres::PgRow};
+use sea_orm::sqlx::{self, AssertSqlSafe, Executor, PgConnection, Row, postgres::PgRow};
 
 use super::{
-    super::pool::{SessionSettings, WriteAccess, milliseconds},
+    super::pool::{EXACT_TEXT, SessionSettings, SessionState, WriteAccess, milliseconds},
     PoolerError,
 };
 
@@ -34,7 +34,7 @@ struct Found {
     role: String,
     /// The start of a statement that sets one of them.
     alter_role: String,
-    writes: WriteAccess,
+    state: SessionState,
 }
 
 impl RoleSettings {
@@ -51,12 +51,12 @@ impl RoleSettings {
     pub(in super::super) async fn confirm(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<WriteAccess, sqlx::Error> {
+    ) -> Result<SessionState, sqlx::Error> {
         let found = Found::read(connection).await?;
         let wrong: Vec<_> = self.wrong(&found).into_iter().filter(|it| it.is_vital).collect();
         match found.refusal(&wrong) {
             Some(refusal) => Err(sqlx::Error::Configuration(refusal.into())),
-            None => Ok(found.writes),
+            None => Ok(found.state),
         }
     }
 
@@ -116,7 +116,9 @@ impl Wrong {
 
 impl Found {
     async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let row: PgRow = connection.fetch_one(sqlx::raw_sql(ASK)).await?;
+        let ask = format!("{ASK}, {EXACT_TEXT} AS exact_text");
+        let row: PgRow = connection.fetch_one(sqlx::raw_sql(AssertSqlSafe(ask))).await?;
+        let writes = WriteAccess::of(row.try_get("standby")?, row.try_get("read_only")?);
         Ok(Self {
             search_path: row.try_get("search_path")?,
             standard_conforming_strings: row.try_get("standard_conforming_strings")?,
@@ -124,7 +126,12 @@ impl Found {
             idle_in_transaction_timeout: row.try_get("idle")?,
             role: row.try_get("role")?,
             alter_role: row.try_get("alter_role")?,
-            writes: WriteAccess::of(row.try_get("standby")?, row.try_get("read_only")?),
+            state: SessionState {
+                writes,
+                has_exact_text: row.try_get("exact_text")?,
+                // The pooler replaces server processes itself.
+                may_ask_memory: false,
+            },
         })
     }
 

@@ -3,7 +3,9 @@
 
 mod calls;
 mod effect;
+mod literal;
 mod misuse;
+mod qualified;
 mod session_use;
 mod values;
 mod writes;
@@ -12,6 +14,8 @@ pub use misuse::Misuse;
 
 pub use effect::Analysis;
 pub(super) use effect::{Analyzer, Effect};
+pub(super) use literal::{LiteralType, literal};
+pub use qualified::QualifiedStatement;
 pub(super) use session_use::{SessionUse, outside_transaction};
 pub(super) use values::{check, encode};
-pub(super) use writes::{begins_with_write, sets_isolation_only};
+pub(super) use writes::{begins_with_write, only_reads, sets_isolation_only};

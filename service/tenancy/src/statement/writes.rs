@@ -29,6 +29,29 @@ pub(crate) fn begins_with_write(sql: &str) -> bool {
     false
 }
 
+/// Whether a statement without an effect on the session reads and does nothing else, so that it may be
+/// sent again. False if that is not certain.
+pub(crate) fn only_reads(sql: &str) -> bool {
+    let mut is_first = true;
+    for token in tokens(sql) {
+        if token.kind != Kind::Word {
+            continue;
+        }
+        let mut lower = [0; LONGEST];
+        let word = lowered(&sql.as_bytes()[token.at], &mut lower);
+        // FOR UPDATE is among them.
+        if is_write(word) || word == b"pg_notify" {
+            return false;
+        }
+        if std::mem::take(&mut is_first)
+            && !matches!(word, b"select" | b"values" | b"table" | b"with")
+        {
+            return false;
+        }
+    }
+    !is_first
+}
+
 /// Statements that a read-only transaction refuses (PostgreSQL manual, SET TRANSACTION).
 fn is_write(word: &[u8]) -> bool {
     matches!(
@@ -103,6 +126,25 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(begins_with_write(sql), writes, "{sql}");
+        }
+    }
+
+    #[test]
+    fn knows_statements_that_only_read() {
+        for (sql, only_reads_) in [
+            ("SELECT 1", true),
+            ("(select 1) UNION (SELECT 2)", true),
+            ("WITH a AS (SELECT 1) SELECT * FROM a", true),
+            ("VALUES (1)", true),
+            ("SELECT 'delete' AS \"update\" -- insert", true),
+            ("WITH gone AS (DELETE FROM t RETURNING at) SELECT at FROM gone", false),
+            ("SELECT at FROM t FOR UPDATE", false),
+            ("SELECT at FROM t, pg_notify('a', 'b')", false),
+            ("INSERT INTO t VALUES (1) RETURNING at", false),
+            ("EXPLAIN SELECT 1", false),
+            ("", false),
+        ] {
+            assert_eq!(only_reads(sql), only_reads_, "{sql}");
         }
     }
 

@@ -5,7 +5,8 @@ use std::{fs, path::PathBuf, process::Command};
 const HEAD: &str = "# Benchmarks
 
 Made by `./dev bench`: every benchmark writes its section here. Ratios compare contenders that took \
-turns in the same run; the absolute numbers are of the machine named in the section.
+turns in the same run; the absolute numbers are of the machine named in the section. Autovacuum is \
+off; instead, the sections with many tenants analyse all tables before they measure.
 ";
 
 /// Replaces the section of this name, or appends it.
@@ -34,7 +35,7 @@ fn setting(postgres: u32) -> String {
     let rustc = String::from_utf8(rustc).unwrap();
     let rustc: Vec<&str> = rustc.split(' ').take(2).collect();
     format!(
-        "{}, {cores} cores ({cpu}); PostgreSQL {postgres} with data in memory, over its Unix socket; {}.",
+        "{}, {cores} cores ({cpu}); PostgreSQL {postgres} with data in memory, over its Unix socket, autovacuum off; {}.",
         chrono::Utc::now().format("%Y-%m-%d"),
         rustc.join(" ")
     )

@@ -1,7 +1,14 @@
 //! The jobs on entities of the same tables without a schema, found by `search_path`.
 
+use std::sync::LazyLock;
+
+use super::shop;
+
 #[path = "work.rs"]
 pub mod work;
+
+/// The statements of the shop.
+pub static SHOP: LazyLock<Vec<String>> = LazyLock::new(|| shop::texts(""));
 
 pub mod guard {
     use sea_orm::entity::prelude::*;

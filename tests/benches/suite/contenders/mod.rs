@@ -9,6 +9,7 @@ pub mod handle;
 pub mod job;
 pub mod raw;
 pub mod setup;
+pub mod shop;
 pub mod sql;
 
 use std::sync::Arc;
@@ -21,6 +22,9 @@ use tokio::sync::Mutex;
 use crate::interleaved::Work;
 use job::{Job, Named};
 use raw::{Raw, Statements};
+
+/// Number of statements that a connection keeps prepared, that of a handle by default.
+const STATEMENTS: usize = 2048;
 
 pub struct Contender {
     run: Arc<dyn Fn(Job) -> BoxFuture<'static, ()> + Send + Sync>,
@@ -153,9 +157,8 @@ async fn pool(
         .max_connections(connections)
         .sqlx_logging(false)
         .test_before_acquire(false);
-    let statements = 2048;
     options.map_sqlx_postgres_opts(move |options| {
-        let options = options.statement_cache_capacity(statements);
+        let options = options.statement_cache_capacity(STATEMENTS);
         match &schema {
             Some(schema) => options.options([("search_path", schema)]),
             None => options,

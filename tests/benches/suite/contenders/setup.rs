@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use local_postgres::Server;
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, DbBackend, Statement};
 use tenantry::{Config, NewTenant, Tenancy, TenantTransaction};
 
 use super::{
     job::{BOSSES, Named},
-    named,
+    named, shop,
 };
-use crate::common;
+use crate::{common, workload::Workload};
 
 /// Number of guards in the first tenant, which is used most; the others have only bosses.
 pub const GUARDS: usize = 1000;
@@ -18,15 +18,21 @@ pub const GUARDS: usize = 1000;
 pub struct Setup {
     pub server: Server,
     pub tenants: Vec<Arc<Named>>,
+    workload: Workload,
     tenancy: Tenancy,
 }
 
 impl Setup {
     pub async fn new() -> Self {
+        Self::of(Workload::Reads).await
+    }
+
+    /// A server whose tenants have the tables of this workload.
+    pub async fn of(workload: Workload) -> Self {
         let server = common::server().await;
-        let url = server.url("postgres");
-        let tenancy = tenancy(&url, "setup", 8).await;
-        let mut setup = Self { server, tenants: Vec::new(), tenancy };
+        let config = config_of(workload, &server.url("postgres"), "setup", 8);
+        let tenancy = Tenancy::connect(&config).await.unwrap();
+        let mut setup = Self { server, tenants: Vec::new(), workload, tenancy };
         setup.grow(1).await;
         setup
     }
@@ -34,10 +40,7 @@ impl Setup {
     /// Creates tenants up to this number, and analyses all tables, since autovacuum is off.
     pub async fn grow(&mut self, tenants: usize) {
         let first = self.tenants.len();
-        self.tenants.extend((first..tenants).map(|number| {
-            let slug = format!("tenant-{number}").parse().unwrap();
-            Arc::new(Named { number, slug, schema: format!("tenant_{number}") })
-        }));
+        self.tenants.extend((first..tenants).map(|number| Arc::new(Named::new(number))));
         let (new, tenancy) = (&self.tenants[first..], &self.tenancy);
         let clients = new.len().clamp(1, 8);
         common::rate(clients, new.len().div_ceil(clients), |piece| {
@@ -53,6 +56,11 @@ impl Setup {
         db.close().await.unwrap();
     }
 
+    /// A configuration for these tenants whose connections have this `application_name`.
+    pub fn config(&self, url: &str, name: &str, connections: u32) -> Config {
+        config_of(self.workload, url, name, connections)
+    }
+
     pub async fn stop(self) {
         self.tenancy.close().await;
         common::stop(self.server).await;
@@ -65,7 +73,18 @@ pub async fn tenancy(url: &str, name: &str, connections: u32) -> Tenancy {
 }
 
 pub fn config(url: &str, name: &str, connections: u32) -> Config {
-    let config = Config::new(named(url, name), migration::Migrator).seed(rows);
+    config_of(Workload::Reads, url, name, connections)
+}
+
+fn config_of(workload: Workload, url: &str, name: &str, connections: u32) -> Config {
+    let mut options = ConnectOptions::new(named(url, name));
+    options.sqlx_logging(false);
+    let config = match workload {
+        Workload::Reads => Config::new(options, migration::Migrator).seed(rows),
+        Workload::Application => {
+            Config::new(options, shop::tables::Migrator).seed(shop::tables::rows)
+        }
+    };
     // One tenant may use all connections, as with the other contenders.
     Config { max_connections: connections, tenant_share: 100, reserved_connections: 0, ..config }
 }

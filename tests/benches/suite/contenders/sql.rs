@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sea_orm::sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, query_as};
 use uuid::Uuid;
 
-use super::job::{BOSSES, Job, Operation};
+use super::{
+    job::{BOSSES, Job, Operation},
+    shop,
+};
 
 pub type Time = DateTime<Utc>;
 pub type Guard = (Uuid, String, String, Time, Time);
@@ -30,17 +33,18 @@ pub fn text(operation: Operation, schema: &str) -> String {
         Operation::Insert => format!(
             "INSERT INTO {schema}.guards ({GUARD}) VALUES ($1, $2, $3, $4, $4) RETURNING {GUARD}"
         ),
-        Operation::Transaction => unreachable!("made of the others"),
+        Operation::Shape(shape) => shop::text(shape, &format!("{schema}.")),
+        Operation::Transaction | Operation::Write(_) => unreachable!("made of the others"),
     }
 }
 
 /// The job, in a transaction if it has several statements.
 pub async fn alone(pool: &PgPool, job: &Job) {
     let mut connection = pool.acquire().await.unwrap();
-    if job.operation == Operation::Transaction {
+    if let Some(operations) = job.operation.transaction() {
         let mut txn = connection.begin().await.unwrap();
-        for operation in Operation::SINGLE {
-            single(&mut txn, operation, job).await;
+        for operation in operations {
+            single(&mut txn, *operation, job).await;
         }
         txn.commit().await.unwrap();
     } else {
@@ -78,6 +82,7 @@ async fn single(db: &mut PgConnection, operation: Operation, job: &Job) {
             let stored: Guard = query.fetch_one(db).await.unwrap();
             job.found(&stored.1);
         }
-        Operation::Transaction => unreachable!("made of the others"),
+        Operation::Shape(_) => unreachable!("not measured by sqlx"),
+        Operation::Transaction | Operation::Write(_) => unreachable!("made of the others"),
     }
 }

@@ -6,12 +6,15 @@ use sea_orm::{
     Set, TransactionSession, TransactionTrait, entity::prelude::*,
 };
 
-use super::{guard, shift};
-use crate::contenders::job::{BOSSES, Job, Operation};
+use super::{SHOP, guard, shift};
+use crate::contenders::{
+    job::{BOSSES, Job, Operation},
+    shop,
+};
 
 /// The job with a transaction only for several statements.
 pub async fn alone<C: ConnectionTrait + TransactionTrait>(db: &C, job: &Job) {
-    if job.operation == Operation::Transaction {
+    if job.operation.transaction().is_some() {
         let txn = db.begin().await.unwrap();
         run(&txn, job).await;
         txn.commit().await.unwrap();
@@ -22,9 +25,9 @@ pub async fn alone<C: ConnectionTrait + TransactionTrait>(db: &C, job: &Job) {
 
 /// The statements of the job.
 pub async fn run<C: ConnectionTrait>(db: &C, job: &Job) {
-    if job.operation == Operation::Transaction {
-        for operation in Operation::SINGLE {
-            single(db, operation, job).await;
+    if let Some(operations) = job.operation.transaction() {
+        for operation in operations {
+            single(db, *operation, job).await;
         }
     } else {
         single(db, job.operation, job).await;
@@ -66,6 +69,7 @@ async fn single<C: ConnectionTrait>(db: &C, operation: Operation, job: &Job) {
             };
             job.found(&guard.insert(db).await.unwrap().name);
         }
-        Operation::Transaction => unreachable!("made of the others"),
+        Operation::Shape(shape) => shop::by_sea_orm(db, &SHOP, shape, job).await,
+        Operation::Transaction | Operation::Write(_) => unreachable!("made of the others"),
     }
 }

@@ -1,5 +1,6 @@
-//! The tests of a tenant's handle pass through a pooler as they do without one: they run once more,
-//! in a process of their own whose handles use the route that a variable names.
+//! The tests of a tenant's handle pass through a pooler, and with literals in place of parameters, as
+//! they do without: they run once more, in a process of their own whose handles use the route that a
+//! variable names.
 
 use std::process::Command;
 
@@ -20,10 +21,10 @@ const OF_SESSIONS: [&str; 3] = [
 ];
 
 #[expect(clippy::print_stdout, reason = "shown with --nocapture")]
-async fn pass(name: &str) {
+async fn pass(name: &str, skipped: &[&str]) {
     let mut tests = Command::new(std::env::current_exe().unwrap());
     tests.args(SELECTED).env(route::VARIABLE, name);
-    for skipped in OF_SESSIONS.into_iter().chain(["poolers::"]) {
+    for skipped in skipped.iter().chain(&["poolers::"]) {
         tests.args(["--skip", skipped]);
     }
     let ran = tokio::task::spawn_blocking(move || tests.output().unwrap()).await.unwrap();
@@ -36,12 +37,17 @@ async fn pass(name: &str) {
 
 #[tokio::test]
 async fn tests_of_handles_pass_through_the_worst_pooler() {
-    pass(route::PROXY).await;
+    pass(route::PROXY, &OF_SESSIONS).await;
+}
+
+#[tokio::test]
+async fn tests_of_handles_pass_with_literals() {
+    pass(route::LITERALS, &[]).await;
 }
 
 #[tokio::test]
 async fn tests_of_handles_pass_through_pgbouncer() {
     if Program::that_prepares("tests of handles").is_some() {
-        pass(route::PGBOUNCER).await;
+        pass(route::PGBOUNCER, &OF_SESSIONS).await;
     }
 }

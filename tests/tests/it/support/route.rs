@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use tenantry::Config;
+use tenantry::{ColdStatements, Config};
 use tests::pgbouncer::{self, PgBouncer, PoolMode, Program, ROLE};
 use tokio::sync::OnceCell;
 
@@ -24,9 +24,12 @@ const STATEMENTS: usize = 12;
 pub const VARIABLE: &str = "TEST_ROUTE";
 pub const PROXY: &str = "proxy";
 pub const PGBOUNCER: &str = "pgbouncer";
+pub const LITERALS: &str = "literals";
 
 pub enum Route {
     Direct,
+    /// No statement is kept prepared, and all that can be are sent with literals.
+    Literals,
     /// The pooler of this crate, the worst case.
     Proxy(Pooler),
     PgBouncer(PgBouncer),
@@ -37,6 +40,7 @@ impl Route {
     pub async fn of_process() -> Self {
         match std::env::var(VARIABLE).as_deref() {
             Err(_) => Self::Direct,
+            Ok(LITERALS) => Self::Literals,
             Ok(PROXY) => Self::proxy().await,
             Ok(PGBOUNCER) => Self::pgbouncer("").await.unwrap(),
             Ok(other) => panic!("{VARIABLE} is {other}"),
@@ -78,6 +82,7 @@ impl Route {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Direct => "directly",
+            Self::Literals => "with literals",
             Self::Proxy(_) => "through the proxy",
             Self::PgBouncer(_) => "through PgBouncer",
         }
@@ -86,35 +91,39 @@ impl Route {
     /// The URL for tenants' statements.
     pub fn url(&self, db: &TestDb) -> String {
         match self {
-            Self::Direct => db.url(),
+            Self::Direct | Self::Literals => db.url(),
             Self::Proxy(pooler) => pooler.url_of(ROLE, db.name()),
             Self::PgBouncer(pooler) => pooler.url_of(ROLE, db.name()),
         }
     }
 
-    fn is_direct(&self) -> bool {
-        matches!(self, Self::Direct)
-    }
-
     /// A configuration for the database.
     pub fn config(&self, db: &TestDb) -> Config {
         let config = Config { connect_options: self.url(db).into(), ..db.config() };
-        if self.is_direct() { config } else { config.direct_url(db.url()) }
+        match self {
+            Self::Direct => config,
+            Self::Literals => with_literals(config),
+            Self::Proxy(_) | Self::PgBouncer(_) => config.direct_url(db.url()),
+        }
     }
 
     /// `tenantry serve` on the database, on any free port.
     pub fn serve(&self, db: &TestDb) -> Command {
         let mut command = HttpServer::command(&self.url(db));
-        if !self.is_direct() {
-            command.env("TENANTRY_DIRECT_URL", db.url());
-        }
+        match self {
+            Self::Direct => &mut command,
+            Self::Literals => command
+                .env("TENANTRY_STATEMENT_CACHE", "1")
+                .env("TENANTRY_COLD_STATEMENTS", "literal"),
+            Self::Proxy(_) | Self::PgBouncer(_) => command.env("TENANTRY_DIRECT_URL", db.url()),
+        };
         command
     }
 
     /// Kills the pooler; new connections are refused.
     pub async fn kill(&mut self) {
         match self {
-            Self::Direct => {}
+            Self::Direct | Self::Literals => {}
             Self::Proxy(pooler) => pooler.kill().await,
             Self::PgBouncer(pooler) => pooler.kill(),
         }
@@ -123,7 +132,7 @@ impl Route {
     /// Starts the killed pooler again.
     pub async fn restart(&mut self) {
         match self {
-            Self::Direct => {}
+            Self::Direct | Self::Literals => {}
             Self::Proxy(pooler) => pooler.restart().await,
             Self::PgBouncer(pooler) => pooler.restart(),
         }
@@ -143,4 +152,10 @@ impl Route {
         static CREATED: OnceCell<()> = OnceCell::const_new();
         CREATED.get_or_init(async || admin(&pgbouncer::create_role()).await).await;
     }
+}
+
+/// The same, where no statement is kept prepared, and all that can be are sent with literals.
+fn with_literals(mut config: Config) -> Config {
+    config.connect_options.sqlx_logging(false);
+    Config { statement_cache: Some(0), cold_statements: ColdStatements::LiteralAtOnce, ..config }
 }

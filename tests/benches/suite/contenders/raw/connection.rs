@@ -2,9 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
+use futures_util::FutureExt;
 use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use tokio_postgres::{
     Client, NoTls, Row, Statement,
@@ -29,6 +33,8 @@ pub struct Connection {
     statements: Statements,
     prepared: RwLock<HashMap<Key, Statement>>,
     turns: tokio::sync::RwLock<()>,
+    /// Number of transactions that wait or are in progress.
+    transactions: AtomicUsize,
 }
 
 impl Connection {
@@ -36,19 +42,31 @@ impl Connection {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         // Its end is seen by the client's next statement.
         tokio::spawn(async move { drop(connection.await) });
-        Self { client, statements, prepared: RwLock::default(), turns: Default::default() }
+        Self {
+            client,
+            statements,
+            prepared: RwLock::default(),
+            turns: tokio::sync::RwLock::default(),
+            transactions: AtomicUsize::new(0),
+        }
     }
 
     /// Lets a task send statements, pipelined with those of other tasks.
     pub async fn share(&self) -> Turn<'_, RwLockReadGuard<'_, ()>> {
-        Turn { connection: self, _lock: self.turns.read().await }
+        Turn { connection: self, lock: self.turns.read().await }
     }
 
     /// Begins a transaction, once the statements of other tasks have ended. They wait for its end.
-    pub async fn begin(&self) -> Turn<'_, RwLockWriteGuard<'_, ()>> {
-        let lock = self.turns.write().await;
-        self.client.batch_execute("BEGIN").await.unwrap();
-        Turn { connection: self, _lock: lock }
+    pub async fn begin(&self) -> Turn<'_, Exclusive<'_>> {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        let lock = Exclusive { _lock: self.turns.write().await, transactions: &self.transactions };
+        // Sent; the answer comes with that of the first statement.
+        let _ = self.client.batch_execute("BEGIN").now_or_never();
+        Turn { connection: self, lock }
+    }
+
+    pub fn transactions(&self) -> usize {
+        self.transactions.load(Ordering::Relaxed)
     }
 
     async fn prepare(
@@ -71,7 +89,18 @@ impl Connection {
 /// The right to send statements: shared with other tasks, or in a transaction.
 pub struct Turn<'a, L> {
     connection: &'a Connection,
-    _lock: L,
+    lock: L,
+}
+
+pub struct Exclusive<'a> {
+    _lock: RwLockWriteGuard<'a, ()>,
+    transactions: &'a AtomicUsize,
+}
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        self.transactions.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<L> Turn<'_, L> {
@@ -96,8 +125,9 @@ impl<L> Turn<'_, L> {
     }
 }
 
-impl Turn<'_, RwLockWriteGuard<'_, ()>> {
+impl Turn<'_, Exclusive<'_>> {
     pub async fn commit(self) {
         self.connection.client.batch_execute("COMMIT").await.unwrap();
+        drop(self.lock);
     }
 }

@@ -6,25 +6,25 @@ use uuid::Uuid;
 use super::{Key, Raw, Turn};
 use crate::contenders::{
     job::{BOSSES, Job, Operation},
+    shop,
     sql::{Guard, ShiftOfGuard, text},
 };
 
 /// The job, in a transaction if it has several statements.
 pub async fn alone(raw: &Raw, job: &Job) {
-    let connection = raw.of(&job.tenant);
-    if job.operation == Operation::Transaction {
-        let txn = connection.begin().await;
-        for operation in Operation::SINGLE {
-            single(&txn, operation, job).await;
+    if let Some(operations) = job.operation.transaction() {
+        let txn = raw.for_transaction(&job.tenant).begin().await;
+        for operation in operations {
+            single(&txn, *operation, job).await;
         }
         txn.commit().await;
     } else {
-        single(&connection.share().await, job.operation, job).await;
+        single(&raw.of(&job.tenant).share().await, job.operation, job).await;
     }
 }
 
 async fn single<L>(db: &Turn<'_, L>, operation: Operation, job: &Job) {
-    let key = Key { tenant: job.tenant.number, shape: operation as usize };
+    let key = Key { tenant: job.tenant.number, operation };
     let text = || text(operation, &job.tenant.schema);
     let (id, name, now) = (job.id(), job.tenant.slug.as_str(), tenantry_registry::now());
     match operation {
@@ -58,7 +58,8 @@ async fn single<L>(db: &Turn<'_, L>, operation: Operation, job: &Job) {
             ];
             job.found(&guard(&db.query(key, text, &values).await[0]).1);
         }
-        Operation::Transaction => unreachable!("made of the others"),
+        Operation::Shape(shape) => shop::by_raw(db, key, text, shape, job).await,
+        Operation::Transaction | Operation::Write(_) => unreachable!("made of the others"),
     }
 }
 

@@ -1,0 +1,30 @@
+/// How a statement is sent that a connection does not keep prepared
+/// ([`Config::statement_cache`](super::Config::statement_cache)), such as those of a tenant that is
+/// rarely used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ColdStatements {
+    /// With its values as typed literals in the SQL, in one round trip, if that is exact; otherwise
+    /// as [`Prepared`](Self::Prepared). It is exact for booleans, integers, floating-point numbers,
+    /// texts, UUIDs, JSON, dates and times, and for byte strings as parameters, up to 8 KiB for each
+    /// value. The first execution of a statement by a process is prepared, and its types are
+    /// remembered for all tenants.
+    ///
+    /// **The values can appear in the log of the server**, where those of prepared statements appear
+    /// as parameters, if at all: with `log_statement`, `log_min_duration_statement` or
+    /// `log_min_error_statement`, and in `pg_stat_activity` while the statement runs. They do not
+    /// appear in the log of this process: where the driver logs statements, which SeaORM's options
+    /// do unless `sqlx_logging` is off, statements are prepared.
+    ///
+    /// Rows have the text format then, which makes a difference only for code that takes
+    /// [`try_as_pg_row`](sea_orm::QueryResult::try_as_pg_row) and reads raw bytes.
+    #[default]
+    Literal,
+    /// Prepared for one execution, which takes two round trips.
+    Prepared,
+    /// With literals without a first execution that proves the statement to be one. For tests of
+    /// this crate, whose statements are rarely executed twice.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    LiteralAtOnce,
+}

@@ -1,0 +1,164 @@
+//! How a statement is sent: prepared and kept, prepared for one use, or with literals.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    Value, Values,
+    sqlx::{
+        Column, Row,
+        postgres::{PgColumn, PgRow},
+    },
+};
+use tenantry_migrate::sql::with_literals;
+
+use super::{
+    super::statement::{LiteralType, QualifiedStatement, literal},
+    statement_admission::StatementAdmission,
+    statement_shapes::{StatementShapes, Way},
+    text_rows::{Columns, is_exact},
+};
+
+/// Decides how the statements of a connection are sent.
+pub(super) struct StatementChoice {
+    admission: StatementAdmission,
+    /// `None` if no statement is sent with literals.
+    shapes: Option<Arc<StatementShapes>>,
+    /// Whether the session is as it was opened, so that texts have the form that the driver expects.
+    is_unchanged: bool,
+    needs_name: bool,
+}
+
+/// How to send a statement.
+pub(super) enum Sending {
+    /// With its values beside it.
+    Prepared { is_kept: bool, lesson: Option<Lesson> },
+    /// By the simple query protocol.
+    Literals(LiteralStatement),
+}
+
+/// The text of a statement with its values.
+pub(super) struct LiteralStatement {
+    pub(super) sql: String,
+    /// Whether it may be sent again.
+    pub(super) only_reads: bool,
+}
+
+/// Whether the texts of rows are as good as their binary forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Exact,
+    /// The statement has only read and has to be sent again, prepared.
+    SendAgain,
+    /// Rows have to be read again from their texts, see `text_rows`.
+    ReadAgain,
+}
+
+/// A shape to be learned when it was executed.
+pub(super) struct Lesson {
+    shape: String,
+    parameters: Vec<LiteralType>,
+}
+
+impl StatementChoice {
+    pub(super) fn new(capacity: usize, shapes: Option<Arc<StatementShapes>>) -> Self {
+        let admission = StatementAdmission::new(capacity);
+        Self { admission, shapes, is_unchanged: true, needs_name: false }
+    }
+
+    /// Sets what the next statements find: whether the session is unchanged, and whether a prepared
+    /// statement needs a name. A pooler in transaction mode may execute an unnamed statement that
+    /// another client has prepared, since the driver prepares it in one trip and executes it in the
+    /// next; in a transaction they reach the same session.
+    pub(super) fn set_session(&mut self, is_unchanged: bool, needs_name: bool) {
+        (self.is_unchanged, self.needs_name) = (is_unchanged, needs_name);
+    }
+
+    /// Number of statements so far that were not among the recent ones.
+    pub(super) fn new_statements(&self) -> u64 {
+        self.admission.new_statements()
+    }
+
+    /// Whether to prepare a statement with a name.
+    pub(super) fn keeps(&mut self, sql: &str) -> bool {
+        self.admission.admits(sql) || self.needs_name
+    }
+
+    /// How to send this statement, whose rows are read or ignored.
+    pub(super) fn choose(&mut self, statement: &QualifiedStatement, reads_rows: bool) -> Sending {
+        let is_admitted = self.admission.admits(&statement.statement.sql);
+        let is_kept = is_admitted || self.needs_name;
+        match &self.shapes {
+            Some(shapes) if !is_admitted && self.is_unchanged => {
+                choose_cold(shapes, statement, reads_rows, is_kept)
+            }
+            _ => Sending::Prepared { is_kept, lesson: None },
+        }
+    }
+
+    /// Learns the shape of a statement that was executed, and the columns of its first row.
+    pub(super) fn learn(&self, lesson: Lesson, row: Option<&PgRow>) {
+        let Lesson { shape, parameters } = lesson;
+        // A column that is only a parameter has this name; one that is a literal, that of its type.
+        let is_unnamed = |column: &PgColumn| column.name() == "?column?";
+        let columns = row.map(|row| match row.columns().iter().any(is_unnamed) {
+            true if !parameters.is_empty() => Columns::Inexact,
+            _ => Columns::of(row),
+        });
+        if let Some(shapes) = &self.shapes {
+            shapes.learn(&shape, parameters, columns);
+        }
+    }
+
+    /// What to do with the rows of a statement that was sent with literals.
+    ///
+    /// The columns are those of this tenant. They may have other types than those of the tenant of
+    /// which the shape was learned, while tenants are being migrated: then a statement that has
+    /// written keeps its rows, since the driver reads the texts of most other types as well, and of
+    /// the rest reports an error.
+    pub(super) fn judge(&self, rows: &[PgRow], shape: &str, only_reads: bool) -> Judgement {
+        let columns = rows.first().map_or(Columns::Exact, Columns::of);
+        if columns == Columns::Exact && rows.iter().all(is_exact) {
+            return Judgement::Exact;
+        }
+        if let Some(shapes) = &self.shapes {
+            shapes.set_inexact(shape);
+        }
+        match columns {
+            _ if only_reads => Judgement::SendAgain,
+            Columns::Exact => Judgement::ReadAgain,
+            Columns::Inexact => Judgement::Exact,
+        }
+    }
+
+    /// Whether a statement that is prepared now needs a name.
+    pub(super) fn needs_name(&self) -> bool {
+        self.needs_name
+    }
+}
+
+/// How to send a statement that is not kept.
+fn choose_cold(
+    shapes: &StatementShapes,
+    statement: &QualifiedStatement,
+    reads_rows: bool,
+    is_kept: bool,
+) -> Sending {
+    let prepared = |lesson| Sending::Prepared { is_kept, lesson };
+    let values = statement.statement.values.as_ref();
+    let values: &[Value] = values.map_or(&[], |Values(values)| values);
+    let Some(parameters) = values.iter().map(LiteralType::of).collect::<Option<Vec<_>>>() else {
+        return prepared(None);
+    };
+    let shape = statement.shape();
+    match shapes.way(shape, &parameters, reads_rows) {
+        Way::Prepare => prepared(None),
+        Way::Learn => prepared(Some(Lesson { shape: shape.to_owned(), parameters })),
+        Way::Literals { only_reads } => {
+            let literals = values.iter().map(literal).collect::<Option<Vec<_>>>();
+            match literals.and_then(|them| with_literals(&statement.statement.sql, &them)) {
+                Some(sql) => Sending::Literals(LiteralStatement { sql, only_reads }),
+                None => prepared(None),
+            }
+        }
+    }
+}
