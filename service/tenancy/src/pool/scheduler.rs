@@ -67,9 +67,10 @@ impl Scheduler {
 
     /// Acquires the slot that suits a request best:
     /// 1. the one that the tenant prefers, or a free one whose connection has served it recently;
-    /// 2. if these are held, the next of them that is released, unless that is expected to cost more
-    ///    than a connection that has not served the tenant, or its statements have already waited
-    ///    for that long all in all: then any free one, which has served the tenant from then on;
+    /// 2. if these are held, the next of them that is released, unless the use of the preferred one
+    ///    is expected to take longer than a connection is worth that has not served the tenant, or
+    ///    its statements have waited for that long all in all: then any free one, which has served
+    ///    the tenant from then on;
     /// 3. if none is free, or the owner has its share, the slot that is released when it is this
     ///    owner's turn: the owner that holds the fewest connections comes first.
     pub(super) async fn acquire(&self, request: Request<'_>) -> Result<usize, DbErr> {
@@ -89,18 +90,19 @@ impl Scheduler {
     }
 
     async fn wait(&self, mut ticket: Ticket<'_>, patience: Duration) -> Result<usize, DbErr> {
-        if let Ok(handed) = timeout(patience, &mut ticket.receiver).await {
-            return handed.map_err(|_| closed());
-        }
-        let slot = self.state().retry_any(ticket.owner, ticket.number, Instant::now());
-        if let Some(slot) = slot {
-            return Ok(slot);
-        }
-        match timeout(self.acquire_timeout, &mut ticket.receiver).await {
-            Ok(handed) => handed.map_err(|_| closed()),
-            Err(_) => {
+        let since = Instant::now();
+        loop {
+            let left = self.acquire_timeout.saturating_sub(since.elapsed());
+            if let Ok(handed) = timeout(patience.min(left), &mut ticket.receiver).await {
+                return handed.map_err(|_| closed());
+            }
+            let slot = self.state().retry_any(ticket.owner, ticket.number, Instant::now());
+            if let Some(slot) = slot {
+                return Ok(slot);
+            }
+            if since.elapsed() >= self.acquire_timeout {
                 self.counters.timed_out();
-                Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))
+                return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
             }
         }
     }

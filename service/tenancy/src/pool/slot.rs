@@ -167,11 +167,13 @@ impl PooledConnection {
                 return true;
             }
             Ok(Err(error)) => {
-                warn!(%error, "the memory of a server process is unknown; closing its connection")
+                warn!(%error, "a server process did not report its memory; closing its connection");
             }
-            Err(_) => warn!(
-                "the memory of a server process is not known within {CLEANUP:?}; closing its connection"
-            ),
+            Err(_) => {
+                warn!(
+                    "a server process did not report its memory within {CLEANUP:?}; closing its connection"
+                );
+            }
         }
         false
     }

@@ -7,9 +7,13 @@ use std::{
 
 use super::super::request::Usage;
 
-/// Bounds of the cost of a connection that has not served the tenant. As long as it was not
-/// measured, it is the mean of both.
-const STRANGE: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
+/// A connection that has not served the tenant is worth as much waiting as its first statement takes
+/// longer, times this: its server process uses its processor that long, which others need as well,
+/// and keeps the memory.
+const WORTH: u32 = 4;
+
+/// Bounds of what it is worth. As long as it was not measured, it is the mean of both.
+const BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
 
 /// Longer uses count as this long, so that a few slow ones do not hide what the others cost.
 const LONGEST: Duration = Duration::from_millis(100);
@@ -34,7 +38,7 @@ pub(super) struct Costs {
 impl Default for Costs {
     fn default() -> Self {
         let known = Duration::from_micros(100).as_secs_f64();
-        let strange = known + (STRANGE.0 + STRANGE.1).as_secs_f64() / 2.0;
+        let strange = known + (BOUNDS.0 + BOUNDS.1).as_secs_f64() / f64::from(2 * WORTH);
         Self { known, strange, open_ended: LONGEST.as_secs_f64() }
     }
 }
@@ -50,24 +54,25 @@ impl Costs {
         *mean += WEIGHT * (took.min(LONGEST).as_secs_f64() - *mean);
     }
 
-    /// How much longer a statement takes on a connection that has not served its tenant.
+    /// How long a statement may wait so as not to need a connection that has not served its tenant.
     pub(super) fn of_strange(&self) -> Duration {
         let more = Duration::from_secs_f64((self.strange - self.known).max(0.0));
-        more.clamp(STRANGE.0, STRANGE.1)
+        (more * WORTH).clamp(BOUNDS.0, BOUNDS.1)
     }
 
-    /// How long a use takes that has just begun.
-    pub(super) fn expected(&self, usage: Usage) -> Duration {
+    /// How long a whole use takes, on a connection that has served the tenant or on another one.
+    pub(super) fn expected(&self, usage: Usage, is_known: bool) -> Duration {
         Duration::from_secs_f64(match usage {
-            Usage::Statement => self.known,
+            Usage::Statement if is_known => self.known,
+            Usage::Statement => self.strange,
             Usage::OpenEnded => self.open_ended,
         })
     }
 
     /// How much longer a use takes that has taken `elapsed`. One that has outlasted the mean is
     /// expected to take as long again.
-    pub(super) fn remaining(&self, usage: Usage, elapsed: Duration) -> Duration {
-        self.expected(usage).checked_sub(elapsed).unwrap_or(elapsed)
+    pub(super) fn remaining(&self, usage: Usage, is_known: bool, elapsed: Duration) -> Duration {
+        self.expected(usage, is_known).checked_sub(elapsed).unwrap_or(elapsed)
     }
 }
 
@@ -100,6 +105,9 @@ impl Debts {
     }
 
     pub(super) fn add(&mut self, tenant: u64, waited: Duration, now: Instant) {
+        if waited.is_zero() {
+            return;
+        }
         if self.of_tenants.len() > self.limit {
             self.of_tenants.retain(|_, debt| !debt.now(now).is_zero());
             self.limit = DEBTORS.max(self.of_tenants.len() * 2);
@@ -124,22 +132,23 @@ mod tests {
         let mut costs = Costs::default();
         for _ in 0..200 {
             costs.record(Usage::Statement, true, MILLISECOND);
-            costs.record(Usage::Statement, false, 3 * MILLISECOND);
+            costs.record(Usage::Statement, false, MILLISECOND * 3 / 2);
             costs.record(Usage::OpenEnded, true, 4 * MILLISECOND);
         }
         let close = |is: Duration, to: Duration| is.abs_diff(to) < MILLISECOND / 100;
         assert!(close(costs.of_strange(), 2 * MILLISECOND));
-        assert!(close(costs.remaining(Usage::OpenEnded, MILLISECOND), 3 * MILLISECOND));
-        assert_eq!(costs.remaining(Usage::Statement, 5 * MILLISECOND), 5 * MILLISECOND);
+        let remaining = |usage, elapsed| costs.remaining(usage, true, elapsed);
+        assert!(close(remaining(Usage::OpenEnded, MILLISECOND), 3 * MILLISECOND));
+        assert_eq!(remaining(Usage::Statement, 5 * MILLISECOND), 5 * MILLISECOND);
         // Never nothing, and never more than a caller would notice.
         for _ in 0..200 {
             costs.record(Usage::Statement, false, MILLISECOND);
         }
-        assert_eq!(costs.of_strange(), STRANGE.0);
+        assert_eq!(costs.of_strange(), BOUNDS.0);
         for _ in 0..200 {
             costs.record(Usage::Statement, false, Duration::from_secs(60));
         }
-        assert_eq!(costs.of_strange(), STRANGE.1);
+        assert_eq!(costs.of_strange(), BOUNDS.1);
     }
 
     #[test]

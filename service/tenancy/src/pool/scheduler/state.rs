@@ -15,12 +15,12 @@ use super::{
         shares::Shares,
     },
     costs::{Costs, Debts},
-    waiting::{OwnerQueue, WaitQueues, Waiter},
+    waiting::{OwnerQueue, Wait, WaitQueues, Waiter},
 };
 use crate::Busy;
 
-/// Among owners with equally many connections, a request that has waited for this long takes
-/// precedence over affinity.
+/// Among owners with equally many connections, a request that takes any one and has waited for this
+/// long takes precedence over affinity.
 pub(super) const MAX_BYPASS: Duration = Duration::from_millis(50);
 
 /// Number of waiting owners that are checked for affinity to a released slot.
@@ -68,7 +68,7 @@ pub(super) enum Assignment {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) number: u64,
-    /// How long it waits for a connection that has served its tenant while others are free.
+    /// After this time, it should ask again whether the preferred slot is held long.
     pub(super) patience: Duration,
     pub(super) receiver: oneshot::Receiver<usize>,
 }
@@ -104,9 +104,7 @@ impl State {
             return Ok(Assignment::Now(slot));
         }
         let any = self.is_worth_more(preferred, owner, now);
-        if any {
-            self.serve(owner, now);
-        }
+        self.serve(owner, any, now);
         let waiting = self.waiting.len(owner);
         let full = slug.filter(|_| waiting >= shares.waiting);
         let free = self.best_free(owner, limit, preferred, true).filter(|_| waiting == 0);
@@ -120,19 +118,25 @@ impl State {
         let (sender, receiver) = oneshot::channel();
         let (held, patience) = (self.held(owner), self.costs.of_strange());
         let by_choice = self.best_free(owner, limit, preferred, true).is_some();
-        let waiter = Waiter { usage, since: now, patience, by_choice, any, sender };
+        let wait = match (by_choice, held > 0 || waiting > 0) {
+            (false, _) => Wait::Forced,
+            (true, true) => Wait::ForOwn,
+            (true, false) => Wait::ForOthers,
+        };
+        let waiter = Waiter { usage, since: now, wait, any, sender };
         let number = self.waiting.push(owner, preferred, (held, limit), waiter);
         Ok(Assignment::Queued(Queued { number, patience, receiver }))
     }
 
-    /// Assigns any free slot to a request that has waited for the preferred one, if it is its
-    /// owner's oldest.
+    /// Assigns a free slot to a request that has waited, if it is its owner's oldest: any one, if the
+    /// preferred one is held long now.
     pub(super) fn retry_any(&mut self, owner: Owner, number: u64, now: Instant) -> Option<usize> {
         let queue = self.waiting.queue(owner)?;
         if queue.oldest()?.0 != number {
             return None;
         }
-        let slot = self.best_free(owner, queue.limit, queue.preferred, true)?;
+        let any = self.accepts_any(queue, now);
+        let slot = self.best_free(owner, queue.limit, queue.preferred, any)?;
         let waiter = self.waiting.pop(owner)?;
         self.assign(slot, owner, waiter.usage, now);
         Some(slot)
@@ -169,8 +173,8 @@ impl State {
             && self.hand_over(slot, owner, now).is_err()
         {}
         // Its owner had its share, and may now take another free slot.
-        if self.waiting.queue(before).is_some_and(|queue| self.accepts_any(queue, now)) {
-            self.serve(before, now);
+        if let Some(queue) = self.waiting.queue(before) {
+            self.serve(before, self.accepts_any(queue, now), now);
         }
     }
 
@@ -196,10 +200,11 @@ impl State {
         self.free == self.slots.len()
     }
 
-    /// Hands an owner the free slots that it may have.
-    fn serve(&mut self, owner: Owner, now: Instant) {
+    /// Hands an owner the free slots that it may have: `any`, or only those whose connection has
+    /// served it.
+    fn serve(&mut self, owner: Owner, any: bool, now: Instant) {
         while let Some(queue) = self.waiting.queue(owner)
-            && let Some(slot) = self.best_free(owner, queue.limit, queue.preferred, true)
+            && let Some(slot) = self.best_free(owner, queue.limit, queue.preferred, any)
         {
             let _ = self.hand_over(slot, owner, now);
         }
@@ -209,14 +214,15 @@ impl State {
     fn hand_over(&mut self, slot: usize, owner: Owner, now: Instant) -> Result<(), usize> {
         let waiter = self.waiting.pop(owner).ok_or(slot)?;
         self.assign(slot, owner, waiter.usage, now);
-        if let Some(tenant) = owner.tenant().filter(|_| waiter.by_choice) {
-            self.debts.add(tenant, now.saturating_duration_since(waiter.since), now);
+        if let Some(tenant) = owner.tenant() {
+            let waited = waiter.wait.as_debt(now.saturating_duration_since(waiter.since));
+            self.debts.add(tenant, waited, now);
         }
         waiter.sender.send(slot).inspect_err(|slot| self.set_free(*slot))
     }
 
     /// The owner that gets a released slot. Of those that hold the fewest connections:
-    /// 1. one whose oldest request has waited for [`MAX_BYPASS`],
+    /// 1. one that accepts any connection and whose oldest request has waited for [`MAX_BYPASS`],
     /// 2. one that prefers the slot,
     /// 3. one that the connection has served recently,
     /// 4. one that accepts any connection.
@@ -239,7 +245,7 @@ impl State {
 
     fn next_at_level(&self, level: usize, slot: usize, now: Instant) -> Option<Owner> {
         let (oldest, queue) = self.waiting.at_level(level).next()?;
-        if queue.waited(now) >= MAX_BYPASS {
+        if queue.waited(now) >= MAX_BYPASS && self.accepts_any(queue, now) {
             return Some(oldest);
         }
         let recent = &self.slots[slot].recent;
@@ -279,12 +285,11 @@ impl State {
     /// Whether the oldest request of an owner no longer waits for a connection that has served it.
     fn accepts_any(&self, queue: &OwnerQueue, now: Instant) -> bool {
         queue.oldest().is_some_and(|(_, waiter)| waiter.any)
-            || queue.has_lost_patience(now)
             || self.is_held_long(queue.preferred, now)
     }
 
-    /// Whether a request should take any slot: waiting for the preferred one costs more than a
-    /// connection that has not served the tenant, or has done so all in all.
+    /// Whether a request should take any slot: the use of the preferred one takes longer than a
+    /// connection is worth that has not served the tenant, or its waits have all in all.
     fn is_worth_more(&self, preferred: Option<usize>, owner: Owner, now: Instant) -> bool {
         let is_in_debt = owner
             .tenant()
@@ -292,15 +297,15 @@ impl State {
         is_in_debt || self.is_held_long(preferred, now)
     }
 
-    /// Whether a preferred slot will be held for longer than a connection costs that has not served
-    /// the tenant. True without a preferred slot.
+    /// Whether a preferred slot is held, and expected to be so for longer than a connection is worth
+    /// that has not served the tenant. True without a preferred slot.
     fn is_held_long(&self, preferred: Option<usize>, now: Instant) -> bool {
         let Some(slot) = preferred else { return true };
-        let held = self.slots[slot].held.map_or(Duration::ZERO, |held| {
-            self.costs.remaining(held.usage, now.saturating_duration_since(held.since))
-        });
-        let queued = self.costs.expected(Usage::Statement) * self.waiting.preferring(slot);
-        held + queued > self.costs.of_strange()
+        self.slots[slot].held.is_some_and(|held| {
+            let elapsed = now.saturating_duration_since(held.since);
+            let remaining = self.costs.remaining(held.usage, held.is_known, elapsed);
+            remaining > self.costs.of_strange()
+        })
     }
 
     fn preferred(&self, owner: Owner) -> Option<usize> {

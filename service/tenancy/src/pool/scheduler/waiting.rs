@@ -18,8 +18,6 @@ pub(super) struct WaitQueues {
     order: BTreeMap<(usize, u64), Owner>,
     /// The same for each preferred slot, and for owners without one.
     by_preferred: BTreeMap<(Option<usize>, usize, u64), Owner>,
-    /// Number of waiting requests by their preferred slot.
-    preferring: HashMap<usize, u32>,
     last: u64,
 }
 
@@ -38,13 +36,33 @@ pub(super) struct OwnerQueue {
 pub(super) struct Waiter {
     pub(super) usage: Usage,
     pub(super) since: Instant,
-    /// How long it waits for a connection with affinity to the tenant while others are free.
-    pub(super) patience: Duration,
-    /// Whether another connection was free when it began to wait.
-    pub(super) by_choice: bool,
+    pub(super) wait: Wait,
     /// Whether it takes any connection, not only one with affinity to the tenant.
     pub(super) any: bool,
     pub(super) sender: oneshot::Sender<usize>,
+}
+
+/// For what a request of a tenant waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// For any connection: none was free.
+    Forced,
+    /// For one that its tenant itself uses, while others were free.
+    ForOwn,
+    /// For one that others use, while others were free.
+    ForOthers,
+}
+
+impl Wait {
+    /// The part of a wait that counts as demand of the tenant. Waits for others vary with their
+    /// load: they count only if there are many.
+    pub(super) fn as_debt(self, waited: Duration) -> Duration {
+        match self {
+            Self::Forced => Duration::ZERO,
+            Self::ForOwn => waited,
+            Self::ForOthers => waited / 16,
+        }
+    }
 }
 
 impl WaitQueues {
@@ -63,16 +81,13 @@ impl WaitQueues {
         let queue = self.queues.entry(owner).or_insert_with(new);
         (queue.held, queue.limit) = (held, limit);
         queue.waiters.insert(number, waiter);
-        self.count(preferred, 1);
         self.reindex(owner);
         number
     }
 
     /// Removes the oldest request of an owner.
     pub(super) fn pop(&mut self, owner: Owner) -> Option<Waiter> {
-        let queue = self.queues.get_mut(&owner)?;
-        let ((_, waiter), preferred) = (queue.waiters.pop_first()?, queue.preferred);
-        self.count(preferred, -1);
+        let (_, waiter) = self.queues.get_mut(&owner)?.waiters.pop_first()?;
         self.reindex(owner);
         Some(waiter)
     }
@@ -82,8 +97,6 @@ impl WaitQueues {
         if let Some(queue) = self.queues.get_mut(&owner)
             && queue.waiters.remove(&number).is_some()
         {
-            let preferred = queue.preferred;
-            self.count(preferred, -1);
             self.reindex(owner);
         }
     }
@@ -103,18 +116,6 @@ impl WaitQueues {
         {
             queue.limit = limit;
             self.reindex(owner);
-        }
-    }
-
-    /// Number of waiting requests that prefer a slot.
-    pub(super) fn preferring(&self, slot: usize) -> u32 {
-        self.preferring.get(&slot).copied().unwrap_or_default()
-    }
-
-    fn count(&mut self, preferred: Option<usize>, change: i32) {
-        if let Some(slot) = preferred {
-            let count = self.preferring.entry(slot).or_default();
-            *count = count.saturating_add_signed(change);
         }
     }
 
@@ -157,7 +158,6 @@ impl WaitQueues {
         self.queues.clear();
         self.order.clear();
         self.by_preferred.clear();
-        self.preferring.clear();
     }
 
     /// Moves an owner to its place in the index, or removes it if none of its requests wait.
@@ -183,8 +183,7 @@ impl WaitQueues {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let counted = self.preferring.values().all(|count| *count == 0);
-        counted && self.queues.is_empty() && self.order.is_empty() && self.by_preferred.is_empty()
+        self.queues.is_empty() && self.order.is_empty() && self.by_preferred.is_empty()
     }
 }
 
@@ -192,11 +191,6 @@ impl OwnerQueue {
     /// How long the oldest request has waited.
     pub(super) fn waited(&self, now: Instant) -> Duration {
         self.oldest().map_or(Duration::ZERO, |(_, waiter)| now - waiter.since)
-    }
-
-    /// Whether the oldest request takes any connection now.
-    pub(super) fn has_lost_patience(&self, now: Instant) -> bool {
-        self.oldest().is_some_and(|(_, waiter)| now - waiter.since >= waiter.patience)
     }
 
     /// The oldest request and its number.

@@ -30,26 +30,35 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<usize>().prop_map(Step::Release),
         1 => any::<usize>().prop_map(Step::Cancel),
         1 => (any::<usize>(), any::<usize>()).prop_map(|(slot, caller)| Step::ReleaseAndCancel(slot, caller)),
-        2 => (0..30_u64).prop_map(Step::Pass),
+        2 => (0..60_u64).prop_map(Step::Pass),
     ]
 }
 
 struct Caller {
     owner: Owner,
     number: u64,
-    since: Instant,
+    /// When it asks again for any slot, and how often it does.
+    next: Instant,
     patience: Duration,
-    /// Whether it has retried for any slot.
-    late: bool,
     receiver: oneshot::Receiver<usize>,
 }
+
+#[derive(Clone)]
+struct Holder {
+    slot: usize,
+    owner: Owner,
+    since: Instant,
+}
+
+/// Whatever was measured, a use of a slot that has taken this long is a long one.
+const LONG: Duration = Duration::from_millis(100);
 
 struct Model {
     state: State,
     shares: Shares,
     now: Instant,
     slots: usize,
-    holding: Vec<(usize, Owner)>,
+    holding: Vec<Holder>,
     waiting: Vec<Caller>,
     slug: tenantry_registry::Slug,
 }
@@ -75,7 +84,19 @@ impl Model {
     }
 
     fn held(&self, owner: Owner) -> usize {
-        self.holding.iter().filter(|held| held.1 == owner).count()
+        self.holding.iter().filter(|held| held.owner == owner).count()
+    }
+
+    fn preferred(&self, owner: Owner) -> Option<usize> {
+        let tenant = owner.tenant()?;
+        (0..self.slots).max_by_key(|slot| rendezvous_score(tenant, *slot))
+    }
+
+    /// Whether an owner that waits takes this slot if it may.
+    fn accepts(&self, owner: Owner, slot: usize) -> bool {
+        let Some(preferred) = self.preferred(owner) else { return true };
+        let is_long = |held: &Holder| preferred == held.slot && self.now - held.since >= LONG;
+        preferred == slot || self.holding.iter().any(is_long)
     }
 
     fn may_have_one(&self, owner: Owner) -> bool {
@@ -83,20 +104,16 @@ impl Model {
         self.shares.allow(self.held(owner), self.shares.connections, free)
     }
 
-    /// The oldest waiting caller of each owner, and whether it takes any slot.
-    fn oldest(&self) -> Vec<(Owner, bool)> {
-        let owners = (0..OWNERS).map(owner);
-        let oldest = owners.filter_map(|owner| {
-            let mut of_owner = self.waiting.iter().filter(|caller| caller.owner == owner);
-            Some((owner, of_owner.next()?.late))
-        });
-        oldest.collect()
+    /// The owners that wait and may have another slot.
+    fn waiting_owners(&self) -> impl Iterator<Item = Owner> {
+        let waits = |owner: &Owner| self.waiting.iter().any(|caller| caller.owner == *owner);
+        (0..OWNERS).map(owner).filter(move |owner| waits(owner) && self.may_have_one(*owner))
     }
 
     /// A caller has got a slot.
     fn granted(&mut self, slot: usize, owner: Owner) {
-        assert!(self.holding.iter().all(|held| held.0 != slot), "two callers hold slot {slot}");
-        self.holding.push((slot, owner));
+        assert!(self.holding.iter().all(|held| held.slot != slot), "two callers hold slot {slot}");
+        self.holding.push(Holder { slot, owner, since: self.now });
         let (held, free) = (self.held(owner), self.slots - self.holding.len());
         assert!(held <= self.shares.connections, "{owner:?} holds {held}");
         assert!(held == 1 || free >= self.shares.reserved, "{owner:?} took a reserved slot");
@@ -119,17 +136,15 @@ impl Model {
         if self.holding.is_empty() {
             return None;
         }
-        let (slot, _) = self.holding.remove(slot % self.holding.len());
-        let fewest: Vec<_> = self.oldest().into_iter().filter(|it| it.1).collect();
-        let fewest = fewest.into_iter().map(|(owner, _)| owner);
-        let fewest = fewest.filter(|owner| self.may_have_one(*owner));
+        let Holder { slot, .. } = self.holding.remove(slot % self.holding.len());
+        let fewest = self.waiting_owners().filter(|owner| self.accepts(*owner, slot));
         let fewest = fewest.map(|owner| self.held(owner)).min();
         let before = self.holding.clone();
         self.state.release(slot, self.now);
         let next = self.waiting.iter().find(|caller| !caller.receiver.is_empty());
         let next = next.map(|caller| caller.owner);
         if let (Some(next), Some(fewest)) = (next, fewest) {
-            let held = before.iter().filter(|held| held.1 == next).count();
+            let held = before.iter().filter(|held| held.owner == next).count();
             assert!(held <= fewest, "{next:?} holds {held}, others that wait hold {fewest}");
         }
         next
@@ -150,10 +165,10 @@ impl Model {
         self.now += Duration::from_millis(time);
         for index in 0..self.waiting.len() {
             let Some(caller) = self.waiting.get_mut(index) else { return };
-            if caller.late || self.now - caller.since < caller.patience {
+            if self.now < caller.next {
                 continue;
             }
-            caller.late = true;
+            caller.next = self.now + caller.patience;
             let (owner, number) = (caller.owner, caller.number);
             if let Some(slot) = self.state.retry_any(owner, number, self.now) {
                 // Marked and removed later, to keep the indexes of the others.
@@ -191,8 +206,8 @@ impl Model {
                         self.granted(slot, owner);
                     }
                     Ok(Assignment::Queued(Queued { number, patience, receiver })) => {
-                        let (since, late) = (self.now, false);
-                        let caller = Caller { owner, number, since, patience, late, receiver };
+                        let next = self.now + patience;
+                        let caller = Caller { owner, number, next, patience, receiver };
                         self.waiting.push(caller);
                     }
                     Err(busy) => {
@@ -212,11 +227,14 @@ impl Model {
             Step::Pass(time) => self.pass(time),
         }
         self.receive();
-        for (owner, accepts_any) in self.oldest() {
-            assert!(
-                !accepts_any || !self.may_have_one(owner),
-                "a slot idles while {owner:?} waits"
-            );
+        // All callers have asked again then.
+        if matches!(step, Step::Pass(time) if *time >= 10) {
+            let is_free = |slot: &usize| self.holding.iter().all(|held| held.slot != *slot);
+            for owner in self.waiting_owners() {
+                let accepts = |slot: &usize| self.accepts(owner, *slot);
+                let idle = (0..self.slots).filter(is_free).find(accepts);
+                assert!(idle.is_none(), "slot {idle:?} idles while {owner:?} waits");
+            }
         }
     }
 }
