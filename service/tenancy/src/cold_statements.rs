@@ -11,10 +11,10 @@ pub enum ColdStatements {
     /// remembered for all tenants.
     ///
     /// **The values can appear in the log of the server**, where those of prepared statements appear
-    /// as parameters, if at all: with `log_statement`, `log_min_duration_statement` or
-    /// `log_min_error_statement`, and in `pg_stat_activity` while the statement runs. They do not
-    /// appear in the log of this process: where the driver logs statements, which SeaORM's options
-    /// do unless `sqlx_logging` is off, statements are prepared.
+    /// as parameters, if at all: with `log_statement`, `log_min_duration_statement` or, by default
+    /// for every error, `log_min_error_statement`; and in `pg_stat_activity`. They do not
+    /// appear in the log of this process: where the driver logs statements, which it does unless
+    /// `sqlx_logging` of SeaORM's options is off, all are prepared.
     ///
     /// Rows have the text format then, which makes a difference only for code that takes
     /// [`try_as_pg_row`](sea_orm::QueryResult::try_as_pg_row) and reads raw bytes.

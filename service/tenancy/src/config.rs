@@ -113,7 +113,9 @@ pub struct Config {
     pub statement_cache: Option<usize>,
     /// How the server plans prepared statements.
     pub plan_cache_mode: PlanCacheMode,
-    /// How a statement is sent that is not kept prepared.
+    /// How a statement is sent that is not kept prepared. With literals, its values can appear in the
+    /// log of the server; none is sent where the driver logs statements, that is, unless
+    /// `sqlx_logging` of [`connect_options`](Self::connect_options) is off.
     pub cold_statements: ColdStatements,
     /// How long a statement waits for a connection.
     pub acquire_timeout: Duration,
@@ -248,8 +250,8 @@ impl Config {
     /// pooler; notifications, lookups, creations, drops, migrations and everything else that needs a
     /// session of its own use at most six connections past it.
     ///
-    /// Through the pooler, every statement outside a transaction is prepared under a name, and none
-    /// may leave something in the session: settings, temporary tables, session locks and `LISTEN`
+    /// Through the pooler, every statement outside a transaction is prepared under a name, unless it
+    /// is sent with literals ([`cold_statements`](Self::cold_statements)), and none may leave something in the session: settings, temporary tables, session locks and `LISTEN`
     /// are refused ([`Misuse::NeedsSession`](super::Misuse::NeedsSession)). Transactions, streams and
     /// [`begin_with_search_path`](super::Tenant::begin_with_search_path) work. The settings of
     /// sessions are those of the role, see [`PoolerError::Settings`](super::PoolerError::Settings);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use entity::guard;
 use futures_util::TryStreamExt;
 use sea_orm::{
-    AccessMode, ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IsolationLevel,
-    Statement, TransactionTrait,
+    AccessMode, ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait,
+    IsolationLevel, QueryFilter, Statement, TransactionTrait,
 };
-use tenantry::{Config, NewTenant, Tenancy, Tenant};
+use tenantry::{ColdStatements, Config, NewTenant, Tenancy, Tenant};
 
 use tokio::time::sleep;
 
@@ -94,6 +94,26 @@ async fn the_first_use_of_a_statement_on_a_connection_is_one_round_trip_more() {
     };
     assert_eq!(it.counted(ask).await, 2);
     assert_eq!(it.counted(ask).await, 1);
+}
+
+#[tokio::test]
+async fn a_statement_that_is_not_kept_is_one_round_trip_with_literals() {
+    for (cold, trips) in [(ColdStatements::Literal, 1), (ColdStatements::Prepared, 2)] {
+        let it = Fixture::with(|config| {
+            config.connect_options.sqlx_logging(false);
+            (config.statement_cache, config.cold_statements) = (Some(0), cold);
+        })
+        .await;
+        let insert = async |tenant: &Tenant| drop(abu().insert(tenant).await.unwrap());
+        let find = async |tenant: &Tenant| {
+            let find = guard::Entity::find().filter(guard::Column::Name.eq("Abu"));
+            assert!(find.one(tenant).await.unwrap().is_some());
+        };
+        assert_eq!(it.counted(insert).await, 2, "the first of the process");
+        assert_eq!(it.counted(find).await, 2, "the first of the process");
+        assert_eq!(it.counted(insert).await, trips);
+        assert_eq!(it.counted(find).await, trips);
+    }
 }
 
 #[tokio::test]

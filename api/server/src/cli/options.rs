@@ -155,7 +155,7 @@ pub struct TenancyArgs {
     pub(super) plan_cache_mode: PlanCacheModeArg,
 
     /// How a statement is sent that is not kept prepared. As literals its values can appear in the
-    /// log of the database, and this program logs no statements; see docs/SECURITY.md.
+    /// log of the database, and this program logs no statements of tenants; see docs/SECURITY.md.
     #[arg(
         long,
         global = true,

@@ -8,10 +8,10 @@ use sea_orm::DbErr;
 use super::{
     super::statement::Effect,
     Transaction,
-    execute::{exec_error, within},
+    execute::exec_error,
     session::Session,
     slot::PooledConnection,
-    timeouts::{COPY_STEP, STALLED},
+    timeouts::{COPY_STEP, STALLED, within},
 };
 
 /// Receives the data of `COPY … TO STDOUT`.

@@ -14,15 +14,14 @@ use sea_orm::{
         query::Query,
     },
 };
-use tokio::time::timeout;
 
 use super::{
     super::statement::{Misuse, QualifiedStatement, encode},
+    literal_rows::Fetch,
     session::Session,
     slot::PooledConnection,
     statement_choice::Sending,
-    text_rows::Fetch,
-    timeouts::overdue,
+    timeouts::within,
 };
 
 impl PooledConnection {
@@ -166,16 +165,6 @@ type Rows<'a> = (Option<Duration>, BoxStream<'a, Result<PgRow, sqlx::Error>>);
 async fn next((bound, mut rows): Rows<'_>) -> Result<Option<(PgRow, Rows<'_>)>, sqlx::Error> {
     let row = within(bound, rows.try_next()).await?;
     Ok(row.map(|row| (row, (bound, rows))))
-}
-
-pub(super) async fn within<T>(
-    bound: Option<Duration>,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    match bound {
-        Some(bound) => timeout(bound, answer).await.unwrap_or_else(|_| Err(overdue(bound))),
-        None => answer.await,
-    }
 }
 
 pub(super) fn exec_error(error: sqlx::Error) -> DbErr {

@@ -49,7 +49,7 @@ pub(super) enum Judgement {
     Exact,
     /// The statement has only read and has to be sent again, prepared.
     SendAgain,
-    /// Rows have to be read again from their texts, see `text_rows`.
+    /// Rows have to be read again from their texts.
     ReadAgain,
 }
 
@@ -160,5 +160,87 @@ fn choose_cold(
                 None => prepared(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{DbBackend, Statement};
+
+    use super::*;
+    use crate::ColdStatements;
+
+    fn statement(number: u32) -> QualifiedStatement {
+        let sql = format!(r#"SELECT name FROM "tenant_{number}".guards WHERE id = $1"#);
+        let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [1.into()]);
+        let shape = r#"SELECT name FROM "@tenant".guards WHERE id = $1"#.to_owned();
+        QualifiedStatement { statement, shape: Some(shape) }
+    }
+
+    fn choice(capacity: usize, cold: ColdStatements) -> StatementChoice {
+        StatementChoice::new(capacity, StatementShapes::new(cold).map(Arc::new))
+    }
+
+    /// Sends a statement. Returns whether it was prepared, and whether that one was kept.
+    fn send(choice: &mut StatementChoice, number: u32) -> (bool, bool) {
+        match choice.choose(&statement(number), false) {
+            Sending::Prepared { is_kept, lesson } => {
+                if let Some(lesson) = lesson {
+                    choice.learn(lesson, None);
+                }
+                (true, is_kept)
+            }
+            Sending::Literals(_) => (false, false),
+        }
+    }
+
+    #[test]
+    fn a_shape_that_is_known_is_sent_with_literals_for_all_tenants() {
+        let mut choice = choice(0, ColdStatements::Literal);
+        assert_eq!(send(&mut choice, 1), (true, false));
+        let Sending::Literals(LiteralStatement { sql, only_reads }) =
+            choice.choose(&statement(2), false)
+        else {
+            panic!("it is prepared");
+        };
+        assert!(only_reads);
+        assert_eq!(sql, r#"SELECT name FROM "tenant_2".guards WHERE id = ('1'::int4)"#);
+    }
+
+    #[test]
+    fn a_statement_that_is_kept_is_prepared() {
+        let mut choice = choice(10, ColdStatements::Literal);
+        assert!((0..10).all(|number| send(&mut choice, number) == (true, true)));
+        assert_eq!(send(&mut choice, 10), (true, false), "the shape was not known");
+        assert_eq!(send(&mut choice, 11), (false, false));
+        assert_eq!(send(&mut choice, 11), (true, true), "it has recurred");
+    }
+
+    #[test]
+    fn a_session_that_was_changed_gets_no_literals() {
+        let mut choice = choice(0, ColdStatements::Literal);
+        send(&mut choice, 1);
+        choice.set_session(false, false);
+        assert_eq!(send(&mut choice, 2), (true, false));
+        choice.set_session(true, false);
+        assert_eq!(send(&mut choice, 2), (false, false));
+    }
+
+    #[test]
+    fn without_literals_every_statement_is_prepared() {
+        let mut choice = choice(0, ColdStatements::Prepared);
+        assert!((0..10).all(|number| send(&mut choice, number) == (true, false)));
+    }
+
+    #[test]
+    fn a_statement_that_needs_a_name_is_kept_unless_it_has_literals() {
+        let mut prepared = choice(1, ColdStatements::Prepared);
+        prepared.set_session(true, true);
+        assert!((0..10).all(|number| send(&mut prepared, number) == (true, true)));
+        assert!(prepared.keeps("SELECT 1"));
+        let mut literals = choice(1, ColdStatements::Literal);
+        literals.set_session(true, true);
+        let sent: Vec<_> = (0..4).map(|number| send(&mut literals, number)).collect();
+        assert_eq!(sent, [(true, true), (true, true), (false, false), (false, false)]);
     }
 }

@@ -1,56 +1,13 @@
 //! Rows as texts, which the simple query protocol returns: which of them the driver reads as from the
 //! binary form.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 use sea_orm::sqlx::{
-    self, AssertSqlSafe, Column, Executor, PgConnection, Row, ValueRef,
+    self, AssertSqlSafe, Column, PgConnection, Row, ValueRef,
     postgres::{PgColumn, PgRow},
+    query::Query,
 };
-
-use super::{
-    super::statement::QualifiedStatement,
-    execute::within,
-    statement_choice::{Judgement, LiteralStatement, StatementChoice},
-};
-
-/// The rows that a caller wants.
-pub(super) struct Fetch {
-    /// Only the first one.
-    pub(super) is_one: bool,
-    /// For the answer.
-    pub(super) within: Option<Duration>,
-}
-
-impl Fetch {
-    /// Sends a statement with literals. `None` if it has to be sent again, prepared.
-    pub(super) async fn rows(
-        self,
-        connection: &mut PgConnection,
-        LiteralStatement { sql, only_reads }: LiteralStatement,
-        statement: &QualifiedStatement,
-        choice: &StatementChoice,
-    ) -> Result<Option<Vec<PgRow>>, sqlx::Error> {
-        let text = sqlx::raw_sql(AssertSqlSafe(sql));
-        let mut rows = match self.is_one {
-            true => {
-                within(self.within, connection.fetch_optional(text)).await?.into_iter().collect()
-            }
-            false => within(self.within, connection.fetch_all(text)).await?,
-        };
-        match choice.judge(&rows, statement.shape(), only_reads) {
-            Judgement::Exact => Ok(Some(rows)),
-            Judgement::SendAgain => Ok(None),
-            Judgement::ReadAgain => {
-                for row in rows.iter_mut().filter(|row| !is_exact(row)) {
-                    let again = in_binary(row, connection, choice.needs_name());
-                    *row = within(self.within, again).await?;
-                }
-                Ok(Some(rows))
-            }
-        }
-    }
-}
 
 /// The types of a row's columns, by their texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,17 +75,21 @@ pub(super) fn is_exact(row: &PgRow) -> bool {
         let Ok(text) = value.as_bytes() else { return false };
         match exact_type(column).map(|exact| exact.oid) {
             Some(TIME) => !text.starts_with(b"24"),
-            Some(DATE | TIMESTAMP | TIMESTAMPTZ) => {
-                text.get(4) == Some(&b'-') && !text.ends_with(b"BC")
-            }
+            Some(DATE | TIMESTAMP) => has_usual_year(text) && !text.ends_with(b"BC"),
+            // In another time zone the offset would differ.
+            Some(TIMESTAMPTZ) => has_usual_year(text) && text.ends_with(b"+00"),
             exact => exact.is_some(),
         }
     })
 }
 
+fn has_usual_year(text: &[u8]) -> bool {
+    text.get(4) == Some(&b'-')
+}
+
 /// The same row in the binary form: the server reads the texts and returns the values. For rows of a
 /// statement that has written, which cannot be sent again.
-async fn in_binary(
+pub(super) async fn in_binary(
     row: &PgRow,
     connection: &mut PgConnection,
     is_kept: bool,
@@ -148,5 +109,5 @@ async fn in_binary(
         let _ = write!(sql, "{comma} (${}::text)::{of} AS \"{name}\"", index + 1);
     }
     let query = sqlx::query(AssertSqlSafe(sql)).persistent(is_kept);
-    texts.into_iter().fold(query, |query, text| query.bind(text)).fetch_one(connection).await
+    texts.into_iter().fold(query, Query::bind).fetch_one(connection).await
 }

@@ -61,6 +61,17 @@ pub(in super::super) async fn bounded<T, E: From<DbErr>>(
     timeout(DDL, work).await.unwrap_or_else(|_| Err(no_answer(DDL).into()))
 }
 
+/// The answer, or that it is overdue.
+pub(super) async fn within<T>(
+    bound: Option<Duration>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match bound {
+        Some(bound) => timeout(bound, answer).await.unwrap_or_else(|_| Err(overdue(bound))),
+        None => answer.await,
+    }
+}
+
 pub(super) fn overdue(after: Duration) -> sqlx::Error {
     let text = format!("no answer from the server within {after:?}; the connection is closed");
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text))

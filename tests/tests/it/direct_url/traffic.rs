@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement, StreamTrait, TransactionTrait};
-use tenantry::{Config, NewTenant, Tenancy};
+use tenantry::{ColdStatements, Config, NewTenant, Tenancy};
 
 use super::{config, named, prepared};
 use crate::support::{TestDb, abu, catalog::texts, database::server, slug, statement_log::Mark};
@@ -24,6 +24,8 @@ async fn tenants_statements_are_named_and_alone_on_their_connections() {
         connect_options: named(&db, "pooled"),
         max_connections: 2,
         statement_cache: Some(3),
+        // With literals they need no names.
+        cold_statements: ColdStatements::Prepared,
         ..config(&db)
     };
     let mark = Mark::now(server());
