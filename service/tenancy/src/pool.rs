@@ -112,7 +112,7 @@ impl TenantPool {
             // Staggered, so that the connections do not reach it together. A pooler decides itself
             // how long a server process lives.
             let memory = options.connection_memory.filter(|_| !options.pooled);
-            let memory = memory.map(|budget| budget - budget / 8 * slot as u64 / count as u64);
+            let memory = memory.map(|budget| budget - budget / 8 / count as u64 * slot as u64);
             Slot::new(ConnectionLimits {
                 memory,
                 lifetime: options.max_lifetime,

@@ -29,6 +29,9 @@ const TENANT: u64 = 48 * 1024;
 /// What a process takes up in any case. An estimate.
 const PROCESS: u64 = 4 * 1024 * 1024;
 
+/// Number of tenants that such a process may serve in any case.
+const FEWEST: u64 = 16;
+
 /// Numbers of statements that are kept.
 const KEPT: std::ops::RangeInclusive<u64> = 100..=10_000;
 
@@ -100,21 +103,25 @@ impl ProcessMemory {
             return;
         };
         let new = statements.saturating_sub(last.1).max(1);
-        // At least a kilobyte, so that a process that does not grow is asked again some time.
-        let each = (bytes.saturating_sub(last.0) / new).max(1024);
+        // At least a little, so that a process that does not grow is asked again some time.
+        let each = (bytes.saturating_sub(last.0) / new).max(64);
         let left = budget.saturating_sub(bytes) / each;
         *last = (bytes, statements);
         // Half of what is left, since the next statements may be larger.
         *next = statements + (left / 2).clamp(*STEP.start(), *STEP.end());
     }
 
-    /// Whether the process takes up more than its budget.
+    /// Whether the process takes up more than its budget. However small that is, the connection serves
+    /// some tenants first.
     pub(super) fn is_exceeded(&self) -> bool {
-        let allocated = match &self.source {
-            Source::Asked { last: (bytes, _), .. } => *bytes,
-            Source::Estimated(tenants) => PROCESS + tenants.len() as u64 * TENANT,
-        };
-        self.budget.is_some_and(|budget| allocated > budget)
+        let Some(budget) = self.budget else { return false };
+        match &self.source {
+            Source::Asked { last: (bytes, _), .. } => *bytes > budget,
+            Source::Estimated(tenants) => {
+                let tenants = tenants.len() as u64;
+                tenants > FEWEST && PROCESS + tenants * TENANT > budget
+            }
+        }
     }
 }
 
@@ -165,6 +172,9 @@ mod tests {
         assert!(!memory.is_exceeded() && !memory.is_due(u64::MAX));
         memory.record_tenant(limit);
         assert!(memory.is_exceeded());
+        let mut tiny = ProcessMemory::new(Some(1), false);
+        (0..FEWEST).for_each(|tenant| tiny.record_tenant(tenant));
+        assert!(!tiny.is_exceeded());
     }
 
     #[test]

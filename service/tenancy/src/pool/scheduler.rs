@@ -21,6 +21,7 @@ use super::{
     request::{Owner, Request},
     shares::Shares,
 };
+use costs::LONG_WAIT;
 use counters::Counters;
 use state::{Assignment, Queued, State};
 
@@ -67,10 +68,10 @@ impl Scheduler {
 
     /// Acquires the slot that suits a request best:
     /// 1. the one that the tenant prefers, or a free one whose connection has served it recently;
-    /// 2. if these are held, the next of them that is released, unless the use of the preferred one
-    ///    is expected to take longer than a connection is worth that has not served the tenant, or
-    ///    its statements have waited for that long all in all: then any free one, which has served
-    ///    the tenant from then on;
+    /// 2. if these are held, the next of them that is released. Any free one if the use of the
+    ///    preferred one is expected to take longer than a connection is worth that has not served the
+    ///    tenant, if the tenant's statements have waited for that long all in all, or if this one
+    ///    has waited far longer than others do;
     /// 3. if none is free, or the owner has its share, the slot that is released when it is this
     ///    owner's turn: the owner that holds the fewest connections comes first.
     pub(super) async fn acquire(&self, request: Request<'_>) -> Result<usize, DbErr> {
@@ -89,7 +90,7 @@ impl Scheduler {
         Ok(slot)
     }
 
-    async fn wait(&self, mut ticket: Ticket<'_>, patience: Duration) -> Result<usize, DbErr> {
+    async fn wait(&self, mut ticket: Ticket<'_>, mut patience: Duration) -> Result<usize, DbErr> {
         let since = Instant::now();
         loop {
             let left = self.acquire_timeout.saturating_sub(since.elapsed());
@@ -100,6 +101,7 @@ impl Scheduler {
             if let Some(slot) = slot {
                 return Ok(slot);
             }
+            patience = (patience * 2).min(LONG_WAIT);
             if since.elapsed() >= self.acquire_timeout {
                 self.counters.timed_out();
                 return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));

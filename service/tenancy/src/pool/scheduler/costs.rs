@@ -12,11 +12,11 @@ use super::super::request::Usage;
 /// and keeps the memory.
 const WORTH: u32 = 4;
 
-/// Bounds of what it is worth. As long as it was not measured, it is the mean of both.
-const BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(10));
+/// Bounds of what it is worth. As long as it was not measured, it is the middle of both.
+const BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Longer uses count as this long, so that a few slow ones do not hide what the others cost.
-const LONGEST: Duration = Duration::from_millis(100);
+/// A request that has waited for this long takes any connection.
+pub(super) const LONG_WAIT: Duration = Duration::from_millis(50);
 
 /// Each measurement changes a mean by this part of the difference.
 const WEIGHT: f64 = 1.0 / 16.0;
@@ -24,55 +24,92 @@ const WEIGHT: f64 = 1.0 / 16.0;
 /// Number of tenants with a debt above which those that have paid theirs are removed.
 const DEBTORS: usize = 1024;
 
-/// The means of measured times, in seconds.
+/// A mean of measured times: a geometric one, so that a few slow statements do not hide how long most
+/// take. It holds the logarithm of the seconds.
+struct Mean(f64);
+
+impl Mean {
+    fn new(first: Duration) -> Self {
+        Self(logarithm(first))
+    }
+
+    fn record(&mut self, time: Duration) {
+        self.0 += WEIGHT * (logarithm(time) - self.0);
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_secs_f64(self.0.exp())
+    }
+}
+
+fn logarithm(time: Duration) -> f64 {
+    time.clamp(Duration::from_micros(1), Duration::from_secs(60)).as_secs_f64().ln()
+}
+
 pub(super) struct Costs {
     /// A statement on a connection that has served the tenant recently.
-    known: f64,
+    known: Mean,
     /// A statement on another connection: its server process has to load the tenant's tables, and
     /// to parse and plan the statement.
-    strange: f64,
+    strange: Mean,
     /// A transaction or a stream.
-    open_ended: f64,
+    open_ended: Mean,
+    /// A wait for a connection.
+    wait: Mean,
 }
 
 impl Default for Costs {
     fn default() -> Self {
-        let known = Duration::from_micros(100).as_secs_f64();
-        let strange = known + (BOUNDS.0 + BOUNDS.1).as_secs_f64() / f64::from(2 * WORTH);
-        Self { known, strange, open_ended: LONGEST.as_secs_f64() }
+        let known = Duration::from_micros(100);
+        Self {
+            known: Mean::new(known),
+            strange: Mean::new(known + Duration::from_millis(5) / WORTH),
+            open_ended: Mean::new(Duration::from_millis(100)),
+            wait: Mean::new(known),
+        }
     }
 }
 
 impl Costs {
     /// A connection was used for this long.
     pub(super) fn record(&mut self, usage: Usage, is_known: bool, took: Duration) {
-        let mean = match usage {
-            Usage::OpenEnded => &mut self.open_ended,
-            Usage::Statement if is_known => &mut self.known,
-            Usage::Statement => &mut self.strange,
-        };
-        *mean += WEIGHT * (took.min(LONGEST).as_secs_f64() - *mean);
+        match usage {
+            Usage::OpenEnded => self.open_ended.record(took),
+            Usage::Statement if is_known => self.known.record(took),
+            Usage::Statement => self.strange.record(took),
+        }
+    }
+
+    /// A request has waited for this long.
+    pub(super) fn record_wait(&mut self, waited: Duration) {
+        self.wait.record(waited);
     }
 
     /// How long a statement may wait so as not to need a connection that has not served its tenant.
     pub(super) fn of_strange(&self) -> Duration {
-        let more = Duration::from_secs_f64((self.strange - self.known).max(0.0));
+        let more = self.strange.get().saturating_sub(self.known.get());
         (more * WORTH).clamp(BOUNDS.0, BOUNDS.1)
     }
 
-    /// How long a whole use takes, on a connection that has served the tenant or on another one.
-    pub(super) fn expected(&self, usage: Usage, is_known: bool) -> Duration {
-        Duration::from_secs_f64(match usage {
-            Usage::Statement if is_known => self.known,
-            Usage::Statement => self.strange,
-            Usage::OpenEnded => self.open_ended,
-        })
+    /// After which wait a request asks again, which most do not have to.
+    pub(super) fn patience(&self) -> Duration {
+        self.of_strange().max(self.wait.get() * 4).min(LONG_WAIT)
+    }
+
+    /// A wait after which a request takes any connection: one that is far longer than others.
+    pub(super) fn long_wait(&self) -> Duration {
+        LONG_WAIT.max(self.wait.get() * 4)
     }
 
     /// How much longer a use takes that has taken `elapsed`. One that has outlasted the mean is
     /// expected to take as long again.
     pub(super) fn remaining(&self, usage: Usage, is_known: bool, elapsed: Duration) -> Duration {
-        self.expected(usage, is_known).checked_sub(elapsed).unwrap_or(elapsed)
+        let mean = match usage {
+            Usage::Statement if is_known => &self.known,
+            Usage::Statement => &self.strange,
+            Usage::OpenEnded => &self.open_ended,
+        };
+        mean.get().checked_sub(elapsed).unwrap_or(elapsed)
     }
 }
 
@@ -132,11 +169,11 @@ mod tests {
         let mut costs = Costs::default();
         for _ in 0..200 {
             costs.record(Usage::Statement, true, MILLISECOND);
-            costs.record(Usage::Statement, false, MILLISECOND * 3 / 2);
+            costs.record(Usage::Statement, false, 2 * MILLISECOND);
             costs.record(Usage::OpenEnded, true, 4 * MILLISECOND);
         }
         let close = |is: Duration, to: Duration| is.abs_diff(to) < MILLISECOND / 100;
-        assert!(close(costs.of_strange(), 2 * MILLISECOND));
+        assert!(close(costs.of_strange(), 4 * MILLISECOND));
         let remaining = |usage, elapsed| costs.remaining(usage, true, elapsed);
         assert!(close(remaining(Usage::OpenEnded, MILLISECOND), 3 * MILLISECOND));
         assert_eq!(remaining(Usage::Statement, 5 * MILLISECOND), 5 * MILLISECOND);
@@ -149,6 +186,29 @@ mod tests {
             costs.record(Usage::Statement, false, Duration::from_secs(60));
         }
         assert_eq!(costs.of_strange(), BOUNDS.1);
+    }
+
+    #[test]
+    fn a_few_slow_statements_do_not_hide_the_cost_of_a_strange_connection() {
+        let mut costs = Costs::default();
+        for n in 0..1000 {
+            let slow = |usual| if n % 20 == 0 { Duration::from_secs(1) } else { usual };
+            costs.record(Usage::Statement, true, slow(MILLISECOND / 5));
+            costs.record(Usage::Statement, false, slow(2 * MILLISECOND));
+        }
+        let worth = costs.of_strange();
+        assert!((4 * MILLISECOND..20 * MILLISECOND).contains(&worth), "{worth:?}");
+    }
+
+    #[test]
+    fn what_is_a_long_wait_depends_on_how_long_others_wait() {
+        let mut costs = Costs::default();
+        assert_eq!(costs.long_wait(), LONG_WAIT);
+        for _ in 0..200 {
+            costs.record_wait(100 * MILLISECOND);
+        }
+        assert!(costs.long_wait() > 300 * MILLISECOND);
+        assert_eq!(costs.patience(), LONG_WAIT);
     }
 
     #[test]

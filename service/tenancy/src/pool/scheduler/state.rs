@@ -19,10 +19,6 @@ use super::{
 };
 use crate::Busy;
 
-/// Among owners with equally many connections, a request that takes any one and has waited for this
-/// long takes precedence over affinity.
-pub(super) const MAX_BYPASS: Duration = Duration::from_millis(50);
-
 /// Number of waiting owners that are checked for affinity to a released slot.
 const SCAN_LIMIT: usize = 32;
 
@@ -49,6 +45,8 @@ struct Held {
     since: Instant,
     /// Whether the connection had served the owner recently.
     is_known: bool,
+    /// Whether the connection is opened meanwhile, which takes longer than what is measured.
+    is_opened: bool,
 }
 
 /// What one owner takes of the pool.
@@ -103,12 +101,13 @@ impl State {
             self.assign(slot, owner, usage, now);
             return Ok(Assignment::Now(slot));
         }
-        let any = self.is_worth_more(preferred, owner, now);
-        self.serve(owner, any, now);
+        self.serve(owner, now);
         let waiting = self.waiting.len(owner);
         let full = slug.filter(|_| waiting >= shares.waiting);
-        let free = self.best_free(owner, limit, preferred, true).filter(|_| waiting == 0);
-        if let Some(slot) = free.filter(|_| any || full.is_some()) {
+        if waiting == 0
+            && (full.is_some() || self.is_worth_more(owner, preferred, Duration::ZERO, now))
+            && let Some(slot) = self.best_free(owner, limit, preferred, true)
+        {
             self.assign(slot, owner, usage, now);
             return Ok(Assignment::Now(slot));
         }
@@ -116,28 +115,27 @@ impl State {
             return Err(Busy { slug: slug.clone(), waiting });
         }
         let (sender, receiver) = oneshot::channel();
-        let (held, patience) = (self.held(owner), self.costs.of_strange());
+        let (held, patience) = (self.held(owner), self.costs.patience());
         let by_choice = self.best_free(owner, limit, preferred, true).is_some();
         let wait = match (by_choice, held > 0 || waiting > 0) {
             (false, _) => Wait::Forced,
             (true, true) => Wait::ForOwn,
             (true, false) => Wait::ForOthers,
         };
-        let waiter = Waiter { usage, since: now, wait, any, sender };
+        let waiter = Waiter { usage, since: now, wait, sender };
         let number = self.waiting.push(owner, preferred, (held, limit), waiter);
         Ok(Assignment::Queued(Queued { number, patience, receiver }))
     }
 
-    /// Assigns a free slot to a request that has waited, if it is its owner's oldest: any one, if the
-    /// preferred one is held long now.
+    /// Assigns a free slot to a request that has waited, if it is its owner's oldest.
     pub(super) fn retry_any(&mut self, owner: Owner, number: u64, now: Instant) -> Option<usize> {
         let queue = self.waiting.queue(owner)?;
         if queue.oldest()?.0 != number {
             return None;
         }
-        let any = self.accepts_any(queue, now);
+        let any = self.accepts_any(owner, queue, now);
         let slot = self.best_free(owner, queue.limit, queue.preferred, any)?;
-        let waiter = self.waiting.pop(owner)?;
+        let waiter = self.pop(owner, now)?;
         self.assign(slot, owner, waiter.usage, now);
         Some(slot)
     }
@@ -164,8 +162,8 @@ impl State {
     /// Hands a slot to the next request, or frees it.
     pub(super) fn release(&mut self, slot: usize, now: Instant) {
         let Some(held) = self.slots[slot].held else { return };
-        let Held { owner: before, usage, since, is_known } = held;
-        if before.tenant().is_some() {
+        let Held { owner: before, usage, since, is_known, is_opened } = held;
+        if before.tenant().is_some() && !is_opened {
             self.costs.record(usage, is_known, now.saturating_duration_since(since));
         }
         self.set_free(slot);
@@ -173,9 +171,7 @@ impl State {
             && self.hand_over(slot, owner, now).is_err()
         {}
         // Its owner had its share, and may now take another free slot.
-        if let Some(queue) = self.waiting.queue(before) {
-            self.serve(before, self.accepts_any(queue, now), now);
-        }
+        self.serve(before, now);
     }
 
     /// Assigns no more slots.
@@ -200,10 +196,10 @@ impl State {
         self.free == self.slots.len()
     }
 
-    /// Hands an owner the free slots that it may have: `any`, or only those whose connection has
-    /// served it.
-    fn serve(&mut self, owner: Owner, any: bool, now: Instant) {
+    /// Hands an owner the free slots that it may have.
+    fn serve(&mut self, owner: Owner, now: Instant) {
         while let Some(queue) = self.waiting.queue(owner)
+            && let any = self.accepts_any(owner, queue, now)
             && let Some(slot) = self.best_free(owner, queue.limit, queue.preferred, any)
         {
             let _ = self.hand_over(slot, owner, now);
@@ -212,17 +208,24 @@ impl State {
 
     /// Hands a slot to the oldest request of an owner. An error if its caller has gone.
     fn hand_over(&mut self, slot: usize, owner: Owner, now: Instant) -> Result<(), usize> {
-        let waiter = self.waiting.pop(owner).ok_or(slot)?;
+        let waiter = self.pop(owner, now).ok_or(slot)?;
         self.assign(slot, owner, waiter.usage, now);
-        if let Some(tenant) = owner.tenant() {
-            let waited = waiter.wait.as_debt(now.saturating_duration_since(waiter.since));
-            self.debts.add(tenant, waited, now);
-        }
         waiter.sender.send(slot).inspect_err(|slot| self.set_free(*slot))
     }
 
+    /// Takes the oldest request of an owner, and records how long it has waited.
+    fn pop(&mut self, owner: Owner, now: Instant) -> Option<Waiter> {
+        let waiter = self.waiting.pop(owner)?;
+        let waited = now.saturating_duration_since(waiter.since);
+        self.costs.record_wait(waited);
+        if let Some(tenant) = owner.tenant() {
+            self.debts.add(tenant, waiter.wait.as_debt(waited), now);
+        }
+        Some(waiter)
+    }
+
     /// The owner that gets a released slot. Of those that hold the fewest connections:
-    /// 1. one that accepts any connection and whose oldest request has waited for [`MAX_BYPASS`],
+    /// 1. one whose oldest request has waited far longer than others,
     /// 2. one that prefers the slot,
     /// 3. one that the connection has served recently,
     /// 4. one that accepts any connection.
@@ -245,7 +248,7 @@ impl State {
 
     fn next_at_level(&self, level: usize, slot: usize, now: Instant) -> Option<Owner> {
         let (oldest, queue) = self.waiting.at_level(level).next()?;
-        if queue.waited(now) >= MAX_BYPASS && self.accepts_any(queue, now) {
+        if queue.waited(now) >= self.costs.long_wait() {
             return Some(oldest);
         }
         let recent = &self.slots[slot].recent;
@@ -257,7 +260,7 @@ impl State {
         self.waiting
             .first_preferring(slot, level)
             .or_else(|| first(&|owner, _| was_served(owner)))
-            .or_else(|| first(&|_, queue| self.accepts_any(queue, now)))
+            .or_else(|| first(&|owner, queue| self.accepts_any(owner, queue, now)))
     }
 
     /// The best free slot that the owner may have: of `any`, or only of those whose connection has
@@ -283,18 +286,25 @@ impl State {
     }
 
     /// Whether the oldest request of an owner no longer waits for a connection that has served it.
-    fn accepts_any(&self, queue: &OwnerQueue, now: Instant) -> bool {
-        queue.oldest().is_some_and(|(_, waiter)| waiter.any)
-            || self.is_held_long(queue.preferred, now)
+    fn accepts_any(&self, owner: Owner, queue: &OwnerQueue, now: Instant) -> bool {
+        let Some((_, oldest)) = queue.oldest() else { return false };
+        let waited = queue.waited(now);
+        waited >= self.costs.long_wait()
+            || self.is_worth_more(owner, queue.preferred, oldest.wait.as_debt(waited), now)
     }
 
-    /// Whether a request should take any slot: the use of the preferred one takes longer than a
-    /// connection is worth that has not served the tenant, or its waits have all in all.
-    fn is_worth_more(&self, preferred: Option<usize>, owner: Owner, now: Instant) -> bool {
-        let is_in_debt = owner
-            .tenant()
-            .is_some_and(|tenant| self.debts.of(tenant, now) >= self.costs.of_strange());
-        is_in_debt || self.is_held_long(preferred, now)
+    /// Whether a request that has this debt, besides its tenant's, should take any slot: the use of
+    /// the preferred one takes longer than a connection is worth that has not served the tenant, or
+    /// its waits have all in all.
+    fn is_worth_more(
+        &self,
+        owner: Owner,
+        preferred: Option<usize>,
+        debt: Duration,
+        now: Instant,
+    ) -> bool {
+        let debts = owner.tenant().map_or(Duration::ZERO, |tenant| self.debts.of(tenant, now));
+        debts + debt >= self.costs.of_strange() || self.is_held_long(preferred, now)
     }
 
     /// Whether a preferred slot is held, and expected to be so for longer than a connection is worth
@@ -318,7 +328,7 @@ impl State {
         let SlotState { held, recent } = &mut self.slots[slot];
         recent.clear();
         if let Some(held) = held {
-            held.is_known = false;
+            (held.is_known, held.is_opened) = (false, true);
             if let Some(tenant) = held.owner.tenant() {
                 recent.insert(tenant);
             }
@@ -332,7 +342,7 @@ impl State {
     fn assign(&mut self, slot: usize, owner: Owner, usage: Usage, now: Instant) {
         let slot = &mut self.slots[slot];
         let is_known = owner.tenant().is_some_and(|tenant| !slot.recent.insert(tenant));
-        slot.held = Some(Held { owner, usage, since: now, is_known });
+        slot.held = Some(Held { owner, usage, since: now, is_known, is_opened: false });
         if let Some(tenant) = owner.tenant().filter(|_| !is_known) {
             self.debts.clear(tenant);
         }

@@ -6,7 +6,7 @@ use tokio::{task::yield_now, time::sleep};
 
 use crate::limits::Limits;
 
-use super::{super::affinity::rendezvous_score, super::request::Usage, state::MAX_BYPASS, *};
+use super::{super::affinity::rendezvous_score, super::request::Usage, *};
 
 const SLOTS: usize = 4;
 
@@ -200,7 +200,7 @@ async fn a_slot_goes_to_requests_that_prefer_it_unless_another_has_waited_long()
     yield_now().await;
     scheduler.release(3);
     assert_eq!(young.await.unwrap(), 3);
-    sleep(MAX_BYPASS).await;
+    sleep(LONG_WAIT).await;
     let young = wait(tenant_of(3, 4));
     yield_now().await;
     scheduler.release(3);
@@ -296,7 +296,7 @@ async fn a_slot_goes_to_the_tenant_that_holds_the_fewest() {
     for _ in 0..20 {
         more.push(waiting(&scheduler, long(greedy)).await);
     }
-    sleep(MAX_BYPASS).await;
+    sleep(LONG_WAIT).await;
     let first = waiting(&scheduler, statement(other)).await;
     let second = waiting(&scheduler, statement(other)).await;
     // Independent of how long the others have waited, and of the slot.

@@ -37,8 +37,6 @@ pub(super) struct Waiter {
     pub(super) usage: Usage,
     pub(super) since: Instant,
     pub(super) wait: Wait,
-    /// Whether it takes any connection, not only one with affinity to the tenant.
-    pub(super) any: bool,
     pub(super) sender: oneshot::Sender<usize>,
 }
 
