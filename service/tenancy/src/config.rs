@@ -108,8 +108,9 @@ pub struct Config {
     /// Maximum lifetime of a connection.
     pub max_lifetime: Duration,
     /// Number of statements that each connection keeps prepared: the most recently used ones of
-    /// those that recur. By default as many as fit into half of
-    /// [`connection_memory`](Self::connection_memory) at 16 KiB each; through a pooler, 1000.
+    /// those that recur. By default as many as fit into a quarter of
+    /// [`connection_memory`](Self::connection_memory) at 16 KiB each, 10,000 without a limit; through
+    /// a pooler, 1000.
     pub statement_cache: Option<usize>,
     /// How the server plans prepared statements.
     pub plan_cache_mode: PlanCacheMode,
@@ -156,8 +157,8 @@ impl Config {
     /// The default values: no prefix, base domain `localhost`, 10 connections of which one tenant
     /// holds at most 7, and timeouts of 5 seconds for a connection, 25 seconds for a statement and
     /// 30 seconds for an idle transaction. Tenants are cached for 30 seconds, and the actor is the
-    /// name of the program. Entries of the audit log are kept for 365 days. Without spares and seed. As with SeaORM, statements are logged at the
-    /// level `INFO` unless the options say otherwise.
+    /// name of the program. Entries of the audit log are kept for 365 days. Without spares and seed.
+    /// As with SeaORM, statements are logged at the level `INFO` unless the options say otherwise.
     pub fn new<M: TenantMigrator + 'static>(
         connect_options: impl Into<ConnectOptions>,
         tenant_migrator: M,
@@ -251,8 +252,9 @@ impl Config {
     /// session of its own use at most six connections past it.
     ///
     /// Through the pooler, every statement outside a transaction is prepared under a name, unless it
-    /// is sent with literals ([`cold_statements`](Self::cold_statements)), and none may leave something in the session: settings, temporary tables, session locks and `LISTEN`
-    /// are refused ([`Misuse::NeedsSession`](super::Misuse::NeedsSession)). Transactions, streams and
+    /// is sent with literals ([`cold_statements`](Self::cold_statements)), and none may leave
+    /// something in the session: settings, temporary tables, session locks and `LISTEN` are refused
+    /// ([`Misuse::NeedsSession`](super::Misuse::NeedsSession)). Transactions, streams and
     /// [`begin_with_search_path`](super::Tenant::begin_with_search_path) work. The settings of
     /// sessions are those of the role, see [`PoolerError::Settings`](super::PoolerError::Settings);
     /// [`Tenancy::connect`](super::Tenancy::connect) checks them, and whether the pooler keeps the

@@ -132,8 +132,8 @@ pub struct TenancyArgs {
     )]
     pub(super) connection_memory: u32,
 
-    /// Maximum number of prepared statements on each connection; by default as many as fit into half
-    /// of its memory, through a pooler 1000.
+    /// Maximum number of prepared statements on each connection; by default as many as fit into a
+    /// quarter of its memory, through a pooler 1000.
     #[arg(
         long,
         global = true,

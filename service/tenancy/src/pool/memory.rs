@@ -38,10 +38,10 @@ const KEPT: std::ops::RangeInclusive<u64> = 100..=10_000;
 /// Bounds of the number of new statements until a process is asked again.
 const STEP: std::ops::RangeInclusive<u64> = 128..=16_384;
 
-/// Number of statements that connections with this budget keep prepared: as many as fit into half
-/// of it.
+/// Number of statements that connections with this budget keep prepared: as many as fit into a
+/// quarter of it.
 pub(in super::super) fn fitting_statements(budget: Option<u64>) -> usize {
-    let fitting = budget.map_or(u64::MAX, |budget| budget / 2 / STATEMENT);
+    let fitting = budget.map_or(u64::MAX, |budget| budget / 4 / STATEMENT);
     fitting.clamp(*KEPT.start(), *KEPT.end()) as usize
 }
 
@@ -185,7 +185,7 @@ mod tests {
             assert!(!memory.is_due(u64::MAX) && !memory.is_exceeded());
         }
         assert_eq!(fitting_statements(None), 10_000);
-        assert_eq!(fitting_statements(Some(64 * MEBIBYTE)), 2048);
+        assert_eq!(fitting_statements(Some(64 * MEBIBYTE)), 1024);
         assert_eq!(fitting_statements(Some(1)), 100);
     }
 }

@@ -12,8 +12,9 @@ use super::super::request::Usage;
 /// and keeps the memory.
 const WORTH: u32 = 4;
 
-/// Bounds of what it is worth. As long as it was not measured, it is the middle of both.
-const BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// Bounds of what it is worth. Any statement may take some milliseconds longer where processes share
+/// processors, in time slices of that length.
+const BOUNDS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
 /// A request that has waited for this long takes any connection.
 pub(super) const LONG_WAIT: Duration = Duration::from_millis(50);
@@ -169,11 +170,11 @@ mod tests {
         let mut costs = Costs::default();
         for _ in 0..200 {
             costs.record(Usage::Statement, true, MILLISECOND);
-            costs.record(Usage::Statement, false, 2 * MILLISECOND);
+            costs.record(Usage::Statement, false, 3 * MILLISECOND);
             costs.record(Usage::OpenEnded, true, 4 * MILLISECOND);
         }
         let close = |is: Duration, to: Duration| is.abs_diff(to) < MILLISECOND / 100;
-        assert!(close(costs.of_strange(), 4 * MILLISECOND));
+        assert!(close(costs.of_strange(), 8 * MILLISECOND));
         let remaining = |usage, elapsed| costs.remaining(usage, true, elapsed);
         assert!(close(remaining(Usage::OpenEnded, MILLISECOND), 3 * MILLISECOND));
         assert_eq!(remaining(Usage::Statement, 5 * MILLISECOND), 5 * MILLISECOND);
@@ -194,10 +195,10 @@ mod tests {
         for n in 0..1000 {
             let slow = |usual| if n % 20 == 0 { Duration::from_secs(1) } else { usual };
             costs.record(Usage::Statement, true, slow(MILLISECOND / 5));
-            costs.record(Usage::Statement, false, slow(2 * MILLISECOND));
+            costs.record(Usage::Statement, false, slow(4 * MILLISECOND));
         }
         let worth = costs.of_strange();
-        assert!((4 * MILLISECOND..20 * MILLISECOND).contains(&worth), "{worth:?}");
+        assert!((10 * MILLISECOND..40 * MILLISECOND).contains(&worth), "{worth:?}");
     }
 
     #[test]

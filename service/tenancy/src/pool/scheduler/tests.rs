@@ -1,3 +1,5 @@
+mod demand;
+
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -93,77 +95,6 @@ async fn a_busy_tenant_is_served_by_all_slots() {
     assert!(waiting.as_mut().now_or_never().is_none());
     scheduler.release(0);
     assert_eq!(waiting.now_or_never().unwrap().unwrap(), 0);
-}
-
-/// Two statements at a time, of tenants that prefer the same slot, of which the second has to wait
-/// for the first. Returns the slots of the second ones.
-fn take_turns(tenants: [u64; 2], turns: usize, pause: Duration) -> Vec<usize> {
-    let (mut state, mut now) = (State::new(SLOTS, 8, ALL), Instant::now());
-    let [one, other] = tenants.map(statement);
-    let took = Duration::from_micros(300);
-    let turns = (0..turns).map(|_| {
-        now += pause;
-        let first = state.request(one, now).unwrap();
-        assert!(matches!(first, Assignment::Now(2)), "{first:?}");
-        let second = state.request(other, now).unwrap();
-        now += took;
-        state.release(2, now);
-        let slot = match second {
-            Assignment::Now(slot) => slot,
-            Assignment::Queued(mut queued) => queued.receiver.try_recv().unwrap(),
-        };
-        now += took;
-        state.release(slot, now);
-        slot
-    });
-    turns.collect()
-}
-
-#[test]
-fn a_tenant_in_demand_gets_another_slot_and_one_that_seldom_waits_keeps_its_own() {
-    let [one, other] = [tenant_of(2, 1), tenant_of(2, 2)];
-    let second = Duration::from_secs(1);
-    // After this many turns.
-    let first_elsewhere = |slots: &[usize]| slots.iter().position(|slot| *slot != 2);
-    assert_eq!(first_elsewhere(&take_turns([one, other], 2000, second)), None);
-    assert_eq!(first_elsewhere(&take_turns([one, one], 2000, second)), None);
-    let behind_itself = take_turns([one, one], 2000, Duration::ZERO);
-    let behind_others = take_turns([one, other], 2000, Duration::ZERO);
-    let [itself, others] =
-        [&behind_itself, &behind_others].map(|slots| first_elsewhere(slots).expect("it waits on"));
-    assert!(itself * 10 < others, "{itself} {others}");
-    // It stays there.
-    let elsewhere = &behind_others[others..];
-    assert!(elsewhere.iter().all(|slot| *slot == elsewhere[0]), "{elsewhere:?}");
-}
-
-#[test]
-fn a_tenant_leaves_its_slot_at_once_if_waiting_would_cost_more_than_a_strange_one() {
-    let (mut now, millisecond) = (Instant::now(), Duration::from_millis(1));
-    let mut state = State::new(SLOTS, 8, ALL);
-    let tenants: Vec<_> = (0..40).map(|number| tenant_of(2, number)).collect();
-    // A strange connection is worth three milliseconds, a transaction takes one.
-    for _ in 0..200 {
-        for (usage, is_known, took) in [
-            (Usage::Statement, true, millisecond),
-            (Usage::Statement, false, millisecond * 7 / 4),
-            (Usage::OpenEnded, true, millisecond),
-        ] {
-            state.costs.record(usage, is_known, took);
-        }
-    }
-    let slot = |state: &mut State, request, now| match state.request(request, now).unwrap() {
-        Assignment::Now(slot) => Some(slot),
-        Assignment::Queued(_) => None,
-    };
-    assert_eq!(slot(&mut state, long(tenants[0]), now), Some(2));
-    // Its end is near.
-    let queued = state.request(statement(tenants[1]), now).unwrap();
-    assert!(matches!(queued, Assignment::Queued(_)), "{queued:?}");
-    // The transaction has taken longer than most, so it may take as long again.
-    now += 4 * millisecond;
-    let third = slot(&mut state, statement(tenants[2]), now);
-    assert!(third.is_some_and(|slot| slot != 2), "{third:?}");
 }
 
 #[tokio::test]

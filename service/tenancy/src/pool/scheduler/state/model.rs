@@ -30,14 +30,15 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<usize>().prop_map(Step::Release),
         1 => any::<usize>().prop_map(Step::Cancel),
         1 => (any::<usize>(), any::<usize>()).prop_map(|(slot, caller)| Step::ReleaseAndCancel(slot, caller)),
-        2 => (0..60_u64).prop_map(Step::Pass),
+        2 => (0..100_u64).prop_map(Step::Pass),
     ]
 }
 
 struct Caller {
     owner: Owner,
     number: u64,
-    /// When it asks again for any slot, and how often it does.
+    since: Instant,
+    /// When it asks again for a slot, and how often it does.
     next: Instant,
     patience: Duration,
     receiver: oneshot::Receiver<usize>,
@@ -47,11 +48,7 @@ struct Caller {
 struct Holder {
     slot: usize,
     owner: Owner,
-    since: Instant,
 }
-
-/// Whatever was measured, a use of a slot that has taken this long is a long one.
-const LONG: Duration = Duration::from_millis(100);
 
 struct Model {
     state: State,
@@ -94,9 +91,10 @@ impl Model {
 
     /// Whether an owner that waits takes this slot if it may.
     fn accepts(&self, owner: Owner, slot: usize) -> bool {
-        let Some(preferred) = self.preferred(owner) else { return true };
-        let is_long = |held: &Holder| preferred == held.slot && self.now - held.since >= LONG;
-        preferred == slot || self.holding.iter().any(is_long)
+        let mut of_owner = self.waiting.iter().filter(|caller| caller.owner == owner);
+        let has_waited =
+            of_owner.next().is_some_and(|it| self.now - it.since >= self.state.costs.long_wait());
+        has_waited || self.preferred(owner).is_none_or(|preferred| preferred == slot)
     }
 
     fn may_have_one(&self, owner: Owner) -> bool {
@@ -113,7 +111,7 @@ impl Model {
     /// A caller has got a slot.
     fn granted(&mut self, slot: usize, owner: Owner) {
         assert!(self.holding.iter().all(|held| held.slot != slot), "two callers hold slot {slot}");
-        self.holding.push(Holder { slot, owner, since: self.now });
+        self.holding.push(Holder { slot, owner });
         let (held, free) = (self.held(owner), self.slots - self.holding.len());
         assert!(held <= self.shares.connections, "{owner:?} holds {held}");
         assert!(held == 1 || free >= self.shares.reserved, "{owner:?} took a reserved slot");
@@ -132,22 +130,29 @@ impl Model {
         }
     }
 
-    fn release(&mut self, slot: usize) -> Option<Owner> {
-        if self.holding.is_empty() {
-            return None;
-        }
-        let Holder { slot, .. } = self.holding.remove(slot % self.holding.len());
-        let fewest = self.waiting_owners().filter(|owner| self.accepts(*owner, slot));
-        let fewest = fewest.map(|owner| self.held(owner)).min();
-        let before = self.holding.clone();
+    /// One of the callers that hold a slot releases it.
+    fn release(&mut self, number: usize) -> Option<usize> {
+        let number = number.checked_rem(self.holding.len())?;
+        let Holder { slot, .. } = self.holding.remove(number);
         self.state.release(slot, self.now);
-        let next = self.waiting.iter().find(|caller| !caller.receiver.is_empty());
-        let next = next.map(|caller| caller.owner);
+        Some(slot)
+    }
+
+    /// The same; the next holder is one of the owners that hold the fewest.
+    fn release_in_turn(&mut self, number: usize) {
+        let Some(number) = number.checked_rem(self.holding.len()) else { return };
+        let Holder { slot, owner } = self.holding.remove(number);
+        let waiting = self.waiting_owners().filter(|owner| self.accepts(*owner, slot));
+        let fewest = waiting.map(|owner| self.held(owner)).min();
+        let before = self.holding.clone();
+        self.holding.insert(number, Holder { slot, owner });
+        self.release(number);
+        self.receive();
+        let next = self.holding.iter().find(|held| held.slot == slot).map(|held| held.owner);
         if let (Some(next), Some(fewest)) = (next, fewest) {
             let held = before.iter().filter(|held| held.owner == next).count();
             assert!(held <= fewest, "{next:?} holds {held}, others that wait hold {fewest}");
         }
-        next
     }
 
     fn cancel(&mut self, caller: usize) {
@@ -206,8 +211,8 @@ impl Model {
                         self.granted(slot, owner);
                     }
                     Ok(Assignment::Queued(Queued { number, patience, receiver })) => {
-                        let next = self.now + patience;
-                        let caller = Caller { owner, number, next, patience, receiver };
+                        let (since, next) = (self.now, self.now + patience);
+                        let caller = Caller { owner, number, since, next, patience, receiver };
                         self.waiting.push(caller);
                     }
                     Err(busy) => {
@@ -216,9 +221,7 @@ impl Model {
                     }
                 }
             }
-            Step::Release(slot) => {
-                self.release(slot);
-            }
+            Step::Release(slot) => self.release_in_turn(slot),
             Step::Cancel(caller) => self.cancel(caller),
             Step::ReleaseAndCancel(slot, caller) => {
                 self.release(slot);
@@ -228,7 +231,7 @@ impl Model {
         }
         self.receive();
         // All callers have asked again then.
-        if matches!(step, Step::Pass(time) if *time >= 10) {
+        if matches!(step, Step::Pass(time) if *time >= 50) {
             let is_free = |slot: &usize| self.holding.iter().all(|held| held.slot != *slot);
             for owner in self.waiting_owners() {
                 let accepts = |slot: &usize| self.accepts(owner, *slot);
@@ -255,7 +258,7 @@ proptest! {
         while !model.waiting.is_empty() {
             prop_assert!(rounds > 0, "{} wait forever", model.waiting.len());
             rounds -= 1;
-            model.run(&Step::Pass(10));
+            model.run(&Step::Pass(50));
             for _ in 0..model.holding.len() {
                 model.run(&Step::Release(0));
             }
