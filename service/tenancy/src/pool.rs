@@ -20,7 +20,6 @@ mod executor;
 mod handle;
 mod health;
 mod idle_check;
-mod literal_rows;
 mod load;
 mod memory;
 mod migration_transaction;

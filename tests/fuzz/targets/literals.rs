@@ -31,6 +31,8 @@ fuzz_target!(|input: (&str, Vec<Option<&str>>)| {
         for expected in [":", ":"] {
             assert_eq!(next(), (Kind::Other, expected), "{written}");
         }
+        assert_eq!(next(), (Kind::Word, "pg_catalog"), "{written}");
+        assert_eq!(next(), (Kind::Other, "."), "{written}");
         assert_eq!(next(), (Kind::Word, "text"), "{written}");
         assert_eq!(next(), (Kind::Other, ")"), "{written}");
     }

@@ -2,9 +2,6 @@
 
 use super::{Kind, tokens};
 
-/// Largest text of a literal, in bytes.
-const MAX_LITERAL: usize = 8 * 1024;
-
 /// Largest text of a statement with literals, in bytes.
 const MAX_STATEMENT: usize = 64 * 1024;
 
@@ -17,8 +14,14 @@ pub struct Literal {
     pub of: &'static str,
 }
 
+impl Literal {
+    /// Largest text, in bytes.
+    pub const MAX_TEXT: usize = 8 * 1024;
+}
+
 /// Returns the statement with literals in place of its parameters, the first for `$1`. Each is one
-/// string with its type, in parentheses.
+/// string with its type, in parentheses. The type has its schema, since one of the same name in
+/// `pg_temp` would precede it.
 ///
 /// Nothing in the quotes of a string has a meaning but their end: they are `'…'` with quotes doubled if
 /// the text has no backslash, and `$$…$$` if it has one and no `$`. So the result depends neither on
@@ -33,12 +36,12 @@ pub struct Literal {
 ///
 /// let name = Literal { text: Some("O'Neill".to_owned()), of: "text" };
 /// let sql = "SELECT 1 FROM guards WHERE name=$1 AND note <> 'no $1'";
-/// let expected = "SELECT 1 FROM guards WHERE name=('O''Neill'::text) AND note <> 'no $1'";
+/// let expected = "SELECT 1 FROM guards WHERE name=('O''Neill'::pg_catalog.text) AND note <> 'no $1'";
 /// assert_eq!(with_literals(sql, &[name]).as_deref(), Some(expected));
 /// ```
 #[must_use]
 pub fn with_literals(sql: &str, literals: &[Literal]) -> Option<String> {
-    let mut out = String::with_capacity(sql.len() + 32 * literals.len());
+    let mut out = String::with_capacity(sql.len() + 48 * literals.len());
     let (mut copied, mut found) = (0, vec![false; literals.len()]);
     for token in tokens(sql) {
         let text = &sql[token.at.clone()];
@@ -60,7 +63,7 @@ pub fn with_literals(sql: &str, literals: &[Literal]) -> Option<String> {
             Some(text) => quote(&mut out, text)?,
             None => out.push_str("NULL"),
         }
-        out.push_str("::");
+        out.push_str("::pg_catalog.");
         out.push_str(literal.of);
         out.push(')');
         if out.len() > MAX_STATEMENT {
@@ -78,7 +81,7 @@ fn is_letter(character: char) -> bool {
 
 /// Appends a text in quotes.
 fn quote(out: &mut String, text: &str) -> Option<()> {
-    if text.len() > MAX_LITERAL || text.contains('\0') {
+    if text.len() > Literal::MAX_TEXT || text.contains('\0') {
         return None;
     }
     if !text.contains('\\') {

@@ -3,7 +3,8 @@
 //! SeaORM writes every table of a tenant as `"@tenant"."guards"`. Before a statement is sent,
 //! [`qualify`] replaces the quoted identifier `"@tenant"` by the quoted schema. It follows the lexical
 //! rules of PostgreSQL, so that a string, a dollar quote, a comment or a longer identifier that
-//! contains the placeholder stays unchanged. Values are bound parameters and not part of the SQL.
+//! contains the placeholder stays unchanged. Values are not part of the SQL then:
+//! they are bound, or become literals afterwards ([`with_literals`](super::with_literals)).
 
 use std::borrow::Cow;
 

@@ -64,8 +64,8 @@ impl Connector {
     /// How connections that are opened from now on send cold statements. The driver would write
     /// literals to the log.
     pub(super) fn use_literals(&mut self, cold: ColdStatements) {
-        self.shapes =
-            StatementShapes::new(cold).filter(|_| !self.options.logs_statements()).map(Arc::new);
+        let shapes = StatementShapes::new(cold, self.is_pooled());
+        self.shapes = shapes.filter(|_| !self.options.logs_statements()).map(Arc::new);
     }
 
     /// Opens sessions on SeaORM's mock from now on.

@@ -17,7 +17,6 @@ use sea_orm::{
 
 use super::{
     super::statement::{Misuse, QualifiedStatement, encode},
-    literal_rows::Fetch,
     session::Session,
     slot::PooledConnection,
     statement_choice::Sending,
@@ -32,9 +31,8 @@ impl PooledConnection {
         match &mut self.session {
             Session::Postgres(connection) => {
                 let (is_kept, lesson) = match self.statements.choose(&statement, false) {
-                    Sending::Literals(literals) => {
-                        let text = sqlx::raw_sql(AssertSqlSafe(literals.sql));
-                        let answer = connection.execute(text);
+                    Sending::Literals(sql) => {
+                        let answer = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
                         let answer = within(self.answer_timeout, answer).await;
                         return answer.map(Into::into).map_err(exec_error);
                     }
@@ -60,14 +58,15 @@ impl PooledConnection {
             Session::Postgres(connection) => {
                 let (is_kept, lesson) = match self.statements.choose(&statement, true) {
                     Sending::Prepared { is_kept, lesson } => (is_kept, lesson),
-                    Sending::Literals(literals) => {
-                        let fetch = Fetch { is_one: true, within: self.answer_timeout };
-                        let rows = fetch.rows(connection, literals, &statement, &self.statements);
+                    Sending::Literals(sql) => {
+                        let row = connection.fetch_optional(sqlx::raw_sql(AssertSqlSafe(sql)));
                         // Boxed, so that a statement that is kept does not carry its state.
-                        match Box::pin(rows).await.map_err(query_error)? {
-                            Some(rows) => return Ok(rows.into_iter().next().map(Into::into)),
-                            None => (self.statements.needs_name(), None),
+                        let row = Box::pin(within(self.answer_timeout, row));
+                        let row = row.await.map_err(query_error)?;
+                        if self.statements.is_exact(row.as_slice(), statement.shape()) {
+                            return Ok(row.map(Into::into));
                         }
+                        (self.statements.needs_name(), None)
                     }
                 };
                 let row = query(statement.statement, is_kept)?.fetch_optional(connection);
@@ -90,13 +89,14 @@ impl PooledConnection {
             Session::Postgres(connection) => {
                 let (is_kept, lesson) = match self.statements.choose(&statement, true) {
                     Sending::Prepared { is_kept, lesson } => (is_kept, lesson),
-                    Sending::Literals(literals) => {
-                        let fetch = Fetch { is_one: false, within: self.answer_timeout };
-                        let rows = fetch.rows(connection, literals, &statement, &self.statements);
-                        match Box::pin(rows).await.map_err(query_error)? {
-                            Some(rows) => return Ok(rows.into_iter().map(Into::into).collect()),
-                            None => (self.statements.needs_name(), None),
+                    Sending::Literals(sql) => {
+                        let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql)));
+                        let rows = Box::pin(within(self.answer_timeout, rows));
+                        let rows = rows.await.map_err(query_error)?;
+                        if self.statements.is_exact(&rows, statement.shape()) {
+                            return Ok(rows.into_iter().map(Into::into).collect());
                         }
+                        (self.statements.needs_name(), None)
                     }
                 };
                 let rows = query(statement.statement, is_kept)?.fetch(connection);

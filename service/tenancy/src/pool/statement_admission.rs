@@ -7,7 +7,8 @@ use super::recent_set::RecentSet;
 /// The driver's cache evicts the statement that was used the longest ago, which takes a round trip,
 /// and the server forgets its plan. So once the cache is full, a statement is admitted only when it
 /// recurs among the next `capacity` new ones; until then it is cold: sent with literals, or
-/// prepared without a name, for one use. A statement that is in the cache is used from there in any case.
+/// prepared for one use (without a name, if the session is known to be the same for both trips).
+/// A statement that is in the cache is used from there in any case.
 pub(super) struct StatementAdmission {
     recent: RecentSet,
     capacity: usize,

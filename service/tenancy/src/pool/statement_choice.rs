@@ -15,7 +15,7 @@ use super::{
     super::statement::{LiteralType, QualifiedStatement, literal},
     statement_admission::StatementAdmission,
     statement_shapes::{StatementShapes, Way},
-    text_rows::{Columns, is_exact},
+    text_rows::Columns,
 };
 
 /// Decides how the statements of a connection are sent.
@@ -32,25 +32,8 @@ pub(super) struct StatementChoice {
 pub(super) enum Sending {
     /// With its values beside it.
     Prepared { is_kept: bool, lesson: Option<Lesson> },
-    /// By the simple query protocol.
-    Literals(LiteralStatement),
-}
-
-/// The text of a statement with its values.
-pub(super) struct LiteralStatement {
-    pub(super) sql: String,
-    /// Whether it may be sent again.
-    pub(super) only_reads: bool,
-}
-
-/// Whether the texts of rows are as good as their binary forms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judgement {
-    Exact,
-    /// The statement has only read and has to be sent again, prepared.
-    SendAgain,
-    /// Rows have to be read again from their texts.
-    ReadAgain,
+    /// By the simple query protocol, with its values in this text.
+    Literals(String),
 }
 
 /// A shape to be learned when it was executed.
@@ -100,34 +83,21 @@ impl StatementChoice {
         let Lesson { shape, parameters } = lesson;
         // A column that is only a parameter has this name; one that is a literal, that of its type.
         let is_unnamed = |column: &PgColumn| column.name() == "?column?";
+        let Some(shapes) = &self.shapes else { return };
         let columns = row.map(|row| match row.columns().iter().any(is_unnamed) {
             true if !parameters.is_empty() => Columns::Inexact,
-            _ => Columns::of(row),
+            _ => shapes.columns(row),
         });
-        if let Some(shapes) = &self.shapes {
-            shapes.learn(&shape, parameters, columns);
-        }
+        shapes.learn(&shape, parameters, columns);
     }
 
-    /// What to do with the rows of a statement that was sent with literals.
+    /// Whether the rows of a statement that was sent with literals are those that it would have
+    /// returned if prepared. If not, it has to be sent again.
     ///
     /// The columns are those of this tenant. They may have other types than those of the tenant of
-    /// which the shape was learned, while tenants are being migrated: then a statement that has
-    /// written keeps its rows, since the driver reads the texts of most other types as well, and of
-    /// the rest reports an error.
-    pub(super) fn judge(&self, rows: &[PgRow], shape: &str, only_reads: bool) -> Judgement {
-        let columns = rows.first().map_or(Columns::Exact, Columns::of);
-        if columns == Columns::Exact && rows.iter().all(is_exact) {
-            return Judgement::Exact;
-        }
-        if let Some(shapes) = &self.shapes {
-            shapes.set_inexact(shape);
-        }
-        match columns {
-            _ if only_reads => Judgement::SendAgain,
-            Columns::Exact => Judgement::ReadAgain,
-            Columns::Inexact => Judgement::Exact,
-        }
+    /// which the shape was learned, while tenants are being migrated.
+    pub(super) fn is_exact(&self, rows: &[PgRow], shape: &str) -> bool {
+        self.shapes.as_ref().is_some_and(|shapes| shapes.are_exact(rows, shape))
     }
 
     /// Whether a statement that is prepared now needs a name.
@@ -153,10 +123,10 @@ fn choose_cold(
     match shapes.way(shape, &parameters, reads_rows) {
         Way::Prepare => prepared(None),
         Way::Learn => prepared(Some(Lesson { shape: shape.to_owned(), parameters })),
-        Way::Literals { only_reads } => {
+        Way::Literals => {
             let literals = values.iter().map(literal).collect::<Option<Vec<_>>>();
             match literals.and_then(|them| with_literals(&statement.statement.sql, &them)) {
-                Some(sql) => Sending::Literals(LiteralStatement { sql, only_reads }),
+                Some(sql) => Sending::Literals(sql),
                 None => prepared(None),
             }
         }
@@ -178,7 +148,7 @@ mod tests {
     }
 
     fn choice(capacity: usize, cold: ColdStatements) -> StatementChoice {
-        StatementChoice::new(capacity, StatementShapes::new(cold).map(Arc::new))
+        StatementChoice::new(capacity, StatementShapes::new(cold, false).map(Arc::new))
     }
 
     /// Sends a statement. Returns whether it was prepared, and whether that one was kept.
@@ -198,13 +168,10 @@ mod tests {
     fn a_shape_that_is_known_is_sent_with_literals_for_all_tenants() {
         let mut choice = choice(0, ColdStatements::Literal);
         assert_eq!(send(&mut choice, 1), (true, false));
-        let Sending::Literals(LiteralStatement { sql, only_reads }) =
-            choice.choose(&statement(2), false)
-        else {
+        let Sending::Literals(sql) = choice.choose(&statement(2), false) else {
             panic!("it is prepared");
         };
-        assert!(only_reads);
-        assert_eq!(sql, r#"SELECT name FROM "tenant_2".guards WHERE id = ('1'::int4)"#);
+        assert_eq!(sql, r#"SELECT name FROM "tenant_2".guards WHERE id = ('1'::pg_catalog.int4)"#);
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! Rows as texts, which the simple query protocol returns: which of them the driver reads as from the
 //! binary form.
 
-use std::fmt::Write;
-
 use sea_orm::sqlx::{
-    self, AssertSqlSafe, Column, PgConnection, Row, ValueRef,
+    Column, Row, ValueRef,
     postgres::{PgColumn, PgRow},
-    query::Query,
 };
 
 /// The types of a row's columns, by their texts.
@@ -18,54 +15,40 @@ pub(super) enum Columns {
     Inexact,
 }
 
-/// A type whose texts the driver reads, with its OID (`pg_type.dat`).
-struct ExactType {
-    oid: u32,
-    name: &'static str,
-}
-
+/// The OIDs of types whose texts the driver reads (`pg_type.dat`), besides those that have a name here:
+/// `bool`, `name`, `int8`, `int2`, `int4`, `text`, `json`, `bpchar`, `varchar`, `uuid` and `jsonb`.
+///
 /// Not among them: `bytea`, whose text the driver does not read as a slice; `numeric`, which it rounds;
 /// `"char"`, `interval`, arrays, and types with an OID that differs between databases.
-const EXACT: [ExactType; 17] = [
-    ExactType { oid: 16, name: "bool" },
-    ExactType { oid: 19, name: "name" },
-    ExactType { oid: 20, name: "int8" },
-    ExactType { oid: 21, name: "int2" },
-    ExactType { oid: 23, name: "int4" },
-    ExactType { oid: 25, name: "text" },
-    ExactType { oid: 114, name: "json" },
-    ExactType { oid: 700, name: "float4" },
-    ExactType { oid: 701, name: "float8" },
-    ExactType { oid: 1042, name: "bpchar" },
-    ExactType { oid: 1043, name: "varchar" },
-    ExactType { oid: DATE, name: "date" },
-    ExactType { oid: TIME, name: "time" },
-    ExactType { oid: TIMESTAMP, name: "timestamp" },
-    ExactType { oid: TIMESTAMPTZ, name: "timestamptz" },
-    ExactType { oid: 2950, name: "uuid" },
-    ExactType { oid: 3802, name: "jsonb" },
-];
+const EXACT: [u32; 11] = [16, 19, 20, 21, 23, 25, 114, 1042, 1043, 2950, 3802];
+const FLOAT4: u32 = 700;
+const FLOAT8: u32 = 701;
 const DATE: u32 = 1082;
 const TIME: u32 = 1083;
 const TIMESTAMP: u32 = 1114;
 const TIMESTAMPTZ: u32 = 1184;
 
 impl Columns {
-    pub(super) fn of(row: &PgRow) -> Self {
-        match row.columns().iter().all(|column| exact_type(column).is_some()) {
+    /// The types of this row, with floating-point numbers whose texts have all digits or not.
+    pub(super) fn of(row: &PgRow, has_all_digits: bool) -> Self {
+        let is_exact = |column: &PgColumn| match oid(column) {
+            FLOAT4 | FLOAT8 => has_all_digits,
+            DATE | TIME | TIMESTAMP | TIMESTAMPTZ => true,
+            oid => EXACT.contains(&oid),
+        };
+        match row.columns().iter().all(is_exact) {
             true => Self::Exact,
             false => Self::Inexact,
         }
     }
 }
 
-fn exact_type(column: &PgColumn) -> Option<&'static ExactType> {
-    let oid = column.type_info().oid()?.0;
-    EXACT.iter().find(|exact| exact.oid == oid)
+fn oid(column: &PgColumn) -> u32 {
+    column.type_info().oid().map_or(0, |oid| oid.0)
 }
 
-/// Whether the driver reads each value of a row. Of dates and times it does not understand the texts of
-/// years after 9999 and before 1, of `infinity` and of `24:00:00`.
+/// Whether the driver reads each value of a row of exact types. Of dates and times it does not
+/// understand the texts of years after 9999 and before 1, of `infinity` and of `24:00:00`.
 pub(super) fn is_exact(row: &PgRow) -> bool {
     row.columns().iter().enumerate().all(|(index, column)| {
         let Ok(value) = row.try_get_raw(index) else { return false };
@@ -73,41 +56,17 @@ pub(super) fn is_exact(row: &PgRow) -> bool {
             return true;
         }
         let Ok(text) = value.as_bytes() else { return false };
-        match exact_type(column).map(|exact| exact.oid) {
-            Some(TIME) => !text.starts_with(b"24"),
-            Some(DATE | TIMESTAMP) => has_usual_year(text) && !text.ends_with(b"BC"),
-            // In another time zone the offset would differ.
-            Some(TIMESTAMPTZ) => has_usual_year(text) && text.ends_with(b"+00"),
-            exact => exact.is_some(),
+        match oid(column) {
+            TIME => !text.starts_with(b"24"),
+            DATE | TIMESTAMP => has_usual_year(text) && !text.ends_with(b"BC"),
+            // In another time zone the offset would differ. Without a fraction the types of `time`
+            // do not read it: the driver adds one after the offset.
+            TIMESTAMPTZ => has_usual_year(text) && text.ends_with(b"+00") && text.contains(&b'.'),
+            _ => true,
         }
     })
 }
 
 fn has_usual_year(text: &[u8]) -> bool {
     text.get(4) == Some(&b'-')
-}
-
-/// The same row in the binary form: the server reads the texts and returns the values. For rows of a
-/// statement that has written, which cannot be sent again.
-pub(super) async fn in_binary(
-    row: &PgRow,
-    connection: &mut PgConnection,
-    is_kept: bool,
-) -> Result<PgRow, sqlx::Error> {
-    let mut sql = String::from("SELECT");
-    let mut texts = Vec::with_capacity(row.len());
-    for (index, column) in row.columns().iter().enumerate() {
-        let of = exact_type(column).map_or("text", |exact| exact.name);
-        let value = row.try_get_raw(index)?;
-        texts.push(match value.is_null() {
-            true => None,
-            false => Some(value.as_str().map_err(sqlx::Error::Decode)?.to_owned()),
-        });
-        let comma = if index > 0 { "," } else { "" };
-        let name = column.name().replace('"', "\"\"");
-        // Writing to a string does not fail.
-        let _ = write!(sql, "{comma} (${}::text)::{of} AS \"{name}\"", index + 1);
-    }
-    let query = sqlx::query(AssertSqlSafe(sql)).persistent(is_kept);
-    texts.into_iter().fold(query, Query::bind).fetch_one(connection).await
 }

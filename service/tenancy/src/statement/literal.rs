@@ -1,6 +1,6 @@
 //! The values of a statement as literals: which types can be one, and the text of each.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Write};
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 use sea_orm::{Value, sea_query::OptionEnum};
@@ -49,7 +49,7 @@ impl LiteralType {
         })
     }
 
-    /// Its name in `pg_catalog`, which every `search_path` of a session has first.
+    /// Its name in `pg_catalog`.
     fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -95,13 +95,12 @@ fn text(value: &Value) -> Option<Option<String>> {
         // (PostgreSQL manual, 8.1.3).
         Value::Float(value) => value.map(|it| it.to_string()),
         Value::Double(value) => value.map(|it| it.to_string()),
-        Value::String(value) => value.clone(),
+        Value::String(Some(value)) => Some(bounded(value)?),
         Value::Char(value) => value.map(|it| it.to_string()),
-        Value::Enum(OptionEnum::Some(value)) => Some(value.value.to_string()),
-        Value::Enum(OptionEnum::None(_)) => None,
-        Value::Bytes(value) => value.as_deref().map(hex),
+        Value::Enum(OptionEnum::Some(value)) => Some(bounded(&value.value)?),
+        Value::Bytes(Some(value)) => Some(hex(value)?),
         Value::Uuid(value) => value.map(|it| it.to_string()),
-        Value::Json(value) => value.as_deref().map(ToString::to_string),
+        Value::Json(Some(value)) => Some(bounded(value)?),
         Value::ChronoDate(Some(date)) => {
             in_range(date)?;
             Some(date.format("%Y-%m-%d").to_string())
@@ -120,7 +119,11 @@ fn text(value: &Value) -> Option<Option<String>> {
         Value::ChronoDateTimeUtc(Some(time)) => Some(timestamp(time.naive_utc())? + "+00"),
         Value::ChronoDateTimeLocal(Some(time)) => Some(timestamp(time.naive_utc())? + "+00"),
         Value::ChronoDateTimeWithTimeZone(Some(time)) => Some(timestamp(time.naive_utc())? + "+00"),
-        Value::ChronoDate(None)
+        Value::String(None)
+        | Value::Enum(OptionEnum::None(_))
+        | Value::Bytes(None)
+        | Value::Json(None)
+        | Value::ChronoDate(None)
         | Value::ChronoTime(None)
         | Value::ChronoDateTime(None)
         | Value::ChronoDateTimeUtc(None)
@@ -130,14 +133,29 @@ fn text(value: &Value) -> Option<Option<String>> {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(2 + 2 * bytes.len());
-    hex.push_str("\\x");
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
+/// The text of a value, unless that is too long for a literal.
+fn bounded(value: impl Display) -> Option<String> {
+    let mut text = Bounded(String::new());
+    write!(text, "{value}").ok()?;
+    Some(text.0)
+}
+
+/// A text that is not too long for a literal.
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > Literal::MAX_TEXT {
+            return Err(fmt::Error);
+        }
+        self.0.write_str(text)
     }
-    hex
+}
+
+fn hex(bytes: &[u8]) -> Option<String> {
+    let mut hex = Bounded("\\x".to_owned());
+    bytes.iter().try_for_each(|byte| write!(hex, "{byte:02x}")).ok()?;
+    Some(hex.0)
 }
 
 /// A time in whole microseconds from 2000 on, as the driver sends it: truncated towards 2000.

@@ -18,4 +18,4 @@ pub(super) use literal::{LiteralType, literal};
 pub use qualified::QualifiedStatement;
 pub(super) use session_use::{SessionUse, outside_transaction};
 pub(super) use values::{check, encode};
-pub(super) use writes::{begins_with_write, only_reads, sets_isolation_only};
+pub(super) use writes::{LiteralUse, begins_with_write, sets_isolation_only};

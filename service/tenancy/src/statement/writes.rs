@@ -29,27 +29,72 @@ pub(crate) fn begins_with_write(sql: &str) -> bool {
     false
 }
 
-/// Whether a statement without an effect on the session reads and does nothing else, so that it may be
-/// sent again. False if that is not certain.
-pub(crate) fn only_reads(sql: &str) -> bool {
+/// Which executions of a statement without an effect on the session may have literals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LiteralUse {
+    /// None: it may see how its values were sent.
+    Never,
+    /// Those whose rows are ignored: it may write, so it cannot be sent again for them.
+    WithoutRows,
+    Always,
+}
+
+impl LiteralUse {
+    pub(crate) fn of(sql: &str) -> Self {
+        match only_reads(sql) {
+            _ if sees_parameters(sql) => Self::Never,
+            true => Self::Always,
+            false => Self::WithoutRows,
+        }
+    }
+
+    /// Whether an execution is among them whose rows are read, or ignored.
+    pub(crate) fn allows(self, rows: bool) -> bool {
+        self == Self::Always || self == Self::WithoutRows && !rows
+    }
+}
+
+/// Whether a statement reads and does nothing else, so that it may be sent again. False if that is not
+/// certain.
+fn only_reads(sql: &str) -> bool {
     let mut is_first = true;
     for token in tokens(sql) {
-        if token.kind != Kind::Word {
-            continue;
-        }
-        let mut lower = [0; LONGEST];
-        let word = lowered(&sql.as_bytes()[token.at], &mut lower);
-        // FOR UPDATE is among them.
-        if is_write(word) || word == b"pg_notify" {
-            return false;
-        }
-        if std::mem::take(&mut is_first)
-            && !matches!(word, b"select" | b"values" | b"table" | b"with")
-        {
-            return false;
+        let text = sql[token.at].to_ascii_lowercase();
+        match token.kind {
+            _ if text.trim_matches('"') == "pg_notify" => return false,
+            // FOR UPDATE is among them.
+            Kind::Word if is_write(text.as_bytes()) => return false,
+            Kind::Word => {
+                let reads = matches!(&*text, "select" | "values" | "table" | "with");
+                if std::mem::take(&mut is_first) && !reads {
+                    return false;
+                }
+            }
+            _ => {}
         }
     }
     !is_first
+}
+
+/// Whether a statement may see how its values were sent: in its own text, or in the name of a column
+/// that is only a parameter: `?column?`, while that of a literal is its type. False if it certainly does
+/// not.
+fn sees_parameters(sql: &str) -> bool {
+    let mut name = String::new();
+    tokens(sql).filter(|token| token.kind != Kind::Comment).any(|token| {
+        let text = sql[token.at].to_ascii_lowercase();
+        match token.kind {
+            Kind::Word | Kind::Quoted => {
+                name = text;
+                // Functions with names of columns in their results are known by `json` and so on.
+                ["current_query", "?column?", "\\"].iter().any(|part| name.contains(part))
+            }
+            _ => {
+                let name = std::mem::take(&mut name);
+                text == "(" && ["json", "xml", "hstore"].iter().any(|part| name.contains(part))
+            }
+        }
+    })
 }
 
 /// Statements that a read-only transaction refuses (PostgreSQL manual, SET TRANSACTION).
@@ -131,7 +176,7 @@ mod tests {
 
     #[test]
     fn knows_statements_that_only_read() {
-        for (sql, only_reads_) in [
+        for (sql, expected) in [
             ("SELECT 1", true),
             ("(select 1) UNION (SELECT 2)", true),
             ("WITH a AS (SELECT 1) SELECT * FROM a", true),
@@ -140,11 +185,29 @@ mod tests {
             ("WITH gone AS (DELETE FROM t RETURNING at) SELECT at FROM gone", false),
             ("SELECT at FROM t FOR UPDATE", false),
             ("SELECT at FROM t, pg_notify('a', 'b')", false),
+            ("SELECT at FROM t, \"pg_notify\"('a', 'b')", false),
             ("INSERT INTO t VALUES (1) RETURNING at", false),
             ("EXPLAIN SELECT 1", false),
             ("", false),
         ] {
-            assert_eq!(only_reads(sql), only_reads_, "{sql}");
+            assert_eq!(only_reads(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn knows_statements_that_may_see_their_parameters() {
+        for (sql, expected) in [
+            ("SELECT json, 'current_query' FROM t WHERE a IN ($1) -- xml(", false),
+            ("SELECT $1::text::json", false),
+            ("SELECT Current_Query()", true),
+            ("SELECT \"?column?\" FROM (SELECT $1) AS t", true),
+            ("SELECT row_to_json (t) FROM (SELECT $1) AS t", true),
+            ("SELECT \"jsonb_agg\"/**/(t) FROM (SELECT $1) AS t", true),
+            ("SELECT hstore(t) FROM (SELECT $1) AS t", true),
+            ("SELECT query_to_XML('SELECT 1', true, true, $1)", true),
+            ("SELECT U&\"\\0074o_json\"(t) FROM (SELECT $1) AS t", true),
+        ] {
+            assert_eq!(sees_parameters(sql), expected, "{sql}");
         }
     }
 

@@ -11,11 +11,10 @@ const TABLE: &str = r#"CREATE TABLE "@tenant"."days" ("n" int PRIMARY KEY, "day"
 
 /// Rows with texts that the driver does not read.
 const UNUSUAL: &str = r#"INSERT INTO "@tenant"."days" VALUES (1, '12024-02-03',
-    '0044-03-15 12:00:00+00 BC', '12:00', 'O''Neill "1"'), (2, '2024-02-03', '2024-02-03 04:05:06Z',
+    '0044-03-15 12:00:00.5+00 BC', '12:00', 'O''Neill "1"'), (2, '2024-02-03', '2024-02-03 04:05:06.5Z',
     '24:00', NULL)"#;
 
 const SELECT: &str = r#"SELECT * FROM "@tenant"."days" WHERE "n" > $1 ORDER BY "n""#;
-const UPDATE: &str = r#"UPDATE "@tenant"."days" SET "n" = "n" + $1 WHERE "n" > $1 - 2 RETURNING *"#;
 
 type Day = (i32, NaiveDate, DateTime<Utc>, NaiveTime, Option<String>);
 
@@ -24,9 +23,9 @@ fn day(row: &QueryResult) -> Day {
     row.try_get_many("", &names).unwrap()
 }
 
-async fn days(tenant: &Tenant, sql: &str) -> Vec<Day> {
-    let rows = tenant.query_all_raw(raw(sql, [Value::from(0)])).await.unwrap();
-    let one = tenant.query_one_raw(raw(sql, [Value::from(0)])).await.unwrap().unwrap();
+async fn days(tenant: &Tenant) -> Vec<Day> {
+    let rows = tenant.query_all_raw(raw(SELECT, [Value::from(0)])).await.unwrap();
+    let one = tenant.query_one_raw(raw(SELECT, [Value::from(0)])).await.unwrap().unwrap();
     assert_eq!(day(&one), day(&rows[0]));
     rows.iter().map(day).collect()
 }
@@ -45,21 +44,14 @@ async fn dates_and_times_that_are_not_read_from_texts_are_read_all_the_same() {
             )
             .await
             .unwrap();
-        for sql in [SELECT, UPDATE, SELECT] {
-            days(&it.one, sql).await;
-        }
+        days(&it.one).await;
         it.two.execute_unprepared(UNUSUAL).await.unwrap();
-        let mut of_two = Vec::new();
-        for sql in [SELECT, UPDATE, SELECT, UPDATE] {
-            of_two.push(days(&it.two, sql).await);
-        }
-        assert_eq!(of_two[0].len(), 2);
+        let of_two = days(&it.two).await;
+        assert_eq!(of_two.len(), 2);
         let sent = it.log.statements(it.db.name());
-        let literals = sent.iter().filter(|(_, sql)| sql.contains("('0'::int4)")).count();
+        let literals =
+            sent.iter().filter(|(_, sql)| sql.contains("('0'::pg_catalog.int4)")).count();
         assert_eq!(literals > 0, cold != ColdStatements::Prepared);
-        // What was written is read again from its texts.
-        let again = sent.iter().any(|(_, sql)| sql.contains("($2::text)::date AS \"day\""));
-        assert_eq!(again, cold != ColdStatements::Prepared);
         found.push(of_two);
     }
     assert_eq!(found[0], found[1]);

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{Literal, MAX_LITERAL, MAX_STATEMENT, with_literals};
+use super::{Literal, MAX_STATEMENT, with_literals};
 use crate::sql::{Kind, tokens};
 
 fn text(text: &str) -> Literal {
@@ -9,6 +9,10 @@ fn text(text: &str) -> Literal {
 
 fn written(sql: &str, texts: &[&str]) -> Option<String> {
     with_literals(sql, &texts.iter().map(|it| text(it)).collect::<Vec<_>>())
+}
+
+fn with_schema(expected: &str) -> String {
+    expected.replace("::text)", "::pg_catalog.text)")
 }
 
 #[test]
@@ -26,11 +30,11 @@ fn every_parameter_is_replaced_and_nothing_else() {
         ("SELECT /* $1 /* $1 */ $1 */ $1", &["a"], "SELECT /* $1 /* $1 */ $1 */ ('a'::text)"),
         ("SELECT 1", &[], "SELECT 1"),
     ] {
-        let expected = Some(expected).filter(|it| !it.is_empty());
-        assert_eq!(written(sql, texts).as_deref(), expected, "{sql}");
+        let expected = Some(with_schema(expected)).filter(|it| !it.is_empty());
+        assert_eq!(written(sql, texts), expected, "{sql}");
     }
     let null = Literal { text: None, of: "int4" };
-    assert_eq!(with_literals("$1", &[null]).as_deref(), Some("(NULL::int4)"));
+    assert_eq!(with_literals("$1", &[null]).as_deref(), Some("(NULL::pg_catalog.int4)"));
 }
 
 #[test]
@@ -46,7 +50,7 @@ fn values_that_look_like_sql_stay_values() {
         ("a\nb", "('a\nb'::text)"),
         ("é\u{ffff}💂", "('é\u{ffff}💂'::text)"),
     ] {
-        assert_eq!(written("$1", &[value]).as_deref(), Some(expected), "{value}");
+        assert_eq!(written("$1", &[value]), Some(with_schema(expected)), "{value}");
     }
 }
 
@@ -66,10 +70,10 @@ fn refuses_what_cannot_be_written() {
     ] {
         assert_eq!(written(sql, texts), None, "{sql} {texts:?}");
     }
-    assert!(written("$1", &[&"a".repeat(MAX_LITERAL)]).is_some());
-    assert_eq!(written("$1", &[&"a".repeat(MAX_LITERAL + 1)]), None);
-    let many = "$1,".repeat(MAX_STATEMENT / MAX_LITERAL + 1);
-    assert_eq!(written(&many, &[&"a".repeat(MAX_LITERAL)]), None);
+    assert!(written("$1", &[&"a".repeat(Literal::MAX_TEXT)]).is_some());
+    assert_eq!(written("$1", &[&"a".repeat(Literal::MAX_TEXT + 1)]), None);
+    let many = "$1,".repeat(MAX_STATEMENT / Literal::MAX_TEXT + 1);
+    assert_eq!(written(&many, &[&"a".repeat(Literal::MAX_TEXT)]), None);
     let long = format!("$1 {}", " ".repeat(MAX_STATEMENT));
     assert_eq!(written(&long, &["a"]), None);
 }
@@ -105,6 +109,8 @@ fn expected(sql: &str, values: &[&str]) -> Vec<(Kind, String)> {
                 (Kind::Text, values[number - 1].to_owned()),
                 other(":"),
                 other(":"),
+                (Kind::Word, "pg_catalog".to_owned()),
+                other("."),
                 (Kind::Word, "text".to_owned()),
                 other(")"),
             ]),

@@ -1,7 +1,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use sea_orm::{Value, sea_query::ArrayType};
 
-use super::literal;
+use super::{Literal, literal};
 
 fn text(value: impl Into<Value>) -> Option<String> {
     let literal = literal(&value.into())?;
@@ -68,7 +68,17 @@ fn values_without_an_exact_text_stay_parameters() {
         // A leap second at midnight, which the driver sends as a time after 24:00.
         Value::from(time(1_500_000_000)),
         Value::Array(ArrayType::Int, Some(Box::default())),
+        Value::from("a".repeat(Literal::MAX_TEXT + 1)),
+        Value::from(serde_json::json!(["a".repeat(Literal::MAX_TEXT - 3)])),
+        Value::from(vec![0_u8; 4096]),
     ] {
         assert_eq!(text(value.clone()), None, "{value:?}");
+    }
+    for value in [
+        Value::from("a".repeat(Literal::MAX_TEXT)),
+        Value::from(serde_json::json!(["a".repeat(Literal::MAX_TEXT - 4)])),
+        Value::from(vec![0_u8; 4095]),
+    ] {
+        assert!(text(value).is_some());
     }
 }
