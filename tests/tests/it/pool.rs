@@ -169,6 +169,7 @@ async fn a_connection_is_replaced_when_its_server_process_has_used_up_its_memory
     let pids = async |budget: Option<u64>, statements| {
         let it = Fixture::new(1, |config| {
             (config.max_connections, config.connection_memory) = (1, budget);
+            config.statement_cache = Some(2000);
         });
         let it = it.await;
         let mut pids = HashSet::new();

@@ -76,13 +76,12 @@ fn every_dependency_has_its_line() {
     let (_, rest) = manifest.split_once("[workspace.dependencies]\n").unwrap();
     let (section, _) = rest.split_once("\n[").unwrap();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let cells = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let named: Vec<&str> = cells.flat_map(|cell| cell.split(", ")).collect();
     let mut count = 0;
     for line in section.lines().filter(|line| line.contains(" = ") && !line.contains("path = ")) {
         let name = line.split(" = ").next().unwrap();
-        assert!(
-            readme.contains(&format!("| {name} |")),
-            "{name} has no line in the README's table"
-        );
+        assert!(named.contains(&name), "{name} has no line in the README's table");
         count += 1;
     }
     assert!(count > 10);

@@ -3,6 +3,7 @@
 use reqwest::{Client, Method, header};
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
+use tenantry_migrate::setup::SetupOptions;
 
 use super::{Site, create};
 use crate::support::http_server::{HttpServer, TOKEN, eventually};
@@ -112,4 +113,18 @@ async fn the_log_names_each_right_that_the_serving_role_should_not_have() {
         eventually("it is named", async || server.stderr().contains(right)).await;
     }
     assert!(!server.stderr().contains("is a superuser"), "{}", server.stderr());
+}
+
+#[tokio::test]
+async fn the_applications_role_may_ask_how_much_memory_its_server_process_has() {
+    let site = Site::set_up().await;
+    let ask = "SELECT sum(total_bytes) FROM pg_catalog.pg_get_backend_memory_contexts()";
+    site.app().await.execute_unprepared(ask).await.unwrap();
+    let (plain, role) = (site.db.plain().await, &site.roles[1].0);
+    let function = "ON FUNCTION pg_catalog.pg_get_backend_memory_contexts()";
+    plain.execute_unprepared(&format!("REVOKE EXECUTE {function} FROM {role}")).await.unwrap();
+    let plan = site.plan(&SetupOptions::default()).await.unwrap();
+    let found: Vec<_> = plan.steps.into_iter().flat_map(|step| step.statements).collect();
+    let grant = "GRANT EXECUTE ON FUNCTION pg_get_backend_memory_contexts()";
+    assert_eq!(found, [format!("{grant} TO {role}")]);
 }

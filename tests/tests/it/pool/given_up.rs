@@ -79,7 +79,7 @@ async fn a_cancelled_creation_does_not_block_others() {
     let it = Fixture::new(1, |config| config.acquire_timeout = Duration::from_secs(60)).await;
     let plain = it.db.plain().await;
     let blocking = plain.begin().await.unwrap();
-    blocking.execute_raw(sql("LOCK TABLE registry.tenants")).await.unwrap();
+    blocking.execute_raw(sql("LOCK TABLE registry.tenants IN SHARE MODE")).await.unwrap();
     for n in 0..4 {
         let new = tenantry::NewTenant::new(slug(&format!("new-{n}")));
         let created = timeout(Duration::from_millis(300), it.tenancy.create(new)).await;

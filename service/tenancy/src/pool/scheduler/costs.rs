@@ -16,7 +16,8 @@ const WORTH: u32 = 4;
 /// processors, in time slices of that length.
 const BOUNDS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
-/// A request that has waited for this long takes any connection.
+/// A request that has waited for this long, or up to ten times as long if others wait long as well,
+/// takes any connection.
 pub(super) const LONG_WAIT: Duration = Duration::from_millis(50);
 
 /// Each measurement changes a mean by this part of the difference.
@@ -92,14 +93,9 @@ impl Costs {
         (more * WORTH).clamp(BOUNDS.0, BOUNDS.1)
     }
 
-    /// After which wait a request asks again, which most do not have to.
-    pub(super) fn patience(&self) -> Duration {
-        self.of_strange().max(self.wait.get() * 4).min(LONG_WAIT)
-    }
-
     /// A wait after which a request takes any connection: one that is far longer than others.
     pub(super) fn long_wait(&self) -> Duration {
-        LONG_WAIT.max(self.wait.get() * 4)
+        (self.wait.get() * 4).clamp(LONG_WAIT, LONG_WAIT * 10)
     }
 
     /// How much longer a use takes that has taken `elapsed`. One that has outlasted the mean is
@@ -209,7 +205,10 @@ mod tests {
             costs.record_wait(100 * MILLISECOND);
         }
         assert!(costs.long_wait() > 300 * MILLISECOND);
-        assert_eq!(costs.patience(), LONG_WAIT);
+        for _ in 0..200 {
+            costs.record_wait(Duration::from_secs(60));
+        }
+        assert_eq!(costs.long_wait(), 10 * LONG_WAIT);
     }
 
     #[test]

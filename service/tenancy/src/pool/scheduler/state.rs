@@ -115,7 +115,7 @@ impl State {
             return Err(Busy { slug: slug.clone(), waiting });
         }
         let (sender, receiver) = oneshot::channel();
-        let (held, patience) = (self.held(owner), self.costs.patience());
+        let (held, patience) = (self.held(owner), self.costs.of_strange());
         let by_choice = self.best_free(owner, limit, preferred, true).is_some();
         let wait = match (by_choice, held > 0 || waiting > 0) {
             (false, _) => Wait::Forced,
