@@ -12,10 +12,10 @@ pub enum ColdStatements {
     /// types are remembered for all tenants.
     ///
     /// **The values can appear in the log of the server**, where those of prepared statements appear
-    /// as parameters, if at all: with `log_statement`, `log_min_duration_statement` or, by default
-    /// for every error, `log_min_error_statement`; and in `pg_stat_activity`. They do not
-    /// appear in the log of this process: where the driver logs statements, which it does unless
-    /// `sqlx_logging` of SeaORM's options is off, all are prepared.
+    /// as parameters, if at all: with `log_statement` and `log_min_duration_statement`, and by
+    /// default if the statement fails (`log_min_error_statement`); and in `pg_stat_activity`. They
+    /// do not appear in the log of this process: where the driver logs statements, which it does
+    /// unless `sqlx_logging` of SeaORM's options is off, all are prepared.
     ///
     /// A statement that reads is **executed a second time**, prepared, if a value of its rows has no
     /// exact text, such as `infinity`. Only its SQL is examined: a view that calls a function that
@@ -25,9 +25,9 @@ pub enum ColdStatements {
     ///
     /// Rows have the text format then, which makes a difference only for code that takes
     /// [`try_as_pg_row`](sea_orm::QueryResult::try_as_pg_row) and reads raw bytes.
-    #[default]
     Literal,
     /// Prepared for one execution, which takes two round trips.
+    #[default]
     Prepared,
     /// With literals without a first execution that proves the statement to be one. For tests of
     /// this crate, whose statements are rarely executed twice.

@@ -300,7 +300,11 @@ async fn values_never_appear_in_the_log_of_this_process() {
 async fn through_a_pooler_literals_replace_names() {
     let route = Route::proxy().await;
     let db = TestDb::new().await;
-    let mut config = Config { statement_cache: Some(1), ..route.config(&db) };
+    let mut config = Config {
+        statement_cache: Some(1),
+        cold_statements: ColdStatements::Literal,
+        ..route.config(&db)
+    };
     config.connect_options.sqlx_logging(false);
     let tenancy = Tenancy::connect(&config).await.unwrap();
     let [one, two] = tenants(&tenancy).await;

@@ -180,6 +180,7 @@ async fn a_connection_is_replaced_when_its_server_process_has_used_up_its_memory
                 pids.insert(pid(it.one()).await);
             }
         }
+        assert_eq!(it.tenancy.pool_stats().replaced > 0, pids.len() > 1);
         pids.len()
     };
     // Each of the statements that are kept takes some kilobytes.

@@ -154,14 +154,14 @@ pub struct TenancyArgs {
     )]
     pub(super) plan_cache_mode: PlanCacheModeArg,
 
-    /// How a statement is sent that is not kept prepared. As literals its values can appear in the
+    /// How a statement is sent that is not kept prepared. With literals its values can appear in the
     /// log of the database, and this program logs no statements of tenants; see docs/SECURITY.md.
     #[arg(
         long,
         global = true,
         env = "TENANTRY_COLD_STATEMENTS",
         value_name = "WAY",
-        default_value = "literal"
+        default_value = "prepared"
     )]
     pub(super) cold_statements: ColdStatementsArg,
 

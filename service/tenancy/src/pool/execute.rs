@@ -142,6 +142,9 @@ impl PooledConnection {
     pub(super) async fn execute_batch(&mut self, sql: &str) -> Result<ExecResult, DbErr> {
         match &mut self.session {
             Session::Postgres(connection) => {
+                if !sql.is_empty() {
+                    self.statements.count_batch(sql);
+                }
                 let answer = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)));
                 within(self.answer_timeout, answer).await.map(Into::into).map_err(exec_error)
             }

@@ -97,7 +97,7 @@ impl Scheduler {
             if let Ok(handed) = timeout(patience.min(left), &mut ticket.receiver).await {
                 return handed.map_err(|_| closed());
             }
-            let slot = self.state().retry_any(ticket.owner, ticket.number, Instant::now());
+            let slot = self.state().retry(ticket.owner, ticket.number, Instant::now());
             if let Some(slot) = slot {
                 return Ok(slot);
             }

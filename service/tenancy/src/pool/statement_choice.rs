@@ -61,6 +61,11 @@ impl StatementChoice {
         self.admission.new_statements()
     }
 
+    /// Counts SQL that is not prepared, if it is new.
+    pub(super) fn count_batch(&mut self, sql: &str) {
+        self.admission.admits(sql);
+    }
+
     /// Whether to prepare a statement with a name.
     pub(super) fn keeps(&mut self, sql: &str) -> bool {
         self.admission.admits(sql) || self.needs_name

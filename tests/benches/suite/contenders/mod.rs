@@ -24,7 +24,7 @@ use job::{Job, Named};
 use raw::{Raw, Statements};
 
 /// Number of statements that a connection keeps prepared, that of a handle by default.
-const STATEMENTS: usize = 2048;
+const STATEMENTS: usize = 1024;
 
 pub struct Contender {
     run: Arc<dyn Fn(Job) -> BoxFuture<'static, ()> + Send + Sync>,

@@ -128,3 +128,29 @@ async fn the_applications_role_may_ask_how_much_memory_its_server_process_has() 
     let grant = "GRANT EXECUTE ON FUNCTION pg_get_backend_memory_contexts()";
     assert_eq!(found, [format!("{grant} TO {role}")]);
 }
+
+#[tokio::test]
+async fn the_applications_role_has_the_settings_to_serve_through_a_pooler_at_once() {
+    let site = Site::set_up().await;
+    let config = site.config().owner_url(site.owner_url()).direct_url(site.app_url());
+    let tenancy = tenantry::Tenancy::connect(&config).await.unwrap();
+    create(&tenancy, "tenant-1").await.unwrap();
+    assert_eq!(tenancy.serving_role().name, site.roles[1].0);
+    // Shorter timeouts are left alone.
+    let (plain, role) = (site.db.plain().await, &site.roles[1].0);
+    for (setting, missing) in [
+        ("SET statement_timeout = '1min'", vec!["statement_timeout = '25000ms'"]),
+        ("SET statement_timeout = 0", vec!["statement_timeout = '25000ms'"]),
+        ("SET statement_timeout = 5000", vec![]),
+        ("SET search_path = public", vec!["search_path = pg_catalog"]),
+        ("SET search_path = pg_catalog", vec![]),
+        ("RESET standard_conforming_strings", vec!["standard_conforming_strings = on"]),
+    ] {
+        let alter = format!("ALTER ROLE {role} IN DATABASE {} ", site.db.name());
+        plain.execute_unprepared(&format!("{alter}{setting}")).await.unwrap();
+        let plan = site.plan(&SetupOptions::default()).await.unwrap();
+        let found: Vec<_> = plan.steps.into_iter().flat_map(|step| step.statements).collect();
+        let wanted: Vec<_> = missing.iter().map(|it| format!("{alter}SET {it}")).collect();
+        assert_eq!(found, wanted, "{setting}");
+    }
+}

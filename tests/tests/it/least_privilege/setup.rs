@@ -67,32 +67,6 @@ async fn the_application_role_reads_and_writes_rows_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_applications_role_has_the_settings_to_serve_through_a_pooler_at_once() {
-    let site = Site::set_up().await;
-    let config = site.config().owner_url(site.owner_url()).direct_url(site.app_url());
-    let tenancy = tenantry::Tenancy::connect(&config).await.unwrap();
-    create(&tenancy, "tenant-1").await.unwrap();
-    assert_eq!(tenancy.serving_role().name, site.roles[1].0);
-    // Shorter timeouts are left alone.
-    let (plain, role) = (site.db.plain().await, &site.roles[1].0);
-    for (setting, missing) in [
-        ("SET statement_timeout = '1min'", vec!["statement_timeout = '25000ms'"]),
-        ("SET statement_timeout = 0", vec!["statement_timeout = '25000ms'"]),
-        ("SET statement_timeout = 5000", vec![]),
-        ("SET search_path = public", vec!["search_path = pg_catalog"]),
-        ("SET search_path = pg_catalog", vec![]),
-        ("RESET standard_conforming_strings", vec!["standard_conforming_strings = on"]),
-    ] {
-        let alter = format!("ALTER ROLE {role} IN DATABASE {} ", site.db.name());
-        plain.execute_unprepared(&format!("{alter}{setting}")).await.unwrap();
-        let plan = site.plan(&SetupOptions::default()).await.unwrap();
-        let found: Vec<_> = plan.steps.into_iter().flat_map(|step| step.statements).collect();
-        let wanted: Vec<_> = missing.iter().map(|it| format!("{alter}SET {it}")).collect();
-        assert_eq!(found, wanted, "{setting}");
-    }
-}
-
-#[tokio::test]
 async fn sequences_functions_and_types_to_come_can_be_used() {
     let site = Site::set_up().await;
     // As in databases where no other role may do so by default.

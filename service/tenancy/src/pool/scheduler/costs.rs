@@ -48,6 +48,7 @@ fn logarithm(time: Duration) -> f64 {
     time.clamp(Duration::from_micros(1), Duration::from_secs(60)).as_secs_f64().ln()
 }
 
+/// The means of what was measured.
 pub(super) struct Costs {
     /// A statement on a connection that has served the tenant recently.
     known: Mean,

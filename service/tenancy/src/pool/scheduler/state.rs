@@ -104,9 +104,10 @@ impl State {
         self.serve(owner, now);
         let waiting = self.waiting.len(owner);
         let full = slug.filter(|_| waiting >= shares.waiting);
+        let free = self.best_free(owner, limit, preferred, true);
         if waiting == 0
             && (full.is_some() || self.is_worth_more(owner, preferred, Duration::ZERO, now))
-            && let Some(slot) = self.best_free(owner, limit, preferred, true)
+            && let Some(slot) = free
         {
             self.assign(slot, owner, usage, now);
             return Ok(Assignment::Now(slot));
@@ -116,11 +117,10 @@ impl State {
         }
         let (sender, receiver) = oneshot::channel();
         let (held, patience) = (self.held(owner), self.costs.of_strange());
-        let by_choice = self.best_free(owner, limit, preferred, true).is_some();
-        let wait = match (by_choice, held > 0 || waiting > 0) {
-            (false, _) => Wait::Forced,
-            (true, true) => Wait::ForOwn,
-            (true, false) => Wait::ForOthers,
+        let wait = match free {
+            None => Wait::Forced,
+            Some(_) if held > 0 || waiting > 0 => Wait::ForOwn,
+            Some(_) => Wait::ForOthers,
         };
         let waiter = Waiter { usage, since: now, wait, sender };
         let number = self.waiting.push(owner, preferred, (held, limit), waiter);
@@ -128,7 +128,7 @@ impl State {
     }
 
     /// Assigns a free slot to a request that has waited, if it is its owner's oldest.
-    pub(super) fn retry_any(&mut self, owner: Owner, number: u64, now: Instant) -> Option<usize> {
+    pub(super) fn retry(&mut self, owner: Owner, number: u64, now: Instant) -> Option<usize> {
         let queue = self.waiting.queue(owner)?;
         if queue.oldest()?.0 != number {
             return None;

@@ -175,7 +175,7 @@ impl Model {
             }
             caller.next = self.now + caller.patience;
             let (owner, number) = (caller.owner, caller.number);
-            if let Some(slot) = self.state.retry_any(owner, number, self.now) {
+            if let Some(slot) = self.state.retry(owner, number, self.now) {
                 // Marked and removed later, to keep the indexes of the others.
                 self.waiting[index].number = u64::MAX;
                 self.granted(slot, owner);
